@@ -15,8 +15,8 @@ if ! type -P cargo-deb >/dev/null; then
 fi
 
 say "building"
-cargo build --release --locked
-program=target/release/echoline
+cargo build --profile dist --locked
+program=target/dist/echoline
 
 say "pages and completions"
 rm -rf "$out"
@@ -38,7 +38,7 @@ echoline ($version-1) unstable; urgency=medium
 END
 
 say "package"
-cargo deb -p echoline-cli --no-build --locked --output "$out/"
+cargo deb -p echoline-cli --profile dist --no-build --locked --output "$out/"
 package=$(echo "$out"/echoline_*.deb)
 dpkg-deb --info "$package" | grep -E '^ (Package|Version|Architecture|Depends|Installed-Size):'
 

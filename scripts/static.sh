@@ -10,10 +10,10 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 say() { printf '\n== %s\n' "$*"; }
 
 say "building for $target, statically"
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile dist --locked --target "$target" \
     --target-dir target/static-build
 mkdir -p target/static
-cp "target/static-build/$target/release/echoline" target/static/
+cp "target/static-build/$target/dist/echoline" target/static/
 strip target/static/echoline
 ls -l target/static/echoline
 

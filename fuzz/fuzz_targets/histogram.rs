@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use echoline_load::Report;
+use echoline_load::LoadReport;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use libfuzzer_sys::fuzz_target;
@@ -47,13 +47,13 @@ fuzz_target!(|input: (u8, u64, u64, &[u8])| {
     };
     let mut report = REPORT.clone();
     report["measured"]["series"]["slots"][0]["hdr"] = json!(text);
-    let slots = Report::from_json(&report.to_string());
+    let slots = LoadReport::from_json(&report.to_string());
     let mut report = REPORT.clone();
     report["measured"]["latency"]["hdr"] = json!(text);
     report["measured"]["latency"]["max_ns"] = json!(max);
-    for read in [slots, Report::from_json(&report.to_string())] {
+    for read in [slots, LoadReport::from_json(&report.to_string())] {
         let Ok(mut report) = read else { continue };
-        let twin = Report::from_json(&report.to_json()).expect("what is written is read");
+        let twin = LoadReport::from_json(&report.to_json()).expect("what is written is read");
         let _ = report.merge(&twin);
         for shown in [report.to_hdr_log(), report.to_string(), report.to_csv(), report.to_html()] {
             assert!(shown.len() < 10 << 20, "{}", shown.len());

@@ -2,19 +2,19 @@
 //! can be shown in every format and merged with itself.
 #![no_main]
 
-use echoline_load::Report;
+use echoline_load::LoadReport;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let mut report = match Report::from_json(text) {
+    let mut report = match LoadReport::from_json(text) {
         Ok(report) => report,
         Err(error) => return assert!(error.to_string().len() < 1000 + text.len()),
     };
     let json = report.to_json();
-    let again = Report::from_json(&json).expect("what is written is read");
+    let again = LoadReport::from_json(&json).expect("what is written is read");
     assert_eq!(again.to_json(), json);
     let twin = again;
-    let _ = report.merge_in_turn(&twin);
+    let _ = report.merge_sequential(&twin);
     let _ = report.merge(&twin);
     for shown in [report.to_string(), report.to_html(), report.to_csv(), report.to_hdr_log()] {
         // A report of a few kilobytes has no reason to become megabytes of text.

@@ -1,7 +1,7 @@
 //! The JetStream driver: replicates the state of a chat over one stream of NATS servers.
 //!
-//! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream and blocks until
-//! the state is up to date. A thread then applies new entries and publishes proposals. After any
+//! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream and
+//! blocks until the state is up to date. A thread then applies new entries and publishes proposals. After any
 //! error it connects again and reads on after the last applied entry, so recovery and start are
 //! the same code. [`examine`] inspects servers and stream without joining the cluster.
 //!

@@ -1,5 +1,5 @@
-//! Between the hall and its store: what is kept, and in which words. Without a store all of it is
-//! in memory only, and gone with the process.
+//! The records that a chat keeps in its store, and their form. Without a store all of it is in
+//! memory only, and gone with the process.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
+use super::effect::Effect;
 use super::history::{
-    self, LineKind, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine,
-    SyncPolicy,
+    self, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine, SyncPolicy,
 };
-use super::log::LineView;
 use super::name::Name;
-use super::room::{Appended, Room};
 use super::tokens::{Position, SavedSession, SessionState};
 use echoline_base::poison::IgnorePoison;
 
@@ -55,95 +53,50 @@ impl Archive {
         }
     }
 
-    /// Keeps a line; called under the room's lock, so that lines come in their order.
-    pub(super) fn line(
-        &self,
-        room: &Room,
-        appended: Appended,
-        kind: LineKind,
-        name: &Name,
-        text: &str,
-    ) {
-        self.line_of(room, appended, kind, name.as_str(), text);
+    /// Carries out the effects of a change that are to be kept.
+    pub(super) fn keep(&self, effect: Effect<'_>) {
+        match effect {
+            Effect::KeepLine { room, appended, kind, name, text } => {
+                self.write(|| StoreChange::Line {
+                    room: Arc::from(room.name.as_str()),
+                    line: StoredLine {
+                        number: appended.number,
+                        time_ms: appended.time_ms,
+                        kind,
+                        name: Arc::from(name),
+                        text: Arc::from(text),
+                    },
+                })
+            }
+            Effect::DeleteLine { room, number } => {
+                self.write(|| StoreChange::LineDeleted {
+                    room: Arc::from(room.name.as_str()),
+                    number,
+                });
+            }
+            Effect::KeepRoom(room) => self.write(|| StoreChange::Room {
+                name: room.name.to_string(),
+                topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
+                private: room.private,
+                password: room.password.as_deref().map(str::to_owned),
+                more: serde_json::to_string(&room.origin)
+                    .expect("it is made of numbers and addresses"),
+            }),
+            Effect::DeleteRoom(room) => self.write(|| StoreChange::RoomRemoved(room.to_string())),
+            Effect::KeepBan(ban) => self.write(|| StoreChange::Ban(stored_ban(ban))),
+            Effect::DeleteBan(ban) => self.write(|| StoreChange::Unban(subject(ban))),
+            Effect::KeepToken { token, saved } => {
+                self.write(|| StoreChange::Token(stored_token(token, saved)));
+            }
+            Effect::DeleteToken(token) => self.write(|| StoreChange::TokenUsed(token.to_owned())),
+            Effect::Audit { is_of_chat, time_ms, by, what } => {
+                self.audit(is_of_chat, (time_ms, by.to_owned(), what));
+            }
+            Effect::Notify { .. } | Effect::Disconnect { .. } => {}
+        }
     }
 
-    /// As `line`, where it may be nobody's.
-    pub(super) fn line_of(
-        &self,
-        room: &Room,
-        appended: Appended,
-        kind: LineKind,
-        name: &str,
-        text: &str,
-    ) {
-        self.write(|| StoreChange::Line {
-            room: Arc::from(room.name.as_str()),
-            line: StoredLine {
-                number: appended.number,
-                time_ms: appended.time_ms,
-                kind,
-                name: Arc::from(name),
-                text: Arc::from(text),
-            },
-        });
-    }
-
-    /// Deletes the words of a line that was kept.
-    pub(super) fn deleted(&self, room: &Room, number: u64) {
-        self.write(|| StoreChange::LineDeleted { room: Arc::from(room.name.as_str()), number });
-    }
-
-    /// Keeps what a room is.
-    pub(super) fn room(&self, room: &Room) {
-        self.write(|| StoreChange::Room {
-            name: room.name.to_string(),
-            topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
-            private: room.private,
-            password: room.password.as_deref().map(str::to_owned),
-            more: serde_json::to_string(&room.origin).expect("it is made of numbers and addresses"),
-        });
-    }
-
-    /// Deletes a room that was removed, with its lines.
-    pub(super) fn room_gone(&self, room: &Name) {
-        self.write(|| StoreChange::RoomRemoved(room.to_string()));
-    }
-
-    pub(super) fn ban(&self, ban: &Ban) {
-        self.write(|| {
-            StoreChange::Ban(history::StoredBan {
-                subject: subject(ban),
-                shown: ban.subject.to_string(),
-                by: ban.by.clone(),
-                reason: ban.reason.clone(),
-                until_ms: ban.until_ms,
-                more: BanMore { lineage: ban.lineage }.write(),
-            })
-        });
-    }
-
-    pub(super) fn unban(&self, ban: &Ban) {
-        self.write(|| StoreChange::Unban(subject(ban)));
-    }
-
-    pub(super) fn token(&self, token: &str, place: &SavedSession) {
-        let rooms = || place.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
-        self.write(|| {
-            StoreChange::Token(history::StoredToken {
-                token: token.to_owned(),
-                name: place.name.to_string(),
-                rooms: rooms().collect(),
-                until_ms: place.until_ms,
-                more: SavedMore::of(place).write(),
-            })
-        });
-    }
-
-    pub(super) fn token_used(&self, token: &str) {
-        self.write(|| StoreChange::TokenUsed(token.to_owned()));
-    }
-
-    /// Writes down an act of an operator, of the chat or only of rooms.
+    /// Writes down an operation of an operator, of the chat or only of rooms.
     pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): Entry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
@@ -299,6 +252,28 @@ impl SavedMore {
     }
 }
 
+fn stored_ban(ban: &Ban) -> history::StoredBan {
+    history::StoredBan {
+        subject: subject(ban),
+        shown: ban.subject.to_string(),
+        by: ban.by.clone(),
+        reason: ban.reason.clone(),
+        until_ms: ban.until_ms,
+        more: BanMore { lineage: ban.lineage }.write(),
+    }
+}
+
+fn stored_token(token: &str, saved: &SavedSession) -> history::StoredToken {
+    let rooms = saved.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
+    history::StoredToken {
+        token: token.to_owned(),
+        name: saved.name.to_string(),
+        rooms: rooms.collect(),
+        until_ms: saved.until_ms,
+        more: SavedMore::of(saved).write(),
+    }
+}
+
 /// What a ban is called in the store: where, a space (no name has one), and whom it means.
 fn subject(ban: &Ban) -> String {
     let (kind, subject) = match &ban.subject {
@@ -327,11 +302,4 @@ pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
     let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
-}
-
-impl From<LineView<'_>> for StoredLine {
-    fn from(line: LineView<'_>) -> Self {
-        let LineView { number, time_ms, kind, name, text, .. } = line;
-        Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
-    }
 }

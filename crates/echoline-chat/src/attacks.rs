@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::apply_operation::OperationContext;
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::cluster::ClusterOptions;
 use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
-use super::operation::{Operation, OperationError, Outcome, RoomChange as Alteration, SaidLine};
+use super::operation::{Operation, OperationContext, RoomChange as Alteration, SaidLine};
+use super::outcome::{OperationError, Outcome};
 use super::room::ReplayFrom;
 use super::settings::Settings;
 use super::state::{Chat, ClaimNameError, Credential, JoinError};
@@ -219,10 +219,7 @@ fn attack_empty_rooms_use_up_no_place() {
     let late = node(2);
     late.restore(&here.snapshot()).unwrap();
     late.comes_from(7000, "mallory", MALLORY).unwrap();
-    let place = |chat: &Chat, session: u64| {
-        let state = chat.lock();
-        chat.has_place_for_room(&state, 5, &state.people[&session])
-    };
+    let place = |chat: &Chat, session: u64| chat.has_place(session, &room("new"));
     assert_eq!(place(&late, 7000), Err(JoinError::TooManyOfSource(each)), "each node knows it");
     late.comes_from(7001, "ann", "192.0.2.1").unwrap();
     assert_eq!(place(&late, 7001), Ok(()));
@@ -316,7 +313,7 @@ fn an_operator_removes_a_room() {
     assert_eq!(forget(1, "nowhere").refusal(), Some(&OperationError::Absent));
     assert!(matches!(forget(1, "DEN"), Outcome::Done));
     assert!(chat.room(&room("den")).is_none());
-    assert!(chat.user(2).unwrap().mailbox.has_news(), "its member hears of it");
+    assert!(chat.session(2).unwrap().mailbox.has_news(), "its member hears of it");
     chat.joins(1, "den").unwrap();
     let first = chat.room(&room("den")).unwrap().with(|room| room.log.first());
     assert!(first > 3, "no number is given again");
@@ -325,4 +322,35 @@ fn an_operator_removes_a_room() {
     let den = restored.rooms.iter().find(|room| room.name == "den");
     assert!(den.is_none_or(|den| den.lines.iter().all(|line| line.kind != LineKind::Said)));
     store.close();
+}
+
+/// Issue 12, item 13: a ban is compared with each user, and the bans before it are not: 1,000
+/// users and 10,000 bans took seconds under the chat's lock.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it tells ten thousand steps from ten million")]
+fn attack_a_ban_costs_no_more_after_many_bans() {
+    let ban = |subject| {
+        let (by, reason) = ("u1".to_owned(), String::new());
+        Ban { subject, scope: Scope::Chat, by, reason, until_ms: None, lineage: None }
+    };
+    let chat = Chat::new(Settings::default());
+    let context = |session| OperationContext { session, node: 0, is_here: true, now_ms: 1 };
+    for number in 1..=1000 {
+        let name = name(&format!("u{number}"));
+        chat.apply_operation(context(number), Operation::Enter { name, address: None, back: None });
+    }
+    chat.lock().users.get_mut(1).unwrap().make_operator(true);
+    for number in 0..5000 {
+        let added = ban(Subject::Name(name(&format!("b{number}"))));
+        let _ = chat.lock().bans.add(1, added);
+    }
+    let start = std::time::Instant::now();
+    for number in 2..12 {
+        let operation = Operation::Ban(ban(Subject::Name(name(&format!("u{number}")))));
+        assert!(matches!(chat.apply_operation(context(1), operation), Outcome::Done));
+        let ended = chat.session(number).unwrap().mailbox.ending().is_some();
+        assert!(ended, "it means its user");
+    }
+    assert!(chat.session(12).unwrap().mailbox.ending().is_none());
+    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
 }

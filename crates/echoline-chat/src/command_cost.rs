@@ -41,43 +41,39 @@ impl From<SourceAction> for RateCost {
     }
 }
 
-impl Command<'_> {
-    /// Whether it changes a room or the chat and is written to the audit log.
-    fn is_written_down(&self) -> bool {
-        self.needs_operator()
-            && !matches!(self, Self::Bans(_) | Self::Audit(_) | Self::Penalties(_))
-    }
+/// Whether a command changes a room or the chat and is written to the audit log.
+fn is_written_down(command: &Command<'_>) -> bool {
+    command.needs_operator()
+        && !matches!(command, Command::Bans(_) | Command::Audit(_) | Command::Penalties(_))
+}
 
-    /// The charge for the command; `None` if it is free. Commands that are written to the audit log,
-    /// read the history, or list users or rooms have one.
-    pub(super) fn cost(&self) -> Option<RateCost> {
-        if self.is_written_down() {
-            return Some(SourceAction::Moderation.into());
+/// The charge for a command; `None` if it is free. Commands that are written to the audit log, read
+/// the history, or list users or rooms have one.
+pub(super) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
+    if is_written_down(command) {
+        return Some(SourceAction::Moderation.into());
+    }
+    match command {
+        Command::Search(_) => {
+            Some(RateCost { action: SourceAction::Expensive, count: SourceAction::SEARCH_COST })
         }
-        match self {
-            Self::Search(_) => {
-                Some(RateCost { action: SourceAction::Expensive, count: SourceAction::SEARCH_COST })
-            }
-            Self::History(_)
-            | Self::Quote(_)
-            | Self::Delete(_)
-            | Self::Users(_)
-            | Self::Rooms
-            | Self::Whois(_)
-            | Self::Lag => Some(SourceAction::Expensive.into()),
-            _ => None,
-        }
+        Command::History(_)
+        | Command::Quote(_)
+        | Command::Delete(_)
+        | Command::Users(_)
+        | Command::Rooms
+        | Command::Whois(_)
+        | Command::Lag => Some(SourceAction::Expensive.into()),
+        _ => None,
     }
 }
 
-impl Query {
-    /// The charge for the question; `None` if it is free.
-    pub(super) fn cost(self) -> Option<RateCost> {
-        match self {
-            Self::Person => None,
-            Self::People | Self::Rooms | Self::History | Self::Commands => {
-                Some(SourceAction::Expensive.into())
-            }
+/// The charge for a question; `None` if it is free.
+pub(super) fn query_cost(query: Query) -> Option<RateCost> {
+    match query {
+        Query::Person => None,
+        Query::People | Query::Rooms | Query::History | Query::Commands => {
+            Some(SourceAction::Expensive.into())
         }
     }
 }
@@ -98,7 +94,7 @@ mod tests {
             ("/me waves", 0),
             ("/help", 0),
         ] {
-            let charge = Command::parse(line).unwrap().cost();
+            let charge = command_cost(&Command::parse(line).unwrap());
             assert!(charge.is_none_or(|charge| charge.action == SourceAction::Expensive));
             assert_eq!(charge.map_or(0, |charge| charge.count), cost, "{line}");
         }
@@ -116,9 +112,9 @@ mod tests {
             ("/nick ann", false),
         ] {
             let command = Command::parse(line).unwrap();
-            assert_eq!(command.is_written_down(), is_written, "{line}");
+            assert_eq!(is_written_down(&command), is_written, "{line}");
             let charge = is_written.then(|| SourceAction::Moderation.into());
-            assert_eq!(command.cost(), charge, "{line}");
+            assert_eq!(command_cost(&command), charge, "{line}");
         }
     }
 }

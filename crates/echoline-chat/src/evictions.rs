@@ -1,13 +1,13 @@
 //! Room for newcomers on a server that is nearly full: see [`idle_policy`](super::idle_policy).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bans::network_of;
 use super::idle_policy::{Presence, choose};
-use super::state::Chat;
-use super::user::User;
+use super::session_handle::SessionHandle;
+use super::state::{Chat, ChatUser};
 
 impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's places are
@@ -19,20 +19,28 @@ impl Chat {
     pub fn end_idle_users(&self, excess: usize) -> usize {
         let Some(least) = self.rules().idle_when_full else { return 0 };
         let now_ms = self.now_ms();
-        let users: Vec<Arc<User>> = {
-            let state = self.lock();
-            state.people.values().filter(|user| user.is_here).cloned().collect()
+        let users: Vec<(ChatUser, Arc<SessionHandle>)> = {
+            let live = self.lock();
+            let here = live.users.values().filter(|user| user.is_here);
+            let session = |user: &ChatUser| live.session(user.session).cloned();
+            here.filter_map(|user| Some(((**user).clone(), session(user)?))).collect()
         };
         let (leaving, users): (Vec<_>, Vec<_>) = users
             .into_iter()
-            .partition(|user| user.is_retired() || user.mailbox.ending().is_some());
-        let presences: Vec<Presence> = users.iter().map(|user| presence(user, now_ms)).collect();
+            .partition(|(user, session)| user.is_retired() || session.mailbox.ending().is_some());
+        let presence = |(user, session): &(ChatUser, Arc<SessionHandle>)| Presence {
+            session: user.session,
+            source: user.address.map(network_of),
+            silent: silence(session, now_ms),
+            is_protected: user.is_operator(),
+        };
+        let presences: Vec<Presence> = users.iter().map(presence).collect();
         // Those whose session was ended before are about to give their places back.
         let chosen = choose(&presences, excess.saturating_sub(leaving.len()), least);
-        let by_session: HashMap<u64, &User> =
-            users.iter().map(|user| (user.session, &**user)).collect();
-        for user in chosen.iter().filter_map(|session| by_session.get(session)) {
-            end(user, now_ms);
+        let by_session: BTreeMap<u64, &SessionHandle> =
+            users.iter().map(|(user, session)| (user.session, &**session)).collect();
+        for session in chosen.iter().filter_map(|session| by_session.get(session)) {
+            end(session, now_ms);
         }
         if !chosen.is_empty() {
             tracing::warn!(users = chosen.len(), "the server is nearly full: ended idle users");
@@ -41,26 +49,17 @@ impl Chat {
     }
 }
 
-fn presence(user: &User, now_ms: u64) -> Presence {
-    Presence {
-        session: user.session,
-        source: user.address.map(network_of),
-        silent: silence(user, now_ms),
-        is_protected: user.is_operator(),
-    }
+fn silence(session: &SessionHandle, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(session.spoke_ms()))
 }
 
-fn silence(user: &User, now_ms: u64) -> Duration {
-    Duration::from_millis(now_ms.saturating_sub(user.spoke_ms()))
-}
-
-fn end(user: &User, now_ms: u64) {
-    let minutes = silence(user, now_ms).as_secs() / 60;
+fn end(session: &SessionHandle, now_ms: u64) {
+    let minutes = silence(session, now_ms).as_secs() / 60;
     let silent = match minutes {
         0 => "for less than a minute".to_owned(),
         1 => "for 1 minute".to_owned(),
         minutes => format!("for {minutes} minutes"),
     };
     let words = format!("The server is nearly full, and you have said nothing {silent}: goodbye");
-    user.end(&words);
+    session.end(&words);
 }

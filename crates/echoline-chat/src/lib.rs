@@ -1,21 +1,20 @@
-//! Policy: what a chat says.
+//! A chat server: its rooms, its sessions, and the dialogue with each user.
 //!
-//! A [`Chat`] is a chat: rooms, and people in them; [`serve`] holds the dialogue with one of them.
-//! Everything that decides is pure: names ([`Name`]), what may reach a terminal ([`clean`]), what
-//! somebody wants ([`Command`]), a room and its log, how fast one may write.
+//! A [`Chat`] has the rooms and the users in them; [`serve`] holds the dialogue with one user.
+//! Everything that decides is pure, and in the crate `echoline-chat-core`.
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use echoline_chat::{self, Hall, Role, Settings};
 //! use echoline::{Connection, Eol, Server};
+//! use echoline_chat::{self as chat, Chat, Role, Settings};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let hall = Arc::new(Hall::new(Settings::default()));
+//! let chat = Arc::new(Chat::new(Settings::default()));
 //! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
-//! let guest = move |client: Connection| chat::serve(client, Arc::clone(&hall), Role::User);
-//! server.serve_until(guest, async { /* until this is done */ }).await?;
+//! let handler = move |client: Connection| chat::serve(client, Arc::clone(&chat), Role::User);
+//! server.serve_until(handler, async { /* until this is done */ }).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -23,51 +22,21 @@
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
-mod aliases;
-mod answer_limits;
-mod apply_operation;
 mod archive;
-mod arguments;
 #[cfg(test)]
 mod attacks;
 mod audit_log;
-mod authority;
-mod bans;
-mod batch;
 mod bot;
-mod character;
 mod clock;
 mod cluster;
-mod command;
 mod command_cost;
-mod command_error;
-mod command_table;
 mod commands;
-mod days;
-mod deletion;
-mod duration;
-mod echo_suppression;
-mod entrance;
 mod erase;
 mod evictions;
-mod exclusion;
-mod flood;
-mod flood_mutes;
-mod former_users;
-mod help;
-mod idle_policy;
-mod key;
-mod line;
 mod line_end;
-mod log;
-mod log_limits;
 mod login;
 mod mailbox;
 mod misdirected_protocol;
-mod muted;
-mod name;
-mod name_error;
-mod operation;
 mod operator_password;
 mod outbound_feed;
 #[cfg(feature = "web")]
@@ -76,33 +45,35 @@ mod password_checks;
 mod people;
 mod persistence;
 mod position;
-mod protocol;
-mod replay;
-mod room;
-mod room_operators;
-mod room_origin;
-mod room_record;
-mod room_removal;
 mod rules;
 mod secret_words;
-mod separators;
 mod session;
+mod session_handle;
 mod settings;
 mod shared_room;
-mod source;
 mod source_gates;
+mod speech;
 mod state;
 mod telnet;
 mod telnet_stream;
-mod text;
-mod tokens;
 mod transcript;
-mod user;
-mod user_table;
 mod verify;
 mod view;
 mod wake_batcher;
-mod wrap;
+
+use echoline_chat_core::command::{aliases, arguments, command_error, command_table, help};
+use echoline_chat_core::name::{key, name_error};
+use echoline_chat_core::replication::node_down_line;
+use echoline_chat_core::room::{batch, entrance, line, log, room_record};
+use echoline_chat_core::state::{
+    apply, bans, deletion, flood_mutes, former_users, preferences, rejoin, room_cell, tokens, user,
+    user_table,
+};
+use echoline_chat_core::text::{character, separators, wrap};
+use echoline_chat_core::{
+    answer_limits, command, days, effect, flood, idle_policy, name, notification, operation,
+    outcome, protocol, room, text,
+};
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use cluster::{ClusterOptions, ClusterStatus};

@@ -11,13 +11,14 @@ use super::command::Command;
 use super::erase::obey_erasing;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
-use super::operation::{Back, Operation, Outcome, ResumeToken};
+use super::operation::{Back, Operation, ResumeToken};
 use super::operator_password::is_proof;
+use super::outcome::Outcome;
+use super::session_handle::SessionHandle;
 use super::state::{Chat, ClaimNameError};
 use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{SavedSession, SessionState, digest};
-use super::user::User;
 use echoline::sources::{Source, SourceAction, SourceRefusal};
 use echoline::transport::Origin;
 use echoline::{Closed, Connection};
@@ -88,7 +89,7 @@ impl Visitor {
 /// A user who has logged in, and the beginning of their session.
 #[derive(Debug)]
 pub(super) struct LoggedInUser {
-    pub(super) user: Arc<User>,
+    pub(super) user: Arc<SessionHandle>,
     /// The rooms to enter and their settings; `None` is the lobby.
     pub(super) saved: Option<SavedSession>,
     /// Whether a token restores the session, so that its rooms need no password.
@@ -99,7 +100,7 @@ pub(super) struct LoggedInUser {
 
 impl LoggedInUser {
     /// The login of a new user, who goes to the lobby.
-    pub(super) fn new(user: Arc<User>) -> Self {
+    pub(super) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
 }
@@ -194,7 +195,7 @@ pub(super) async fn log_in(
     chat: &Chat,
     name: Name,
     visitor: Visitor,
-) -> Result<Arc<User>, LoginError> {
+) -> Result<Arc<SessionHandle>, LoginError> {
     visitor.charge(chat, SourceAction::Login)?;
     let user = enter(chat, name, visitor.address, None).await;
     Ok(user.map_err(|taken| taken.sentence())?)
@@ -207,13 +208,15 @@ async fn enter(
     name: Name,
     address: Option<IpAddr>,
     back: Option<Back>,
-) -> Result<Arc<User>, ClaimNameError> {
+) -> Result<Arc<SessionHandle>, ClaimNameError> {
     if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
         return Err(taken);
     }
     let act = Operation::Enter { name, address, back };
     match chat.propose_entrance(chat.next_session(), act).await {
-        Outcome::Entered(entered) => entered,
+        Outcome::Entered(entered) => {
+            chat.session(entered?.session).ok_or(ClaimNameError::NotDelivered)
+        }
         _ => Err(ClaimNameError::NotDelivered),
     }
 }
@@ -318,7 +321,7 @@ impl Chat {
         let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
         let (now_ms, state) = (self.now_ms(), self.lock());
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(ClaimNameError::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         state.is_free(name, 0).err()
     }
@@ -331,35 +334,16 @@ impl Chat {
         let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
         let suspect = Suspect { name: Some(&place.name), address, lineage };
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(ClaimNameError::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = place.session.unwrap_or_default();
         // The session may have another name by now, under which it comes back.
-        let is_here = state.people.contains_key(&session);
+        let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&place.name, session).err() }
     }
 
     /// Whether a token restores nothing, as far as this node of a cluster knows.
     fn knows_no_token(&self, digest: &str) -> bool {
         self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
-    }
-}
-
-impl ClaimNameError {
-    /// The sentence for the user who asked for the name.
-    pub(super) fn sentence(&self) -> String {
-        match self {
-            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
-            Self::LooksLike(name) => {
-                format!(
-                    "That looks too much like {}, who is here; type another name",
-                    name.as_str()
-                )
-            }
-            Self::Banned(words) => words.clone(),
-            Self::NotDelivered => {
-                "The link to the other machines is lost; type your name again".to_owned()
-            }
-        }
     }
 }

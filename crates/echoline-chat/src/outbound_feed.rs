@@ -14,14 +14,14 @@ use super::batch::Batch;
 use super::days::Days;
 use super::history::LineKind;
 use super::line::EOL;
-use super::mailbox::Notification;
 use super::name::Name;
+use super::notification::Notification;
 use super::operation::SaidLine;
 use super::people::People;
 use super::protocol::{JoinedRoom, ServerMessage, Thread};
+use super::session_handle::SessionHandle;
 use super::state::{Chat, Membership};
 use super::text::excerpt;
-use super::user::User;
 use super::user_table::person_id;
 use super::view::{Frame, View, print_json};
 use super::wake_batcher::WakeBatcher;
@@ -38,7 +38,7 @@ const PRINTED_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct OutboundFeed {
     chat: Arc<Chat>,
-    user: Arc<User>,
+    user: Arc<SessionHandle>,
     /// Wakes the tasks of this member's thread.
     batcher: Arc<WakeBatcher>,
     /// The rooms that the member is in, in the order in which they came.
@@ -73,7 +73,7 @@ pub(super) enum RoomQuestion {
 }
 
 impl OutboundFeed {
-    pub(super) fn new(chat: Arc<Chat>, user: Arc<User>) -> Self {
+    pub(super) fn new(chat: Arc<Chat>, user: Arc<SessionHandle>) -> Self {
         let batcher = chat.batchers.here();
         Self {
             chat,
@@ -206,12 +206,7 @@ impl OutboundFeed {
     /// Wakes those who wait for what this member said.
     pub(super) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
-            match &self.chat.cluster {
-                Some(cluster) => cluster.send(self.user.session),
-                None => {
-                    self.memberships.iter().for_each(|membership| membership.shared_room.wake())
-                }
-            }
+            self.chat.wake_readers(&self.user, &self.memberships);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
+use super::effect::Effect;
 use super::history::{LineKind, MISSING};
 use super::history::{
     RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
@@ -17,6 +18,7 @@ use super::room::Room;
 use super::settings::Settings;
 use super::state::{Chat, RestoredChat};
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
+use echoline_chat_core::state::RestoredState;
 
 /// The words with which a room goes on after a restart: whoever was in it is not any more.
 pub(super) const RESTARTED: &str = "The server was started again";
@@ -58,7 +60,8 @@ impl Chat {
     /// Removes rooms in which there is nothing. Every other one is told that the present begins
     /// here.
     fn start_rooms(&self) {
-        self.remove_worthless();
+        let now_ms = self.now_ms();
+        self.change(&mut self.lock(), |state, effects| state.remove_worthless(now_ms, effects));
         for shared_room in self.rooms() {
             shared_room.change(|room| {
                 room.log.holds = self.archive.holds;
@@ -99,6 +102,7 @@ impl Chat {
     /// Tells every room in which there is somebody; lines are held for the store again, or not.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
+        self.lock().options.holds_lines = self.holds();
         for shared_room in self.rooms() {
             shared_room.change(|room| {
                 room.log.holds = self.holds();
@@ -151,15 +155,15 @@ fn kept(settings: &Settings, found: RestoredHistory) -> RestoredChat {
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
-    RestoredChat { rooms, bans, tokens, dropped_tokens }
+    RestoredChat { state: RestoredState { rooms, bans, tokens }, dropped_tokens }
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
 fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(place) = place(&token).filter(|_| digest != token.token) {
-        archive.token_used(&token.token);
-        archive.token(&digest, &place);
+        archive.keep(Effect::DeleteToken(&token.token));
+        archive.keep(Effect::KeepToken { token: &digest, saved: &place });
     }
 }
 
@@ -228,7 +232,13 @@ fn view(line: &StoredLine) -> LineView<'_> {
 impl Archive {
     /// Keeps what the server said.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
-        self.line_of(room, appended, LineKind::Notice, "", words);
+        self.keep(Effect::KeepLine {
+            room,
+            appended,
+            kind: LineKind::Notice,
+            name: "",
+            text: words,
+        });
     }
 }
 

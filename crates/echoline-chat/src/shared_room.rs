@@ -9,14 +9,13 @@ use std::task::{Context, Poll, Waker};
 use super::batch::Batch;
 use super::log::LineView;
 use super::room::{MemberId, Own, Room};
+use super::room_cell::RoomCell;
 use super::wake_batcher::WakeBatcher;
 use echoline_base::poison::IgnorePoison;
 
-/// A room that sessions share.
-#[derive(Debug)]
-pub(super) struct SharedRoom {
-    state: Mutex<State>,
-}
+/// A room that sessions share; a clone is the same room.
+#[derive(Clone, Debug)]
+pub(super) struct SharedRoom(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -54,10 +53,9 @@ pub(super) struct TakeResult {
 }
 
 impl SharedRoom {
-    pub(super) fn new(room: Room) -> Self {
-        let told = room.log.visible();
-        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
-        Self { state: Mutex::new(state) }
+    /// Whether both are the same room.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Looks at the room, or changes it. Whoever appends calls [`wake`](Self::wake) after: not at
@@ -114,7 +112,7 @@ impl SharedRoom {
     }
 
     /// A member leaves by `leave`; its task is not woken any more.
-    pub(super) fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+    fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let result = {
             let mut state = self.lock();
             if let Some(waiter) = state.waiters.get_mut(member_id) {
@@ -164,7 +162,31 @@ impl SharedRoom {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it is a defect, but a room that is half changed still has its order.
-        self.state.lock().ignore_poison()
+        self.0.lock().ignore_poison()
+    }
+}
+
+impl RoomCell for SharedRoom {
+    fn new(room: Room) -> Self {
+        let told = room.log.visible();
+        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+        self.with(look)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        self.change(change)
+    }
+
+    fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+        self.leave(member_id, leave)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
     }
 }
 

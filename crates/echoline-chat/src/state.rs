@@ -1,36 +1,40 @@
-//! The whole chat: who is in it, which rooms there are, who may come in.
+//! A chat that runs: the pure state behind its lock, the live sessions, and what serves both.
 //!
-//! Locks are taken in one order, the hall's, then a room's, then a mailbox's, and never held across
-//! an await. What is said takes its room's lock only.
+//! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
+//! an await. A line that is said takes its room's lock only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
 
 use super::archive::Archive;
-use super::bans::{Ban, Bans, Scope, Suspect, network_of};
+use super::bans::{Ban, Suspect};
 use super::cluster::Cluster;
 use super::days::Days;
-use super::flood_mutes::FloodMutes;
-use super::former_users::{FormerUser, FormerUsers};
+use super::effect::{Effect, Effects};
+pub(super) use super::entrance::Credential;
+use super::former_users::FormerUser;
 use super::key::Key;
-use super::log::Log;
 use super::name::Name;
+use super::operation::{Operation, OperationContext};
+pub(super) use super::outcome::{ClaimNameError, JoinError};
+use super::outcome::{Joined, OperationError, Outcome};
 use super::password_checks::PasswordChecks;
-use super::room::{MemberId, Room};
+use super::room::MemberId;
 use super::rules::LiveRules;
+use super::session_handle::SessionHandle;
 use super::settings::Settings;
 use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
-use super::tokens::Tokens;
 use super::user::User;
-use super::user_table::{UserTable, lineage_of_id};
 use super::wake_batcher::WakeBatchers;
 use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -43,52 +47,53 @@ pub struct Chat {
     pub(super) passwords: PasswordChecks,
     /// Bounds the passwords and searches of one source at the same time.
     pub(super) gates: SourceGates,
-    pub(super) lobby: Arc<SharedRoom>,
-    /// The other machines, if there are any.
+    pub(super) lobby: SharedRoom,
+    /// The other nodes, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
-    state: Mutex<State>,
+    state: Arc<Mutex<LiveState>>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) people: UserTable,
-    /// Every key of every name that is in use, and whose it is.
-    pub(super) names: HashMap<Key, u64>,
-    /// The lobby too.
-    pub(super) rooms: BTreeMap<Key, Arc<SharedRoom>>,
-    /// Rooms that were removed while members of this machine, which was taken for gone, may come
-    /// back to them.
-    pub(super) awaiting: BTreeMap<Key, Arc<SharedRoom>>,
-    pub(super) bans: Bans,
-    pub(super) tokens: Tokens,
-    pub(super) former_users: FormerUsers,
-    pub(super) flood_mutes: FloodMutes,
-    /// Higher than the number of any line of a room that was removed: a room of the same name
-    /// does not begin in the middle of it.
-    pub(super) numbers_from: u64,
+/// A copy of what the chat's state knows of a user.
+pub(super) type ChatUser = User<SharedRoom>;
+
+/// The chat's state, and the sessions that this node serves.
+#[derive(Debug)]
+pub(super) struct LiveState {
+    chat: ChatState<SharedRoom>,
+    sessions: HashMap<u64, Arc<SessionHandle>>,
+}
+
+impl Deref for LiveState {
+    type Target = ChatState<SharedRoom>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.chat
+    }
+}
+
+impl DerefMut for LiveState {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.chat
+    }
 }
 
 /// What a store brings back.
 #[derive(Debug, Default)]
 pub(super) struct RestoredChat {
-    pub(super) rooms: Vec<Room>,
-    pub(super) bans: Bans,
-    pub(super) tokens: Tokens,
+    pub(super) state: RestoredState,
     /// Tokens of the store that are too many, and are to leave it.
     pub(super) dropped_tokens: Vec<Arc<str>>,
 }
 
-/// Somebody's place in a room.
+/// A user's membership in a room, as their session holds it.
 #[derive(Debug)]
 pub(super) struct Membership {
-    pub(super) shared_room: Arc<SharedRoom>,
+    pub(super) shared_room: SharedRoom,
     pub(super) room: Name,
     pub(super) member_id: MemberId,
     /// The number of the line that says that they came.
     pub(super) joined: u64,
-    /// Whether this machine serves them.
-    pub(super) is_here: bool,
     /// The day of the last line shown, until they have seen themselves come: what they are shown
     /// before that may be of other days.
     pub(super) past: Option<Box<Days>>,
@@ -101,57 +106,31 @@ impl Membership {
     }
 }
 
-/// Why somebody cannot have a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ClaimNameError {
-    /// Somebody has it.
-    Taken(Name),
-    /// Somebody has one that looks like it.
-    LooksLike(Name),
-    /// It is banned: the sentence.
-    Banned(String),
-    /// It did not reach the other machines.
-    NotDelivered,
+/// Carries effects out: in the store, and in the mailboxes of the sessions that this node serves.
+struct LiveEffects<'a> {
+    archive: &'a Archive,
+    sessions: &'a HashMap<u64, Arc<SessionHandle>>,
+    /// A session whose mailbox was full.
+    unread: Option<u64>,
 }
 
-/// Why somebody cannot enter a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum JoinError {
-    Already,
-    Banned(String),
-    Invited,
-    /// It needs the words whose hash this is.
-    Password(Arc<str>),
-    TooManyRooms,
-    /// Users from the same address have made so many rooms.
-    TooManyOfSource(usize),
-    TooManyOfYours,
-    /// They are not in the chat any more.
-    Gone,
-    /// It did not reach the other machines: why.
-    NotDelivered(&'static str),
-}
-
-/// What a newcomer to a room has shown.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Credential {
-    Nothing,
-    /// They know the words of which this is the hash.
-    Password(String),
-    /// A token says that they were in; as an earlier version tells it.
-    Token {
-        operator: bool,
-    },
-    /// A token says that they were in, as an operator or not, and which password the room had then:
-    /// its stamp.
-    Return {
-        operator: bool,
-        password: Option<String>,
-        /// The number of the room's first line, see [`Origin`](super::room_origin::Origin).
-        #[serde(default)]
-        born: u64,
-    },
+impl Effects for LiveEffects<'_> {
+    fn emit(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::Notify { session, notification } => {
+                let handle = self.sessions.get(&session);
+                if handle.is_some_and(|handle| !handle.mailbox.deliver(notification)) {
+                    self.unread = Some(session);
+                }
+            }
+            Effect::Disconnect { session, disconnect } => {
+                if let Some(handle) = self.sessions.get(&session) {
+                    handle.mailbox.end(disconnect);
+                }
+            }
+            effect => self.archive.keep(effect),
+        }
+    }
 }
 
 impl Chat {
@@ -163,26 +142,48 @@ impl Chat {
 
     /// A chat with what was kept.
     pub(super) fn open(settings: Settings, archive: Archive, kept: RestoredChat) -> Self {
-        let mut rooms = BTreeMap::new();
-        for room in kept.rooms {
-            rooms.insert(room.name.key().clone(), Arc::new(SharedRoom::new(room)));
-        }
-        let lobby = rooms.entry(settings.lobby.key().clone()).or_insert_with(|| {
-            let mut room = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
-            room.log.holds = archive.holds;
-            Arc::new(SharedRoom::new(room))
-        });
-        let lobby = Arc::clone(lobby);
-        let RestoredChat { bans, tokens, dropped_tokens, .. } = kept;
-        dropped_tokens.iter().for_each(|token| archive.token_used(token));
-        // Each process numbers its sessions from 1: by this, no two of them have the same lineages.
-        let people = UserTable::new(random());
-        let numbers_from = tokens.last_born().map_or(0, |born| born.saturating_add(1));
-        let state = State { people, rooms, bans, tokens, numbers_from, ..State::default() };
-        let state = Mutex::new(state);
+        let options = StateOptions {
+            lobby: settings.lobby.clone(),
+            log: settings.log,
+            holds_lines: archive.holds,
+            keeps_rooms: archive.is_lasting(),
+            is_replicated: false,
+            // Each process numbers its sessions from 1: by this, no two have the same lineages.
+            lineages_from: random(),
+            moment: settings.moment,
+        };
+        let RestoredChat { state, dropped_tokens } = kept;
+        dropped_tokens.iter().for_each(|token| archive.keep(Effect::DeleteToken(token)));
+        Self::with_state(settings, archive, ChatState::new(options, state), None)
+    }
+
+    /// A chat that is one node of a cluster, whose sessions never repeat.
+    pub(super) fn replicated(settings: Settings, cluster: Cluster) -> Self {
+        let options = StateOptions {
+            lobby: settings.lobby.clone(),
+            log: settings.log,
+            holds_lines: false,
+            keeps_rooms: true,
+            is_replicated: true,
+            // Each node has to calculate the same lineages.
+            lineages_from: 0,
+            moment: settings.moment,
+        };
+        let state = ChatState::new(options, RestoredState::default());
+        Self::with_state(settings, Archive::default(), state, Some(Arc::new(cluster)))
+    }
+
+    fn with_state(
+        settings: Settings,
+        archive: Archive,
+        state: ChatState<SharedRoom>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
         let rules = LiveRules::new(&settings);
+        let lobby = state.lobby.clone();
+        let state = LiveState { chat: state, sessions: HashMap::new() };
         let (batchers, passwords, gates, sessions) = Default::default();
-        let cluster = None;
+        let state = Arc::new(Mutex::new(state));
         Self {
             settings,
             rules,
@@ -207,29 +208,94 @@ impl Chat {
         (self.settings.clock)()
     }
 
-    /// The number of a new session; of all machines together, no other will have it.
+    /// The number of a new session; of all nodes together, no other will have it.
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
+    }
+
+    /// Applies an operation to the state, and carries its effects out.
+    pub(super) fn apply_operation(
+        &self,
+        context: OperationContext,
+        operation: Operation,
+    ) -> Outcome {
+        let is_exit = matches!(operation, Operation::Exit { .. });
+        let is_write = matches!(operation, Operation::Write { .. });
+        let mut live = self.lock();
+        if let Operation::Join { room, .. } = &operation
+            && self.cluster.is_none()
+            && let Err(error) = self.has_place_in(&live, context.session, room)
+        {
+            return Outcome::Joined(Err(error));
+        }
+        let (outcome, unread) =
+            self.change(&mut live, |state, effects| state.apply(context, operation, effects));
+        match &outcome {
+            Outcome::Entered(Ok(entered)) if context.is_here => {
+                if let Some(user) = live.chat.user(entered.session) {
+                    let handle = SessionHandle::new(user, entered, Arc::downgrade(&self.state));
+                    live.sessions.insert(entered.session, Arc::new(handle));
+                }
+            }
+            Outcome::Done if is_exit => drop(live.sessions.remove(&context.session)),
+            _ => {}
+        }
+        match unread {
+            Some(session) if is_write => {
+                let name = live.user(session).map(User::name);
+                drop(live);
+                name.map_or(outcome, |name| self.refuse_unread(context, &name))
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
+    /// mailbox was full.
+    pub(super) fn change<T>(
+        &self,
+        live: &mut LiveState,
+        change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
+    ) -> (T, Option<u64>) {
+        let LiveState { chat, sessions } = live;
+        let mut effects = LiveEffects { archive: &self.archive, sessions, unread: None };
+        let result = change(chat, &mut effects);
+        (result, effects.unread)
+    }
+
+    /// The session that this node serves.
+    pub(super) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
+        self.lock().sessions.get(&session).cloned()
+    }
+
+    /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
+    /// was given back meanwhile.
+    pub(super) fn membership(&self, joined: Joined) -> Option<Membership> {
+        let Joined { session, room, member_id, number, .. } = joined;
+        let memberships = self.lock().served_user(session)?.memberships();
+        let mut memberships = memberships.into_iter().rev().filter(|&(_, id)| id == member_id);
+        let (shared_room, _) = memberships
+            .find(|(shared_room, _)| shared_room.with(|shared| shared.name.same_as(&room)))?;
+        Some(Membership { shared_room, room, member_id, joined: number, past: None })
     }
 
     /// Returns the sentence that refuses a connection from `address`, if it is banned.
     pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
         let suspect = Suspect { address, ..Suspect::default() };
-        self.lock().bans.find(now_ms, suspect, None).map(|ban| self.ban_words(ban))
-    }
-
-    /// Who is called so, or so that it looks the same.
-    pub(super) fn find(&self, name: &Name) -> Option<Arc<User>> {
         let state = self.lock();
-        let session = name.keys().find_map(|key| state.names.get(key))?;
-        state.people.get(session).cloned()
+        state.bans.find(now_ms, suspect, None).map(|ban| state.ban_words(ban))
     }
 
-    /// The person of this session, while it lasts.
-    pub(super) fn user(&self, session: u64) -> Option<Arc<User>> {
-        self.lock().people.get(&session).cloned()
+    /// The user who has the name, or one that looks like it.
+    pub(super) fn find(&self, name: &Name) -> Option<ChatUser> {
+        self.lock().chat.find(name).cloned()
+    }
+
+    /// The user of this session, while they are in the chat.
+    pub(super) fn user(&self, session: u64) -> Option<ChatUser> {
+        self.lock().chat.user(session).cloned()
     }
 
     /// The user who left last under this name.
@@ -244,41 +310,33 @@ impl Chat {
 
     /// Returns the number of users from this network, without the user of this lineage.
     pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
-        let from = |user: &&Arc<User>| user.address.map(network_of) == Some(network);
-        let state = self.lock();
-        let people = state.people.values().filter(from);
-        people.filter(|user| user.lineage != lineage && !user.is_retired()).count()
+        self.lock().users_from(network, lineage)
     }
 
-    /// The bans that mean this person, `name` being theirs: of the chat and of its rooms.
-    pub(super) fn bans_of(&self, user: &User, name: &Name) -> Vec<Ban> {
+    /// The bans that apply to this user: of the chat and of its rooms.
+    pub(super) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
         let now_ms = self.now_ms();
-        self.lock().bans.all_of(now_ms, user.suspect(name)).cloned().collect()
+        self.lock().bans.all_of(now_ms, user.suspect()).cloned().collect()
     }
 
     /// Returns the user with this id, if they are in the chat.
-    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<User>> {
-        self.lock().people.of_lineage(lineage_of_id(id)?).cloned()
+    pub(super) fn person_with_id(&self, id: &str) -> Option<ChatUser> {
+        self.lock().user_with_id(id).cloned()
     }
 
-    /// The words of each of these sessions for those who write to them while they are away.
+    /// The away text of each of these sessions.
     pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
         let state = self.lock();
-        sessions.map(|session| state.people.get(&session)?.away()).collect()
-    }
-
-    /// Whether rooms outlive their last member.
-    pub(super) fn keeps_rooms(&self) -> bool {
-        self.archive.is_lasting() || self.cluster.is_some()
+        sessions.map(|session| state.chat.user(session)?.away()).collect()
     }
 
     /// The room of this name.
-    pub(super) fn room(&self, name: &Name) -> Option<Arc<SharedRoom>> {
+    pub(super) fn room(&self, name: &Name) -> Option<SharedRoom> {
         self.lock().rooms.get(name.key()).cloned()
     }
 
     /// All rooms.
-    pub(super) fn rooms(&self) -> Vec<Arc<SharedRoom>> {
+    pub(super) fn rooms(&self) -> Vec<SharedRoom> {
         self.lock().rooms.values().cloned().collect()
     }
 
@@ -288,25 +346,50 @@ impl Chat {
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
-    pub(super) fn ban_words(&self, ban: &Ban) -> String {
-        let place = match &ban.scope {
-            Scope::Chat => "this chat".to_owned(),
-            Scope::Room(name) => format!("the room {}", name.as_str()),
-        };
-        let until = ban.until_ms.map(|until| format!(" until {}", (self.settings.moment)(until)));
-        let reason = if ban.reason.is_empty() { "" } else { ": " };
-        let until = until.unwrap_or_default();
-        format!("You are banned from {place}{until}{reason}{}", ban.reason)
+    /// Whether the room exists, or the user may make it: checked on the node that serves them.
+    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
+        self.has_place_in(&self.lock(), session, room)
     }
 
-    /// How many are in, all rooms together.
+    fn has_place_in(&self, live: &LiveState, session: u64, room: &Name) -> Result<(), JoinError> {
+        let rules = self.rules();
+        let limits = RoomLimits { all: rules.max_rooms, per_source: rules.max_rooms_per_ip };
+        live.has_place_for_room(self.now_ms(), session, room, limits)
+    }
+
+    /// Gives a membership back, which the session was taken out of.
+    pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
+        self.lock().release_membership(session.session, shared_room);
+    }
+
+    /// The number of users in the chat, all rooms together.
     #[must_use]
     pub fn people(&self) -> usize {
-        self.lock().people.len()
+        self.lock().users.len()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {
         self.state.lock().ignore_poison()
+    }
+
+    /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves
+    /// hears of it by an operation.
+    fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
+        self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
+        Outcome::Refused(OperationError::Unread)
+    }
+}
+
+impl LiveState {
+    /// The session that this node serves.
+    pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
+        self.sessions.get(&session)
+    }
+
+    /// Removes a session that has ended, and gives its memberships back.
+    pub(super) fn end_session(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        self.chat.release_suspended(session);
     }
 }
 
@@ -314,45 +397,11 @@ fn random() -> u64 {
     getrandom::u64().expect("the system has random bytes")
 }
 
-/// How somebody leaves.
+/// The way in which a user leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving<'a> {
     /// The others hear of it, with this reason, which may be empty.
     Because(&'a str),
-    /// Nobody hears of it: everybody has to leave.
+    /// The others hear nothing: everybody has to leave.
     Silently,
-}
-
-impl State {
-    /// Whether the session can have the name: no other session has it, or one that looks like it.
-    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
-        let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
-        if let Some(user) = other.and_then(|session| self.people.get(session)) {
-            let theirs = user.name();
-            let same = theirs.same_as(name);
-            return Err(if same {
-                ClaimNameError::Taken(theirs)
-            } else {
-                ClaimNameError::LooksLike(theirs)
-            });
-        }
-        Ok(())
-    }
-
-    /// Makes `name` the session's, unless another session has it.
-    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
-        self.is_free(name, session)?;
-        for key in name.keys() {
-            self.names.insert(key.clone(), session);
-        }
-        Ok(())
-    }
-
-    pub(super) fn release(&mut self, name: &Name, session: u64) {
-        for key in name.keys() {
-            if self.names.get(key) == Some(&session) {
-                self.names.remove(key);
-            }
-        }
-    }
 }

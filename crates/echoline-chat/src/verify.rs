@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::cluster::{NodeDownLine, departed};
 use super::history::{DELETED, LineKind, MISSING};
 use super::key::Key;
 use super::name::Name;
+use super::node_down_line::{NodeDownLine, read_node_down_line};
 use super::persistence::RESTARTED;
 use super::transcript::{Seen, Transcript, What};
 
@@ -273,7 +273,7 @@ impl People {
     fn take(&mut self, seen: &Seen) -> Result<(), String> {
         let name = match seen.kind {
             LineKind::Notice => {
-                if let Some(departed) = departed(&seen.text) {
+                if let Some(departed) = read_node_down_line(&seen.text) {
                     return self.depart(&departed);
                 }
                 if seen.text == MISSING {

@@ -7,12 +7,10 @@ use super::history::LineKind;
 use super::line::{EOL, Shape};
 use super::log::LineView;
 use super::name::Name;
+use super::preferences::{IGNORED_MAX, Ignored, Preferences};
 use super::protocol::{DisplayChoices, RoomLine, ServerMessage};
 use super::room::Own;
 use super::wrap::wrap;
-
-/// Names that one person may ignore.
-const IGNORED_MAX: usize = 100;
 
 /// Writes one message for a program or a page.
 pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
@@ -44,37 +42,6 @@ pub(super) struct View {
     /// Columns of the terminal, where it said so.
     pub(super) width: Option<u16>,
     ignored: Vec<Ignored>,
-}
-
-/// The choices of a user about how they see the chat, which a token restores.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub(super) struct Preferences {
-    numbers: bool,
-    times: bool,
-    quiet: bool,
-    ignored: Vec<Ignored>,
-}
-
-/// A user whose lines are not shown: by name and, so that a new name does not help, by lineage.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Ignored {
-    name: Name,
-    /// `None` if an earlier version saved it in a history.
-    #[serde(default, alias = "session")]
-    lineage: Option<u64>,
-}
-
-impl Preferences {
-    /// Drops ignored users beyond the bound, which a forged saved session may have.
-    pub(super) fn bound(&mut self) {
-        self.ignored.truncate(IGNORED_MAX);
-    }
-
-    /// Whether these are the choices of a newcomer.
-    pub(super) fn is_usual(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The lines of a room that a member sees.

@@ -13,6 +13,7 @@ use super::config::{self, Refusal};
 use super::links::Followed;
 use super::output;
 use super::reload::Fresh;
+use super::usage_error::UsageError;
 use echoline::listener::Scheme;
 use echoline::{Address, Listener};
 
@@ -51,7 +52,8 @@ pub(super) fn run(flags: &CheckFlags) -> anyhow::Result<ExitCode> {
         ([], Some(file)) => check_file(file, &mut findings)?,
         ([], None) => {
             let text = "nothing to check: give --config PATH, or a command and its flags";
-            super::wrong_use("check", ErrorKind::MissingRequiredArgument, text);
+            let kind = ErrorKind::MissingRequiredArgument;
+            return Err(UsageError::new("check", kind, text).into());
         }
     }
     output::print(&findings.right)?;

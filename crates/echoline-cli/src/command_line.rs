@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use echoline_base::printable::{is_harmful, printable_lines};
 
 use crate::reload::Reload;
+use crate::usage_error::UsageError;
 use crate::{
     cert, chat, check, compare, config, echo, generate, hangup, load, log, merge, resources, send,
 };
@@ -77,7 +77,10 @@ pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Merge(flags) => merge::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
     };
-    ended.map_err(resources::explain)
+    ended.map_err(|error| match error.downcast() {
+        Ok(error) => exit_with_usage(&error),
+        Err(error) => resources::explain(error),
+    })
 }
 
 /// The sentence of an error for a terminal: what it quotes of files and peers gives no orders.
@@ -109,13 +112,12 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Ends the program for a wrong use that only the command itself can see, in the words and with
-/// the usage line of every other wrong use.
-pub(crate) fn wrong_use(command: &str, kind: ErrorKind, text: &str) -> ! {
+/// Exits with the usage line of the command, as the parser does.
+fn exit_with_usage(error: &UsageError) -> ! {
     let mut program = Arguments::command();
     program.build();
-    exit(&match program.find_subcommand_mut(command) {
-        Some(command) => command.error(kind, text),
-        None => program.error(kind, text),
+    exit(&match program.find_subcommand_mut(error.command) {
+        Some(command) => command.error(error.kind, &error.text),
+        None => program.error(error.kind, &error.text),
     })
 }

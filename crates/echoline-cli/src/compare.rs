@@ -1,5 +1,4 @@
-//! `echoline compare`: runs before and after a change side by side, and whether it made them
-//! worse.
+//! `echoline compare`: compares runs before and after a change.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,12 +7,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, error::ErrorKind};
 
-use super::load_output::BROKEN;
+use super::load_output::EXIT_CHECK_FAILED;
 use super::output;
-use super::report_files::{self, Loaded};
+use super::report_files::{self, LoadedReport};
+use super::usage_error::UsageError;
 use super::values::{self, Share};
 use echoline_base::printable::printable;
-use echoline_load::{Difference, Finding, Metric, Report, RunComparison};
+use echoline_load::report::{ChangeVerdict, Difference};
+use echoline_load::{LoadReport, Metric, RunComparison};
 
 /// The flags of `echoline compare`.
 #[derive(Debug, Args)]
@@ -27,36 +28,36 @@ claimed.
 Exit code: 0 no worse, or too few runs to tell; 3 worse; 1 files that cannot be compared; 2 wrong \
 usage.")]
 pub(super) struct CompareFlags {
-    /// Two files that 'echoline load --json FILE' wrote.
+    /// Two files written by 'echoline load --json FILE'.
     #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2)]
     files: Vec<PathBuf>,
 
-    /// Runs before the change.
+    /// Files of runs before the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "after")]
     #[arg(conflicts_with = "files")]
     before: Vec<PathBuf>,
 
-    /// Runs after it.
+    /// Files of runs after the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
 
-    /// A difference of the medians up to this does not matter.
+    /// Difference of the medians that does not matter.
     #[arg(long, env = "ECHOLINE_TOLERANCE", value_name = "PERCENT", default_value = "5%")]
     #[arg(value_parser = values::share)]
     tolerance: Share,
 
-    /// End with exit code 3 where the median of a figure is worse by more than this, also where
-    /// there are too few runs to tell it from chance.
+    /// End with exit code 3 if the median of a metric is worse by more than this, even if there are
+    /// too few runs for a verdict.
     #[arg(long, env = "ECHOLINE_MAX_WORSE", value_name = "PERCENT", value_parser = values::share)]
     max_worse: Option<Share>,
 }
 
-/// Compares the files. Exit code 0 where nothing is worse, else 3.
+/// Compares the files. Returns exit code 0 if nothing is worse, else 3.
 pub(super) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
-    let (before, after) = flags.sides();
+    let (before, after) = flags.sides()?;
     let all = report_files::load(&[before, after].concat())?;
     let (before, after) = all.split_at(before.len());
-    let reports = |side: &[Loaded]| -> Vec<Report> {
+    let reports = |side: &[LoadedReport]| -> Vec<LoadReport> {
         side.iter().map(|loaded| loaded.report.clone()).collect()
     };
     let (runs_before, runs_after) = (reports(before), reports(after));
@@ -69,22 +70,25 @@ pub(super) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
         writeln!(text, "--max-worse is exceeded: {metric} {}", change(difference))?;
     }
     output::print(&text).context("cannot write the comparison to stdout")?;
-    let is_worse = !worse.is_empty() || comparison.found(Finding::Worse).next().is_some();
-    Ok(if is_worse { ExitCode::from(BROKEN) } else { ExitCode::SUCCESS })
+    let is_worse =
+        !worse.is_empty() || comparison.with_verdict(ChangeVerdict::Worse).next().is_some();
+    Ok(if is_worse { ExitCode::from(EXIT_CHECK_FAILED) } else { ExitCode::SUCCESS })
 }
 
 impl CompareFlags {
-    fn sides(&self) -> (&[PathBuf], &[PathBuf]) {
-        match &self.files[..] {
-            [] if self.before.is_empty() => super::wrong_use(
-                "compare",
-                ErrorKind::MissingRequiredArgument,
-                "two files are missing: write 'compare before.json after.json', or name several \
+    fn sides(&self) -> Result<(&[PathBuf], &[PathBuf]), UsageError> {
+        Ok(match &self.files[..] {
+            [] if self.before.is_empty() => {
+                return Err(UsageError::new(
+                    "compare",
+                    ErrorKind::MissingRequiredArgument,
+                    "two files are missing: write 'compare before.json after.json', or name several \
                  with --before and --after",
-            ),
+                ));
+            }
             [] => (&self.before, &self.after),
             files => files.split_at(1),
-        }
+        })
     }
 
     fn over_the_limit<'a>(&self, comparison: &'a RunComparison) -> Vec<&'a Difference> {
@@ -98,8 +102,8 @@ impl CompareFlags {
 
 fn write_comparison(
     comparison: &RunComparison,
-    before: &[Loaded],
-    after: &[Loaded],
+    before: &[LoadedReport],
+    after: &[LoadedReport],
     text: &mut String,
 ) -> std::fmt::Result {
     for (side, loaded) in [("before", before), ("after", after)] {
@@ -112,8 +116,8 @@ fn write_comparison(
         writeln!(text, "not the same setting: {}", printable(&setting))?;
     }
     for run in before.iter().chain(after) {
-        for distrust in &run.report.distrust {
-            writeln!(text, "{}: do not trust this run: {distrust}", run.name)?;
+        for warning in &run.report.warnings {
+            writeln!(text, "{}: do not trust this run: {warning}", run.name)?;
         }
     }
     writeln!(text, "\n{:<8}{:>22}{:>22}{:>12}{:>9}", "", "before", "after", "change", "p")?;
@@ -124,24 +128,24 @@ fn write_comparison(
 }
 
 fn write_difference(difference: &Difference, text: &mut String) -> std::fmt::Result {
-    let Difference { metric, before, after, p_value, finding } = difference;
+    let Difference { metric, before, after, p_value, verdict } = difference;
     let (one, other) = difference.medians().map_or_else(
         || ("-".to_owned(), "-".to_owned()),
         |medians| (side(*metric, before, medians.0), side(*metric, after, medians.1)),
     );
     let p_value = p_value.map_or_else(|| "-".to_owned(), |p_value| format!("{p_value:.3}"));
-    let finding = match finding {
-        Finding::Worse => "worse",
-        Finding::Better => "better",
-        Finding::Same => "no difference",
-        Finding::Unknown => "",
+    let verdict = match verdict {
+        ChangeVerdict::Worse => "worse",
+        ChangeVerdict::Better => "better",
+        ChangeVerdict::Same => "no difference",
+        ChangeVerdict::Unknown => "",
     };
     let line =
-        format!("{metric:<8}{one:>22}{other:>22}{:>12}{p_value:>9}  {finding}", change(difference));
+        format!("{metric:<8}{one:>22}{other:>22}{:>12}{p_value:>9}  {verdict}", change(difference));
     writeln!(text, "{}", line.trim_end())
 }
 
-/// The median, and how far the runs spread to either side of it: `1.20 ms ±3 %`.
+/// The median and the spread of the runs around it: `1.20 ms ±3 %`.
 fn side(metric: Metric, figures: &[f64], median: f64) -> String {
     let shown = metric.show(median);
     let distance = figures.iter().map(|figure| (figure - median).abs()).fold(0.0, f64::max);
@@ -161,12 +165,12 @@ fn change(difference: &Difference) -> String {
 }
 
 fn verdict(comparison: &RunComparison) -> String {
-    let names = |finding| {
-        let found = comparison.found(finding);
+    let names = |verdict| {
+        let found = comparison.with_verdict(verdict);
         let names: Vec<_> = found.map(|difference| difference.metric.to_string()).collect();
         names.join(", ")
     };
-    let (worse, better) = (names(Finding::Worse), names(Finding::Better));
+    let (worse, better) = (names(ChangeVerdict::Worse), names(ChangeVerdict::Better));
     match comparison.runs_needed {
         Some(runs) => format!(
             "Verdict: cannot tell. So few runs do not tell a difference from chance: it takes \

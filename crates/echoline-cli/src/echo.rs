@@ -11,6 +11,7 @@ use super::datagrams::DatagramFlags;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::tls::Outdated;
+use super::usage_error::UsageError;
 use super::values::EolName;
 use echoline::echo::{self, EchoDialogue, EchoMode};
 use echoline::listener::Scheme;
@@ -99,7 +100,7 @@ impl ModeName {
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
 pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
-        super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
+        return Err(UsageError::new("echo", ErrorKind::ArgumentConflict, text).into());
     }
     let dialogue = flags.dialogue();
     let bound = flags.serving.bind(flags.service(&dialogue))?;

@@ -1,4 +1,4 @@
-//! What becomes of a report: the files it is written to, and the exit code that it earns.
+//! Writes a report to its files, and derives the exit code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,21 +7,21 @@ use clap::{Args, error::ErrorKind};
 
 use super::destination::Destination;
 use super::output;
-use echoline_load::{Metric, Objectives, Percentile, Report};
+use super::usage_error::UsageError;
+use echoline_load::{LoadReport, Metric, Objectives, Percentile};
 
-/// The exit code where a condition of `--fail-if` came true, or a comparison found something
-/// worse.
-pub(super) const BROKEN: u8 = 3;
+/// The exit code if a condition of `--fail-if` came true, or a comparison found a metric worse.
+pub(super) const EXIT_CHECK_FAILED: u8 = 3;
 
-/// Percentiles that the columns of a report have room for.
+/// The most percentiles that fit into the columns of a report.
 const PERCENTILES_MAX: usize = 12;
 
 /// Flags of the commands that make a report.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reports")]
 pub(super) struct OutputFlags {
-    /// Write everything that was measured to this file, to be compared, merged or read by
-    /// programs; '-' is stdout, and the report for people then goes to stderr.
+    /// Write all measurements to this file, for compare, merge or other programs. '-' is stdout;
+    /// then the report for people goes to stderr.
     #[arg(long, env = "ECHOLINE_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -29,29 +29,28 @@ pub(super) struct OutputFlags {
     #[arg(long, env = "ECHOLINE_CSV", value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Write the histograms to this file, for the tools of HdrHistogram (interval log, V2).
+    /// Write the histograms to this file for the tools of HdrHistogram (interval log, V2).
     #[arg(long, env = "ECHOLINE_HDR", value_name = "FILE")]
     hdr: Option<PathBuf>,
 
-    /// Write a page with charts to this file; it needs no network and no script.
+    /// Write an HTML page with charts to this file. It needs no network and no script.
     #[arg(long, env = "ECHOLINE_HTML", value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Percentiles to show, at most 12; those that JSON and CSV do not have anyway are added there
-    /// [default: 50,90,99,99.9].
+    /// Percentiles to show, at most 12. They are added to JSON and CSV [default: 50,90,99,99.9].
     #[arg(long, env = "ECHOLINE_PERCENTILES", value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = percentile)]
     percentiles: Vec<Percentile>,
 
-    /// End with exit code 3 when one of these comes true, 'p99>5ms,errors>0.1%'; then failed
-    /// messages alone are no reason for exit code 1. There are p50, p99.9 … max, mean, errors,
-    /// skipped and rate. A run stops as soon as one is certain to come true.
+    /// End with exit code 3 if one of these comes true, 'p99>5ms,errors>0.1%'; then failed messages
+    /// alone do not cause exit code 1. Metrics: p50, p99.9 … max, mean, errors, skipped, lost,
+    /// late, duplicated, reordered, rate. A run stops as soon as one is certain to come true.
     #[arg(long, env = "ECHOLINE_FAIL_IF", value_name = "CONDITIONS")]
     #[arg(value_parser = Objectives::alarms)]
     fail_if: Option<Objectives>,
 }
 
-/// Reads `99.9`, also with the letter of a report before it.
+/// Parses `99.9` or `p99.9`.
 fn percentile(text: &str) -> Result<Percentile, String> {
     let number = text.trim();
     let number = number.strip_prefix('p').unwrap_or(number);
@@ -64,11 +63,11 @@ fn percentile(text: &str) -> Result<Percentile, String> {
     }
 }
 
-/// One of the files: its flag, where it goes, and what is in it.
-struct Output {
+/// A file of the report: its flag, its destination and its content.
+struct OutputFile {
     flag: &'static str,
     to: Destination,
-    content: fn(&Report) -> String,
+    content: fn(&LoadReport) -> String,
 }
 
 impl OutputFlags {
@@ -77,12 +76,12 @@ impl OutputFlags {
         self.fail_if.as_ref()
     }
 
-    /// Ends the program where two reports would go to the same place; warns where one could not
-    /// be written, while there is time to stop the run.
-    pub(super) fn check(&self, command: &str) {
+    /// Returns a usage error if two files have the same destination. Warns if one cannot be
+    /// written, while the user can still stop the run.
+    pub(super) fn check(&self, command: &'static str) -> Result<(), UsageError> {
         if self.percentiles.len() > PERCENTILES_MAX {
             let text = format!("--percentiles shows at most {PERCENTILES_MAX}: leave some out");
-            super::wrong_use(command, ErrorKind::ValueValidation, &text);
+            return Err(UsageError::new(command, ErrorKind::ValueValidation, text));
         }
         let outputs = self.outputs();
         for (index, output) in outputs.iter().enumerate() {
@@ -91,20 +90,20 @@ impl OutputFlags {
                     "{} and {} both write to {}: name another file for one of them",
                     other.flag, output.flag, output.to
                 );
-                super::wrong_use(command, ErrorKind::ArgumentConflict, &text);
+                return Err(UsageError::new(command, ErrorKind::ArgumentConflict, text));
             }
             if let Err(error) = output.to.probe() {
-                let Output { flag, to, .. } = output;
+                let OutputFile { flag, to, .. } = output;
                 output::tell(&format!("{flag} {to} will not be written: {error}"));
             }
         }
+        Ok(())
     }
 
-    /// Writes the report, for people too, and says in the exit code what became of it.
+    /// Writes the report to stdout and to the files, and returns the exit code.
     ///
-    /// Each output is written whatever becomes of the others: one that cannot be written is told at
-    /// once.
-    pub(super) fn write(&self, mut report: Report) -> ExitCode {
+    /// Each file is written even if others fail. A failure is printed at once.
+    pub(super) fn write(&self, mut report: LoadReport) -> ExitCode {
         if !self.percentiles.is_empty() {
             report.settings.percentiles.clone_from(&self.percentiles);
         }
@@ -118,7 +117,7 @@ impl OutputFlags {
             output::tell(&format!("cannot write the report to stdout: {error}"));
             is_written = false;
         }
-        for Output { flag, to, content } in outputs {
+        for OutputFile { flag, to, content } in outputs {
             if let Err(error) = to.write(&content(report)) {
                 output::tell(&format!("{flag}: cannot write {to}: {error}"));
                 is_written = false;
@@ -127,14 +126,14 @@ impl OutputFlags {
         self.exit_code(report, is_written)
     }
 
-    fn exit_code(&self, report: &Report, is_written: bool) -> ExitCode {
+    fn exit_code(&self, report: &LoadReport, is_written: bool) -> ExitCode {
         let figure = |metric: Metric| metric.of(&report.record, report.elapsed);
         let breaches = self.fail_if.as_ref().map(|alarms| alarms.check(figure));
         for breach in breaches.iter().flatten() {
             output::tell(&format!("--fail-if {breach}"));
         }
         match breaches {
-            Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
+            Some(breaches) if !breaches.is_empty() => ExitCode::from(EXIT_CHECK_FAILED),
             _ if !is_written => ExitCode::FAILURE,
             Some(_) if self.overlooks_outage(report) => {
                 output::tell(
@@ -143,8 +142,8 @@ impl OutputFlags {
                 );
                 ExitCode::FAILURE
             }
-            None if report.walk.is_some() => {
-                let found = report.walk.as_ref().is_some_and(|walk| walk.highest.is_some());
+            None if report.search.is_some() => {
+                let found = report.search.as_ref().is_some_and(|search| search.highest.is_some());
                 if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
@@ -152,8 +151,8 @@ impl OutputFlags {
         }
     }
 
-    /// Whether the conditions say nothing of clients that had no server at the end.
-    fn overlooks_outage(&self, report: &Report) -> bool {
+    /// Whether clients had no server at the end and no condition covers that.
+    fn overlooks_outage(&self, report: &LoadReport) -> bool {
         let judges = |metric| matches!(metric, Metric::Errors | Metric::Skipped);
         let named = self
             .fail_if
@@ -162,16 +161,16 @@ impl OutputFlags {
         report.record.outage.clients > 0 && !named
     }
 
-    fn outputs(&self) -> Vec<Output> {
+    fn outputs(&self) -> Vec<OutputFile> {
         let output = |flag, path: &Option<PathBuf>, content| {
             let to = Destination::from(path.clone()?);
-            Some(Output { flag, to, content })
+            Some(OutputFile { flag, to, content })
         };
         [
-            output("--json", &self.json, Report::to_json as fn(&Report) -> String),
-            output("--csv", &self.csv, Report::to_csv),
-            output("--hdr", &self.hdr, Report::to_hdr_log),
-            output("--html", &self.html, Report::to_html),
+            output("--json", &self.json, LoadReport::to_json as fn(&LoadReport) -> String),
+            output("--csv", &self.csv, LoadReport::to_csv),
+            output("--hdr", &self.hdr, LoadReport::to_hdr_log),
+            output("--html", &self.html, LoadReport::to_html),
         ]
         .into_iter()
         .flatten()

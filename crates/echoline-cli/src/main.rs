@@ -41,6 +41,7 @@ mod socket_flags;
 mod source_limits;
 mod tls;
 mod tls_client;
+mod usage_error;
 mod values;
 mod verify;
 mod web;
@@ -49,7 +50,7 @@ mod wires;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use command_line::{Arguments, Command, exit, wrong_use};
+use command_line::{Arguments, Command, exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

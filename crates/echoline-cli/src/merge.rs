@@ -1,4 +1,4 @@
-//! `echoline merge`: the reports of several machines as one.
+//! `echoline merge`: merges the reports of several machines.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::load_output::OutputFlags;
-use super::report_files::{self, Loaded};
-use echoline_load::MergeError;
+use super::report_files::{self, LoadedReport};
+use echoline_load::report::MergeError;
 
 /// The flags of `echoline merge`.
 #[derive(Debug, Args)]
@@ -20,12 +20,12 @@ the time is that of the longest run. Runs that did not run at the same time are 
 
 Exit code: as of 'echoline load'.")]
 pub(super) struct MergeFlags {
-    /// Files that 'echoline load --json FILE' wrote; '-' is stdin.
+    /// Files written by 'echoline load --json FILE'; '-' is stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Merges runs that came one after another: their times are added, and the report says that it
-    /// is not to be trusted as one run.
+    /// Merge sequential runs: their times are added, and the report warns that they were not one
+    /// run.
     #[arg(long)]
     not_at_once: bool,
 
@@ -33,15 +33,15 @@ pub(super) struct MergeFlags {
     output: OutputFlags,
 }
 
-/// Refuses runs of which two never ran at the same time.
-fn check_together(loaded: &[Loaded]) -> anyhow::Result<()> {
+/// Refuses runs if two of them were not concurrent.
+fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
     for (index, one) in loaded.iter().enumerate() {
         for other in &loaded[index + 1..] {
-            let together = one.report.check_together(&other.report);
+            let together = one.report.check_concurrent(&other.report);
             together.map_err(|error| {
                 let names = format!("{} and {}", one.name, other.name);
                 match error {
-                    MergeError::NotTogether { .. } => {
+                    MergeError::NotConcurrent { .. } => {
                         anyhow!("{names}: {error}; --not-at-once merges them as one after another")
                     }
                     _ => anyhow!("{names}: {error}"),
@@ -52,20 +52,20 @@ fn check_together(loaded: &[Loaded]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Merges the files and reports as a run does.
+/// Merges the files and writes the report.
 pub(super) fn run(flags: &MergeFlags) -> anyhow::Result<ExitCode> {
-    flags.output.check("merge");
+    flags.output.check("merge")?;
     let loaded = report_files::load(&flags.files)?;
     if !flags.not_at_once {
-        check_together(&loaded)?;
+        check_concurrent(&loaded)?;
     }
     let names: Vec<_> = loaded.iter().map(|one| one.name.clone()).collect();
     let mut loaded = loaded.into_iter();
-    let Loaded { name: first, report: mut merged, .. } =
+    let LoadedReport { name: first, report: mut merged, .. } =
         loaded.next().ok_or_else(|| anyhow!("there is no file to merge"))?;
-    for Loaded { name, report, .. } in loaded {
+    for LoadedReport { name, report, .. } in loaded {
         let result = match flags.not_at_once {
-            true => merged.merge_in_turn(&report),
+            true => merged.merge_sequential(&report),
             false => merged.merge(&report),
         };
         result.map_err(|error| anyhow!("{first} and {name}: {error}"))?;

@@ -1,4 +1,4 @@
-//! Reports that earlier runs wrote with `--json`.
+//! Reads the reports that earlier runs wrote with `--json`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use echoline_base::printable::printable;
-use echoline_load::Report;
+use echoline_load::LoadReport;
 
-/// Bytes of one file, at most: a report has a few hundred kilobytes.
+/// The most bytes of a file: a report has a few hundred kilobytes.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// Files at once, at most.
+/// The most files at once.
 const FILES_MAX: usize = 200;
 
-/// A report and the file that it is from.
+/// A report with the name of its file.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedReport {
     pub(super) name: String,
-    pub(super) report: Report,
+    pub(super) report: LoadReport,
     text: String,
 }
 
 /// Reads reports; `-` is stdin.
 ///
 /// # Errors
-/// One sentence that names the file and what is wrong with it, also where a file is given twice.
-pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Loaded>> {
+/// An error with the name of the file and the problem; also if a file is given twice.
+pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<LoadedReport>> {
     ensure!(paths.len() <= FILES_MAX, "more than {FILES_MAX} files at once are too many");
-    let mut loaded: Vec<Loaded> = Vec::new();
+    let mut loaded: Vec<LoadedReport> = Vec::new();
     for path in paths {
         let next = load_one(path)?;
         if let Some(twin) = loaded.iter().find(|known| known.text == next.text) {
@@ -44,7 +44,7 @@ pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Loaded>> {
     Ok(loaded)
 }
 
-fn load_one(path: &Path) -> anyhow::Result<Loaded> {
+fn load_one(path: &Path) -> anyhow::Result<LoadedReport> {
     let name = if path == Path::new("-") {
         "stdin".to_owned()
     } else {
@@ -58,9 +58,9 @@ fn load_one(path: &Path) -> anyhow::Result<Loaded> {
     );
     let text = String::from_utf8(bytes)
         .with_context(|| format!("{name} is no report of echoline load"))?;
-    let report = Report::from_json(&text)
+    let report = LoadReport::from_json(&text)
         .map_err(|error| anyhow::anyhow!("{name}: {}", printable(&error.to_string())))?;
-    Ok(Loaded { name, report, text })
+    Ok(LoadedReport { name, report, text })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -142,7 +142,7 @@ fn a_doctor_looks_and_says_what_is_wrong() {
     let text = found.text();
     assert_eq!(found.code(), Some(0), "{text}");
     assert!(text.starts_with(&format!("right  the server at {url} is NATS 2.")), "{text}");
-    assert!(text.contains(" note  there is no stream ECHOLINE_chat yet: a chat makes it\n"));
+    assert!(text.contains(" note  there is no stream ECHOLINE_chat yet: a chat creates it\n"));
     assert!(text.ends_with("Nothing is wrong.\n"), "{text}");
     drop(server);
     let found = run(&["chat", "doctor", "--bus", &url], b"");

@@ -89,7 +89,7 @@ fn a_server_without_tls() {
     assert_eq!(made.code(), Some(0), "{}", made.stderr);
     let Some(server) = NatsServer::start() else { return };
     let url = server.url();
-    let sentence = "or leave TLS out if the server has none";
+    let sentence = "or connect without TLS if the server has none";
     refused(&url.replace("nats://", "tls://"), &[], sentence);
     let ca = folder.path().join("server.pem");
     refused(&url, &["--bus-ca", ca.to_str().unwrap()], sentence);

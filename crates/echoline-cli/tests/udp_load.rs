@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use echoline::{Eol, Shutdown};
-use echoline_load::{self, End, Objectives, Pacer, Plan, Rate, Report, Settings, Strays};
+use echoline_load::statistics::{DatagramAnomalies, SkipReason};
+use echoline_load::{LoadReport, LoadSettings, Objectives, Pacer, Plan, Rate};
 
 use programs::{Program, echoline, run, wait_for};
 
@@ -62,15 +63,15 @@ impl Drop for Peer {
 }
 
 /// One client that sends so many messages to `peer`.
-fn settings(peer: &Peer, messages: u32, depth: u32) -> Settings {
+fn settings(peer: &Peer, messages: u32, depth: u32) -> LoadSettings {
     let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(messages), 64, Eol::Lf, 1).unwrap();
-    let mut settings = Settings::new(peer.target().parse().unwrap(), plan);
+    let mut settings = LoadSettings::new(peer.target().parse().unwrap(), plan);
     settings.depth = NonZero::new(depth).unwrap();
     settings.timeout = Duration::from_secs(2);
     settings
 }
 
-fn load(settings: &Settings) -> Report {
+fn load(settings: &LoadSettings) -> LoadReport {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stop = Shutdown::new();
     let report = runtime.block_on(echoline_load::run(settings, &stop, |_| ())).unwrap();
@@ -92,9 +93,15 @@ fn what_is_lost_and_what_comes_twice_is_counted_exactly() {
     let record = &report.record;
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (180, 20));
     // 28 numbers of 200 are multiples of 7, and 2 of those of 10 too.
-    assert_eq!(record.strays, Strays { duplicated: 26, ..Strays::default() });
+    assert_eq!(
+        record.anomalies,
+        DatagramAnomalies { duplicated: 26, ..DatagramAnomalies::default() }
+    );
     assert_eq!(record.unanswered(), 20);
-    assert_eq!(record.series.slots().iter().map(|slot| slot.strays.duplicated).sum::<u64>(), 26);
+    assert_eq!(
+        record.series.intervals().iter().map(|interval| interval.anomalies.duplicated).sum::<u64>(),
+        26
+    );
     let account =
         "Datagrams: never answered 20, answered late 0, answered twice 26, out of order 0";
     assert!(report.to_string().contains(account), "{report}");
@@ -128,7 +135,10 @@ fn what_overtakes_is_counted_exactly() {
     });
     let report = load(&settings(&peer, 200, 50));
     assert_eq!(report.record.ledger.ok(), 200);
-    assert_eq!(report.record.strays, Strays { reordered: 100, ..Strays::default() });
+    assert_eq!(
+        report.record.anomalies,
+        DatagramAnomalies { reordered: 100, ..DatagramAnomalies::default() }
+    );
     assert!(report.is_clean());
 }
 
@@ -150,7 +160,7 @@ fn what_comes_too_late_is_counted_exactly() {
     settings.timeout = Duration::from_millis(500);
     let record = load(&settings).record;
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (280, 20));
-    assert_eq!(record.strays, Strays { late: 20, ..Strays::default() });
+    assert_eq!(record.anomalies, DatagramAnomalies { late: 20, ..DatagramAnomalies::default() });
     assert_eq!(record.unanswered(), 0);
     assert_eq!(record.response_times().count(), 300);
 }
@@ -166,7 +176,7 @@ fn a_damaged_answer_is_wrong_and_ends_nothing() {
     });
     let record = load(&settings(&peer, 100, 10)).record;
     assert_eq!((record.ledger.ok(), record.ledger.wrong()), (96, 4));
-    assert_eq!(record.strays, Strays::default());
+    assert_eq!(record.anomalies, DatagramAnomalies::default());
     assert!(record.wrong_example().unwrap().starts_with("sent \"0:"));
 }
 
@@ -181,11 +191,14 @@ fn a_server_with_a_prefix_is_an_echo_too() {
 fn nobody_there_is_noticed_at_once() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(9), 64, Eol::Lf, 1).unwrap();
-    let mut settings = Settings::new(format!("udp://{nobody}").parse().unwrap(), plan);
+    let mut settings = LoadSettings::new(format!("udp://{nobody}").parse().unwrap(), plan);
     settings.timeout = Duration::from_secs(3600);
     let record = load(&settings).record;
     assert_eq!((record.ledger.lost(), record.ledger.skipped()), (1, 8));
-    assert_eq!(record.ledger.skipped_by_end().collect::<Vec<_>>(), [(End::NotConnected, 8)]);
+    assert_eq!(
+        record.ledger.skipped_by_reason().collect::<Vec<_>>(),
+        [(SkipReason::NotConnected, 8)]
+    );
     assert_eq!(record.reasons(), [("cannot send or receive: connection refused", 1)]);
 }
 

@@ -1,78 +1,77 @@
-//! Everything that a run is told.
+//! The settings of a run.
 
 use std::num::NonZero;
 use std::time::Duration;
 
-use super::dial::{Family, Resolve, Targets};
-use super::expect::Expect;
-use super::objective::Objectives;
-use super::pacer::Pacer;
-use super::plan::Plan;
-use super::report::{Mode, Summary};
-use super::times::Percentile;
-use super::turns::WhenLate;
+use crate::message::{Expect, Plan};
+use crate::report::{LoopMode, RunSummary};
+use crate::schedule::{LatePolicy, Pacer};
+use crate::statistics::Percentile;
+use crate::target::{AddressFamily, ResolvePolicy, Targets};
+use crate::verdict::Objectives;
 use echoline::{Address, Eol};
 
-/// So that adding times never overflows.
+/// The longest duration, so that sums do not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The longest time-out.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What to do. [`Settings::new`] gives an engine's usual choices; every field may be changed.
+/// The settings of a run. [`LoadSettings::new`] fills in the usual values; every field may be
+/// changed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
-    /// The servers and the way to them.
+pub struct LoadSettings {
+    /// The servers under test, and the way to them.
     pub targets: Targets,
-    /// What to send.
+    /// The messages.
     pub plan: Plan,
-    /// What is to come back.
+    /// The expected replies.
     pub expect: Expect,
-    /// When each connection is opened, before the run starts.
+    /// The schedule of opening connections, before the run starts.
     pub connects: Pacer,
-    /// When messages are sent: the schedule of all clients together.
+    /// The schedule of the messages of all clients together.
     pub messages: Pacer,
-    /// How long to measure; `None` where the number of messages ends the run. Messages that are
-    /// intended for later are no part of the plan.
+    /// The measured time; `None` if the number of messages ends the run. Messages that are due
+    /// later are not part of the plan.
     pub duration: Option<Duration>,
-    /// What is intended for the first so long is sent and accounted for apart.
+    /// The warm-up. Messages that are due in it are sent and counted separately.
     pub warm_up: Duration,
-    /// How long a reply may take from the moment its message is begun, and a connection until it
-    /// is open; at most a day.
+    /// The time-out of connecting, and of a reply from the start of sending its message; at most a
+    /// day.
     pub timeout: Duration,
-    /// How long after the end of `duration` what is late may still be sent, and what is in flight
-    /// is waited for.
+    /// The time after `duration` in which late messages may still be sent and replies are awaited.
     pub grace: Duration,
-    /// Messages that a connection has in flight at most.
+    /// The most messages in flight on a connection.
     pub depth: NonZero<u32>,
-    /// Messages after which a client goes on with a new connection; `None` for never. One is
+    /// Messages after which a client opens a new connection; `None` for never. One message is
     /// connection churn: connect, one exchange, close.
     pub per_connection: Option<NonZero<u32>>,
-    /// Whether a client whose connection failed goes on with a new one. It waits between attempts
-    /// that found no server, from 10 ms up to 1 s, and ends with the plan. If only a number of
-    /// messages ends the plan, it gives up after `timeout` without a server, but in open loop not
-    /// before `grace` after the last message is due.
+    /// Whether a client whose connection failed opens a new one. It waits between attempts that
+    /// found no server, from 10 ms up to 1 s, and ends with the plan. If only a number of messages
+    /// ends the plan, it gives up after `timeout` without a server, but in open loop not before
+    /// `grace` after the last message is due.
     pub reconnect: bool,
-    /// What becomes of messages whose time has passed while their connection was busy.
-    pub when_late: WhenLate,
+    /// The policy for messages whose due time passed while their connection was busy.
+    pub late_policy: LatePolicy,
     /// Threads, each with its share of the clients.
     pub workers: NonZero<usize>,
-    /// The time before each due time in which a thread does not sleep; it costs a core.
+    /// The time before each due time in which a thread polls instead of sleeping, which costs a
+    /// core.
     pub busy_poll: Duration,
-    /// Alarms that stop the run as soon as one of them is certain to come true.
+    /// Alarms that stop the run as soon as one is certain to come true.
     pub stop_if: Option<Objectives>,
-    /// What else the report is to say of the settings, by name: how TLS is begun.
+    /// Further settings for the report, by name: how TLS is used.
     pub remarks: Vec<(String, String)>,
     /// Wall-clock time at the start, for the report.
     pub started: String,
-    /// Tells the wall-clock time, from the beginning of 1970 in UTC; `None` for a report that does
-    /// not say when the measuring began.
+    /// Returns the wall-clock time since the Unix epoch; `None` for a report that does not contain
+    /// the start of the measuring.
     pub wall_clock: Option<fn() -> Duration>,
 }
 
-impl Settings {
-    /// A closed loop to one server, without a pause, on one thread.
+impl LoadSettings {
+    /// A closed loop to one server without think time, on one thread.
     #[must_use]
     pub fn new(address: Address, plan: Plan) -> Self {
         Self {
@@ -88,7 +87,7 @@ impl Settings {
             depth: NonZero::<u32>::MIN,
             per_connection: None,
             reconnect: false,
-            when_late: WhenLate::CatchUp,
+            late_policy: LatePolicy::CatchUp,
             workers: NonZero::<usize>::MIN,
             busy_poll: Duration::ZERO,
             stop_if: None,
@@ -98,18 +97,18 @@ impl Settings {
         }
     }
 
-    /// When the plan ends, from the start, warm-up included.
-    pub(super) fn end(&self) -> Option<Duration> {
+    /// The end of the plan from the start, warm-up included.
+    pub(crate) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
     }
 
-    /// Returns the most messages that are measured, if that is known before the run.
-    pub(super) fn planned(&self) -> Option<u64> {
+    /// The most messages that are measured, if known before the run.
+    pub(crate) fn planned(&self) -> Option<u64> {
         let total = self.plan.total();
         let exact = self.messages.is_open() && self.messages.seed().is_none();
         let timed = self.end().filter(|_| exact).map(|end| {
-            let warm_up = self.messages.rest_until(self.warm_up);
-            self.messages.rest_until(end).saturating_sub(warm_up)
+            let warm_up = self.messages.remaining_until(self.warm_up);
+            self.messages.remaining_until(end).saturating_sub(warm_up)
         });
         match (total, timed) {
             (Some(total), Some(timed)) => Some(total.min(timed)),
@@ -117,32 +116,32 @@ impl Settings {
         }
     }
 
-    /// Whether clients send without a plan of their own until the time is over.
-    pub(super) fn is_closed_for_a_time(&self) -> bool {
+    /// Whether this is a closed loop for a time, which plans only the messages that it sends.
+    pub(crate) fn is_closed_for_a_time(&self) -> bool {
         self.duration.is_some() && !self.messages.is_open()
     }
 
-    pub(super) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout.min(TIMEOUT_MAX)
     }
 
-    pub(super) fn grace(&self) -> Duration {
+    pub(crate) fn grace(&self) -> Duration {
         self.grace.min(LONGEST)
     }
 
     /// The settings as they are shown.
-    pub(super) fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> RunSummary {
         let plan = &self.plan;
         let end = self.end();
-        Summary {
-            mode: if self.messages.is_open() { Mode::Open } else { Mode::Closed },
+        RunSummary {
+            mode: if self.messages.is_open() { LoopMode::Open } else { LoopMode::Closed },
             clients: plan.clients(),
             rate: self.messages.average_until(end.unwrap_or(LONGEST)),
             duration: self.duration,
             targets: self.targets.addresses.iter().map(ToString::to_string).collect(),
             bytes: plan.size(),
             seed: plan.seed(),
-            percentiles: Percentile::SHOWN.into(),
+            percentiles: Percentile::DEFAULTS.into(),
             listed: self.listed(),
         }
     }
@@ -154,7 +153,7 @@ impl Settings {
             Duration::ZERO => "none".to_owned(),
             time => format!("{time:?}"),
         };
-        let messages = match (plan.is_dealt_out(), plan.messages(), plan.total()) {
+        let messages = match (plan.is_distributed(), plan.messages(), plan.total()) {
             (true, _, Some(total)) => ("total-messages", total.to_string()),
             (_, Some(messages), _) => ("messages", messages.to_string()),
             (_, None, _) => ("messages", "no limit".to_owned()),
@@ -185,27 +184,27 @@ impl Settings {
         listed.chain(self.remarks.iter().cloned()).collect()
     }
 
-    /// Settings that are worth a line only where they are not the usual ones.
+    /// Settings that are listed only if they differ from the usual ones.
     fn unusual(&self) -> impl Iterator<Item = (&'static str, String)> {
         let targets = &self.targets;
         let socket = &targets.socket;
         let bytes = |count: Option<u32>| count.map(|count| format!("{count} bytes"));
         let sources: Vec<_> = targets.sources.iter().map(ToString::to_string).collect();
         let family = match targets.family {
-            Family::Any => None,
-            Family::Ipv4 => Some("IPv4 only"),
-            Family::Ipv6 => Some("IPv6 only"),
+            AddressFamily::Any => None,
+            AddressFamily::Ipv4 => Some("IPv4 only"),
+            AddressFamily::Ipv6 => Some("IPv6 only"),
         };
         let resolve = match targets.resolve {
-            Resolve::Once => None,
-            Resolve::Rotate => Some("rotate"),
-            Resolve::Each => Some("each"),
+            ResolvePolicy::Once => None,
+            ResolvePolicy::Rotate => Some("rotate"),
+            ResolvePolicy::Each => Some("each"),
         };
         let yes = |is: bool, text: &'static str| is.then(|| text.to_owned());
         [
             ("messages-per-connection", self.per_connection.map(|count| count.to_string())),
             ("reconnect", yes(self.reconnect, "yes")),
-            ("when-late", yes(self.when_late == WhenLate::Skip, "skip")),
+            ("when-late", yes(self.late_policy == LatePolicy::Skip, "skip")),
             ("busy-poll", (!self.busy_poll.is_zero()).then(|| format!("{:?}", self.busy_poll))),
             ("source", (!sources.is_empty()).then(|| sources.join(","))),
             ("family", family.map(str::to_owned)),

@@ -1,21 +1,17 @@
 //! Applies the entries of the stream, in their order.
 
-use super::envelope::Envelope;
-use super::inspect_snapshot::ROOMS_MAX;
 use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
-use crate::apply_operation::OperationContext;
-use crate::mailbox::Notification;
-use crate::operation::{Operation, OperationError, Outcome};
-use crate::state::{Chat, JoinError};
-use crate::user::User;
+use crate::notification::Notification;
+use crate::operation::{Operation, OperationContext};
+use crate::outcome::{JoinError, OperationError, Outcome};
+use crate::state::Chat;
 use bytes::Bytes;
+use echoline_chat_core::replication::envelope::Envelope;
+use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
 use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
-use std::sync::Arc;
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;
-/// Machines whose acts are counted.
-const NODES_MAX: usize = 10_000;
 
 impl ReplicatedState for Chat {
     fn apply(&self, entries: &[StreamEntry]) {
@@ -136,14 +132,16 @@ impl Chat {
         act: Operation,
     ) -> Outcome {
         let comes = matches!(act, Operation::Enter { .. } | Operation::Redeem { .. });
-        let user = self.user(context.session);
-        match &user {
-            Some(user) if number <= user.last() || number - user.last() > JUMP_MAX => {
+        let mut live = self.lock();
+        let user = live.users.get_mut(context.session);
+        let is_in = user.is_some();
+        match user {
+            Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
                 return Outcome::Refused(OperationError::Outside);
             }
             // The session is in already.
             Some(_) if comes => return Outcome::Refused(OperationError::Outside),
-            Some(user) => user.set_last(number),
+            Some(user) => user.last = number,
             None if matches!(act, Operation::SaveSession(_))
                 && cluster.lock().takes_late_keep(context.session, number) => {}
             None if !comes || cluster.lock().has_ended(context.session) => {
@@ -152,21 +150,31 @@ impl Chat {
             None => {}
         }
         if let Operation::Join { room, .. } = &act
-            && self.room(room).is_none()
-            && self.rooms().len() >= ROOMS_MAX
+            && !live.rooms.contains_key(room.key())
+            && live.rooms.len() >= ROOMS_MAX
         {
             return Outcome::Joined(Err(JoinError::TooManyRooms));
         }
+        drop(live);
         let (exits, says) =
             (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
         let outcome = self.apply_operation(context, act);
-        if let Some(user) = user {
-            // What comes of other acts is not the same on all machines: a full mailbox, say.
-            user.set_refused(says && outcome.refusal().is_some());
+        if let Outcome::Redeemed(Some(redeemed)) = &outcome
+            && let Some(session) = redeemed.place.session
+        {
+            // A suspended session does not rejoin.
+            cluster.lock().end_session(session);
         }
-        if let Outcome::Entered(Ok(user)) = &outcome {
-            user.set_last(number);
-        } else if exits || comes {
+        let has_entered = matches!(&outcome, Outcome::Entered(Ok(_)));
+        if let Some(user) = self.lock().users.get_mut(context.session) {
+            if has_entered {
+                user.last = number;
+            } else if is_in {
+                // The outcome of other operations differs between nodes: a full mailbox, say.
+                user.was_refused = says && outcome.refusal().is_some();
+            }
+        }
+        if !has_entered && (exits || comes) {
             // Replaying the entry must produce the same result.
             let mut state = cluster.lock();
             state.returning.remove(&context.session);
@@ -177,28 +185,22 @@ impl Chat {
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
-        let user = self.served(cluster, session);
+        let is_served = self.is_served(cluster, session);
         let mut state = cluster.lock();
-        if state.sent.remove(id).is_none() {
-            return;
-        }
-        let sent = state.outboxes.get_mut(&session).and_then(|outbox| {
-            let is_it = outbox.sent().is_some_and(|sent| sent.id == id);
-            if is_it { outbox.settle() } else { None }
-        });
+        let Some(sent) = state.settle(id, session) else { return };
         cluster.send_next(&mut state, session);
-        let mut over = None;
+        let mut is_over = false;
         // The machine itself goes on counting.
-        let may_be_over = user.is_none() && session != NODE;
+        let may_be_over = !is_served && session != NODE;
         if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
-            over = state.outboxes.remove(&session).and_then(|outbox| outbox.leaver);
+            is_over = state.outboxes.remove(&session).is_some_and(|outbox| outbox.is_over);
         }
         if state.leave != LeaveState::Stays {
             cluster.left.notify_all();
         }
         drop(state);
-        if let Some(user) = over {
-            self.give_all_back(&user);
+        if is_over {
+            self.lock().end_session(session);
         }
         let Some(sent) = sent else { return };
         match (sent.reply, outcome.refusal()) {
@@ -211,33 +213,26 @@ impl Chat {
         }
     }
 
-    /// Who has this session on this machine, those too who are just coming back with it.
-    pub(super) fn served(&self, cluster: &Cluster, session: u64) -> Option<Arc<User>> {
-        let returning = cluster.lock().returning.get(&session).cloned();
-        returning.or_else(|| self.user(session))
+    /// Whether the user of this session is in the chat, or is about to rejoin.
+    fn is_served(&self, cluster: &Cluster, session: u64) -> bool {
+        let is_returning = cluster.lock().returning.contains(&session);
+        is_returning || self.lock().users.contains_key(&session)
     }
 
     /// Tells the author of lines that they came to nothing.
     pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Operation, reason: &str) {
         let Operation::Say { room, lines } = act else { return };
         cluster.lock().counts.not_delivered += lines.len() as u64;
-        if let Some(user) = self.served(cluster, session).filter(|user| user.is_here) {
+        if let Some(session) = self.session(session) {
             let (room, reason, lines) = (room.clone(), reason.to_owned(), lines.clone());
-            user.mailbox.deliver_unbounded(Notification::NotDelivered { room, reason, lines });
-        }
-    }
-
-    /// A session is over, and in no room any more: its seats are free.
-    pub(super) fn give_all_back(&self, user: &User) {
-        for (shared_room, member_id) in user.take_memberships() {
-            shared_room.leave(member_id, |room| room.leave_silently(member_id));
+            session.mailbox.deliver(Notification::NotDelivered { room, reason, lines });
         }
     }
 
     fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
         let outcome = match outcome {
             // This machine has lost sight of the session and takes it for another's.
-            Outcome::Joined(Ok(membership)) if !membership.is_here => {
+            Outcome::Joined(Ok(joined)) if !joined.is_here => {
                 Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }
             outcome => outcome,
@@ -245,40 +240,5 @@ impl Chat {
         if let Err(outcome) = reply.send(outcome) {
             cluster.undo(outcome);
         }
-    }
-}
-
-impl super::State {
-    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
-    /// that went with its machine may keep its place a moment later, and one that never came in
-    /// gives back a token that it could not use. The same entry may come again at any time: it
-    /// does not replace what the session saved later, and does not bring back a used token.
-    fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
-        let is_over = self.gone_sessions.contains(&session);
-        if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
-            let is_next = number > last.number && number - last.number <= JUMP_MAX;
-            if is_next && !is_over {
-                (last.number, last.refused) = (number, false);
-            }
-            return is_next && !is_over;
-        }
-        if self.has_ended(session) {
-            return false;
-        }
-        self.end_session(session);
-        true
-    }
-
-    /// Whether this is the next act of a machine, which is noted. The first one may have any
-    /// number: a machine that comes back goes on counting.
-    fn is_next_of(&mut self, node: u32, number: u64) -> bool {
-        let is_next = match self.nodes.get(&node) {
-            Some(&last) => number > last && number - last <= JUMP_MAX,
-            None => self.nodes.len() < NODES_MAX,
-        };
-        if is_next {
-            self.nodes.insert(node, number);
-        }
-        is_next
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
-use super::{ClusterOptions, GONE_MAX};
+use super::ClusterOptions;
 use crate::key::Key;
 use crate::name::Name;
 use crate::settings::Settings;
 use crate::state::Chat;
 use crate::text::is_clean;
+use echoline_chat_core::replication::GONE_MAX;
+use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
@@ -54,7 +55,7 @@ fn say(text: &str) -> Value {
 
 fn names(chat: &Chat) -> Vec<String> {
     let mut names: Vec<String> =
-        chat.lock().people.values().map(|user| user.name().to_string()).collect();
+        chat.lock().users.values().map(|user| user.name().to_string()).collect();
     names.sort();
     names
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::leases::Heartbeat;
-use super::outbox::Waiting;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
-use crate::mailbox::Notification;
-use crate::operation::{OperationError, Outcome};
+use super::reply::Reply;
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST};
+use crate::notification::Notification;
+use crate::outcome::{OperationError, Outcome};
+use crate::session_handle::SessionHandle;
 use crate::state::Chat;
-use crate::user::User;
 use echoline_chat_core::Link;
-
-/// Ticks after which something that was sent and has not come back says that the link is lost.
-const UNHEARD_TICKS: u64 = 3;
+use echoline_chat_core::replication::cluster_state::LeaveState;
+use echoline_chat_core::replication::leases::Heartbeat;
+use echoline_chat_core::replication::outbox::Waiting;
 
 /// Ticks between two looks for what is left over of those who are gone.
 const SWEEP_TICKS: u64 = 10;
@@ -39,14 +38,14 @@ impl Cluster {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
-        for user in chat.served_here(self) {
-            user.deliver(Notification::Link { is_lost, words: words.clone() });
+        for session in chat.served_here(self) {
+            session.mailbox.deliver(Notification::Link { is_lost, words: words.clone() });
         }
     }
 
     /// A second has passed, about.
     pub(super) fn tick(&self, chat: &Chat) {
-        let nodes = chat.nodes();
+        let nodes = chat.lock().nodes();
         {
             let mut state = self.lock();
             state.now += 1;
@@ -68,9 +67,9 @@ impl Cluster {
             chat.tell_expired(self, session, waiting);
         }
         if sweeps {
-            let here = chat.lock().people.keys().copied().collect();
+            let here = chat.lock().users.keys().copied().collect();
             let over = self.lock().sweep(&here);
-            over.iter().for_each(|user| chat.give_all_back(user));
+            over.into_iter().for_each(|session| chat.lock().end_session(session));
         }
     }
 
@@ -95,37 +94,8 @@ impl Cluster {
     }
 }
 
-impl State {
-    /// Whether something was sent a while ago and has not come back.
-    fn is_unheard(&self) -> bool {
-        let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
-        let mut sent = outboxes.filter_map(|outbox| outbox.sent());
-        sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
-    }
-
-    /// What has waited too long, of whom; never what was sent: that may have arrived.
-    fn expire(&mut self) -> Vec<(u64, Waiting)> {
-        let since = self.now.saturating_sub(HELD_TICKS);
-        let mut expired = Vec::new();
-        for (&session, outbox) in &mut self.outboxes {
-            let waiting = outbox.expire(since).into_iter();
-            expired.extend(waiting.map(|waiting| (session, waiting)));
-        }
-        expired
-    }
-}
-
 impl Chat {
-    /// The machines that serve somebody.
-    fn nodes(&self) -> Vec<u32> {
-        let state = self.lock();
-        let mut nodes: Vec<u32> = state.people.values().map(|user| user.node()).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
-    }
-
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting<Reply>) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
@@ -134,15 +104,13 @@ impl Chat {
         }
     }
 
-    /// Whom this machine serves, in the order of their sessions, those too who are just coming
-    /// back with it.
-    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<User>> {
+    /// The sessions that this node serves, in their order, with those that are about to rejoin.
+    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
         let mut served = cluster.lock().returning.clone();
-        let state = self.lock();
-        let here = state.people.values().filter(|user| user.is_here);
-        served.extend(here.map(|user| (user.session, Arc::clone(user))));
-        drop(state);
-        served.into_values().collect()
+        let live = self.lock();
+        let here = live.users.values().filter(|user| user.is_here);
+        served.extend(here.map(|user| user.session));
+        served.iter().filter_map(|&session| live.session(session).cloned()).collect()
     }
 }
 

@@ -3,22 +3,16 @@
 //!
 //! Nothing here blocks. A proposal leaves through a channel; the author learns the outcome later.
 
-mod envelope;
 mod follow;
 #[cfg(test)]
 mod hostile_tests;
-mod inspect;
-mod inspect_snapshot;
-mod leases;
 mod link;
 mod newcomers;
-mod node_down;
 mod node_lifecycle;
-mod outbox;
+mod reply;
 mod snapshot;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -28,39 +22,27 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::name::Name;
-use super::operation::{Operation, OperationError, Outcome, SaidLine};
+use super::operation::{Operation, OperationContext, SaidLine};
+use super::outcome::{OperationError, Outcome};
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
-use super::user::User;
-use super::user_table::UserTable;
-use echoline_chat_core::{Link, Proposal};
-use envelope::Envelope;
-use leases::Leases;
+use echoline_chat_core::Proposal;
+use echoline_chat_core::replication::cluster_state::{LeaveState, Replication};
+use echoline_chat_core::replication::outbox::Outbox;
+use echoline_chat_core::replication::{HELD_TICKS, JUMP_MAX, NODE};
 use newcomers::Newcomers;
-use outbox::{Outbox, Reply};
+use reply::Reply;
 
 use echoline_base::poison::IgnorePoison;
-pub(super) use node_down::{NodeDownLine, read as departed};
-pub use status::ClusterStatus;
 
-/// The machine itself, as an author.
-const NODE: u64 = 0;
+pub use status::ClusterStatus;
 
 /// Lines of one author that may wait while the link is there: then the author does.
 const WAITING_MAX: usize = 1024;
 
-/// Lines of one author that are held while the link is lost, and how long (ticks).
+/// Lines of one author that are held while the link is lost.
 const HELD_MAX: usize = 50;
-const HELD_TICKS: u64 = 60;
-
-/// Machines that are gone and sessions that have ended, which are remembered: what they sent may
-/// still arrive. So many people who went with a machine too: it may ask what became of their acts.
-const GONE_MAX: usize = 1000;
-
-/// Numbers that an author may skip: when a node comes back after its lease expired, it sends its
-/// pending acts again under other numbers. A higher number is forged.
-const JUMP_MAX: u64 = 1024;
 
 /// What people hear whose act did not get to the others.
 const LOST: &str = "the link to the other machines is lost";
@@ -77,7 +59,10 @@ pub struct ClusterOptions {
     pub node: u32,
 }
 
-/// What a chat knows of the other machines.
+/// The cluster as this node knows it.
+type State = Replication<Reply>;
+
+/// What a chat knows of the other nodes.
 #[derive(Debug)]
 pub(super) struct Cluster {
     options: ClusterOptions,
@@ -86,66 +71,6 @@ pub(super) struct Cluster {
     newcomers: Newcomers,
     /// Told when this machine has taken its leave.
     left: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    /// This machine's number; another one after it was taken for gone.
-    node: u32,
-    /// The last entry that was applied.
-    applied: u64,
-    /// Seconds, about.
-    now: u64,
-    link: Link,
-    is_lost: bool,
-    outboxes: BTreeMap<u64, Outbox>,
-    /// The author of each proposal that is on its way.
-    sent: BTreeMap<String, u64>,
-    leases: Leases,
-    /// Signs of life that this machine has given.
-    heartbeats: u64,
-    /// The last act of each machine itself.
-    nodes: BTreeMap<u32, u64>,
-    gone_nodes: VecDeque<u32>,
-    gone_sessions: VecDeque<u64>,
-    /// For sessions that are not in `gone_sessions` any more, by the node that began them: no
-    /// session up to this count begins, so that an old entry that is sent again changes nothing.
-    session_floors: BTreeMap<u32, u32>,
-    /// The last acts of people who went with a machine.
-    gone_with: VecDeque<LastAct>,
-    /// People of this machine who are to come back with it.
-    returning: BTreeMap<u64, Arc<User>>,
-    is_returning: bool,
-    leave: LeaveState,
-    counts: Counts,
-}
-
-/// Whether this machine takes its leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LeaveState {
-    Stays,
-    Leaves,
-    Left,
-}
-
-/// The last act of somebody that was performed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct LastAct {
-    session: u64,
-    number: u64,
-    /// It came to nothing.
-    refused: bool,
-}
-
-/// What has happened, for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    entries: u64,
-    unreadable: u64,
-    not_delivered: u64,
-    losses: u64,
-    returns: u64,
-    gaps: u64,
 }
 
 impl Chat {
@@ -163,10 +88,7 @@ impl Chat {
         let newcomers = Newcomers::default();
         let cluster = Cluster { options, proposals, state, newcomers, left };
         let log = settings.log.at_least(LOG_MIN);
-        let mut chat = Self::new(Settings { log, ..settings });
-        // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
-        chat.lock().people = UserTable::new(0);
-        chat.cluster = Some(Arc::new(cluster));
+        let chat = Self::replicated(Settings { log, ..settings }, cluster);
         (Arc::new(chat), receiver)
     }
 
@@ -174,12 +96,7 @@ impl Chat {
     pub(super) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
-            let context = super::apply_operation::OperationContext {
-                session,
-                node: 0,
-                is_here: true,
-                now_ms,
-            };
+            let context = OperationContext { session, node: 0, is_here: true, now_ms };
             return Proposed::Done(self.apply_operation(context, act));
         };
         if let Operation::Join { room, .. } = &act
@@ -198,10 +115,10 @@ impl Chat {
         }
     }
 
-    /// Tells somebody whom another machine serves; where there is only this one, nobody is.
-    pub(super) fn tell_elsewhere(&self, user: &User, words: impl FnOnce() -> String) {
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| !user.is_here) {
-            cluster.announce(NODE, Operation::Tell { to: user.session, words: words() });
+    /// Tells an author whom another node serves.
+    pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
+            cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
         }
     }
 
@@ -256,9 +173,9 @@ impl Cluster {
     /// Whoever did this has not waited for what came of it.
     fn undo(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Entered(Ok(user)) => {
+            Outcome::Entered(Ok(entered)) => {
                 let exit = Operation::Exit { reason: Some(String::new()), keep: None };
-                self.announce(user.session, exit);
+                self.announce(entered.session, exit);
             }
             // Nobody is brought back by it: it is worth something again.
             Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
@@ -281,15 +198,9 @@ impl Cluster {
         self.lock().is_lost
     }
 
-    /// The session does not come back, should its machine do so.
-    pub(super) fn dismiss(&self, session: u64) {
-        self.lock().end_session(session);
-    }
-
-    /// The session is over: what is left of it goes with the last of its acts.
-    pub(super) fn retire_session(&self, user: &Arc<User>) {
-        let mut state = self.lock();
-        state.outboxes.entry(user.session).or_default().leaver = Some(Arc::clone(user));
+    /// Notes that a session is over: its memberships are given back after its last operation.
+    pub(super) fn retire_session(&self, session: u64) {
+        self.lock().outboxes.entry(session).or_default().is_over = true;
     }
 
     /// Queues a line of this author.
@@ -298,7 +209,7 @@ impl Cluster {
         session: u64,
         room: &Name,
         line: SaidLine,
-    ) -> Result<Room, OperationError> {
+    ) -> Result<Backpressure, OperationError> {
         let mut state = self.lock();
         let (now, is_lost) = (state.now, state.is_lost);
         let outbox = state.outboxes.entry(session).or_default();
@@ -308,7 +219,7 @@ impl Cluster {
             return Err(OperationError::NotDelivered(LOST));
         }
         outbox.say(now, room, line);
-        Ok(if lines < WAITING_MAX { Room::ForMore } else { Room::Full })
+        Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
     /// Sends what the author has said, if nothing of theirs is on its way.
@@ -317,27 +228,18 @@ impl Cluster {
     }
 
     fn send_next(&self, state: &mut State, session: u64) {
-        let State { node, now, outboxes, sent, is_returning, .. } = state;
-        if *is_returning && session != NODE {
-            return;
-        }
-        let Some(outbox) = outboxes.get_mut(&session) else { return };
-        let Some(sealed) = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act)) else {
-            return;
-        };
-        let id = sealed.id();
-        sent.insert(id.clone(), session);
-        // Nobody takes it any more where the bus has ended with the chat.
-        let _ = self.proposals.send(Proposal { id, payload: sealed.encode() });
+        self.publish(state.next_proposal(session));
     }
 
-    /// Proposes that a machine is gone. All who propose it call it the same.
+    /// Proposes that a node is gone.
     fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
-        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
-        let envelope = Envelope::new(state.node, NODE, 0, act);
-        let id = envelope.id();
-        if state.sent.insert(id.clone(), NODE).is_none() {
-            let _ = self.proposals.send(Proposal { id, payload: envelope.encode() });
+        self.publish(state.propose_gone(node, name, reason));
+    }
+
+    fn publish(&self, proposal: Option<Proposal>) {
+        if let Some(proposal) = proposal {
+            // The driver may have ended with the chat.
+            let _ = self.proposals.send(proposal);
         }
     }
 
@@ -346,72 +248,12 @@ impl Cluster {
     }
 }
 
-impl State {
-    fn new(node: u32) -> Self {
-        Self {
-            node,
-            applied: 0,
-            now: 0,
-            link: Link::Up,
-            is_lost: false,
-            outboxes: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            leases: Leases::default(),
-            heartbeats: 0,
-            nodes: BTreeMap::new(),
-            gone_nodes: VecDeque::new(),
-            gone_sessions: VecDeque::new(),
-            session_floors: BTreeMap::new(),
-            gone_with: VecDeque::new(),
-            returning: BTreeMap::new(),
-            is_returning: false,
-            leave: LeaveState::Stays,
-            counts: Counts::default(),
-        }
-    }
-
-    /// Remembers that a session has ended.
-    fn end_session(&mut self, session: u64) {
-        let Some(forgotten) = remember(&mut self.gone_sessions, session) else { return };
-        let (node, count) = ((forgotten >> 32) as u32, forgotten as u32);
-        let floor = self.session_floors.entry(node).or_default();
-        *floor = count.max(*floor);
-        if self.session_floors.len() > GONE_MAX {
-            self.session_floors.pop_first();
-        }
-    }
-
-    /// Whether a session of this number has ended, so that none begins again.
-    fn has_ended(&self, session: u64) -> bool {
-        let (node, count) = ((session >> 32) as u32, session as u32);
-        let floor = self.session_floors.get(&node);
-        floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
-    }
-
-    /// Takes out the outboxes of those who are not `here` any more and have nothing left in them;
-    /// returns those whose seats are to be given back.
-    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<Arc<User>> {
-        let Self { outboxes, returning, .. } = self;
-        let is_over = |session: &u64, outbox: &mut Outbox| {
-            let lasts = here.contains(session) || returning.contains_key(session);
-            outbox.is_empty() && !lasts && *session != NODE
-        };
-        let over = outboxes.extract_if(.., is_over);
-        over.filter_map(|(_, outbox)| outbox.leaver).collect()
-    }
-}
-
-/// Keeps the last of them; returns the one that is forgotten.
-fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
-    deque.push_back(one);
-    if deque.len() > GONE_MAX { deque.pop_front() } else { None }
-}
-
 /// Whether an author may go on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    ForMore,
-    Full,
+pub(super) enum Backpressure {
+    None,
+    /// So many lines wait that the author waits too.
+    Wait,
 }
 
 /// What becomes of an act.

@@ -9,7 +9,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::NODE;
-use crate::operation::{Operation, Outcome};
+use crate::operation::Operation;
+use crate::outcome::Outcome;
 use crate::state::Chat;
 
 /// Acts before login that are on their way at once.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::command_table::Rank;
 use crate::history::{DELETED, LineKind};
 use crate::name::Name;
-use crate::operation::{Operation, OperationError, Outcome};
+use crate::operation::Operation;
+use crate::outcome::{OperationError, Outcome};
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet_stream::ByteStream;
@@ -28,7 +29,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(IN_NO_ROOM);
             return Ok(());
         };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let is_operator = self.rank() == Rank::Operator;
         let mut found = self.find_in_memory(&shared_room, number);
         if found.is_none() && self.chat.archive.is_lasting() {

@@ -38,7 +38,7 @@ impl<S: ByteStream> Session<S> {
     /// `/history`: shows lines of the room by their numbers, or the last ones.
     pub(super) async fn history(&mut self, passage: Option<Passage>) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let end = shared_room.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
         let range = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
@@ -90,7 +90,7 @@ impl<S: ByteStream> Session<S> {
     /// `/quote`: says a line of the room again.
     pub(super) async fn quote(&mut self, number: u64) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let mut line = shared_room.with(|room| room.log.line(number).map(StoredLine::from));
         if line.is_none() && self.chat.archive.is_lasting() {
             line = self.stored_line(&room, number).await?;

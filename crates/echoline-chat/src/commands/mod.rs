@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 
 use super::arguments::Switch;
 use super::command::Command;
+use super::command_cost::command_cost;
 use super::command_table::Rank;
 use super::help::help;
 use super::history::LineKind;
@@ -77,7 +78,7 @@ impl<S: ByteStream> Session<S> {
             self.notice("Only an operator can do that");
             return Ok(Flow::Continue(()));
         }
-        if let Some(cost) = command.cost()
+        if let Some(cost) = command_cost(&command)
             && !self.charge(cost)
         {
             return Ok(Flow::Continue(()));

@@ -7,17 +7,17 @@ use tokio::time::sleep;
 
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Secret;
-use crate::authority;
 use crate::bans::{ending, network_of};
 use crate::history::PasswordGuesses;
 use crate::name::Name;
-use crate::operation::{Operation, OperationError, RoomChange};
+use crate::operation::{Operation, RoomChange};
 use crate::operator_password::{self, Checked};
+use crate::outcome::OperationError;
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::session::Session;
+use crate::state::ChatUser;
 use crate::telnet_stream::ByteStream;
 use crate::text::escape;
-use crate::user::User;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 
@@ -95,7 +95,7 @@ impl<S: ByteStream> Session<S> {
     /// and of the room.
     async fn alter_member(
         &mut self,
-        other: &User,
+        other: &ChatUser,
         change: RoomChange,
         report: impl FnOnce(&Name, &Name) -> ModerationReport,
     ) -> Result<(), Closed> {
@@ -237,7 +237,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(&format!("There is no room {name}"));
             return Ok(());
         };
-        if Arc::ptr_eq(&shared_room, &self.chat.lobby) {
+        if shared_room.is_same(&self.chat.lobby) {
             self.notice(&format!("{name} is the room that everybody comes into: it stays"));
             return Ok(());
         }
@@ -284,8 +284,8 @@ impl<S: ByteStream> Session<S> {
 
     /// Whether only the other user is an operator of the whole chat. Then this user can do nothing
     /// to them, and is told so.
-    pub(super) fn is_above(&mut self, other: &User) -> bool {
-        let above = authority::is_above(other, &self.user);
+    pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
+        let above = other.is_operator() && !self.user.is_operator();
         if above {
             self.notice(&format!("{} is an operator", other.name()));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::history::{HistoryRange, newest_that_fit};
 use crate::aliases::aliases_of;
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
+use crate::command_cost::query_cost;
 use crate::command_table::{COMMANDS, Rank};
 use crate::entrance::Entrance;
 use crate::history::StoredLine;
@@ -45,7 +46,7 @@ impl<S: ByteStream> Session<S> {
         }
         // The answer includes the lines that this user said before it.
         self.feed.announce();
-        if let Some(cost) = query.cost()
+        if let Some(cost) = query_cost(query)
             && !self.charge(cost)
         {
             return Ok(());
@@ -92,7 +93,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(IN_NO_ROOM);
             return Ok(());
         };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let before = before.min(shared_room.with(|room| room.log.visible()));
         let count = count.unwrap_or(LINES_MAX).min(LINES_MAX);
         let range = HistoryRange::Newest { before, count };

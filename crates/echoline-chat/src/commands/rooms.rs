@@ -8,7 +8,8 @@ use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::arguments::{Secret, Switch};
 use crate::entrance::Entrance;
 use crate::name::Name;
-use crate::operation::{Operation, OperationError, Outcome, RoomChange};
+use crate::operation::{Operation, RoomChange};
+use crate::outcome::{OperationError, Outcome};
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::room::ReplayFrom;
 use crate::session::{IN_NO_ROOM, Session};
@@ -116,7 +117,8 @@ impl<S: ByteStream> Session<S> {
         let replay_from = ReplayFrom::Last(self.chat.rules().replay);
         let join = Operation::Join { room: room.clone(), replay_from, credential };
         Ok(Some(match self.propose(join).await? {
-            Outcome::Joined(joined) => joined,
+            Outcome::Joined(Ok(joined)) => self.chat.membership(joined).ok_or(JoinError::Gone),
+            Outcome::Joined(Err(error)) => Err(error),
             outcome => Err(JoinError::of(&outcome)),
         }))
     }
@@ -267,7 +269,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Returns a room that the user may know of. If there is none, tells the user.
-    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<SharedRoom>)> {
+    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, SharedRoom)> {
         let name = match Name::parse_room(text) {
             Ok(name) => name,
             Err(error) => {
@@ -339,15 +341,5 @@ impl<S: ByteStream> Session<S> {
         self.audit(&format!("set {room} to {what}"));
         self.notice(words);
         Ok(())
-    }
-}
-
-impl JoinError {
-    /// The error of a join that was refused before the room was asked.
-    pub(crate) fn of(outcome: &Outcome) -> Self {
-        match outcome.refusal() {
-            Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
-            _ => Self::Gone,
-        }
     }
 }

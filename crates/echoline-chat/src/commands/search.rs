@@ -24,7 +24,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(IN_NO_ROOM);
             return Ok(());
         };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {

@@ -1,15 +1,14 @@
 //! Other users: lists of them, private lines, names, ignored users, away texts.
 
-use std::sync::Arc;
-
 use crate::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::history::LineKind;
 use crate::name::Name;
-use crate::operation::{Operation, OperationError, Outcome};
+use crate::operation::Operation;
+use crate::outcome::{OperationError, Outcome};
 use crate::protocol::ServerMessage;
 use crate::session::Session;
+use crate::state::ChatUser;
 use crate::telnet_stream::ByteStream;
-use crate::user::User;
 use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;
@@ -73,7 +72,12 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    async fn write_to(&mut self, other: &User, kind: LineKind, words: &str) -> Result<(), Closed> {
+    async fn write_to(
+        &mut self,
+        other: &ChatUser,
+        kind: LineKind,
+        words: &str,
+    ) -> Result<(), Closed> {
         if other.session == self.user.session {
             self.notice("You need nobody to talk to yourself");
             return Ok(());
@@ -204,7 +208,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Returns the user of a name. If there is none, tells the author of the command.
-    pub(super) fn find_user(&mut self, text: &str) -> Option<Arc<User>> {
+    pub(super) fn find_user(&mut self, text: &str) -> Option<ChatUser> {
         let found = Name::parse(text).map(|name| self.chat.find(&name));
         match found {
             Ok(Some(user)) => Some(user),

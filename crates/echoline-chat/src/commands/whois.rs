@@ -1,7 +1,6 @@
 //! The answer to `/whois`: a public part for each user, and the rest for operators of the chat.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::bans::{Ban, Scope, network_of};
 use crate::entrance::Entrance;
@@ -10,8 +9,8 @@ use crate::name::Name;
 use crate::room::MemberId;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
+use crate::state::ChatUser;
 use crate::telnet_stream::ByteStream;
-use crate::user::User;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
@@ -41,10 +40,10 @@ impl<S: ByteStream> Session<S> {
 
     /// The rooms of a user that this one may know of; marked if the user is their operator or
     /// muted in them.
-    fn rooms_of(&self, other: &User) -> Vec<String> {
+    fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
-        let room = |(shared_room, _): (Arc<SharedRoom>, MemberId)| {
+        let room = |(shared_room, _): (SharedRoom, MemberId)| {
             shared_room.with(|room| {
                 // The seat may have been given back meanwhile.
                 let member_id = room.seat_of(other.session)?;
@@ -61,7 +60,7 @@ impl<S: ByteStream> Session<S> {
         rooms
     }
 
-    fn whois_for_operator(&mut self, other: &User, name: &Name) {
+    fn whois_for_operator(&mut self, other: &ChatUser, name: &Name) {
         let since = (self.chat.settings.moment)(other.since_ms);
         let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
         let token = match self.chat.has_token(other.lineage) {
@@ -70,7 +69,7 @@ impl<S: ByteStream> Session<S> {
         };
         let from = self.origin(other.address, other.lineage);
         self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
-        for ban in self.chat.bans_of(other, name).iter().take(BANS_SHOWN) {
+        for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
             self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
         }
     }

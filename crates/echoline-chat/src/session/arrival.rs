@@ -2,14 +2,15 @@
 
 use super::Session;
 use crate::name::Name;
-use crate::operation::{Operation, Outcome};
+use crate::operation::Operation;
 use crate::outbound_feed::OutboundFeed;
+use crate::outcome::Outcome;
 use crate::protocol::ServerMessage;
 use crate::room::ReplayFrom;
+use crate::session_handle::SessionHandle;
 use crate::state::{Credential, JoinError, Membership};
 use crate::telnet_stream::ByteStream;
 use crate::tokens::{Position, SavedSession};
-use crate::user::User;
 use crate::view::{Medium, print_json};
 use echoline::Closed;
 use echoline::sources::SourceAction;
@@ -17,7 +18,7 @@ use echoline::sources::SourceAction;
 impl<S: ByteStream> Session<S> {
     /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
     pub(super) async fn arrive(&mut self, saved: Option<SavedSession>, is_back: bool) {
-        let User { session, address, .. } = &*self.user;
+        let SessionHandle { session, address, .. } = &*self.user;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = saved.is_some();
@@ -114,7 +115,7 @@ impl<S: ByteStream> Session<S> {
     ) -> Result<Membership, JoinError> {
         let join = Operation::Join { room: room.clone(), replay_from, credential };
         match self.chat.propose(self.user.session, join).outcome().await {
-            Outcome::Joined(joined) => joined,
+            Outcome::Joined(joined) => self.chat.membership(joined?).ok_or(JoinError::Gone),
             outcome => Err(JoinError::of(&outcome)),
         }
     }

@@ -20,12 +20,13 @@ use super::command_table::Rank;
 use super::flood::Flood;
 use super::history::LineKind;
 use super::name::Name;
-use super::operation::{Operation, Outcome, ResumeToken};
+use super::operation::{Operation, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
+use super::outcome::Outcome;
 use super::protocol::ServerMessage;
+use super::session_handle::SessionHandle;
 use super::state::{Chat, Leaving, Membership};
 use super::telnet_stream::{ByteStream, Telnet};
-use super::user::User;
 use super::view::print_json;
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
@@ -39,7 +40,7 @@ pub(super) const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms f
 pub(super) struct Session<S: ByteStream> {
     client: Connection<Telnet<S>>,
     pub(super) chat: Arc<Chat>,
-    pub(super) user: Arc<User>,
+    pub(super) user: Arc<SessionHandle>,
     /// The source that the rates of the user's actions are counted for.
     pub(super) source: Source,
     /// The lines and notifications that were not sent to the user yet.
@@ -69,7 +70,7 @@ impl<S: ByteStream> Session<S> {
     fn new(
         client: Connection<Telnet<S>>,
         chat: Arc<Chat>,
-        user: Arc<User>,
+        user: Arc<SessionHandle>,
         source: Source,
         flood: Flood,
     ) -> Self {
@@ -243,7 +244,7 @@ impl<S: ByteStream> Session<S> {
             }
             (leaving, cluster, keep) => {
                 if let Some(cluster) = cluster {
-                    cluster.retire_session(&self.user);
+                    cluster.retire_session(session);
                 }
                 let reason = match leaving {
                     Leaving::Because(reason) => Some(reason.to_owned()),

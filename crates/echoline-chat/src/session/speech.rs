@@ -1,14 +1,12 @@
 //! Says the lines of a user in their current room.
 
-use std::sync::Arc;
-
 use super::{IN_NO_ROOM, Session};
 use crate::bans::ending;
-use crate::cluster::{Cluster, Room};
+use crate::cluster::Backpressure;
 use crate::history::LineKind;
-use crate::operation::{OperationError, SaidLine};
+use crate::operation::SaidLine;
+use crate::outcome::OperationError;
 use crate::telnet_stream::ByteStream;
-use crate::text::escape;
 use echoline::Closed;
 
 impl<S: ByteStream> Session<S> {
@@ -17,7 +15,7 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible =
             self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
-        is_possible && self.append(LineKind::Said, words).is_ok()
+        is_possible && matches!(self.try_say(LineKind::Said, words), Some(Ok(_)))
     }
 
     /// Says words in the current room, whatever they begin with.
@@ -25,75 +23,56 @@ impl<S: ByteStream> Session<S> {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub(crate) async fn say(&mut self, kind: LineKind, words: &str) -> Result<(), Closed> {
-        if self.feed.current().is_none() {
-            self.refuse_line(kind, words, IN_NO_ROOM);
-            return Ok(());
-        }
-        if let Some(cluster) = self.chat.cluster.clone() {
-            return self.say_to_cluster(&cluster, kind, words).await;
-        }
-        let reason = match self.append(kind, words) {
-            Ok(()) => return Ok(()),
-            Err(OperationError::Muted(until)) => {
-                let until = ending(Some(until), self.chat.settings.moment);
-                format!("You may not speak in this room {until}")
+        match self.try_say(kind, words) {
+            Some(Ok(Backpressure::None)) => Ok(()),
+            Some(Ok(Backpressure::Wait)) => self.wait_for_nodes().await,
+            Some(Err(error)) => {
+                self.explain_unsaid(kind, words, &error);
+                Ok(())
             }
-            Err(_) => "You are not in this room any more".to_owned(),
-        };
-        self.refuse_line(kind, words, &reason);
-        Ok(())
+            None => {
+                self.refuse_line(kind, words, IN_NO_ROOM);
+                Ok(())
+            }
+        }
     }
 
-    /// Appends a line to the current room. Its members are woken when the author has no more to
-    /// say.
-    fn append(&mut self, kind: LineKind, words: &str) -> Result<(), OperationError> {
-        let (now_ms, lineage) = (self.chat.now_ms(), self.user.lineage);
-        let membership = self.feed.current().ok_or(OperationError::Outside)?;
-        let name = self.name();
-        membership.shared_room.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, name.key(), lineage) {
-                return Err(OperationError::Muted(until));
-            }
-            self.chat.elect_if_due(room, now_ms);
-            let appended = room.say(now_ms, membership.member_id, kind, words);
-            let appended = appended.ok_or(OperationError::Outside)?;
-            self.chat.archive.line(room, appended, kind, &name, words);
-            tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
-            Ok(())
-        })?;
-        self.user.note_speech(now_ms);
-        self.feed.has_said = true;
-        Ok(())
-    }
-
-    /// Queues a line for all nodes. The queue is sent when the author has no more to say; if it is
-    /// full, the author waits until it was sent.
-    async fn say_to_cluster(
+    /// Says a line in the current room; `None` if there is none. Its readers are woken when the
+    /// author has no more to say.
+    fn try_say(
         &mut self,
-        cluster: &Arc<Cluster>,
         kind: LineKind,
         words: &str,
-    ) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (session, room) = (self.user.session, membership.room.clone());
-        let line = SaidLine { kind, text: words.to_owned() };
-        match cluster.say(session, &room, line) {
-            Ok(Room::ForMore) => {
-                self.user.note_speech(self.chat.now_ms());
-                self.feed.has_said = true;
-            }
-            Ok(Room::Full) => {
-                self.feed.announce();
-                cluster.send(session);
-                self.wait(cluster.settled(session)).await?;
-            }
-            Err(refusal) => {
-                let reason = refusal.reason(self.chat.settings.moment);
-                let lines = [SaidLine { kind, text: words.to_owned() }];
-                self.feed.give_up(&room, &reason, &lines, &mut self.replies);
-            }
+    ) -> Option<Result<Backpressure, OperationError>> {
+        let said = self.chat.say(&self.user, self.feed.current()?, kind, words);
+        self.feed.has_said |= said.is_ok();
+        Some(said)
+    }
+
+    /// Sends what waits to the other nodes, and waits until they have it.
+    async fn wait_for_nodes(&mut self) -> Result<(), Closed> {
+        self.feed.announce();
+        match self.chat.cluster.clone() {
+            Some(cluster) => self.wait(cluster.settled(self.user.session)).await.map(drop),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Tells the author why a line did not come into the room.
+    fn explain_unsaid(&mut self, kind: LineKind, words: &str, error: &OperationError) {
+        match (error, self.feed.current()) {
+            (OperationError::NotDelivered(reason), Some(membership)) => {
+                let room = membership.room.clone();
+                let lines = [SaidLine { kind, text: words.to_owned() }];
+                self.feed.give_up(&room, reason, &lines, &mut self.replies);
+            }
+            (OperationError::Muted(until), _) => {
+                let until = ending(Some(*until), self.chat.settings.moment);
+                let reason = format!("You may not speak in this room {until}");
+                self.refuse_line(kind, words, &reason);
+            }
+            _ => self.refuse_line(kind, words, "You are not in this room any more"),
+        }
     }
 
     /// Whether an operation of this user is still on its way to the other nodes.

@@ -1,55 +1,57 @@
-//! Flags of `load` that say what is sent, and what is to come back.
+//! Flags of `load` for the messages and the expected replies.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, error::ErrorKind};
 
+use crate::usage_error::UsageError;
 use crate::values::{self, EolName};
-use echoline_load::{Expect, Pattern, Plan, Reply, Template};
+use echoline_load::message::LinePattern;
+use echoline_load::{Expect, ExpectedReply, Plan, Template};
 
 /// The largest file of messages: it is held in memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What is sent, and what is to come back.
+/// Messages and expected replies.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageFlags {
-    /// The size of a message, its line end included.
+    /// Size of a message, line end included.
     #[arg(long, env = "ECHOLINE_SIZE", value_name = "BYTES", value_parser = values::bytes)]
     #[arg(default_value = "64")]
     size: usize,
 
-    /// What to send instead: text in which {seq} is the number of the message of its client,
-    /// {client} the number of the client and {random} twelve letters; \n, \r, \t, \xHH are bytes.
+    /// Text to send instead. {seq} is the number of the message of its client, {client} the number
+    /// of the client and {random} twelve letters; \n, \r, \t, \xHH are bytes.
     #[arg(long, env = "ECHOLINE_MESSAGE", value_name = "TEXT", conflicts_with = "messages_from")]
     message: Option<Template>,
 
-    /// Sends the lines of a file in turn.
+    /// File whose lines are sent in turn.
     #[arg(long, env = "ECHOLINE_MESSAGES_FROM", value_name = "FILE")]
     messages_from: Option<PathBuf>,
 
-    /// What messages end with; a reply may end with either.
+    /// Line end of messages; a reply may have either.
     #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
     eol: EolName,
 
-    /// What messages' text and random times are made from: the same seed sends the same bytes.
+    /// Seed of message bodies and random times: the same seed sends the same bytes.
     #[arg(long, env = "ECHOLINE_SEED", value_name = "NUMBER", default_value = "1")]
     pub(super) seed: u64,
 
-    /// What a right reply is: 'echo' (a line that ends with what was sent), 'line' (any line),
-    /// 'text:TEXT' (this line, with places as in --message), 'regex:PATTERN' (a line with that in
-    /// it), 'any' (any bytes).
+    /// Correct reply: 'echo' (a line that ends with the message), 'line' (any line), 'text:TEXT'
+    /// (this line, with placeholders as in --message), 'regex:PATTERN' (a line that matches), 'any'
+    /// (any bytes).
     #[arg(long, env = "ECHOLINE_EXPECT", value_name = "REPLY", value_parser = reply)]
     #[arg(default_value = "echo")]
-    expect: Reply,
+    expect: ExpectedReply,
 
-    /// What stands before the text in an echo, 'Echo: ' [default: learnt from the first reply].
+    /// Prefix of an echo, 'Echo: ' [default: learnt from the first reply].
     #[arg(long, env = "ECHOLINE_PREFIX", value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// Lines that a server greets with, which are no replies.
+    /// Lines of the greeting, which are no replies.
     #[arg(long, env = "ECHOLINE_SKIP_GREETING", value_name = "LINES", default_value = "0")]
     skip_greeting: u32,
 
@@ -59,19 +61,21 @@ pub(super) struct MessageFlags {
     reply_lines: NonZero<u32>,
 }
 
-/// Reads what a right reply is.
-fn reply(text: &str) -> Result<Reply, String> {
+/// Parses the expected reply.
+fn reply(text: &str) -> Result<ExpectedReply, String> {
     match text.split_once(':') {
-        None if text == "echo" => Ok(Reply::Echo { prefix: None }),
-        None if text == "line" => Ok(Reply::Line),
-        None if text == "any" => Ok(Reply::Any),
+        None if text == "echo" => Ok(ExpectedReply::Echo { prefix: None }),
+        None if text == "line" => Ok(ExpectedReply::Line),
+        None if text == "any" => Ok(ExpectedReply::Any),
         Some(("text", template)) => {
-            template.parse().map(Reply::Text).map_err(|error| format!("{error}"))
+            template.parse().map(ExpectedReply::Text).map_err(|error| format!("{error}"))
         }
         Some(("regex", pattern)) => {
             let regex = regex::bytes::Regex::new(pattern)
                 .map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
-            Ok(Reply::Matching(Pattern::new(pattern, move |line: &[u8]| regex.is_match(line))))
+            Ok(ExpectedReply::Matching(LinePattern::new(pattern, move |line: &[u8]| {
+                regex.is_match(line)
+            })))
         }
         _ => Err(format!(
             "'{text}' is no reply to expect: write echo, line, any, text:TEXT or regex:PATTERN, \
@@ -81,28 +85,28 @@ fn reply(text: &str) -> Result<Reply, String> {
 }
 
 impl MessageFlags {
-    /// What does not fit together, as a sentence.
-    pub(super) fn mistake(&self, depth: u32) -> Option<&'static str> {
-        let echo = matches!(self.expect, Reply::Echo { .. });
+    /// The usage error of flags that do not fit together.
+    pub(super) fn usage_error(&self, depth: u32) -> Option<&'static str> {
+        let echo = matches!(self.expect, ExpectedReply::Echo { .. });
         if self.prefix.is_some() && !echo {
             return Some("--prefix is what stands before an echo: leave out --expect");
         }
-        (matches!(self.expect, Reply::Any) && depth > 1).then_some(
+        (matches!(self.expect, ExpectedReply::Any) && depth > 1).then_some(
             "--expect any cannot tell one reply from the next: use --depth 1, or --expect line",
         )
     }
 
     pub(super) fn expect(&self) -> Expect {
         let reply = match (&self.expect, &self.prefix) {
-            (Reply::Echo { .. }, Some(prefix)) => {
-                Reply::Echo { prefix: Some(prefix.clone().into_bytes()) }
+            (ExpectedReply::Echo { .. }, Some(prefix)) => {
+                ExpectedReply::Echo { prefix: Some(prefix.clone().into_bytes()) }
             }
             (reply, _) => reply.clone(),
         };
         Expect { reply, lines: self.reply_lines.get(), greeting_lines: self.skip_greeting }
     }
 
-    /// The messages of so many clients.
+    /// The plan of messages.
     ///
     /// # Errors
     /// A sentence that names the flag.
@@ -120,11 +124,13 @@ impl MessageFlags {
             return Ok(Plan::template(clients, messages, template.clone(), eol, self.seed));
         }
         let plan = Plan::new(clients, messages, self.size, eol, self.seed);
-        Ok(plan.unwrap_or_else(|error| super::wrong_value(&format!("--size {error}"))))
+        Ok(plan.map_err(|error| {
+            UsageError::new("load", ErrorKind::ValueValidation, format!("--size {error}"))
+        })?)
     }
 }
 
-/// The lines of a file without their ends, empty ones left out.
+/// Reads the lines of a file without their ends; empty ones are left out.
 fn read_lines(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let name = file.display();
     let length = std::fs::metadata(file)

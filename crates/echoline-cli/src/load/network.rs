@@ -1,4 +1,4 @@
-//! Flags of `load` that say how connections are made, and by which threads.
+//! Flags of `load` for connections and threads.
 
 use std::net::IpAddr;
 use std::num::NonZero;
@@ -11,20 +11,21 @@ use crate::tls_client::TlsSide;
 use crate::values;
 use crate::wires::{ClientWireFlags, network_value};
 use echoline::Address;
-use echoline_load::{Family, Resolve, Settings, SocketOptions, Targets};
+use echoline_load::target::{AddressFamily, ResolvePolicy, SocketOptions};
+use echoline_load::{LoadSettings, Targets};
 
-/// How connections are made, and by which threads.
+/// Connections and threads.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(super) struct NetworkFlags {
-    /// Local addresses to connect from, in turn. Each has its own ports, about 28,000 to each
+    /// Local addresses to connect from, used in turn. Each has its own ports, about 28,000 to each
     /// server.
     #[arg(long, env = "ECHOLINE_SOURCE", value_name = "IP,...", value_delimiter = ',')]
     #[arg(value_parser = source)]
     source: Vec<IpAddr>,
 
-    /// What is done with the addresses of a name: it is resolved once and the addresses are tried
-    /// in order; once, and each connection begins with the next; or anew for each connection.
+    /// Resolution of names: once, with the addresses tried in order; once, with each connection
+    /// beginning at the next address (rotate); or for each connection.
     #[arg(long, env = "ECHOLINE_RESOLVE", value_enum, default_value = "once")]
     resolve: ResolveName,
 
@@ -36,37 +37,38 @@ pub(super) struct NetworkFlags {
     #[arg(short = '6', long, env = "ECHOLINE_IPV6", conflicts_with = "ipv4")]
     ipv6: bool,
 
-    /// TCP_NODELAY: off lets the system hold small packets back.
+    /// TCP_NODELAY: off lets the system delay small packets.
     #[arg(long, env = "ECHOLINE_NODELAY", value_enum, default_value = "on")]
-    nodelay: Switch,
+    nodelay: OnOff,
 
-    /// The system's buffer for what is sent (SO_SNDBUF) [default: the system's].
+    /// Socket buffer for sending (SO_SNDBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_SEND_BUFFER", value_name = "BYTES", value_parser = buffer)]
     send_buffer: Option<u32>,
 
-    /// The system's buffer for what is received (SO_RCVBUF) [default: the system's].
+    /// Socket buffer for receiving (SO_RCVBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
     receive_buffer: Option<u32>,
 
     #[command(flatten)]
     wires: ClientWireFlags,
 
-    /// With --proxy: each connection's header tells the next address of this network.
+    /// With --proxy: network whose addresses the headers of the connections contain in turn.
     #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
     #[arg(value_parser = network_value)]
     proxy_source: Option<IpNet>,
 
-    /// Ends connections by reset, so that their local ports are free at once.
+    /// End connections with a reset, so that their local ports are free at once.
     #[arg(long, env = "ECHOLINE_RST")]
     rst: bool,
 
-    /// Threads that send [default: half the cores, the rest for the system and a local server].
+    /// Number of sending threads [default: half the cores, the rest for the system and a local
+    /// server].
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
     #[arg(value_parser = values::count::<NonZero<usize>>)]
     workers: Option<NonZero<usize>>,
 
-    /// How long before each due time of --rate a thread stays awake: sends to the microsecond, at
-    /// the cost of a core. 100us suits.
+    /// Time before each due time of --rate in which a thread polls instead of sleeping. It sends to
+    /// the microsecond, at the cost of a core. 100us suits.
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION", default_value = "0s")]
     #[arg(value_parser = values::duration)]
     busy_poll: Duration,
@@ -80,7 +82,7 @@ enum ResolveName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Switch {
+enum OnOff {
     On,
     Off,
 }
@@ -97,12 +99,12 @@ fn buffer(text: &str) -> Result<u32, String> {
 }
 
 impl NetworkFlags {
-    /// `tls`: how TLS is begun where an address asks for it.
+    /// Applies the flags. `tls` is the TLS step of addresses that need it.
     pub(super) fn apply(
         &self,
         addresses: &[Address],
         tls: &TlsSide,
-        settings: &mut Settings,
+        settings: &mut LoadSettings,
     ) -> anyhow::Result<()> {
         let transport =
             |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
@@ -110,18 +112,18 @@ impl NetworkFlags {
             addresses: addresses.to_vec(),
             transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
             family: match (self.ipv4, self.ipv6) {
-                (true, _) => Family::Ipv4,
-                (_, true) => Family::Ipv6,
-                _ => Family::Any,
+                (true, _) => AddressFamily::Ipv4,
+                (_, true) => AddressFamily::Ipv6,
+                _ => AddressFamily::Any,
             },
             resolve: match self.resolve {
-                ResolveName::Once => Resolve::Once,
-                ResolveName::Rotate => Resolve::Rotate,
-                ResolveName::Each => Resolve::Each,
+                ResolveName::Once => ResolvePolicy::Once,
+                ResolveName::Rotate => ResolvePolicy::Rotate,
+                ResolveName::Each => ResolvePolicy::Each,
             },
             sources: self.source.clone(),
             socket: SocketOptions {
-                nodelay: self.nodelay == Switch::On,
+                nodelay: self.nodelay == OnOff::On,
                 send_buffer: self.send_buffer,
                 receive_buffer: self.receive_buffer,
                 reset: self.rst,
@@ -133,7 +135,7 @@ impl NetworkFlags {
     }
 }
 
-/// At least one.
+/// Half of the cores, at least one.
 fn half_the_cores() -> NonZero<usize> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)

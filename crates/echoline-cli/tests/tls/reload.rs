@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use echoline::tls::{Authorities, ClientAuth, Identity, Resumption, TlsClient, TlsError, Trust};
 use echoline::transport::Transport;
 use echoline::{Eol, Shutdown};
-use echoline_load::{self, Plan, Settings};
+use echoline_load::{LoadSettings, Plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::pairs::{Authority, Kind};
@@ -23,7 +23,7 @@ async fn a_hundred_reloads_under_load_fail_nobody() {
     let mut old = served.connect(None).await.unwrap();
     let pairs = [0, 1].map(|n| served.authority.sign(&format!("pair-{n}"), Kind::Server));
     let plan = Plan::new(NonZero::new(4).unwrap(), NonZero::new(150), 32, Eol::Lf, 1).unwrap();
-    let mut settings = Settings::new(served.address.clone(), plan);
+    let mut settings = LoadSettings::new(served.address.clone(), plan);
     settings.per_connection = NonZero::new(1);
     let trust = Trust::Authorities(Authorities::load(&served.authority.ca()).unwrap());
     let client = TlsClient::new(&trust, None, Resumption::Off).unwrap();

@@ -1,5 +1,5 @@
-//! The messages and answers on one UDP socket: each message has a time-out of its own, and a loss
-//! ends nothing.
+//! The messages and replies on one UDP socket. Each message has its own time-out, and a loss ends
+//! nothing.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,59 +10,52 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::gate::{Due, Gate, Next};
-use super::{Leave, shown};
-use crate::answers::{Answers, Match, Order};
-use crate::client::Client;
-use crate::deadline::Deadline;
-use crate::dial::describe;
-use crate::expect::Reply;
-use crate::ledger::{End, Outcome};
-use crate::reply::{Fault, without_end};
-use crate::settings::Settings;
-use crate::strays::Stray;
+use super::account::ClientAccount;
+use super::datagram_matcher::{ArrivalOrder, DatagramMatch, DatagramMatcher};
+use super::dial::describe;
+use super::dispatcher::{Dispatch, Dispatcher, DueMessage, ExchangeEnd};
+use super::reply::{ReplyFault, excerpt, without_eol};
+use crate::message::ExpectedReply;
+use crate::settings::LoadSettings;
+use crate::statistics::{DatagramAnomaly, MessageOutcome, SkipReason};
 use echoline::internals::socket_error;
 
-/// How much longer than the message an answer may be; what is beyond that is cut off.
+/// Bytes that a reply may have beyond the size of the message; the rest is truncated.
 const EXTRA_BYTES: usize = 1024;
 
-/// How much of what came is shown.
+/// Bytes of a datagram that are shown.
 const SHOWN_BYTES: usize = 80;
 
-/// One socket of a client.
-pub(crate) struct DatagramExchange<'client> {
+/// The exchange on one UDP socket of a client.
+pub(super) struct DatagramExchange<'account> {
     socket: Arc<UdpSocket>,
-    client: &'client mut Client,
-    gate: Gate,
-    answers: Answers,
-    /// The message that was begun last.
+    account: &'account mut ClientAccount,
+    dispatcher: Dispatcher,
+    matcher: DatagramMatcher,
+    /// The message that was started last.
     message: Vec<u8>,
-    /// The system has no room for it yet.
-    unsent: bool,
+    /// Whether `message` waits for room in the socket's buffer.
+    is_unsent: bool,
     buffer: Vec<u8>,
-    /// Of the oldest message in flight.
-    deadline: Deadline,
 }
 
-impl<'client> DatagramExchange<'client> {
-    pub(crate) fn new(socket: UdpSocket, client: &'client mut Client) -> Self {
-        let settings = client.job.settings();
+impl<'account> DatagramExchange<'account> {
+    pub(super) fn new(socket: UdpSocket, account: &'account mut ClientAccount) -> Self {
+        let settings = account.worker.settings();
         let now = Instant::now();
         Self {
             socket: Arc::new(socket),
-            gate: Gate::new(client, now),
-            answers: Answers::new(&settings.expect),
+            dispatcher: Dispatcher::new(account, now),
+            matcher: DatagramMatcher::new(&settings.expect),
             message: Vec::with_capacity(settings.plan.size()),
-            unsent: false,
+            is_unsent: false,
             buffer: vec![0; settings.plan.size() + EXTRA_BYTES],
-            deadline: Deadline::new(now + settings.timeout()),
-            client,
+            account,
         }
     }
 
-    /// Sends all messages of the client, or as many as there is sense in, and records what
-    /// became of them.
-    pub(crate) async fn run(mut self) -> Leave {
+    /// Sends the messages of the client until the socket ends, and records their outcomes.
+    pub(super) async fn run(mut self) -> ExchangeEnd {
         let socket = Arc::clone(&self.socket);
         let ended = tokio::select! {
             biased;
@@ -76,173 +69,160 @@ impl<'client> DatagramExchange<'client> {
             }
             Err(error) => {
                 self.fail(&error);
-                // As a connection that is refused: nobody is there, now.
-                Leave::Finished(End::NotConnected)
+                // As for a refused connection: no server is there now.
+                ExchangeEnd::Finished(SkipReason::NotConnected)
             }
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Leave>> {
-        // Who was woken does not know when.
-        self.gate.now = None;
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExchangeEnd>> {
+        // The wake-up carries no timestamp, so the clock is read again on the next use.
+        self.dispatcher.now = None;
         loop {
-            self.give_up_late();
-            if let Some(leave) = self.take_turns(cx)? {
+            self.give_up_timed_out();
+            if let Some(leave) = self.begin_due_messages(cx)? {
                 return Poll::Ready(Ok(leave));
             }
             if self.poll_answer(cx)?.is_ready() {
                 continue;
             }
-            if self.client.flights.is_empty() {
+            if self.account.in_flight.is_empty() {
                 return Poll::Pending;
             }
-            ready!(self.deadline.poll(cx));
-            self.gate.now = None;
+            ready!(self.dispatcher.deadline.poll(cx));
+            self.dispatcher.now = None;
         }
     }
 
-    /// Begins and sends every message whose turn it is, as far as there is room.
-    fn take_turns(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Leave>> {
-        let depth = self.client.job.settings().depth.get() as usize;
+    /// Begins and sends every message that is due, up to the depth.
+    fn begin_due_messages(&mut self, cx: &mut Context<'_>) -> io::Result<Option<ExchangeEnd>> {
+        let depth = self.account.worker.settings().depth.get() as usize;
         loop {
-            if self.unsent && self.poll_send(cx)?.is_pending() {
+            if self.is_unsent && self.poll_send(cx)?.is_pending() {
                 return Ok(None);
             }
-            if self.client.flights.len() >= depth {
+            if self.account.in_flight.len() >= depth {
                 return Ok(None);
             }
-            match self.gate.next(self.client, cx) {
-                Next::Begin(message) => self.begin(message),
-                Next::Wait => return Ok(None),
-                Next::Leave(leave) => {
-                    return Ok(Some(leave).filter(|_| self.client.flights.is_empty()));
+            match self.dispatcher.next(self.account, cx) {
+                Dispatch::Begin(message) => self.begin(message),
+                Dispatch::Wait => return Ok(None),
+                Dispatch::End(leave) => {
+                    return Ok(Some(leave).filter(|_| self.account.in_flight.is_empty()));
                 }
             }
         }
     }
 
-    fn begin(&mut self, message: Due) {
-        let settings = self.client.job.settings();
+    fn begin(&mut self, message: DueMessage) {
+        let settings = self.account.worker.settings();
         self.message.clear();
-        settings.plan.push_message(self.client.index, message.number, &mut self.message);
-        if self.client.flights.is_empty() {
-            self.deadline.put_off(self.gate.now() + settings.timeout());
-        }
-        self.answers.wait_for(message.number, texts(settings, self.client.index));
-        self.gate.begin(self.client, message, self.message.len());
-        self.unsent = true;
+        settings.plan.push_message(self.account.index, message.number, &mut self.message);
+        self.matcher.wait_for(message.number, expected_text(settings, self.account.index));
+        self.dispatcher.begin(self.account, message, self.message.len());
+        self.is_unsent = true;
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.socket.poll_send(cx, &self.message))?;
-        self.unsent = false;
+        self.is_unsent = false;
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when something came.
+    /// Ready when a datagram was received.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv(cx, &mut room))?;
         let length = room.filled().len();
-        self.gate.now = Some(Instant::now());
-        // What comes too late is late, however busy the tester was meanwhile.
-        self.give_up_late();
-        self.judge(length);
+        self.dispatcher.now = Some(Instant::now());
+        // A late reply is late, even if the tester was busy meanwhile.
+        self.give_up_timed_out();
+        self.check(length);
         Poll::Ready(Ok(()))
     }
 
-    /// What has come already when everything is settled: a second answer, perhaps.
+    /// Receives what has arrived when all messages are settled, such as second replies.
     fn take_rest(&mut self) {
         while let Ok(length) = self.socket.try_recv(&mut self.buffer) {
-            self.judge(length);
+            self.check(length);
         }
     }
 
-    fn judge(&mut self, length: usize) {
-        let (settings, index) = (self.client.job.settings(), self.client.index);
+    fn check(&mut self, length: usize) {
+        let (settings, index) = (self.account.worker.settings(), self.account.index);
         let datagram = &self.buffer[..length];
-        let now = self.gate.now.unwrap_or_else(Instant::now);
-        match self.answers.take(&settings.expect, datagram, texts(settings, index)) {
-            Match::Answer { place, order } => self.answer(place, order),
-            Match::Wrong { place, fault } => self.fail_wrong(place, fault, length),
-            Match::Late => self.client.stray(Stray::Late, now),
-            Match::Duplicate => self.client.stray(Stray::Duplicated, now),
-            Match::Stray => self.client.stray(Stray::Unasked, now),
+        let now = self.dispatcher.now.unwrap_or_else(Instant::now);
+        match self.matcher.take(&settings.expect, datagram, expected_text(settings, index)) {
+            DatagramMatch::Correct { index, order } => self.answer(index, order),
+            DatagramMatch::Wrong { index, fault } => self.fail_wrong(index, fault, length),
+            DatagramMatch::Late => self.account.anomaly(DatagramAnomaly::Late, now),
+            DatagramMatch::Duplicate => self.account.anomaly(DatagramAnomaly::Duplicated, now),
+            DatagramMatch::Unasked => self.account.anomaly(DatagramAnomaly::Unasked, now),
         }
     }
 
-    fn answer(&mut self, place: usize, order: Order) {
-        let now = self.gate.now();
-        if let Some(flight) = self.client.flights.remove(place) {
-            self.client.answer(&flight, now);
+    fn answer(&mut self, index: usize, order: ArrivalOrder) {
+        let now = self.dispatcher.now();
+        if let Some(sent) = self.account.in_flight.remove(index) {
+            self.account.reply(&sent, now);
         }
-        if order == Order::Overtaken {
-            self.client.stray(Stray::Reordered, now);
+        if order == ArrivalOrder::Overtaken {
+            self.account.anomaly(DatagramAnomaly::Reordered, now);
         }
-        self.settled(now);
+        self.dispatcher.settle(self.account, now);
     }
 
-    fn fail_wrong(&mut self, place: usize, fault: Fault, length: usize) {
-        let now = self.gate.now();
-        let Some(flight) = self.client.flights.remove(place) else { return };
-        let got = shown(&self.buffer[..length.min(SHOWN_BYTES + 1)]);
-        let settings = self.client.job.settings();
+    fn fail_wrong(&mut self, index: usize, fault: ReplyFault, length: usize) {
+        let now = self.dispatcher.now();
+        let Some(sent) = self.account.in_flight.remove(index) else { return };
+        let got = excerpt(&self.buffer[..length.min(SHOWN_BYTES + 1)]);
+        let settings = self.account.worker.settings();
         let mut message = Vec::new();
-        settings.plan.push_message(self.client.index, flight.number, &mut message);
-        self.client.note(|record| {
+        settings.plan.push_message(self.account.index, sent.number, &mut message);
+        self.account.note(|record| {
             record.note_reason(&format!("wrong reply: {}", fault.describe()));
-            record.note_wrong(|| format!("sent \"{}\", got \"{got}\"", shown(&message)));
+            record.note_wrong(|| format!("sent \"{}\", got \"{got}\"", excerpt(&message)));
         });
-        self.client.fail(&flight, Outcome::Wrong, now);
-        self.settled(now);
+        self.account.fail(&sent, MessageOutcome::Wrong, now);
+        self.dispatcher.settle(self.account, now);
     }
 
-    /// There is room for another message.
-    fn settled(&mut self, now: Instant) {
-        self.gate.free_since = now;
-        if let Some(next) = self.client.flights.front() {
-            self.deadline.put_off(next.begun + self.client.job.settings().timeout());
-        }
-    }
-
-    /// Gives up every message that has waited for as long as it may.
-    fn give_up_late(&mut self) {
-        let timeout = self.client.job.settings().timeout();
-        while let Some(&flight) = self.client.flights.front() {
-            let due = flight.begun + timeout;
-            let now = self.gate.now();
+    /// Gives up every message whose time-out has passed.
+    fn give_up_timed_out(&mut self) {
+        let timeout = self.account.worker.settings().timeout();
+        while let Some(&sent) = self.account.in_flight.front() {
+            let due = sent.started + timeout;
+            let now = self.dispatcher.now();
             if now < due {
                 break;
             }
-            self.client.flights.pop_front();
-            self.answers.give_up();
-            // One that the system had no room for all the time is not sent any more.
-            self.unsent &= !self.client.flights.is_empty();
+            self.account.in_flight.pop_front();
+            self.matcher.give_up();
+            // A message that waited for room all the time is not sent any more.
+            self.is_unsent &= !self.account.in_flight.is_empty();
             let reason = format!("no reply within {timeout:?}");
-            self.client.note(|record| record.note_reason(&reason));
-            self.client.fail(&flight, Outcome::TimedOut, now);
-            self.settled(now);
+            self.account.note_reason(&reason);
+            self.account.fail(&sent, MessageOutcome::TimedOut, now);
+            self.dispatcher.settle(self.account, now);
         }
     }
 
-    /// The system says that nothing gets there: everything in flight is lost.
+    /// Fails everything in flight after an error of the socket.
     fn fail(&mut self, error: &io::Error) {
         let now = Instant::now();
         let reason = format!("cannot send or receive: {}", describe(error));
-        self.client.note(|record| record.note_reason(&reason));
-        while let Some(flight) = self.client.flights.pop_front() {
-            self.client.fail(&flight, Outcome::Lost, now);
-        }
+        self.account.note_reason(&reason);
+        self.account.fail_all(MessageOutcome::Lost, now);
     }
 }
 
-/// Makes what the right answer to a message of `client` says.
-fn texts(settings: &Settings, client: u32) -> impl Fn(u32, &mut Vec<u8>) {
+/// Returns a function that writes the expected reply to a message of `client`.
+fn expected_text(settings: &LoadSettings, client: u32) -> impl Fn(u32, &mut Vec<u8>) {
     move |number, text| match &settings.expect.reply {
-        Reply::Text(template) => template.write(settings.plan.seed(), client, number, text),
+        ExpectedReply::Text(template) => template.write(settings.plan.seed(), client, number, text),
         _ => {
             settings.plan.push_message(client, number, text);
-            text.truncate(without_end(text).len());
+            text.truncate(without_eol(text).len());
         }
     }
 }

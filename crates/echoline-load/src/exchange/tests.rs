@@ -1,4 +1,4 @@
-//! Whole dialogues over pipes, on a clock that stands still.
+//! Whole exchanges over pipes, with paused time.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -9,62 +9,73 @@ use tokio::io::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Exchange, Leave};
-use crate::client::Client;
-use crate::dial::Dialer;
-use crate::job::{Common, Cut, Job, Start};
-use crate::times::Percentile;
-use crate::{End, Outcome, Pacer, Plan, Rate, Record, Settings, WhenLate};
+use super::client::LoadClient;
+use super::dial::Dialer;
+use super::dispatcher::ExchangeEnd;
+use super::stream::StreamExchange;
+use super::worker::{LoadWorker, RunContext, StartBarrier, StopReason};
+use crate::message::Plan;
+use crate::schedule::{LatePolicy, Pacer, Rate};
+use crate::settings::LoadSettings;
+use crate::statistics::{MessageOutcome, Percentile, RunRecord, SkipReason};
 use echoline::internals::Precision;
 use echoline::{Eol, Shutdown};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings(messages: Option<u32>, size: usize) -> Settings {
+fn settings(messages: Option<u32>, size: usize) -> LoadSettings {
     let messages = messages.and_then(NonZero::new);
     let plan = Plan::new(NonZero::new(1).unwrap(), messages, size, Eol::Lf, 1).unwrap();
-    Settings::new("127.0.0.1:1".parse().unwrap(), plan)
+    LoadSettings::new("127.0.0.1:1".parse().unwrap(), plan)
 }
 
-async fn job(settings: Settings) -> Arc<Job> {
-    let common = Common {
+async fn worker(settings: LoadSettings) -> Arc<LoadWorker> {
+    let context = RunContext {
         dialer: Dialer::new(&settings.targets).await.unwrap(),
-        start: Start::when_all_of(1),
+        start: StartBarrier::new(1),
         stop: Shutdown::new(),
         stopped: std::sync::OnceLock::new(),
         settings,
     };
-    common.start.arrive();
-    Arc::new(Job::new(Arc::new(common), Precision::Tick))
+    context.start.arrive();
+    Arc::new(LoadWorker::new(Arc::new(context), Precision::Tick))
 }
 
 /// One client against `server` over a pipe that holds `pipe` bytes.
-async fn run_job<F>(job: &Arc<Job>, pipe: usize, server: impl FnOnce(DuplexStream) -> F) -> Record
+async fn run_job<F>(
+    worker: &Arc<LoadWorker>,
+    pipe: usize,
+    server: impl FnOnce(DuplexStream) -> F,
+) -> RunRecord
 where
     F: Future<Output = ()>,
 {
     let (here, there) = tokio::io::duplex(pipe);
-    let mut client = Client::new(Arc::clone(job), 0);
+    let mut client = LoadClient::new(Arc::clone(worker), 0);
     let dialogue = async {
-        match Exchange::new(here, &mut client).run().await.0 {
-            Leave::Finished(end) => client.finish(end),
-            Leave::Renew => drop(client),
+        match StreamExchange::new(here, &mut client.account).run().await.0 {
+            ExchangeEnd::Finished(end) => client.finish(end),
+            ExchangeEnd::Reconnect => drop(client),
         }
     };
     tokio::select! {
         _ = async { tokio::join!(dialogue, server(there)) } => {}
-        () = job.alarm.run() => {}
+        () = worker.alarm.run() => {}
     }
-    let record = job.records().measured.clone();
+    let record = worker.records().measured.clone();
     assert!(record.ledger.adds_up(), "{:?}", record.ledger);
     record
 }
 
-async fn run<F>(settings: Settings, pipe: usize, server: impl FnOnce(DuplexStream) -> F) -> Record
+async fn run<F>(
+    settings: LoadSettings,
+    pipe: usize,
+    server: impl FnOnce(DuplexStream) -> F,
+) -> RunRecord
 where
     F: Future<Output = ()>,
 {
-    run_job(&job(settings).await, pipe, server).await
+    run_job(&worker(settings).await, pipe, server).await
 }
 
 /// Echoes `count` bytes.
@@ -73,8 +84,8 @@ async fn echo(stream: DuplexStream, count: u64) {
     copy(&mut reader.take(count), &mut writer).await.unwrap();
 }
 
-fn skipped(record: &Record) -> Vec<(End, u64)> {
-    record.ledger.skipped_by_end().collect()
+fn skipped(record: &RunRecord) -> Vec<(SkipReason, u64)> {
+    record.ledger.skipped_by_reason().collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,12 +96,12 @@ async fn a_pipe_of_eight_bytes_is_enough_at_any_depth() {
         let record = run(settings, 8, |there| echo(there, u64::MAX)).await;
         assert_eq!((record.ledger.ok(), record.clients_ok), (10, 1));
         assert!(record.reasons().is_empty());
-        assert_eq!(record.series.slots().iter().map(|slot| slot.sent).sum::<u64>(), 10);
+        assert_eq!(record.series.intervals().iter().map(|interval| interval.sent).sum::<u64>(), 10);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_times_out_when_it_should() {
+async fn a_silent_server_times_out() {
     let begin = Instant::now();
     let record = run(settings(Some(10), 16), 64, |there| async move {
         echo(there, 48).await;
@@ -108,14 +119,14 @@ async fn a_silent_server_times_out_when_it_should() {
     .await;
     assert_eq!(begin.elapsed().as_secs(), 3 + 5);
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (1, 1));
-    assert_eq!(skipped(&record), [(End::TimedOut, 8)]);
+    assert_eq!(skipped(&record), [(SkipReason::TimedOut, 8)]);
     assert_eq!(record.service.max(), Some(3 * SECOND));
-    assert_eq!(record.failures(Outcome::TimedOut).max(), Some(5 * SECOND));
+    assert_eq!(record.failures(MessageOutcome::TimedOut).max(), Some(5 * SECOND));
     assert_eq!(record.reasons(), [("no reply within 5s", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trickle_is_no_reply_and_an_endless_line_is_wrong() {
+async fn a_trickle_times_out_and_an_endless_line_is_wrong() {
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
         while there.write_all(b"x").await.is_ok() {
             sleep(SECOND).await;
@@ -129,7 +140,7 @@ async fn a_trickle_is_no_reply_and_an_endless_line_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_says_before_it_closes_is_the_reason() {
+async fn the_last_line_before_a_close_is_the_reason() {
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
         there.write_all(b"Server is busy.\r\n").await.unwrap();
     })
@@ -139,7 +150,7 @@ async fn what_the_server_says_before_it_closes_is_the_reason() {
     assert!(reason.ends_with("the last it said: \"Server is busy.\""), "{reason}");
 }
 
-/// A server that answers twice: the second reply is held against the next message.
+/// A server that answers twice: the second reply is checked against the next message.
 #[tokio::test(start_paused = true)]
 async fn a_stale_reply_is_wrong() {
     let record = run(settings(Some(10), 16), 64, |there| async move {
@@ -151,24 +162,24 @@ async fn a_stale_reply_is_wrong() {
     })
     .await;
     assert_eq!((record.ledger.ok(), record.ledger.wrong()), (1, 1));
-    assert_eq!(skipped(&record), [(End::Wrong, 8)]);
+    assert_eq!(skipped(&record), [(SkipReason::Wrong, 8)]);
     assert!(record.wrong_example().unwrap().starts_with("sent \"0:1:"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_flight_beside_a_failure_is_lost() {
+async fn messages_in_flight_beside_a_failure_are_lost() {
     let mut settings = settings(Some(10), 16);
     settings.depth = NonZero::new(4).unwrap();
     let record = run(settings, 1024, |there| echo(there, 16)).await;
     assert_eq!((record.ledger.ok(), record.ledger.lost()), (1, 4));
-    assert_eq!(skipped(&record), [(End::Lost, 5)]);
+    assert_eq!(skipped(&record), [(SkipReason::Lost, 5)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_the_message_in_flight_come_back() {
-    let job = job(settings(Some(10), 16)).await;
-    let stop = job.common.stop.clone();
-    let record = run_job(&job, 64, |mut there| async move {
+async fn a_stop_awaits_the_message_in_flight() {
+    let worker = worker(settings(Some(10), 16)).await;
+    let stop = worker.context.stop.clone();
+    let record = run_job(&worker, 64, |mut there| async move {
         let mut message = [0; 16];
         there.read_exact(&mut message).await.unwrap();
         stop.drain();
@@ -177,30 +188,30 @@ async fn a_stop_lets_the_message_in_flight_come_back() {
     })
     .await;
     assert_eq!(record.ledger.ok(), 1);
-    assert_eq!(skipped(&record), [(End::Stopped, 9)]);
+    assert_eq!(skipped(&record), [(SkipReason::Stopped, 9)]);
 }
 
-/// The ledger adds up when clients are broken off, and what was in flight keeps its age.
+/// The ledger adds up when clients are stopped, and messages in flight keep their age.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_broken_off_leaves_a_whole_account() {
-    for (cut, outcome, end) in [
-        (Cut::Abort, Outcome::InFlight, End::Stopped),
-        (Cut::Grace, Outcome::TimedOut, End::Overdue),
+async fn the_account_of_a_stopped_client_balances() {
+    for (stop_reason, outcome, end) in [
+        (StopReason::Aborted, MessageOutcome::InFlight, SkipReason::Stopped),
+        (StopReason::GraceOver, MessageOutcome::TimedOut, SkipReason::Overdue),
     ] {
         let mut settings = settings(Some(10), 16);
         settings.messages = Pacer::constant(Rate::new(1, SECOND).unwrap());
         settings.depth = NonZero::new(2).unwrap();
-        let job = job(settings).await;
+        let worker = worker(settings).await;
         let (here, _there) = tokio::io::duplex(64);
-        let mut client = Client::new(Arc::clone(&job), 0);
-        let dialogue = Exchange::new(here, &mut client).run();
+        let mut client = LoadClient::new(Arc::clone(&worker), 0);
+        let dialogue = StreamExchange::new(here, &mut client.account).run();
         tokio::select! {
             _ = dialogue => panic!("nobody answers"),
-            () = job.alarm.run() => {}
-            () = sleep(3 * SECOND) => job.set_cut(cut),
+            () = worker.alarm.run() => {}
+            () = sleep(3 * SECOND) => worker.set_stop_reason(stop_reason),
         }
         drop(client);
-        let record = job.records().measured.clone();
+        let record = worker.records().measured.clone();
         assert!(record.ledger.adds_up());
         assert_eq!(record.ledger.count(outcome), 2);
         assert_eq!(record.failures(outcome).max(), Some(3 * SECOND));
@@ -218,18 +229,18 @@ async fn messages_keep_to_their_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_warm_up_is_accounted_for_apart() {
+async fn the_warm_up_is_counted_separately() {
     let mut settings = settings(None, 16);
     settings.messages = Pacer::constant(Rate::new(10, SECOND).unwrap());
     (settings.warm_up, settings.duration) = (2 * SECOND, Some(3 * SECOND));
-    let job = job(settings).await;
-    let record = run_job(&job, 64, |there| echo(there, 50 * 16)).await;
+    let worker = worker(settings).await;
+    let record = run_job(&worker, 64, |there| echo(there, 50 * 16)).await;
     assert_eq!((record.ledger.planned(), record.ledger.ok()), (30, 30));
-    assert_eq!(job.records().warm_up.ledger.ok(), 20);
-    assert_eq!(record.series.slots().len(), 3);
+    assert_eq!(worker.records().warm_up.ledger.ok(), 20);
+    assert_eq!(record.series.intervals().len(), 3);
 }
 
-/// Answers every message at once, but stops for half a second once per second.
+/// Answers every message at once, but pauses for half a second once per second.
 async fn stall(there: DuplexStream) {
     let begin = Instant::now();
     let mut there = BufReader::new(there);
@@ -256,7 +267,7 @@ async fn a_planted_stall_is_seen_at_its_full_length() {
     settings.duration = Some(10 * SECOND);
     let record = run(settings, 1024, stall).await;
     assert_eq!(record.ledger.ok(), 2000);
-    let [_, p90, p99, _] = Percentile::SHOWN;
+    let [_, p90, p99, _] = Percentile::DEFAULTS;
     for (percentile, exact) in [(p90, 0.400), (p99, 0.490)] {
         let seen = record.latency.percentile(percentile).unwrap().as_secs_f64();
         assert!((seen / exact - 1.0).abs() < 0.02, "{percentile}: {seen} s, computed {exact} s");
@@ -269,14 +280,14 @@ async fn a_planted_stall_is_seen_at_its_full_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_skips_leaves_out_what_a_stall_has_delayed() {
+async fn skips_messages_that_a_stall_has_delayed() {
     let mut settings = settings(None, 32);
     settings.messages = Pacer::constant(Rate::new(200, SECOND).unwrap());
     settings.duration = Some(10 * SECOND);
-    settings.when_late = WhenLate::Skip;
+    settings.late_policy = LatePolicy::Skip;
     let record = run(settings, 1024, stall).await;
     assert_eq!(record.ledger.planned(), 2000);
     // The first of each stall waits; when it is over, the one that is due then is sent at once.
-    assert_eq!(skipped(&record), [(End::Late, 10 * 99)]);
+    assert_eq!(skipped(&record), [(SkipReason::Late, 10 * 99)]);
     assert_eq!(record.ledger.ok(), 2000 - 990);
 }

@@ -1,40 +1,40 @@
 //! Line charts as SVG for a page. Pure.
 //!
-//! The colours are names: the page's style sheet finds each by its value and says what it is in
-//! light and in dark. Without a style sheet they are what they say.
+//! The style sheet of the page recognises each colour by its value, and sets its shade in light and
+//! in dark mode. Without a style sheet the values are used.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of the drawing per pixel of the page: the library places everything at whole units.
+/// Units of the drawing per pixel: the library places everything at whole units.
 const FINE: i32 = 4;
 
-/// Points up to which each one is marked: a run of one second has no line.
+/// The most points that are marked by dots: a run of one second has no line.
 const MARKED_MAX: usize = 40;
 
 /// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
-const WIDE: Size = Size { width: 760, height: 280, ticks: 8 };
-const NARROW: Size = Size { width: 360, height: 250, ticks: 4 };
+const WIDE: ChartSize = ChartSize { width: 760, height: 280, ticks: 8 };
+const NARROW: ChartSize = ChartSize { width: 360, height: 250, ticks: 4 };
 
 const INK: RGBColor = RGBColor(0x60, 0x66, 0x70);
 const GRID: RGBColor = RGBColor(0xd8, 0xdc, 0xe2);
 
-/// What a line means; the same thing has the same colour in all charts.
+/// The meaning of a line, which determines its colour in all charts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// What is usual: medians, right answers, service time.
+pub(super) enum LineRole {
+    /// Typical values: medians, correct replies, service time.
     Usual,
-    /// What users complain of: high percentiles, latency.
+    /// High values: high percentiles, latency.
     Tail,
-    /// What only frames the others: the maximum, what was sent.
+    /// Bounds of the others: the maximum, sent messages.
     Frame,
-    /// What failed.
+    /// Failures.
     Bad,
 }
 
-impl Role {
+impl LineRole {
     fn color(self) -> RGBColor {
         match self {
             Self::Usual => RGBColor(0x1f, 0x6f, 0xd1),
@@ -44,7 +44,7 @@ impl Role {
         }
     }
 
-    /// The class that the page's style sheet knows it by.
+    /// The class in the page's style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Usual => "usual",
@@ -55,15 +55,15 @@ impl Role {
     }
 }
 
-/// One line, from left to right; broken where there is no figure.
+/// A line from left to right; interrupted at points without a value.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct ChartLine {
     pub(super) name: String,
-    pub(super) role: Role,
+    pub(super) role: LineRole,
     pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
-impl Line {
+impl ChartLine {
     fn segments(&self) -> impl Iterator<Item = Vec<(f64, f64)>> {
         self.points
             .split(|(_, y)| y.is_none())
@@ -80,42 +80,42 @@ impl Line {
     }
 }
 
-/// How one axis is divided.
+/// The division of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Axis {
     /// Equal steps, from zero.
     Linear(fn(f64) -> String),
-    /// Seconds from the start to this end, so that charts of one run lie below one another.
+    /// Seconds from the start to this end, so that the charts of a run are aligned.
     Seconds(f64),
     /// Equal factors, with steps at 1, 2, 5.
     Logarithmic(fn(f64) -> String),
-    /// The share of samples beyond, `-log10(1 - q)`: as much room for the last thousandth as for
-    /// the first nine tenths.
+    /// The share of samples beyond a percentile, `-log10(1 - q)`: as much space for the last
+    /// thousandth as for the first nine tenths.
     Tail,
 }
 
-/// What is to be drawn.
+/// A chart.
 #[derive(Clone, Debug)]
-pub(super) struct Chart {
-    /// What it shows, for whoever cannot see it.
+pub(super) struct LineChart {
+    /// The description for screen readers.
     pub(super) label: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<ChartLine>,
 }
 
-impl Chart {
-    /// The chart in both sizes; empty where there is nothing to draw.
+impl LineChart {
+    /// The chart in both sizes; empty if there is nothing to draw.
     pub(super) fn svg(&self) -> String {
-        if !self.lines.iter().any(Line::has_figures) {
+        if !self.lines.iter().any(ChartLine::has_figures) {
             return String::new();
         }
         [("wide", WIDE), ("narrow", NARROW)].map(|(class, size)| self.draw(class, size)).concat()
     }
 
-    fn draw(&self, class: &str, size: Size) -> String {
+    fn draw(&self, class: &str, size: ChartSize) -> String {
         let mut svg = String::new();
-        // Writing to a text does not fail, and a chart that cannot be laid out is left out.
+        // Writing to a string does not fail, and a chart that cannot be laid out is left out.
         if self.draw_into(&mut svg, size).is_err() {
             return String::new();
         }
@@ -129,13 +129,17 @@ impl Chart {
         )
     }
 
-    fn draw_into(&self, svg: &mut String, size: Size) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw_into(
+        &self,
+        svg: &mut String,
+        size: ChartSize,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let pixels = |pixels: i32| pixels * FINE;
         let whole = (pixels(size.width).unsigned_abs(), pixels(size.height).unsigned_abs());
         let area = SVGBackend::with_string(svg, whole).into_drawing_area();
         let all = || self.lines.iter().flat_map(|line| line.points.iter());
-        let x = Scale::new(self.x, all().map(|&(x, _)| x), size.ticks);
-        let y = Scale::new(self.y, self.lines.iter().flat_map(Line::values), 6);
+        let x = AxisScale::new(self.x, all().map(|&(x, _)| x), size.ticks);
+        let y = AxisScale::new(self.y, self.lines.iter().flat_map(ChartLine::values), 6);
         let mut context = ChartBuilder::on(&area)
             .margin_top(pixels(10))
             .margin_right(pixels(34))
@@ -154,7 +158,7 @@ impl Chart {
             .label_style(font)
             .draw()?;
         for line in &self.lines {
-            let width = if line.role == Role::Frame { 4 } else { 2 };
+            let width = if line.role == LineRole::Frame { 4 } else { 2 };
             let style = line.role.color().stroke_width(pixels(width).unsigned_abs());
             for segment in line.segments() {
                 if line.points.len() <= MARKED_MAX {
@@ -170,24 +174,24 @@ impl Chart {
     }
 }
 
-/// Pixels of the page, and how many steps the horizontal axis has room for.
+/// The size in pixels, and the number of ticks on the horizontal axis.
 #[derive(Clone, Copy)]
-struct Size {
+struct ChartSize {
     width: i32,
     height: i32,
     ticks: usize,
 }
 
-/// An axis with its ends and its steps.
+/// An axis with its range and its ticks.
 #[derive(Clone)]
-struct Scale {
+struct AxisScale {
     ends: Range<f64>,
     is_logarithmic: bool,
     ticks: Vec<(f64, String)>,
 }
 
-impl Scale {
-    /// For `values`, with about so many steps.
+impl AxisScale {
+    /// An axis for `values`, with about `count` ticks.
     fn new(axis: Axis, values: impl Iterator<Item = f64>, count: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -265,7 +269,7 @@ fn round_down(value: f64) -> f64 {
     round.unwrap_or(1.0) * power
 }
 
-impl Ranged for Scale {
+impl Ranged for AxisScale {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
@@ -285,7 +289,7 @@ impl Ranged for Scale {
     }
 }
 
-impl ValueFormatter<f64> for Scale {
+impl ValueFormatter<f64> for AxisScale {
     fn format_ext(&self, value: &f64) -> String {
         let tick = self.ticks.iter().find(|(tick, _)| tick == value);
         tick.map_or_else(String::new, |(_, label)| label.clone())
@@ -302,26 +306,30 @@ mod tests {
         format!("{value}")
     }
 
-    fn labels(scale: &Scale) -> Vec<&str> {
+    fn labels(scale: &AxisScale) -> Vec<&str> {
         scale.ticks.iter().map(|(_, label)| label.as_str()).collect()
     }
 
     #[test]
-    fn steps_are_round() {
-        assert_eq!(labels(&Scale::linear(37.0, 4, label)), ["0", "10", "20", "30", "40"]);
-        assert_eq!(labels(&Scale::linear(0.0, 4, label)).len(), 2);
-        assert_eq!(labels(&Scale::logarithmic(3.0, 40.0, 6, label)), ["2", "5", "10", "20", "50"]);
-        assert_eq!(labels(&Scale::logarithmic(1.0, 9e5, 4, label)).len(), 7);
-        assert_eq!(labels(&Scale::seconds(7.1, 4)), ["0 s", "2 s", "4 s", "6 s"]);
-        assert_eq!(labels(&Scale::seconds(0.0, 4)), ["0 s"]);
-        assert_eq!(labels(&Scale::tail(2.4)), ["0", "p50", "p90", "p99"]);
+    fn ticks_are_round() {
+        assert_eq!(labels(&AxisScale::linear(37.0, 4, label)), ["0", "10", "20", "30", "40"]);
+        assert_eq!(labels(&AxisScale::linear(0.0, 4, label)).len(), 2);
+        assert_eq!(
+            labels(&AxisScale::logarithmic(3.0, 40.0, 6, label)),
+            ["2", "5", "10", "20", "50"]
+        );
+        assert_eq!(labels(&AxisScale::logarithmic(1.0, 9e5, 4, label)).len(), 7);
+        assert_eq!(labels(&AxisScale::seconds(7.1, 4)), ["0 s", "2 s", "4 s", "6 s"]);
+        assert_eq!(labels(&AxisScale::seconds(0.0, 4)), ["0 s"]);
+        assert_eq!(labels(&AxisScale::tail(2.4)), ["0", "p50", "p90", "p99"]);
     }
 
     #[test]
-    fn a_chart_of_nothing_is_nothing() {
-        let line = Line { name: String::new(), role: Role::Bad, points: vec![(1.0, None)] };
+    fn a_chart_without_values_is_empty() {
+        let line =
+            ChartLine { name: String::new(), role: LineRole::Bad, points: vec![(1.0, None)] };
         let axis = Axis::Linear(label);
-        let chart = Chart { label: String::new(), x: axis, y: axis, lines: vec![line] };
+        let chart = LineChart { label: String::new(), x: axis, y: axis, lines: vec![line] };
         assert_eq!(chart.svg(), "");
     }
 
@@ -331,11 +339,11 @@ mod tests {
             points in prop::collection::vec((0.0..1e12f64, prop::option::of(0.0..1e12f64)), 1..50),
             is_linear: bool,
         ) {
-            let line = Line { name: "any".to_owned(), role: Role::Tail, points };
+            let line = ChartLine { name: "any".to_owned(), role: LineRole::Tail, points };
             let axis = if is_linear { Axis::Linear(label) } else { Axis::Logarithmic(label) };
             for x in [axis, Axis::Tail, Axis::Seconds(1.5)] {
                 let lines = vec![line.clone()];
-                let svg = Chart { label: "<&\"".to_owned(), x, y: axis, lines }.svg();
+                let svg = LineChart { label: "<&\"".to_owned(), x, y: axis, lines }.svg();
                 let is_empty = line.values().next().is_none();
                 prop_assert_eq!(svg.matches("</svg>").count(), if is_empty { 0 } else { 2 });
                 prop_assert!(!svg.contains("NaN") && !svg.contains("label=\"<"));

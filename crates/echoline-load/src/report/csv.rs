@@ -1,22 +1,19 @@
-//! The series as CSV (RFC 4180): one line for each second, or for each stretch of a longer run.
+//! The series as CSV (RFC 4180): one line per interval, which is a second unless the run is long.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Report;
-use super::wall_clock::rfc_3339;
-use crate::series::Slot;
-use crate::strays::Strays;
-use crate::times::Percentile;
+use super::LoadReport;
+use super::encoding::rfc_3339;
+use crate::statistics::{DatagramAnomalies, Percentile, SeriesInterval};
 
 const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,\
                       late,duplicated,reordered,unasked,began";
 
-impl Report {
-    /// The run second by second as CSV. A percentile is left empty where too few samples lie
-    /// beyond it. The last column is the wall-clock time at which the stretch began (RFC 3339, in
-    /// UTC), or empty if that is not known; percentiles that were asked for beside the usual ones
-    /// follow it.
+impl LoadReport {
+    /// The series as CSV. A percentile is empty if too few samples lie beyond it. After the default
+    /// columns come the wall-clock time at which the interval began (RFC 3339, in UTC; empty if
+    /// unknown) and the additional percentiles.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let series = &self.record.series;
@@ -26,41 +23,48 @@ impl Report {
             .extra_percentiles()
             .for_each(|percentile| text.push_str(&format!(",{percentile}_ns")));
         text.push_str("\r\n");
-        for (index, slot) in (0u64..).zip(series.slots()) {
-            let Slot { sent, ok, failed, strays, .. } = slot;
+        for (index, interval) in (0u64..).zip(series.intervals()) {
+            let SeriesInterval { sent, ok, failed, anomalies, .. } = interval;
             write!(text, "{},{length},{sent},{ok},{failed}", index * length)
                 .expect("a text takes all that is written");
-            let percentiles = Percentile::SHOWN.map(|percentile| slot_percentile(slot, percentile));
-            let times = percentiles.into_iter().chain([slot_max(slot)]);
+            let percentiles =
+                Percentile::DEFAULTS.map(|percentile| interval_percentile(interval, percentile));
+            let times = percentiles.into_iter().chain([interval_max(interval)]);
             times.for_each(|time| text.push_str(&cell(time)));
-            let Strays { late, duplicated, reordered, unasked } = strays;
+            let DatagramAnomalies { late, duplicated, reordered, unasked } = anomalies;
             let offset = Duration::from_secs(index * length);
             let began = self.measuring_began.and_then(|began| began.checked_add(offset));
             let began = began.map_or_else(String::new, rfc_3339);
             write!(text, ",{late},{duplicated},{reordered},{unasked},{began}")
                 .expect("a text takes all that is written");
             let extra = self.settings.extra_percentiles();
-            extra.for_each(|percentile| text.push_str(&cell(slot_percentile(slot, percentile))));
+            extra.for_each(|percentile| {
+                text.push_str(&cell(interval_percentile(interval, percentile)))
+            });
             text.push_str("\r\n");
         }
         text
     }
 }
 
-/// A time in nanoseconds after a comma; only the comma if there is none.
+/// A comma, and the time in nanoseconds if there is one.
 fn cell(time: Option<Duration>) -> String {
     time.map_or_else(|| ",".to_owned(), |time| format!(",{}", time.as_nanos()))
 }
 
-/// The latency in one slot; `None` where too few samples lie beyond it.
-pub(super) fn slot_percentile(slot: &Slot, percentile: Percentile) -> Option<Duration> {
-    let value = || slot.latency.value_at_quantile(percentile.quantile()).min(slot.latency.max());
-    percentile.is_certain(slot.latency.len()).then(|| Duration::from_nanos(value()))
+/// A percentile of the latency in an interval; `None` if too few samples lie beyond it.
+pub(super) fn interval_percentile(
+    interval: &SeriesInterval,
+    percentile: Percentile,
+) -> Option<Duration> {
+    let value =
+        || interval.latency.value_at_quantile(percentile.quantile()).min(interval.latency.max());
+    percentile.is_certain(interval.latency.len()).then(|| Duration::from_nanos(value()))
 }
 
-/// The longest latency in one slot; `None` where there is none.
-pub(super) fn slot_max(slot: &Slot) -> Option<Duration> {
-    (!slot.latency.is_empty()).then(|| Duration::from_nanos(slot.latency.max()))
+/// The longest latency in an interval; `None` without a sample.
+pub(super) fn interval_max(interval: &SeriesInterval) -> Option<Duration> {
+    (!interval.latency.is_empty()).then(|| Duration::from_nanos(interval.latency.max()))
 }
 
 #[cfg(test)]
@@ -68,12 +72,12 @@ mod tests {
     use super::super::sample;
 
     #[test]
-    fn each_second_is_a_line_and_no_percentile_is_chance() {
+    fn writes_a_line_per_second_and_only_certain_percentiles() {
         let report = sample::open();
         let csv = report.to_csv();
         let lines: Vec<Vec<&str>> =
             csv.trim_end().split("\r\n").map(|line| line.split(',').collect()).collect();
-        assert_eq!(lines.len(), 1 + report.record.series.slots().len());
+        assert_eq!(lines.len(), 1 + report.record.series.intervals().len());
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{csv}");
         let column = |name: &str| lines[0].iter().position(|found| *found == name).unwrap();
         let sum = |name: &str| -> u64 {
@@ -86,7 +90,7 @@ mod tests {
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }
 
-    /// Issue 11, item 38: each row says when it began; the column follows the others, so that
+    /// Issue 11, item 38: each row contains when it began. The column follows the others, so that
     /// readers that count columns still find those.
     #[test]
     fn regression_rows_have_wall_clock_time() {

@@ -1,20 +1,19 @@
-//! The report as one page: no network, no script, light and dark, wide and narrow. Everything from
-//! outside is escaped by the template, `templates/load-report.html`.
+//! The report as one HTML page without network access or scripts, in light and dark, wide and
+//! narrow. The template `templates/load-report.html` escapes everything.
 
 use std::time::Duration;
 
 use askama::Template;
 
-use super::chart::{Axis, Chart, Line, Role};
-use super::csv::{slot_max, slot_percentile};
-use super::text::{datagrams, headline, outage, purpose_words, rows, time, words};
-use super::{Mode, Report};
-use crate::ledger::{End, Outcome};
-use crate::metric::Metric;
-use crate::rank;
-use crate::series::Slot;
-use crate::times::{Percentile, Times};
-use crate::walk::{Step, Walk};
+use super::chart::{Axis, ChartLine, LineChart, LineRole};
+use super::csv::{interval_max, interval_percentile};
+use super::text::{datagrams, headline, outage, purpose_name, skip_reason_text, time, time_rows};
+use super::{LoadReport, LoopMode};
+use crate::report::{SearchStep, SearchTrace};
+use crate::statistics::{
+    DurationHistogram, MessageOutcome, Percentile, SeriesInterval, SkipReason, rank,
+};
+use crate::verdict::Metric;
 use echoline_base::amount::figures;
 use echoline_base::printable::{printable, printable_lines};
 
@@ -23,13 +22,13 @@ const CURVE_STEPS: f64 = 40.0;
 
 #[derive(Template)]
 #[template(path = "load-report.html")]
-struct Page<'report> {
-    report: &'report Report,
+struct ReportPage<'report> {
+    report: &'report LoadReport,
     title: String,
     headline: String,
     is_open: bool,
-    tiles: Vec<Tile>,
-    figures: Vec<Figure>,
+    key_figures: Vec<KeyFigure>,
+    figures: Vec<ChartSection>,
     times: Vec<(String, String, Vec<String>)>,
     percentiles: Vec<String>,
     planned: String,
@@ -37,7 +36,7 @@ struct Page<'report> {
     skipped_count: String,
     stopped: Option<String>,
     outage: Option<String>,
-    outcomes: Vec<Outcomes>,
+    outcomes: Vec<OutcomeRow>,
     datagrams: Vec<(&'static str, String)>,
     skipped: Vec<(String, &'static str)>,
     reasons: Vec<(String, String)>,
@@ -45,52 +44,52 @@ struct Page<'report> {
     steps: Vec<StepRow>,
 }
 
-/// One figure in large letters.
-struct Tile {
+/// A key figure in large letters.
+struct KeyFigure {
     name: String,
     value: String,
     is_bad: bool,
 }
 
-/// A chart with what it says.
-struct Figure {
+/// A chart with its caption and legend.
+struct ChartSection {
     title: &'static str,
     caption: String,
     legend: Vec<(String, &'static str)>,
     svg: String,
 }
 
-/// A line of the account.
-struct Outcomes {
+/// A row of the ledger.
+struct OutcomeRow {
     name: &'static str,
     messages: String,
     share: String,
     is_bad: bool,
 }
 
-/// A rate that the search tried.
+/// A row of the search.
 struct StepRow {
     cells: Vec<String>,
     held: bool,
     broken: String,
 }
 
-impl Report {
-    /// The report as one HTML page that needs nothing else.
+impl LoadReport {
+    /// The report as one self-contained HTML page.
     #[must_use]
     pub fn to_html(&self) -> String {
         let ledger = &self.record.ledger;
-        let skipped = ledger.skipped_by_end().filter(|&(end, _)| end != End::Stopped);
+        let skipped = ledger.skipped_by_reason().filter(|&(end, _)| end != SkipReason::Stopped);
         let reasons = self.record.reasons().into_iter();
         let percentiles = &self.settings.percentiles;
-        let page = Page {
+        let page = ReportPage {
             report: self,
             title: printable(&self.settings.targets.join(", ")).into_owned(),
             headline: headline(&self.settings),
-            is_open: self.settings.mode == Mode::Open,
-            tiles: self.tiles(),
+            is_open: self.settings.mode == LoopMode::Open,
+            key_figures: self.key_figures(),
             figures: self.figures(),
-            times: rows(&self.record)
+            times: time_rows(&self.record)
                 .into_iter()
                 .map(|(name, times)| time_row(name, &times, percentiles))
                 .collect(),
@@ -107,7 +106,7 @@ impl Report {
                 .map(|(name, count)| (name, figures::count(count)))
                 .collect(),
             skipped: skipped
-                .map(|(end, messages)| (figures::count(messages), words(end)))
+                .map(|(end, messages)| (figures::count(messages), skip_reason_text(end)))
                 .collect(),
             reasons: reasons
                 .map(|(reason, count)| (printable(reason).into_owned(), figures::count(count)))
@@ -116,76 +115,81 @@ impl Report {
                 .record
                 .wrong_example()
                 .map(|example| printable(example).into_owned()),
-            steps: self.walk.iter().flat_map(|walk| walk.steps.iter().map(step_row)).collect(),
+            steps: self
+                .search
+                .iter()
+                .flat_map(|search| search.steps.iter().map(step_row))
+                .collect(),
         };
         let page = page.render().expect("every value of the page can be written into a text");
-        // Askama escapes markup; this is about characters that reorder the text around them.
+        // Askama escapes markup; this escapes characters that reorder the text around them.
         printable_lines(&page).into_owned()
     }
 
-    fn tiles(&self) -> Vec<Tile> {
-        let tile = |metric: Metric, name: &str| {
+    fn key_figures(&self) -> Vec<KeyFigure> {
+        let key_figure = |metric: Metric, name: &str| {
             let figure = metric.of(&self.record, self.elapsed);
-            Tile {
+            KeyFigure {
                 name: name.to_owned(),
                 value: figure.map_or_else(|| "–".to_owned(), |figure| metric.show(figure)),
                 is_bad: metric == Metric::Errors && figure.is_some_and(|share| share > 0.0),
             }
         };
-        let [p50, _, p99, p999] = Percentile::SHOWN.map(Metric::Percentile);
-        let mut tiles = vec![
-            tile(Metric::Rate, "right answers"),
-            tile(p50, "p50"),
-            tile(p99, "p99"),
-            tile(p999, "p99.9"),
-            tile(Metric::Max, "max"),
-            tile(Metric::Errors, "errors"),
+        let [p50, _, p99, p999] = Percentile::DEFAULTS.map(Metric::Percentile);
+        let mut key_figures = vec![
+            key_figure(Metric::Rate, "right answers"),
+            key_figure(p50, "p50"),
+            key_figure(p99, "p99"),
+            key_figure(p999, "p99.9"),
+            key_figure(Metric::Max, "max"),
+            key_figure(Metric::Errors, "errors"),
         ];
-        if let Some(walk) = &self.walk {
-            let value = walk.highest.map_or_else(|| "none".to_owned(), figures::rate);
+        if let Some(search) = &self.search {
+            let value = search.highest.map_or_else(|| "none".to_owned(), figures::rate);
             let name = "highest rate that held".to_owned();
-            tiles.insert(0, Tile { name, value, is_bad: walk.highest.is_none() });
+            key_figures.insert(0, KeyFigure { name, value, is_bad: search.highest.is_none() });
         }
-        tiles
+        key_figures
     }
 
-    fn outcomes(&self) -> Vec<Outcomes> {
+    fn outcomes(&self) -> Vec<OutcomeRow> {
         let ledger = &self.record.ledger;
         let sent = ledger.sent();
-        let line = |outcome: Outcome| {
+        let line = |outcome: MessageOutcome| {
             let messages = ledger.count(outcome);
             let share = if sent == 0 { 0.0 } else { messages as f64 / sent as f64 };
-            Outcomes {
+            OutcomeRow {
                 name: outcome.name(),
                 messages: figures::count(messages),
                 share: figures::percent(share),
-                is_bad: !matches!(outcome, Outcome::Ok | Outcome::InFlight) && messages > 0,
+                is_bad: !matches!(outcome, MessageOutcome::Ok | MessageOutcome::InFlight)
+                    && messages > 0,
             }
         };
-        Outcome::ALL.map(line).into()
+        MessageOutcome::ALL.map(line).into()
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    fn figures(&self) -> Vec<ChartSection> {
         let mut figures = vec![self.percentile_curve()];
-        // One dot would say no more than the figures above.
+        // One point would repeat the figures above.
         if self.elapsed >= 2 * self.record.series.length() {
             figures.extend([self.latency_over_time(), self.rates()]);
         }
-        if let Some(walk) = &self.walk {
-            figures.insert(0, walk_curve(walk));
+        if let Some(search) = &self.search {
+            figures.insert(0, search_curve(search));
         }
         figures.retain(|figure| !figure.svg.is_empty());
         figures
     }
 
-    fn percentile_curve(&self) -> Figure {
+    fn percentile_curve(&self) -> ChartSection {
         let record = &self.record;
-        let mut lines = vec![curve("service time", Role::Usual, &record.service)];
+        let mut lines = vec![curve("service time", LineRole::Usual, &record.service)];
         if record.latency.count() > 0 {
-            lines.push(curve("latency from the intended time", Role::Tail, &record.latency));
+            lines.push(curve("latency from the intended time", LineRole::Tail, &record.latency));
         }
-        if record.failures(Outcome::TimedOut).count() > 0 {
-            lines.insert(0, curve("with time-outs", Role::Frame, &record.response_times()));
+        if record.failures(MessageOutcome::TimedOut).count() > 0 {
+            lines.insert(0, curve("with time-outs", LineRole::Frame, &record.response_times()));
         }
         let caption =
             "At p99 stands the time that 99 % of the messages did not exceed. A curve ends \
@@ -194,28 +198,30 @@ impl Report {
         figure("Percentiles", caption, Axis::Tail, Axis::Logarithmic(axis_time), lines)
     }
 
-    fn latency_over_time(&self) -> Figure {
-        let tail = self.tail_of_most_slots();
-        let [p50, ..] = Percentile::SHOWN;
-        let percentile = |percentile| move |slot: &Slot| slot_percentile(slot, percentile);
+    fn latency_over_time(&self) -> ChartSection {
+        let tail = self.highest_common_percentile();
+        let [p50, ..] = Percentile::DEFAULTS;
+        let percentile =
+            |percentile| move |interval: &SeriesInterval| interval_percentile(interval, percentile);
         let lines = vec![
-            self.over_time("max", Role::Frame, slot_max),
-            self.over_time(&tail.to_string(), Role::Tail, percentile(tail)),
-            self.over_time("p50", Role::Usual, percentile(p50)),
+            self.over_time("max", LineRole::Frame, interval_max),
+            self.over_time(&tail.to_string(), LineRole::Tail, percentile(tail)),
+            self.over_time("p50", LineRole::Usual, percentile(p50)),
         ];
-        let what = if self.settings.mode == Mode::Open { "Latency" } else { "Service time" };
+        let what = if self.settings.mode == LoopMode::Open { "Latency" } else { "Service time" };
         let caption = format!("{what} of the right answers of each {}.", self.stretch());
         let seconds = Axis::Seconds(self.elapsed.as_secs_f64());
         figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
     }
 
-    /// The highest percentile that at least half of the slots have enough samples for.
-    fn tail_of_most_slots(&self) -> Percentile {
-        let slots = self.record.series.slots();
-        let [_, p90, p99, p999] = Percentile::SHOWN;
+    /// The highest percentile that at least half of the intervals have enough samples for.
+    fn highest_common_percentile(&self) -> Percentile {
+        let intervals = self.record.series.intervals();
+        let [_, p90, p99, p999] = Percentile::DEFAULTS;
         let tells_most = |percentile: &Percentile| {
-            let telling = slots.iter().filter(|slot| percentile.is_certain(slot.latency.len()));
-            2 * telling.count() >= slots.len()
+            let telling =
+                intervals.iter().filter(|interval| percentile.is_certain(interval.latency.len()));
+            2 * telling.count() >= intervals.len()
         };
         [p999, p99].into_iter().find(tells_most).unwrap_or(p90)
     }
@@ -230,55 +236,66 @@ impl Report {
     fn over_time(
         &self,
         name: &str,
-        role: Role,
-        figure: impl Fn(&Slot) -> Option<Duration>,
-    ) -> Line {
+        role: LineRole,
+        figure: impl Fn(&SeriesInterval) -> Option<Duration>,
+    ) -> ChartLine {
         let length = self.record.series.length().as_secs_f64();
-        let slots = self.record.series.slots().iter().enumerate();
-        let point = |(index, slot): (usize, &Slot)| {
-            (index as f64 * length, figure(slot).map(|time| time.as_secs_f64()))
+        let intervals = self.record.series.intervals().iter().enumerate();
+        let point = |(index, interval): (usize, &SeriesInterval)| {
+            (index as f64 * length, figure(interval).map(|time| time.as_secs_f64()))
         };
-        Line { name: name.to_owned(), role, points: slots.map(point).collect() }
+        ChartLine { name: name.to_owned(), role, points: intervals.map(point).collect() }
     }
 
-    fn rates(&self) -> Figure {
+    fn rates(&self) -> ChartSection {
         let mut lines = vec![
-            self.rate_line("sent", Role::Frame, |slot| slot.sent),
-            self.rate_line("answered right", Role::Usual, |slot| slot.ok),
+            self.rate_line("sent", LineRole::Frame, |interval| interval.sent),
+            self.rate_line("answered right", LineRole::Usual, |interval| interval.ok),
         ];
         if self.record.ledger.sent() > self.record.ledger.ok() {
-            lines.push(self.rate_line("failed", Role::Bad, |slot| slot.failed));
+            lines.push(self.rate_line("failed", LineRole::Bad, |interval| interval.failed));
         }
         let caption = "Messages per second; an answer counts when it came.".to_owned();
         let axes = (Axis::Seconds(self.elapsed.as_secs_f64()), Axis::Linear(axis_rate));
         figure("Rate over time", caption, axes.0, axes.1, lines)
     }
 
-    fn rate_line(&self, name: &str, role: Role, count: impl Fn(&Slot) -> u64) -> Line {
+    fn rate_line(
+        &self,
+        name: &str,
+        role: LineRole,
+        count: impl Fn(&SeriesInterval) -> u64,
+    ) -> ChartLine {
         let length = self.record.series.length().as_secs_f64();
-        let slots = self.record.series.slots();
-        let points = slots.iter().enumerate().filter_map(|(index, slot)| {
+        let intervals = self.record.series.intervals();
+        let points = intervals.iter().enumerate().filter_map(|(index, interval)| {
             let start = index as f64 * length;
-            // The last stretch may be cut short: its rate is that of the time that it had; where
-            // that is next to nothing, it has none.
+            // The last interval may be cut short. Its rate is that of its actual length, and
+            // omitted if that is too short.
             let covered = (self.elapsed.as_secs_f64() - start).min(length);
             let is_telling = covered >= length / 4.0 || (index == 0 && covered > 0.0);
-            is_telling.then(|| (start, Some(count(slot) as f64 / covered)))
+            is_telling.then(|| (start, Some(count(interval) as f64 / covered)))
         });
-        Line { name: name.to_owned(), role, points: points.collect() }
+        ChartLine { name: name.to_owned(), role, points: points.collect() }
     }
 }
 
-fn figure(title: &'static str, caption: String, x: Axis, y: Axis, mut lines: Vec<Line>) -> Figure {
-    lines.retain(Line::has_figures);
+fn figure(
+    title: &'static str,
+    caption: String,
+    x: Axis,
+    y: Axis,
+    mut lines: Vec<ChartLine>,
+) -> ChartSection {
+    lines.retain(ChartLine::has_figures);
     let legend = lines.iter().map(|line| (line.name.clone(), line.role.class())).collect();
     let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
     let label = format!("{title}: {}", names.join(", "));
-    Figure { title, caption, legend, svg: Chart { label, x, y, lines }.svg() }
+    ChartSection { title, caption, legend, svg: LineChart { label, x, y, lines }.svg() }
 }
 
-/// The percentiles as far as ten samples lie beyond.
-fn curve(name: &str, role: Role, times: &Times) -> Line {
+/// The percentiles with at least ten samples beyond.
+fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
     let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
         let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;
         let is_within = percentile.quantile() < 1.0 && percentile.is_certain(times.count());
@@ -286,48 +303,48 @@ fn curve(name: &str, role: Role, times: &Times) -> Line {
             || Duration::from_nanos(times.histogram().value_at_quantile(percentile.quantile()));
         is_within.then(|| (x, Some(time().as_secs_f64())))
     });
-    Line { name: name.to_owned(), role, points: points.collect() }
+    ChartLine { name: name.to_owned(), role, points: points.collect() }
 }
 
-fn walk_curve(walk: &Walk) -> Figure {
-    let mut steps: Vec<&Step> = walk.steps.iter().collect();
+fn search_curve(search: &SearchTrace) -> ChartSection {
+    let mut steps: Vec<&SearchStep> = search.steps.iter().collect();
     steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-    // A rate that was tried again has one place on the line: the middle of what it showed.
-    let line = |name: &str, role, figure: fn(&Step) -> Option<Duration>| {
+    // A rate that was tried repeatedly has one point: the median of its trials.
+    let line = |name: &str, role, figure: fn(&SearchStep) -> Option<Duration>| {
         let tries = steps.chunk_by(|one, other| one.rate == other.rate);
-        let point = |tries: &[&Step]| {
+        let point = |tries: &[&SearchStep]| {
             let times = tries.iter().filter_map(|&step| figure(step));
             let seconds: Vec<_> = times.map(|time| time.as_secs_f64()).collect();
             (tries[0].rate, rank::median(&seconds))
         };
-        Line { name: name.to_owned(), role, points: tries.map(point).collect() }
+        ChartLine { name: name.to_owned(), role, points: tries.map(point).collect() }
     };
     let lines = vec![
-        line("p99.9", Role::Frame, |step| step.p999),
-        line("p99", Role::Tail, |step| step.p99),
-        line("p50", Role::Usual, |step| step.p50),
+        line("p99.9", LineRole::Frame, |step| step.p999),
+        line("p99", LineRole::Tail, |step| step.p99),
+        line("p50", LineRole::Usual, |step| step.p50),
         broken_rates(&steps),
     ];
     let caption =
-        format!("Latency at each rate that was tried; it was to hold {}.", walk.objective);
+        format!("Latency at each rate that was tried; it was to hold {}.", search.objective);
     let axes = (Axis::Logarithmic(axis_rate), Axis::Logarithmic(axis_time));
     figure("Search for the highest rate", caption, axes.0, axes.1, lines)
 }
 
-/// Marks where the objective did not hold: dots without a line between them.
-fn broken_rates(steps: &[&Step]) -> Line {
+/// Marks the rates that did not hold with dots, without a line between them.
+fn broken_rates(steps: &[&SearchStep]) -> ChartLine {
     let broken = steps.iter().filter(|step| !step.held());
-    let dot = |step: &&Step| {
+    let dot = |step: &&SearchStep| {
         let time = step.p99.or(step.p50).map(|time| time.as_secs_f64());
         [(step.rate, time), (step.rate, None)]
     };
     let name = "p99 where the objective did not hold".to_owned();
-    Line { name, role: Role::Bad, points: broken.flat_map(dot).collect() }
+    ChartLine { name, role: LineRole::Bad, points: broken.flat_map(dot).collect() }
 }
 
 fn time_row(
     name: String,
-    times: &Times,
+    times: &DurationHistogram,
     percentiles: &[Percentile],
 ) -> (String, String, Vec<String>) {
     let percentiles = percentiles.iter().map(|&percentile| times.percentile(percentile));
@@ -335,15 +352,15 @@ fn time_row(
     (name, figures::count(times.count()), figures)
 }
 
-fn step_row(step: &Step) -> StepRow {
+fn step_row(step: &SearchStep) -> StepRow {
     let mut cells = vec![figures::rate(step.rate), figures::rate(step.achieved)];
     cells.extend([step.p50, step.p99, step.p999].map(time));
     cells.push(figures::percent(step.errors));
-    cells.push(purpose_words(step.purpose).to_owned());
+    cells.push(purpose_name(step.purpose).to_owned());
     StepRow { cells, held: step.held(), broken: step.broken.join("; ") }
 }
 
-/// `5 ms`: at an axis only round figures stand.
+/// Formats a tick: `5 ms`. Ticks are round figures.
 fn axis_time(seconds: f64) -> String {
     let (value, unit) = match seconds {
         ..0.999e-6 => (seconds * 1e9, "ns"),
@@ -361,10 +378,11 @@ fn axis_rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::sample;
+    use crate::statistics::RunRecord;
     use echoline_base::printable::is_harmful;
 
     #[test]
-    fn a_page_needs_nothing_else_and_escapes_what_it_is_given() {
+    fn a_page_is_self_contained_and_escaped() {
         for report in [sample::open(), sample::closed(), sample::search()] {
             let page = report.to_html();
             for stranger in
@@ -381,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_shows_what_there_is() {
+    fn a_page_has_the_charts_of_its_run() {
         let titles = |page: &str| {
             ["Search for the", "Percentiles", "Latency over", "Rate over", "Do not trust"]
                 .map(|title| page.contains(title))
@@ -396,16 +414,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_an_answer_has_a_page_too() {
+    fn writes_a_page_for_a_run_without_replies() {
         let mut report = sample::closed();
-        report.record = crate::Record::new(30);
+        report.record = RunRecord::new(30);
         report.elapsed = std::time::Duration::ZERO;
         let page = report.to_html();
         assert!(page.contains("<td class=\"number\">0</td>") && !page.contains("NaN"));
     }
 
-    /// Issue 12, item 15: a report of a stranger puts neither markup nor characters that reorder
-    /// text into the page, and nothing that a spreadsheet would run into the table.
+    /// Issue 12, item 15: a foreign report injects neither markup nor characters that reorder text
+    /// into the page, and no formula into the table.
     #[test]
     fn attack_a_report_puts_nothing_into_the_page_or_the_table() {
         let mut report = sample::open();

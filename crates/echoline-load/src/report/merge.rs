@@ -1,47 +1,46 @@
-//! Reports of several machines as one. Pure, and exact: histograms and counts are added, never
-//! percentiles averaged.
+//! Merges the reports of several machines. Pure and exact: histograms and counts are added,
+//! percentiles are never averaged.
 
 use std::time::Duration;
 
-use super::{Report, Summary};
-use crate::trust::{Distrust, Processor};
+use super::{LoadReport, RunSummary};
+use crate::verdict::{MeasurementWarning, ProcessorTime};
 
-/// The part of the shorter run for which two runs are to overlap before their rates are added
-/// without a warning.
-const TOGETHER_MIN: f64 = 0.9;
+/// The overlap, as a share of the shorter run, below which merged runs get a warning.
+const OVERLAP_MIN: f64 = 0.9;
 
-/// Why two reports cannot be one.
+/// The error of reports that cannot be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
     /// Latency and service time are different things.
     #[error("open loop and closed loop cannot be merged: what they measure is not the same")]
     Modes,
-    /// A search has an answer of its own.
+    /// A search is not one run.
     #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
     Searches,
-    /// They did not run at the same time, so their rates and clients do not add up to anything.
+    /// The runs were not concurrent, so the sum of their clients and rates means nothing.
     #[error(
         "they did not run at the same time: {gap:.1?} lie between them, so their clients and rates \
          cannot be added"
     )]
-    NotTogether {
+    NotConcurrent {
         /// From the end of one to the start of the other.
         gap: Duration,
     },
 }
 
-impl Report {
-    /// Takes in the report of another machine that ran at the same time.
+impl LoadReport {
+    /// Merges the report of another machine that ran at the same time.
     ///
-    /// Counts, histograms, clients and planned rates are added; the time is that of the longer. If
-    /// the runs overlapped for less than nine tenths of the shorter, the report says so. Reports
-    /// that do not know when they ran count as those of the same time.
+    /// Counts, histograms, clients and planned rates are added; the time is that of the longer run.
+    /// If the runs overlapped for less than nine tenths of the shorter, the report gets a warning.
+    /// Reports without a start time count as concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
+    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
-        let partly = self.check_together(other)?;
+        let partly = self.check_concurrent(other)?;
         self.settings.merge(&other.settings);
         self.settings.rate =
             self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine + theirs);
@@ -50,23 +49,23 @@ impl Report {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.record.merge(&other.record);
         self.merge_rest(other, Duration::max);
-        self.note_distrust(partly);
+        self.note_warning(partly);
         Ok(())
     }
 
-    /// Takes in the report of another run that came before or after. The times are added and the
-    /// higher planned rate is kept; the report says that the runs were not at the same time.
+    /// Merges the report of another run that came before or after. The times are added and the
+    /// higher planned rate is kept. The report gets a warning that the runs were not concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
-    pub fn merge_in_turn(&mut self, other: &Self) -> Result<(), MergeError> {
+    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
+    pub fn merge_sequential(&mut self, other: &Self) -> Result<(), MergeError> {
         self.check_kind(other)?;
         self.settings.merge(&other.settings);
         self.settings.rate =
             self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine.max(theirs));
         let durations = self.settings.duration.zip(other.settings.duration);
         self.settings.duration = durations.map(|(mine, theirs)| mine + theirs);
-        // There is no one time from which the seconds of the series could be counted.
+        // The seconds of the series have no common start.
         self.measuring_began = None;
         self.elapsed += other.elapsed;
         let mut record = other.record.clone();
@@ -74,7 +73,7 @@ impl Report {
         self.record.merge(&record);
         self.record.series.append(&series);
         self.merge_rest(other, |mine, theirs| mine + theirs);
-        self.note_distrust(Some(Distrust::NotTogether));
+        self.note_warning(Some(MeasurementWarning::NotConcurrent));
         Ok(())
     }
 
@@ -82,36 +81,36 @@ impl Report {
         if self.settings.mode != other.settings.mode {
             return Err(MergeError::Modes);
         }
-        if self.walk.is_some() || other.walk.is_some() {
+        if self.search.is_some() || other.search.is_some() {
             return Err(MergeError::Searches);
         }
         Ok(())
     }
 
-    /// Whether both can be merged as runs of the same time; a warning if they overlapped in part.
+    /// Checks that both runs were concurrent. Returns a warning if they overlapped only in part.
     ///
     /// # Errors
     /// [`MergeError`] if they cannot.
-    pub fn check_together(&self, other: &Self) -> Result<Option<Distrust>, MergeError> {
+    pub fn check_concurrent(&self, other: &Self) -> Result<Option<MeasurementWarning>, MergeError> {
         self.check_kind(other)?;
         let Some((mine, theirs)) = self.measuring_began.zip(other.measuring_began) else {
             return Ok(None);
         };
         let ended = (mine + self.elapsed).min(theirs + other.elapsed);
         let began = mine.max(theirs);
-        let Some(together) = ended.checked_sub(began) else {
-            return Err(MergeError::NotTogether { gap: began.saturating_sub(ended) });
+        let Some(overlap) = ended.checked_sub(began) else {
+            return Err(MergeError::NotConcurrent { gap: began.saturating_sub(ended) });
         };
         let shortest = self.elapsed.min(other.elapsed);
-        let partly = together < shortest.mul_f64(TOGETHER_MIN);
-        Ok(partly.then_some(Distrust::PartlyTogether { together, shortest }))
+        let partly = overlap < shortest.mul_f64(OVERLAP_MIN);
+        Ok(partly.then_some(MeasurementWarning::PartialOverlap { overlap, shortest }))
     }
 
-    fn note_distrust(&mut self, distrust: Option<Distrust>) {
-        self.distrust.extend(distrust.filter(|distrust| !self.distrust.contains(distrust)));
+    fn note_warning(&mut self, warnings: Option<MeasurementWarning>) {
+        self.warnings.extend(warnings.filter(|warnings| !self.warnings.contains(warnings)));
     }
 
-    /// Merges the parts for which it does not matter when the runs were; `add` adds their times.
+    /// Merges the parts that do not depend on when the runs were; `add` adds their times.
     fn merge_rest(&mut self, other: &Self, add: fn(Duration, Duration) -> Duration) {
         if self.started.is_empty() || (!other.started.is_empty() && other.started < self.started) {
             self.started.clone_from(&other.started);
@@ -122,16 +121,16 @@ impl Report {
             (Some(_), None) => {}
         }
         self.processor = match (self.processor, other.processor) {
-            (Some(mine), Some(theirs)) => Some(Processor {
+            (Some(mine), Some(theirs)) => Some(ProcessorTime {
                 user: mine.user + theirs.user,
                 system: mine.system + theirs.system,
                 elapsed: add(mine.elapsed, theirs.elapsed),
             }),
-            // Half of a sum would say that the testers had time to spare.
+            // A partial sum would suggest that the testers had time to spare.
             _ => None,
         };
-        for distrust in &other.distrust {
-            self.note_distrust(Some(distrust.clone()));
+        for warnings in &other.warnings {
+            self.note_warning(Some(warnings.clone()));
         }
     }
 }
@@ -141,7 +140,7 @@ fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.zip(other).map(|(one, other)| one.min(other))
 }
 
-impl Summary {
+impl RunSummary {
     fn merge(&mut self, other: &Self) {
         self.clients += other.clients;
         self.bytes = self.bytes.max(other.bytes);
@@ -164,7 +163,7 @@ impl Summary {
 mod tests {
     use super::super::sample;
     use super::*;
-    use crate::{Answer, Outcome, Percentile, Record};
+    use crate::statistics::{CorrectReply, MessageOutcome, Percentile, RunRecord};
 
     #[test]
     fn everything_is_added() {
@@ -177,17 +176,17 @@ mod tests {
         report.merge(&other).unwrap();
         assert!(report.record.ledger.adds_up());
         assert_eq!(report.record.ledger.ok(), 2 * 9980);
-        assert_eq!(report.record.failures(Outcome::TimedOut).count(), 18);
+        assert_eq!(report.record.failures(MessageOutcome::TimedOut).count(), 18);
         assert_eq!((report.settings.clients, report.settings.rate), (40, Some(2000.0)));
         assert_eq!(report.settings.targets.len(), 3);
         assert_eq!(report.settings.listed[0].1, "1000/s | 500/s");
         assert_eq!(report.settings.listed[1].1, "20");
         assert_eq!(report.elapsed, Duration::from_secs(12));
         assert_eq!(report.started, other.started);
-        assert_eq!(report.distrust.len(), 1);
+        assert_eq!(report.warnings.len(), 1);
         assert_eq!(report.processor.unwrap().user, Duration::from_secs(1));
         let json = report.to_json();
-        assert_eq!(Report::from_json(&json).unwrap().to_json(), json);
+        assert_eq!(LoadReport::from_json(&json).unwrap().to_json(), json);
     }
 
     /// Issue 11, item 30: the rates of runs that never overlapped are not added.
@@ -200,35 +199,36 @@ mod tests {
         };
         let mut merged = sample::open();
         let gap = merged.merge(&later(12_500)).unwrap_err();
-        assert_eq!(gap, MergeError::NotTogether { gap: seconds(5) / 2 });
+        assert_eq!(gap, MergeError::NotConcurrent { gap: seconds(5) / 2 });
         assert_eq!(later(12_500).merge(&sample::open()), Err(gap));
-        assert_eq!((merged.record.ledger.ok(), merged.distrust.len()), (9980, 1));
-        // Nearly together is together; a part of it is told.
+        assert_eq!((merged.record.ledger.ok(), merged.warnings.len()), (9980, 1));
+        // Nearly concurrent runs count as concurrent; a partial overlap gives a warning.
         merged.merge(&later(999)).unwrap();
-        assert_eq!(merged.distrust.len(), 1);
+        assert_eq!(merged.warnings.len(), 1);
         merged.merge(&later(7000)).unwrap();
-        let partly = Distrust::PartlyTogether { together: seconds(3), shortest: seconds(10) };
-        assert_eq!(merged.distrust[1], partly);
+        let partly =
+            MeasurementWarning::PartialOverlap { overlap: seconds(3), shortest: seconds(10) };
+        assert_eq!(merged.warnings[1], partly);
         assert_eq!(merged.elapsed, seconds(10));
         let json = merged.to_json();
-        assert_eq!(Report::from_json(&json).unwrap().distrust, merged.distrust);
+        assert_eq!(LoadReport::from_json(&json).unwrap().warnings, merged.warnings);
     }
 
-    /// Issue 11, item 30: what is merged as runs one after another is marked as that.
+    /// Issue 11, item 30: sequential runs are merged with a warning.
     #[test]
-    fn regression_runs_in_turn_add_their_times_and_say_so() {
+    fn regression_sequential_runs_add_their_times_with_a_warning() {
         let mut merged = sample::open();
-        merged.merge_in_turn(&sample::open()).unwrap();
+        merged.merge_sequential(&sample::open()).unwrap();
         assert_eq!((merged.settings.rate, merged.elapsed), (Some(1000.0), seconds(20)));
         assert_eq!((merged.settings.duration, merged.measuring_began), (Some(seconds(20)), None));
-        assert_eq!(merged.record.series.slots().len(), 20);
+        assert_eq!(merged.record.series.intervals().len(), 20);
         assert_eq!(merged.record.ledger.ok(), 2 * 9980);
-        assert_eq!(merged.distrust.last(), Some(&Distrust::NotTogether));
+        assert_eq!(merged.warnings.last(), Some(&MeasurementWarning::NotConcurrent));
         let text = merged.to_string();
         assert!(text.contains("do not trust this run: the merged runs did not run at"), "{text}");
         let json = merged.to_json();
-        assert_eq!(Report::from_json(&json).unwrap().distrust, merged.distrust);
-        assert_eq!(merged.merge_in_turn(&sample::closed()), Err(MergeError::Modes));
+        assert_eq!(LoadReport::from_json(&json).unwrap().warnings, merged.warnings);
+        assert_eq!(merged.merge_sequential(&sample::closed()), Err(MergeError::Modes));
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -236,28 +236,28 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_together_is_refused() {
+    fn rejects_reports_whose_sum_means_nothing() {
         let mut open = sample::open();
         assert_eq!(open.merge(&sample::closed()), Err(MergeError::Modes));
         assert_eq!(open.merge(&sample::search()), Err(MergeError::Searches));
         assert_eq!(open.record.ledger.ok(), 9980);
     }
 
-    /// One machine is fast and one is slow: the mean of their p99 would be half of the true one.
+    /// One machine is fast and one is slow: the mean of their p99 would be half of the correct one.
     #[test]
     fn a_percentile_is_that_of_all_samples() {
         let report = |latency: Duration| {
             let mut report = sample::closed();
-            report.record = Record::new(1000);
+            report.record = RunRecord::new(1000);
             for _ in 0..1000 {
                 let at = Duration::ZERO;
-                report.record.answer(Answer { at, latency: None, service: latency });
+                report.record.reply(CorrectReply { at, latency: None, service: latency });
             }
             report
         };
         let mut merged = report(Duration::from_millis(1));
         merged.merge(&report(Duration::from_millis(100))).unwrap();
-        let [p50, p90, ..] = Percentile::SHOWN.map(|p| merged.record.service.percentile(p));
+        let [p50, p90, ..] = Percentile::DEFAULTS.map(|p| merged.record.service.percentile(p));
         assert_eq!(p50.map(|time| time.as_millis()), Some(1));
         assert_eq!(p90.map(|time| time.as_millis()), Some(100));
     }

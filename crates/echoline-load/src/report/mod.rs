@@ -1,49 +1,53 @@
-//! What a run has to say.
+//! The report of a run: its text, JSON, CSV, HDR log and HTML page, and how reports are merged and
+//! compared.
 
 mod chart;
+mod comparison;
 mod csv;
-mod hdr;
-mod histogram;
+mod encoding;
+mod hdr_log;
 mod html;
 mod json;
 mod merge;
 #[cfg(test)]
 pub(crate) mod sample;
+mod search_trace;
 mod text;
-mod wall_clock;
 
 use std::time::Duration;
 
-use super::record::Record;
-use super::times::Percentile;
-use super::trust::{Distrust, Processor};
-use super::walk::Walk;
+use serde::{Deserialize, Serialize};
 
-pub use merge::MergeError;
+use crate::statistics::{Percentile, RunRecord};
+use crate::verdict::{MeasurementWarning, ProcessorTime};
 
+pub use comparison::{ChangeVerdict, CompareError, Difference, RunComparison};
 pub use json::{FORMAT, ReadError};
+pub use merge::MergeError;
+pub use search_trace::{SearchStep, SearchTrace, TrialPurpose};
 
-/// Whether messages come by a plan of their own, or wait for one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A client sends when its last message was answered: what is measured is service time.
+/// Whether messages have due times of their own, or wait for the replies to earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopMode {
+    /// A client sends when its last message was answered. This measures service time.
     Closed,
-    /// Messages are intended for times of a plan, whatever becomes of others.
+    /// Messages have intended times, independent of replies.
     Open,
 }
 
-/// What was to be done, as it is shown and compared.
+/// The settings of a run, as they are shown and compared.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
+pub struct RunSummary {
     /// Open or closed loop.
-    pub mode: Mode,
+    pub mode: LoopMode,
     /// Connections at once.
     pub clients: u32,
-    /// Messages per second of the plan, on average; `None` in closed loop.
+    /// Planned messages per second, on average; `None` in closed loop.
     pub rate: Option<f64>,
-    /// How long it was to be measured; `None` where a number of messages ends the run.
+    /// The planned time; `None` if a number of messages ends the run.
     pub duration: Option<Duration>,
-    /// The servers, as they were named.
+    /// The addresses of the servers.
     pub targets: Vec<String>,
     /// The longest message, its line end included.
     pub bytes: usize,
@@ -51,57 +55,56 @@ pub struct Summary {
     pub seed: u64,
     /// The percentiles that are shown of each time.
     pub percentiles: Vec<Percentile>,
-    /// Every setting as a name, that of its flag, and a value: these too, in the order in which
-    /// they are to be shown.
+    /// Every setting in the order in which it is shown: the name of its flag, and its value.
     pub listed: Vec<(String, String)>,
 }
 
 /// The result of a run: plain data. Its [`Display`](std::fmt::Display) is the report for people.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct LoadReport {
     /// The version of the tester.
     pub version: String,
     /// Wall-clock time when the run began, as text; empty if it is not known.
     pub started: String,
-    /// Wall-clock time when the measuring began, after the warm-up, from the beginning of 1970 in
-    /// UTC; `None` if it is not known.
+    /// Wall-clock time when the measuring began, after the warm-up, since the Unix epoch; `None` if
+    /// it is not known.
     pub measuring_began: Option<Duration>,
-    /// What was to be done.
-    pub settings: Summary,
-    /// What was measured, from the end of the warm-up to the last client's end.
+    /// The settings of the run.
+    pub settings: RunSummary,
+    /// The measured time, from the end of the warm-up to the end of the last client.
     pub elapsed: Duration,
-    /// What happened in that time.
-    pub record: Record,
-    /// What happened in the warm-up, where there was one: messages that were intended, or in
+    /// The measurements of that time.
+    pub record: RunRecord,
+    /// The measurements of the warm-up, if there was one: of messages that were intended, or in
     /// closed loop sent, before its end.
-    pub warm_up: Option<Record>,
-    /// Processor time of the tester; `None` where the system does not tell.
-    pub processor: Option<Processor>,
-    /// Why the figures are not to be trusted; empty where they are.
-    pub distrust: Vec<Distrust>,
-    /// The search for the highest rate, where there was one; then the rest is the last run at
-    /// that rate.
-    pub walk: Option<Walk>,
+    pub warm_up: Option<RunRecord>,
+    /// Processor time of the tester; `None` if the system does not tell it.
+    pub processor: Option<ProcessorTime>,
+    /// The reasons why the figures are unreliable.
+    pub warnings: Vec<MeasurementWarning>,
+    /// The search for the highest rate, if there was one. Then the rest is the last run at that
+    /// rate.
+    pub search: Option<SearchTrace>,
 }
 
-impl Summary {
-    /// The percentiles that files have beside those that every file has.
+impl RunSummary {
+    /// The percentiles that files have in addition to the default ones.
     fn extra_percentiles(&self) -> impl Iterator<Item = Percentile> {
         self.percentiles
             .iter()
             .copied()
-            .filter(|percentile| !Percentile::SHOWN.contains(percentile))
+            .filter(|percentile| !Percentile::DEFAULTS.contains(percentile))
     }
 }
 
-impl Report {
-    /// Whether every planned message was answered right.
+impl LoadReport {
+    /// Whether every planned message was answered correctly.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.record.ledger.ok() == self.record.ledger.planned()
     }
 
-    /// Right answers per second.
+    /// Correct replies per second.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();

@@ -1,73 +1,72 @@
-//! Reports to test with: what they hold is made up, and what comes from outside is hostile.
+//! Sample reports for tests, with hostile text.
 
 use std::time::Duration;
 
-use super::{Mode, Report, Summary};
-use crate::ledger::{End, Outcome};
-use crate::record::{Answer, Record};
-use crate::strays::Stray;
-use crate::times::Percentile;
-use crate::trust::{Distrust, Processor};
-use crate::walk::{Purpose, Step, Walk};
+use super::{LoadReport, LoopMode, RunSummary};
+use crate::report::{SearchStep, SearchTrace, TrialPurpose};
+use crate::statistics::{
+    CorrectReply, DatagramAnomaly, MessageOutcome, Percentile, RunRecord, SkipReason,
+};
+use crate::verdict::{MeasurementWarning, ProcessorTime};
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Ten seconds of a thousand messages; the server stops for half a second in the sixth.
-pub(crate) fn open() -> Report {
-    Report {
+pub(crate) fn open() -> LoadReport {
+    LoadReport {
         version: "0.1.0".to_owned(),
         started: "2026-11-23T17:00:00+01:00".to_owned(),
         measuring_began: Some(millis(1_795_449_600_250)),
-        settings: Summary {
-            mode: Mode::Open,
+        settings: RunSummary {
+            mode: LoopMode::Open,
             clients: 20,
             rate: Some(1000.0),
             duration: Some(millis(10_000)),
             targets: vec!["127.0.0.1:8080".to_owned(), "[::1]:8080".to_owned()],
             bytes: 64,
             seed: 7,
-            percentiles: Percentile::SHOWN.into(),
+            percentiles: Percentile::DEFAULTS.into(),
             listed: [("rate", "1000/s"), ("clients", "20"), ("message", "<script>&\"'</script>")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
         },
         elapsed: millis(10_000),
         record: stalled(),
-        warm_up: Some(Record::new(0)),
-        processor: Some(Processor {
+        warm_up: Some(RunRecord::new(0)),
+        processor: Some(ProcessorTime {
             user: millis(500),
             system: millis(2000),
             elapsed: millis(10_000),
         }),
-        distrust: vec![Distrust::FewerConnections { wanted: 20, opened: 19 }],
-        walk: None,
+        warnings: vec![MeasurementWarning::FewerConnections { wanted: 20, opened: 19 }],
+        search: None,
     }
 }
 
-fn stalled() -> Record {
-    let mut record = Record::new(10_000);
-    record.note_stray(Stray::Duplicated, millis(1000));
-    record.note_stray(Stray::Late, millis(9999));
+fn stalled() -> RunRecord {
+    let mut record = RunRecord::new(10_000);
+    record.note_anomaly(DatagramAnomaly::Duplicated, millis(1000));
+    record.note_anomaly(DatagramAnomaly::Late, millis(9999));
     for number in 0..9990u64 {
         let at = millis(number);
         record.series.sent(at);
         record.lag.record(Duration::from_micros(5 + number % 40));
         match number {
-            6000 => record.fail(Outcome::Wrong, at, millis(1)),
-            6001..=6009 => record.fail(Outcome::TimedOut, at + millis(500), millis(500)),
+            6000 => record.fail(MessageOutcome::Wrong, at, millis(1)),
+            6001..=6009 => record.fail(MessageOutcome::TimedOut, at + millis(500), millis(500)),
             _ => {
                 let wait = if (5000..5500).contains(&number) { 5500 - number } else { 0 };
                 let service = Duration::from_micros(100 + number * number % 211);
                 let latency = Some(service + millis(wait));
-                record.answer(Answer { at: at + service + millis(wait), latency, service });
+                record.reply(CorrectReply { at: at + service + millis(wait), latency, service });
             }
         }
     }
     (0..19).for_each(|number| record.connect.record(Duration::from_micros(80 + number)));
     record.connections = 19;
-    record.ledger.skip(10, End::Late);
+    record.ledger.skip(10, SkipReason::Late);
     record.clients_ok = 18;
     record.note_reasons("no reply within 500ms", 9);
     record.note_reason("wrong: <img src=x onerror=alert(1)> \x1b[31m");
@@ -76,18 +75,18 @@ fn stalled() -> Record {
 }
 
 /// One client, thirty messages, no time for anything else.
-pub(crate) fn closed() -> Report {
-    let mut record = Record::new(30);
+pub(crate) fn closed() -> LoadReport {
+    let mut record = RunRecord::new(30);
     for number in 0..30 {
         let service = Duration::from_micros(100 + number);
         record.series.sent(millis(number));
-        record.answer(Answer { at: millis(number), latency: None, service });
+        record.reply(CorrectReply { at: millis(number), latency: None, service });
     }
     record.clients_ok = 1;
     let open = open();
-    Report {
-        settings: Summary {
-            mode: Mode::Closed,
+    LoadReport {
+        settings: RunSummary {
+            mode: LoopMode::Closed,
             clients: 1,
             rate: None,
             duration: None,
@@ -99,14 +98,14 @@ pub(crate) fn closed() -> Report {
         record,
         warm_up: None,
         processor: None,
-        distrust: Vec::new(),
+        warnings: Vec::new(),
         ..open
     }
 }
 
 /// A search that found 18,000 per second.
-pub(crate) fn search() -> Report {
-    let step = |rate: f64, purpose, p99: f64, broken: &[&str]| Step {
+pub(crate) fn search() -> LoadReport {
+    let step = |rate: f64, purpose, p99: f64, broken: &[&str]| SearchStep {
         rate,
         achieved: rate * 0.97,
         purpose,
@@ -116,18 +115,23 @@ pub(crate) fn search() -> Report {
         errors: if broken.is_empty() { 0.0 } else { 0.004 },
         broken: broken.iter().map(|&sentence| sentence.to_owned()).collect(),
     };
-    let walk = Walk {
+    let search = SearchTrace {
         objective: "p99<5ms,errors<0.1%".to_owned(),
         steps: vec![
-            step(1000.0, Purpose::Bracket, 0.0005, &[]),
-            step(8000.0, Purpose::Bracket, 0.0009, &[]),
-            step(64000.0, Purpose::Bracket, 0.3, &["p99<5ms does not hold: measured 300 ms"]),
-            step(20000.0, Purpose::Bisect, 0.0091, &["p99<5ms does not hold: measured 9.10 ms"]),
-            step(14000.0, Purpose::Bisect, 0.0017, &[]),
-            step(18000.0, Purpose::Confirm, 0.0041, &[]),
+            step(1000.0, TrialPurpose::Bracket, 0.0005, &[]),
+            step(8000.0, TrialPurpose::Bracket, 0.0009, &[]),
+            step(64000.0, TrialPurpose::Bracket, 0.3, &["p99<5ms does not hold: measured 300 ms"]),
+            step(
+                20000.0,
+                TrialPurpose::Bisect,
+                0.0091,
+                &["p99<5ms does not hold: measured 9.10 ms"],
+            ),
+            step(14000.0, TrialPurpose::Bisect, 0.0017, &[]),
+            step(18000.0, TrialPurpose::Confirm, 0.0041, &[]),
         ],
         highest: Some(18_000.0),
         verdict: "held three times".to_owned(),
     };
-    Report { walk: Some(walk), ..open() }
+    LoadReport { search: Some(search), ..open() }
 }

@@ -1,28 +1,27 @@
-//! The report for people: what was done, whether to believe it, the lesson's four figures, the
-//! times side by side, the account. At most about a hundred columns.
+//! The report as text: settings, warnings, the four figures of the original load test, times and
+//! ledger, in at most about a hundred columns.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{Mode, Report, Summary};
-use crate::ledger::{End, Ledger, Outcome};
-use crate::outage::Outage;
-use crate::record::Record;
-use crate::times::{Percentile, Times};
-use crate::walk::{Purpose, Step, Walk};
+use super::{LoadReport, LoopMode, RunSummary};
+use crate::report::{SearchStep, SearchTrace, TrialPurpose};
+use crate::statistics::{
+    DurationHistogram, Ledger, MessageOutcome, Percentile, RunRecord, ServerOutage, SkipReason,
+};
 use echoline_base::amount::figures;
 use echoline_base::printable::printable;
 
-/// Columns of the settings before they go on in the next line.
+/// The column at which lines are wrapped.
 const COLUMNS: usize = 96;
 
-impl fmt::Display for Report {
+impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = &self.record;
         write_settings(self, f)?;
-        write_distrust(self, f)?;
-        if let Some(walk) = &self.walk {
-            write_walk(walk, f)?;
+        write_warnings(self, f)?;
+        if let Some(search) = &self.search {
+            write_search(search, f)?;
         }
         writeln!(f)?;
         writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.clients)?;
@@ -48,7 +47,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_settings(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let settings = &report.settings;
     writeln!(f, "Load on {}: {}", targets(settings), headline(settings))?;
     let mut line = String::from(" ");
@@ -69,16 +68,16 @@ fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn targets(settings: &Summary) -> String {
+fn targets(settings: &RunSummary) -> String {
     printable(&settings.targets.join(", ")).into_owned()
 }
 
-/// Open or closed, how fast, how many: `open loop, 5,000/s for 10s, 100 clients`.
-pub(super) fn headline(settings: &Summary) -> String {
+/// The load in one line: `open loop, 5,000/s for 10s, 100 clients`.
+pub(super) fn headline(settings: &RunSummary) -> String {
     let pace = match (settings.mode, settings.rate) {
-        (Mode::Closed, _) => "closed loop (service time only)".to_owned(),
-        (Mode::Open, None) => "open loop".to_owned(),
-        (Mode::Open, Some(rate)) => format!("open loop, {}", figures::rate(rate)),
+        (LoopMode::Closed, _) => "closed loop (service time only)".to_owned(),
+        (LoopMode::Open, None) => "open loop".to_owned(),
+        (LoopMode::Open, Some(rate)) => format!("open loop, {}", figures::rate(rate)),
     };
     let length = settings.duration.map_or_else(String::new, |length| format!(" for {length:?}"));
     let clients = match settings.clients {
@@ -88,17 +87,17 @@ pub(super) fn headline(settings: &Summary) -> String {
     format!("{pace}{length}, {clients}")
 }
 
-fn write_distrust(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if !report.distrust.is_empty() {
+fn write_warnings(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !report.warnings.is_empty() {
         writeln!(f)?;
     }
-    for reason in &report.distrust {
+    for reason in &report.warnings {
         write_wrapped(&format!("do not trust this run: {reason}"), f)?;
     }
     Ok(())
 }
 
-/// Writes a text in lines of at most so many columns, broken between words.
+/// Writes a text, wrapped between words.
 fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut line = String::new();
     for word in text.split(' ') {
@@ -114,64 +113,64 @@ fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "{line}")
 }
 
-fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let rows = rows(&report.record);
+fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let time_rows = time_rows(&report.record);
     let percentiles = &report.settings.percentiles;
     write!(f, "{:<24}{:>11}", "", "samples")?;
     for percentile in percentiles {
         write!(f, "{percentile:>10}")?;
     }
     writeln!(f, "{:>10}", "max")?;
-    for (name, times) in &rows {
+    for (name, times) in &time_rows {
         write_row(name, times, percentiles, f)?;
     }
     if let Some(warm_up) = &report.warm_up {
         writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
     }
     match report.settings.mode {
-        Mode::Closed => writeln!(
+        LoopMode::Closed => writeln!(
             f,
             "Closed loop: each client waits for a reply before it sends again, so this is service \
              time\nonly; users who come whether the server is ready or not would wait longer \
              (--rate)."
         )?,
-        Mode::Open => writeln!(
+        LoopMode::Open => writeln!(
             f,
             "Latency counts from the time that the plan intended for a message, service time from \
              sending it."
         )?,
     }
-    if rows.iter().any(|(_, times)| has_gaps(times, percentiles)) {
+    if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
         writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
     }
     Ok(())
 }
 
-/// What there is to show, with its name.
-pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
-    let row = |name: &str, times: &Times| (name.to_owned(), times.clone());
+/// The histograms to show, with their names.
+pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
+    let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
-    let mut rows = Vec::new();
+    let mut time_rows = Vec::new();
     if record.latency.count() > 0 {
-        rows.push(row("latency", &record.latency));
+        time_rows.push(row("latency", &record.latency));
     }
-    if record.failures(Outcome::TimedOut).count() > 0 {
-        rows.push((format!("{users} + time-outs"), record.response_times()));
+    if record.failures(MessageOutcome::TimedOut).count() > 0 {
+        time_rows.push((format!("{users} + time-outs"), record.response_times()));
     }
-    rows.push(row("service time", &record.service));
-    rows.push(row("connect", &record.connect));
-    rows.push(row("handshake", &record.handshake));
-    rows.push(row("tester's lag", &record.lag));
-    for outcome in Outcome::ALL {
-        rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));
+    time_rows.push(row("service time", &record.service));
+    time_rows.push(row("connect", &record.connect));
+    time_rows.push(row("handshake", &record.handshake));
+    time_rows.push(row("tester's lag", &record.lag));
+    for outcome in MessageOutcome::ALL {
+        time_rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));
     }
-    rows.retain(|(name, times)| times.count() > 0 || name == "service time");
-    rows
+    time_rows.retain(|(name, times)| times.count() > 0 || name == "service time");
+    time_rows
 }
 
 fn write_row(
     name: &str,
-    times: &Times,
+    times: &DurationHistogram,
     percentiles: &[Percentile],
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
@@ -182,11 +181,11 @@ fn write_row(
     writeln!(f, "{:>10}", time(times.max()))
 }
 
-fn has_gaps(times: &Times, percentiles: &[Percentile]) -> bool {
+fn lacks_samples(times: &DurationHistogram, percentiles: &[Percentile]) -> bool {
     percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
 }
 
-/// `7.31 ms`, or `-` where there is none.
+/// Formats a time: `7.31 ms`, or `-` for none.
 pub(super) fn time(time: Option<Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), figures::time)
 }
@@ -199,17 +198,17 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     writeln!(f, "Planned {planned} = sent {sent} + skipped {skipped}{stopped}")?;
     let counts =
-        Outcome::ALL.map(|outcome| format!("{} {}", outcome.name(), ledger.count(outcome)));
+        MessageOutcome::ALL.map(|outcome| format!("{} {}", outcome.name(), ledger.count(outcome)));
     writeln!(f, "Sent {sent} = {}", counts.join(" + "))?;
-    for (end, messages) in ledger.skipped_by_end() {
-        let name = if end == End::Stopped { "Stopped" } else { "Skipped" };
-        writeln!(f, "{name} {messages}: {}", words(end))?;
+    for (end, messages) in ledger.skipped_by_reason() {
+        let name = if end == SkipReason::Stopped { "Stopped" } else { "Skipped" };
+        writeln!(f, "{name} {messages}: {}", skip_reason_text(end))?;
     }
     Ok(())
 }
 
 /// `5 clients at the end, 75.0 % of all clients' time`; `None` if there was always a server.
-pub(super) fn outage(outage: &Outage) -> Option<String> {
+pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     let clients = match outage.clients {
         1 => "1 client at the end".to_owned(),
         clients => format!("{} clients at the end", figures::count(clients.into())),
@@ -222,37 +221,36 @@ pub(super) fn outage(outage: &Outage) -> Option<String> {
     }
 }
 
-/// What became of answers that did not come once, in time and in order; `None` for a run without
-/// datagrams.
-pub(super) fn datagrams(report: &Report) -> Option<[(&'static str, u64); 5]> {
+/// Counts of irregular replies; `None` for a run without UDP.
+pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]> {
     let record = &report.record;
-    let strays = record.strays;
+    let anomalies = record.anomalies;
     let counts = [
         ("never answered", record.unanswered()),
-        ("answered late", strays.late),
-        ("answered twice", strays.duplicated),
-        ("out of order", strays.reordered),
-        ("not asked for", strays.unasked),
+        ("answered late", anomalies.late),
+        ("answered twice", anomalies.duplicated),
+        ("out of order", anomalies.reordered),
+        ("not asked for", anomalies.unasked),
     ];
     let is_udp = |target: &String| target.starts_with("udp://");
     report.settings.targets.iter().any(is_udp).then_some(counts)
 }
 
-/// Why messages were skipped.
-pub(super) fn words(end: End) -> &'static str {
+/// The text of a skip reason.
+pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
     match end {
-        End::Finished => "nothing was left to send",
-        End::NotConnected => "their clients could not connect",
-        End::Wrong => "a wrong reply came before, which closes the connection",
-        End::TimedOut => "no reply came before, which closes the connection",
-        End::Lost => "the connection had ended",
-        End::Stopped => "the run was stopped before their time: neither right nor an error",
-        End::Late => "they were too late, and --when-late is skip",
-        End::Overdue => "the run was over before their connection was free",
+        SkipReason::Finished => "nothing was left to send",
+        SkipReason::NotConnected => "their clients could not connect",
+        SkipReason::Wrong => "a wrong reply came before, which closes the connection",
+        SkipReason::TimedOut => "no reply came before, which closes the connection",
+        SkipReason::Lost => "the connection had ended",
+        SkipReason::Stopped => "the run was stopped before their time: neither right nor an error",
+        SkipReason::Late => "they were too late, and --when-late is skip",
+        SkipReason::Overdue => "the run was over before their connection was free",
     }
 }
 
-fn write_tester(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_tester(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(processor) = report.processor else { return Ok(()) };
     writeln!(
         f,
@@ -263,7 +261,7 @@ fn write_tester(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_reasons(record: &RunRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let reasons = record.reasons();
     if !reasons.is_empty() {
         writeln!(f, "\nFailures:")?;
@@ -276,17 +274,17 @@ fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         .map_or(Ok(()), |example| writeln!(f, "The first wrong reply: {}", printable(example)))
 }
 
-fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let objective = printable(&walk.objective);
-    let highest = walk.highest.map_or_else(|| "none".to_owned(), figures::rate);
+fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let objective = printable(&search.objective);
+    let highest = search.highest.map_or_else(|| "none".to_owned(), figures::rate);
     writeln!(f, "\nHighest rate that holds {objective}: {highest}")?;
     writeln!(
         f,
         "  {:>11}{:>11}{:>10}{:>10}{:>10}{:>9}",
         "rate", "answered", "p50", "p99", "p99.9", "errors"
     )?;
-    for step in &walk.steps {
-        let Step { rate, achieved, purpose, p50, p99, p999, errors, .. } = step;
+    for step in &search.steps {
+        let SearchStep { rate, achieved, purpose, p50, p99, p999, errors, .. } = step;
         let figures = [*p50, *p99, *p999].map(|figure| format!("{:>10}", time(figure))).concat();
         writeln!(
             f,
@@ -295,19 +293,19 @@ fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             figures::rate(*achieved),
             figures::percent(*errors),
             if step.held() { "held" } else { "broken" },
-            purpose_words(*purpose),
+            purpose_name(*purpose),
         )?;
     }
-    write_wrapped(&printable(&walk.verdict), f)?;
+    write_wrapped(&printable(&search.verdict), f)?;
     writeln!(f, "What follows is the last run at that rate.")
 }
 
-/// Why a rate was tried.
-pub(super) fn purpose_words(purpose: Purpose) -> &'static str {
+/// The name of a purpose.
+pub(super) fn purpose_name(purpose: TrialPurpose) -> &'static str {
     match purpose {
-        Purpose::Bracket => "bracket",
-        Purpose::Bisect => "bisect",
-        Purpose::Confirm => "confirm",
+        TrialPurpose::Bracket => "bracket",
+        TrialPurpose::Bisect => "bisect",
+        TrialPurpose::Confirm => "confirm",
     }
 }
 
@@ -371,10 +369,11 @@ mod tests {
     fn regression_a_stop_and_an_outage_are_shown() {
         let mut report = sample::closed();
         report.record.ledger.plan(907);
-        report.record.ledger.skip(7, End::NotConnected);
-        report.record.ledger.skip(900, End::Stopped);
+        report.record.ledger.skip(7, SkipReason::NotConnected);
+        report.record.ledger.skip(900, SkipReason::Stopped);
         let seconds = Duration::from_secs;
-        report.record.outage = Outage { clients: 2, time: seconds(3), client_time: seconds(4) };
+        report.record.outage =
+            ServerOutage { clients: 2, time: seconds(3), client_time: seconds(4) };
         report.elapsed = Duration::from_secs(20);
         let lines = [
             "Messages per second: 1.50",
@@ -414,11 +413,11 @@ mod tests {
         assert!(fields.into_iter().all(|count| count == 17), "{csv}");
         let json = report.to_json();
         assert!(json.contains("\"p95_ns\"") && json.contains("\"p90_ns\""), "{json}");
-        assert_eq!(Report::from_json(&json).unwrap().to_string(), text);
+        assert_eq!(LoadReport::from_json(&json).unwrap().to_string(), text);
     }
 
     #[test]
-    fn a_search_shows_the_rates_that_it_walked() {
+    fn a_search_shows_the_rates_that_it_tried() {
         let text = sample::search().to_string();
         assert_lines(
             &text,

@@ -5,16 +5,16 @@ use std::fmt;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Characters of the name of another format that an error shows.
+/// The most characters of a format name that an error shows.
 const SHOWN_MAX: usize = 80;
 
-/// The name of a format, or the kind of value that is in its place: a value of a stranger could
-/// take many times the memory of its text.
+/// The name of a format, or the kind of value in its place. A foreign value is not kept, because it
+/// could take many times the memory of its text.
 #[derive(Debug, PartialEq)]
 pub(super) struct FormatName(String);
 
 impl FormatName {
-    /// A name as it is shown: in quotes, its start if it is long.
+    /// A quoted name, truncated if it is long.
     pub(super) fn of(text: &str) -> Self {
         let start: String = text.chars().take(SHOWN_MAX).collect();
         let rest = if start.len() < text.len() { "…" } else { "" };
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for FormatVisitor {
 mod tests {
     use super::*;
 
-    /// Issue 12: the kind of a value in place of the name is told, and the value is not kept.
+    /// Issue 12: only the kind of a value in place of the name is kept.
     #[test]
     fn attack_a_value_in_place_of_the_format_is_not_kept() {
         let long = "x".repeat(1 << 20);

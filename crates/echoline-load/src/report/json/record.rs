@@ -6,18 +6,18 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{CLIENTS_MAX, Percentile, ReadError, bounded, nanos, time};
-use crate::ledger::{End, Ledger, Outcome};
-use crate::outage::Outage;
-use crate::record::Record;
-use crate::report::histogram;
-use crate::series::{SLOTS_MAX, Series, Slot};
-use crate::strays::Strays;
-use crate::times::Times;
+use super::super::encoding;
+use super::values::{CLIENTS_MAX, ReadError, bounded, time};
+use crate::statistics::nanos::nanos;
+use crate::statistics::series::INTERVALS_MAX;
+use crate::statistics::{
+    DatagramAnomalies, DurationHistogram, Ledger, MessageOutcome, Percentile, RunRecord, Series,
+    SeriesInterval, ServerOutage, SkipReason,
+};
 
-/// Digits of the histograms of a whole run, and of one slot of the series.
+/// Digits of the histograms of a run, and of one interval of the series.
 const DIGITS: u8 = 3;
-const SLOT_DIGITS: u8 = 2;
+const INTERVAL_DIGITS: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RecordDocument {
@@ -27,17 +27,18 @@ pub(super) struct RecordDocument {
     /// Only if there was an outage, or a closed loop for a time.
     #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
     outage: OutageDocument,
-    latency: TimesDocument,
-    service: TimesDocument,
-    connect: TimesDocument,
-    /// Only where there were any.
+    latency: HistogramDocument,
+    service: HistogramDocument,
+    connect: HistogramDocument,
+    /// Only if there were handshakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    handshake: Option<TimesDocument>,
-    lag: TimesDocument,
-    #[serde(default)]
-    strays: StraysDocument,
-    /// The ages of what failed, by outcome; only of what there was.
-    failures: BTreeMap<String, TimesDocument>,
+    handshake: Option<HistogramDocument>,
+    lag: HistogramDocument,
+    /// Beside the ledger; reports from before UDP was supported have none.
+    #[serde(default, rename = "strays")]
+    anomalies: DatagramAnomalies,
+    /// The ages of failed messages, by outcome; only for outcomes that occurred.
+    failures: BTreeMap<MessageOutcome, HistogramDocument>,
     series: SeriesDocument,
     reasons: Vec<ReasonDocument>,
     wrong_example: Option<String>,
@@ -55,11 +56,11 @@ struct LedgerDocument {
     lost: u64,
     in_flight: u64,
     /// Messages that were never sent, by reason.
-    skipped: BTreeMap<String, u64>,
-    /// The part of `skipped` that a stop of the run cut off: no error.
+    skipped: BTreeMap<SkipReason, u64>,
+    /// The part of `skipped` that a stop of the run cut off, which are no errors.
     #[serde(skip_deserializing)]
     stopped: u64,
-    /// Of what was planned.
+    /// As a share of the planned messages.
     #[serde(skip_deserializing)]
     error_share: f64,
 }
@@ -72,18 +73,9 @@ struct OutageDocument {
     client_time_us: u64,
 }
 
-/// Beside the ledger; reports from before there was UDP have none.
-#[derive(Default, PartialEq, Serialize, Deserialize)]
-struct StraysDocument {
-    late: u64,
-    duplicated: u64,
-    reordered: u64,
-    unasked: u64,
-}
-
-/// Percentiles are null where too few samples lie beyond them.
+/// Percentiles are null if too few samples lie beyond them.
 #[derive(Serialize, Deserialize)]
-struct TimesDocument {
+struct HistogramDocument {
     #[serde(skip_deserializing)]
     count: u64,
     #[serde(skip_deserializing)]
@@ -99,18 +91,19 @@ struct TimesDocument {
 #[derive(Serialize, Deserialize)]
 struct SeriesDocument {
     length_s: u64,
-    slots: Vec<SlotDocument>,
+    #[serde(rename = "slots")]
+    intervals: Vec<IntervalDocument>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SlotDocument {
+struct IntervalDocument {
     sent: u64,
     ok: u64,
     failed: u64,
-    /// Left out where there is none.
-    #[serde(default, skip_serializing_if = "StraysDocument::is_none")]
-    strays: StraysDocument,
-    /// Null where nothing was answered.
+    /// Omitted if all counts are zero.
+    #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
+    anomalies: DatagramAnomalies,
+    /// Null without replies.
     hdr: Option<String>,
 }
 
@@ -121,12 +114,12 @@ struct ReasonDocument {
 }
 
 impl RecordDocument {
-    /// Each time has the usual percentiles and the `extra` ones.
-    pub(super) fn new(record: &Record, extra: &[Percentile]) -> Self {
-        let document = |times| TimesDocument::new(times, extra);
-        let failures = Outcome::ALL.into_iter().filter_map(|outcome| {
+    /// Each histogram has the default percentiles and the `extra` ones.
+    pub(super) fn new(record: &RunRecord, extra: &[Percentile]) -> Self {
+        let document = |times| HistogramDocument::new(times, extra);
+        let failures = MessageOutcome::ALL.into_iter().filter_map(|outcome| {
             let ages = record.failures(outcome);
-            (ages.count() > 0).then(|| (key(outcome.name()), document(ages)))
+            (ages.count() > 0).then(|| (outcome, document(ages)))
         });
         let reason =
             |(reason, count): (&str, u64)| ReasonDocument { reason: reason.to_owned(), count };
@@ -140,7 +133,7 @@ impl RecordDocument {
             connect: document(&record.connect),
             handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
             lag: document(&record.lag),
-            strays: StraysDocument::from(&record.strays),
+            anomalies: record.anomalies,
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
             reasons: record.reasons().into_iter().map(reason).collect(),
@@ -148,12 +141,12 @@ impl RecordDocument {
         }
     }
 
-    /// `at` names this record in sentences.
-    pub(super) fn record(self, at: &str) -> Result<Record, ReadError> {
+    /// Converts the document. `at` is its path for errors.
+    pub(super) fn record(self, at: &str) -> Result<RunRecord, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
             return Err(ReadError::field(format!("{at}.clients_ok"), "there cannot be so many"));
         }
-        let mut record = Record::new(0);
+        let mut record = RunRecord::new(0);
         record.ledger = self.ledger.ledger(at)?;
         record.clients_ok = self.clients_ok;
         record.connections = bounded(self.connections, &format!("{at}.connections"))?;
@@ -165,12 +158,10 @@ impl RecordDocument {
             record.handshake = handshake.times(&format!("{at}.handshake"))?;
         }
         record.lag = self.lag.times(&format!("{at}.lag"))?;
-        record.strays = self.strays.strays(&format!("{at}.strays"))?;
+        record.anomalies = checked(self.anomalies, &format!("{at}.strays"))?;
         record.series = self.series.series(at)?;
-        for (name, ages) in self.failures {
-            let field = format!("{at}.failures.{name}");
-            let outcome = outcome(&name)
-                .ok_or_else(|| ReadError::field(&field, "there is no such outcome"))?;
+        for (outcome, ages) in self.failures {
+            let field = format!("{at}.failures.{}", outcome.key());
             record.set_failures(outcome, ages.times(&field)?);
         }
         for ReasonDocument { reason, count } in self.reasons {
@@ -185,8 +176,6 @@ impl RecordDocument {
 
 impl LedgerDocument {
     fn new(ledger: &Ledger, error_share: f64) -> Self {
-        let skipped =
-            ledger.skipped_by_end().map(|(end, messages)| (end_key(end).to_owned(), messages));
         Self {
             planned: ledger.planned(),
             sent: ledger.sent(),
@@ -196,7 +185,7 @@ impl LedgerDocument {
             reset: ledger.reset(),
             lost: ledger.lost(),
             in_flight: ledger.in_flight(),
-            skipped: skipped.collect(),
+            skipped: ledger.skipped_by_reason().collect(),
             stopped: ledger.stopped(),
             error_share,
         }
@@ -205,29 +194,26 @@ impl LedgerDocument {
     fn ledger(self, at: &str) -> Result<Ledger, ReadError> {
         let mut ledger = Ledger::new(bounded(self.planned, &format!("{at}.ledger.planned"))?);
         for (outcome, messages) in [
-            (Outcome::Ok, self.ok),
-            (Outcome::Wrong, self.wrong),
-            (Outcome::TimedOut, self.timed_out),
-            (Outcome::Reset, self.reset),
-            (Outcome::Lost, self.lost),
-            (Outcome::InFlight, self.in_flight),
+            (MessageOutcome::Ok, self.ok),
+            (MessageOutcome::Wrong, self.wrong),
+            (MessageOutcome::TimedOut, self.timed_out),
+            (MessageOutcome::Reset, self.reset),
+            (MessageOutcome::Lost, self.lost),
+            (MessageOutcome::InFlight, self.in_flight),
         ] {
-            let field = format!("{at}.ledger.{}", key(outcome.name()));
+            let field = format!("{at}.ledger.{}", outcome.key());
             ledger.settle_many(outcome, bounded(messages, &field)?);
         }
-        for (name, messages) in self.skipped {
-            let field = format!("{at}.ledger.skipped.{name}");
-            let end = End::ALL.into_iter().find(|&end| end_key(end) == name);
-            let end = end.ok_or_else(|| ReadError::field(&field, "there is no such reason"))?;
-            ledger.skip(bounded(messages, &field)?, end);
+        for (reason, messages) in self.skipped {
+            ledger.skip(bounded(messages, &format!("{at}.ledger.skipped"))?, reason);
         }
         let adds_up = ledger.adds_up().then_some(ledger);
         adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "it does not add up"))
     }
 }
 
-impl From<&Outage> for OutageDocument {
-    fn from(outage: &Outage) -> Self {
+impl From<&ServerOutage> for OutageDocument {
+    fn from(outage: &ServerOutage) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             clients: outage.clients,
@@ -242,11 +228,11 @@ impl OutageDocument {
         *self == Self::default()
     }
 
-    fn outage(self, at: &str) -> Result<Outage, ReadError> {
+    fn outage(self, at: &str) -> Result<ServerOutage, ReadError> {
         if self.clients > CLIENTS_MAX {
             return Err(ReadError::field(format!("{at}.clients"), "there cannot be so many"));
         }
-        Ok(Outage {
+        Ok(ServerOutage {
             clients: self.clients,
             time: Duration::from_micros(bounded(self.time_us, at)?),
             client_time: Duration::from_micros(bounded(self.client_time_us, at)?),
@@ -254,30 +240,20 @@ impl OutageDocument {
     }
 }
 
-impl From<&Strays> for StraysDocument {
-    fn from(strays: &Strays) -> Self {
-        let Strays { late, duplicated, reordered, unasked } = *strays;
-        Self { late, duplicated, reordered, unasked }
-    }
+fn is_empty(anomalies: &DatagramAnomalies) -> bool {
+    *anomalies == DatagramAnomalies::default()
 }
 
-impl StraysDocument {
-    fn is_none(&self) -> bool {
-        *self == Self::default()
+fn checked(anomalies: DatagramAnomalies, at: &str) -> Result<DatagramAnomalies, ReadError> {
+    let DatagramAnomalies { late, duplicated, reordered, unasked } = anomalies;
+    for count in [late, duplicated, reordered, unasked] {
+        bounded(count, at)?;
     }
-
-    fn strays(self, at: &str) -> Result<Strays, ReadError> {
-        Ok(Strays {
-            late: bounded(self.late, at)?,
-            duplicated: bounded(self.duplicated, at)?,
-            reordered: bounded(self.reordered, at)?,
-            unasked: bounded(self.unasked, at)?,
-        })
-    }
+    Ok(anomalies)
 }
 
-impl TimesDocument {
-    fn new(times: &Times, extra: &[Percentile]) -> Self {
+impl HistogramDocument {
+    fn new(times: &DurationHistogram, extra: &[Percentile]) -> Self {
         let percentile = |percentile: Percentile| {
             (format!("{percentile}_ns"), times.percentile(percentile).map(nanos))
         };
@@ -285,40 +261,45 @@ impl TimesDocument {
             count: times.count(),
             min_ns: times.min().map(nanos),
             mean_ns: times.mean().map(nanos),
-            percentiles: Percentile::SHOWN.iter().chain(extra).copied().map(percentile).collect(),
+            percentiles: Percentile::DEFAULTS
+                .iter()
+                .chain(extra)
+                .copied()
+                .map(percentile)
+                .collect(),
             max_ns: times.max().map(nanos),
-            hdr: histogram::encode(times.histogram()),
+            hdr: encoding::encode(times.histogram()),
         }
     }
 
-    fn times(self, at: &str) -> Result<Times, ReadError> {
-        let histogram: Histogram<u64> = histogram::decode(&self.hdr, DIGITS)
+    fn times(self, at: &str) -> Result<DurationHistogram, ReadError> {
+        let histogram: Histogram<u64> = encoding::decode(&self.hdr, DIGITS)
             .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
         let field = format!("{at}.max_ns");
         let max = self.max_ns.map(|max| time(max, &field)).transpose()?;
-        // A longest time that is not that of the histogram would lower the percentiles.
+        // A maximum that differs from the histogram's would lower the percentiles.
         match max {
             Some(max) if !histogram.equivalent(nanos(max), histogram.max()) => {
                 Err(ReadError::field(field, "the histogram holds another"))
             }
             None if !histogram.is_empty() => Err(ReadError::field(field, "it is missing")),
-            max => Ok(Times::from_histogram(histogram, max)),
+            max => Ok(DurationHistogram::from_histogram(histogram, max)),
         }
     }
 }
 
 impl From<&Series> for SeriesDocument {
     fn from(series: &Series) -> Self {
-        let slot = |slot: &Slot| SlotDocument {
-            sent: slot.sent,
-            ok: slot.ok,
-            failed: slot.failed,
-            strays: StraysDocument::from(&slot.strays),
-            hdr: (!slot.latency.is_empty()).then(|| histogram::encode(&slot.latency)),
+        let interval = |interval: &SeriesInterval| IntervalDocument {
+            sent: interval.sent,
+            ok: interval.ok,
+            failed: interval.failed,
+            anomalies: interval.anomalies,
+            hdr: (!interval.latency.is_empty()).then(|| encoding::encode(&interval.latency)),
         };
         Self {
             length_s: series.length().as_secs(),
-            slots: series.slots().iter().map(slot).collect(),
+            intervals: series.intervals().iter().map(interval).collect(),
         }
     }
 }
@@ -327,52 +308,32 @@ impl SeriesDocument {
     fn series(self, at: &str) -> Result<Series, ReadError> {
         let field = format!("{at}.series");
         let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
-        // Before they are unpacked: a histogram takes hundreds of times the memory of its text.
-        if self.slots.len() > SLOTS_MAX {
+        // Checked before they are decoded: a histogram takes hundreds of times the memory of its
+        // text.
+        if self.intervals.len() > INTERVALS_MAX {
             return Err(ReadError::field(field, "no run of ours is cut like that"));
         }
-        let slots: Result<_, _> = self.slots.into_iter().map(|slot| slot.slot(&field)).collect();
-        Series::from_slots(length, slots?)
+        let intervals: Result<_, _> =
+            self.intervals.into_iter().map(|interval| interval.interval(&field)).collect();
+        Series::from_intervals(length, intervals?)
             .ok_or_else(|| ReadError::field(field, "no run of ours is cut like that"))
     }
 }
 
-impl SlotDocument {
-    fn slot(self, field: &str) -> Result<Slot, ReadError> {
-        let mut slot = Slot {
+impl IntervalDocument {
+    fn interval(self, field: &str) -> Result<SeriesInterval, ReadError> {
+        let mut interval = SeriesInterval {
             sent: bounded(self.sent, field)?,
             ok: bounded(self.ok, field)?,
             failed: bounded(self.failed, field)?,
-            strays: self.strays.strays(field)?,
-            ..Slot::default()
+            anomalies: checked(self.anomalies, field)?,
+            ..SeriesInterval::default()
         };
         if let Some(text) = self.hdr {
-            slot.latency = histogram::decode(&text, SLOT_DIGITS)
+            interval.latency = encoding::decode(&text, INTERVAL_DIGITS)
                 .map_err(|problem| ReadError::field(format!("{field}.slots.hdr"), problem))?;
         }
-        Ok(slot)
-    }
-}
-
-fn outcome(name: &str) -> Option<Outcome> {
-    Outcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
-}
-
-/// A name of the report as the key of a field.
-fn key(name: &str) -> String {
-    name.replace(' ', "_")
-}
-
-fn end_key(end: End) -> &'static str {
-    match end {
-        End::Finished => "finished",
-        End::NotConnected => "not_connected",
-        End::Wrong => "wrong",
-        End::TimedOut => "timed_out",
-        End::Lost => "lost",
-        End::Stopped => "stopped",
-        End::Late => "late",
-        End::Overdue => "overdue",
+        Ok(interval)
     }
 }
 
@@ -382,40 +343,40 @@ mod tests {
 
     use super::super::super::sample;
     use super::*;
-    use crate::Report;
+    use crate::report::LoadReport;
 
-    /// Issue 11, items 33 and 36: an outage and a stop are written and read, and a file from before
-    /// they were known is read too.
+    /// Issue 11, items 33 and 36: an outage and a stop are written and read. A file from before
+    /// these fields is read too.
     #[test]
     fn regression_an_outage_and_a_stop_are_kept() {
         let mut report = sample::closed();
         report.record.ledger.plan(70);
-        report.record.ledger.skip(70, End::Stopped);
+        report.record.ledger.skip(70, SkipReason::Stopped);
         let (time, client_time) = (Duration::from_millis(1500), Duration::from_secs(6));
-        report.record.outage = Outage { clients: 1, time, client_time };
+        report.record.outage = ServerOutage { clients: 1, time, client_time };
         let json = report.to_json();
         let mut document: Value = serde_json::from_str(&json).unwrap();
         let ledger = &document["measured"]["ledger"];
         assert_eq!((&ledger["stopped"], &ledger["skipped"]["stopped"]), (&70.into(), &70.into()));
         assert_eq!(ledger["error_share"], 0.25);
-        let read = Report::from_json(&json).unwrap();
+        let read = LoadReport::from_json(&json).unwrap();
         assert_eq!(read.record.outage, report.record.outage);
         assert_eq!((read.record.ledger.stopped(), read.to_json()), (70, json));
         document["measured"].as_object_mut().unwrap().remove("outage");
         document["measured"]["ledger"].as_object_mut().unwrap().remove("stopped");
-        let old = Report::from_json(&document.to_string()).unwrap();
+        let old = LoadReport::from_json(&document.to_string()).unwrap();
         assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
     }
 
-    /// Issue 12: a file cannot make the reader unpack a histogram for each of its lines: they are
-    /// counted before the first is unpacked.
+    /// Issue 12: a file cannot make the reader decode a histogram for each of its lines: they are
+    /// counted first.
     #[test]
     fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
-        // A histogram that cannot be unpacked; unpacking it would give another error.
-        let slot = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
-        document["measured"]["series"]["slots"] = vec![slot; SLOTS_MAX + 1].into();
-        let error = Report::from_json(&document.to_string()).unwrap_err().to_string();
+        // A histogram that cannot be decoded; decoding it would give another error.
+        let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
+        document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
+        let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();
         assert!(error.contains("measured.series is wrong: no run of ours is cut"), "{error}");
     }
 }

@@ -1,0 +1,220 @@
+//! What somebody wants: a line, read. Pure.
+
+pub mod aliases;
+pub mod arguments;
+pub mod command_error;
+pub mod command_table;
+pub mod duration;
+pub mod help;
+
+use std::time::Duration;
+
+use crate::command::arguments::{Arguments, Passage, Secret, Switch, Target};
+use crate::command::command_error::{CommandError, unknown, wrong_use};
+
+/// One line of a user. Names are as they were typed: who is there, the hall knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command<'a> {
+    /// No command: words for the room, empty where the line is.
+    Say(&'a str),
+    /// Says what the author does.
+    Me(&'a str),
+    /// Words for one person alone.
+    Message {
+        /// The name of that person.
+        to: &'a str,
+        /// The text.
+        words: &'a str,
+    },
+    /// Words for the user who wrote the last private line to the author.
+    Reply(&'a str),
+    /// Lists the users in this room, or in another.
+    Users(Option<&'a str>),
+    /// Asks for the known properties of a user.
+    Whois(&'a str),
+    /// Which rooms there are.
+    Rooms,
+    /// Goes to a room.
+    Join {
+        /// Its name, perhaps with a `#`.
+        room: &'a str,
+        /// What a room with a password asks for.
+        password: Option<Secret<'a>>,
+    },
+    /// Leaves this room, or another.
+    Leave(Option<&'a str>),
+    /// Shows the topic, or sets it.
+    Topic(Option<&'a str>),
+    /// Takes another name.
+    Nick(&'a str),
+    /// Shows lines of the past; how many where nothing is said, the room decides.
+    History(Option<Passage>),
+    /// Looks for words in the room's history; if empty, goes on with the last search.
+    Search(&'a str),
+    /// Shows the line with this number, from 1 up.
+    Quote(u64),
+    /// Deletes the words of the line with this number, from 1 up.
+    Delete(u64),
+    /// Ignores somebody, or lists who is ignored.
+    Ignore(Option<&'a str>),
+    /// Ignores somebody no longer.
+    Unignore(&'a str),
+    /// Away with these words, or back.
+    Away(Option<&'a str>),
+    /// Whether lines are shown with their numbers.
+    Numbers(Switch),
+    /// Whether lines are shown with their times.
+    Times(Switch),
+    /// Whether joining and leaving is not shown.
+    Quiet(Switch),
+    /// Who is behind.
+    Lag,
+    /// How this machine stands in its cluster.
+    Status,
+    /// Asks for a token to come back with.
+    Token,
+    /// Comes back with a token.
+    Resume(Secret<'a>),
+    /// All commands, or one: see [`help`](super::help()).
+    Help(Option<&'a str>),
+    /// Leaves the chat, perhaps with last words.
+    Quit(Option<&'a str>),
+    /// Becomes an operator.
+    Oper(Secret<'a>),
+    /// Makes somebody an operator.
+    Op(&'a str),
+    /// Takes that back.
+    Deop(&'a str),
+    /// Sends somebody out.
+    Kick {
+        /// Whom.
+        name: &'a str,
+        /// Why.
+        words: Option<&'a str>,
+    },
+    /// Keeps somebody out.
+    Ban {
+        /// Whom.
+        target: Target<'a>,
+        /// For how long; `None` is for ever.
+        length: Option<Duration>,
+        /// Why.
+        words: Option<&'a str>,
+    },
+    /// Lifts a ban.
+    Unban(Target<'a>),
+    /// Lists the bans, from the one at this place on, counted from 1.
+    Bans(Option<u64>),
+    /// Takes away somebody's word.
+    Mute {
+        /// Whose.
+        name: &'a str,
+        /// For how long; `None` is for ever.
+        length: Option<Duration>,
+    },
+    /// Gives the word back.
+    Unmute(&'a str),
+    /// Lets somebody into a private room.
+    Invite(&'a str),
+    /// Whether only who is invited may join.
+    Private(Switch),
+    /// Sets the room's password, or takes it away.
+    Password(Option<Secret<'a>>),
+    /// Removes a room and all its lines.
+    Forget {
+        /// Its name.
+        room: &'a str,
+        /// The operator knows what is lost.
+        is_sure: bool,
+    },
+    /// Shows so many of the last entries of the audit log, at least 1.
+    Audit(Option<u64>),
+    /// Lists the sources that have a penalty, or ends the penalties of one.
+    Penalties(Option<&'a str>),
+}
+
+impl<'a> Command<'a> {
+    /// Reads a line that is clean (see [`clean`](super::clean)) and trimmed. Commands are known in
+    /// any case; `//x` says `/x`. Nothing is copied.
+    ///
+    /// ```
+    /// use echoline_chat::Command;
+    ///
+    /// assert_eq!(Command::parse("hello"), Ok(Command::Say("hello")));
+    /// assert_eq!(Command::parse("/Nick anna"), Ok(Command::Nick("anna")));
+    /// let error = Command::parse("/joim garden").unwrap_err().to_string();
+    /// assert_eq!(error, "There is no /joim. Did you mean /join? /help lists all.");
+    /// ```
+    ///
+    /// # Errors
+    /// [`CommandError`], whose message tells the user what to type instead.
+    pub fn parse(line: &'a str) -> Result<Self, CommandError> {
+        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Say(line)) };
+        if rest.starts_with('/') {
+            return Ok(Self::Say(rest));
+        }
+        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
+        let mut arguments = Arguments::new(arguments);
+        let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
+        command.ok_or_else(|| wrong_use(entry, &arguments))
+    }
+
+    /// Whether only an operator may do this. (Anybody may try to become one.)
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::Op(_)
+                | Self::Deop(_)
+                | Self::Kick { .. }
+                | Self::Ban { .. }
+                | Self::Unban(_)
+                | Self::Bans(_)
+                | Self::Mute { .. }
+                | Self::Unmute(_)
+                | Self::Invite(_)
+                | Self::Private(_)
+                | Self::Password(_)
+                | Self::Forget { .. }
+                | Self::Audit(_)
+                | Self::Penalties(_)
+        )
+    }
+
+    /// Whether others hear or see words of the author: these are what a mute refuses.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        matches!(
+            self,
+            Self::Say(_)
+                | Self::Me(_)
+                | Self::Message { .. }
+                | Self::Reply(_)
+                | Self::Quote(_)
+                | Self::Topic(Some(_))
+                | Self::Nick(_)
+        )
+    }
+
+    /// Whether this is about the room in which it is typed, so that it means nothing in a private
+    /// thread.
+    pub fn concerns_current_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Users(None)
+                | Self::Leave(None)
+                | Self::Topic(_)
+                | Self::History(_)
+                | Self::Search(_)
+                | Self::Quote(_)
+                | Self::Delete(_)
+                | Self::Lag
+        ) || (self.needs_operator()
+            && !matches!(self, Self::Audit(_) | Self::Forget { .. } | Self::Penalties(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

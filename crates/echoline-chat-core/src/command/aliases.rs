@@ -1,0 +1,96 @@
+//! Command names of other chats: those that mean a command of this one, and those that need a hint.
+//! Pure.
+
+/// The meaning of a command name of another chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// The same as this command.
+    Command(&'static str),
+    /// No command does it; the sentence says what to do instead.
+    Hint(&'static str),
+}
+
+/// Looks up a command name of another chat, in any case.
+pub(crate) fn find_alias(name: &str) -> Option<Alias> {
+    let (_, alias) = all().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    Some(alias)
+}
+
+/// All names with their meanings.
+pub fn all() -> impl Iterator<Item = (&'static str, Alias)> {
+    ALIASES.iter().flat_map(|(names, alias)| names.split(' ').map(|name| (name, *alias)))
+}
+
+/// The names of other chats for a command.
+pub fn aliases_of(command: &'static str) -> impl Iterator<Item = &'static str> {
+    all().filter(move |(_, alias)| *alias == Command(command)).map(|(name, _)| name)
+}
+
+use Alias::{Command, Hint};
+
+/// From IRC clients, Discord, Slack, Twitch and games. No name is also a command.
+#[rustfmt::skip]
+static ALIASES: &[(&str, Alias)] = &[
+    ("action em emote", Command("me")),
+    ("dm m pm privmsg query tell w whisper", Command("msg")),
+    ("r re", Command("reply")),
+    ("here members names online people who", Command("users")),
+    ("channels list ls", Command("rooms")),
+    ("channel create enter go goto j switch", Command("join")),
+    ("part", Command("leave")),
+    ("backlog lastlog log scrollback", Command("history")),
+    ("find grep", Command("search")),
+    ("alias name nickname rename", Command("nick")),
+    ("afk brb", Command("away")),
+    ("block", Command("ignore")),
+    ("unblock", Command("unignore")),
+    ("? commands h man", Command("help")),
+    ("bye disconnect exit logoff logout q signoff", Command("quit")),
+    ("banlist", Command("bans")),
+    ("subject", Command("topic")),
+    ("back", Hint("Write /away without words when you are back")),
+    ("say", Hint("Words are said without a command: leave /say out")),
+    ("clear cls", Hint("Your own terminal clears its screen: Ctrl-L in most of them")),
+    ("ping", Hint("/lag shows who is behind, and by how many lines")),
+    ("date time timestamps", Hint("/times on shows the time of each line")),
+    ("auth identify login msgserv nickserv register",
+        Hint("There are no accounts: /token shows what /resume needs to bring you back")),
+    ("chanserv mode", Hint("/private, /password and /op change a room; /help has more")),
+    ("kickban", Hint("/ban NAME 10m puts a person out, and keeps them out for that time")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::command_table::COMMANDS;
+    use crate::text::is_clean;
+
+    #[test]
+    fn no_name_stands_twice_or_is_a_command() {
+        let names: Vec<_> = all().map(|(name, _)| name).collect();
+        for name in &names {
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+            assert!(!COMMANDS.iter().any(|entry| entry.name == *name), "{name}");
+            assert!(!name.is_empty() && *name == name.to_ascii_lowercase(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_alias_means_a_command_or_says_one() {
+        for (name, alias) in all() {
+            match alias {
+                Command(command) => {
+                    assert!(COMMANDS.iter().any(|entry| entry.name == command), "{name}");
+                }
+                Hint(sentence) => {
+                    assert!(is_clean(sentence) && sentence.len() < 90, "{name}");
+                    let commands =
+                        sentence.split([' ', ',', ':']).filter_map(|w| w.strip_prefix('/'));
+                    for word in commands.filter(|word| *word != name) {
+                        assert!(COMMANDS.iter().any(|entry| entry.name == word), "{sentence}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The arguments of a command, taken one after the other, and the values they stand for. Pure.
+
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use core::net::IpAddr;
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::command::duration::{self, looks_like_duration};
+
+/// The rest of a command's line, after the arguments that were taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments<'a> {
+    text: &'a str,
+    wrong_duration: Option<WrongDuration<'a>>,
+}
+
+/// Why a word where a duration may stand is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrongDuration<'a> {
+    /// The word looks like a duration and cannot be read.
+    Unreadable(&'a str),
+    /// The command takes no duration.
+    NotTaken,
+}
+
+impl<'a> Arguments<'a> {
+    /// A secret in a command.
+    pub fn new(text: &'a str) -> Self {
+        Self { text: text.trim(), wrong_duration: None }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The next word; `None` at the end.
+    pub fn word(&mut self) -> Option<&'a str> {
+        let (word, rest) = self.text.split_once([' ', '\t']).unwrap_or((self.text, ""));
+        self.text = rest.trim_start();
+        (!word.is_empty()).then_some(word)
+    }
+
+    /// Takes all words that are left; returns `None` if there are none.
+    pub fn words(&mut self) -> Option<&'a str> {
+        let words = std::mem::take(&mut self.text);
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// The duration that comes next, with `for` before it or not. `Some(None)` is for good: the
+    /// next word is `forever`, or does not look like a duration and stays. `None` if it looks like
+    /// a duration and cannot be read: a typing mistake must not ban or mute for good.
+    pub fn length(&mut self) -> Option<Option<Duration>> {
+        let mut ahead = *self;
+        let first = ahead.word().unwrap_or_default();
+        if first.eq_ignore_ascii_case("forever") {
+            *self = ahead;
+            return Some(None);
+        }
+        if !first.eq_ignore_ascii_case("for") {
+            ahead = *self;
+        }
+        let word = { ahead }.word().unwrap_or_default();
+        if !looks_like_duration(word) {
+            return Some(None);
+        }
+        let read = ahead.duration();
+        self.wrong_duration = read.is_none().then_some(WrongDuration::Unreadable(word));
+        self.text = ahead.text;
+        read.map(Some)
+    }
+
+    /// `None` if a duration comes next, which this command does not take.
+    pub(crate) fn no_length(&mut self) -> Option<()> {
+        let read = { *self }.duration();
+        self.wrong_duration = read.map(|_| WrongDuration::NotTaken);
+        read.is_none().then_some(())
+    }
+
+    /// Takes the words of a duration.
+    fn duration(&mut self) -> Option<Duration> {
+        let mut ahead = *self;
+        let (duration, words) = duration::read(std::iter::from_fn(|| ahead.word()))?;
+        for _ in 0..words {
+            self.word();
+        }
+        Some(duration)
+    }
+
+    /// Why a duration was refused, if one was.
+    pub(crate) fn wrong_duration(&self) -> Option<WrongDuration<'a>> {
+        self.wrong_duration
+    }
+}
+
+/// A password or token: not for logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret<'a>(&'a str);
+
+impl<'a> Secret<'a> {
+    /// A secret in a command.
+    pub fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn reveal(&self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Whether something is to be on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// `on`
+    On,
+    /// `off`
+    Off,
+}
+
+impl Switch {
+    /// Parses a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            _ if text.eq_ignore_ascii_case("on") => Some(Self::On),
+            _ if text.eq_ignore_ascii_case("off") => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// `true` for on.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+/// Which lines of a room's history are meant. How many are really shown, the room decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// The last so many lines, at least 1.
+    Last(u64),
+    /// The lines with these numbers: `from` is at least 1 and at most `to`, which is shown too.
+    Between {
+        /// The first line's number.
+        from: u64,
+        /// The last line's number.
+        to: u64,
+    },
+}
+
+impl Passage {
+    /// `20` or `120-140`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some((from, to)) = text.split_once('-') else { return number(text).map(Self::Last) };
+        let (from, to) = (number(from.trim_end())?, number(to.trim_start())?);
+        (from <= to).then_some(Self::Between { from, to })
+    }
+}
+
+/// Who is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Somebody by name, as it was typed.
+    Name(&'a str),
+    /// An address or a network; one address is a network of one. An IPv4 address that is mapped
+    /// into IPv6 is the IPv4 address.
+    Network(IpNet),
+}
+
+impl<'a> Target<'a> {
+    /// No name has a dot, colon or slash, every address has one.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if !text.contains(['.', ':', '/']) {
+            return Some(Self::Name(text));
+        }
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        let network = text.parse::<IpNet>().or(address).ok()?;
+        Some(Self::Network(without_mapping(network.trunc())))
+    }
+}
+
+/// `::ffff:192.0.2.0/120` is `192.0.2.0/24` (RFC 4291, section 2.5.5.2).
+fn without_mapping(network: IpNet) -> IpNet {
+    let IpAddr::V4(address) = network.addr().to_canonical() else { return network };
+    let prefix = match network {
+        IpNet::V4(_) => return network,
+        IpNet::V6(network) => network.prefix_len().checked_sub(96),
+    };
+    prefix.and_then(|prefix| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
+}
+
+/// A number from 1 up. (`u64::from_str` would take "+7".)
+pub fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&number| digits && number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_taken_one_after_the_other() {
+        let mut arguments = Arguments::new("  anna   hello  there ");
+        assert_eq!(arguments.word(), Some("anna"));
+        assert_eq!(arguments.words(), Some("hello  there"));
+        assert_eq!((arguments.word(), arguments.words(), arguments.is_empty()), (None, None, true));
+    }
+
+    #[test]
+    fn what_is_no_length_stays() {
+        let mut arguments = Arguments::new("10m 2nd time");
+        assert_eq!(arguments.length(), Some(Some(Duration::from_secs(600))));
+        assert_eq!(arguments.length(), Some(None));
+        assert_eq!(arguments.words(), Some("2nd time"));
+        assert_eq!(Arguments::new("0m spam").length(), None, "not banned for ever by mistake");
+    }
+
+    /// Issue 11, item 12: only words that do not look like a duration are a reason.
+    #[test]
+    fn regression_a_length_that_cannot_be_read_is_none() {
+        for (text, length, rest) in [
+            ("1w spam", Some(Some(7 * 86400)), Some("spam")),
+            ("for 10min too loud", Some(Some(600)), Some("too loud")),
+            ("3 days", Some(Some(3 * 86400)), None),
+            ("1h 30m spam", Some(Some(5400)), Some("spam")),
+            ("for good reasons", Some(None), Some("for good reasons")),
+            ("forever 3 times warned", Some(None), Some("3 times warned")),
+            ("FOREVER", Some(None), None),
+            ("", Some(None), None),
+            ("10 spam", None, None),
+            ("-1d", None, None),
+            ("for 10 spam", None, None),
+            ("1.5h", None, None),
+            ("99999999999999999999d", None, None),
+        ] {
+            let mut arguments = Arguments::new(text);
+            let read = arguments.length();
+            assert_eq!(read.map(|length| length.map(|length| length.as_secs())), length, "{text}");
+            match read {
+                Some(_) => assert_eq!(arguments.words(), rest, "{text}"),
+                None => assert!(arguments.wrong_duration().is_some(), "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn passages_are_counts_or_ranges() {
+        assert_eq!(Passage::parse("20"), Some(Passage::Last(20)));
+        assert_eq!(Passage::parse("120-140"), Some(Passage::Between { from: 120, to: 140 }));
+        assert_eq!(Passage::parse("7 - 7"), Some(Passage::Between { from: 7, to: 7 }));
+        for wrong in ["0", "x", "-5", "5-", "9-8", "0-3", "1-2-3", "+1", "99999999999999999999"] {
+            assert_eq!(Passage::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        let network = |text: &str| Some(Target::Network(text.parse().unwrap()));
+        assert_eq!(Target::parse("anna"), Some(Target::Name("anna")));
+        assert_eq!(Target::parse("192.0.2.7"), network("192.0.2.7/32"));
+        assert_eq!(Target::parse("192.0.2.7/24"), network("192.0.2.0/24"));
+        assert_eq!(Target::parse("2001:db8::1"), network("2001:db8::1/128"));
+        assert_eq!(Target::parse("2001:db8::1/64"), network("2001:db8::/64"));
+        assert_eq!(Target::parse("::ffff:192.0.2.7"), network("192.0.2.7/32"));
+        assert_eq!(Target::parse("::ffff:192.0.2.7/120"), network("192.0.2.0/24"));
+        assert_eq!(Target::parse("::/0"), network("::/0"));
+        for wrong in ["192.0.2.256", "192.0.2.0/33", "a.b", "anna/8", "::1::"] {
+            assert_eq!(Target::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+}

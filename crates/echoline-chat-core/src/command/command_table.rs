@@ -1,0 +1,250 @@
+//! All commands in one table: how each is read, shown in `/help`, and explained when it is used
+//! wrongly. Pure.
+
+use crate::command::Command;
+use crate::command::aliases::{self, Alias, find_alias};
+use crate::command::arguments::{Arguments, Passage, Secret, Switch, Target, number};
+
+/// Who is shown a command in `/help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Everybody.
+    Member,
+    /// Those who keep order.
+    Operator,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name of the command.
+    pub name: &'static str,
+    /// The command with its arguments.
+    pub usage: &'static str,
+    /// What it does, in one line of at most 52 columns.
+    pub purpose: &'static str,
+    /// An example.
+    pub example: &'static str,
+    /// The rank that the command needs.
+    pub rank: Rank,
+    /// `None` where the arguments are wrong; what it leaves over is wrong too.
+    pub read: Read,
+}
+
+type Read = for<'a> fn(&mut Arguments<'a>) -> Option<Command<'a>>;
+
+/// The command of that name, or the one that other chats call so, in any case.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
+    found.or_else(|| match find_alias(name)? {
+        Alias::Command(command) => COMMANDS.iter().find(|entry| entry.name == command),
+        Alias::Hint(_) => None,
+    })
+}
+
+/// The command that was probably meant: at most a third of its letters are others, or of its name
+/// in other chats.
+pub fn nearest(name: &str) -> Option<&'static Entry> {
+    // Longer than any command: nothing is near, and nothing long is compared.
+    if name.len() > 12 {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    // Short names are near to everything.
+    let aliases = aliases::all().map(|(alias, _)| alias).filter(|alias| alias.len() >= ALIAS_MIN);
+    let names = COMMANDS.iter().map(|entry| entry.name).chain(aliases);
+    let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
+    let known = names.min_by_key(|known| distance(known))?;
+    find(known).filter(|_| distance(known) <= known.len().div_ceil(3))
+}
+
+/// The shortest name of another chat that can be the correction of a misspelled name, in letters.
+const ALIAS_MIN: usize = 4;
+
+const fn member(
+    name: &'static str,
+    usage: &'static str,
+    purpose: &'static str,
+    example: &'static str,
+    read: Read,
+) -> Entry {
+    Entry { name, usage, purpose, example, rank: Rank::Member, read }
+}
+
+const fn operator(
+    name: &'static str,
+    usage: &'static str,
+    purpose: &'static str,
+    example: &'static str,
+    read: Read,
+) -> Entry {
+    Entry { name, usage, purpose, example, rank: Rank::Operator, read }
+}
+
+use Command as C;
+
+/// In the order of `/help`: talking, rooms, the past, oneself, the way out; then the operators'.
+#[rustfmt::skip]
+pub static COMMANDS: &[Entry] = &[
+    member("me", "/me WORDS", "say what you do: * anna waves", "/me waves",
+        |a| Some(C::Me(a.words()?))),
+    member("msg", "/msg NAME WORDS", "say something to one person alone", "/msg anna hello",
+        |a| Some(C::Message { to: a.word()?, words: a.words()? })),
+    member("reply", "/reply WORDS", "answer who wrote to you alone last", "/reply see you there",
+        |a| Some(C::Reply(a.words()?))),
+    member("users", "/users [ROOM]", "who is here, or in another room", "/users garden",
+        |a| Some(C::Users(a.word()))),
+    member("rooms", "/rooms", "which rooms there are", "/rooms",
+        |_| Some(C::Rooms)),
+    member("join", "/join ROOM [PASSWORD]", "go to a room; a new one is made", "/join garden",
+        |a| Some(C::Join { room: a.word()?, password: a.word().map(Secret::new) })),
+    member("leave", "/leave [ROOM]", "leave this room, or another", "/leave garden",
+        |a| Some(C::Leave(a.word()))),
+    member("topic", "/topic [WORDS]", "what the room is about; with words: set it", "/topic bees",
+        |a| Some(C::Topic(a.words()))),
+    member("history", "/history [N | FROM-TO]", "the last lines, or those with these numbers",
+        "/history 120-140",
+        |a| Some(C::History(match a.words() {
+            Some(text) => Some(Passage::parse(text)?),
+            None => None,
+        }))),
+    member("search", "/search [WORDS]", "lines that have these words; alone: earlier ones",
+        "/search bees",
+        |a| Some(C::Search(a.words().unwrap_or_default()))),
+    member("quote", "/quote N", "say line number N again", "/quote 133",
+        |a| Some(C::Quote(number(a.word()?)?))),
+    member("delete", "/delete N", "delete line number N: it reads [deleted]", "/delete 133",
+        |a| Some(C::Delete(number(a.word()?)?))),
+    member("nick", "/nick NAME", "take another name", "/nick anna_7",
+        |a| Some(C::Nick(a.word()?))),
+    member("away", "/away [WORDS]", "tell others that you are away; alone: back", "/away lunch",
+        |a| Some(C::Away(a.words()))),
+    member("ignore", "/ignore [NAME]", "hide somebody's lines (/unignore); alone: the list",
+        "/ignore mallory",
+        |a| Some(C::Ignore(a.word()))),
+    member("unignore", "/unignore NAME", "hear somebody again", "/unignore mallory",
+        |a| Some(C::Unignore(a.word()?))),
+    member("numbers", "/numbers on|off", "show the number of each line", "/numbers on",
+        |a| Some(C::Numbers(Switch::parse(a.word()?)?))),
+    member("times", "/times on|off", "show the time of each line", "/times on",
+        |a| Some(C::Times(Switch::parse(a.word()?)?))),
+    member("quiet", "/quiet on|off", "do not tell who joins and who leaves", "/quiet on",
+        |a| Some(C::Quiet(Switch::parse(a.word()?)?))),
+    member("lag", "/lag", "who is behind, and by how many lines", "/lag",
+        |_| Some(C::Lag)),
+    member("token", "/token", "a token that brings you back after a break", "/token",
+        |_| Some(C::Token)),
+    member("resume", "/resume TOKEN", "go on where the token was given to you",
+        "/resume ab12-cd34",
+        |a| Some(C::Resume(Secret::new(a.word()?)))),
+    member("help", "/help [COMMAND]", "this list, or how one command works", "/help msg",
+        |a| Some(C::Help(a.word()))),
+    member("quit", "/quit [WORDS]", "leave the chat", "/quit good night",
+        |a| Some(C::Quit(a.words()))),
+    operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
+        |a| Some(C::Oper(Secret::new(a.words()?)))),
+    operator("status", "/status", "how this machine stands, and the others", "/status",
+        |_| Some(C::Status)),
+    operator("whois", "/whois NAME", "where a user is, from where, and since when", "/whois anna",
+        |a| Some(C::Whois(a.word()?))),
+    operator("op", "/op NAME", "make somebody an operator", "/op anna",
+        |a| Some(C::Op(a.word()?))),
+    operator("deop", "/deop NAME", "an operator is one no longer", "/deop anna",
+        |a| Some(C::Deop(a.word()?))),
+    operator("kick", "/kick NAME [WORDS]", "send somebody out, with a reason",
+        "/kick mallory calm down",
+        |a| {
+            let name = a.word()?;
+            a.no_length()?;
+            Some(C::Kick { name, words: a.words() })
+        }),
+    operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
+        "/ban 192.0.2.0/24 2h spam",
+        |a| Some(C::Ban {
+            target: Target::parse(a.word()?)?,
+            length: a.length()?,
+            words: a.words(),
+        })),
+    operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
+        |a| Some(C::Unban(Target::parse(a.word()?)?))),
+    operator("bans", "/bans [N]", "who is kept out, how long, why; from the Nth on", "/bans",
+        |a| Some(C::Bans(match a.word() {
+            Some(text) => Some(number(text)?),
+            None => None,
+        }))),
+    operator("mute", "/mute NAME [DURATION]", "take away somebody's word", "/mute mallory 10m",
+        |a| Some(C::Mute { name: a.word()?, length: a.length()? })),
+    operator("unmute", "/unmute NAME", "give the word back", "/unmute mallory",
+        |a| Some(C::Unmute(a.word()?))),
+    operator("invite", "/invite NAME", "let somebody into a private room", "/invite anna",
+        |a| Some(C::Invite(a.word()?))),
+    operator("private", "/private on|off", "only who is invited may join", "/private on",
+        |a| Some(C::Private(Switch::parse(a.word()?)?))),
+    operator("password", "/password WORD|off", "only who knows the word may join",
+        "/password hunter2",
+        |a| {
+            let word = a.word()?;
+            let off = word.eq_ignore_ascii_case("off");
+            Some(C::Password((!off).then(|| Secret::new(word))))
+        }),
+    operator("forget", "/forget ROOM [yes]", "remove a room and all lines; alone: what is lost",
+        "/forget garden",
+        |a| {
+            let room = a.word()?;
+            let is_sure = match a.word() {
+                None => false,
+                Some(word) => word.eq_ignore_ascii_case("yes").then_some(true)?,
+            };
+            Some(C::Forget { room, is_sure })
+        }),
+    operator("audit", "/audit [N]", "what operators did, the last N entries", "/audit 50",
+        |a| Some(C::Audit(match a.word() {
+            Some(text) => Some(number(text)?),
+            None => None,
+        }))),
+    operator("penalties", "/penalties [end SOURCE]", "who goes over a rate; end: forgive one",
+        "/penalties end 192.0.2.1",
+        |a| Some(C::Penalties(match a.word() {
+            Some("end") => Some(a.words()?),
+            Some(_) => return None,
+            None => None,
+        }))),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_agrees_with_itself() {
+        for entry in COMMANDS {
+            let slashed = format!("/{}", entry.name);
+            assert!(entry.usage.split(' ').next() == Some(slashed.as_str()), "{slashed}");
+            assert!(entry.purpose.len() <= 52, "{slashed}");
+            assert!(entry.name.len() <= 12, "{slashed}: see nearest()");
+            let read = Command::parse(entry.example);
+            assert!(read.is_ok_and(|command| !matches!(command, C::Say(_))), "{}", entry.example);
+            assert!(entry.example.starts_with(&slashed), "{slashed}");
+            assert_eq!(COMMANDS.iter().filter(|other| other.name == entry.name).count(), 1);
+        }
+    }
+
+    /// Issue 11, items 3 and 18: the page explains each command in Russian too.
+    #[test]
+    fn regression_the_page_explains_every_command_in_russian() {
+        let words = include_str!("../../../echoline-chat/web/words.js");
+        let (_, russian) = words.split_once("const russianCommands").unwrap();
+        for Entry { name, .. } in COMMANDS {
+            let key = format!("{name}:");
+            assert!(russian.split_whitespace().any(|word| word == key), "{name}");
+        }
+    }
+
+    #[test]
+    fn who_is_shown_a_command_may_give_it() {
+        for entry in COMMANDS.iter().filter(|e| !["oper", "status", "whois"].contains(&e.name)) {
+            let command = Command::parse(entry.example).unwrap();
+            assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);
+        }
+    }
+}

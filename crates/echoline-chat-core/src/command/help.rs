@@ -1,0 +1,76 @@
+//! The text of `/help`. Pure.
+
+use crate::command::command_error::unknown;
+use crate::command::command_table::{COMMANDS, Entry, Rank, find};
+
+/// The lines of `/help` for somebody of that rank, or those of `/help topic`: the name of a
+/// command in any case, with or without its `/`.
+///
+/// The list fits 24 lines of 80 columns for a member, with the line below it where one types.
+pub fn help(topic: Option<&str>, rank: Rank) -> impl Iterator<Item = String> {
+    let name = topic.map(|topic| topic.strip_prefix('/').unwrap_or(topic));
+    let lines = match name.map(|name| find(name).ok_or_else(|| unknown(name))) {
+        None => list(rank),
+        Some(Ok(entry)) => one(entry),
+        Some(Err(error)) => vec![error.to_string()],
+    };
+    lines.into_iter()
+}
+
+/// Commands that the list names in the line of another command, so that it fits.
+const IN_ANOTHER_LINE: &[&str] = &["unignore"];
+
+fn list(rank: Rank) -> Vec<String> {
+    let listed = || COMMANDS.iter().filter(|entry| !IN_ANOTHER_LINE.contains(&entry.name));
+    let shown = || listed().filter(|entry| rank == Rank::Operator || entry.rank == rank);
+    // The longer forms of operators' commands run over the column.
+    let members = COMMANDS.iter().filter(|entry| entry.rank == Rank::Member);
+    let width = members.map(|entry| entry.usage.len()).max().unwrap_or(0);
+    shown().map(|entry| format!("{:<width$}  {}", entry.usage, entry.purpose)).collect()
+}
+
+fn one(entry: &Entry) -> Vec<String> {
+    let who = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
+    vec![
+        format!("{}: {}{who}", entry.usage, entry.purpose),
+        format!("For example: {}", entry.example),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_fits_a_terminal() {
+        let lines: Vec<_> = help(None, Rank::Member).collect();
+        assert!(lines.len() < 24, "{} lines, and one to type in", lines.len());
+        assert!(lines.iter().all(|line| line.len() <= 76), "room for a mark before each line");
+        assert!(!lines.iter().any(|line| line.contains("/ban")));
+        let all: Vec<_> = help(None, Rank::Operator).collect();
+        assert_eq!(all.len(), COMMANDS.len() - IN_ANOTHER_LINE.len());
+        for name in IN_ANOTHER_LINE {
+            assert!(lines.iter().any(|line| line.contains(&format!("/{name}"))), "/{name}");
+        }
+        assert!(all.iter().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn one_command_is_explained() {
+        let lines: Vec<_> = help(Some("/MSG"), Rank::Member).collect();
+        assert_eq!(
+            lines,
+            ["/msg NAME WORDS: say something to one person alone", "For example: /msg anna hello"]
+        );
+        // Issue 11, item 19: under its name in other chats too.
+        assert_eq!(help(Some("tell"), Rank::Member).collect::<Vec<_>>(), lines);
+        let lines: Vec<_> = help(Some("kick"), Rank::Member).collect();
+        assert!(lines[0].ends_with("(for operators)"));
+    }
+
+    #[test]
+    fn an_unknown_topic_names_the_nearest() {
+        let lines: Vec<_> = help(Some("joim"), Rank::Member).collect();
+        assert_eq!(lines, ["There is no /joim. Did you mean /join? /help lists all."]);
+    }
+}

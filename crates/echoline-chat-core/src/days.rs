@@ -1,0 +1,41 @@
+//! Separators with the date between lines of different days. Pure.
+
+/// The day of the last line that a reader was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Days {
+    shown: String,
+}
+
+impl Days {
+    /// Before the first line a reader expects lines of `today`.
+    pub fn new(today: String) -> Self {
+        Self { shown: today }
+    }
+
+    /// Returns the separator to print before a line of `day`, if the line before was of another
+    /// day.
+    pub fn turn(&mut self, day: String) -> Option<String> {
+        if day == self.shown {
+            return None;
+        }
+        let separator = format!("--- {day} ---");
+        self.shown = day;
+        Some(separator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 16: lines of other days are told from today's, and today's from those.
+    #[test]
+    fn regression_a_separator_marks_each_change_of_the_day() {
+        let mut days = Days::new("Monday".to_owned());
+        assert_eq!(days.turn("Monday".to_owned()), None);
+        assert_eq!(days.turn("Friday".to_owned()).unwrap(), "--- Friday ---");
+        assert_eq!(days.turn("Friday".to_owned()), None);
+        assert_eq!(days.turn("Monday".to_owned()).unwrap(), "--- Monday ---");
+        assert_eq!(days.turn("Monday".to_owned()), None);
+    }
+}

@@ -1,0 +1,443 @@
+//! How fast one person may talk. Pure: time is an argument.
+//!
+//! A token bucket, as the one number that is enough for it: when the bucket will be full again
+//! (the generic cell rate algorithm, ITU-T I.371). It delays first, speaks second, mutes last.
+
+use std::time::{Duration, Instant};
+
+/// Questions of a page and commands of a muted person have a bucket of their own: 10 units for each
+/// second, 50 at once. A question takes one unit, a command takes ten.
+const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
+const ASIDE_UNITS: u32 = 50;
+const COMMAND_UNITS: u32 = 10;
+
+/// A mute is forgiven when its owner has been calm for so long.
+pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// How fast one person may talk, and what happens to whoever is faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloodLimits {
+    /// Lines that are taken in each second, in the long run; at least 1.
+    pub rate_per_second: u16,
+    /// Lines that are taken at once after a pause; at least 1.
+    pub burst: u16,
+    /// The delayed line in a row at which the person is warned; 0 is never.
+    pub warn_after: u16,
+    /// The delayed line in a row at which the person is muted; 0 is never.
+    pub mute_after: u16,
+    /// How long the first mute is, in seconds; each further one is twice as long.
+    pub mute_seconds: u16,
+    /// The longest mute, in seconds.
+    pub mute_seconds_max: u16,
+}
+
+impl Default for FloodLimits {
+    /// 5 lines per second, 20 at once. 45 pasted lines pass without a word, 94 with a warning:
+    /// whoever sends more has pushed against the limit for 15 seconds without a pause.
+    fn default() -> Self {
+        Self {
+            rate_per_second: 5,
+            burst: 20,
+            warn_after: 25,
+            mute_after: 75,
+            mute_seconds: 30,
+            mute_seconds_max: 600,
+        }
+    }
+}
+
+/// What to do with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Take it.
+    Pass,
+    /// Take it after this time, and read no further line before. Say nothing.
+    Delay(Duration),
+    /// As `Delay`, and say that the next thing is a mute.
+    Warn(Duration),
+    /// Refuse it, and say for how long all lines are refused.
+    Mute(Duration),
+    /// Refuse it without a word; for this time still.
+    Refuse(Duration),
+}
+
+/// The talking of one person.
+///
+/// ```
+/// use std::time::Duration;
+/// use echoline_chat::{Flood, FloodLimits, Verdict};
+///
+/// let now = std::time::Instant::now();
+/// let mut flood = Flood::new(FloodLimits::default());
+/// for _ in 0..20 {
+///     assert_eq!(flood.line(now), Verdict::Pass);
+/// }
+/// assert_eq!(flood.line(now), Verdict::Delay(Duration::from_millis(200)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Flood {
+    /// When the bucket is full again; `None` while nothing was said. While muted, the bucket is
+    /// empty when the mute ends.
+    full_at: Option<Instant>,
+    /// `rate_per_second` is 0 where there is no limit.
+    limits: FloodLimits,
+    /// Delayed lines since the bucket was half full.
+    delays: u16,
+    /// Mutes that are not forgiven.
+    mutes: u8,
+    /// Made for the first question or the first mute: most people need none.
+    aside: Option<Box<Aside>>,
+}
+
+/// Counts of a user apart from those of lines.
+#[derive(Clone, Debug)]
+struct Aside {
+    /// When the bucket for questions and for commands while muted is full again.
+    full_at: Instant,
+    /// When the mute ends; `None` without one, and when its end was told.
+    muted_until: Option<Instant>,
+    /// Lines that were refused since the mute began.
+    lost: u64,
+}
+
+impl Flood {
+    /// Limits the talking of one person.
+    #[must_use]
+    pub fn new(limits: FloodLimits) -> Self {
+        let rate_per_second = limits.rate_per_second.max(1);
+        let limits = FloodLimits { rate_per_second, burst: limits.burst.max(1), ..limits };
+        Self { full_at: None, limits, delays: 0, mutes: 0, aside: None }
+    }
+
+    /// Lets everything pass.
+    #[must_use]
+    pub fn off() -> Self {
+        let mut flood = Self::new(FloodLimits::default());
+        flood.limits.rate_per_second = 0;
+        flood
+    }
+
+    /// Whether everything passes, so that nobody need look at the clock.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.limits.rate_per_second == 0
+    }
+
+    /// Goes on with a mute that an earlier session of the user had: `rest` of it is left, and it
+    /// was the `count`th that is not forgiven.
+    pub fn go_on(&mut self, now: Instant, rest: Duration, count: u8) {
+        if self.is_off() {
+            return;
+        }
+        self.mutes = count;
+        self.full_at = Some(now);
+        if !rest.is_zero() {
+            self.full_at = Some(now + rest + self.capacity());
+            self.aside(now).muted_until = Some(now + rest);
+        }
+    }
+
+    /// Returns the number of mutes that are not forgiven.
+    pub fn mutes(&self) -> u8 {
+        self.mutes
+    }
+
+    /// Decides about a line for others that came at `now`, which never goes back.
+    pub fn line(&mut self, now: Instant) -> Verdict {
+        let verdict = self.count(now);
+        if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
+            aside.lost = aside.lost.saturating_add(1);
+        }
+        verdict
+    }
+
+    /// Decides about a command that others do not hear. It costs as much as a line, but a mute
+    /// does not refuse it: about one a second passes.
+    pub fn command(&mut self, now: Instant) -> Verdict {
+        match self.is_muted() {
+            true => self.ask(now, COMMAND_UNITS),
+            false => self.count(now),
+        }
+    }
+
+    /// Decides about a question that a page asks by itself, or a ping: 10 pass a second, 50 at
+    /// once. More than that are delayed, never refused.
+    pub fn question(&mut self, now: Instant) -> Verdict {
+        self.ask(now, 1)
+    }
+
+    /// Whether lines for others are refused: until [`end_mute`](Self::end_mute) says that the mute
+    /// is over.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        self.muted_until().is_some()
+    }
+
+    /// When the mute ends.
+    #[must_use]
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.aside.as_ref().and_then(|aside| aside.muted_until)
+    }
+
+    /// Ends a mute whose time is over, and returns how many lines it refused; once for each mute.
+    pub fn end_mute(&mut self, now: Instant) -> Option<u64> {
+        let aside = self.aside.as_mut()?;
+        aside.muted_until.take_if(|until| *until <= now)?;
+        self.delays = 0;
+        Some(std::mem::take(&mut aside.lost))
+    }
+
+    fn ask(&mut self, now: Instant, units: u32) -> Verdict {
+        if self.is_off() {
+            return Verdict::Pass;
+        }
+        let aside = self.aside(now);
+        aside.full_at = aside.full_at.max(now) + ASIDE_INTERVAL * units;
+        let wait = (aside.full_at - now).saturating_sub(ASIDE_INTERVAL * ASIDE_UNITS);
+        if wait.is_zero() { Verdict::Pass } else { Verdict::Delay(wait) }
+    }
+
+    fn aside(&mut self, now: Instant) -> &mut Aside {
+        let new = || Box::new(Aside { full_at: now, muted_until: None, lost: 0 });
+        self.aside.get_or_insert_with(new)
+    }
+
+    fn count(&mut self, now: Instant) -> Verdict {
+        if self.is_off() {
+            return Verdict::Pass;
+        }
+        if let Some(until) = self.muted_until().filter(|until| *until > now) {
+            return Verdict::Refuse(until - now);
+        }
+        self.relax(now);
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.interval();
+        let wait = (full_at - now).saturating_sub(self.capacity());
+        self.full_at = Some(full_at);
+        if wait.is_zero() {
+            return Verdict::Pass;
+        }
+        self.delays = self.delays.saturating_add(1);
+        match self.delays {
+            delays if delays == self.limits.mute_after => self.mute(now),
+            delays if delays == self.limits.warn_after => Verdict::Warn(wait),
+            _ => Verdict::Delay(wait),
+        }
+    }
+
+    /// The time that one line costs, rounded up, so that the rate is never exceeded.
+    fn interval(&self) -> Duration {
+        Duration::from_nanos(1_000_000_000_u64.div_ceil(self.limits.rate_per_second.into()))
+    }
+
+    /// The time in which an empty bucket fills.
+    fn capacity(&self) -> Duration {
+        self.interval() * self.limits.burst.into()
+    }
+
+    /// A half-full bucket ends a row of delays: a single line that just fitted does not. After a
+    /// long calm, mutes are forgiven.
+    fn relax(&mut self, now: Instant) {
+        let Some(full_at) = self.full_at else { return };
+        if full_at.saturating_duration_since(now) <= self.capacity() / 2 {
+            self.delays = 0;
+        }
+        if now.saturating_duration_since(full_at) >= FORGIVEN_AFTER {
+            self.mutes = 0;
+        }
+    }
+
+    fn mute(&mut self, now: Instant) -> Verdict {
+        let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
+        let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
+        self.mutes = self.mutes.saturating_add(1);
+        // Lines whose delay is not over yet count still, where the session did not wait for them.
+        let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
+        self.full_at = Some(full_at);
+        self.aside(now).muted_until = Some(full_at - self.capacity());
+        Verdict::Mute(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    /// A client that always has a line ready, and a session that obeys: the verdicts, with time.
+    fn push(flood: &mut Flood, now: &mut Instant) -> Verdict {
+        let verdict = flood.line(*now);
+        if let Verdict::Delay(wait) | Verdict::Warn(wait) = verdict {
+            *now += wait;
+        }
+        verdict
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Flood>() <= 40, "{}", size_of::<Flood>());
+    }
+
+    /// Fault 69: delays first, speaks second, mutes last.
+    #[test]
+    fn whoever_keeps_it_up_is_muted() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        let begin = now;
+        let verdicts: Vec<_> = (0..20 + 75).map(|_| push(&mut flood, &mut now)).collect();
+        let tick = Duration::from_millis(200);
+        assert!(verdicts[..20].iter().all(|&verdict| verdict == Verdict::Pass));
+        assert!(verdicts[20..44].iter().all(|&verdict| verdict == Verdict::Delay(tick)));
+        assert_eq!(verdicts[44], Verdict::Warn(tick));
+        assert!(verdicts[45..94].iter().all(|&verdict| verdict == Verdict::Delay(tick)));
+        assert_eq!(verdicts[94], Verdict::Mute(seconds(30)));
+        assert_eq!(now - begin, tick * 74);
+        assert_eq!(flood.line(now), Verdict::Refuse(seconds(30)), "said once");
+        assert_eq!(flood.line(now + seconds(29)), Verdict::Refuse(seconds(1)));
+        assert_eq!(flood.line(now + seconds(31)), Verdict::Pass);
+    }
+
+    /// Issue 11, item 9: a mute refuses no command, and counts the lines that it refuses.
+    #[test]
+    fn regression_commands_pass_while_muted_and_lost_lines_are_counted() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        while !matches!(push(&mut flood, &mut now), Verdict::Mute(_)) {}
+        assert!((0..104).all(|_| matches!(flood.line(now), Verdict::Refuse(_))));
+        assert!(flood.is_muted());
+        assert!((0..5).all(|_| flood.command(now) == Verdict::Pass), "five at once");
+        assert_eq!(flood.command(now), Verdict::Delay(seconds(1)), "then one a second");
+        assert_eq!(flood.end_mute(now + seconds(29)), None);
+        assert_eq!(flood.end_mute(now + seconds(30)), Some(105));
+        assert_eq!((flood.end_mute(now + seconds(30)), flood.is_muted()), (None, false));
+        assert_eq!(flood.line(now + seconds(30)), Verdict::Delay(Duration::from_millis(200)));
+    }
+
+    /// Issue 11, item 9: commands count as lines before a mute; the one that begins it is not lost.
+    #[test]
+    fn regression_a_command_that_begins_a_mute_is_not_counted_as_lost() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        let mute = loop {
+            match flood.command(now) {
+                Verdict::Delay(wait) | Verdict::Warn(wait) => now += wait,
+                Verdict::Pass => {}
+                verdict => break verdict,
+            }
+        };
+        assert_eq!(mute, Verdict::Mute(seconds(30)));
+        assert_eq!(flood.end_mute(now + seconds(30)), Some(0));
+    }
+
+    /// Issue 11, item 9: a page's pings and questions never count as lines, and are bounded.
+    #[test]
+    fn regression_questions_are_no_lines() {
+        let (mut flood, now) = (Flood::new(FloodLimits::default()), start());
+        assert!((0..50).all(|_| flood.question(now) == Verdict::Pass));
+        assert_eq!(flood.question(now), Verdict::Delay(ASIDE_INTERVAL));
+        assert!((0..20).all(|_| flood.line(now) == Verdict::Pass));
+        let waits = (0..1000).map(|_| flood.question(now)).last();
+        assert_eq!(waits, Some(Verdict::Delay(ASIDE_INTERVAL * 1001)));
+    }
+
+    #[test]
+    fn mutes_double_up_to_an_end_and_are_forgiven() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        let mut mute = |now: &mut Instant| loop {
+            if let Verdict::Mute(length) = push(&mut flood, now) {
+                *now += length;
+                assert_eq!(flood.end_mute(*now), Some(1));
+                return length.as_secs();
+            }
+        };
+        let lengths: Vec<_> = (0..7).map(|_| mute(&mut now)).collect();
+        assert_eq!(lengths, [30, 60, 120, 240, 480, 600, 600]);
+        now += FORGIVEN_AFTER + seconds(10);
+        assert_eq!(mute(&mut now), 30);
+    }
+
+    #[test]
+    fn a_pause_ends_the_row_of_delays() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        for _ in 0..20 {
+            for _ in 0..20 + 20 {
+                let verdict = push(&mut flood, &mut now);
+                assert!(matches!(verdict, Verdict::Pass | Verdict::Delay(_)), "{verdict:?}");
+            }
+            now += seconds(4);
+        }
+    }
+
+    #[test]
+    fn a_mute_does_not_forget_lines_that_were_not_waited_for() {
+        let one = FloodLimits { rate_per_second: 1, burst: 1, ..FloodLimits::default() };
+        let (mut flood, now) = (Flood::new(one), start());
+        let last = (0..76).map(|_| flood.line(now)).last();
+        assert_eq!(last, Some(Verdict::Mute(seconds(30))));
+        // One line was taken at once, the others for the 75 seconds to come.
+        assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
+    }
+
+    #[test]
+    fn it_can_be_off() {
+        let (mut flood, now) = (Flood::off(), start());
+        assert!((0..1000).all(|_| flood.line(now) == Verdict::Pass));
+    }
+
+    #[test]
+    fn limits_of_nothing_are_limits_of_one() {
+        let limits = FloodLimits { rate_per_second: 0, burst: 0, ..FloodLimits::default() };
+        let (mut flood, now) = (Flood::new(limits), start());
+        assert_eq!(flood.line(now), Verdict::Pass);
+        assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
+    }
+
+    /// Most lines follow at once.
+    fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// In any window of `t` seconds at most `burst + rate * t` lines pass, whether or not the
+        /// session waits before it reads on.
+        #[test]
+        fn no_window_has_too_many_lines(
+            rate_per_second in 1_u16..50,
+            burst in 1_u16..30,
+            mute_after in 0_u16..100,
+            pauses_ms in pauses_ms(),
+            waits in any::<bool>(),
+        ) {
+            let default = FloodLimits::default();
+            let limits = FloodLimits { rate_per_second, burst, mute_after, ..default };
+            let (mut flood, begin) = (Flood::new(limits), start());
+            let (mut now, mut taken) = (begin, Vec::new());
+            for pause in pauses_ms {
+                now += Duration::from_millis(pause);
+                match flood.line(now) {
+                    Verdict::Pass => taken.push(now),
+                    Verdict::Delay(wait) | Verdict::Warn(wait) => {
+                        taken.push(now + wait);
+                        now += if waits { wait } else { Duration::ZERO };
+                    }
+                    Verdict::Mute(_) | Verdict::Refuse(_) => {}
+                }
+            }
+            for (first, from) in taken.iter().enumerate() {
+                for (last, to) in taken.iter().enumerate().skip(first) {
+                    let most = f64::from(burst)
+                        + f64::from(rate_per_second) * (*to - *from).as_secs_f64() + 1e-6;
+                    prop_assert!((last - first + 1) as f64 <= most);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The users who leave first when a server is nearly full: of the sources with the most users,
+//! those who have been silent for longest. Pure.
+
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Users of one source who always may stay: a person with a phone and a laptop.
+const KEPT: usize = 2;
+
+/// One user, as the decision sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The number of the session.
+    pub session: u64,
+    /// The network that they come from; `None` over a socket without addresses.
+    pub source: Option<IpNet>,
+    /// Since they said something, or else since they came.
+    pub silent: Duration,
+    /// An operator of the chat.
+    pub is_protected: bool,
+}
+
+/// Returns the sessions of `most` users at most who have been silent for `least` or longer, in the
+/// order in which they leave. Each time it is one of the source that has the most users left.
+pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
+    let mut sources: BTreeMap<Option<IpNet>, Source> = BTreeMap::new();
+    for user in users {
+        let source = sources.entry(user.source).or_default();
+        source.users += 1;
+        if !user.is_protected && user.silent >= least {
+            source.idle.push_back((user.silent, user.session));
+        }
+    }
+    let mut largest: BinaryHeap<Source> = sources.into_values().map(Source::sorted).collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < most
+        && let Some(mut source) = largest.pop()
+    {
+        // The others of this source, or all of a source this small, stay.
+        if source.users > KEPT
+            && let Some((_, session)) = source.idle.pop_front()
+        {
+            chosen.push(session);
+            source.users -= 1;
+            largest.push(source);
+        }
+    }
+    chosen
+}
+
+/// The users of one source. Larger sources come first; of equal ones that with the longer silence.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    users: usize,
+    /// The silence and session of each user who may leave, the longest silence first.
+    idle: VecDeque<(Duration, u64)>,
+}
+
+impl Source {
+    fn sorted(mut self) -> Self {
+        self.idle.make_contiguous().sort_unstable_by(|one, other| other.cmp(one));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEAST: Duration = Duration::from_secs(300);
+
+    fn user(session: u64, source: u8, seconds: u64, is_protected: bool) -> Presence {
+        let network = || format!("192.0.2.{source}/32").parse().unwrap();
+        let source = (source > 0).then(network);
+        Presence { session, source, silent: Duration::from_secs(seconds), is_protected }
+    }
+
+    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave
+    /// first. No other user leaves.
+    #[test]
+    fn attack_idlers_of_one_address_leave_first() {
+        let mut users: Vec<_> = (0..50).map(|n| user(n, 1, 1000 - n, false)).collect();
+        // A class of ten, an operator at the crowded address, and a user who has just spoken there.
+        users.extend((50..60).map(|n| user(n, 2, 5000, false)));
+        users.push(user(60, 1, 9999, true));
+        users.push(user(61, 1, 299, false));
+        assert_eq!(choose(&users, 5, LEAST), [0, 1, 2, 3, 4]);
+        let chosen = choose(&users, usize::MAX, LEAST);
+        assert_eq!(chosen.len(), 50 + 8, "two of the class stay");
+        assert!(chosen[..42].iter().all(|&session| session < 42), "the class is smaller");
+    }
+
+    #[test]
+    fn small_sources_stay_whatever_is_needed() {
+        let users = [user(1, 1, 9999, false), user(2, 1, 9999, false), user(3, 0, 9999, false)];
+        assert_eq!(choose(&users, 3, LEAST), [0; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_choice_is_of_the_largest_sources_and_the_longest_silence(
+            users in prop::collection::vec(
+                (0_u8..6, 0_u64..900, prop::bool::weighted(0.1)),
+                0..120,
+            ),
+            most in 0_usize..130,
+        ) {
+            let numbered = users.into_iter().zip(0..);
+            let users: Vec<Presence> = numbered
+                .map(|((source, silent, is_operator), session)| {
+                    user(session, source, silent, is_operator)
+                })
+                .collect();
+            let chosen = choose(&users, most, LEAST);
+            prop_assert!(chosen.len() <= most);
+            prop_assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len());
+            let mut left = users;
+            for session in &chosen {
+                let place = left.iter().position(|user| user.session == *session).unwrap();
+                let user = left[place].clone();
+                prop_assert!(!user.is_protected && user.silent >= LEAST);
+                let count = |source| left.iter().filter(|user| user.source == source).count();
+                prop_assert!(count(user.source) > KEPT);
+                for other in left.iter().filter(|other| !other.is_protected) {
+                    let is_larger = count(other.source) > count(user.source);
+                    prop_assert!(other.silent < LEAST || !is_larger);
+                    prop_assert!(other.source != user.source || other.silent <= user.silent);
+                }
+                left.remove(place);
+            }
+            // If fewer are chosen, no other user may leave.
+            if chosen.len() < most {
+                for user in &left {
+                    let count = left.iter().filter(|other| other.source == user.source).count();
+                    prop_assert!(user.is_protected || user.silent < LEAST || count <= KEPT);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Names of people and rooms: what is a name, which names are the same, which look the same. Pure.
+
+pub mod key;
+pub mod name_error;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::name::key::{Key, fold};
+use crate::name::name_error::{NameError, NameFault, NameKind};
+use crate::text::character::{Kind, is_digit, is_letter, kind};
+
+/// Characters of a name, after normalisation.
+pub(crate) const NAME_CHARACTERS_MAX: usize = 32;
+
+/// Bytes of what may become a name: 32 characters of three parts each, and some to spare.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// Combining marks on one letter of a name.
+pub(crate) const MARKS_MAX: u8 = 2;
+
+/// What the server, or everybody, is called; nobody may be taken for them.
+const RESERVED_NAMES: &[&str] = &[
+    "admin",
+    "administrator",
+    "all",
+    "console",
+    "echoline",
+    "everybody",
+    "everyone",
+    "here",
+    "me",
+    "moderator",
+    "nobody",
+    "notice",
+    "oper",
+    "operator",
+    "root",
+    "server",
+    "system",
+    "you",
+];
+
+/// What a room may not be called, because a sentence about it would say something else.
+const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
+
+/// The name of a person or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
+/// (NFKC). Cheap to clone; what it is compared by was computed once.
+///
+/// ```
+/// use echoline_chat::Name;
+///
+/// let anna = Name::parse("Anna")?;
+/// assert!(anna.same_as(&Name::parse("ANNA")?));
+/// let cyrillic = Name::parse("Аnnа")?;
+/// assert!(cyrillic.looks_like(&anna) && !cyrillic.same_as(&anna));
+/// # Ok::<(), echoline_chat::NameError>(())
+/// ```
+#[derive(Clone)]
+pub struct Name(Arc<Spelling>);
+
+struct Spelling {
+    text: Box<str>,
+    key: Key,
+    shown_key: Option<Key>,
+}
+
+impl Name {
+    /// The name of a person.
+    ///
+    /// # Errors
+    /// [`NameError`], whose message tells the person what to type instead.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_NAMES));
+        Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::User, text, fault))
+    }
+
+    /// The name of a room; a `#` in front of it is no part of it.
+    ///
+    /// # Errors
+    /// As [`Name::parse`], with fewer names that are kept.
+    pub fn parse_room(text: &str) -> Result<Self, NameError> {
+        static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_ROOMS));
+        let name = text.strip_prefix('#').unwrap_or(text);
+        Self::new(name, &RESERVED).map_err(|fault| NameError::new(NameKind::Room, name, fault))
+    }
+
+    /// The name of somebody who gave none: `User_` and the port of the connection.
+    #[must_use]
+    pub fn numbered(port: u16) -> Self {
+        Self(Arc::new(Spelling::new(format!("User_{port}").into())))
+    }
+
+    /// The same name with `_` and a number behind it, shortened where it would be too long. Each
+    /// number gives another name.
+    #[must_use]
+    pub fn with_suffix(&self, number: u32) -> Self {
+        let suffix = format!("_{number}");
+        let room = NAME_CHARACTERS_MAX - suffix.len();
+        let text = self.as_str().chars().take(room).chain(suffix.chars()).collect();
+        Self(Arc::new(Spelling::new(text)))
+    }
+
+    fn new(text: &str, reserved: &HashSet<Key>) -> Result<Self, NameFault> {
+        // Normalising makes a text at most 18 times as long: look first.
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(NameFault::TooLong);
+        }
+        let text: Box<str> = text.nfkc().collect();
+        check(&text)?;
+        let name = Self(Arc::new(Spelling::new(text)));
+        // `_server_` would be taken for the server too.
+        let bare = Spelling::new(name.as_str().trim_matches(['_', '-']).into());
+        if bare.keys().any(|key| reserved.contains(key)) {
+            return Err(NameFault::Reserved);
+        }
+        Ok(name)
+    }
+
+    /// The name as it is shown.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// The key by which somebody who types this name, in any case, finds its bearer.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.0.key
+    }
+
+    /// All keys of the name, one or two; the first is [`Name::key`].
+    ///
+    /// Two names may not be used at the same time where any key of one is a key of the other: a
+    /// table of who is there holds each person under every key. The second key stands for how
+    /// capitals look: `Ian` (with a capital i) and `lan` (with an l) have different first keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.keys()
+    }
+
+    /// Whether both are one name in different spellings or cases: "taken".
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
+    }
+
+    /// Whether one may be taken for the other, or is the other.
+    #[must_use]
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.keys().any(|key| other.keys().any(|theirs| key == theirs))
+    }
+}
+
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Name {
+    /// Of a person or a room: what is reserved was refused where it was typed.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::new(&text, &HashSet::new())
+            .map_err(|_| serde::de::Error::custom(format!("{text:?} is no name")))
+    }
+}
+
+impl Spelling {
+    /// `text` is normalised.
+    fn new(text: Box<str>) -> Self {
+        let folded = fold(&text);
+        let key = Key::of_look(&folded);
+        let shown_key = Some(Key::of_look(&as_shown(&text))).filter(|shown| *shown != key);
+        Self { text, key, shown_key }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key).chain(&self.shown_key)
+    }
+}
+
+/// The keys of names that are kept.
+fn keys_of(names: &[&str]) -> HashSet<Key> {
+    names.iter().map(|name| Key::of_look(name)).collect()
+}
+
+/// The text as one reads it. A capital I is taken for an l only among small letters.
+fn as_shown(text: &str) -> String {
+    if text.chars().any(char::is_lowercase) { text.to_owned() } else { text.replace('I', "i") }
+}
+
+fn check(text: &str) -> Result<(), NameFault> {
+    if text.is_empty() {
+        return Err(NameFault::Empty);
+    }
+    // `None`: there is no letter for a mark to stand on.
+    let mut marks = None;
+    for c in text.chars() {
+        marks = match part(c)? {
+            Part::Letter => Some(0),
+            Part::Digit | Part::Sign => None,
+            Part::Mark => Some(marks.ok_or(NameFault::LoneMark)? + 1),
+        };
+        if marks > Some(MARKS_MAX) {
+            return Err(NameFault::TooManyMarks);
+        }
+    }
+    if text.chars().count() > NAME_CHARACTERS_MAX {
+        return Err(NameFault::TooLong);
+    }
+    if text.chars().all(|c| matches!(c, '_' | '-')) {
+        return Err(NameFault::OnlySigns);
+    }
+    Ok(())
+}
+
+/// What a name is made of.
+enum Part {
+    Letter,
+    Digit,
+    Sign,
+    Mark,
+}
+
+fn part(c: char) -> Result<Part, NameFault> {
+    match kind(c) {
+        Kind::Visible if is_letter(c) => Ok(Part::Letter),
+        Kind::Visible if is_digit(c) => Ok(Part::Digit),
+        Kind::Visible if matches!(c, '_' | '-') => Ok(Part::Sign),
+        Kind::Mark => Ok(Part::Mark),
+        _ => Err(NameFault::Character(c)),
+    }
+}
+
+/// Two names are equal when they are spelled the same; see [`Name::same_as`] for when they are one.
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Name").field(&self.as_str()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::is_clean;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn fault(text: &str) -> NameFault {
+        Name::parse(text).unwrap_err().fault()
+    }
+
+    #[test]
+    fn names_of_many_scripts_are_names() {
+        for text in [
+            "a",
+            "7",
+            "anna_7",
+            "Jean-Luc",
+            "Łukasz",
+            "Анна",
+            "Ωmega",
+            "山田",
+            "たろう",
+            "김민준",
+            "محمد",
+            "אבי",
+            "श्री",
+            "สมชาย",
+            "ᎠᏂ",
+            "Nguyễn",
+            "١٢٣",
+            "ALI",
+        ] {
+            assert_eq!(name(text).to_string(), text);
+        }
+        assert_eq!(name("Ａｎｎａ").as_str(), "Anna", "full-width letters are letters");
+        assert_eq!(name(&"ﬁ".repeat(16)).as_str(), "fi".repeat(16));
+    }
+
+    #[test]
+    fn a_name_has_at_most_32_characters() {
+        assert_eq!(name(&"a".repeat(32)).as_str().len(), 32);
+        assert_eq!(fault(&"a".repeat(33)), NameFault::TooLong);
+        assert_eq!(fault(&"ﬁ".repeat(17)), NameFault::TooLong, "counted after normalising");
+        let error = Name::parse(&"a".repeat(1 << 20)).unwrap_err();
+        assert_eq!(error.fault(), NameFault::TooLong);
+        assert!(error.to_string().len() < 120, "the sentence stays short");
+    }
+
+    /// Fault 69, promise P6: names that are one name.
+    #[test]
+    fn case_and_spelling_make_no_new_name() {
+        for (one, other) in [
+            ("Anna", "aNNA"),
+            ("Straße", "STRASSE"),
+            ("Straße", "STRAẞE"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+            ("caf\u{e9}", "cafe\u{301}"),
+            ("Ａnna", "anna"),
+            ("ꭰꭱ", "ᎠᎡ"),
+            ("\u{212a}ate", "kate"),
+        ] {
+            let (one, other) = (name(one), name(other));
+            assert!(one.same_as(&other) && one.looks_like(&other), "{one} {other}");
+            assert_eq!(one.key(), other.key());
+        }
+    }
+
+    /// Fault 69, promise P6: names that only look the same.
+    #[test]
+    fn look_alikes_are_told_from_the_same() {
+        for (one, other) in [
+            ("anna", "аnnа"), // Cyrillic a
+            ("Bob", "Вob"),   // Cyrillic capital Ve
+            ("bob", "b0b"),
+            ("BOB", "B0B"),
+            ("Ian", "lan"), // a capital i, a small l
+            ("paypal", "paypaI"),
+            ("paul1", "paull"),
+            ("modern", "modem"),
+            ("scope", "ѕсоре"), // all Cyrillic
+            ("SCOPE", "ЅСОРЕ"),
+        ] {
+            let (one, other) = (name(one), name(other));
+            assert!(one.looks_like(&other) && other.looks_like(&one), "{one} {other}");
+            assert!(!one.same_as(&other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn different_names_stay_different() {
+        let names =
+            ["anna", "anne", "ann", "Ann_", "bob", "вова", "boba", "ray", "yay", "ALI", "ALL1"];
+        for (i, one) in names.iter().enumerate() {
+            for other in &names[i + 1..] {
+                assert!(!name(one).looks_like(&name(other)), "{one} {other}");
+            }
+        }
+    }
+
+    /// Fault 69: nobody is taken for the server, in no case and by no look.
+    #[test]
+    fn what_is_kept_is_kept_by_look() {
+        for text in [
+            "server",
+            "SERVER",
+            "Ѕеrvеr",
+            "ｓｅｒｖｅｒ",
+            "_Server_",
+            "sуstem",
+            "SYSTEM",
+            "ROOT",
+            "r00t",
+            "rооt",
+            "AlI",
+            "adrnin",
+            "echoIine",
+            "ΕCHOLINE",
+            "me",
+            "Nobody-",
+        ] {
+            assert_eq!(fault(text), NameFault::Reserved, "{text}");
+        }
+        for text in ["servers", "myserver", "Ali", "melanie", "serverin"] {
+            assert_eq!(name(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn rooms_have_names_of_the_same_kind() {
+        assert_eq!(Name::parse_room("#Garden").unwrap().as_str(), "Garden");
+        assert_eq!(Name::parse_room("admin").unwrap().as_str(), "admin");
+        let error = Name::parse_room("##x").unwrap_err().to_string();
+        assert!(error.starts_with("A room's name is 1 to 32"), "{error}");
+        assert!(error.ends_with(": '#x' has '#'"), "{error}");
+        let error = Name::parse_room("#server").unwrap_err().to_string();
+        assert_eq!(error, "The room's name 'server' is kept for the server: choose another");
+        assert_eq!(Name::parse_room("#").unwrap_err().fault(), NameFault::Empty);
+    }
+
+    #[test]
+    fn numbered_names_are_names_and_all_different() {
+        let mut keys = HashSet::new();
+        for port in (0..=u16::MAX).step_by(11) {
+            let numbered = Name::numbered(port);
+            assert_eq!(numbered.as_str(), format!("User_{port}"));
+            assert!(numbered.keys().all(|key| keys.insert(key.clone())), "{numbered}");
+        }
+    }
+
+    #[test]
+    fn a_suffix_fits_whatever_stands_before_it() {
+        assert_eq!(Name::numbered(5000).with_suffix(2).as_str(), "User_5000_2");
+        let long = name(&"я".repeat(32)).with_suffix(u32::MAX);
+        assert_eq!(long.as_str(), "я".repeat(21) + "_4294967295");
+    }
+
+    // Letters of the scripts that have cases, and one that has none.
+    const CASED: &str = r"[\p{Greek}\p{Cyrillic}\p{Latin}\p{Han}]{1,20}";
+
+    proptest! {
+        #[test]
+        fn a_name_is_clean_and_reads_back(text in "[\\p{L}\\p{M}\\p{Nd}_-]{1,34}") {
+            if let Ok(name) = Name::parse(&text) {
+                prop_assert!(is_clean(name.as_str()));
+                prop_assert!((1..=32).contains(&name.as_str().chars().count()));
+                let again = Name::parse(name.as_str()).unwrap();
+                prop_assert_eq!(again.as_str(), name.as_str());
+                prop_assert_eq!(again.key(), name.key());
+                let suffixed = name.with_suffix(7);
+                prop_assert!(Name::parse(suffixed.as_str()).is_ok(), "{}", suffixed);
+            }
+        }
+
+        /// Promise P6: in capitals or not, it is the same name.
+        #[test]
+        fn case_never_makes_a_new_name(text in CASED) {
+            // The dotted capital I and the dotless i are letters of their own.
+            let turkic = text.contains(['İ', 'ı']);
+            if let (false, Ok(one)) = (turkic, Name::parse(&text)) {
+                for other in [text.to_lowercase(), text.to_uppercase()] {
+                    if let Ok(other) = Name::parse(&other) {
+                        prop_assert!(one.same_as(&other) && one.key() == other.key(), "{}", other);
+                    }
+                }
+            }
+        }
+    }
+}

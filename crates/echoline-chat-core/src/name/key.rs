@@ -1,0 +1,79 @@
+//! By what names are compared: case folding and looks. Pure.
+
+use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::skeleton;
+
+/// Bytes of a key that is read: more than that of any name.
+const KEY_BYTES_MAX: usize = 8192;
+
+/// What two names share that are the same or look the same. Opaque, stable within one process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+impl serde::Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() > KEY_BYTES_MAX {
+            return Err(serde::de::Error::custom("a key is longer than that of any name"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Key {
+    /// What `text` looks like (UTS 39, section 4), in any case: the skeleton of `0` is a capital
+    /// `O`.
+    pub(crate) fn of_look(text: &str) -> Self {
+        let skeleton: String = skeleton(text).collect();
+        Self(fold(&skeleton).into())
+    }
+}
+
+/// Full case folding (The Unicode Standard, section 3.13), normalised again.
+pub fn fold(text: &str) -> Box<str> {
+    text.chars().flat_map(fold_character).nfkc().collect()
+}
+
+/// There and back, because some small letters share one capital, and a capital sharp s has
+/// capitals of its own. The dotless i stays: its capital is the capital of another letter.
+fn fold_character(c: char) -> impl Iterator<Item = char> {
+    let dotless = (c == 'ı').then_some(c);
+    let other = (c != 'ı').then_some(c).into_iter().flat_map(char::to_lowercase);
+    let folded = other.flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    dotless.into_iter().chain(folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use caseless::default_case_fold_str;
+    use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+    use super::*;
+    use crate::text::character::is_letter;
+
+    /// Our folding makes the same names equal as Unicode's table does, for every character that
+    /// a name may have. (The dotted capital I is no exception: it folds to an i and a dot.)
+    #[test]
+    fn folding_is_unicodes() {
+        for c in '\0'..=char::MAX {
+            if !is_letter(c) || c.nfkc().ne([c]) {
+                continue;
+            }
+            let theirs = default_case_fold_str(&c.to_string());
+            let ours = fold(&c.to_string());
+            // The table is of Unicode 16: letters that came later have no fold in it.
+            let newer =
+                theirs.contains(c) && c.general_category() == GeneralCategory::UppercaseLetter;
+            assert!(newer || *fold(&theirs) == *ours, "{c} {:04x}", u32::from(c));
+            assert!(*fold(&ours) == *ours, "{c} {:04x}", u32::from(c));
+        }
+    }
+}

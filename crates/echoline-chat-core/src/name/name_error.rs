@@ -1,0 +1,161 @@
+//! Why a text is no name, in one sentence that says what is one.
+
+use std::fmt;
+
+use crate::name::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::text::character::{Kind, kind};
+use crate::text::excerpt;
+
+/// Why a text is no [`Name`](super::Name); the message is one sentence that says what a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError {
+    kind: NameKind,
+    /// The text, cleaned and shortened: it is shown to others than its author, in logs.
+    shown: String,
+    fault: NameFault,
+}
+
+/// What is wrong with a text that should be a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameFault {
+    /// There is none.
+    Empty,
+    /// More than 32 characters.
+    TooLong,
+    /// This character is no letter, no digit, not `_` and not `-`.
+    Character(char),
+    /// A combining mark with no letter before it.
+    LoneMark,
+    /// More than 2 combining marks on one letter.
+    TooManyMarks,
+    /// Only `_` and `-`.
+    OnlySigns,
+    /// It is kept, or looks like one that is kept.
+    Reserved,
+}
+
+/// The kind of name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    /// The name of a user.
+    User,
+    /// The name of a room.
+    Room,
+}
+
+impl NameError {
+    /// The error for this text.
+    pub fn new(kind: NameKind, text: &str, fault: NameFault) -> Self {
+        Self { kind, shown: excerpt(text), fault }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn fault(&self) -> NameFault {
+        self.fault
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, noun) = (&self.shown, self.kind);
+        if self.fault == NameFault::Reserved {
+            return write!(f, "The {noun} '{shown}' is kept for the server: choose another");
+        }
+        write!(f, "A {noun} is 1 to {NAME_CHARACTERS_MAX} letters, digits, _ or -")?;
+        match self.fault {
+            NameFault::Empty => write!(f, ", for example {}", noun.example()),
+            NameFault::Character(c) => write!(f, ": '{shown}' has {}", Described(c)),
+            NameFault::LoneMark => write!(f, ": '{shown}' has an accent without a letter"),
+            NameFault::TooManyMarks => {
+                write!(f, ": '{shown}' has more than {MARKS_MAX} accents on one letter")
+            }
+            NameFault::OnlySigns => write!(f, ": '{shown}' has no letter or digit"),
+            NameFault::TooLong | NameFault::Reserved => write!(f, ": '{shown}' is longer"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl NameKind {
+    fn example(self) -> &'static str {
+        match self {
+            Self::User => "anna_7",
+            Self::Room => "garden",
+        }
+    }
+}
+
+impl fmt::Display for NameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "name",
+            Self::Room => "room's name",
+        })
+    }
+}
+
+/// A character as one speaks of it.
+struct Described(char);
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (c, code) = (self.0, u32::from(self.0));
+        match kind(c) {
+            Kind::Visible => write!(f, "'{c}'"),
+            Kind::Space => f.write_str("a space"),
+            _ if c.is_control() => write!(f, "a control character (U+{code:04X})"),
+            _ => write!(f, "an invisible character (U+{code:04X})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::name::Name;
+    use crate::text::is_clean;
+
+    /// Each reason with its sentence: it says what a name is, and what this one has.
+    #[test]
+    fn what_is_no_name_is_told_why() {
+        for (text, wanted, said) in [
+            ("", NameFault::Empty, ", for example anna_7"),
+            ("x y", NameFault::Character(' '), ": 'x y' has a space"),
+            ("a!", NameFault::Character('!'), ": 'a!' has '!'"),
+            ("a\u{200b}b", NameFault::Character('\u{200b}'), "invisible character (U+200B)"),
+            ("\x1b[2J", NameFault::Character('\x1b'), ": '[2J' has a control character (U+001B)"),
+            ("\u{301}a", NameFault::LoneMark, ": 'a' has an accent without a letter"),
+            ("1\u{301}", NameFault::LoneMark, "without a letter"),
+            ("q\u{301}\u{302}\u{303}", NameFault::TooManyMarks, "more than 2 accents"),
+            ("-_-", NameFault::OnlySigns, ": '-_-' has no letter or digit"),
+            ("Ⅷ!", NameFault::Character('!'), "has '!'"),
+            ("a👩", NameFault::Character('👩'), "has '👩'"),
+            ("a\u{3164}", NameFault::Character('\u{1160}'), "invisible"),
+        ] {
+            let error = Name::parse(text).unwrap_err();
+            assert_eq!(error.fault(), wanted, "{text:?}");
+            let sentence = error.to_string();
+            assert!(
+                sentence.starts_with("A name is 1 to 32 letters, digits, _ or -"),
+                "{sentence}"
+            );
+            assert!(sentence.contains(said) && is_clean(&sentence), "{sentence}");
+        }
+        let error = Name::parse("Server").unwrap_err().to_string();
+        assert_eq!(error, "The name 'Server' is kept for the server: choose another");
+    }
+
+    proptest! {
+        #[test]
+        fn a_sentence_is_clean(text in any::<String>()) {
+            if let Err(error) = Name::parse(&text) {
+                prop_assert!(is_clean(&error.to_string()), "{}", error);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The outcome of an operation: ids and reasons, never live sessions. Pure.
+
+use std::sync::Arc;
+
+use crate::name::Name;
+use crate::operation::ResumeToken;
+use crate::room::MemberId;
+use crate::state::bans::{Ban, ending};
+use crate::state::flood_mutes::ContinuedMute;
+
+/// The outcome of an operation.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was applied.
+    Done,
+    /// The user came in, or cannot have the name.
+    Entered(Result<Entered, ClaimNameError>),
+    /// The session that the token restores, and the token.
+    Redeemed(Option<ResumeToken>),
+    /// The user has the name, or cannot have it.
+    Renamed(Result<(), ClaimNameError>),
+    /// The user is in the room, or cannot enter it.
+    Joined(Result<Joined, JoinError>),
+    /// The ban that was lifted, if there was one.
+    Unbanned(Option<Ban>),
+    /// It changed nothing.
+    Refused(OperationError),
+}
+
+/// A user who came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// The number of the session.
+    pub session: u64,
+    /// A mute for writing too fast that the session goes on with.
+    pub flood_mute: Option<ContinuedMute>,
+}
+
+/// A user who joined a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The number of the session.
+    pub session: u64,
+    /// The name of the room as its maker wrote it.
+    pub room: Name,
+    /// The member.
+    pub member_id: MemberId,
+    /// The number of the line that announces the member.
+    pub number: u64,
+    /// Whether this node serves the user.
+    pub is_here: bool,
+}
+
+/// The reason for which an operation was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationError {
+    /// The author is not in the room any more.
+    Outside,
+    /// The author may not speak there until then (milliseconds since 1970).
+    Muted(u64),
+    /// The author is not an operator there.
+    NotOperator,
+    /// The user, room or line of the operation does not exist.
+    Absent,
+    /// The recipient's mailbox is full.
+    Unread,
+    /// The list of bans is full: how many it holds.
+    TooManyBans(usize),
+    /// The operation did not reach the other nodes: the reason.
+    NotDelivered(&'static str),
+}
+
+impl OperationError {
+    /// The reason, in words that follow others; `moment` prints a time in milliseconds since 1970.
+    pub fn reason(&self, moment: fn(u64) -> String) -> String {
+        match self {
+            Self::Outside => "you are not in that room any more".to_owned(),
+            Self::Muted(until) => {
+                format!("you may not speak there {}", ending(Some(*until), moment))
+            }
+            Self::NotOperator => "only an operator can do that".to_owned(),
+            Self::Absent => "who it is about is not there any more".to_owned(),
+            Self::Unread => "who it is for does not read".to_owned(),
+            Self::TooManyBans(most) => {
+                format!("there are {most} bans already; /bans lists them, /unban lifts one")
+            }
+            Self::NotDelivered(why) => (*why).to_owned(),
+        }
+    }
+}
+
+impl Outcome {
+    /// The reason for which the operation was refused.
+    pub fn refusal(&self) -> Option<&OperationError> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+/// The reason for which a user cannot have a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimNameError {
+    /// Another user has it.
+    Taken(Name),
+    /// Another user has a name that looks like it.
+    LooksLike(Name),
+    /// It is banned: the sentence.
+    Banned(String),
+    /// The operation did not reach the other nodes.
+    NotDelivered,
+}
+
+/// The reason for which a user cannot enter a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// The user is in the room already.
+    Already,
+    /// The user is banned: the sentence.
+    Banned(String),
+    /// Only invited users may enter.
+    Invited,
+    /// The room needs the password of this hash.
+    Password(Arc<str>),
+    /// The chat has too many rooms.
+    TooManyRooms,
+    /// Users from the same address have made so many rooms.
+    TooManyOfSource(usize),
+    /// The user is in too many rooms.
+    TooManyOfYours,
+    /// The user is not in the chat any more.
+    Gone,
+    /// The operation did not reach the other nodes: the reason.
+    NotDelivered(&'static str),
+}
+
+impl ClaimNameError {
+    /// The sentence for the user who asked for the name.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
+            Self::LooksLike(name) => {
+                format!(
+                    "That looks too much like {}, who is here; type another name",
+                    name.as_str()
+                )
+            }
+            Self::Banned(words) => words.clone(),
+            Self::NotDelivered => {
+                "The link to the other machines is lost; type your name again".to_owned()
+            }
+        }
+    }
+}
+
+impl JoinError {
+    /// The error of a join that was refused before the room was asked.
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome.refusal() {
+            Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
+            _ => Self::Gone,
+        }
+    }
+}

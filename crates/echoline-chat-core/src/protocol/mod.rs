@@ -1,0 +1,32 @@
+//! The messages between the chat and its programs and pages: one JSON object a line. Pure.
+//!
+//! [`ClientMessage`] is everything that a program or a page may send, [`ServerMessage`] everything
+//! that it may receive. `docs/protocol.md` is the reference; a test compares it with these types.
+
+mod client;
+#[cfg(test)]
+mod reference_tests;
+mod server;
+
+pub use client::{ClientMessage, Hello, LastSeen, Query};
+pub use server::{
+    DisplayChoices, EarlierLine, ErrorTopic, JoinedRoom, ListedCommand, ListedMember, ListedRoom,
+    RoomLine, ServerMessage, Thread,
+};
+
+use serde::Serializer;
+
+use echoline_base::SecretText;
+
+/// Writes a token as text: the messages are the one place that needs it.
+fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => serializer.serialize_some(secret.reveal()),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Whether a flag is off, so that its field is left out.
+fn is_off(flag: &bool) -> bool {
+    !flag
+}

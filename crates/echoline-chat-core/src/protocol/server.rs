@@ -1,0 +1,401 @@
+//! What a program or a page receives. Pure.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{is_off, reveal};
+use crate::LineKind;
+use echoline_base::SecretText;
+
+/// A message to a program or a page. `Display` writes it as one JSON object without a line end,
+/// with the fields in alphabetical order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ServerMessage<'a> {
+    /// The user is in the chat: the answer to the first message.
+    Welcome {
+        /// The name of the user.
+        name: Cow<'a, str>,
+        /// Restores the session.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
+        token: Option<SecretText>,
+        /// The most bytes of one message of a page.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_line: Option<usize>,
+        /// The choices about the display.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        view: Option<DisplayChoices>,
+    },
+    /// The rooms of the user from here on.
+    Seats {
+        /// The room in which the user speaks; `null` if the user is in no room.
+        current: Option<Cow<'a, str>>,
+        /// The rooms.
+        rooms: Vec<JoinedRoom<'a>>,
+    },
+    /// A line that a user said.
+    Said(RoomLine<'a>),
+    /// An action of a user.
+    Action(RoomLine<'a>),
+    /// A user joined.
+    Joined(RoomLine<'a>),
+    /// A user left.
+    Left(RoomLine<'a>),
+    /// `text` is the new name.
+    Renamed(RoomLine<'a>),
+    /// The topic was set.
+    Topic(RoomLine<'a>),
+    /// The server says something to the room.
+    Notice(RoomLine<'a>),
+    /// A private line, from another user or by this one.
+    Private {
+        /// The author.
+        name: Cow<'a, str>,
+        /// The receiver, of a line by this user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<Cow<'a, str>>,
+        /// Milliseconds since 1970.
+        time_ms: u64,
+        /// The text.
+        text: Cow<'a, str>,
+        /// The id of the other user.
+        person: Cow<'a, str>,
+        /// Whether it is an action (`/me`).
+        #[serde(default, skip_serializing_if = "is_off")]
+        action: bool,
+        /// Whether the receiver wrote it.
+        #[serde(default, skip_serializing_if = "is_off")]
+        own: bool,
+    },
+    /// Lines of a room that the client did not receive.
+    Missed {
+        /// The name of the room.
+        room: Cow<'a, str>,
+        /// The number of lines or members.
+        count: u64,
+    },
+    /// The answer to a command, in words.
+    Reply {
+        /// The text.
+        text: Cow<'a, str>,
+        /// The room or private thread of the line.
+        #[serde(flatten)]
+        thread: Thread<'a>,
+    },
+    /// A message of the client was wrong or refused.
+    Error {
+        /// The text.
+        text: Cow<'a, str>,
+        /// The cause.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        about: Option<ErrorTopic>,
+        /// The action that the source of the client did too often.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        action: Option<Cow<'a, str>>,
+        /// The wait in milliseconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait_ms: Option<u64>,
+        /// The room or private thread of the line.
+        #[serde(flatten)]
+        thread: Thread<'a>,
+    },
+    /// The server did not say a line of this page.
+    Refused {
+        /// The kind of the line.
+        of: LineKind,
+        /// The text.
+        text: Cow<'a, str>,
+        /// The reason.
+        reason: Cow<'a, str>,
+        /// The room or private thread of the line.
+        #[serde(flatten)]
+        thread: Thread<'a>,
+    },
+    /// A line of this user did not reach the other nodes.
+    Undelivered {
+        /// The kind of the line.
+        of: LineKind,
+        /// The name of the room.
+        room: Cow<'a, str>,
+        /// The text.
+        text: Cow<'a, str>,
+        /// The reason.
+        reason: Cow<'a, str>,
+    },
+    /// The other nodes cannot be reached, or can be reached again.
+    Link {
+        /// Whether the link is lost.
+        lost: bool,
+        /// The text.
+        text: Cow<'a, str>,
+    },
+    /// The choices about the display have changed.
+    View {
+        /// The choices about the display.
+        view: DisplayChoices,
+    },
+    /// The room has other lines than before, because the server has started again.
+    Renewed {
+        /// The name of the room.
+        room: Cow<'a, str>,
+    },
+    /// A page of the members of a room.
+    People {
+        /// The name of the room.
+        room: Cow<'a, str>,
+        /// The topic, empty if none is set.
+        topic: Cow<'a, str>,
+        /// The last line before the answer.
+        number: u64,
+        /// The number of lines or members.
+        count: usize,
+        /// The users.
+        people: Vec<ListedMember<'a>>,
+        /// Whether more follow.
+        more: bool,
+        /// The position of the page.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u32>,
+        /// The position of the next page.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<u32>,
+    },
+    /// One user. `person` and `name` repeat the question if the user is not in the chat.
+    Person {
+        /// Whether the user is in the chat.
+        here: bool,
+        /// The id of the user.
+        person: Option<Cow<'a, str>>,
+        /// The name of the user.
+        name: Option<Cow<'a, str>>,
+        /// The away text, if the user is away.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        away: Option<Cow<'a, str>>,
+    },
+    /// A page of the rooms of the chat.
+    Rooms {
+        /// The rooms.
+        rooms: Vec<ListedRoom<'a>>,
+        /// Whether more follow.
+        more: bool,
+        /// The position of the page.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u32>,
+        /// The position of the next page.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<usize>,
+    },
+    /// Earlier lines.
+    History {
+        /// The name of the room.
+        room: Cow<'a, str>,
+        /// The lines.
+        lines: Vec<EarlierLine<'a>>,
+        /// Whether more follow.
+        more: bool,
+    },
+    /// The commands.
+    Commands {
+        /// The commands.
+        commands: Vec<ListedCommand<'a>>,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The number from the question.
+        ping: u64,
+        /// Lines of this user are still on their way to the other nodes.
+        #[serde(default, skip_serializing_if = "is_off")]
+        held: bool,
+    },
+    /// The chat ends the connection.
+    End {
+        /// The text.
+        text: Cow<'a, str>,
+        /// A page must not come back by itself.
+        #[serde(rename = "final", default, skip_serializing_if = "is_off")]
+        is_final: bool,
+    },
+}
+
+/// A line of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomLine<'a> {
+    /// The name of the room.
+    pub room: Cow<'a, str>,
+    /// The number of the line.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// The name of the user.
+    pub name: Cow<'a, str>,
+    /// The text.
+    pub text: Cow<'a, str>,
+    /// Whether this user wrote it.
+    pub own: bool,
+    /// The number of the line that this notice deletes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+    /// Whether the author is ignored: a page follows the line and does not show it.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub ignored: bool,
+}
+
+/// The room or the private thread that a message to a page belongs to; neither for a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread<'a> {
+    /// The name of the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<Cow<'a, str>>,
+    /// The id of the other user of a private thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<Cow<'a, str>>,
+}
+
+/// The cause of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorTopic {
+    /// The first message cannot be read.
+    Hello,
+    /// The name.
+    Name,
+    /// The token.
+    Token,
+    /// A rate, before the user is in the chat.
+    Wait,
+    /// A rate, after the user came in.
+    Rate,
+    /// Earlier lines.
+    History,
+}
+
+/// The choices of a user that a page carries out by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisplayChoices {
+    /// Whether lines have their numbers.
+    pub numbers: bool,
+    /// Whether lines have their times.
+    pub times: bool,
+    /// Whether joins, leaves and renames are left out.
+    pub quiet: bool,
+}
+
+/// A room of the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedRoom<'a> {
+    /// The name of the room.
+    pub room: Cow<'a, str>,
+    /// The number of the next line.
+    pub next: u64,
+    /// The topic, empty if none is set.
+    pub topic: Cow<'a, str>,
+    /// Whether the user is an operator of the room.
+    pub operator: bool,
+}
+
+/// A member in a list of the members of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedMember<'a> {
+    /// The name of the user.
+    pub name: Cow<'a, str>,
+    /// The id of the user.
+    pub person: Cow<'a, str>,
+    /// Whether the user is an operator.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub operator: bool,
+    /// The away text, if the user is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<Cow<'a, str>>,
+}
+
+/// A room in a list of the rooms of the chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRoom<'a> {
+    /// The name of the room.
+    pub room: Cow<'a, str>,
+    /// How many members it has.
+    pub count: usize,
+    /// The topic, empty if none is set.
+    pub topic: Cow<'a, str>,
+    /// Whether this user needs a password.
+    pub password: bool,
+    /// Whether this user is in it.
+    #[serde(rename = "in")]
+    pub is_in: bool,
+}
+
+/// A line of a room that was said before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierLine<'a> {
+    /// The kind of the line.
+    pub kind: LineKind,
+    /// The number of the line.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// The name of the user.
+    pub name: Cow<'a, str>,
+    /// The text.
+    pub text: Cow<'a, str>,
+}
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedCommand<'a> {
+    /// The name of the user.
+    pub name: Cow<'a, str>,
+    /// The command with its arguments.
+    pub usage: Cow<'a, str>,
+    /// The purpose in a few words.
+    pub purpose: Cow<'a, str>,
+    /// Whether it is for operators.
+    pub operator: bool,
+    /// The names of the command in other chats.
+    pub aliases: Vec<Cow<'a, str>>,
+}
+
+impl<'a> ServerMessage<'a> {
+    /// The message of a room's line of this kind.
+    pub fn of_line(kind: LineKind, line: RoomLine<'a>) -> Self {
+        match kind {
+            LineKind::Said => Self::Said(line),
+            LineKind::Action => Self::Action(line),
+            LineKind::Joined => Self::Joined(line),
+            LineKind::Left => Self::Left(line),
+            LineKind::Renamed => Self::Renamed(line),
+            LineKind::Topic => Self::Topic(line),
+            LineKind::Notice => Self::Notice(line),
+        }
+    }
+
+    /// A reply that belongs to no thread.
+    pub fn reply(text: &'a str) -> Self {
+        Self::Reply { text: text.into(), thread: Thread::default() }
+    }
+
+    /// An error without a topic.
+    pub fn error(text: &'a str, thread: Thread<'a>) -> Self {
+        Self::Error { text: text.into(), about: None, action: None, wait_ms: None, thread }
+    }
+
+    /// The end of the connection; a page comes back by itself.
+    pub fn end(text: &'a str) -> Self {
+        Self::End { text: text.into(), is_final: false }
+    }
+
+    /// The end of the connection by an operator, or because the user is back elsewhere: a page
+    /// that came back by itself would try again and again.
+    pub fn dismissal(text: &'a str) -> Self {
+        Self::End { text: text.into(), is_final: true }
+    }
+}
+
+impl fmt::Display for ServerMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The map of `serde_json` sorts the fields.
+        let value = serde_json::to_value(self).map_err(|_| fmt::Error)?;
+        value.fmt(f)
+    }
+}

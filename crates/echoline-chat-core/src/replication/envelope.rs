@@ -1,0 +1,212 @@
+//! An act as it travels: whose it is, the how many-th, from which machine. Pure.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::inspect::inspect;
+use crate::operation::Operation;
+
+/// The form of what is sent. A machine that reads a later one than it knows says so.
+const VERSION: u16 = 1;
+
+/// An act and its author.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    #[serde(rename = "v")]
+    version: u16,
+    /// The machine, which has another number after each start.
+    pub node: u32,
+    /// Whose act it is; 0 is the machine itself.
+    pub session: u64,
+    /// Counts the acts of this author, from 1: one that was sent twice is performed once.
+    pub number: u64,
+    /// The operation.
+    pub act: Operation,
+}
+
+impl Envelope {
+    /// Puts an operation into an envelope of this version.
+    pub fn new(node: u32, session: u64, number: u64, act: Operation) -> Self {
+        Self { version: VERSION, node, session, number, act }
+    }
+
+    /// What no other proposal is called. A machine's end has one name, whoever proposes it.
+    pub fn id(&self) -> String {
+        match &self.act {
+            Operation::NodeDown { node, .. } => id_of_end(*node),
+            _ => format!("{:08x}-{:x}-{}", self.node, self.session, self.number),
+        }
+    }
+
+    /// Returns the bytes that travel.
+    pub fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("an act is made of texts and numbers").into()
+    }
+
+    /// Reads an entry, and checks it as any other input.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or is refused.
+    pub fn decode(payload: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Form {
+            v: u16,
+        }
+        if payload.is_empty() {
+            return Err("it comes from no node with the key of the cluster".to_owned());
+        }
+        let envelope = serde_json::from_slice(payload).map_err(|error| {
+            let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
+            match newer {
+                true => "it is of a newer version of echoline: update this machine".to_owned(),
+                false => error.to_string(),
+            }
+        })?;
+        inspect(envelope)
+    }
+}
+
+/// What the end of a machine is called.
+pub fn id_of_end(node: u32) -> String {
+    format!("gone-{node:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LineKind;
+    use crate::name::Name;
+    use crate::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+    use crate::room::ReplayFrom;
+    use crate::room::entrance::Credential;
+    use crate::state::bans::{Ban, Scope, Subject};
+    use crate::state::tokens::{Position, SavedSession, SessionState, digest};
+
+    fn operations() -> Vec<Operation> {
+        let name = Name::parse("ann").unwrap();
+        let room = Name::parse_room("den").unwrap();
+        let password = Some("x".into());
+        let position = Position { room: room.clone(), next: 7, operator: true, password, born: 3 };
+        let more = SessionState {
+            current: Some(room.clone()),
+            lineage: u64::MAX,
+            operator: Some("$argon2id$x".into()),
+            ..SessionState::default()
+        };
+        let (rooms, session) = (vec![position], Some(3));
+        let place = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
+        let scope = Scope::Room(room.clone());
+        let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
+        let ban = |subject, scope| Ban {
+            subject,
+            scope,
+            by: "ben".into(),
+            reason: "spam".into(),
+            until_ms: None,
+            lineage: Some(4),
+        };
+        let back = Some(Back { lineage: 3, operator: true, away: None });
+        let said = |kind, text: &str| SaidLine { kind, text: text.into() };
+        let returning = RejoiningUser {
+            session: 5,
+            lineage: 2,
+            since_ms: 3,
+            name: name.clone(),
+            address: None,
+            operator: true,
+            away: Some("tea".into()),
+            rooms: vec![(room.clone(), false)],
+            last: 4,
+        };
+        vec![
+            Operation::Enter {
+                name: name.clone(),
+                address: Some("::1".parse().unwrap()),
+                back: None,
+            },
+            Operation::Enter { name: name.clone(), address: None, back },
+            Operation::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
+            Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), place }) },
+            Operation::Rename { name: name.clone() },
+            Operation::Join {
+                room: room.clone(),
+                replay_from: ReplayFrom::From(7),
+                credential: Credential::Password("x".into()),
+            },
+            Operation::Join {
+                room: room.clone(),
+                replay_from: ReplayFrom::Last(2),
+                credential: Credential::Return { operator: true, password: None, born: 3 },
+            },
+            Operation::Forget { room: room.clone() },
+            Operation::Say {
+                room: room.clone(),
+                lines: vec![said(LineKind::Said, "\"hi\""), said(LineKind::Action, "waves")],
+            },
+            Operation::Ban(ban(subject.clone(), scope.clone())),
+            Operation::Ban(ban(Subject::Name(name), Scope::Chat)),
+            Operation::FloodMuted { until_ms: u64::MAX, count: 2 },
+            Operation::Unban { subject, scope },
+            Operation::Alter { room, change: RoomChange::Mute(1 << 60, Some(u64::MAX)) },
+            Operation::NodeDown { node: 7, name: "b".into(), reason: "is gone".into() },
+            Operation::Rejoin { people: vec![returning] },
+        ]
+    }
+
+    #[test]
+    fn decodes_what_it_encodes() {
+        for operation in operations() {
+            let session =
+                if matches!(operation, Operation::Rejoin { .. }) { 0 } else { u64::MAX - 1 };
+            let sent = Envelope::new(u32::MAX, session, 1, operation);
+            assert_eq!(Envelope::decode(&sent.encode()).as_ref(), Ok(&sent));
+        }
+    }
+
+    /// Issue 11, item 7: acts of a machine that knows neither resumed sessions nor private actions.
+    #[test]
+    fn regression_acts_without_the_new_fields_are_read() {
+        let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
+        for (old, act) in [
+            (
+                r#"{"enter":{"name":"ann","address":null}}"#,
+                Operation::Enter { name, address: None, back: None },
+            ),
+            (
+                r#"{"write":{"to":5,"words":"hi"}}"#,
+                Operation::Write { to: 5, words, kind: LineKind::Said },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Operation>(old).unwrap(), act);
+            assert_eq!(serde_json::to_string(&act).unwrap(), old);
+        }
+    }
+
+    /// A later version may add fields and an earlier version may have had others.
+    #[test]
+    fn ignores_a_field_of_another_version() {
+        let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],
+            "act":{"say":{"room":"den","lines":[{"t":"hi","shown":[5]}],"shown":[[5]]}}}"#;
+        let room = Name::parse_room("den").unwrap();
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "hi".into() }];
+        let expected = Envelope::new(1, 2, 3, Operation::Say { room, lines });
+        assert_eq!(Envelope::decode(payload), Ok(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        assert!(Envelope::decode(b"{}").unwrap_err().contains("missing field"));
+        assert!(Envelope::decode(b"{\"v\":2,\"new\":1}").unwrap_err().contains("newer version"));
+        assert!(Envelope::decode(&[0xff; 9]).is_err());
+    }
+
+    #[test]
+    fn ids_are_what_a_bus_wants() {
+        let ids: Vec<String> = operations()
+            .into_iter()
+            .map(|operation| Envelope::new(1, 2, 3, operation).id())
+            .collect();
+        assert!(ids.contains(&"gone-00000007".to_owned()), "one name, whoever proposes it");
+        assert!(ids.contains(&"00000001-2-3".to_owned()));
+    }
+}

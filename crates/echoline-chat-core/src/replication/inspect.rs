@@ -1,0 +1,235 @@
+//! Checks on everything that comes from the stream, as on any other input. Pure.
+//!
+//! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
+//! bounds are constants. Words are cleaned and cut; an act that no honest node sends is refused.
+
+use super::envelope::Envelope;
+use super::{NODE, SAY_LINES};
+use crate::LineKind;
+use crate::name::Name;
+use crate::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+use crate::room::entrance::Credential;
+use crate::state::bans::Ban;
+use crate::state::tokens::{SavedSession, digest_of_kept};
+use crate::text::{clean, is_clean};
+
+/// The highest number of an act, a line or an entry: beyond it, JSON numbers are not exact.
+pub const NUMBER_MAX: u64 = 1 << 53;
+/// The end of the year 9999, in milliseconds since 1970.
+pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
+/// Bytes of a topic, a reason or any other words that are not a line.
+const WORDS_BYTES_MAX: usize = 4096;
+/// Bytes of a line: more than a node accepts from a user.
+const LINE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a hash of a password, or of a part of it.
+const HASH_BYTES_MAX: usize = 256;
+/// Users that one act brings back, and rooms of one user.
+pub const RETURNING_MAX: usize = 200;
+const ROOMS_MAX: usize = 1000;
+/// Bytes of the name of a node.
+const MACHINE_BYTES_MAX: usize = 64;
+
+/// Returns the entry with clean words.
+///
+/// # Errors
+/// Why no honest node has sent it.
+pub fn inspect(mut envelope: Envelope) -> Result<Envelope, String> {
+    let Envelope { session, number, act, .. } = &mut envelope;
+    let is_of_machine = *session == NODE;
+    match act {
+        Operation::NodeDown { name, reason, .. } => {
+            if !is_machine_name(name) {
+                *name = "a machine".to_owned();
+            }
+            tidy(reason);
+            return Ok(envelope);
+        }
+        Operation::Rejoin { .. } if !is_of_machine => {
+            return Err("a user returns machines".to_owned());
+        }
+        Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
+        _ if is_of_machine => return Err("a machine does what only a user can do".to_owned()),
+        _ => {}
+    }
+    if !(1..=NUMBER_MAX).contains(number) {
+        return Err(format!("its number {number} is not between 1 and {NUMBER_MAX}"));
+    }
+    inspect_act(act)?;
+    Ok(envelope)
+}
+
+fn inspect_act(act: &mut Operation) -> Result<(), String> {
+    match act {
+        Operation::Enter { name, back, .. } => {
+            if let Some(Back { away, .. }) = back {
+                away.iter_mut().for_each(tidy);
+            }
+            user_name(name)
+        }
+        Operation::Rename { name } => user_name(name),
+        Operation::Redeem { token } => {
+            *token = digest_of_kept(std::mem::take(token));
+            Ok(())
+        }
+        Operation::Exit { reason, keep } => {
+            reason.iter_mut().for_each(tidy);
+            keep.iter_mut().try_for_each(inspect_keep)
+        }
+        Operation::SaveSession(keep) => inspect_keep(keep),
+        Operation::Join { room, credential: pass, .. } => {
+            room_name(room)?;
+            match pass {
+                Credential::Password(hash) | Credential::Return { password: Some(hash), .. } => {
+                    is_hash(hash)
+                }
+                Credential::Nothing
+                | Credential::Token { .. }
+                | Credential::Return { password: None, .. } => Ok(()),
+            }
+        }
+        Operation::Say { lines, .. } => inspect_lines(lines),
+        Operation::Write { words, kind, .. } => {
+            tidy_line(words);
+            is_speech(*kind)
+        }
+        Operation::Topic { words, .. }
+        | Operation::Tell { words, .. }
+        | Operation::Kick { words, .. } => {
+            tidy(words);
+            Ok(())
+        }
+        Operation::Away { words } => {
+            words.iter_mut().for_each(tidy);
+            Ok(())
+        }
+        Operation::Ban(ban) => {
+            tidy_ban(ban);
+            Ok(())
+        }
+        Operation::Audit { what } => {
+            tidy(what);
+            Ok(())
+        }
+        Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => is_hash(hash),
+        Operation::Rejoin { people } => inspect_returning(people),
+        Operation::FloodMuted { .. }
+        | Operation::Part { .. }
+        | Operation::Forget { .. }
+        | Operation::Delete { .. }
+        | Operation::BecomeOperator
+        | Operation::Unban { .. }
+        | Operation::Alter { .. }
+        | Operation::NodeDown { .. } => Ok(()),
+    }
+}
+
+fn inspect_lines(lines: &mut [SaidLine]) -> Result<(), String> {
+    if !(1..=SAY_LINES).contains(&lines.len()) {
+        return Err(format!("it has {} lines", lines.len()));
+    }
+    lines.iter_mut().try_for_each(|SaidLine { kind, text }| {
+        tidy_line(text);
+        is_speech(*kind)
+    })
+}
+
+fn inspect_keep(ResumeToken { token, place }: &mut ResumeToken) -> Result<(), String> {
+    *token = digest_of_kept(std::mem::take(token));
+    inspect_place(place)
+}
+
+/// Checks a saved session.
+pub(crate) fn inspect_place(place: &mut SavedSession) -> Result<(), String> {
+    user_name(&place.name)?;
+    if place.rooms.len() > ROOMS_MAX {
+        return Err(format!("a saved session has {} rooms", place.rooms.len()));
+    }
+    for position in &place.rooms {
+        room_name(&position.room)?;
+        position.password.iter().try_for_each(|hash| is_hash(hash))?;
+        if position.born > NUMBER_MAX {
+            return Err(format!("a saved session has the line {}", position.born));
+        }
+    }
+    place.until_ms = place.until_ms.min(TIME_MAX_MS);
+    place.more.preferences.bound();
+    place.more.away.iter_mut().for_each(tidy);
+    place.more.operator.iter().try_for_each(|hash| is_hash(hash))
+}
+
+fn inspect_returning(people: &mut [RejoiningUser]) -> Result<(), String> {
+    if people.len() > RETURNING_MAX {
+        return Err(format!("{} users return with it", people.len()));
+    }
+    people.iter_mut().try_for_each(|returning| {
+        returning.away.iter_mut().for_each(tidy);
+        if returning.session == NODE || returning.last > NUMBER_MAX {
+            return Err(format!("user {} cannot return", returning.session));
+        }
+        if returning.rooms.len() > ROOMS_MAX {
+            return Err(format!("a user returns to {} rooms", returning.rooms.len()));
+        }
+        returning.rooms.iter().try_for_each(|(room, _)| room_name(room))?;
+        user_name(&returning.name)
+    })
+}
+
+/// Cleans the words of a ban.
+pub(crate) fn tidy_ban(ban: &mut Ban) {
+    tidy(&mut ban.by);
+    tidy(&mut ban.reason);
+}
+
+/// Checks that a user may have the name: it is not reserved for the server.
+pub(crate) fn user_name(name: &Name) -> Result<(), String> {
+    Name::parse(name.as_str()).map(drop).map_err(|error| error.to_string())
+}
+
+/// The same for a room.
+pub fn room_name(name: &Name) -> Result<(), String> {
+    Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether a node may be called so.
+pub(crate) fn is_machine_name(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
+}
+
+/// Checks the form of a hash of a password, or of a part of it.
+pub fn is_hash(hash: &str) -> Result<(), String> {
+    match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err("a hash of a password has another form".to_owned()),
+    }
+}
+
+/// Users say lines and actions; the server's own kinds of lines come from its own acts.
+fn is_speech(kind: LineKind) -> Result<(), String> {
+    match kind {
+        LineKind::Said | LineKind::Action => Ok(()),
+        LineKind::Joined
+        | LineKind::Left
+        | LineKind::Renamed
+        | LineKind::Topic
+        | LineKind::Notice => Err(format!("a user cannot say a line of the kind {}", kind.label())),
+    }
+}
+
+/// Cleans words, and cuts them if they are too long.
+pub(crate) fn tidy(words: &mut String) {
+    cut_and_clean(words, WORDS_BYTES_MAX);
+}
+
+/// Cleans a line that a user said.
+pub(crate) fn tidy_line(text: &mut String) {
+    cut_and_clean(text, LINE_BYTES_MAX);
+}
+
+fn cut_and_clean(text: &mut String, bytes_max: usize) {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    if !is_clean(text) {
+        // Only bytes that are not UTF-8 are refused.
+        *text = clean(text.as_bytes()).unwrap_or_default().into_owned();
+    }
+}

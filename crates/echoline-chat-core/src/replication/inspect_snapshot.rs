@@ -1,0 +1,141 @@
+//! Checks on a snapshot, as on any other input. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::Hash;
+
+use super::inspect::{
+    NUMBER_MAX, TIME_MAX_MS, inspect_place, is_hash, room_name, tidy, tidy_ban, tidy_line,
+    user_name,
+};
+use super::record::Record;
+use super::{GONE_MAX, NODE};
+use crate::room::room_record::{LINES_MAX, LineRecord, RoomRecord};
+use crate::text::is_clean;
+
+/// Rooms of a chat: more than a node accepts from its users.
+pub const ROOMS_MAX: usize = 100_000;
+/// Tokens, nodes, and users of one list.
+const LIST_MAX: usize = 10_000;
+/// Invitations and mutes of one room.
+const ROOM_LIST_MAX: usize = 1000;
+/// Bytes of a name with 32 characters.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Cleans the words of a snapshot, and drops what no list can have.
+///
+/// # Errors
+/// Why no honest node has written it.
+pub fn inspect(record: &mut Record) -> Result<(), String> {
+    let Record { rooms, people, bans, tokens, former_users, flood_mutes, .. } = record;
+    number("of a line", record.next_first_line)?;
+    if rooms.len() > ROOMS_MAX {
+        return Err(format!("it has {} rooms", rooms.len()));
+    }
+    let mut keys = BTreeSet::new();
+    for room in rooms {
+        inspect_room(room)?;
+        if !keys.insert(room.name.key().clone()) {
+            return Err(format!("it has the room {} twice", room.name));
+        }
+    }
+    let mut sessions = BTreeSet::new();
+    for user in people {
+        user_name(&user.name)?;
+        number("of an act", user.last)?;
+        user.away.iter_mut().for_each(tidy);
+        if user.session == NODE || !sessions.insert(user.session) {
+            return Err(format!("it has the session {} twice", user.session));
+        }
+    }
+    // Each list of bans has its own bound, which refuses those beyond it.
+    bans.retain(|ban| ban.scope.room().is_none_or(|room| keys.contains(room)));
+    bans.iter_mut().for_each(tidy_ban);
+    keep_last(tokens, LIST_MAX);
+    tokens.iter_mut().try_for_each(|(_, place)| inspect_place(place))?;
+    former_users.bound();
+    flood_mutes.bound();
+    if record.nodes.len() > LIST_MAX {
+        return Err(format!("it has {} machines", record.nodes.len()));
+    }
+    record.nodes.values().try_for_each(|&last| number("of an act", last))?;
+    keep_newest(&mut record.gone_nodes);
+    keep_newest(&mut record.gone_sessions);
+    keep_newest(&mut record.gone_with);
+    bound_map(&mut record.session_floors);
+    Ok(())
+}
+
+fn inspect_room(room: &mut RoomRecord) -> Result<(), String> {
+    room_name(&room.name)?;
+    number("of a line", room.next)?;
+    time(room.last_time_ms)?;
+    tidy(&mut room.topic);
+    room.password.iter().try_for_each(|hash| is_hash(hash))?;
+    let count = room.lines.len() as u64;
+    if count > LINES_MAX || count >= room.next {
+        return Err(format!("the room {} has {count} lines", room.name));
+    }
+    room.lines.iter_mut().try_for_each(inspect_line)?;
+    keep_unique(&mut room.members, |(session, _)| *session);
+    if room.said.len() as u64 > LINES_MAX {
+        return Err(format!("the room {} has {} older lines", room.name, room.said.len()));
+    }
+    for (said, line) in &mut room.said {
+        if *said >= room.next || !line.kind.is_said() {
+            return Err(format!("the room {} has an older line #{said} of nobody", room.name));
+        }
+        inspect_line(line)?;
+    }
+    number("of a line", room.origin.born)?;
+    room.guests.drain(..room.guests.len().saturating_sub(ROOM_LIST_MAX));
+    keep_last(&mut room.muted, ROOM_LIST_MAX);
+    room.operators.bound();
+    let next = room.next;
+    room.deleted.retain(|&deleted| deleted < next);
+    while room.deleted.len() > ROOM_LIST_MAX {
+        room.deleted.pop_first();
+    }
+    Ok(())
+}
+
+fn inspect_line(line: &mut LineRecord) -> Result<(), String> {
+    time(line.time_ms)?;
+    if line.name.len() > NAME_BYTES_MAX || !is_clean(&line.name) {
+        return Err("the author of a line has no name of a user".to_owned());
+    }
+    tidy_line(&mut line.text);
+    Ok(())
+}
+
+fn number(what: &str, number: u64) -> Result<(), String> {
+    match number <= NUMBER_MAX {
+        true => Ok(()),
+        false => Err(format!("the number {number} {what} is above {NUMBER_MAX}")),
+    }
+}
+
+fn time(time_ms: u64) -> Result<(), String> {
+    match time_ms <= TIME_MAX_MS {
+        true => Ok(()),
+        false => Err(format!("the time {time_ms} is after the year 9999")),
+    }
+}
+
+fn keep_last<T>(list: &mut Vec<T>, most: usize) {
+    list.drain(..list.len().saturating_sub(most));
+}
+
+fn keep_newest<T>(list: &mut VecDeque<T>) {
+    list.drain(..list.len().saturating_sub(GONE_MAX));
+}
+
+fn keep_unique<T, K: Ord + Hash>(list: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = BTreeSet::new();
+    list.retain(|one| seen.insert(key(one)));
+}
+
+fn bound_map<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    while map.len() > GONE_MAX {
+        map.pop_first();
+    }
+}

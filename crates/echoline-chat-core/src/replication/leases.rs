@@ -1,0 +1,183 @@
+//! Which machines are there: each says so every few seconds, and one that has not been heard of
+//! for a while is taken for gone. Pure; time is counted in ticks of about a second.
+
+use std::collections::BTreeMap;
+
+use super::inspect::is_machine_name;
+
+/// Ticks after which a machine that is not heard of is taken for gone.
+pub(crate) const LEASE_TICKS: u64 = 10;
+
+/// Ticks after which a machine that does not even hear itself knows that it is deaf.
+const DEAF_TICKS: u64 = 5;
+
+/// Machines that are remembered: more than any cluster has.
+const NODES_MAX: usize = 1000;
+/// Bytes of the version that a machine tells.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// What a machine tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Heartbeat {
+    /// The number of the node.
+    pub node: u32,
+    /// The name of the node.
+    pub name: String,
+    /// The last entry that it has applied.
+    pub applied: u64,
+    /// The version of its program.
+    pub version: String,
+    /// Higher than that of the one before; 0 from an earlier version.
+    #[serde(default)]
+    pub count: u64,
+}
+
+/// When each machine was last heard of.
+#[derive(Debug, Default)]
+pub struct Leases {
+    heard: BTreeMap<u32, (u64, Option<Heartbeat>)>,
+}
+
+impl Leases {
+    /// A machine was heard of, maybe this one, whose number is `own`.
+    pub fn hear(&mut self, now: u64, own: u32, pulse: Heartbeat) {
+        // A forged sign of life may have a name that is none, and there may be any number of them.
+        let is_known = self.heard.contains_key(&pulse.node);
+        let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
+        if !is_plain || (!is_known && pulse.node != own && self.heard.len() >= NODES_MAX) {
+            return;
+        }
+        if let Some((_, Some(last))) = self.heard.get(&pulse.node)
+            && pulse.count > 0
+            && pulse.count <= last.count
+        {
+            // It was recorded, and is sent again.
+            return;
+        }
+        if pulse.node == own && self.is_deaf(now, own) {
+            self.renew(now);
+        }
+        self.heard.insert(pulse.node, (now, Some(pulse)));
+    }
+
+    fn is_deaf(&self, now: u64, own: u32) -> bool {
+        self.heard.get(&own).is_none_or(|(heard, _)| heard + DEAF_TICKS < now)
+    }
+
+    /// This machine has heard nothing for a while itself: everybody has all the time again.
+    pub fn renew(&mut self, now: u64) {
+        self.heard.values_mut().for_each(|(heard, _)| *heard = now);
+    }
+
+    /// Those of `nodes` that are to be taken for gone: none where this machine, `own`, does not
+    /// hear itself. One that was never heard of has its time from when it is first asked for. What
+    /// is in `nodes` no more is forgotten in time.
+    pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
+        for &node in nodes {
+            self.heard.entry(node).or_insert((now, None));
+        }
+        self.heard.retain(|node, (heard, _)| nodes.contains(node) || *heard + LEASE_TICKS >= now);
+        if self.is_deaf(now, own) {
+            return Vec::new();
+        }
+        let overdue =
+            |node: &&u32| self.heard.get(node).is_some_and(|(heard, _)| heard + LEASE_TICKS < now);
+        nodes.iter().filter(overdue).copied().collect()
+    }
+
+    /// The machines that were heard of in time, by number.
+    pub fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
+        let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
+        self.heard.values().filter(alive).filter_map(|(_, pulse)| pulse.as_ref())
+    }
+
+    /// What a machine is called, where it said so.
+    pub fn name(&self, node: u32) -> Option<&str> {
+        let (_, pulse) = self.heard.get(&node)?;
+        pulse.as_ref().map(|pulse| &*pulse.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulse(node: u32) -> Heartbeat {
+        let (name, version) = (format!("node-{node}"), "1".into());
+        Heartbeat { node, name, applied: 0, version, count: 0 }
+    }
+
+    /// Issue 12, item 10: forged signs of life show no words of strangers, fill no memory, and a
+    /// recorded one does not keep a machine alive that is gone.
+    #[test]
+    fn attack_forged_signs_of_life_are_ignored() {
+        let mut leases = Leases::default();
+        for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
+            leases.hear(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
+        }
+        leases.hear(0, OWN, Heartbeat { version: "x".repeat(65), ..pulse(1) });
+        assert_eq!(leases.alive(0).count(), 0);
+        leases.hear(0, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Heartbeat { count: 4, ..pulse(1) });
+        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
+        leases.hear(9, OWN, Heartbeat { count: 6, ..pulse(1) });
+        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
+        (2..5000).for_each(|node| leases.hear(9, OWN, pulse(node)));
+        assert_eq!(leases.heard.len(), NODES_MAX);
+        leases.hear(10, OWN, pulse(6000));
+        leases.hear(10, 6000, pulse(6000));
+        assert!(leases.name(6000).is_some(), "its own is always heard");
+    }
+
+    /// The machine that asks.
+    const OWN: u32 = 9;
+
+    fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {
+        leases.hear(now, OWN, pulse(OWN));
+        leases.overdue(now, OWN, nodes)
+    }
+
+    /// Fault 68: who is silent is gone, who speaks is not, and who was never heard has its time.
+    #[test]
+    fn a_lease_ends_with_silence() {
+        let mut leases = Leases::default();
+        leases.hear(0, OWN, pulse(OWN));
+        leases.hear(0, OWN, pulse(1));
+        for now in 1..10 {
+            assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
+        }
+        leases.hear(10, OWN, pulse(1));
+        for now in 10..=11 {
+            assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
+        }
+        assert_eq!(overdue(&mut leases, 12, &[1, 2]), [2]);
+        for now in 13..=20 {
+            assert_eq!(overdue(&mut leases, now, &[1, 2]), [2]);
+        }
+        assert_eq!(overdue(&mut leases, 21, &[1, 2]), [1, 2]);
+        leases.hear(22, OWN, pulse(1));
+        assert_eq!(overdue(&mut leases, 22, &[1, 2]), [2]);
+        assert_eq!(leases.alive(22).count(), 2, "with the one that asks");
+        assert_eq!(leases.name(1), Some("node-1"));
+    }
+
+    /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone, and begins
+    /// to wait anew when it hears again.
+    #[test]
+    fn who_is_deaf_judges_nobody() {
+        let mut leases = Leases::default();
+        assert!(leases.overdue(0, OWN, &[1]).is_empty());
+        assert!(leases.overdue(50, OWN, &[1]).is_empty(), "it never heard itself");
+        assert!(overdue(&mut leases, 60, &[1]).is_empty());
+        assert!(leases.overdue(80, OWN, &[1]).is_empty());
+        for now in 81..=91 {
+            assert!(overdue(&mut leases, now, &[1]).is_empty());
+        }
+        assert_eq!(overdue(&mut leases, 92, &[1]), [1]);
+        leases.renew(100);
+        assert!(leases.overdue(105, OWN, &[1]).is_empty());
+        assert!(leases.overdue(200, OWN, &[]).is_empty());
+        assert_eq!(leases.name(1), None, "forgotten");
+    }
+}

@@ -1,0 +1,33 @@
+//! How the nodes of a cluster exchange operations and snapshots, and the checks on both. Pure.
+
+pub mod cluster_state;
+pub mod envelope;
+pub mod inspect;
+pub mod inspect_snapshot;
+pub mod leases;
+pub mod node_down_line;
+pub mod outbox;
+pub mod record;
+
+/// The session of operations whose author is a node itself.
+pub const NODE: u64 = 0;
+
+/// Gone nodes, and ended sessions, that are remembered: what they sent may still arrive. So many
+/// users who went with a node too: the node may ask what became of their operations.
+pub const GONE_MAX: usize = 1000;
+
+/// Lines in one operation.
+pub const SAY_LINES: usize = 1024;
+
+/// Ticks for which lines are held while the link is lost.
+pub const HELD_TICKS: u64 = 60;
+
+/// Numbers that an author may skip: when a node comes back after its lease has expired, it sends
+/// its pending operations again under other numbers. A higher number is forged.
+pub const JUMP_MAX: u64 = 1024;
+
+/// Nodes whose operations are counted.
+const NODES_MAX: usize = 10_000;
+
+/// Ticks after which a proposal that has not come back shows that the link is lost.
+const UNHEARD_TICKS: u64 = 3;

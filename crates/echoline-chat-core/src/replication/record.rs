@@ -1,0 +1,306 @@
+//! The recorded state of all nodes at one entry of the stream, and going on from there. Pure.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::NODE;
+use super::inspect_snapshot::inspect;
+use crate::effect::Effects;
+use crate::name::Name;
+use crate::name::key::Key;
+use crate::notification::Notification;
+use crate::operation::{Operation, OperationContext};
+use crate::room::room_record::RoomRecord;
+use crate::state::ChatState;
+use crate::state::bans::{Ban, Bans};
+use crate::state::flood_mutes::FloodMutes;
+use crate::state::former_users::FormerUsers;
+use crate::state::rejoin::{LastOperation, known_lineage};
+use crate::state::room_cell::RoomCell;
+use crate::state::tokens::{SavedSession, Tokens, digest_of_kept};
+use crate::state::user::User;
+
+/// The recorded state. Its lists have an order, so that all nodes write the same bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The version.
+    pub version: u16,
+    /// The number of the first line of the next new room.
+    #[serde(rename = "numbers_from")]
+    pub next_first_line: u64,
+    /// The rooms.
+    pub rooms: Vec<RoomRecord>,
+    /// The users.
+    pub people: Vec<UserRecord>,
+    /// The bans.
+    pub bans: Vec<Ban>,
+    /// The saved sessions by their tokens.
+    pub tokens: Vec<(String, SavedSession)>,
+    /// The users who left last.
+    #[serde(default)]
+    pub former_users: FormerUsers,
+    /// The mutes of users who wrote too fast.
+    #[serde(default)]
+    pub flood_mutes: FloodMutes,
+    /// The number of the last operation of each node itself.
+    pub nodes: BTreeMap<u32, u64>,
+    /// The nodes that are gone.
+    pub gone_nodes: VecDeque<u32>,
+    /// The sessions that have ended.
+    pub gone_sessions: VecDeque<u64>,
+    /// By node, the count up to which no session begins.
+    #[serde(default)]
+    pub session_floors: BTreeMap<u32, u32>,
+    /// The last operations of users who went with a node.
+    pub gone_with: VecDeque<LastOperation>,
+}
+
+/// A user in a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// The number of the session.
+    pub session: u64,
+    /// The user's number, the same in all their sessions.
+    #[serde(default)]
+    pub lineage: u64,
+    /// When the session began, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: u64,
+    /// The number of the node.
+    pub node: u32,
+    /// The name of the user.
+    pub name: Name,
+    /// The network address, if it is known.
+    pub address: Option<IpAddr>,
+    /// Whether the user is an operator.
+    pub operator: bool,
+    /// Whether the user goes on in another session.
+    pub retired: bool,
+    /// The away text, if the user is away.
+    pub away: Option<String>,
+    /// The number of the last operation that was applied.
+    pub last: u64,
+    /// Whether the last operation was refused.
+    pub refused: bool,
+}
+
+impl Record {
+    /// The version of the form.
+    pub const VERSION: u16 = 1;
+
+    /// Reads a snapshot, and checks it as any other input.
+    pub fn read(state: &[u8]) -> Result<Self, String> {
+        let mut record: Self = serde_json::from_slice(state).map_err(|error| error.to_string())?;
+        if record.version > Self::VERSION {
+            return Err("it is of a newer version of echoline: update this machine".to_owned());
+        }
+        inspect(&mut record)?;
+        Ok(record)
+    }
+}
+
+impl<R: RoomCell> ChatState<R> {
+    /// Takes all users out of the chat. Returns the sessions of those whom this node serves; they
+    /// are suspended.
+    pub fn suspend_all(&mut self) -> Vec<u64> {
+        self.names.clear();
+        let mut here = Vec::new();
+        for mut user in self.users.take_all().into_values() {
+            if !user.is_here {
+                user.release_all();
+                continue;
+            }
+            for (cell, member_id) in user.memberships() {
+                cell.with(|room| room.suspend(member_id));
+            }
+            here.push(user.session);
+            self.suspended.insert(user.session, user);
+        }
+        here
+    }
+
+    /// Becomes what was recorded. Users of the `served` sessions are expected back.
+    pub fn restore(
+        &mut self,
+        record: &mut Record,
+        served: &BTreeSet<u64>,
+        effects: &mut dyn Effects,
+    ) {
+        let names: BTreeSet<Key> =
+            record.rooms.iter().map(|room| room.name.key().clone()).collect();
+        self.bans = Bans::default();
+        for ban in record.bans.drain(..) {
+            // The snapshot of an earlier version may hold more bans of a room than fit now. All
+            // nodes drop the same ones.
+            let _ = self.bans.add(0, ban);
+        }
+        self.tokens = Tokens::default();
+        for (token, saved) in record.tokens.drain(..) {
+            // None is dropped, unless an earlier version had more of one source.
+            let _ = self.tokens.keep(0, digest_of_kept(token).into(), saved);
+        }
+        self.next_first_line = record.next_first_line;
+        self.former_users = std::mem::take(&mut record.former_users);
+        self.flood_mutes = std::mem::take(&mut record.flood_mutes);
+        for user in record.people.drain(..) {
+            self.restore_user(user);
+        }
+        for room in record.rooms.drain(..) {
+            let found = self.rooms.get(room.name.key()).cloned();
+            let cell = found.unwrap_or_else(|| self.make_room(&room.name, None, effects));
+            self.restore_room(&cell, room);
+        }
+        // The other nodes have removed these rooms.
+        let lobby = &self.lobby;
+        self.rooms.retain(|key, cell| names.contains(key) || cell.is_same(lobby));
+        for &session in served {
+            self.match_memberships(session, effects);
+        }
+    }
+
+    /// Adds a user; this node does not serve them.
+    fn restore_user(&mut self, record: UserRecord) {
+        let UserRecord { session, node, .. } = record;
+        let context = OperationContext { session, node, is_here: false, now_ms: 0 };
+        let lineage = known_lineage(record.lineage, session);
+        let user = User::new(context, record.address, record.name, lineage);
+        let mut user = Box::new(user.since(record.since_ms));
+        user.make_operator(record.operator);
+        if record.retired {
+            user.retire();
+        } else {
+            // No other user can have it: it was theirs in the record.
+            let _ = self.claim(&user.name(), session);
+        }
+        user.set_away(record.away.as_deref());
+        user.last = record.last;
+        user.was_refused = record.refused;
+        self.users.insert(user);
+    }
+
+    /// Makes a room what was recorded, with its members.
+    fn restore_room(&mut self, cell: &R, record: RoomRecord) {
+        let members = cell.change(|room| room.fill(record));
+        for (session, is_operator) in members {
+            let Some(user) = self.users.get_mut(session) else { continue };
+            let (identity, name) = (user.identity(), user.name());
+            let member_id = cell.with(|room| room.add_member(identity, name, is_operator));
+            user.add_membership(cell.clone(), member_id);
+        }
+    }
+
+    /// Keeps the memberships of a suspended user in the rooms in which the record has them.
+    fn match_memberships(&self, session: u64, effects: &mut dyn Effects) {
+        let Some((suspended, recorded)) = self.suspended.get(&session).zip(self.user(session))
+        else {
+            return;
+        };
+        for (cell, member_id) in suspended.memberships() {
+            let theirs = recorded.member_id_in(&cell);
+            let lost = cell.with(|room| match theirs {
+                Some(theirs) => {
+                    let is_operator = room.is_operator(theirs);
+                    room.set_operator(member_id, is_operator);
+                    None
+                }
+                None => room.cancel_suspension(member_id).then(|| room.name.clone()),
+            });
+            if let Some(room) = lost {
+                let words = format!("You were taken out of {room}, in lines that are missing here");
+                effects.notify(session, Notification::Expelled { room, words });
+            }
+        }
+    }
+
+    /// Forgets everything but the lobby, which is empty then.
+    pub fn reset(&mut self) {
+        let lobby = &self.lobby;
+        self.rooms.retain(|_, cell| cell.is_same(lobby));
+        let limits = self.options.log;
+        self.lobby.change(|room| room.reset(limits));
+        (self.bans, self.tokens, self.next_first_line) = Default::default();
+        (self.former_users, self.flood_mutes, self.awaited_rooms) = Default::default();
+    }
+}
+
+impl UserRecord {
+    /// Records what the snapshot holds.
+    pub fn of<R>(user: &User<R>) -> Self {
+        Self {
+            session: user.session,
+            lineage: user.lineage,
+            since_ms: user.since_ms,
+            node: user.node,
+            name: user.name(),
+            address: user.address,
+            operator: user.is_operator(),
+            retired: user.is_retired(),
+            away: user.away().map(|words| words.to_string()),
+            last: user.last,
+            refused: user.was_refused,
+        }
+    }
+}
+
+/// What a snapshot tells of operations that were sent before it was taken.
+#[derive(Debug)]
+pub struct Known {
+    /// The last act of each author, and whether it came to nothing.
+    lasts: BTreeMap<u64, LastOperation>,
+    /// The nodes that are gone.
+    pub gone_nodes: BTreeSet<u32>,
+    /// The sessions that have ended.
+    pub gone_sessions: BTreeSet<u64>,
+    nodes: BTreeMap<u32, u64>,
+}
+
+/// What became of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is on its way, or may be sent again.
+    Open,
+    /// It was applied.
+    Done,
+    /// It was refused.
+    Refused,
+}
+
+impl Known {
+    /// Records what the snapshot holds.
+    pub fn of(record: &Record) -> Self {
+        let people = record.people.iter().map(|user| LastOperation {
+            session: user.session,
+            number: user.last,
+            refused: user.refused,
+        });
+        let all = record.gone_with.iter().copied().chain(people);
+        Self {
+            lasts: all.map(|last| (last.session, last)).collect(),
+            gone_nodes: record.gone_nodes.iter().copied().collect(),
+            gone_sessions: record.gone_sessions.iter().copied().collect(),
+            nodes: record.nodes.clone(),
+        }
+    }
+
+    /// What became of the act of this number, which `node` sent.
+    pub fn fate(&self, node: u32, session: u64, number: u64, act: &Operation) -> Fate {
+        if session == NODE {
+            let is_done = self.nodes.get(&node).is_some_and(|last| number <= *last);
+            return if is_done { Fate::Done } else { Fate::Open };
+        }
+        let is_over = self.gone_sessions.contains(&session);
+        match self.lasts.get(&session) {
+            Some(last) if number < last.number => Fate::Done,
+            Some(last) if number == last.number && last.refused => Fate::Refused,
+            Some(last) if number == last.number => Fate::Done,
+            _ if is_over => Fate::Done,
+            // Nobody remembers: better once too few than twice.
+            None if self.gone_nodes.contains(&node) && !matches!(act, Operation::Exit { .. }) => {
+                Fate::Refused
+            }
+            _ => Fate::Open,
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! One room: its log, its members and their rights. Pure; time is an argument.
+
+pub mod batch;
+pub mod echo_suppression;
+pub mod entrance;
+pub mod line;
+pub mod log;
+pub mod log_limits;
+pub mod member;
+pub mod muted;
+pub mod replay;
+pub mod room_operators;
+pub mod room_origin;
+pub mod room_record;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use self::member::Standing;
+pub use self::member::{Member, MemberIdentity};
+pub use self::{echo_suppression::Own, replay::ReplayFrom};
+use crate::LineKind;
+use crate::name::Name;
+use crate::room::batch::Batch;
+use crate::room::echo_suppression::OwnLines;
+use crate::room::log::{LineView, Log};
+use crate::room::muted::Muted;
+use crate::room::replay::{Replay, replay};
+use crate::room::room_operators::RoomOperators;
+use crate::room::room_origin::Origin;
+
+/// A place in a room; given back when its member leaves.
+pub type MemberId = usize;
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    /// The name.
+    pub name: Name,
+    /// The topic, empty if none is set.
+    pub topic: Arc<str>,
+    /// Not listed, and only those who were invited may come in.
+    pub private: bool,
+    /// A hash of the words that let people in.
+    pub password: Option<Arc<str>>,
+    /// The lines.
+    pub log: Log,
+    members: Slab<Member>,
+    /// Members who were expelled and whose sessions have not noticed yet.
+    outside: usize,
+    /// Counts those who came, to list them in that order.
+    arrivals: u32,
+    /// The lineages of users who may come in, the oldest invitation first.
+    pub invited: VecDeque<u64>,
+    /// Muted users, and the ends of their mutes (milliseconds since 1970).
+    pub muted: Vec<(Muted, u64)>,
+    /// The operators over time.
+    pub operators: RoomOperators,
+    /// The origin of the room.
+    pub origin: Origin,
+    /// Whether this is the room that every user enters first: it stays, and elects no operator.
+    pub(crate) is_lobby: bool,
+}
+
+/// A line that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its number.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(name: Name, log: Log) -> Self {
+        Self {
+            name,
+            topic: Arc::default(),
+            private: false,
+            password: None,
+            log,
+            members: Slab::new(),
+            outside: 0,
+            arrivals: 0,
+            invited: VecDeque::new(),
+            muted: Vec::new(),
+            operators: RoomOperators::default(),
+            origin: Origin::default(),
+            is_lobby: false,
+        }
+    }
+
+    fn append(
+        &mut self,
+        now_ms: u64,
+        author: u64,
+        kind: LineKind,
+        name: &str,
+        text: &str,
+    ) -> Appended {
+        let (number, time_ms) = self.log.append(now_ms, author, kind, name, text);
+        Appended { number, time_ms }
+    }
+
+    /// Adds a member and the line that says so, which the newcomer sees too. `replay_from` selects
+    /// the earlier lines that they see. A terminal is not shown those that a replay leaves out.
+    pub fn join(
+        &mut self,
+        now_ms: u64,
+        who: MemberIdentity,
+        name: Name,
+        replay_from: ReplayFrom,
+    ) -> (MemberId, Appended) {
+        let joined = self.append(now_ms, who.lineage, LineKind::Joined, name.as_str(), "");
+        let Replay { first, left_out } = match replay_from {
+            ReplayFrom::Last(said) => replay(&self.log, joined.number, said),
+            ReplayFrom::From(number) => {
+                Replay { first: number.min(joined.number), ..Replay::default() }
+            }
+        };
+        let member_id = self.place(who, name, first, false);
+        if who.is_here {
+            self.members[member_id].own = OwnLines::left_out(left_out);
+        }
+        (member_id, joined)
+    }
+
+    /// Gives somebody a seat, from where `next` is the next line to be seen.
+    pub fn place(
+        &mut self,
+        who: MemberIdentity,
+        name: Name,
+        next: u64,
+        operator: bool,
+    ) -> MemberId {
+        let MemberIdentity { session, lineage, is_here } = who;
+        self.arrivals = self.arrivals.saturating_add(1);
+        let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
+        self.members.insert(Member {
+            session,
+            lineage,
+            name,
+            operator,
+            is_here,
+            standing,
+            arrival,
+            next,
+            own,
+        })
+    }
+
+    /// A member leaves, which the others hear, with the reason if there is one; not so where the
+    /// member was expelled before.
+    pub fn leave(&mut self, now_ms: u64, member_id: MemberId, reason: &str) -> Option<Appended> {
+        let Member { lineage, name, standing, .. } = self.members.remove(member_id);
+        if standing != Standing::In {
+            self.outside -= 1;
+            return None;
+        }
+        Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
+    }
+
+    /// Takes a member out of the order here; the seat is given back when its session leaves.
+    pub(crate) fn expel(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        reason: &str,
+    ) -> Option<Appended> {
+        let member = &mut self.members[member_id];
+        if std::mem::replace(&mut member.standing, Standing::Out) != Standing::In {
+            return None;
+        }
+        self.outside += 1;
+        let (lineage, name) = (member.lineage, member.name.clone());
+        Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
+    }
+
+    /// A member is out without a line of their own, and may be back; `false` where they were out
+    /// already.
+    pub fn suspend(&mut self, member_id: MemberId) -> bool {
+        let member = &mut self.members[member_id];
+        let was_in = member.standing == Standing::In;
+        if was_in {
+            member.standing = Standing::Suspended;
+            self.outside += 1;
+        }
+        was_in
+    }
+
+    /// Expels a suspended member for good; `false` if the member is not suspended.
+    pub fn cancel_suspension(&mut self, member_id: MemberId) -> bool {
+        let member = &mut self.members[member_id];
+        let was_expected = member.standing == Standing::Suspended;
+        if was_expected {
+            member.standing = Standing::Out;
+        }
+        was_expected
+    }
+
+    /// Resumes a suspended membership, as a newcomer who goes on reading at the same line.
+    pub(crate) fn resume_member(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        name: Name,
+    ) -> Appended {
+        self.arrivals = self.arrivals.saturating_add(1);
+        let member = &mut self.members[member_id];
+        let before = std::mem::replace(&mut member.standing, Standing::In);
+        self.outside -= usize::from(before != Standing::In);
+        (member.name, member.arrival) = (name.clone(), self.arrivals);
+        let lineage = member.lineage;
+        self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
+    }
+
+    /// A member goes without a word: the server ends.
+    pub(crate) fn leave_silently(&mut self, member_id: MemberId) {
+        self.outside -= usize::from(self.members.remove(member_id).is_out());
+    }
+
+    /// A member says something; `None` where the member was expelled.
+    pub fn say(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        kind: LineKind,
+        text: &str,
+    ) -> Option<Appended> {
+        let Self { members, log, .. } = self;
+        let member = &mut members[member_id];
+        if member.is_out() {
+            return None;
+        }
+        let (number, time_ms) =
+            log.append(now_ms, member.lineage, kind, member.name.as_str(), text);
+        if member.is_here {
+            member.own.push(number, member.next, log.oldest());
+        }
+        Some(Appended { number, time_ms })
+    }
+
+    /// Hides line `number`, the last one, from the terminal of a session that this node serves: its
+    /// user wrote the line.
+    pub fn hide(&mut self, session: u64, number: u64) {
+        let Self { members, log, .. } = self;
+        for (_, member) in members.iter_mut() {
+            let is_served = member.is_here && member.standing != Standing::Out;
+            if is_served && member.session == session {
+                member.own.push(number, member.next, log.oldest());
+            }
+        }
+    }
+
+    /// A member has a new name from here on.
+    pub fn rename(&mut self, now_ms: u64, member_id: MemberId, name: Name) -> Option<Appended> {
+        let member = &mut self.members[member_id];
+        if member.is_out() {
+            return None;
+        }
+        let old = std::mem::replace(&mut member.name, name.clone());
+        let lineage = member.lineage;
+        Some(self.append(now_ms, lineage, LineKind::Renamed, old.as_str(), name.as_str()))
+    }
+
+    /// A member sets the topic, or removes it.
+    pub(crate) fn set_topic(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        topic: &str,
+    ) -> Option<Appended> {
+        let Member { lineage, name, standing, .. } = &self.members[member_id];
+        if *standing != Standing::In {
+            return None;
+        }
+        let (lineage, name) = (*lineage, name.clone());
+        self.topic = Arc::from(topic);
+        Some(self.append(now_ms, lineage, LineKind::Topic, name.as_str(), topic))
+    }
+
+    /// The server says something to the room.
+    pub fn announce(&mut self, now_ms: u64, text: &str) -> Appended {
+        self.append(now_ms, 0, LineKind::Notice, "", text)
+    }
+
+    /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many
+    /// lines it has missed because they are not kept any more.
+    pub fn take(&mut self, member_id: MemberId, batch: &mut Batch) -> u64 {
+        let member = &mut self.members[member_id];
+        if member.is_out() {
+            return 0;
+        }
+        member.own.shrink(member.next);
+        let missed = member.skip_to(self.log.kept_from(member.next), Own::Hidden);
+        self.log.gather(member.next, member.own.ranges(), batch);
+        member.next = batch.until;
+        missed
+    }
+
+    /// The member has not taken all of its batch: `next` is what it has to see now.
+    pub fn put_back(&mut self, member_id: MemberId, next: u64) {
+        self.members[member_id].next = next;
+    }
+
+    /// The next line that a member has to see; `missed` counts those before it that are not kept
+    /// any more. Own ones count, and are seen, only where they are shown.
+    pub fn take_line(
+        &mut self,
+        member_id: MemberId,
+        own: Own,
+        missed: &mut u64,
+    ) -> Option<LineView<'_>> {
+        let member = &mut self.members[member_id];
+        if member.is_out() {
+            return None;
+        }
+        member.own.shrink(member.next);
+        loop {
+            *missed += member.skip_to(self.log.kept_from(member.next), own);
+            let kept = member.next;
+            if own == Own::Hidden {
+                member.next = member.own.pass(kept);
+            }
+            if member.next == kept {
+                break;
+            }
+        }
+        let line = self.log.line(member.next)?;
+        member.next = line.number + 1;
+        Some(line)
+    }
+
+    /// Whether all lines can be seen: none waits for the store.
+    pub fn is_settled(&self) -> bool {
+        self.log.visible() == self.log.next()
+    }
+
+    /// Whether a member has seen all there is.
+    pub fn is_caught_up(&self, member_id: MemberId) -> bool {
+        let member = &self.members[member_id];
+        member.is_out() || member.next >= self.log.visible()
+    }
+
+    /// Counts the lines before `until` that a member is going to see. A member who also sees the
+    /// lines that a replay leaves out begins at most `most` lines before.
+    pub fn earlier(&mut self, member_id: MemberId, until: u64, own: Own, most: u64) -> u64 {
+        let Self { members, log, .. } = self;
+        let member = &mut members[member_id];
+        if own == Own::Shown {
+            member.next = member.next.max(until.saturating_sub(most));
+            return log.count(member.next..until);
+        }
+        let (from, ranges) = (member.next, member.own.ranges());
+        let hidden = ranges.map(|own| log.count(own.start.max(from)..own.end.min(until)));
+        log.count(from..until) - hidden.sum::<u64>()
+    }
+
+    /// The next line that a member has to see, and whether they are an operator of the room.
+    pub fn standing(&self, member_id: MemberId) -> (u64, bool) {
+        let member = &self.members[member_id];
+        (member.next, member.operator && !member.is_out())
+    }
+
+    /// Whether the member was not expelled.
+    pub fn is_in(&self, member_id: MemberId) -> bool {
+        !self.members[member_id].is_out()
+    }
+
+    /// Whether the member is set aside.
+    pub fn is_suspended(&self, member_id: MemberId) -> bool {
+        self.members[member_id].standing == Standing::Suspended
+    }
+
+    /// Whether the member was expelled for good: not only set aside.
+    pub fn is_expelled(&self, member_id: MemberId) -> bool {
+        self.members[member_id].standing == Standing::Out
+    }
+
+    /// Whether the member keeps order, or did until they were expelled.
+    pub fn is_operator(&self, member_id: MemberId) -> bool {
+        self.members[member_id].operator
+    }
+
+    /// As `standing`, of a member who was not expelled.
+    pub fn membership(&self, member_id: MemberId) -> Option<(u64, bool)> {
+        self.is_in(member_id).then(|| self.standing(member_id))
+    }
+
+    /// Makes a member an operator of the room, or no longer.
+    pub fn set_operator(&mut self, member_id: MemberId, operator: bool) {
+        self.members[member_id].operator = operator;
+    }
+
+    /// Whether one of those who are in is an operator of the room.
+    pub(crate) fn has_operator(&self) -> bool {
+        self.present().any(|(_, member)| member.operator)
+    }
+
+    /// The name of a member.
+    pub fn member_name(&self, member_id: MemberId) -> &Name {
+        &self.members[member_id].name
+    }
+
+    /// Returns the end of a member's mute, if they are muted.
+    pub(crate) fn member_muted_until(&self, now_ms: u64, member_id: MemberId) -> Option<u64> {
+        let member = &self.members[member_id];
+        self.muted_until(now_ms, member.name.key(), member.lineage)
+    }
+
+    /// The seat of a session that is in.
+    pub fn seat_of(&self, session: u64) -> Option<MemberId> {
+        let mut members = self.present();
+        members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
+    }
+
+    /// The members who are in.
+    pub fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {
+        self.members.iter().filter(|(_, member)| !member.is_out())
+    }
+
+    /// Whether a membership is suspended, so that the user may come back.
+    pub(crate) fn awaits_members(&self) -> bool {
+        self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
+    }
+
+    /// How many are in.
+    pub fn count(&self) -> usize {
+        self.members.len() - self.outside
+    }
+
+    /// Everybody who is in, in the order in which they came.
+    pub fn members(&self) -> Vec<&Member> {
+        let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
+        members.sort_unstable_by_key(|member| (member.arrival, member.session));
+        members
+    }
+
+    /// Who has not seen everything yet, and how many lines that is; the farthest behind first.
+    pub fn lags(&self) -> Vec<(&Name, u64)> {
+        let visible = self.log.visible();
+        let members = self.present().map(|(_, member)| member);
+        let behind = members.filter(|member| member.is_here && member.next < visible);
+        let mut lags: Vec<_> = behind.map(|member| (&member.name, visible - member.next)).collect();
+        lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
+        lags
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! What a member has not seen, on its way out. Pure.
+
+use std::io::IoSlice;
+
+use arrayvec::ArrayVec;
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter};
+
+/// Pieces that one write takes at most.
+const PIECES_MAX: usize = 32;
+
+/// Whole lines in a few pieces of bytes.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pieces: ArrayVec<Piece, PIECES_MAX>,
+    /// The number that comes after all of it.
+    pub until: u64,
+}
+
+/// Whole lines that lie side by side.
+#[derive(Debug)]
+struct Piece {
+    /// The number of the first of them.
+    first: u64,
+    bytes: Bytes,
+}
+
+/// How far a member has come when a batch was taken in part.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The next line that the member has to see from its beginning.
+    pub next: u64,
+    /// The rest of a line that it has seen the beginning of.
+    pub rest: &'a [u8],
+}
+
+impl Batch {
+    /// Adds lines; `false` where no more pieces fit.
+    pub fn push(&mut self, first: u64, bytes: Bytes) -> bool {
+        self.pieces.try_push(Piece { first, bytes }).is_ok()
+    }
+
+    /// Whether it has no lines.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes.len()).sum()
+    }
+
+    /// Runs `write` on all pieces.
+    pub fn with_slices<T>(&self, write: impl FnOnce(&mut [IoSlice<'_>]) -> T) -> T {
+        if let [only] = &*self.pieces {
+            // The usual case: neither a list nor a system call for lists.
+            return write(&mut [IoSlice::new(&only.bytes)]);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        write(&mut slices[..self.pieces.len()])
+    }
+
+    /// Where a member stands that took the first `taken` bytes.
+    pub fn progress(&self, mut taken: usize) -> Progress<'_> {
+        for Piece { first, bytes } in &self.pieces {
+            if taken >= bytes.len() {
+                taken -= bytes.len();
+                continue;
+            }
+            let (sent, rest) = bytes.split_at(taken);
+            let ended = first + memchr_iter(b'\n', sent).count() as u64;
+            if sent.last().is_none_or(|&byte| byte == b'\n') {
+                return Progress { next: ended, rest: &[] };
+            }
+            let end = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            return Progress { next: ended + 1, rest: &rest[..end] };
+        }
+        Progress { next: self.until, rest: &[] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The lines that are in a batch, and what a member gets who takes it in two parts.
+    fn taken(batch: &Batch, length: usize) -> Vec<u8> {
+        let all: Vec<u8> = batch.pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
+        let progress = batch.progress(length);
+        let mut got = all[..length].to_vec();
+        got.extend(progress.rest);
+        for piece in &batch.pieces {
+            let lines = piece.bytes.split_inclusive(|&byte| byte == b'\n');
+            for (number, line) in (piece.first..).zip(lines) {
+                if number >= progress.next {
+                    got.extend(line);
+                }
+            }
+        }
+        got
+    }
+
+    proptest! {
+        /// Fault 34: however little the stream takes, no line is cut, doubled or lost.
+        #[test]
+        fn a_batch_taken_in_part_goes_on_where_it_stopped(
+            pieces in vec((1..4_u64, vec(0..5_usize, 1..5)), 1..5),
+            share in 0.0..=1.0,
+        ) {
+            let mut batch = Batch::default();
+            for (gap, lines) in pieces {
+                let first = batch.until + gap;
+                batch.until = first + lines.len() as u64;
+                let text: String = lines.iter().map(|&n| "x".repeat(n) + "\r\n").collect();
+                prop_assert!(batch.push(first, Bytes::from(text)));
+            }
+            let length = (batch.bytes() as f64 * share) as usize;
+            let all = taken(&batch, batch.bytes());
+            prop_assert_eq!(taken(&batch, length), all);
+            prop_assert_eq!(batch.progress(batch.bytes()).next, batch.until);
+        }
+    }
+
+    #[test]
+    fn a_batch_has_its_bounds() {
+        let mut batch = Batch::default();
+        assert!(batch.is_empty());
+        for number in 0..PIECES_MAX as u64 {
+            assert!(batch.push(number, Bytes::from_static(b"x\r\n")));
+        }
+        assert!(!batch.push(99, Bytes::from_static(b"x\r\n")));
+        batch.with_slices(|slices| assert_eq!(slices.len(), PIECES_MAX));
+    }
+}

@@ -1,0 +1,122 @@
+//! Which lines of a room a terminal is not shown, as far as its member has not passed them: those
+//! that the member wrote, and those that a newcomer's replay leaves out. Pure.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Whether members are shown what they wrote themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// They are shown.
+    Shown,
+    /// They are hidden: the terminal has shown what was typed.
+    Hidden,
+}
+
+/// The lines that a member wrote and that a terminal does not show again. Nothing is kept for who
+/// only reads.
+#[derive(Debug, Default)]
+pub struct OwnLines(Option<Box<Written>>);
+
+/// Ranges whose memory is kept when all of them are passed.
+const RANGES_KEPT: usize = 8;
+
+#[derive(Debug, Default)]
+struct Written {
+    ranges: VecDeque<Range<u64>>,
+    /// How many were forgotten with the log's oldest before the member passed them.
+    forgotten: u64,
+}
+
+impl OwnLines {
+    /// The member, who has to see `next` next, wrote `number`; the log begins at `first`.
+    pub fn push(&mut self, number: u64, next: u64, first: u64) {
+        let Written { ranges, forgotten } = &mut **self.0.get_or_insert_default();
+        if let Some(last) = ranges.back_mut().filter(|last| last.end == number) {
+            last.end += 1;
+            return;
+        }
+        // Who reads nothing and goes on writing is not to grow for it.
+        while let Some(range) = ranges.front().filter(|range| range.end <= next.max(first)) {
+            *forgotten += range.end.saturating_sub(range.start.max(next));
+            ranges.pop_front();
+        }
+        ranges.push_back(number..number + 1);
+    }
+
+    /// The lines that the replay of a newcomer leaves out, who has written nothing yet.
+    pub(crate) fn left_out(ranges: Vec<Range<u64>>) -> Self {
+        if ranges.is_empty() {
+            return Self::default();
+        }
+        Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
+    }
+
+    /// Gives back what a long replay took, when the member has to see `next` next.
+    pub(crate) fn shrink(&mut self, next: u64) {
+        let is_passed = |written: &Written| {
+            written.ranges.capacity() > RANGES_KEPT
+                && written.forgotten == 0
+                && written.ranges.back().is_none_or(|range| range.end <= next)
+        };
+        self.0.take_if(|written| is_passed(written));
+    }
+
+    /// The numbers, in order; some may have been passed.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.0.iter().flat_map(|written| &written.ranges)
+    }
+
+    /// The first number from `next` on that the member did not write.
+    pub fn pass(&self, next: u64) -> u64 {
+        let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
+        // No two of them touch.
+        let mine = ranges.get(ranges.partition_point(|range| range.end <= next));
+        mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
+    }
+
+    /// How many of the lines from `next` up to `first` the member wrote, now that all of them are
+    /// passed because the log has forgotten them.
+    pub(crate) fn take_missed(&mut self, next: u64, first: u64) -> u64 {
+        let Some(written) = &mut self.0 else { return 0 };
+        let missed =
+            |range: &Range<u64>| range.end.min(first).saturating_sub(range.start.max(next));
+        std::mem::take(&mut written.forgotten) + written.ranges.iter().map(missed).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// P3: whatever is forgotten when, the lines missed are counted without the own ones.
+        #[test]
+        fn own_lines_are_counted_once(
+            mine in prop::collection::vec(any::<bool>(), 1..100),
+            kept in 1..20_u64,
+            reads in prop::collection::vec(0..100_usize, 0..4),
+        ) {
+            let (mut own, mut next, mut seen, mut missed) = (OwnLines::default(), 0, 0, 0);
+            for (number, &is_mine) in mine.iter().enumerate() {
+                let (number, first) = (number as u64, (number as u64 + 1).saturating_sub(kept));
+                if is_mine {
+                    own.push(number, next, first);
+                }
+                if reads.contains(&(number as usize)) || number + 1 == mine.len() as u64 {
+                    if next < first {
+                        missed += first - next - own.take_missed(next, first);
+                        next = first;
+                    }
+                    let hidden = |n: &u64| own.ranges().any(|range| range.contains(n));
+                    seen += (next..=number).filter(|n| !hidden(n)).count() as u64;
+                    next = number + 1;
+                }
+            }
+            let others = mine.iter().filter(|&&is_mine| !is_mine).count() as u64;
+            prop_assert_eq!(seen + missed, others);
+        }
+    }
+}

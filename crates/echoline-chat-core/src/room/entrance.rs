@@ -1,0 +1,187 @@
+//! The conditions for coming into a room. Pure.
+
+use crate::name::Name;
+use crate::outcome::JoinError;
+use crate::room::Room;
+use crate::state::tokens::Position;
+
+/// Invitations of one room at most; the oldest is forgotten first.
+const INVITED_MAX: usize = 1000;
+
+/// The condition for coming into a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Every user may come.
+    Open,
+    /// Only the invited may come.
+    Invited,
+    /// Only users who know the password may come.
+    Password,
+}
+
+/// A user who wants to come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// The number of the session.
+    pub session: u64,
+    /// The user's number, the same in all their sessions.
+    pub lineage: u64,
+    /// An operator of the whole chat, who may come in everywhere.
+    pub is_operator: bool,
+}
+
+/// The credential that a newcomer to a room shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// None.
+    Nothing,
+    /// The password that has this hash.
+    Password(String),
+    /// A token says that they were a member; in the form of an earlier version.
+    Token {
+        /// Whether they were an operator of the room.
+        operator: bool,
+    },
+    /// A token says that they were a member, an operator or not, and the stamp of the password that
+    /// the room had then.
+    Return {
+        /// Whether they were an operator of the room.
+        operator: bool,
+        /// The stamp of the password.
+        password: Option<String>,
+        /// The number of the room's first line, see [`Origin`](crate::room::room_origin::Origin).
+        #[serde(default)]
+        born: u64,
+    },
+}
+
+impl Credential {
+    /// Whether a token says that they were an operator of the room.
+    pub(crate) fn is_operators(&self) -> bool {
+        matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
+    }
+}
+
+/// Tells one password of a room from another: the part of its hash that is the hash itself, which
+/// differs each time a password is set.
+fn stamp(hash: &str) -> &str {
+    hash.rsplit('$').next().unwrap_or_default()
+}
+
+impl Room {
+    /// The position of a newcomer, for a saved session to be filled in.
+    pub fn position_in(&self) -> Position {
+        let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
+        let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
+        Position { room, next, operator: false, password, born }
+    }
+
+    /// Whether the room has a password, and not the one that it had when a session was saved.
+    fn has_new_password(&self, saved: Option<&str>) -> bool {
+        self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
+    }
+
+    /// Returns the condition for the user of this lineage to come in.
+    pub fn entrance(&self, lineage: u64) -> Entrance {
+        match () {
+            () if self.invited.contains(&lineage) => Entrance::Open,
+            () if self.private => Entrance::Invited,
+            () if self.password.is_some() => Entrance::Password,
+            () => Entrance::Open,
+        }
+    }
+
+    /// Lets the user of this lineage in from now on, under any name. A user who takes the name
+    /// later is not invited.
+    pub fn invite(&mut self, lineage: u64) {
+        self.invited.retain(|&invited| invited != lineage);
+        if self.invited.len() >= INVITED_MAX {
+            self.invited.pop_front();
+        }
+        self.invited.push_back(lineage);
+    }
+
+    /// Returns the credential, if it is for this room and not for a removed one of the same name.
+    pub fn valid<'a>(&self, credential: &'a Credential) -> &'a Credential {
+        match credential {
+            Credential::Return { born, .. } if *born != self.origin.born => &Credential::Nothing,
+            credential => credential,
+        }
+    }
+
+    /// Whether a user with this credential may come in.
+    pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
+        if self.seat_of(newcomer.session).is_some() {
+            return Err(JoinError::Already);
+        }
+        let is_operator = newcomer.is_operator || credential.is_operators();
+        if is_operator || self.operators.remembers(newcomer.lineage) {
+            return Ok(());
+        }
+        match (self.entrance(newcomer.lineage), credential, &self.password) {
+            (Entrance::Open, ..) | (_, Credential::Token { .. }, _) => Ok(()),
+            (_, Credential::Return { password, .. }, _)
+                if !self.has_new_password(password.as_deref()) =>
+            {
+                Ok(())
+            }
+            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(JoinError::Invited),
+            (_, Credential::Password(known), Some(hash)) if **known == **hash => Ok(()),
+            (_, _, Some(hash)) => Err(JoinError::Password(hash.clone())),
+        }
+    }
+}
+
+impl JoinError {
+    /// The sentence for the user who wanted to enter `room`.
+    pub fn sentence(&self, room: &Name) -> String {
+        match self {
+            Self::Already => format!("You are in {room} already"),
+            Self::Banned(words) => words.clone(),
+            Self::Invited => format!("Only who is invited can join {room}"),
+            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
+            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
+            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
+            Self::Gone => format!("You could not join {room}"),
+            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+    use crate::room::log::{Log, LogLimits};
+
+    fn private_room() -> Room {
+        let log = Log::new(LogLimits::default(), 1, 0);
+        let mut room = Room::new(Name::parse_room("den").unwrap(), log);
+        room.private = true;
+        room
+    }
+
+    /// Issue 12, item 8: an invitation is of a user, in each session that a token restores, and not
+    /// of the name that the user had.
+    #[test]
+    fn attack_an_invitation_lets_nobody_in_but_the_invited_user() {
+        let mut room = private_room();
+        room.invite(7);
+        let admits = |room: &Room, session, lineage| {
+            let newcomer = Newcomer { session, lineage, is_operator: false };
+            room.admit(newcomer, &Credential::Nothing).is_ok()
+        };
+        assert!(admits(&room, 7, 7) && admits(&room, 9, 7) && !admits(&room, 8, 8));
+        assert_eq!((room.entrance(7), room.entrance(8)), (Entrance::Open, Entrance::Invited));
+        for lineage in 100..100 + INVITED_MAX as u64 {
+            room.invite(lineage);
+            room.invite(lineage);
+        }
+        assert_eq!(room.invited.len(), INVITED_MAX);
+        assert!(!admits(&room, 7, 7) && admits(&room, 100, 100), "the oldest is forgotten");
+    }
+}

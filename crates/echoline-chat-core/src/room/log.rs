@@ -1,0 +1,477 @@
+//! A room's lines in their one order: numbered, encoded once, bounded. Pure.
+//!
+//! A line is encoded where it is appended, as a terminal shows it, into a chunk of bytes; a member
+//! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
+//! many lines that are: nothing is copied for it, and nothing is kept for it.
+//!
+//! Lines that users said are bounded apart from all others. When others fill the log, said lines
+//! that leave it go on in [`OlderLines`], so that no flood of joins displaces them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::room::batch::Batch;
+use crate::room::line::{EOL, Shape};
+pub use crate::room::log_limits::LogLimits;
+use crate::{DELETED, LineKind};
+use older::{OlderLine, OlderLines};
+
+mod older;
+
+/// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
+/// the room: a thousand rooms of a few lines are to cost little.
+const CHUNK_BYTES_MIN: usize = 1024;
+const CHUNK_BYTES_MAX: usize = 128 * 1024;
+
+/// Numbers of deleted lines that are remembered.
+const DELETED_MAX: usize = 1000;
+
+/// The lines of one room that are kept in memory.
+///
+/// Invariants: `entries` has the lines `first..next()` in order; their bytes lie without gaps in
+/// `chunks`, then `tail`, and no line lies in two of them; times increase strictly; `visible` is
+/// between `first` and `next()`. The lines of `older` have numbers below `first`. It and `entries`
+/// together have no more said lines, and no more bytes of them, than `limits` allow.
+#[derive(Debug)]
+pub struct Log {
+    limits: LogLimits,
+    older: OlderLines,
+    first: u64,
+    entries: VecDeque<Entry>,
+    /// The said lines of `entries`.
+    said: SaidLines,
+    chunks: VecDeque<Chunk>,
+    /// What was appended since it was last looked at.
+    tail: BytesMut,
+    tail_start: u64,
+    /// The lines before this one may be shown.
+    visible: u64,
+    /// Appended lines become visible by [`show`](Self::show), not at once.
+    pub holds: bool,
+    last_time_ms: u64,
+    /// The highest numbers of deleted lines, also of lines that are not kept any more: a node that
+    /// missed a deletion learns of it from these.
+    pub deleted: BTreeSet<u64>,
+}
+
+/// A number of lines that users said, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct SaidLines {
+    lines: usize,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where the line begins, counted from the first byte that the room ever had.
+    start: u64,
+    time_ms: u64,
+    author: u64,
+    shape: Shape,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// The properties of a line, without its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The kind of the line.
+    pub kind: LineKind,
+    /// As in [`LineView`].
+    pub author: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// One line, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineView<'a> {
+    /// The number of the line.
+    pub number: u64,
+    /// Milliseconds since 1970, UTC; larger than those of the line before.
+    pub time_ms: u64,
+    /// The lineage of who wrote it; 0 if the server did, or if the line was read from the store.
+    pub author: u64,
+    /// The kind of the line.
+    pub kind: LineKind,
+    /// The name in the line.
+    pub name: &'a str,
+    /// The text.
+    pub text: &'a str,
+    /// As a terminal shows it, without its end.
+    pub shown: &'a str,
+}
+
+impl<'a> LineView<'a> {
+    /// A line from its bytes, as a terminal shows it and with its end.
+    fn new(number: u64, time_ms: u64, author: u64, shape: &Shape, bytes: &'a [u8]) -> Self {
+        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
+        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
+        let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
+        Self { number, time_ms, author, kind: shape.kind, name, text, shown }
+    }
+}
+
+impl Log {
+    /// An empty log whose first line will have the number `first`, later than `last_time_ms`.
+    pub fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
+        Self {
+            limits,
+            older: OlderLines::default(),
+            first,
+            entries: VecDeque::new(),
+            said: SaidLines::default(),
+            chunks: VecDeque::new(),
+            tail: BytesMut::new(),
+            tail_start: 0,
+            visible: first,
+            holds: false,
+            last_time_ms,
+            deleted: BTreeSet::new(),
+        }
+    }
+
+    /// Appends a line; returns its number and its time, which is `now_ms` or, where the clock has
+    /// not moved on, a little later.
+    pub fn append(
+        &mut self,
+        now_ms: u64,
+        author: u64,
+        kind: LineKind,
+        name: &str,
+        text: &str,
+    ) -> (u64, u64) {
+        let (shape, parts) = Shape::encode(kind, name, text);
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + EOL.len();
+        self.make_room(length);
+        let start = self.tail_start + self.tail.len() as u64;
+        for part in parts.iter().chain([&EOL]) {
+            self.tail.extend_from_slice(part.as_bytes());
+        }
+        let time_ms = now_ms.max(self.last_time_ms + 1);
+        self.last_time_ms = time_ms;
+        self.entries.push_back(Entry { start, time_ms, author, shape });
+        if kind.is_said() {
+            self.said.lines += 1;
+            self.said.bytes += length;
+        }
+        self.forget_old();
+        if !self.holds {
+            self.show(self.next());
+        }
+        (self.next() - 1, time_ms)
+    }
+
+    /// Has a line read `[deleted]` if it is kept and has words. Its number and its time stay.
+    /// Copies one chunk.
+    pub fn delete(&mut self, number: u64) {
+        self.deleted.insert(number);
+        if self.deleted.len() > DELETED_MAX {
+            self.deleted.pop_first();
+        }
+        if !(self.first..self.next()).contains(&number) {
+            return self.older.delete(number);
+        }
+        self.freeze();
+        let index = (number - self.first) as usize;
+        let Entry { start, shape, .. } = self.entries[index];
+        let end = self.start_of(number + 1);
+        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
+        if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
+            return;
+        }
+        let name = shown[shape.name()].to_owned();
+        let (shape, parts) = Shape::encode(shape.kind, &name, DELETED);
+        let line = parts.concat() + EOL;
+        let place = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let Chunk { start: origin, bytes } = &self.chunks[place];
+        let (before, after) = ((start - origin) as usize, (end - origin) as usize);
+        let bytes = [&bytes[..before], line.as_bytes(), &bytes[after..]].concat();
+        self.chunks[place].bytes = bytes.into();
+        self.entries[index].shape = shape;
+        if shape.kind.is_said() {
+            self.said.bytes = self.said.bytes + line.len() - (end - start) as usize;
+        }
+        // All that follows moves by as many bytes as the line has become longer, or shorter.
+        let by = (line.len() as u64).wrapping_sub(end - start);
+        let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
+        let starts = starts.chain(self.chunks.iter_mut().skip(place + 1).map(|c| &mut c.start));
+        for start in starts.chain([&mut self.tail_start]) {
+            *start = start.wrapping_add(by);
+        }
+    }
+
+    /// The time of the last line.
+    pub fn last_time_ms(&self) -> u64 {
+        self.last_time_ms
+    }
+
+    /// Forgets all lines; the next one will have the number `number`, which is not lower.
+    pub(crate) fn jump(&mut self, number: u64) {
+        self.tail_start += self.tail.len() as u64;
+        self.tail.clear();
+        self.entries.clear();
+        self.chunks.clear();
+        self.deleted.clear();
+        (self.older, self.said) = Default::default();
+        (self.first, self.visible) = (number, number);
+    }
+
+    /// The next line will be later than this.
+    pub fn set_last_time(&mut self, time_ms: u64) {
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+    }
+
+    /// Lets all lines before `until` be seen.
+    pub fn show(&mut self, until: u64) {
+        self.visible = until.clamp(self.visible, self.next());
+    }
+
+    /// The first number from which on all lines are kept.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The first number that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.older.first().unwrap_or(self.first)
+    }
+
+    /// The first number that is kept and not smaller than `number`; lines after the last one count.
+    pub(crate) fn kept_from(&self, number: u64) -> u64 {
+        if number >= self.first {
+            return number;
+        }
+        self.older.at_or_after(number).unwrap_or(self.first)
+    }
+
+    /// The last number that is kept and smaller than `number`.
+    pub fn kept_before(&self, number: u64) -> Option<u64> {
+        match number.min(self.next()) {
+            number if number > self.first => Some(number - 1),
+            number => self.older.before(number),
+        }
+    }
+
+    /// Counts the kept lines with these numbers.
+    pub fn count(&self, numbers: Range<u64>) -> u64 {
+        let newer = numbers.end.saturating_sub(numbers.start.max(self.first));
+        newer + self.older.count(numbers)
+    }
+
+    /// Whether there is a line that a user said.
+    pub fn has_said(&self) -> bool {
+        self.said.lines > 0 || !self.older.is_empty()
+    }
+
+    /// Adds an older said line. Its number is below [`first`](Self::first), and above the numbers
+    /// of the older lines that are there.
+    pub fn restore_said(&mut self, line: &LineView<'_>) {
+        let LineView { number, time_ms, author, kind, name, text, .. } = *line;
+        if number >= self.first || !kind.is_said() || self.older.last() >= Some(number) {
+            return;
+        }
+        let (shape, parts) = Shape::encode(kind, name, text);
+        let bytes = Bytes::from(parts.concat() + EOL);
+        self.older.push(OlderLine { number, time_ms, author, shape, bytes });
+        self.shrink_older();
+    }
+
+    /// The number that the next line will have.
+    pub fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The lines before this one may be seen.
+    pub fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
+    /// in `own` (ranges in order). The batch ends at a gap before [`first`](Self::first).
+    pub(crate) fn gather<'a>(
+        &mut self,
+        from: u64,
+        own: impl Iterator<Item = &'a Range<u64>>,
+        batch: &mut Batch,
+    ) {
+        self.freeze();
+        let mut own = own.filter(|mine| mine.end > from).peekable();
+        let mut at = from;
+        while at < self.first {
+            while own.next_if(|mine| mine.end <= at).is_some() {}
+            if let Some(mine) = own.next_if(|mine| mine.start <= at) {
+                at = mine.end;
+                continue;
+            }
+            let line = self.older.get(at);
+            if !line.is_some_and(|line| batch.push(at, line.bytes.clone())) {
+                batch.until = at;
+                return;
+            }
+            at += 1;
+        }
+        for mine in own {
+            if !self.gather_all(at..mine.start.min(self.visible), batch) {
+                return;
+            }
+            at = mine.end.max(at);
+        }
+        if self.gather_all(at..self.visible, batch) {
+            batch.until = self.visible;
+        }
+    }
+
+    /// Whether all of `numbers` found a place in `batch`; where not, the batch ends before.
+    fn gather_all(&self, numbers: Range<u64>, batch: &mut Batch) -> bool {
+        if numbers.is_empty() {
+            return true;
+        }
+        let (mut at, end) = (self.start_of(numbers.start), self.start_of(numbers.end));
+        let mut number = numbers.start;
+        let mut index = self.chunks.partition_point(|chunk| chunk.end() <= at);
+        while at < end {
+            let chunk = &self.chunks[index];
+            let until = chunk.end().min(end);
+            let within = (at - chunk.start) as usize..(until - chunk.start) as usize;
+            if !batch.push(number, chunk.bytes.slice(within)) {
+                batch.until = number;
+                return false;
+            }
+            index += 1;
+            at = until;
+            if at < end {
+                number = self.number_at(at);
+            }
+        }
+        true
+    }
+
+    /// Returns the properties of a line that is kept, visible or not.
+    pub(crate) fn mark(&self, number: u64) -> Option<Mark> {
+        if let Some(older) = self.older.get(number) {
+            let OlderLine { time_ms, author, shape, .. } = *older;
+            return Some(Mark { kind: shape.kind, author, time_ms });
+        }
+        let Entry { time_ms, author, shape, .. } =
+            *self.entries.get(number.checked_sub(self.first)? as usize)?;
+        Some(Mark { kind: shape.kind, author, time_ms })
+    }
+
+    /// The line of this number, if it is kept and may be seen.
+    pub fn line(&self, number: u64) -> Option<LineView<'_>> {
+        if !(self.first..self.visible).contains(&number) {
+            return self.older.get(number).map(OlderLine::view);
+        }
+        let entry = &self.entries[(number - self.first) as usize];
+        let shown = self.bytes(entry.start, self.start_of(number + 1));
+        Some(LineView::new(number, entry.time_ms, entry.author, &entry.shape, shown))
+    }
+
+    fn bytes(&self, start: u64, end: u64) -> &[u8] {
+        let index = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let (origin, bytes) = match self.chunks.get(index) {
+            Some(chunk) => (chunk.start, &chunk.bytes[..]),
+            None => (self.tail_start, &self.tail[..]),
+        };
+        &bytes[(start - origin) as usize..(end - origin) as usize]
+    }
+
+    /// Where the line `number` begins, or would begin.
+    fn start_of(&self, number: u64) -> u64 {
+        match self.entries.get((number - self.first) as usize) {
+            Some(entry) => entry.start,
+            None => self.tail_start + self.tail.len() as u64,
+        }
+    }
+
+    fn number_at(&self, start: u64) -> u64 {
+        self.first + self.entries.partition_point(|entry| entry.start < start) as u64
+    }
+
+    /// Has the tail take `length` more bytes without moving what is in it.
+    fn make_room(&mut self, length: usize) {
+        if self.tail.capacity() - self.tail.len() < length {
+            self.freeze();
+            let usual = self.kept_bytes().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+            self.tail = BytesMut::with_capacity(usual.max(length));
+        }
+    }
+
+    /// Makes what was appended shareable.
+    fn freeze(&mut self) {
+        if !self.tail.is_empty() {
+            let bytes = self.tail.split().freeze();
+            let chunk = Chunk { start: self.tail_start, bytes };
+            self.tail_start = chunk.end();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        let end = self.tail_start + self.tail.len() as u64;
+        self.entries.front().map_or(0, |entry| (end - entry.start) as usize)
+    }
+
+    fn forget_old(&mut self) {
+        while self.entries.len() > self.limits.lines.max(1)
+            || (self.kept_bytes() > self.limits.bytes && self.entries.len() > 1)
+        {
+            self.forget_first();
+        }
+        self.shrink_older();
+        self.visible = self.visible.max(self.first);
+        let start = self.entries.front().map_or(self.tail_start, |entry| entry.start);
+        while self.chunks.front().is_some_and(|chunk| chunk.end() <= start) {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Takes the first line out of the entries. If a user said it, it is kept while it fits.
+    fn forget_first(&mut self) {
+        let end = self.start_of(self.first + 1);
+        let Some(Entry { start, time_ms, author, shape }) = self.entries.pop_front() else {
+            return;
+        };
+        let number = self.first;
+        self.first += 1;
+        if !shape.kind.is_said() {
+            return;
+        }
+        let length = (end - start) as usize;
+        self.said.lines -= 1;
+        self.said.bytes -= length;
+        let (lines, bytes) = self.room_for_older();
+        // A line that waits for the store was not shown yet.
+        if lines > 0 && length <= bytes && number < self.visible {
+            let bytes = Bytes::copy_from_slice(self.bytes(start, end));
+            self.older.push(OlderLine { number, time_ms, author, shape, bytes });
+        }
+    }
+
+    /// The lines and bytes that the older lines may have beside those in the entries.
+    fn room_for_older(&self) -> (usize, usize) {
+        let LogLimits { lines, bytes } = self.limits;
+        (lines.saturating_sub(self.said.lines), bytes.saturating_sub(self.said.bytes))
+    }
+
+    fn shrink_older(&mut self) {
+        let (lines, bytes) = self.room_for_older();
+        self.older.shrink_to(lines, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! The lines that users said before the rest of a log. Joins, leaves and other notices that came
+//! after them fill the log, and do not displace them. Pure.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::LineView;
+use crate::DELETED;
+use crate::room::line::{EOL, Shape};
+
+/// A line that a user said, by itself.
+#[derive(Clone, Debug)]
+pub(super) struct OlderLine {
+    pub number: u64,
+    pub time_ms: u64,
+    pub author: u64,
+    pub(crate) shape: Shape,
+    /// As a terminal shows it, with its end.
+    pub bytes: Bytes,
+}
+
+/// Said lines in their order. Their numbers have gaps.
+#[derive(Debug, Default)]
+pub(super) struct OlderLines {
+    lines: VecDeque<OlderLine>,
+    bytes: usize,
+}
+
+impl OlderLine {
+    pub(super) fn view(&self) -> LineView<'_> {
+        LineView::new(self.number, self.time_ms, self.author, &self.shape, &self.bytes)
+    }
+}
+
+impl OlderLines {
+    /// Adds a line whose number is larger than those before.
+    pub(super) fn push(&mut self, line: OlderLine) {
+        self.bytes += line.bytes.len();
+        self.lines.push_back(line);
+    }
+
+    /// Drops the oldest lines until at most so many lines and bytes are left.
+    pub(super) fn shrink_to(&mut self, lines: usize, bytes: usize) {
+        while self.lines.len() > lines || self.bytes > bytes {
+            let Some(dropped) = self.lines.pop_front() else { return };
+            self.bytes -= dropped.bytes.len();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The number of the oldest line.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.lines.front().map(|line| line.number)
+    }
+
+    /// The number of the newest line.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.lines.back().map(|line| line.number)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&OlderLine> {
+        self.lines.get(self.index(number)).filter(|line| line.number == number)
+    }
+
+    /// The first line with this number or a larger one.
+    pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
+        self.lines.get(self.index(number)).map(|line| line.number)
+    }
+
+    /// The last line with a smaller number.
+    pub(super) fn before(&self, number: u64) -> Option<u64> {
+        self.lines.get(self.index(number).checked_sub(1)?).map(|line| line.number)
+    }
+
+    /// Counts the lines with these numbers.
+    pub(super) fn count(&self, numbers: Range<u64>) -> u64 {
+        self.index(numbers.end).saturating_sub(self.index(numbers.start)) as u64
+    }
+
+    /// Has a line read `[deleted]`, if it is here and has words.
+    pub(super) fn delete(&mut self, number: u64) {
+        let index = self.index(number);
+        let Some(line) = self.lines.get_mut(index).filter(|line| line.number == number) else {
+            return;
+        };
+        let view = line.view();
+        if ["", DELETED].contains(&view.text) {
+            return;
+        }
+        let (shape, parts) = Shape::encode(view.kind, view.name, DELETED);
+        let bytes = Bytes::from(parts.concat() + EOL);
+        self.bytes = self.bytes - line.bytes.len() + bytes.len();
+        (line.shape, line.bytes) = (shape, bytes);
+    }
+
+    fn index(&self, number: u64) -> usize {
+        self.lines.partition_point(|line| line.number < number)
+    }
+}

@@ -1,0 +1,67 @@
+//! A member of a room. Pure.
+
+use super::echo_suppression::{Own, OwnLines};
+use crate::name::Name;
+
+/// A user in a room.
+#[derive(Debug)]
+pub struct Member {
+    /// The number of the session.
+    pub session: u64,
+    /// The user's number, the same in all their sessions.
+    pub lineage: u64,
+    /// The name.
+    pub name: Name,
+    /// Whether the member is an operator of the room.
+    pub operator: bool,
+    /// Whether this node serves the user.
+    pub(super) is_here: bool,
+    pub(super) standing: Standing,
+    /// Counts up with each arrival in the room.
+    pub arrival: u32,
+    /// The next line to be seen.
+    pub(super) next: u64,
+    /// The lines that this member wrote and has not passed, which a terminal does not show again.
+    pub(super) own: OwnLines,
+}
+
+/// The standing of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// In the room.
+    In,
+    /// For the others the member has left; they come back if their node rejoins.
+    Suspended,
+    /// For the others the member has left; their session has not noticed yet.
+    Out,
+}
+
+/// The user of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberIdentity {
+    /// The number of the session.
+    pub session: u64,
+    /// The author of their lines.
+    pub lineage: u64,
+    /// Whether this node serves them.
+    pub is_here: bool,
+}
+
+impl Member {
+    pub(super) fn is_out(&self) -> bool {
+        self.standing != Standing::In
+    }
+
+    /// Goes to `first` where the member is not there yet; returns how many lines that it
+    /// would be shown it misses by that.
+    pub(super) fn skip_to(&mut self, first: u64, own: Own) -> u64 {
+        if self.next >= first {
+            return 0;
+        }
+        let own_lines = self.own.take_missed(self.next, first);
+        let hidden = if own == Own::Hidden { own_lines } else { 0 };
+        let missed = first - self.next - hidden;
+        self.next = first;
+        missed
+    }
+}

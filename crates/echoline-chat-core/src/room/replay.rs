@@ -1,0 +1,212 @@
+//! The replay for a newcomer: the last lines of users before the join. Pure.
+
+use std::ops::Range;
+
+use crate::LineKind;
+use crate::room::log::Log;
+
+/// Joins, leaves and renamings that are shown between two other lines; the last ones.
+const SHOWN_BETWEEN: usize = 3;
+
+/// A join and a leave of one user within so many milliseconds are not shown.
+const VISIT_MS: u64 = 10 * 60 * 1000;
+
+/// Joins and leaves between two other lines that are compared with each other; earlier ones are
+/// not shown.
+const COMPARED: u64 = 64;
+
+/// The earlier lines that a newcomer sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ReplayFrom {
+    /// So many lines of users at most, with few of the joins and leaves between them.
+    Last(u64),
+    /// All from this number on that are kept.
+    From(u64),
+}
+
+/// Where the replay for a newcomer begins, and the lines after that which it leaves out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// The number of the first line that is shown.
+    pub first: u64,
+    /// In order; no two of them touch.
+    pub(crate) left_out: Vec<Range<u64>>,
+}
+
+/// The replay of the last `said` lines of users before the line `before`. Topics and notices among
+/// them are shown too. If `said` is 0 there is none.
+pub fn replay(log: &Log, before: u64, said: u64) -> Replay {
+    let (mut first, mut left, mut at) = (before, said, before);
+    // From the end to the start.
+    let mut left_out = Vec::new();
+    let mut gap_end = before;
+    while left > 0 {
+        let Some(kept) = log.kept_before(at) else { break };
+        at = kept;
+        let Some(mark) = log.mark(at) else { break };
+        if is_presence(mark.kind) {
+            continue;
+        }
+        first = leave_out(log, at + 1..gap_end, &mut left_out).min(at);
+        gap_end = at;
+        left -= u64::from(matches!(mark.kind, LineKind::Said | LineKind::Action));
+    }
+    if left > 0 {
+        first = first.min(leave_out(log, at..gap_end, &mut left_out));
+    }
+    left_out.reverse();
+    left_out.retain(|range: &Range<u64>| range.end > first);
+    Replay { first, left_out }
+}
+
+fn is_presence(kind: LineKind) -> bool {
+    matches!(kind, LineKind::Joined | LineKind::Left | LineKind::Renamed)
+}
+
+/// Adds what is left out of a row of joins, leaves and renamings, from the end to the start.
+/// Returns the first number that is shown, or the end of the row.
+fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 {
+    let mut end = row.end;
+    for &shown in shown(log, row.clone()).iter().rev() {
+        left_out.extend((shown + 1 < end).then_some(shown + 1..end));
+        end = shown;
+    }
+    left_out.extend((row.start < end).then_some(row.start..end));
+    end
+}
+
+/// The user of a join or leave. Lines of an earlier run have no lineage.
+#[derive(PartialEq)]
+enum Author<'a> {
+    Lineage(u64),
+    Name(&'a str),
+}
+
+/// The numbers that are shown of a row of joins, leaves and renamings, in order.
+fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
+    let mut open: Vec<(Author<'_>, u64)> = Vec::new();
+    for number in row.end.saturating_sub(COMPARED).max(row.start)..row.end {
+        let Some(mark) = log.mark(number) else { continue };
+        let author = match mark.author {
+            0 => Author::Name(log.line(number).map_or("", |line| line.name)),
+            lineage => Author::Lineage(lineage),
+        };
+        let is_opposite = |other: u64| {
+            log.mark(other).is_some_and(|other| {
+                let kinds = [other.kind, mark.kind];
+                kinds.contains(&LineKind::Joined)
+                    && kinds.contains(&LineKind::Left)
+                    && mark.time_ms - other.time_ms <= VISIT_MS
+            })
+        };
+        match open.iter().rposition(|(who, other)| *who == author && is_opposite(*other)) {
+            Some(visit) => drop(open.remove(visit)),
+            None => open.push((author, number)),
+        }
+    }
+    let surplus = open.len().saturating_sub(SHOWN_BETWEEN);
+    open.into_iter().skip(surplus).map(|(_, number)| number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::room::log::LogLimits;
+
+    /// A log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another name) and
+    /// `1` (says something), one minute apart.
+    fn log(lines: &str) -> Log {
+        let mut log = Log::new(LogLimits::default(), 1, 0);
+        for (minute, line) in lines.split_whitespace().enumerate() {
+            let (kind, author) = match line.split_at(1) {
+                ("+", author) => (LineKind::Joined, author),
+                ("-", author) => (LineKind::Left, author),
+                ("=", author) => (LineKind::Renamed, author),
+                ("t", author) => (LineKind::Topic, author),
+                _ => (LineKind::Said, line),
+            };
+            let author: u64 = author.parse().unwrap();
+            // Sessions from 50 on are of an earlier run, known by their names alone.
+            let session = if author < 50 { author } else { 0 };
+            log.append(minute as u64 * 60_000, session, kind, &format!("n{author}"), "x");
+        }
+        log
+    }
+
+    /// Returns the part of `lines` that a newcomer is shown.
+    fn shown_of(lines: &str, said: u64) -> String {
+        let log = log(lines);
+        let Replay { first, left_out } = replay(&log, log.next(), said);
+        let words: Vec<&str> = lines.split_whitespace().collect();
+        let numbers = (first..log.next()).filter(|n| !left_out.iter().any(|out| out.contains(n)));
+        numbers.map(|number| words[number as usize - 1]).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Issue 11, item 11: however many come and go, a newcomer sees what was said.
+    #[test]
+    fn regression_a_replay_counts_what_was_said() {
+        let visits: String = (3..40).map(|n| format!("+{n} -{n} ")).collect();
+        assert_eq!(shown_of(&format!("+1 +2 1 2 {visits}"), 2), "1 2");
+        assert_eq!(shown_of(&format!("+1 1 {visits} 2 {visits}"), 2), "1 2");
+        assert_eq!(shown_of(&format!("+1 1 {visits} 2 {visits}"), 1), "2");
+        let joins: String = (3..40).map(|n| format!("+{n} ")).collect();
+        assert_eq!(shown_of(&format!("1 {joins} 2"), 2), "1 +37 +38 +39 2");
+        assert_eq!(shown_of(&joins, 20), "+37 +38 +39");
+        assert_eq!(shown_of("1 2 3", 0), "");
+        assert_eq!(shown_of("", 5), "");
+        assert_eq!(shown_of("+1 1 t1 1", 1), "1");
+        assert_eq!(shown_of("+1 1 t1 1", 2), "1 t1 1");
+    }
+
+    /// Issue 11, item 11: joins and leaves of one user in a short time are not shown.
+    #[test]
+    fn regression_a_short_visit_is_not_shown() {
+        assert_eq!(shown_of("1 +2 -2 1", 9), "1 1");
+        assert_eq!(shown_of("1 -2 +2 1", 9), "1 1", "a broken connection");
+        assert_eq!(shown_of("1 +2 -2 +2 1", 9), "1 +2 1", "who is here at the end");
+        assert_eq!(shown_of("1 +2 2 -2 1", 9), "1 +2 2 -2 1", "who said something");
+        assert_eq!(shown_of("1 +2 =2 -2 1", 9), "1 =2 1");
+        assert_eq!(shown_of("1 +60 -60 1", 9), "1 1", "of an earlier run");
+        assert_eq!(shown_of("1 +60 -61 1", 9), "1 +60 -61 1");
+        let longer = format!("1 +2 {} -2 1", "=3 ".repeat(11));
+        assert_eq!(shown_of(&longer, 9), "1 =3 =3 -2 1", "eleven minutes are no short time");
+    }
+
+    proptest! {
+        #[test]
+        fn every_said_line_is_shown_and_few_others(
+            lines in prop::collection::vec("[+=-]?[1-4]|[+-]6[0-3]|t1", 0..200),
+            said in 0_u64..20,
+        ) {
+            let lines = lines.join(" ");
+            let is_said = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+            let all = lines.split_whitespace().filter(is_said).count() as u64;
+            let shown = shown_of(&lines, said);
+            let shown: Vec<&str> = shown.split_whitespace().collect();
+            let count = shown.iter().copied().filter(is_said).count() as u64;
+            prop_assert_eq!(count, said.min(all));
+            let mut row = 0;
+            for line in shown {
+                row = if line.starts_with(['+', '-', '=']) { row + 1 } else { 0 };
+                prop_assert!(row <= SHOWN_BETWEEN);
+            }
+        }
+
+        #[test]
+        fn what_is_left_out_is_in_order(
+            lines in prop::collection::vec("[+=-]?[1-4]", 0..200),
+            said in 0_u64..20,
+        ) {
+            let log = log(&lines.join(" "));
+            let Replay { first, left_out } = replay(&log, log.next(), said);
+            let mut end = first;
+            for (index, range) in left_out.iter().enumerate() {
+                prop_assert!(range.start < range.end && range.end <= log.next());
+                prop_assert!(range.start > end || (index == 0 && range.start >= end));
+                end = range.end;
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The state of a whole chat: its users, rooms, bans and saved sessions. Pure.
+//!
+//! Only [`ChatState::apply`] and the replication of a cluster change it. Time is an argument, and
+//! nothing is random: two nodes that apply the same operations have the same state.
+
+pub mod apply;
+pub mod apply_in_rooms;
+#[cfg(test)]
+mod apply_tests;
+pub mod bans;
+pub mod deletion;
+pub mod flood_mutes;
+pub mod former_users;
+pub mod moderation;
+pub mod preferences;
+pub mod rejoin;
+pub mod room_cell;
+pub mod room_removal;
+pub mod source;
+pub mod tokens;
+pub mod user;
+pub mod user_table;
+
+use std::collections::{BTreeMap, HashMap};
+
+use ipnet::IpNet;
+
+use crate::name::Name;
+use crate::name::key::Key;
+use crate::outcome::{ClaimNameError, JoinError};
+use crate::room::Room;
+use crate::room::log::{Log, LogLimits};
+use crate::state::bans::{Ban, Bans, network_of};
+use crate::state::flood_mutes::FloodMutes;
+use crate::state::former_users::FormerUsers;
+use crate::state::room_cell::RoomCell;
+use crate::state::tokens::Tokens;
+use crate::state::user::User;
+use crate::state::user_table::{UserTable, lineage_of_id};
+use echoline_base::source::Source;
+
+/// The state of a chat; `R` holds a room.
+#[derive(Debug)]
+pub struct ChatState<R> {
+    /// The settings.
+    pub options: StateOptions,
+    /// The room that every user enters first.
+    pub lobby: R,
+    /// The users in the chat.
+    pub users: UserTable<R>,
+    /// Users of this node who are out of the chat until the node rejoins: their sessions and
+    /// memberships last.
+    pub suspended: BTreeMap<u64, Box<User<R>>>,
+    /// Every key of every name that is in use, and the session that has it.
+    pub names: HashMap<Key, u64>,
+    /// All rooms, with the lobby.
+    pub rooms: BTreeMap<Key, R>,
+    /// Removed rooms with suspended members, who may come back to a room of the same name.
+    pub awaited_rooms: BTreeMap<Key, R>,
+    /// The bans.
+    pub bans: Bans,
+    /// The saved sessions by their tokens.
+    pub tokens: Tokens,
+    /// The users who left last.
+    pub former_users: FormerUsers,
+    /// The mutes of users who wrote too fast.
+    pub flood_mutes: FloodMutes,
+    /// The number of the first line of the next new room. It is higher than the number of any line
+    /// of a removed room, so that a room of the same name does not begin in the middle of it.
+    pub next_first_line: u64,
+}
+
+/// The settings of a chat's state.
+#[derive(Clone, Debug)]
+pub struct StateOptions {
+    /// The name of the room that every user enters first.
+    pub lobby: Name,
+    /// The bounds of each room's log.
+    pub log: LogLimits,
+    /// Whether new lines wait for the store before they are shown.
+    pub holds_lines: bool,
+    /// Whether rooms outlive their last member.
+    pub keeps_rooms: bool,
+    /// Whether this is the state of one node of a cluster.
+    pub is_replicated: bool,
+    /// The lineage of session 0, from which those of new sessions count.
+    pub lineages_from: u64,
+    /// Prints a time in milliseconds since 1970.
+    pub moment: fn(u64) -> String,
+}
+
+/// The state that a store brings back.
+#[derive(Debug, Default)]
+pub struct RestoredState {
+    /// The rooms.
+    pub rooms: Vec<Room>,
+    /// The bans.
+    pub bans: Bans,
+    /// The saved sessions by their tokens.
+    pub tokens: Tokens,
+}
+
+/// The number of rooms that a node allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomLimits {
+    /// Rooms at most.
+    pub all: usize,
+    /// Rooms that users of one source have made.
+    pub per_source: usize,
+}
+
+impl<R: RoomCell> ChatState<R> {
+    /// A chat without users, with the rooms, bans and saved sessions that were kept.
+    pub fn new(options: StateOptions, restored: RestoredState) -> Self {
+        let RestoredState { rooms: kept, bans, tokens } = restored;
+        let mut rooms = BTreeMap::new();
+        for room in kept {
+            rooms.insert(room.name.key().clone(), R::new(room));
+        }
+        let lobby = rooms.entry(options.lobby.key().clone()).or_insert_with(|| {
+            let mut room = Room::new(options.lobby.clone(), Log::new(options.log, 1, 0));
+            room.log.holds = options.holds_lines;
+            R::new(room)
+        });
+        let lobby = lobby.clone();
+        lobby.with(|room| room.is_lobby = true);
+        let next_first_line = tokens.last_born().map_or(0, |born| born.saturating_add(1));
+        let users = UserTable::new(options.lineages_from);
+        Self {
+            options,
+            lobby,
+            users,
+            suspended: BTreeMap::new(),
+            names: HashMap::new(),
+            rooms,
+            awaited_rooms: BTreeMap::new(),
+            bans,
+            tokens,
+            former_users: FormerUsers::default(),
+            flood_mutes: FloodMutes::default(),
+            next_first_line,
+        }
+    }
+
+    /// The user who has the name, or one that looks like it.
+    pub fn find(&self, name: &Name) -> Option<&User<R>> {
+        let session = name.keys().find_map(|key| self.names.get(key))?;
+        self.user(*session)
+    }
+
+    /// The user of this session, while they are in the chat.
+    pub fn user(&self, session: u64) -> Option<&User<R>> {
+        self.users.get(&session).map(|user| &**user)
+    }
+
+    /// The user whom this node serves in this session, suspended or not; of a session that is not
+    /// served here, the user.
+    pub fn served_user(&self, session: u64) -> Option<&User<R>> {
+        self.suspended.get(&session).map(|user| &**user).or_else(|| self.user(session))
+    }
+
+    /// The user with this id, if they are in the chat.
+    pub fn user_with_id(&self, id: &str) -> Option<&User<R>> {
+        self.users.of_lineage(lineage_of_id(id)?)
+    }
+
+    /// The number of users from this network, without the user of this lineage.
+    pub fn users_from(&self, network: IpNet, lineage: u64) -> usize {
+        let users = self.users.values();
+        let from = users.filter(|user| user.address.map(network_of) == Some(network));
+        from.filter(|user| user.lineage != lineage && !user.is_retired()).count()
+    }
+
+    /// The words for a user whom a ban keeps out.
+    pub fn ban_words(&self, ban: &Ban) -> String {
+        ban.words(self.options.moment)
+    }
+
+    /// Whether the session can have the name: no other session has it, or one that looks like it.
+    pub fn is_free(&self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
+        let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
+        if let Some(user) = other.and_then(|session| self.users.get(session)) {
+            let theirs = user.name();
+            let same = theirs.same_as(name);
+            return Err(if same {
+                ClaimNameError::Taken(theirs)
+            } else {
+                ClaimNameError::LooksLike(theirs)
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes `name` the session's, unless another session has it.
+    pub fn claim(&mut self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
+        self.is_free(name, session)?;
+        for key in name.keys() {
+            self.names.insert(key.clone(), session);
+        }
+        Ok(())
+    }
+
+    /// Frees the keys of a name that the session has.
+    pub fn release(&mut self, name: &Name, session: u64) {
+        for key in name.keys() {
+            if self.names.get(key) == Some(&session) {
+                self.names.remove(key);
+            }
+        }
+    }
+
+    /// Whether the room exists, or the user may make it. Each node checks its own limits before it
+    /// proposes a room.
+    pub fn has_place_for_room(
+        &self,
+        now_ms: u64,
+        session: u64,
+        room: &Name,
+        limits: RoomLimits,
+    ) -> Result<(), JoinError> {
+        let Some(user) = self.user(session) else { return Ok(()) };
+        if self.rooms.contains_key(room.key()) {
+            return Ok(());
+        }
+        let source = Some(Source::from(user.address));
+        let (mut all, mut theirs) = (0, 0);
+        for cell in self.rooms.values() {
+            cell.with(|room| {
+                let counts = !room.is_abandoned(now_ms) || room.is_lobby;
+                all += usize::from(counts);
+                theirs += usize::from(counts && room.origin.maker == source);
+            });
+        }
+        match () {
+            () if all >= limits.all => Err(JoinError::TooManyRooms),
+            () if user.is_operator() => Ok(()),
+            () if theirs >= limits.per_source => Err(JoinError::TooManyOfSource(theirs)),
+            () => Ok(()),
+        }
+    }
+
+    /// The nodes that serve a user, in ascending order.
+    pub fn nodes(&self) -> Vec<u32> {
+        let mut nodes: Vec<u32> = self.users.values().map(|user| user.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Gives the membership of a room back, which a session of this node was taken out of.
+    pub fn release_membership(&mut self, session: u64, room: &R) {
+        match self.suspended.get_mut(&session) {
+            Some(user) => user.release(room),
+            None => self.users.get_mut(session).into_iter().for_each(|user| user.release(room)),
+        }
+    }
+
+    /// Gives all memberships back of a session that has ended while its user was out of the chat.
+    pub fn release_suspended(&mut self, session: u64) {
+        if let Some(mut user) = self.suspended.remove(&session) {
+            user.release_all();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The mutes of users who wrote too fast, so that a new connection does not end them. Pure; time is
+//! an argument.
+//!
+//! A mute follows the user's name and the token that restores their session. It follows their
+//! address to one session only: the first that comes from there after the muted user has left,
+//! under another name and without a token. So a user who reconnects stays muted, and the users who
+//! share the address and are in the chat already do not become muted.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::flood::FORGIVEN_AFTER;
+use crate::name::key::Key;
+use crate::state::source::most_frequent;
+
+/// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of
+/// them: a flood of muted sessions ends no mute of another network.
+const MUTES_MAX: usize = 1000;
+
+/// A mute, and the user whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct FloodMute {
+    key: Key,
+    lineage: u64,
+    /// The network from which one more session takes the mute over; `None` if one has.
+    network: Option<IpNet>,
+    /// The user has left, so that their address counts.
+    has_left: bool,
+    until_ms: u64,
+    /// The number of the user's mutes that are not forgiven: the next one is longer.
+    count: u8,
+}
+
+/// A user as a mute finds them.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// The key of the name.
+    pub key: Key,
+    /// The user's number, the same in all their sessions.
+    pub lineage: u64,
+    /// The network of the address.
+    pub network: Option<IpNet>,
+}
+
+/// The mute that a new session goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContinuedMute {
+    /// Milliseconds since 1970; in the past if only the count goes on.
+    pub until_ms: u64,
+    /// The number of mutes so far.
+    pub count: u8,
+    /// Whether another user of the same address caused it.
+    pub is_by_address: bool,
+}
+
+/// All mutes that are not forgiven yet, ended or not; the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FloodMutes(VecDeque<FloodMute>);
+
+impl FloodMutes {
+    /// A user is muted until then, for the `count`th time.
+    pub fn begin(&mut self, now_ms: u64, writer: Writer, until_ms: u64, count: u8) {
+        let Writer { key, lineage, network } = writer;
+        self.0.retain(|old| old.is_remembered(now_ms) && old.lineage != lineage);
+        self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
+    }
+
+    /// A user leaves, under this name.
+    pub fn leave(&mut self, lineage: u64, key: &Key) {
+        let mut theirs = self.0.iter_mut().filter(|mute| mute.lineage == lineage);
+        let Some(mute) = theirs.next() else { return };
+        mute.has_left = true;
+        if mute.key != *key {
+            let renamed = FloodMute { key: key.clone(), network: None, ..mute.clone() };
+            self.push(renamed);
+        }
+    }
+
+    /// A user comes in; `is_back` if a token restores their session. Returns their mute.
+    pub fn enter(&mut self, now_ms: u64, writer: Writer, is_back: bool) -> Option<ContinuedMute> {
+        self.0.retain(|mute| mute.is_remembered(now_ms));
+        let is_theirs =
+            |mute: &&mut FloodMute| mute.lineage == writer.lineage || mute.key == writer.key;
+        let by_user = self.0.iter_mut().filter(is_theirs).max_by_key(|mute| mute.until_ms);
+        let is_by_address = by_user.is_none();
+        let found = match by_user {
+            Some(mute) => Some(mute),
+            None if is_back || writer.network.is_none() => None,
+            None => self.0.iter_mut().find(|mute| {
+                mute.has_left && mute.network == writer.network && mute.until_ms > now_ms
+            }),
+        };
+        let mute = found?;
+        // The address has done its part: the next one to come from there is another user.
+        mute.network = None;
+        let (until_ms, count) = (mute.until_ms, mute.count);
+        if mute.lineage == writer.lineage {
+            mute.has_left = false;
+            mute.network = writer.network;
+        } else {
+            let Writer { key, lineage, network } = writer;
+            self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
+        }
+        Some(ContinuedMute { until_ms, count, is_by_address })
+    }
+
+    /// Drops the oldest mutes beyond the bound, which a forged snapshot may have.
+    pub fn bound(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(MUTES_MAX));
+    }
+
+    fn push(&mut self, mute: FloodMute) {
+        self.0.push_back(mute);
+        if self.0.len() > MUTES_MAX {
+            let largest = most_frequent(self.0.iter().map(|mute| mute.network));
+            let oldest = self.0.iter().position(|mute| Some(mute.network) == largest);
+            self.0.remove(oldest.unwrap_or_default());
+        }
+    }
+}
+
+impl FloodMute {
+    fn is_remembered(&self, now_ms: u64) -> bool {
+        let forgiven = u64::try_from(FORGIVEN_AFTER.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms.saturating_add(forgiven) > now_ms
+    }
+}
+
+impl ContinuedMute {
+    /// Returns the rest of the mute, at most `most`: a clock that was set back makes it no longer.
+    pub fn rest(&self, now_ms: u64, most: Duration) -> Duration {
+        Duration::from_millis(self.until_ms.saturating_sub(now_ms)).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    fn writer(name: &str, lineage: u64, network: &str) -> Writer {
+        let key = Name::parse(name).unwrap().key().clone();
+        Writer { key, lineage, network: Some(network.parse().unwrap()) }
+    }
+
+    const HOME: &str = "192.0.2.7/32";
+
+    /// A chat in which the troll is muted until 30 s and has left.
+    fn left() -> FloodMutes {
+        let mut mutes = FloodMutes::default();
+        mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);
+        mutes.leave(1, &writer("troll", 1, HOME).key);
+        mutes
+    }
+
+    /// Issue 11, item 4: a mute follows the name, the token and the address.
+    #[test]
+    fn regression_a_flood_mute_follows_its_user() {
+        let muted =
+            |is_by_address| Some(ContinuedMute { until_ms: 30_000, count: 1, is_by_address });
+        let other = "198.51.100.1/32";
+        assert_eq!(left().enter(1, writer("TROLL", 2, other), false), muted(false), "the name");
+        assert_eq!(left().enter(1, writer("eve", 1, other), true), muted(false), "the token");
+        assert_eq!(left().enter(1, writer("imp", 2, HOME), false), muted(true), "the address");
+        let mut mutes = left();
+        mutes.leave(1, &writer("eve", 1, HOME).key);
+        assert_eq!(mutes.enter(1, writer("eve", 2, other), false), muted(false), "the last name");
+        // The new session hands it on like the first.
+        let mut mutes = left();
+        assert_eq!(mutes.enter(1, writer("imp", 2, HOME), false), muted(true));
+        mutes.leave(2, &writer("imp", 2, HOME).key);
+        assert_eq!(mutes.enter(2, writer("gnome", 3, HOME), false), muted(true));
+    }
+
+    /// Issue 11, item 4: a class behind one address is not muted because one of it writes too fast.
+    #[test]
+    fn regression_a_flood_mute_does_not_spread_over_an_address() {
+        let mut mutes = FloodMutes::default();
+        mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);
+        let come = |mutes: &mut FloodMutes, lineage: u64, is_back| {
+            mutes.enter(1, writer(&format!("pupil{lineage}"), lineage, HOME), is_back)
+        };
+        assert!(
+            (10..70).all(|pupil| come(&mut mutes, pupil, false).is_none()),
+            "the troll is here"
+        );
+        mutes.leave(1, &writer("troll", 1, HOME).key);
+        assert_eq!(come(&mut mutes, 70, true), None, "a token tells pupils from trolls");
+        assert!(come(&mut mutes, 71, false).is_some(), "one pays");
+        assert!((72..130).all(|pupil| come(&mut mutes, pupil, false).is_none()), "no other does");
+        assert!(mutes.enter(2, writer("troll", 131, HOME), false).is_some(), "the troll does too");
+    }
+
+    /// Issue 12, item 4: a flood of sessions that write too fast ends no mute but its own.
+    #[test]
+    fn attack_a_flood_of_mutes_ends_no_mute_of_another_network() {
+        let mut mutes = FloodMutes::default();
+        mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);
+        for lineage in 2..2 * MUTES_MAX as u64 {
+            mutes.begin(0, writer(&format!("u{lineage}"), lineage, "198.51.100.1/32"), 30_000, 1);
+        }
+        assert!(mutes.enter(1, writer("troll", 9999, HOME), false).is_some());
+        assert_eq!(mutes.0.len(), MUTES_MAX);
+    }
+
+    #[test]
+    fn mutes_end_are_forgiven_and_bounded() {
+        let mut mutes = left();
+        assert_eq!(mutes.enter(30_000, writer("imp", 2, HOME), false), None, "it is over");
+        let again = mutes.enter(60_000, writer("troll", 3, HOME), false).unwrap();
+        assert_eq!((again.until_ms, again.count), (30_000, 1), "the next one is longer");
+        assert_eq!(again.rest(60_000, Duration::from_secs(600)), Duration::ZERO);
+        assert_eq!(again.rest(0, Duration::from_secs(7)), Duration::from_secs(7));
+        assert_eq!(mutes.enter(630_000, writer("troll", 4, HOME), false), None, "forgiven");
+        for lineage in 0..=MUTES_MAX as u64 {
+            mutes.begin(0, writer("troll", lineage, HOME), 30_000, 1);
+        }
+        assert_eq!(mutes.0.len(), MUTES_MAX);
+    }
+}

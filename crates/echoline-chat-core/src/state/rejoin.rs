@@ -1,0 +1,206 @@
+//! Users whose node went down, and users who rejoin with their node. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::LineKind;
+use crate::effect::Effects;
+use crate::name::Name;
+use crate::name::key::Key;
+use crate::notification::Notification;
+use crate::operation::{OperationContext, RejoiningUser};
+use crate::replication::node_down_line::node_down_line;
+use crate::room::{MemberId, ReplayFrom};
+use crate::state::ChatState;
+use crate::state::bans::Suspect;
+use crate::state::room_cell::RoomCell;
+use crate::state::user::User;
+
+/// The last operation of a user that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LastOperation {
+    /// The number of the session.
+    pub session: u64,
+    /// The number of the operation.
+    pub number: u64,
+    /// Whether it was refused.
+    pub refused: bool,
+}
+
+/// A user who went down with their node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DownUser {
+    /// The last operation that was applied.
+    pub last: LastOperation,
+    /// Whether this node serves the session, which is suspended now.
+    pub is_here: bool,
+}
+
+impl<R: RoomCell> ChatState<R> {
+    /// Takes all users of a node out of the chat: each room hears of it in one line. Returns them
+    /// in the order of their sessions.
+    pub fn node_down(
+        &mut self,
+        now_ms: u64,
+        node: u32,
+        name: &str,
+        reason: &str,
+        effects: &mut dyn Effects,
+    ) -> Vec<DownUser> {
+        let sessions: Vec<u64> =
+            self.users.values().filter(|user| user.node == node).map(|user| user.session).collect();
+        let mut down: Vec<Box<User<R>>> = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            let Some(user) = self.users.remove(session) else { continue };
+            self.release(&user.name(), session);
+            down.push(user);
+        }
+        let mut rooms = BTreeMap::<Key, (R, Vec<(MemberId, Name)>)>::new();
+        for user in &down {
+            for (cell, member_id) in user.memberships() {
+                let key = cell.with(|room| room.name.key().clone());
+                let (_, members) = rooms.entry(key).or_insert((cell, Vec::new()));
+                members.push((member_id, user.name()));
+            }
+        }
+        for (cell, members) in rooms.values() {
+            // Under one lock: a list of the members is of before that line or of after it.
+            cell.change(|room| {
+                let gone = members.iter().filter(|(member_id, _)| room.suspend(*member_id));
+                let names: Vec<String> = gone.map(|(_, name)| name.to_string()).collect();
+                if !names.is_empty() {
+                    room.announce(now_ms, &node_down_line(name, reason, &names));
+                    room.review_operators(now_ms, effects);
+                }
+            });
+        }
+        let mut users = Vec::with_capacity(down.len());
+        for mut user in down {
+            users.push(DownUser { last: user.last_operation(), is_here: user.is_here });
+            if user.is_here {
+                self.suspended.insert(user.session, user);
+            } else {
+                user.release_all();
+            }
+        }
+        users
+    }
+
+    /// Returns a suspended user as the other nodes have to know them.
+    pub fn rejoining_user(&self, session: u64) -> Option<RejoiningUser> {
+        let user = self.suspended.get(&session)?;
+        let room = |(cell, member_id): (R, MemberId)| {
+            cell.with(|room| {
+                let rejoins = !room.is_expelled(member_id);
+                rejoins.then(|| (room.name.clone(), room.is_operator(member_id)))
+            })
+        };
+        Some(RejoiningUser {
+            session,
+            lineage: user.lineage,
+            since_ms: user.since_ms,
+            name: user.name(),
+            address: user.address,
+            operator: user.is_operator(),
+            away: user.away().map(|words| words.to_string()),
+            rooms: user.memberships().into_iter().filter_map(room).collect(),
+            last: user.last,
+        })
+    }
+
+    /// Lets a user in again whose node rejoins, under their name if it is still free. If the user
+    /// `is_suspended` on this node, their session goes on.
+    pub fn rejoin(
+        &mut self,
+        context: OperationContext,
+        rejoining: RejoiningUser,
+        is_suspended: bool,
+        effects: &mut dyn Effects,
+    ) {
+        let RejoiningUser { session, since_ms, name, address, operator, away, rooms, last, .. } =
+            rejoining;
+        let lineage = known_lineage(rejoining.lineage, session);
+        if self.users.contains_key(&session) {
+            return;
+        }
+        let suspect = Suspect { name: Some(&name), address, lineage: Some(lineage) };
+        let banned = self.bans.find(context.now_ms, suspect, None);
+        if let Some(ban) = banned.filter(|_| !operator) {
+            if is_suspended {
+                effects.disconnect(session, self.ban_words(ban));
+            }
+            return;
+        }
+        let free = self.free_name(&name, session);
+        let suspended = if is_suspended { self.suspended.remove(&session) } else { None };
+        let theirs = OperationContext { session, is_here: suspended.is_some(), ..context };
+        let mut user = suspended.unwrap_or_else(|| {
+            Box::new(User::new(theirs, address, name.clone(), lineage).since(since_ms))
+        });
+        if !free.same_as(&name) {
+            effects.notice(session, format!("Your name was taken; you are {free} now"));
+        }
+        user.set_name(free);
+        user.node = context.node;
+        user.last = last.max(user.last);
+        user.was_refused = false;
+        user.set_away(away.as_deref());
+        user.make_operator(operator);
+        for (room, is_operator) in rooms {
+            let ban = self.bans.find(context.now_ms, user.suspect(), Some(room.key()));
+            if let Some(ban) = ban.filter(|_| !operator) {
+                let words = self.ban_words(ban);
+                effects.notify(session, Notification::Expelled { room, words });
+                continue;
+            }
+            let found = self.rooms.get(room.key()).cloned();
+            let cell = found.unwrap_or_else(|| self.make_room(&room, None, effects));
+            rejoin_room(context.now_ms, &mut user, &cell, is_operator, effects);
+        }
+        self.users.insert(user);
+    }
+
+    /// Claims a user's name, or the first one like it that is free.
+    fn free_name(&mut self, name: &Name, session: u64) -> Name {
+        let others = (2..).map(|number| name.with_suffix(number));
+        let mut names = std::iter::once(name.clone()).chain(others);
+        names.find(|name| self.claim(name, session).is_ok()).expect("there are names without end")
+    }
+}
+
+fn rejoin_room<R: RoomCell>(
+    now_ms: u64,
+    user: &mut User<R>,
+    cell: &R,
+    is_operator: bool,
+    effects: &mut dyn Effects,
+) {
+    let kept = user.member_id_in(cell);
+    let name = user.name();
+    let member_id = cell.change(|room| {
+        let (member_id, joined) = match kept {
+            // A session of this node goes on reading at the same line.
+            Some(member_id) => (member_id, room.resume_member(now_ms, member_id, name.clone())),
+            None => room.join(now_ms, user.identity(), name.clone(), ReplayFrom::Last(0)),
+        };
+        room.set_operator(member_id, is_operator);
+        effects.keep_line(room, joined, LineKind::Joined, name.as_str(), "");
+        room.review_operators(now_ms, effects);
+        member_id
+    });
+    if kept.is_none() {
+        user.add_membership(cell.clone(), member_id);
+    }
+}
+
+/// The lineage of a session; an earlier version does not tell it.
+pub fn known_lineage(lineage: u64, session: u64) -> u64 {
+    if lineage > 0 { lineage } else { session }
+}
+
+impl<R> User<R> {
+    /// The user's last operation that was applied.
+    pub(crate) fn last_operation(&self) -> LastOperation {
+        let (session, number, refused) = (self.session, self.last, self.was_refused);
+        LastOperation { session, number, refused }
+    }
+}

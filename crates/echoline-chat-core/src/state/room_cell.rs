@@ -1,0 +1,46 @@
+//! The way in which the chat's state holds its rooms. Pure.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::room::{MemberId, Room};
+
+/// A room that the chat's state shares with its readers.
+///
+/// The state never looks at two rooms at once. A server implements this with a lock and wakers; a
+/// simulation in one thread needs neither.
+pub trait RoomCell: Clone {
+    /// Holds a room.
+    fn new(room: Room) -> Self;
+
+    /// Looks at the room, or changes it without new lines.
+    fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T;
+
+    /// Changes the room, then wakes those who wait for new lines.
+    fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        self.with(change)
+    }
+
+    /// As [`change`](Self::change), where `leave` removes a member, who is woken no more.
+    fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+        let _ = member_id;
+        self.change(leave)
+    }
+
+    /// Whether both are the same room, not only rooms of the same name.
+    fn is_same(&self, other: &Self) -> bool;
+}
+
+impl RoomCell for Rc<RefCell<Room>> {
+    fn new(room: Room) -> Self {
+        Self::new(RefCell::new(room))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+        look(&mut self.borrow_mut())
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}

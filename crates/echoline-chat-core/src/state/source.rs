@@ -1,0 +1,23 @@
+//! The source that has most of something, so that no source can use up what there is for all.
+
+use std::collections::BTreeMap;
+
+/// The source that occurs most often. Of several it is the first in their order, so that all nodes
+/// of a cluster choose the same one.
+pub(crate) fn most_frequent<T: Copy + Ord>(sources: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts = BTreeMap::<T, usize>::new();
+    sources.for_each(|source| *counts.entry(source).or_default() += 1);
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(source, _)| source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_is_the_same_in_any_order() {
+        assert_eq!(most_frequent([3, 1, 2, 3, 1].into_iter()), Some(1));
+        assert_eq!(most_frequent([1, 3, 2, 1, 3, 3].into_iter()), Some(3));
+        assert_eq!(most_frequent(std::iter::empty::<u8>()), None);
+    }
+}

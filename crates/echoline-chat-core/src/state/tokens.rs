@@ -1,0 +1,385 @@
+//! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::name::Name;
+use crate::name::key::Key;
+use crate::state::preferences::Preferences;
+use echoline_base::SecretText;
+use echoline_base::source::Source;
+
+/// Tokens at most. Beyond it the source that has most of them loses one.
+const TOKENS_MAX: usize = 10_000;
+
+/// Tokens of one source at most, so that a flood displaces the tokens of its own source alone:
+/// sixteen for each of sixty people behind one address.
+pub(crate) const SOURCE_TOKENS_MAX: usize = 1000;
+
+/// A session that is saved sooner after it began (milliseconds) gives way to others of its source.
+pub const BRIEF_MS: u64 = 60 * 1000;
+
+/// The letters of a token: 32 that do not look alike.
+const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+
+/// Letters of one token, in groups of four: 100 bits, so that its digest cannot be reversed by
+/// trying all tokens.
+pub const TOKEN_LETTERS: usize = 20;
+
+/// The beginning of a digest; no token begins so.
+const DIGEST_PREFIX: &str = "sha256:";
+
+/// What a token restores.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SavedSession {
+    /// The name of the user.
+    pub name: Name,
+    /// The rooms.
+    pub rooms: Vec<Position>,
+    /// Milliseconds since 1970.
+    pub until_ms: u64,
+    /// The session that has it, while that lasts.
+    pub session: Option<u64>,
+    /// Saved by an earlier version, it is the default.
+    #[serde(default)]
+    pub more: SessionState,
+}
+
+/// The state that a session has besides its rooms, and that a token restores too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct SessionState {
+    /// The room in which the user speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<Name>,
+    /// The choices about the display.
+    #[serde(skip_serializing_if = "Preferences::is_usual")]
+    pub preferences: Preferences,
+    /// The user's number, which stays the same from session to session; 0 if it was not saved.
+    pub lineage: u64,
+    /// The words for those who write to the user while they are away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+    /// The hash of the operators' password that the user gave: they are an operator of the chat
+    /// again if it is still the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// Where the user came from; `None` if an earlier version saved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The session had lasted for less than a minute, as each session of a flood has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_brief: bool,
+}
+
+/// Where somebody stood in a room.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The name of the room.
+    pub room: Name,
+    /// The next line to be seen.
+    pub next: u64,
+    /// Whether the user is an operator.
+    pub operator: bool,
+    /// The stamp of the password that the room had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// The number of the room's first line, see [`Origin`](crate::room::room_origin::Origin).
+    #[serde(default)]
+    pub born: u64,
+}
+
+/// All tokens that hold.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    /// By the digest of the token.
+    places: HashMap<Arc<str>, SavedSession>,
+    /// The tokens of each source; those of earlier versions have none.
+    by_source: BTreeMap<Option<Source>, BTreeSet<Rank>>,
+    /// All tokens by the times at which they end.
+    by_end: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// The place of a token among those of its source: brief sessions give way first, then those that
+/// end first. A token makes each rank unique, and the choice the same on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_lasting: bool,
+    until_ms: u64,
+    token: Arc<str>,
+}
+
+impl Rank {
+    fn of(token: &Arc<str>, place: &SavedSession) -> Self {
+        let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
+        Self { is_lasting, until_ms, token: Arc::clone(token) }
+    }
+}
+
+/// The token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
+pub fn token(random: [u8; TOKEN_LETTERS]) -> SecretText {
+    let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    SecretText::from(groups.join("-"))
+}
+
+/// The digest of a token as a user typed it: the form in which it travels and is kept. A digest
+/// that is typed is no token: it gets a digest of its own.
+pub fn digest(typed: &str) -> String {
+    let token = typed.trim().to_ascii_lowercase();
+    let digest = Sha256::new().chain_update("echoline resume token ").chain_update(token);
+    format!("{DIGEST_PREFIX}{:x}", digest.finalize())
+}
+
+/// The digest that an entry, a snapshot or a history has; an earlier version wrote the token
+/// itself.
+pub fn digest_of_kept(kept: String) -> String {
+    let hex = kept.strip_prefix(DIGEST_PREFIX);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    match hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(is_digit)) {
+        true => kept,
+        false => digest(&kept),
+    }
+}
+
+impl Tokens {
+    /// Keeps what a token restores, in place of what it did before. Returns the tokens that restore
+    /// nothing any more because there are too many.
+    pub fn keep(&mut self, now_ms: u64, token: Arc<str>, place: SavedSession) -> Vec<Arc<str>> {
+        self.remove(&token);
+        let mut dropped = Vec::new();
+        let source = place.more.source;
+        let theirs = self.by_source.get(&source).map_or(0, BTreeSet::len);
+        if source.is_some() && theirs >= SOURCE_TOKENS_MAX {
+            dropped.extend(self.drop_one_of(source));
+        }
+        if self.places.len() >= TOKENS_MAX {
+            dropped.extend(self.drop_ended(now_ms));
+        }
+        if self.places.len() >= TOKENS_MAX {
+            let sources = self.by_source.iter().rev();
+            let largest = sources.max_by_key(|(_, tokens)| tokens.len()).map(|(source, _)| *source);
+            dropped.extend(largest.and_then(|largest| self.drop_one_of(largest)));
+        }
+        self.by_source.entry(source).or_default().insert(Rank::of(&token, &place));
+        self.by_end.insert((place.until_ms, Arc::clone(&token)));
+        self.places.insert(token, place);
+        dropped
+    }
+
+    fn drop_one_of(&mut self, source: Option<Source>) -> Option<Arc<str>> {
+        let token = Arc::clone(&self.by_source.get(&source)?.first()?.token);
+        self.remove(&token);
+        Some(token)
+    }
+
+    fn drop_ended(&mut self, now_ms: u64) -> Vec<Arc<str>> {
+        let ended = self.by_end.iter().take_while(|(until_ms, _)| *until_ms <= now_ms);
+        let ended: Vec<Arc<str>> = ended.map(|(_, token)| Arc::clone(token)).collect();
+        ended.iter().for_each(|token| drop(self.remove(token)));
+        ended
+    }
+
+    fn remove(&mut self, token: &str) -> Option<(Arc<str>, SavedSession)> {
+        let (token, place) = self.places.remove_entry(token)?;
+        self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
+        if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
+            tokens.remove(&Rank::of(&token, &place));
+            if tokens.is_empty() {
+                self.by_source.remove(&place.more.source);
+            }
+        }
+        Some((token, place))
+    }
+
+    /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
+    /// changed sessions.
+    pub(crate) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, SavedSession)> {
+        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+        let had = theirs.filter_map(|(token, place)| {
+            place.more.operator.take().map(|_| (Arc::clone(token), place.clone()))
+        });
+        had.collect()
+    }
+
+    /// Takes a room out of the saved sessions of users who were sent out of it; returns the
+    /// changed sessions.
+    pub(crate) fn lose_room(
+        &mut self,
+        lineages: &BTreeSet<u64>,
+        room: &Name,
+    ) -> Vec<(Arc<str>, SavedSession)> {
+        let theirs =
+            self.places.iter_mut().filter(|(_, place)| lineages.contains(&place.more.lineage));
+        let had = theirs.filter_map(|(token, place)| {
+            let before = place.rooms.len();
+            place.rooms.retain(|at| !at.room.same_as(room));
+            (place.rooms.len() < before).then(|| (Arc::clone(token), place.clone()))
+        });
+        had.collect()
+    }
+
+    /// The highest first number of a room in a saved session. No room that is made later may begin
+    /// there.
+    pub(crate) fn last_born(&self) -> Option<u64> {
+        self.places.values().flat_map(|place| &place.rooms).map(|at| at.born).max()
+    }
+
+    /// The rooms to which a token leads.
+    pub fn rooms(&self, now_ms: u64) -> BTreeSet<Key> {
+        let places = self.places.values().filter(|place| place.until_ms > now_ms);
+        places.flat_map(|place| &place.rooms).map(|at| at.room.key().clone()).collect()
+    }
+
+    /// Whether there is a saved session of this user.
+    pub fn has(&self, lineage: u64) -> bool {
+        self.places.values().any(|place| place.more.lineage == lineage)
+    }
+
+    /// Returns the session that the token of this digest would restore.
+    pub fn find(&self, now_ms: u64, digest: &str) -> Option<&SavedSession> {
+        self.places.get(digest).filter(|place| place.until_ms > now_ms)
+    }
+
+    /// All of them, by the digest of the token.
+    pub fn all(&self) -> Vec<(String, SavedSession)> {
+        let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
+        let mut all: Vec<_> = places.collect();
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
+    /// Returns the digest, and the session that its token restores; the token is used up by that.
+    pub fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
+        self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn place(until_ms: u64) -> SavedSession {
+        let name = Name::parse("ann").unwrap();
+        SavedSession {
+            name,
+            rooms: Vec::new(),
+            until_ms,
+            session: None,
+            more: SessionState::default(),
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_once_and_in_time() {
+        let mut tokens = Tokens::default();
+        let random = [0, 31, 32, 255, 4, 5, 6, 7, 8, 9, 10, 11, 0, 0, 0, 0, 1, 1, 1, 1];
+        let one = token(random);
+        assert_eq!(one.reveal(), "a9a9-efgh-jkmn-aaaa-bbbb");
+        let one: Arc<str> = digest(one.reveal()).into();
+        tokens.keep(0, Arc::clone(&one), place(10));
+        let typed = digest(" A9A9-EFGH-JKMN-AAAA-BBBB ");
+        assert_eq!(tokens.redeem(5, &typed), Some((Arc::clone(&one), place(10))));
+        assert_eq!(tokens.redeem(5, &one), None, "used up");
+        tokens.keep(0, Arc::clone(&one), place(10));
+        assert!(tokens.find(9, &one).is_some() && tokens.find(10, &one).is_none());
+        assert_eq!(tokens.redeem(10, &one), None, "too late");
+    }
+
+    fn from(source: Source, until_ms: u64) -> SavedSession {
+        let more = SessionState { source: Some(source), ..SessionState::default() };
+        SavedSession { more, ..place(until_ms) }
+    }
+
+    fn network(number: u32) -> Source {
+        IpAddr::from(Ipv4Addr::from_bits(number)).into()
+    }
+
+    /// Issue 12, item 10: a reader of the stream or of a history does not learn a token.
+    #[test]
+    fn attack_a_digest_is_no_token() {
+        let random = token([7; TOKEN_LETTERS]);
+        let kept = digest(random.reveal());
+        assert_eq!(kept.len(), DIGEST_PREFIX.len() + 64);
+        assert!(!kept.contains(&random.reveal()[..4]), "{kept}");
+        assert_ne!(digest(&kept), kept, "typed, it is another token");
+        assert_eq!(digest_of_kept(kept.clone()), kept);
+        assert_eq!(digest_of_kept("ab2c-d3ef-gh45".into()), digest("ab2c-d3ef-gh45"));
+        let short = format!("{DIGEST_PREFIX}00");
+        assert_eq!(digest_of_kept(short.clone()), digest(&short));
+    }
+
+    #[test]
+    fn tokens_are_bounded() {
+        let mut tokens = Tokens::default();
+        for number in 0..TOKENS_MAX as u64 + 10 {
+            tokens.keep(0, Arc::from(number.to_string()), place(1000 + number));
+        }
+        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert_eq!(tokens.redeem(0, "0"), None);
+        assert!(tokens.redeem(0, "20").is_some());
+        assert_eq!(tokens.keep(0, Arc::from("one"), place(1)), Vec::<Arc<str>>::new());
+        let dropped = tokens.keep(1, Arc::from("two"), place(2000));
+        assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
+    }
+
+    /// Issue 12, item 9: a flood of tokens displaces those of its own source alone, from one
+    /// address and from many; the sessions of sixty other people behind that address keep theirs.
+    #[test]
+    fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
+        let mut tokens = Tokens::default();
+        let keep = |tokens: &mut Tokens, token: String, place: SavedSession| {
+            tokens.keep(0, Arc::from(token), place).len()
+        };
+        keep(&mut tokens, "of-ann".into(), from(network(1), 5));
+        keep(&mut tokens, "local".into(), from(Source::Unknown, 5));
+        for pupil in 0..60 {
+            keep(&mut tokens, format!("pupil-{pupil}"), from(network(2), 6));
+        }
+        let brief = |number: u32, source| {
+            let mut place = from(network(source), 1000 + u64::from(number));
+            place.more.is_brief = true;
+            place
+        };
+        let one_address: usize = (0..3000)
+            .map(|number| keep(&mut tokens, format!("one-{number}"), brief(number, 2)))
+            .sum();
+        assert_eq!(one_address, 60 + 3000 - SOURCE_TOKENS_MAX, "each that goes is told");
+        for number in 0..30_000 {
+            keep(&mut tokens, format!("many-{number}"), brief(number, 10 + number % 20));
+        }
+        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert!(tokens.redeem(0, "of-ann").is_some() && tokens.redeem(0, "local").is_some());
+        let kept = (0..60).filter(|pupil| tokens.redeem(0, &format!("pupil-{pupil}")).is_some());
+        assert_eq!(kept.count(), 60);
+        let indexed: usize = tokens.by_source.values().map(BTreeSet::len).sum();
+        assert_eq!(indexed, tokens.places.len());
+    }
+
+    /// Issue 11, items 3 and 13: what a user lost does not come back with a token.
+    #[test]
+    fn regression_a_token_does_not_restore_what_was_taken() {
+        let mut tokens = Tokens::default();
+        let den = Name::parse_room("den").unwrap();
+        let saved = |lineage| {
+            let at =
+                Position { room: den.clone(), next: 1, operator: true, password: None, born: 0 };
+            let operator = Some("a hash".to_owned());
+            let more = SessionState { lineage, operator, ..SessionState::default() };
+            SavedSession { rooms: vec![at], more, ..place(10) }
+        };
+        tokens.keep(0, Arc::from("one"), saved(1));
+        tokens.keep(0, Arc::from("two"), saved(2));
+        let one = BTreeSet::from([1]);
+        let [(_, lost)] = &tokens.lose_room(&one, &den)[..] else { panic!("it had the room") };
+        assert!(lost.rooms.is_empty() && tokens.lose_room(&one, &den).is_empty());
+        let [(_, deposed)] = &tokens.depose(1)[..] else { panic!("it had the right") };
+        assert!(deposed.more.operator.is_none() && tokens.depose(1).is_empty());
+        assert_eq!(tokens.redeem(0, "two").unwrap().1, saved(2), "another user's");
+        assert!(tokens.has(1) && !tokens.has(2));
+    }
+}

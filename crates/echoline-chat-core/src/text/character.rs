@@ -1,0 +1,159 @@
+//! What a character is to a terminal: the allow-list that text and names stand on. Pure.
+
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_width::UnicodeWidthChar;
+
+/// What a character does on a terminal. What is in none of the good kinds is `Unwanted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A letter, digit, punctuation mark or symbol that takes columns of its own.
+    Visible,
+    /// A tab, or any space, which is shown as one plain space.
+    Space,
+    /// Ends a line or a paragraph; see [`is_break`].
+    Break,
+    /// Shown on top of what stands before it: a combining mark, a vowel of a Hangul syllable.
+    Mark,
+    /// U+200C and U+200D, which some scripts and emoji need between two characters.
+    Joiner,
+    /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
+    Presentation,
+    /// Nobody sees it, or it changes how other text is seen: controls, directions, tags, fillers,
+    /// private use, what is not assigned.
+    Unwanted,
+}
+
+/// What `c` is to a terminal, by Unicode's general category and the exceptions to it.
+pub fn kind(c: char) -> Kind {
+    if is_common(c) {
+        return Kind::Visible;
+    }
+    match c {
+        ' ' | '\t' => Kind::Space,
+        _ if is_break(c) => Kind::Break,
+        '\u{200C}' | '\u{200D}' => Kind::Joiner,
+        '\u{FE0E}' | '\u{FE0F}' => Kind::Presentation,
+        _ if is_blank(c) => Kind::Unwanted,
+        _ => by_category(c),
+    }
+}
+
+/// Whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex 14 and
+/// the ASCII separators of files, groups and records.
+pub(crate) fn is_break(c: char) -> bool {
+    matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// The characters that most lines are made of, without a search in the tables.
+pub(crate) fn is_common(c: char) -> bool {
+    matches!(c,
+        '!'..='~'
+        // Latin, Greek, Cyrillic.
+        | '\u{A1}'..='\u{AC}' | '\u{AE}'..='\u{2FF}' | '\u{3B1}'..='\u{3FF}'
+        | '\u{400}'..='\u{482}' | '\u{48A}'..='\u{52F}'
+        // Kana, ideographs, Hangul syllables.
+        | '\u{3041}'..='\u{3096}' | '\u{30A0}'..='\u{30FF}' | '\u{4E00}'..='\u{9FFF}'
+        | '\u{AC00}'..='\u{D7A3}')
+}
+
+/// Letters, marks and symbols by category that show nothing: the joiner of graphemes, Hangul and
+/// Khmer and Khitan fillers, variation selectors, blank hieroglyphs, the null notehead.
+fn is_blank(c: char) -> bool {
+    matches!(c,
+        '\u{034F}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FFA0}' | '\u{13441}'..='\u{13442}'
+        | '\u{16FE4}' | '\u{1D159}' | '\u{E0100}'..='\u{E01EF}')
+}
+
+fn by_category(c: char) -> Kind {
+    use GeneralCategoryGroup as Group;
+    match c.general_category_group() {
+        // Without a column of its own it lies on its neighbour, whatever it is called.
+        Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
+            Some(1..) => Kind::Visible,
+            _ => Kind::Mark,
+        },
+        Group::Mark => Kind::Mark,
+        Group::Separator if c.general_category() == GeneralCategory::SpaceSeparator => Kind::Space,
+        Group::Separator | Group::Other => Kind::Unwanted,
+    }
+}
+
+/// A letter of any script; not a letter-like number or symbol.
+pub(crate) fn is_letter(c: char) -> bool {
+    c.general_category_group() == GeneralCategoryGroup::Letter
+}
+
+/// A decimal digit of any script.
+pub(crate) fn is_digit(c: char) -> bool {
+    c.general_category() == GeneralCategory::DecimalNumber
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> impl Iterator<Item = char> {
+        '\0'..=char::MAX
+    }
+
+    #[test]
+    fn the_common_ones_are_what_the_tables_say() {
+        for c in all().filter(|&c| is_common(c)) {
+            assert!(!is_blank(c) && by_category(c) == Kind::Visible, "{:04x}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn what_is_visible_takes_a_column() {
+        for c in all().filter(|&c| kind(c) == Kind::Visible) {
+            assert!(c.width() >= Some(1), "{:04x}", u32::from(c));
+        }
+    }
+
+    /// Fault 22: what changes how other text is shown, or is not seen itself, has no place.
+    #[test]
+    fn nothing_that_steers_a_terminal_or_hides_is_wanted() {
+        let ranges = [
+            (0x00, 0x08), // C0 without the tab
+            (0x0A, 0x1F),
+            (0x7F, 0x9F),     // DEL, C1
+            (0x61C, 0x61C),   // Arabic letter mark
+            (0x200B, 0x200B), // zero width space
+            (0x200E, 0x200F), // direction marks
+            (0x2028, 0x202E), // separators, embeddings, overrides
+            (0x2060, 0x206F), // word joiner, invisible operators, isolates
+            (0xD7FC, 0xD7FF), // not assigned
+            (0xE000, 0xF8FF), // private use
+            (0xFDD0, 0xFDEF), // noncharacters
+            (0xFEFF, 0xFEFF), // byte order mark
+            (0xFFF0, 0xFFFB), // specials
+            (0xFFFE, 0xFFFF),
+            (0xE0000, 0x10FFFF), // tags, selectors, private use
+        ];
+        for (first, last) in ranges {
+            for c in (first..=last).filter_map(char::from_u32) {
+                let expected = if is_break(c) { Kind::Break } else { Kind::Unwanted };
+                assert_eq!(kind(c), expected, "{:04x}", u32::from(c));
+            }
+        }
+        for c in ['\u{AD}', '\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\u{180E}'] {
+            assert_eq!(kind(c), Kind::Unwanted, "{:04x}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn every_space_is_a_space() {
+        for c in all().filter(|c| c.general_category() == GeneralCategory::SpaceSeparator) {
+            assert_eq!(kind(c), Kind::Space, "{:04x}", u32::from(c));
+        }
+        assert_eq!(kind('\t'), Kind::Space);
+    }
+
+    #[test]
+    fn ten_characters_break_lines() {
+        let breaks = "\n\x0b\x0c\r\x1c\x1d\x1e\u{85}\u{2028}\u{2029}";
+        assert!(all().filter(|&c| is_break(c)).eq(breaks.chars()));
+        assert!(breaks.chars().all(|c| kind(c) == Kind::Break));
+    }
+}

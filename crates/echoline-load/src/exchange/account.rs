@@ -1,0 +1,210 @@
+//! The account of one client: the messages that it may send, that are in flight, and that are
+//! settled.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::worker::LoadWorker;
+use crate::schedule::send_schedule::SendSchedule;
+use crate::statistics::outage::Availability;
+use crate::statistics::{
+    CorrectReply, DatagramAnomaly, MessageOutcome, RunRecord, ServerOutage, SkipReason,
+};
+
+/// The account of a client.
+///
+/// It balances whenever it is dropped: every message that was taken from the schedule is settled
+/// once, and every other planned message is skipped once.
+#[derive(Debug)]
+pub(crate) struct ClientAccount {
+    pub(super) worker: Arc<LoadWorker>,
+    pub(super) index: u32,
+    pub(super) schedule: SendSchedule,
+    /// Messages whose reply is awaited, the oldest first.
+    pub(super) in_flight: VecDeque<InFlightMessage>,
+    pub(super) availability: Availability,
+    /// Why the client sends no more; `None` while it runs.
+    pub(super) end: Option<SkipReason>,
+    /// Whether a message or a connection failed.
+    pub(super) failed: bool,
+}
+
+/// A message that was started and is not settled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlightMessage {
+    pub(super) number: u32,
+    /// Its bytes, line end included.
+    pub(super) length: usize,
+    /// When it should have been sent; `None` in closed loop.
+    pub(super) intended: Option<Instant>,
+    /// Before it was sent.
+    pub(super) started: Instant,
+    /// From the later of its due time and its connection being free, until it was started.
+    pub(super) lag: Duration,
+    /// Whether its connection was busy at its intended time.
+    pub(super) delayed: bool,
+    pub(super) is_warm_up: bool,
+}
+
+impl InFlightMessage {
+    /// The time since the message should have been sent.
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.intended.unwrap_or(self.started))
+    }
+
+    /// Records that the message was sent. Called when it is settled, so that the ledger always
+    /// adds up.
+    fn record_sent(&self, sent_at: Duration, record: &mut RunRecord) {
+        record.ledger.plan(1);
+        record.series.sent(sent_at);
+        if self.intended.is_some() {
+            record.lag.record(self.lag);
+            record.delayed += u64::from(self.delayed);
+        }
+    }
+}
+
+impl ClientAccount {
+    pub(super) fn new(worker: Arc<LoadWorker>, index: u32) -> Self {
+        let settings = worker.settings();
+        let pacer = settings.messages.share(index, settings.plan.clients());
+        let messages = settings.plan.messages_of(index);
+        let schedule = SendSchedule::new(pacer, messages, settings.end(), settings.late_policy);
+        let measured = (settings.warm_up, settings.end().unwrap_or(Duration::MAX));
+        let availability = Availability::new(measured);
+        let in_flight = VecDeque::new();
+        Self { worker, index, schedule, in_flight, availability, end: None, failed: false }
+    }
+
+    /// Records a correct reply.
+    pub(super) fn reply(&mut self, message: &InFlightMessage, now: Instant) {
+        let at = self.offset(message.is_warm_up, now);
+        let service = now.saturating_duration_since(message.started);
+        let latency = message.intended.map(|_| message.age(now));
+        self.availability.note_reply();
+        let mut records = self.worker.records();
+        let record = records.of(message.is_warm_up);
+        message.record_sent(at.saturating_sub(service), record);
+        record.reply(CorrectReply { at, latency, service });
+        if !message.is_warm_up {
+            records.last_reply = at;
+        }
+    }
+
+    /// Records that a message failed.
+    pub(super) fn fail(
+        &mut self,
+        message: &InFlightMessage,
+        outcome: MessageOutcome,
+        now: Instant,
+    ) {
+        self.failed = true;
+        let at = self.offset(message.is_warm_up, now);
+        let sent_at = self.offset(message.is_warm_up, message.started);
+        let mut records = self.worker.records();
+        let record = records.of(message.is_warm_up);
+        message.record_sent(sent_at, record);
+        record.fail(outcome, at, message.age(now));
+        if !message.is_warm_up {
+            records.last_failure = records.last_failure.max(at);
+        }
+    }
+
+    /// Fails everything in flight.
+    pub(super) fn fail_all(&mut self, outcome: MessageOutcome, now: Instant) {
+        while let Some(message) = self.in_flight.pop_front() {
+            self.fail(&message, outcome, now);
+        }
+    }
+
+    /// Records a datagram that settles no message.
+    pub(super) fn anomaly(&self, anomaly: DatagramAnomaly, now: Instant) {
+        let is_warm_up = self.is_warm_up(now);
+        let at = self.offset(is_warm_up, now);
+        self.worker.records().of(is_warm_up).note_anomaly(anomaly, at);
+    }
+
+    /// Skips planned messages.
+    pub(super) fn skip(&self, messages: u32, reason: SkipReason, is_warm_up: bool) {
+        if messages > 0 {
+            let mut records = self.worker.records();
+            let ledger = &mut records.of(is_warm_up).ledger;
+            ledger.plan(messages.into());
+            ledger.skip(messages.into(), reason);
+        }
+    }
+
+    /// Changes the record of the time after the warm-up.
+    pub(super) fn note(&self, note: impl FnOnce(&mut RunRecord)) {
+        note(&mut self.worker.records().measured);
+    }
+
+    /// Counts a reason for failures.
+    pub(super) fn note_reason(&self, reason: &str) {
+        self.note(|record| record.note_reason(reason));
+    }
+
+    /// The time since the common start.
+    pub(super) fn since_start(&self, now: Instant) -> Duration {
+        self.worker.context.start.elapsed(now)
+    }
+
+    pub(super) fn is_warm_up(&self, now: Instant) -> bool {
+        self.since_start(now) < self.worker.settings().warm_up
+    }
+
+    /// The time since the start of the phase: of the warm-up, or of the measuring after it.
+    fn offset(&self, is_warm_up: bool, now: Instant) -> Duration {
+        let warm_up = if is_warm_up { Duration::ZERO } else { self.worker.settings().warm_up };
+        self.since_start(now).saturating_sub(warm_up)
+    }
+
+    /// Skips the planned messages that were not sent.
+    fn skip_unsent(&mut self, end: SkipReason, now: Instant) {
+        let at = self.since_start(now);
+        let unsent = self.schedule.remaining();
+        let stopped = !self.worker.is_running();
+        let outage = self.availability.finish(at, end.is_failure() && !stopped);
+        // A stop is no fault of the server. Messages that were due before it and found no server
+        // are errors.
+        let failed = match stopped {
+            true if outage.clients > 0 => self.schedule.remaining_due(at),
+            true => 0,
+            false => unsent,
+        };
+        let failure = if stopped { SkipReason::NotConnected } else { end };
+        let clients = u32::from(outage.clients > 0 || end.is_missing_server());
+        let counts_time = self.worker.settings().is_closed_for_a_time();
+        self.note(|record| {
+            record.ledger.plan(unsent);
+            record.ledger.skip(unsent - failed, SkipReason::Stopped);
+            record.ledger.skip(failed, failure);
+            record.end_client(0, end);
+            let times = if counts_time { outage } else { ServerOutage::default() };
+            record.outage.merge(&ServerOutage { clients, ..times });
+        });
+    }
+}
+
+impl Drop for ClientAccount {
+    fn drop(&mut self) {
+        let (outcome, stop_end) = self.worker.stop_reason().account();
+        let now = Instant::now();
+        while let Some(message) = self.in_flight.pop_front() {
+            self.fail(&message, outcome, now);
+            if outcome == MessageOutcome::TimedOut {
+                self.note_reason("no reply before the end of the run and its grace");
+            }
+        }
+        let end = self.end.unwrap_or(stop_end);
+        // A client that failed once and continued over another connection is not successful.
+        let end = match end {
+            SkipReason::Finished if self.failed => SkipReason::Overdue,
+            end => end,
+        };
+        self.skip_unsent(end, now);
+    }
+}

@@ -1,0 +1,208 @@
+//! The choice of the next message on a connection, and the deadline of the oldest one in flight.
+
+use std::num::NonZero;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::account::{ClientAccount, InFlightMessage};
+use crate::schedule::send_schedule::NextSend;
+use crate::statistics::SkipReason;
+
+/// Decides which message a connection begins next, and when its oldest message times out.
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    /// The current time, if it was read since the last wake-up.
+    pub(super) now: Option<Instant>,
+    pub(super) deadline: Deadline,
+    /// Since when the connection has had room for a message.
+    free_since: Instant,
+    /// Messages that this connection may still begin.
+    left: u32,
+    /// The due time that the worker's alarm was last set to.
+    alarm: Option<Duration>,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExchangeEnd {
+    /// The client is finished, for this reason.
+    Finished(SkipReason),
+    /// The connection has carried its share of messages: the client opens another.
+    Reconnect,
+}
+
+/// The next action of a connection that has room for a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dispatch {
+    /// Begin this message.
+    Begin(DueMessage),
+    /// Wait: the alarm is set.
+    Wait,
+    /// Begin no more.
+    End(ExchangeEnd),
+}
+
+/// A message that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DueMessage {
+    pub(super) number: u32,
+    /// When it was due, from the start.
+    due: Duration,
+    /// Messages that were skipped before it.
+    skipped: u32,
+}
+
+impl Dispatcher {
+    pub(super) fn new(account: &ClientAccount, now: Instant) -> Self {
+        let settings = account.worker.settings();
+        Self {
+            now: Some(now),
+            deadline: Deadline::new(now + settings.timeout()),
+            free_since: now,
+            left: settings.per_connection.map_or(u32::MAX, NonZero::get),
+            alarm: None,
+        }
+    }
+
+    pub(super) fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+
+    pub(super) fn next(&mut self, account: &mut ClientAccount, cx: &Context<'_>) -> Dispatch {
+        if !account.worker.is_running() {
+            return Dispatch::End(ExchangeEnd::Finished(SkipReason::Stopped));
+        }
+        if self.left == 0 {
+            return Dispatch::End(reconnect_or_finish(account));
+        }
+        let now = account.since_start(self.now());
+        match account.schedule.take(now) {
+            NextSend::Send { number, due, skipped } => {
+                Dispatch::Begin(DueMessage { number, due, skipped })
+            }
+            NextSend::Wait(due) => {
+                self.set_alarm(account, due, cx);
+                Dispatch::Wait
+            }
+            NextSend::Finished => Dispatch::End(ExchangeEnd::Finished(SkipReason::Finished)),
+        }
+    }
+
+    /// Begins a message of `length` bytes.
+    pub(super) fn begin(
+        &mut self,
+        account: &mut ClientAccount,
+        message: DueMessage,
+        length: usize,
+    ) {
+        let DueMessage { number, due, skipped } = message;
+        let now = self.now();
+        let settings = account.worker.settings();
+        if account.in_flight.is_empty() {
+            self.deadline.postpone(now + settings.timeout());
+        }
+        let start = account.worker.context.start.at().unwrap_or(now);
+        let is_warm_up = due < settings.warm_up;
+        let intended = account.schedule.is_open().then(|| start + due);
+        let ready = intended.map_or(now, |intended| intended.max(self.free_since));
+        let in_flight = InFlightMessage {
+            number,
+            length,
+            intended,
+            started: now,
+            lag: now.saturating_duration_since(ready),
+            delayed: intended.is_some_and(|intended| intended < self.free_since),
+            is_warm_up,
+        };
+        self.left -= 1;
+        account.in_flight.push_back(in_flight);
+        account.skip(skipped, SkipReason::Late, is_warm_up);
+    }
+
+    /// Makes room for another message, after one was settled at `now`.
+    pub(super) fn settle(&mut self, account: &ClientAccount, now: Instant) {
+        self.free_since = now;
+        if let Some(next) = account.in_flight.front() {
+            self.deadline.postpone(next.started + account.worker.settings().timeout());
+        }
+    }
+
+    fn set_alarm(&mut self, account: &ClientAccount, due: Duration, cx: &Context<'_>) {
+        if self.alarm != Some(due) {
+            self.alarm = Some(due);
+            if let Some(start) = account.worker.context.start.at() {
+                account.worker.alarm.wake_at(start + due, cx.waker().clone());
+            }
+        }
+    }
+}
+
+/// Asks for a new connection only if there is something to send on it.
+fn reconnect_or_finish(account: &ClientAccount) -> ExchangeEnd {
+    let endless = account.worker.settings().plan.messages().is_none();
+    let more = account.schedule.remaining() > 0 || (endless && !account.schedule.is_open());
+    if more { ExchangeEnd::Reconnect } else { ExchangeEnd::Finished(SkipReason::Finished) }
+}
+
+/// A deadline that is cheap to postpone.
+///
+/// Postponing only stores the new time. The timer reads it when it fires, so a request that is
+/// answered in time never touches the timer wheel.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    due: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// The waker that the timer wakes when it fires.
+    waker: Option<Waker>,
+}
+
+impl Deadline {
+    fn new(due: Instant) -> Self {
+        Self { due, timer: Box::pin(sleep_until(due)), waker: None }
+    }
+
+    /// Moves the deadline to `due`, which is not before the present one.
+    fn postpone(&mut self, due: Instant) {
+        debug_assert!(due >= self.due, "the timer may be armed for later already");
+        self.due = due;
+    }
+
+    /// Pending until the deadline has passed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+        if is_known && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= self.due {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.due);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_at_the_postponed_time() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut deadline = Deadline::new(after(5));
+        let early = tokio::time::timeout_at(after(3), poll_fn(|cx| deadline.poll(cx))).await;
+        assert!(early.is_err());
+        deadline.postpone(after(8));
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(Instant::now().duration_since(start).as_secs(), 8);
+    }
+}

@@ -1,0 +1,13 @@
+//! The clients of a run: their connections, and the messages and replies on each of them.
+
+pub(crate) mod account;
+pub(crate) mod client;
+mod datagram_matcher;
+mod datagrams;
+pub(crate) mod dial;
+mod dispatcher;
+mod reply;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub(crate) mod worker;

@@ -1,0 +1,83 @@
+//! The rates that a search for the highest rate visited. Pure data.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::statistics::nanos;
+use crate::statistics::{Percentile, RunRecord};
+
+/// The purpose of a trial at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialPurpose {
+    /// To find a rate that does not hold.
+    Bracket,
+    /// To narrow the range that holds the limit.
+    Bisect,
+    /// To check that the limit holds again.
+    Confirm,
+}
+
+/// A trial at one rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchStep {
+    /// Messages per second as planned.
+    pub rate: f64,
+    /// Correct replies per second.
+    pub achieved: f64,
+    /// The purpose of the trial.
+    pub purpose: TrialPurpose,
+    /// Median latency from the intended time. Time-outs count with their age.
+    #[serde(rename = "p50_ns", with = "nanos::option")]
+    pub p50: Option<Duration>,
+    /// 99th percentile of that latency.
+    #[serde(rename = "p99_ns", with = "nanos::option")]
+    pub p99: Option<Duration>,
+    /// 99.9th percentile of that latency.
+    #[serde(rename = "p99.9_ns", with = "nanos::option")]
+    pub p999: Option<Duration>,
+    /// Share of the planned messages that got a wrong reply, a late one or none.
+    pub errors: f64,
+    /// The objectives that were not met, as sentences; empty if the rate held.
+    pub broken: Vec<String>,
+}
+
+impl SearchStep {
+    /// Whether the rate held.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// The step for a run at `rate` that took `elapsed`.
+    #[must_use]
+    pub fn new(
+        rate: f64,
+        purpose: TrialPurpose,
+        record: &RunRecord,
+        elapsed: Duration,
+        broken: Vec<String>,
+    ) -> Self {
+        let times = record.response_times();
+        let [p50, _, p99, p999] =
+            Percentile::DEFAULTS.map(|percentile| times.percentile(percentile));
+        let ledger = &record.ledger;
+        let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+        let achieved = ledger.ok() as f64 / seconds;
+        Self { rate, achieved, purpose, p50, p99, p999, errors: record.error_share(), broken }
+    }
+}
+
+/// The search for the highest rate that holds an objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchTrace {
+    /// The objective as it was written, `p99<5ms,errors<0.1%`.
+    pub objective: String,
+    /// The rates in the order in which they were tried.
+    pub steps: Vec<SearchStep>,
+    /// The highest rate that held each time; `None` if none did.
+    pub highest: Option<f64>,
+    /// The result, as a sentence.
+    pub verdict: String,
+}

@@ -1,0 +1,280 @@
+//! One load run: starts the threads, waits for all clients, and makes the report.
+
+mod processor_meter;
+mod progress;
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use self::processor_meter::ProcessorMeter;
+use crate::exchange::client::LoadClient;
+use crate::exchange::dial::Dialer;
+use crate::exchange::worker::{LoadWorker, PhaseRecords, RunContext, StartBarrier, StopReason};
+use crate::report::LoadReport;
+use crate::settings::LoadSettings;
+use crate::statistics::SkipReason;
+use crate::verdict::Objective;
+use crate::verdict::warnings::{MeasurementConditions, find_warnings};
+use echoline::internals::Precision;
+use echoline::internals::spawn_with_runtime;
+use echoline::{Phase, Shutdown};
+
+pub use self::progress::RunProgress;
+
+/// The interval between two reports of the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Reports of the progress between two checks whether an alarm is certain: one per second.
+const ALARM_CHECK_TICKS: u64 = 10;
+
+/// Runs the plan to its end, or until `stop` is drained or aborted.
+///
+/// When `stop` is drained, clients send no more and wait for the messages in flight. When it is
+/// aborted, everything ends at once. There is a report in each case. `on_progress` is called ten
+/// times per second.
+///
+/// # Errors
+/// If a target cannot be resolved or a thread cannot be started. Failures of connections are in the
+/// report.
+pub async fn run(
+    settings: &LoadSettings,
+    stop: &Shutdown,
+    on_progress: impl FnMut(&RunProgress),
+) -> io::Result<LoadReport> {
+    let context = Arc::new(RunContext {
+        dialer: Dialer::new(&settings.targets).await?,
+        settings: settings.clone(),
+        start: StartBarrier::new(settings.plan.clients()),
+        stop: stop.clone(),
+        stopped: OnceLock::new(),
+    });
+    let count = settings.workers.get().min(settings.plan.clients() as usize);
+    let precision = Precision::Exact { spin: settings.busy_poll };
+    let workers: Vec<_> =
+        (0..count).map(|_| Arc::new(LoadWorker::new(Arc::clone(&context), precision))).collect();
+    let meter = ProcessorMeter::start();
+    let threads = start_threads(&workers)?;
+    let meter = supervise(&context, &workers, threads, meter, on_progress).await?;
+    Ok(report(&context, &workers, &meter))
+}
+
+/// Waits for all threads and reports the progress. Returns a meter that was started when the
+/// warm-up was over, or `meter` if it never was.
+async fn supervise(
+    context: &RunContext,
+    workers: &[Arc<LoadWorker>],
+    threads: Vec<oneshot::Receiver<()>>,
+    mut meter: ProcessorMeter,
+    mut on_progress: impl FnMut(&RunProgress),
+) -> io::Result<ProcessorMeter> {
+    let ended = async {
+        for thread in threads {
+            thread.await.map_err(|_| io::Error::other("a thread of the tester panicked"))?;
+        }
+        Ok(())
+    };
+    tokio::pin!(ended);
+    let mut ticks = interval(PROGRESS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut certain_alarm = None;
+    let mut is_measuring = false;
+    for tick in 1u64.. {
+        tokio::select! {
+            biased;
+            ended = &mut ended => return ended.map(|()| meter),
+            _ = ticks.tick() => {
+                let measuring = context.start.at().map(|at| at + context.settings.warm_up);
+                if !is_measuring && measuring.is_some_and(|begins| begins <= Instant::now()) {
+                    is_measuring = true;
+                    meter = ProcessorMeter::start();
+                }
+                if certain_alarm.is_none() && tick.is_multiple_of(ALARM_CHECK_TICKS) {
+                    certain_alarm = find_certain_alarm(context, workers);
+                    certain_alarm.inspect(|_| context.stop.drain());
+                }
+                on_progress(&RunProgress::new(context, workers, certain_alarm));
+            }
+        }
+    }
+    Ok(meter)
+}
+
+/// The first alarm that is certain to come true.
+fn find_certain_alarm(context: &RunContext, workers: &[Arc<LoadWorker>]) -> Option<Objective> {
+    let alarms = context.settings.stop_if.as_ref()?.list();
+    let planned = context.settings.planned();
+    let count = |alarm: &Objective| -> u64 {
+        workers.iter().map(|worker| alarm.count_for(&worker.records().measured)).sum()
+    };
+    alarms.iter().find(|alarm| alarm.is_certain(count(alarm), planned)).copied()
+}
+
+/// Starts a thread for each worker. Each receiver completes when its thread has ended.
+fn start_threads(workers: &[Arc<LoadWorker>]) -> io::Result<Vec<oneshot::Receiver<()>>> {
+    let start = |(number, worker): (usize, &Arc<LoadWorker>)| {
+        let (end, ended) = oneshot::channel();
+        let (worker, threads) = (Arc::clone(worker), workers.len());
+        spawn_with_runtime(&format!("load-{number}"), move |runtime| {
+            runtime.block_on(run_clients(&worker, number, threads));
+            // An error means that the run was dropped.
+            let _ = end.send(());
+        })?;
+        Ok(ended)
+    };
+    workers.iter().enumerate().map(start).collect()
+}
+
+/// Starts the clients of thread `number` at their times, and waits for them all.
+async fn run_clients(worker: &Arc<LoadWorker>, number: usize, threads: usize) {
+    let alarm = tokio::spawn({
+        let worker = Arc::clone(worker);
+        async move { worker.alarm.run().await }
+    });
+    let mut clients = JoinSet::new();
+    let stop_reason = {
+        let all = async {
+            start_clients(worker, &mut clients, number, threads).await;
+            while let Some(ended) = clients.join_next().await {
+                // Passes on the panic of a client, whose figures cannot be trusted.
+                if let Err(error) = ended {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all => None,
+            reason = stop_reason(worker) => Some(reason),
+        }
+    };
+    if let Some(reason) = stop_reason {
+        worker.set_stop_reason(reason);
+        // Dropped clients settle their accounts.
+        clients.shutdown().await;
+    }
+    alarm.abort();
+}
+
+async fn start_clients(
+    worker: &Arc<LoadWorker>,
+    clients: &mut JoinSet<()>,
+    number: usize,
+    threads: usize,
+) {
+    let context = &worker.context;
+    let share = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let mut connects = context.settings.connects.share(share(number), share(threads));
+    let start = Instant::now();
+    for index in (share(number)..context.settings.plan.clients()).step_by(threads) {
+        let due = start + connects.next(start.elapsed());
+        if due > Instant::now() {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = context.stop.reached(Phase::Draining) => {}
+            }
+        }
+        let client = LoadClient::new(Arc::clone(worker), index);
+        if worker.is_running() {
+            clients.spawn(client.run());
+        } else {
+            client.finish(SkipReason::Stopped);
+        }
+    }
+}
+
+/// Completes when the clients must be stopped.
+async fn stop_reason(worker: &LoadWorker) -> StopReason {
+    let stop = &worker.context.stop;
+    let aborted = async {
+        stop.reached(Phase::Draining).await;
+        worker.context.stopped.get_or_init(Instant::now);
+        worker.alarm.wake_all();
+        stop.reached(Phase::Aborting).await;
+        StopReason::Aborted
+    };
+    let settings = worker.settings();
+    let over = async {
+        let Some(end) = settings.end() else { return std::future::pending().await };
+        let start = worker.context.start.wait().await;
+        sleep_until(start + end + settings.grace()).await;
+        StopReason::GraceOver
+    };
+    tokio::select! {
+        reason = aborted => reason,
+        reason = over => reason,
+    }
+}
+
+fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMeter) -> LoadReport {
+    let settings = &context.settings;
+    let mut records = PhaseRecords::default();
+    for worker in workers {
+        records.merge(&worker.records());
+    }
+    let elapsed = elapsed(context, &records);
+    let PhaseRecords { mut warm_up, measured: mut record, .. } = records;
+    debug_assert!(record.ledger.adds_up() && warm_up.ledger.adds_up(), "{:?}", record.ledger);
+    record.series.cover(elapsed);
+    if !elapsed.is_zero() {
+        warm_up.series.cover(settings.warm_up);
+    }
+    let processor = meter.read();
+    let opened = workers.iter().map(|worker| worker.open_max()).sum();
+    // If each message has a connection of its own, connections come and go.
+    let wanted = settings.per_connection.map_or(settings.plan.clients(), |_| 0);
+    let warnings = find_warnings(&MeasurementConditions {
+        record: &record,
+        processor,
+        workers: workers.len(),
+        busy_polls: !settings.busy_poll.is_zero(),
+        ports_used_up: workers.iter().map(|worker| worker.ports_used_up()).sum(),
+        connections: (wanted, opened),
+    });
+    LoadReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: settings.started.clone(),
+        measuring_began: measuring_began(context),
+        settings: settings.summary(),
+        elapsed,
+        record,
+        warm_up: (!settings.warm_up.is_zero()).then_some(warm_up),
+        processor,
+        warnings,
+        search: None,
+    }
+}
+
+/// The wall-clock time at which the measuring began, in whole milliseconds since the Unix epoch.
+fn measuring_began(context: &RunContext) -> Option<Duration> {
+    let start = context.start.at()?;
+    let now = context.settings.wall_clock?;
+    let began = now().checked_sub(start.elapsed())?.checked_add(context.settings.warm_up)?;
+    Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
+}
+
+/// Returns the time from the start of the measuring to the last reply, or to the failure of the
+/// last message.
+///
+/// A run that lasted for its whole planned time counts as at least that long. The wait for replies
+/// after it that never came is not part of it.
+fn elapsed(context: &RunContext, records: &PhaseRecords) -> Duration {
+    let settings = &context.settings;
+    let measured = |at: Instant| context.start.elapsed(at).saturating_sub(settings.warm_up);
+    let settled = records.last_reply.max(records.last_failure);
+    if let Some(&stopped) = context.stopped.get() {
+        return settled.max(measured(stopped));
+    }
+    // Messages that are due for a time fill it, although the last is due before its end.
+    let fills = settings.messages.is_open() && settings.plan.messages().is_none();
+    match settings.duration {
+        Some(duration) if fills || measured(Instant::now()) >= duration => {
+            duration.max(records.last_reply)
+        }
+        _ => settled,
+    }
+}

@@ -1,0 +1,253 @@
+//! The send times of one client: which message it sends next, and when. Pure.
+
+use std::time::Duration;
+
+use crate::schedule::Pacer;
+
+/// The policy for messages whose due time passed while their connection was busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// They are sent as soon as the connection is free.
+    #[default]
+    CatchUp,
+    /// All but the last that is due are skipped, so that the server can recover.
+    Skip,
+}
+
+/// The planned messages of one client in their order. Times count from the start of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct SendSchedule {
+    pacer: Pacer,
+    /// The due time of the next message, once it was computed.
+    upcoming: Option<Duration>,
+    /// The number of the next message.
+    number: u32,
+    messages: Option<u32>,
+    /// The end of the plan: messages due at or after it are not part of it.
+    end: Option<Duration>,
+    late_policy: LatePolicy,
+    finished: bool,
+}
+
+/// The next action of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextSend {
+    /// Send this message.
+    Send {
+        number: u32,
+        due: Duration,
+        /// Messages that were skipped before it because they were late.
+        skipped: u32,
+    },
+    /// Wait until this time.
+    Wait(Duration),
+    /// Everything was sent.
+    Finished,
+}
+
+impl SendSchedule {
+    pub(crate) fn new(
+        pacer: Pacer,
+        messages: Option<u32>,
+        end: Option<Duration>,
+        late_policy: LatePolicy,
+    ) -> Self {
+        Self { pacer, upcoming: None, number: 0, messages, end, late_policy, finished: false }
+    }
+
+    /// The next action of a client that could send at `now`.
+    pub(crate) fn take(&mut self, now: Duration) -> NextSend {
+        let Some(mut due) = self.due(now) else { return NextSend::Finished };
+        if due > now {
+            return NextSend::Wait(due);
+        }
+        let first = self.number;
+        self.advance();
+        while self.late_policy == LatePolicy::Skip && self.is_open() && self.next_is_late(now) {
+            due = self.upcoming(now);
+            self.advance();
+        }
+        NextSend::Send { number: self.number - 1, due, skipped: self.number - 1 - first }
+    }
+
+    /// The due time of the next message of a client that could send at `now`; `None` if there is
+    /// none.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Duration> {
+        let late = !self.is_open() && self.end.is_some_and(|end| now >= end);
+        self.finished |= late || self.number == self.messages.unwrap_or(u32::MAX);
+        if self.finished {
+            return None;
+        }
+        let due = self.upcoming(now);
+        self.finished = self.end.is_some_and(|end| due >= end);
+        (!self.finished).then_some(due)
+    }
+
+    /// Counts the planned messages that were not taken. A closed loop for a time, or without a
+    /// number of messages, plans only what it sends.
+    pub(crate) fn remaining(&self) -> u64 {
+        if self.finished {
+            return 0;
+        }
+        match (self.end, self.unsent()) {
+            (Some(end), unsent) if self.is_open() => unsent.min(self.remaining_until(end)),
+            (Some(_), _) => 0,
+            (None, unsent) if self.messages.is_some() => unsent,
+            (None, _) => 0,
+        }
+    }
+
+    /// Counts the remaining messages that are due before `now`; in closed loop the next one.
+    pub(crate) fn remaining_due(&self, now: Duration) -> u64 {
+        let due = if self.is_open() { self.remaining_until(now) } else { 1 };
+        self.remaining().min(due)
+    }
+
+    /// The due time of the last message of an open loop; `None` if no number of messages ends it.
+    pub(crate) fn last_due(&self) -> Option<Duration> {
+        let messages = self.messages.filter(|_| self.is_open())?;
+        Some(self.pacer.time_of(messages.saturating_sub(1).into()))
+    }
+
+    /// Messages up to the limit of their number that were not taken.
+    fn unsent(&self) -> u64 {
+        self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
+    }
+
+    fn remaining_until(&self, time: Duration) -> u64 {
+        let upcoming = self.upcoming.is_some_and(|due| due < time);
+        self.pacer.remaining_until(time) + u64::from(upcoming)
+    }
+
+    /// Whether messages have due times.
+    pub(crate) fn is_open(&self) -> bool {
+        self.pacer.is_open()
+    }
+
+    /// The number of messages that were taken.
+    #[cfg(test)]
+    fn taken(&self) -> u32 {
+        self.number
+    }
+
+    fn next_is_late(&mut self, now: Duration) -> bool {
+        let due = self.upcoming(now);
+        due <= now
+            && self.end.is_none_or(|end| due < end)
+            && self.number < self.messages.unwrap_or(u32::MAX)
+    }
+
+    fn upcoming(&mut self, now: Duration) -> Duration {
+        let pacer = &mut self.pacer;
+        *self.upcoming.get_or_insert_with(|| pacer.next(now))
+    }
+
+    fn advance(&mut self) {
+        self.number += 1;
+        self.upcoming = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schedule::Rate;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn constant(per_second: u32) -> Pacer {
+        Pacer::constant(Rate::new(per_second, Duration::from_secs(1)).unwrap())
+    }
+
+    fn send(number: u32, due: u32, skipped: u32) -> NextSend {
+        NextSend::Send { number, due: due * MILLISECOND, skipped }
+    }
+
+    #[test]
+    fn a_late_client_catches_up_or_skips() {
+        let schedule = |late_policy| {
+            SendSchedule::new(constant(1000), None, Some(10 * MILLISECOND), late_policy)
+        };
+        let mut patient = schedule(LatePolicy::CatchUp);
+        let mut hasty = schedule(LatePolicy::Skip);
+        for schedule in [&mut patient, &mut hasty] {
+            assert_eq!(schedule.take(Duration::ZERO), send(0, 0, 0));
+            assert_eq!(schedule.take(Duration::ZERO), NextSend::Wait(MILLISECOND));
+        }
+        let late = 4 * MILLISECOND + MILLISECOND / 2;
+        assert_eq!(patient.take(late), send(1, 1, 0));
+        assert_eq!(patient.take(late), send(2, 2, 0));
+        assert_eq!(hasty.take(late), send(4, 4, 3));
+        assert_eq!(hasty.take(late), NextSend::Wait(5 * MILLISECOND));
+        assert_eq!((patient.remaining(), hasty.remaining()), (7, 5));
+        // The end of the plan ends the skipping too.
+        assert_eq!(hasty.take(99 * MILLISECOND), send(9, 9, 4));
+        assert_eq!(hasty.take(99 * MILLISECOND), NextSend::Finished);
+        assert_eq!(hasty.remaining(), 0);
+    }
+
+    #[test]
+    fn a_closed_loop_ends_by_number_or_by_time() {
+        let mut counted = SendSchedule::new(Pacer::closed_loop(), Some(1), None, LatePolicy::Skip);
+        assert_eq!(counted.remaining(), 1);
+        assert_eq!(counted.take(MILLISECOND), send(0, 1, 0));
+        assert_eq!(counted.take(MILLISECOND), NextSend::Finished);
+        let mut timed =
+            SendSchedule::new(Pacer::closed_loop(), None, Some(MILLISECOND), LatePolicy::Skip);
+        assert_eq!(timed.take(Duration::ZERO), send(0, 0, 0));
+        assert_eq!(timed.take(MILLISECOND), NextSend::Finished);
+        assert_eq!(timed.remaining(), 0);
+    }
+
+    /// Issue 11, item 36: a closed loop for a time plans no messages beyond those that it sends.
+    #[test]
+    fn regression_a_closed_loop_for_a_time_plans_only_what_it_sends() {
+        let end = Some(10 * MILLISECOND);
+        let mut both =
+            SendSchedule::new(Pacer::closed_loop(), Some(1000), end, LatePolicy::CatchUp);
+        assert_eq!(both.take(Duration::ZERO), send(0, 0, 0));
+        assert_eq!((both.remaining(), both.remaining_due(MILLISECOND)), (0, 0));
+    }
+
+    /// Issue 11, item 36: at a stop, only messages that are due may count as errors.
+    #[test]
+    fn counts_due_messages_at_a_stop() {
+        let mut open = SendSchedule::new(constant(1000), Some(50), None, LatePolicy::CatchUp);
+        assert_eq!(open.take(Duration::ZERO), send(0, 0, 0));
+        assert_eq!(open.take(Duration::ZERO), NextSend::Wait(MILLISECOND));
+        assert_eq!((open.remaining(), open.remaining_due(10 * MILLISECOND)), (49, 9));
+        assert_eq!(open.last_due(), Some(49 * MILLISECOND));
+        let counted = SendSchedule::new(Pacer::closed_loop(), Some(9), None, LatePolicy::CatchUp);
+        assert_eq!((counted.remaining(), counted.remaining_due(Duration::ZERO)), (9, 1));
+        assert_eq!(counted.last_due(), None);
+    }
+
+    proptest! {
+        /// However late a client is: the sent, skipped and remaining messages are the whole plan.
+        #[test]
+        fn no_message_is_lost(
+            waits in prop::collection::vec(0u32..40, 0..60), skip: bool, poisson: bool,
+        ) {
+            let pacer = if poisson { constant(100).poisson(5) } else { constant(100) };
+            let late_policy = if skip { LatePolicy::Skip } else { LatePolicy::CatchUp };
+            let messages = (!poisson).then_some(60);
+            let end = Some(500 * MILLISECOND);
+            let mut schedule = SendSchedule::new(pacer, messages, end, late_policy);
+            let (mut now, mut sent, mut skipped) = (Duration::ZERO, 0, 0);
+            for wait in waits {
+                now += wait * MILLISECOND;
+                if let NextSend::Send { due, skipped: more, .. } = schedule.take(now) {
+                    prop_assert!(due <= now);
+                    sent += 1;
+                    skipped += more;
+                }
+            }
+            prop_assert_eq!(sent + skipped, schedule.taken());
+            if !poisson {
+                prop_assert_eq!(u64::from(schedule.taken()) + schedule.remaining(), 50);
+            }
+        }
+    }
+}

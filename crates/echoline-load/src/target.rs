@@ -1,0 +1,71 @@
+//! The servers under test, and how clients connect to them.
+
+use std::net::IpAddr;
+
+use echoline::Address;
+use echoline::transport::Transport;
+
+/// The family of the addresses that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// IPv4 and IPv6.
+    #[default]
+    Any,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
+/// When names are resolved, and the order in which their addresses are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResolvePolicy {
+    /// Names are resolved once; each connection tries the addresses in the resolver's order.
+    #[default]
+    Once,
+    /// Names are resolved once. Each connection begins with the next address, so that all get their
+    /// share.
+    Rotate,
+    /// Names are resolved for each connection.
+    Each,
+}
+
+/// The servers under test, and the way to them.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// The addresses of the servers. Clients use them in turn.
+    pub addresses: Vec<Address>,
+    /// The transport of each of `addresses`; plain if there are fewer. A scheme
+    /// that a transport does not speak is an error.
+    pub transports: Vec<Transport>,
+    /// The family of the addresses that are used.
+    pub family: AddressFamily,
+    /// When names are resolved, and the order in which their addresses are used.
+    pub resolve: ResolvePolicy,
+    /// Local addresses, used in turn; if empty, the system chooses. Each has its own ports, so that
+    /// more of them allow more connections.
+    pub sources: Vec<IpAddr>,
+    /// Options of each socket.
+    pub socket: SocketOptions,
+}
+
+/// Socket options that change the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// `TCP_NODELAY`. Without it, a message of two packets waits for the acknowledgement of the
+    /// first.
+    pub nodelay: bool,
+    /// `SO_SNDBUF` in bytes; `None` for the system's.
+    pub send_buffer: Option<u32>,
+    /// `SO_RCVBUF` in bytes; `None` for the system's.
+    pub receive_buffer: Option<u32>,
+    /// Ends connections with a reset, which frees the local port, instead of a FIN, which keeps it
+    /// in TIME_WAIT for a minute.
+    pub reset: bool,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self { nodelay: true, send_buffer: None, receive_buffer: None, reset: false }
+    }
+}

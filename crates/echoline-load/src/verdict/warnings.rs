@@ -1,0 +1,237 @@
+//! Warnings that the figures of a run are unreliable. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::statistics::nanos;
+use crate::statistics::{Percentile, RunRecord};
+
+/// The lag must be below the median latency divided by this.
+const LAG_DIVISOR: u32 = 10;
+
+/// The share of its cores from which on the tester may be the bottleneck.
+const SATURATED: f64 = 0.95;
+
+/// The least processor time that is judged: the system counts in ticks of up to 10 ms, and a run
+/// begins with work other than sending.
+const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
+
+/// A reason why the figures of a run are unreliable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+#[non_exhaustive]
+pub enum MeasurementWarning {
+    /// The tester sent late: its lag is a considerable part of the latency.
+    Lag {
+        /// The 99th percentile of the lag.
+        #[serde(rename = "p99_ns", with = "nanos")]
+        p99: Duration,
+        /// The median of the latency.
+        #[serde(rename = "median_ns", with = "nanos")]
+        median: Duration,
+    },
+    /// The tester used up the processor time that its threads can have.
+    ProcessorSaturated {
+        /// Processor seconds per second.
+        cores: f64,
+        /// Threads that sent.
+        workers: usize,
+    },
+    /// The system had no local port left for so many connections.
+    PortsUsedUp {
+        /// The number of failed attempts.
+        times: u64,
+    },
+    /// Fewer connections than planned were open.
+    FewerConnections {
+        /// Connections of the plan.
+        wanted: u32,
+        /// The most connections that were open at the same time.
+        opened: u32,
+    },
+    /// Merged runs overlapped in time only for a part of the shortest.
+    #[serde(rename = "partly_together")]
+    PartialOverlap {
+        /// The time for which all of them ran.
+        #[serde(rename = "together_ns", with = "nanos")]
+        overlap: Duration,
+        /// The length of the shortest.
+        #[serde(rename = "shortest_ns", with = "nanos")]
+        shortest: Duration,
+    },
+    /// Merged runs did not run at the same time.
+    #[serde(rename = "not_together")]
+    NotConcurrent,
+}
+
+/// The measurements of the tester itself that warnings are derived from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MeasurementConditions<'run> {
+    pub(crate) record: &'run RunRecord,
+    pub(crate) processor: Option<ProcessorTime>,
+    pub(crate) workers: usize,
+    /// Whether threads poll, and so use up their cores by intent.
+    pub(crate) busy_polls: bool,
+    /// Attempts to connect that found no free local port.
+    pub(crate) ports_used_up: u64,
+    /// Connections of the plan, and the most that were open at the same time.
+    pub(crate) connections: (u32, u32),
+}
+
+/// Returns every warning that applies.
+pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<MeasurementWarning> {
+    let record = conditions.record;
+    let p99 = Percentile::P99;
+    let lag = record.lag.percentile(p99).zip(record.latency.percentile(Percentile::P50));
+    let processor = conditions.processor.filter(|used| used.elapsed >= PROCESSOR_TIME_MIN);
+    let cores = processor.map_or(0.0, |processor| processor.cores());
+    let (wanted, opened) = conditions.connections;
+    let workers = conditions.workers;
+    let saturated = !conditions.busy_polls && cores >= SATURATED * workers as f64;
+    [
+        lag.filter(|&(lag, median)| lag > median / LAG_DIVISOR)
+            .map(|(p99, median)| MeasurementWarning::Lag { p99, median }),
+        saturated.then_some(MeasurementWarning::ProcessorSaturated { cores, workers }),
+        (conditions.ports_used_up > 0)
+            .then_some(MeasurementWarning::PortsUsedUp { times: conditions.ports_used_up }),
+        (opened < wanted).then_some(MeasurementWarning::FewerConnections { wanted, opened }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+impl fmt::Display for MeasurementWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lag { p99, median } => write!(
+                f,
+                "the tester itself sent late (lag p99 {p99:.1?}, median latency {median:.1?}): \
+                 use --busy-poll, more --workers or a lower --rate"
+            ),
+            Self::ProcessorSaturated { cores, workers } => write!(
+                f,
+                "the tester used {cores:.2} cores with --workers {workers}: it may be the \
+                 bottleneck; use more workers, more machines or a lower --rate"
+            ),
+            Self::PortsUsedUp { times } => write!(
+                f,
+                "local ports used up ({times} times): use --source with more addresses, or --rst"
+            ),
+            Self::FewerConnections { wanted, opened } => {
+                write!(f, "{opened} of {wanted} connections were open at best")
+            }
+            Self::PartialOverlap { overlap, shortest } => write!(
+                f,
+                "the merged runs overlapped for {overlap:.1?} only, and the shortest took \
+                 {shortest:.1?}: their rates and clients are added as if they had run at the same \
+                 time"
+            ),
+            Self::NotConcurrent => f.write_str(
+                "the merged runs did not run at the same time: this is one after another, and no \
+                 server had the sum of their clients",
+            ),
+        }
+    }
+}
+
+/// Processor time that the tester used while it measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessorTime {
+    /// In user mode.
+    #[serde(rename = "user_ns", with = "nanos")]
+    pub user: Duration,
+    /// In the system, on behalf of the tester.
+    #[serde(rename = "system_ns", with = "nanos")]
+    pub system: Duration,
+    /// The wall-clock time over which it was measured.
+    #[serde(rename = "elapsed_ns", with = "nanos")]
+    pub elapsed: Duration,
+}
+
+impl ProcessorTime {
+    /// Cores in use: 1.0 is one core all the time.
+    #[must_use]
+    pub fn cores(&self) -> f64 {
+        let elapsed = self.elapsed.as_secs_f64();
+        if elapsed > 0.0 { (self.user + self.system).as_secs_f64() / elapsed } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::CorrectReply;
+
+    fn record(latency: Duration, lag: Duration) -> RunRecord {
+        let mut record = RunRecord::default();
+        for _ in 0..1000 {
+            let at = Duration::ZERO;
+            record.reply(CorrectReply { at, latency: Some(latency), service: latency });
+            record.lag.record(lag);
+        }
+        record
+    }
+
+    #[test]
+    fn finds_each_warning_and_names_the_remedy() {
+        let micros = Duration::from_micros;
+        let used = |millis| ProcessorTime {
+            user: Duration::from_millis(millis),
+            system: Duration::ZERO,
+            elapsed: Duration::from_secs(1),
+        };
+        let late = record(micros(100), micros(11));
+        let well = record(micros(100), micros(9));
+        let good = MeasurementConditions {
+            record: &well,
+            processor: Some(used(900)),
+            workers: 1,
+            busy_polls: false,
+            ports_used_up: 0,
+            connections: (5, 5),
+        };
+        assert_eq!(find_warnings(&good), []);
+        assert_eq!(
+            find_warnings(&MeasurementConditions {
+                busy_polls: true,
+                processor: Some(used(999)),
+                ..good
+            }),
+            []
+        );
+        for (conditions, wanted) in [
+            (MeasurementConditions { record: &late, ..good }, "--busy-poll"),
+            (MeasurementConditions { processor: Some(used(960)), ..good }, "0.96 cores"),
+            (MeasurementConditions { ports_used_up: 3, ..good }, "local ports used up"),
+            (MeasurementConditions { connections: (5, 4), ..good }, "4 of 5 connections"),
+        ] {
+            let found = find_warnings(&conditions);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].to_string().contains(wanted), "{}", found[0]);
+        }
+    }
+
+    /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which is no warning.
+    #[test]
+    fn regression_a_tiny_run_is_not_judged_by_its_processor_time() {
+        let millis = Duration::from_millis;
+        let record = RunRecord::default();
+        let found = |elapsed| {
+            let used = ProcessorTime { user: elapsed, system: Duration::ZERO, elapsed };
+            find_warnings(&MeasurementConditions {
+                record: &record,
+                processor: Some(used),
+                workers: 1,
+                busy_polls: false,
+                ports_used_up: 0,
+                connections: (1, 1),
+            })
+        };
+        assert_eq!(found(millis(3)), []);
+        assert_eq!(found(millis(499)), []);
+        assert_eq!(found(millis(500)).len(), 1);
+    }
+}
