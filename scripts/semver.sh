@@ -12,7 +12,7 @@ if ! cargo semver-checks --version >/dev/null 2>&1; then
 fi
 revision=$(grep -v '^#' scripts/semver-baseline)
 if ! git cat-file -e "$revision^{commit}" 2>/dev/null; then
-    echo "revision $revision is not in this clone: fetch the whole history (git fetch --unshallow)" >&2
+    echo "revision $revision is not in this clone: fetch it (git fetch --unshallow)" >&2
     exit 1
 fi
 cargo semver-checks --package echoline --all-features --baseline-rev "$revision"

@@ -347,7 +347,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default(), RequestSecurity::Plain);
+            let policy = OriginPolicy::default();
+            let _ = read_request(&bytes, Some("/"), &policy, RequestSecurity::Plain);
             let _ = read_answer(&bytes, NONCE);
         }
     }
