@@ -2,7 +2,7 @@
 //! does to a datagram, it makes it no longer.
 #![no_main]
 
-use echoline::fault::{DatagramFaults, Direction, FaultPlan, Faults};
+use echoline::faults::{DatagramFaults, Direction, FaultPlan, Faults};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u64, &str)| {

@@ -1,7 +1,7 @@
 //! A PROXY header asks for no byte that is not its own, and comes to an end.
 #![no_main]
 
-use echoline::ProxyHeader;
+use echoline::proxy::ProxyHeader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

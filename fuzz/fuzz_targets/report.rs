@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let again = LoadReport::from_json(&json).expect("what is written is read");
     assert_eq!(again.to_json(), json);
     let twin = again;
-    let _ = report.merge_in_turn(&twin);
+    let _ = report.merge_sequential(&twin);
     let _ = report.merge(&twin);
     for shown in [report.to_string(), report.to_html(), report.to_csv(), report.to_hdr_log()] {
         // A report of a few kilobytes has no reason to become megabytes of text.

@@ -2,7 +2,7 @@
 //! and no more of them than came. Only of a text that turns out to be none may it get a part.
 #![no_main]
 
-use echoline::{Framing, WebSocket};
+use echoline::websocket::{Framing, WebSocket};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;

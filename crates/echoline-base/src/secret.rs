@@ -12,7 +12,7 @@ const HIDDEN: &str = "***";
 /// compile, so that no sentence shows the stars instead of a token by mistake. Cheap to clone.
 ///
 /// ```
-/// use echoline::SecretText;
+/// use echoline_base::SecretText;
 ///
 /// let password = SecretText::from("open sesame");
 /// assert_eq!(format!("{password:?}"), "***");
@@ -49,6 +49,7 @@ impl fmt::Debug for SecretText {
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::from)

@@ -1,4 +1,5 @@
-//! The effects of a change outside the chat's state: messages to sessions and records to keep. Pure.
+//! The effects of a change outside the chat's state: messages to sessions and records to keep.
+//! Pure.
 //!
 //! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
 //! So a store and a mailbox see all effects in their order, and nothing is allocated for them.

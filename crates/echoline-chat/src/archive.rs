@@ -1,5 +1,5 @@
-//! The records that a chat keeps in its store, and their form. Without a store all of it is in memory
-//! only, and gone with the process.
+//! The records that a chat keeps in its store, and their form. Without a store all of it is in
+//! memory only, and gone with the process.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};

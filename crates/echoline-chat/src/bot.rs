@@ -20,7 +20,8 @@ use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{Position, SavedSession, SessionState};
 use super::view::{Medium, print_json};
-use echoline::{Closed, Connection, SourceRefusal};
+use echoline::sources::SourceRefusal;
+use echoline::{Closed, Connection};
 
 /// Rooms that a program may name when it comes.
 const ROOMS_MAX: usize = 100;

@@ -3,7 +3,7 @@
 
 use super::command::Command;
 use super::protocol::Query;
-use echoline::SourceAction;
+use echoline::sources::SourceAction;
 
 /// The class of a line for the flood limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ impl Chat {
     /// for [`Settings::idle_when_full`](super::Settings::idle_when_full) at least. Operators of the
     /// chat stay. `excess` is the number of connections above nine tenths.
     ///
-    /// For [`Server::on_crowded`](crate::Server::on_crowded). Returns the number of users.
+    /// For [`Server::on_nearly_full`](crate::Server::on_nearly_full). Returns the number of users.
     pub fn end_idle_users(&self, excess: usize) -> usize {
         let Some(least) = self.rules().idle_when_full else { return 0 };
         let now_ms = self.now_ms();

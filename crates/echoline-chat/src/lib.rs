@@ -1,21 +1,20 @@
-//! Policy: what a chat says.
+//! A chat server: its rooms, its sessions, and the dialogue with each user.
 //!
-//! A [`Chat`] is a chat: rooms, and people in them; [`serve`] holds the dialogue with one of them.
-//! Everything that decides is pure: names ([`Name`]), what may reach a terminal ([`clean`]), what
-//! somebody wants ([`Command`]), a room and its log, how fast one may write.
+//! A [`Chat`] has the rooms and the users in them; [`serve`] holds the dialogue with one user.
+//! Everything that decides is pure, and in the crate `echoline-chat-core`.
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use echoline_chat::{self, Hall, Role, Settings};
 //! use echoline::{Connection, Eol, Server};
+//! use echoline_chat::{self as chat, Chat, Role, Settings};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let hall = Arc::new(Hall::new(Settings::default()));
+//! let chat = Arc::new(Chat::new(Settings::default()));
 //! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
-//! let guest = move |client: Connection| chat::serve(client, Arc::clone(&hall), Role::User);
-//! server.serve_until(guest, async { /* until this is done */ }).await?;
+//! let handler = move |client: Connection| chat::serve(client, Arc::clone(&chat), Role::User);
+//! server.serve_until(handler, async { /* until this is done */ }).await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -19,7 +19,9 @@ use super::state::{Chat, ClaimNameError};
 use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{SavedSession, SessionState, digest};
-use echoline::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
+use echoline::sources::{Source, SourceAction, SourceRefusal};
+use echoline::transport::Origin;
+use echoline::{Closed, Connection};
 
 /// The prompt for a name.
 const PROMPT: &[u8] = b"Enter your name: ";

@@ -25,7 +25,8 @@ use super::text::excerpt;
 use super::user_table::person_id;
 use super::view::{Frame, View, print_json};
 use super::wake_batcher::WakeBatcher;
-use echoline::{Closed, Outlet};
+use echoline::Closed;
+use echoline::connection::Outlet;
 
 /// How often an answer is put off because lines wait for the store.
 const PATIENCE: u8 = 50;

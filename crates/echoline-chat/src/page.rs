@@ -1,6 +1,6 @@
 //! The page on which people chat in a browser: plain files, in the program. Pure.
 
-use echoline::Asset;
+use echoline::site::Asset;
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";

@@ -7,7 +7,7 @@ use super::clock;
 use super::flood::FloodLimits;
 use super::log::LogLimits;
 use super::name::Name;
-use echoline::{SourceLimits, Sources};
+use echoline::sources::{SourceLimits, Sources};
 use echoline_base::SecretText;
 
 /// The settings of a chat. Each default says why it is what it is.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use echoline::Source;
+use echoline::sources::Source;
 use echoline_base::poison::IgnorePoison;
 
 /// Work of one source at the same time; more waits, and the rates bound how much more.

@@ -32,7 +32,7 @@ use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
 use super::user::User;
 use super::wake_batcher::WakeBatchers;
-use echoline::Sources;
+use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 

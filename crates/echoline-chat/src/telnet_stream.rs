@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::line_end::end_lines;
 use super::telnet::Parser;
-use echoline::Layer;
+use echoline::transport::Layer;
 
 /// The stream of a client's connection.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

@@ -61,7 +61,6 @@ pub(crate) enum CliCommand {
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Files may take their time; a server that is told meanwhile to reload must live to do so.
     hangup::hold();
-    usage_error::set_program(Cli::command());
     let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
     if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {
         hangup::release();
@@ -81,7 +80,10 @@ pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         CliCommand::Merge(flags) => merge::run(&flags),
         CliCommand::Generate(flags) => generate::run(&flags, Cli::command()),
     };
-    ended.map_err(resources::explain)
+    ended.map_err(|error| match error.downcast() {
+        Ok(error) => usage_error::exit_with_usage(&mut Cli::command(), &error),
+        Err(error) => resources::explain(error),
+    })
 }
 
 fn echo_args(command: CliCommand) -> Option<echo::EchoArgs> {

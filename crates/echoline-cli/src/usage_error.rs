@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::sync::OnceLock;
 
 use clap::Command;
 use clap::error::ErrorKind;
@@ -10,12 +9,20 @@ use clap::error::ErrorKind;
 use crate::files::output::has_colours;
 use echoline_base::printable::{is_harmful, printable_lines};
 
-/// The definition of the command line, for the usage line of an error.
-static PROGRAM: OnceLock<Command> = OnceLock::new();
+/// A wrong use of a command. It ends the program like every other usage error, with the usage line
+/// of the command.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct UsageError {
+    pub(crate) command: &'static str,
+    pub(crate) kind: ErrorKind,
+    pub(crate) text: String,
+}
 
-/// Sets the definition of the command line. The first call wins.
-pub(crate) fn set_program(program: Command) {
-    let _ = PROGRAM.set(program);
+impl UsageError {
+    pub(crate) fn new(command: &'static str, kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { command, kind, text: text.into() }
+    }
 }
 
 /// Ends the program with the error of its usage, or the help that was asked for.
@@ -41,13 +48,11 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Ends the program for a wrong use that only the command itself can see, in the words and with
-/// the usage line of every other wrong use.
-pub(crate) fn wrong_use(command: &str, kind: ErrorKind, text: &str) -> ! {
-    let mut program = PROGRAM.get().cloned().unwrap_or_default();
+/// Exits with the usage line of the command, as the parser does.
+pub(crate) fn exit_with_usage(program: &mut Command, error: &UsageError) -> ! {
     program.build();
-    exit(&match program.find_subcommand_mut(command) {
-        Some(command) => command.error(kind, text),
-        None => program.error(kind, text),
+    exit(&match program.find_subcommand_mut(error.command) {
+        Some(command) => command.error(error.kind, &error.text),
+        None => program.error(error.kind, &error.text),
     })
 }

@@ -61,7 +61,7 @@ fn every_line_of_the_page_does_what_it_shows() {
 #[test]
 fn every_kind_is_on_the_page() {
     let blocks = blocks("faults.md", "console").concat();
-    for kind in echoline::fault::FaultKind::ALL.into_iter().filter(|kind| kind.is_for_streams()) {
+    for kind in echoline::faults::FaultKind::ALL.into_iter().filter(|kind| kind.is_for_streams()) {
         assert!(blocks.contains(&format!("--fault '{kind}")), "{kind}");
     }
 }

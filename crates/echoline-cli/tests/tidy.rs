@@ -1,12 +1,16 @@
 //! Keeps the house: what may stand where, how long files and lines may be, what must be tested.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that decide without a clock, a socket or a task: they do not depend on a runtime.
 const PURE_CRATES: &[&str] = &["echoline-base", "echoline-chat-core", "echoline-faults"];
+
+/// The crates that the library brings with its default features, itself included.
+const DEPENDENCIES_MAX: usize = 30;
 
 const FILE_LINES_MAX: usize = 500;
 const LINE_COLUMNS_MAX: usize = 100;
@@ -95,11 +99,25 @@ fn pure_crates_have_no_runtime() {
     }
 }
 
+/// `cargo add echoline` is cheap: the default features bring what a line server needs.
+#[test]
+fn the_library_has_few_dependencies() {
+    let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none"];
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(root()).args(arguments).args(["--no-dedupe", "-p", "echoline"]);
+    let tree = tree.output().unwrap();
+    let text = String::from_utf8(tree.stdout).unwrap();
+    assert!(text.starts_with("echoline "), "{}", String::from_utf8_lossy(&tree.stderr));
+    let crates: BTreeSet<&str> = text.lines().collect();
+    assert!(crates.len() <= DEPENDENCIES_MAX, "{} crates: {crates:#?}", crates.len());
+}
+
 /// The mechanism of servers does not know what the echo says.
 #[test]
 fn mechanism_knows_no_policy() {
-    for (name, text) in files("crates/echoline/src/net", &["rs"]) {
-        assert!(!code(&text).contains("crate::echo"), "{name} names crate::echo");
+    let mechanism = files("crates/echoline/src", &["rs"]);
+    for (name, text) in mechanism.iter().filter(|(name, _)| !name.contains("/echo/")) {
+        assert!(!code(text).contains("crate::echo"), "{name} names crate::echo");
     }
 }
 
@@ -118,7 +136,7 @@ fn members(text: &str, start: &str) -> Vec<String> {
 
 #[test]
 fn every_limit_and_every_end_is_tested() {
-    let text = fs::read_to_string(root().join("crates/echoline/src/net/limits.rs")).unwrap();
+    let text = fs::read_to_string(root().join("crates/echoline/src/connection/limits.rs")).unwrap();
     let mut tests = String::new();
     for (name, text) in files("crates", &["rs"]) {
         if name.contains("/tests/") && !name.ends_with("tidy.rs") {
@@ -146,7 +164,7 @@ fn every_limit_and_every_end_is_tested() {
 /// A reason that is not in the list would be in no metric until it happens.
 #[test]
 fn every_label_of_an_end_is_in_the_list() {
-    let text = fs::read_to_string(root().join("crates/echoline/src/net/limits.rs")).unwrap();
+    let text = fs::read_to_string(root().join("crates/echoline/src/connection/limits.rs")).unwrap();
     let listed = text.split("LABELS: &[&str] = &[").nth(1).unwrap().split("];").next().unwrap();
     let labels = text.split("fn label(").nth(1).unwrap().split("\n    }").next().unwrap();
     let labels: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();

@@ -8,9 +8,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use echoline::{
+use echoline::Shutdown;
+use echoline::udp::{
     AnswerLength, DatagramAnswer, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer,
-    Datagrams, Shutdown,
+    DatagramSnapshot,
 };
 
 use programs::{Program, echoline, run, wait_for};
@@ -335,7 +336,7 @@ fn an_overflow_is_counted() {
     assert!(counts.read().overflowed > 0, "more than any buffer holds");
     shutdown.drain();
     runtime().block_on(server.shutdown(shutdown).serve(echo)).unwrap();
-    let Datagrams { received, overflowed, answered, .. } = counts.read();
+    let DatagramSnapshot { received, overflowed, answered, .. } = counts.read();
     assert_eq!((received + overflowed, answered), (sent, received));
 }
 

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use super::choice::{Carrier, Choice, Verdict};
-use super::faults::{Faults, Orders};
-use super::plan::Direction;
+use super::faults::{ConnectionFaults, Faults};
+use super::kind::Direction;
+use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
 /// Decides about the datagrams of one socket. Datagrams are counted by socket and direction, from
 /// whomever they come.
 ///
 /// ```
-/// use echoline::fault::{DatagramFaults, Direction, Faults};
+/// use echoline_faults::{DatagramFaults, Direction, Faults};
 ///
 /// let faults = Faults::new("duplicate at=2\ntruncate=3 at=3".parse()?, 1);
 /// let mut faults = DatagramFaults::new(&faults);
 /// let mut fate = || faults.fate(Direction::Out, &mut b"hello".to_vec());
 /// assert_eq!((fate().copies, fate().copies), (1, 2));
 /// assert_eq!(fate().length, 3);
-/// # Ok::<(), echoline::fault::FaultError>(())
+/// # Ok::<(), echoline_faults::FaultError>(())
 /// ```
 #[derive(Debug)]
 pub struct DatagramFaults {
-    incoming: Side,
-    outgoing: Side,
+    incoming: DirectionFaults,
+    outgoing: DirectionFaults,
     /// Since when the plan holds; `None` until the first datagram of a plan that came later.
     since: Option<Duration>,
 }
@@ -30,7 +30,7 @@ pub struct DatagramFaults {
 /// What becomes of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Fate {
+pub struct DatagramFate {
     /// How often it goes on: 0 (lost), 1 or 2.
     pub copies: u8,
     /// Bytes of it that go on.
@@ -43,8 +43,8 @@ pub struct Fate {
 
 /// One direction.
 #[derive(Debug)]
-struct Side {
-    choice: Choice,
+struct DirectionFaults {
+    selector: RuleSelector,
     /// Bytes that came this way.
     passed: u64,
 }
@@ -53,13 +53,13 @@ impl DatagramFaults {
     /// For one more socket. Each is, to the plan, one more connection.
     #[must_use]
     pub fn new(faults: &Faults) -> Self {
-        Self::obeying(faults.enlist())
+        Self::with_faults(faults.next_connection())
     }
 
-    fn obeying(orders: Orders) -> Self {
+    fn with_faults(faults: ConnectionFaults) -> Self {
         let side = |direction| {
-            let choice = Choice::new(orders.clone(), direction, Carrier::Datagrams);
-            Side { choice, passed: 0 }
+            let selector = RuleSelector::new(faults.clone(), direction, MessageCarrier::Datagrams);
+            DirectionFaults { selector, passed: 0 }
         };
         let since = Some(Duration::ZERO);
         Self { incoming: side(Direction::In), outgoing: side(Direction::Out), since }
@@ -68,48 +68,53 @@ impl DatagramFaults {
     /// Whether no rule concerns datagrams now: then nobody has to ask.
     #[must_use]
     pub fn is_idle(&mut self) -> bool {
-        self.follow();
-        self.incoming.choice.is_empty() && self.outgoing.choice.is_empty()
+        self.apply_plan();
+        self.incoming.selector.is_empty() && self.outgoing.selector.is_empty()
     }
 
     /// Decides about `datagram`, and changes its bytes if that is planned. Every time that a rule
     /// waits for (`after=5s`) counts as over.
-    pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> Fate {
+    pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> DatagramFate {
         self.fate_at(Duration::MAX, direction, datagram)
     }
 
     /// As [`fate`](Self::fate), at a time that counts from the opening of the socket.
-    pub fn fate_at(&mut self, now: Duration, direction: Direction, datagram: &mut [u8]) -> Fate {
-        self.follow();
+    pub fn fate_at(
+        &mut self,
+        now: Duration,
+        direction: Direction,
+        datagram: &mut [u8],
+    ) -> DatagramFate {
+        self.apply_plan();
         let age = now.saturating_sub(*self.since.get_or_insert(now));
         let side = match direction {
             Direction::In => &mut self.incoming,
             Direction::Out => &mut self.outgoing,
         };
-        let mut verdict = side.choice.next(side.passed, age);
+        let mut message_faults = side.selector.next(side.passed, age);
         side.passed += datagram.len() as u64;
-        verdict.damage(datagram, 0);
-        verdict.fate(datagram.len())
+        message_faults.corrupt(datagram, 0);
+        message_faults.fate(datagram.len())
     }
 
     /// Takes over the plan that holds now.
-    fn follow(&mut self) {
-        let orders = &self.incoming.choice.orders;
-        if orders.is_outdated() {
-            *self = Self { since: None, ..Self::obeying(orders.renewed()) };
+    fn apply_plan(&mut self) {
+        let faults = &self.incoming.selector.faults;
+        if faults.is_outdated() {
+            *self = Self { since: None, ..Self::with_faults(faults.renewed()) };
         }
     }
 }
 
-impl Verdict {
-    fn fate(&self, length: usize) -> Fate {
+impl MessageFaults {
+    fn fate(&self, length: usize) -> DatagramFate {
         let copies = match (self.is_dropped, self.is_duplicated) {
             (true, _) => 0,
             (false, true) => 2,
             (false, false) => 1,
         };
         let kept = self.length.and_then(|kept| usize::try_from(kept).ok()).unwrap_or(length);
-        Fate { copies, length: length.min(kept), delay: self.delay, hold: self.hold }
+        DatagramFate { copies, length: length.min(kept), delay: self.delay, hold: self.hold }
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
     use super::super::plan::FaultPlan;
     use super::*;
 
-    fn fates(plan: &str, seed: u64, count: usize) -> Vec<(Fate, Vec<u8>)> {
+    fn fates(plan: &str, seed: u64, count: usize) -> Vec<(DatagramFate, Vec<u8>)> {
         let faults = Faults::new(plan.parse().unwrap(), seed);
         let mut faults = DatagramFaults::new(&faults);
         let one = |_| {
@@ -131,17 +136,17 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_fate() {
-        let plain = Fate { copies: 1, length: 6, delay: Duration::ZERO, hold: None };
+        let plain = DatagramFate { copies: 1, length: 6, delay: Duration::ZERO, hold: None };
         let alone = |plan: &str| fates(plan, 1, 1)[0].0;
         let time = Duration::from_millis(5);
         assert_eq!(alone(""), plain);
-        assert_eq!(alone("drop"), Fate { copies: 0, ..plain });
-        assert_eq!(alone("drop\nduplicate"), Fate { copies: 0, ..plain });
-        assert_eq!(alone("duplicate"), Fate { copies: 2, ..plain });
-        assert_eq!(alone("truncate=2"), Fate { length: 2, ..plain });
+        assert_eq!(alone("drop"), DatagramFate { copies: 0, ..plain });
+        assert_eq!(alone("drop\nduplicate"), DatagramFate { copies: 0, ..plain });
+        assert_eq!(alone("duplicate"), DatagramFate { copies: 2, ..plain });
+        assert_eq!(alone("truncate=2"), DatagramFate { length: 2, ..plain });
         assert_eq!(alone("truncate=9"), plain);
-        assert_eq!(alone("delay=5ms"), Fate { delay: time, ..plain });
-        assert_eq!(alone("reorder=5ms"), Fate { hold: Some(time), ..plain });
+        assert_eq!(alone("delay=5ms"), DatagramFate { delay: time, ..plain });
+        assert_eq!(alone("reorder=5ms"), DatagramFate { hold: Some(time), ..plain });
         for other in ["reset", "stall", "refuse", "half-close", "split", "drop direction=in"] {
             assert_eq!(alone(other), plain);
         }
@@ -158,7 +163,7 @@ mod tests {
         assert_ne!(fates(plan, 1, 500), fates(plan, 2, 500));
         let dropped = fates(plan, 1, 5000).iter().filter(|(fate, _)| fate.copies == 0).count();
         assert!((900..1100).contains(&dropped), "{dropped}");
-        let delay = |(fate, _): &(Fate, _)| fate.delay.as_millis();
+        let delay = |(fate, _): &(DatagramFate, _)| fate.delay.as_millis();
         assert!(fates(plan, 1, 500).iter().all(|fate| delay(fate) <= 9));
     }
 

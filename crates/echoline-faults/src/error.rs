@@ -3,6 +3,23 @@
 use super::kind::FaultKind;
 use super::plan::RULES_MAX;
 
+/// The keys of rules.
+pub(crate) const KEYS: &[&str] = &[
+    "p",
+    "skip",
+    "first",
+    "every",
+    "at",
+    "count",
+    "after",
+    "offset",
+    "direction",
+    "per",
+    "rate",
+    "gap",
+    "layer",
+];
+
 /// Why a text is no plan of faults. Each prints as one sentence that shows the text and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +109,6 @@ fn hint(nearest: &Option<&'static str>) -> String {
 fn key_hint(nearest: &Option<&'static str>) -> String {
     match nearest {
         Some(name) => format!("; did you mean '{name}'?"),
-        None => format!("; there are {}", super::parse::KEYS.join(", ")),
+        None => format!("; there are {}", KEYS.join(", ")),
     }
 }

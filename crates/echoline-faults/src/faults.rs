@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::FaultError;
 use super::kind::FaultKind;
-use super::plan::{Fault, FaultLayer, FaultPlan, Per};
+use super::kind::Per;
+use super::plan::{Fault, FaultLayer, FaultPlan};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::random::Random;
 
@@ -17,23 +18,23 @@ use echoline_base::random::Random;
 /// those that are open from the next message on, or at once where one waits because of the old
 /// plan. All counting of connections and messages begins anew.
 #[derive(Clone, Debug)]
-pub struct Faults(Arc<Shared>);
+pub struct Faults(Arc<FaultsInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct FaultsInner {
     seed: u64,
     /// Counts the plans; to be looked at without taking the lock.
     version: AtomicU64,
-    current: Mutex<Current>,
-    totals: Arc<Totals>,
+    current: Mutex<CurrentPlan>,
+    totals: Arc<FaultTotals>,
 }
 
-type Totals = [AtomicU64; FaultKind::ALL.len()];
+type FaultTotals = [AtomicU64; FaultKind::ALL.len()];
 
 /// The plan that holds.
 #[derive(Debug)]
-struct Current {
-    edition: Arc<Edition>,
+struct CurrentPlan {
+    plan_version: Arc<PlanVersion>,
     /// Connections that were asked about since it holds.
     connections: u64,
     /// How many of them each rule has chosen.
@@ -41,20 +42,20 @@ struct Current {
 }
 
 /// A plan, as the connections see it.
-pub(crate) struct Edition {
+pub(crate) struct PlanVersion {
     pub plan: FaultPlan,
     version: u64,
     seed: u64,
     /// How often each rule's fault took place.
     counts: Vec<AtomicU64>,
-    totals: Arc<Totals>,
+    totals: Arc<FaultTotals>,
 }
 
 /// What a plan has decided about one connection.
 #[derive(Clone, Debug)]
-pub struct Orders {
+pub struct ConnectionFaults {
     faults: Faults,
-    pub(crate) edition: Arc<Edition>,
+    pub(crate) plan_version: Arc<PlanVersion>,
     /// Counted from 1.
     connection: u64,
     /// One bit for each rule that is decided for connections: whether it has chosen this one.
@@ -66,8 +67,8 @@ impl Faults {
     #[must_use]
     pub fn new(plan: FaultPlan, seed: u64) -> Self {
         let totals = Arc::default();
-        let current = Current::new(Edition::new(plan, 1, seed, &totals));
-        Self(Arc::new(Shared { seed, version: 1.into(), current: current.into(), totals }))
+        let current = CurrentPlan::new(PlanVersion::new(plan, 1, seed, &totals));
+        Self(Arc::new(FaultsInner { seed, version: 1.into(), current: current.into(), totals }))
     }
 
     /// What all decisions are made of, besides the plan.
@@ -79,13 +80,13 @@ impl Faults {
     /// The plan that holds now.
     #[must_use]
     pub fn plan(&self) -> FaultPlan {
-        self.current().edition.plan.clone()
+        self.current().plan_version.plan.clone()
     }
 
     /// The plan that holds now, as it is read back: one rule a line.
     #[must_use]
     pub fn plan_text(&self) -> String {
-        self.current().edition.plan.to_string()
+        self.current().plan_version.plan.to_string()
     }
 
     /// Reads a plan and puts it in the place of the one that holds.
@@ -105,17 +106,17 @@ impl Faults {
     /// Puts `plan` in the place of the one that holds.
     pub fn replace(&self, plan: FaultPlan) {
         let mut current = self.current();
-        let version = current.edition.version + 1;
-        *current = Current::new(Edition::new(plan, version, self.0.seed, &self.0.totals));
+        let version = current.plan_version.version + 1;
+        *current = CurrentPlan::new(PlanVersion::new(plan, version, self.0.seed, &self.0.totals));
         self.0.version.store(version, Ordering::Release);
     }
 
     /// How often the fault of each rule took place since its plan holds.
     #[must_use]
     pub fn counts(&self) -> Vec<(String, u64)> {
-        let edition = Arc::clone(&self.current().edition);
-        let counts = edition.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        edition.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
+        let plan_version = Arc::clone(&self.current().plan_version);
+        let counts = plan_version.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        plan_version.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
     }
 
     /// How often faults of each kind took place, under whichever plan.
@@ -126,36 +127,36 @@ impl Faults {
     }
 
     /// Decides about the next connection; this counts it.
-    pub fn enlist(&self) -> Orders {
+    pub fn next_connection(&self) -> ConnectionFaults {
         let mut current = self.current();
-        let (connection, chosen) = current.enlist();
-        let edition = Arc::clone(&current.edition);
-        Orders { faults: self.clone(), edition, connection, chosen }
+        let (connection, chosen) = current.next_connection();
+        let plan_version = Arc::clone(&current.plan_version);
+        ConnectionFaults { faults: self.clone(), plan_version, connection, chosen }
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn current(&self) -> MutexGuard<'_, CurrentPlan> {
         // Nothing that can panic is done under the lock.
         self.0.current.lock().ignore_poison()
     }
 }
 
-impl Current {
-    fn new(edition: Edition) -> Self {
-        let chosen = vec![0; edition.plan.rules.len()];
-        Self { edition: Arc::new(edition), connections: 0, chosen }
+impl CurrentPlan {
+    fn new(plan_version: PlanVersion) -> Self {
+        let chosen = vec![0; plan_version.plan.rules.len()];
+        Self { plan_version: Arc::new(plan_version), connections: 0, chosen }
     }
 
     /// The number of the next connection, and the bits of the rules that choose it.
     /// Under the lock, so that "at most 3 connections" are the same 3 each time.
-    fn enlist(&mut self) -> (u64, u64) {
+    fn next_connection(&mut self) -> (u64, u64) {
         self.connections += 1;
         let connection = self.connections;
         let mut bits = 0;
-        for (index, rule) in self.edition.plan.rules.iter().enumerate() {
+        for (index, rule) in self.plan_version.plan.rules.iter().enumerate() {
             if rule.per == Per::Message {
                 continue;
             }
-            let mut random = self.edition.random(index, &[connection]);
+            let mut random = self.plan_version.random(index, &[connection]);
             let lucky = random.fraction() >= rule.when.probability;
             let spent = rule.when.count.is_some_and(|count| self.chosen[index] >= count.get());
             if !lucky && !spent && rule.when.is_turn(connection) {
@@ -167,8 +168,8 @@ impl Current {
     }
 }
 
-impl Edition {
-    fn new(plan: FaultPlan, version: u64, seed: u64, totals: &Arc<Totals>) -> Self {
+impl PlanVersion {
+    fn new(plan: FaultPlan, version: u64, seed: u64, totals: &Arc<FaultTotals>) -> Self {
         let counts = plan.rules.iter().map(|_| AtomicU64::new(0)).collect();
         Self { plan, version, seed, counts, totals: Arc::clone(totals) }
     }
@@ -186,30 +187,31 @@ impl Edition {
     }
 }
 
-impl Orders {
+impl ConnectionFaults {
     /// Whether another plan holds by now.
     #[inline]
     pub fn is_outdated(&self) -> bool {
-        self.faults.0.version.load(Ordering::Acquire) != self.edition.version
+        self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version
     }
 
     /// What the plan that holds by now decides about the connection.
     pub fn renewed(&self) -> Self {
-        self.faults.enlist()
+        self.faults.next_connection()
     }
 
     /// Nothing more for a layer on the socket, whose rules hold for connections that came under
     /// their plan: the layer above counts the connection for the new one.
-    pub fn over(&self) -> Self {
+    pub fn without_rules(&self) -> Self {
         let version = self.faults.0.version.load(Ordering::Acquire);
-        let totals = &self.edition.totals;
-        let edition = Edition::new(FaultPlan::default(), version, self.edition.seed, totals);
-        Self { edition: Arc::new(edition), chosen: 0, ..self.clone() }
+        let totals = &self.plan_version.totals;
+        let plan_version =
+            PlanVersion::new(FaultPlan::default(), version, self.plan_version.seed, totals);
+        Self { plan_version: Arc::new(plan_version), chosen: 0, ..self.clone() }
     }
 
     /// Whether a rule lies below TLS and WebSocket.
     pub fn has_socket_rules(&self) -> bool {
-        self.edition.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
+        self.plan_version.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
     }
 
     /// Whether the rule at `index`, which is decided for connections, has chosen this one.
@@ -219,22 +221,22 @@ impl Orders {
 
     /// The numbers by which the rule at `index` decides about a message of this connection.
     pub fn random(&self, index: usize, direction: u64, message: u64) -> Random {
-        self.edition.random(index, &[self.connection, direction, message])
+        self.plan_version.random(index, &[self.connection, direction, message])
     }
 
     /// Whether the connection is to be reset now, before anything is said; counts that.
     pub fn refuse(&self) -> bool {
-        let rules = &self.edition.plan.rules;
+        let rules = &self.plan_version.plan.rules;
         let refuses = |index: &usize| rules[*index].fault == Fault::Refuse;
         let refusing = (0..rules.len()).filter(refuses).find(|index| self.is_chosen(*index));
         if let Some(index) = refusing {
-            self.edition.note(index);
+            self.plan_version.note(index);
         }
         refusing.is_some()
     }
 }
 
-impl fmt::Debug for Edition {
+impl fmt::Debug for PlanVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Edition").field("version", &self.version).finish_non_exhaustive()
     }
@@ -249,7 +251,7 @@ mod tests {
     }
 
     fn refused(faults: &Faults, connections: u64) -> Vec<u64> {
-        (1..=connections).filter(|_| faults.enlist().refuse()).collect()
+        (1..=connections).filter(|_| faults.next_connection().refuse()).collect()
     }
 
     fn refused_by(plan: &str) -> Vec<u64> {
@@ -280,18 +282,18 @@ mod tests {
     #[test]
     fn a_new_plan_counts_anew_and_the_totals_go_on() {
         let faults = faults("refuse first=1", 1);
-        let old = faults.enlist();
-        assert!(old.refuse() && !faults.enlist().refuse() && !old.is_outdated());
+        let old = faults.next_connection();
+        assert!(old.refuse() && !faults.next_connection().refuse() && !old.is_outdated());
         assert_eq!(faults.counts(), [("refuse first=1".to_owned(), 1)]);
         faults.set_plan("refuse at=2 # the second").unwrap();
         assert!(old.is_outdated());
         assert_eq!(faults.plan_text(), "refuse at=2\n");
         assert_eq!(faults.counts(), [("refuse at=2".to_owned(), 0)]);
-        assert!(!faults.enlist().refuse() && faults.enlist().refuse());
+        assert!(!faults.next_connection().refuse() && faults.next_connection().refuse());
         assert_eq!(faults.totals()[FaultKind::Refuse.index()], (FaultKind::Refuse, 2));
         assert!(faults.set_plan("refuse at=none").is_err());
         assert_eq!(faults.plan_text(), "refuse at=2\n");
         faults.clear();
-        assert!(faults.plan_text().is_empty() && !faults.enlist().refuse());
+        assert!(faults.plan_text().is_empty() && !faults.next_connection().refuse());
     }
 }

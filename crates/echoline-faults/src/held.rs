@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use super::datagram::Fate;
+use super::datagram::DatagramFate;
 
 /// Datagrams on hold: kept here, others after them, until their time has come or another one has
 /// passed. Times are counted from any one moment. The caller bounds [`len`](Self::len).
 #[derive(Debug)]
-pub struct Held<T> {
+pub struct HeldDatagrams<T> {
     items: BTreeMap<u64, T>,
     /// By the time at which they go on, then by the order in which they came.
     due: BinaryHeap<Reverse<(Duration, u64)>>,
@@ -18,16 +18,16 @@ pub struct Held<T> {
     next: u64,
 }
 
-impl<T> Default for Held<T> {
+impl<T> Default for HeldDatagrams<T> {
     fn default() -> Self {
         let (items, due) = (BTreeMap::new(), BinaryHeap::new());
         Self { items, due, waiting: Vec::new(), next: 0 }
     }
 }
 
-impl<T> Held<T> {
+impl<T> HeldDatagrams<T> {
     /// Keeps a datagram, whose fate is to go on later.
-    pub fn push(&mut self, now: Duration, fate: &Fate, item: T) {
+    pub fn push(&mut self, now: Duration, fate: &DatagramFate, item: T) {
         let number = self.next;
         self.next += 1;
         self.items.insert(number, item);
@@ -90,13 +90,13 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    fn fate(delay: u64, hold: Option<u64>) -> Fate {
-        Fate { copies: 1, length: 1, delay: ms(delay), hold: hold.map(ms) }
+    fn fate(delay: u64, hold: Option<u64>) -> DatagramFate {
+        DatagramFate { copies: 1, length: 1, delay: ms(delay), hold: hold.map(ms) }
     }
 
     #[test]
     fn they_go_on_by_their_time() {
-        let mut held = Held::default();
+        let mut held = HeldDatagrams::default();
         held.push(ms(0), &fate(20, None), "late");
         held.push(ms(1), &fate(5, None), "soon");
         held.push(ms(1), &fate(5, None), "next");
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn one_that_is_held_waits_for_another_or_for_its_time() {
-        let mut held = Held::default();
+        let mut held = HeldDatagrams::default();
         held.push(ms(0), &fate(0, Some(50)), 1);
         assert_eq!(held.pop(ms(10)), None);
         held.passed(ms(10));

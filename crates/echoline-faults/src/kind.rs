@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::plan::{Direction, Per};
-
 /// What kind of fault it is: the word that a rule begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -34,6 +32,24 @@ pub enum FaultKind {
     SlowWrite,
     /// The connection is reset as soon as it was accepted.
     Refuse,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What this end receives.
+    In,
+    /// What this end sends.
+    Out,
+}
+
+/// What a rule counts and chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// Connections: one that is chosen has the fault once, or on all of its messages.
+    Connection,
+    /// Messages.
+    Message,
 }
 
 impl FaultKind {

@@ -5,24 +5,23 @@
 //! a hash of the seed, the rule, the connection's number, the direction and the message's number.
 
 mod amount;
-mod choice;
 mod datagram;
 mod error;
 mod faults;
 mod held;
 mod kind;
-mod lane;
 mod parse;
+mod pipe;
 mod plan;
 mod queue;
+mod selector;
 
-pub use choice::Carrier;
-pub use datagram::{DatagramFaults, Fate};
+pub use datagram::{DatagramFate, DatagramFaults};
 pub use error::FaultError;
-pub use faults::Faults;
-pub use faults::Orders;
-pub use held::Held;
-pub use kind::FaultKind;
-pub use lane::Lane;
-pub use plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, When};
-pub use queue::Next;
+pub use faults::{ConnectionFaults, Faults};
+pub use held::HeldDatagrams;
+pub use kind::{Direction, FaultKind, Per};
+pub use pipe::FaultPipe;
+pub use plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule};
+pub use queue::NextAction;
+pub use selector::MessageCarrier;

@@ -5,27 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::amount::{parse_bytes, parse_rate, parse_time};
-use super::error::FaultError;
+use super::error::{FaultError, KEYS};
 use super::kind::FaultKind;
-use super::plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX, When};
+use super::kind::{Direction, Per};
+use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
-
-/// All keys there are.
-pub(super) const KEYS: &[&str] = &[
-    "p",
-    "skip",
-    "first",
-    "every",
-    "at",
-    "count",
-    "after",
-    "offset",
-    "direction",
-    "per",
-    "rate",
-    "gap",
-    "layer",
-];
 
 /// How long a datagram is held back for another one to pass, where the plan does not say.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
@@ -186,15 +170,15 @@ impl<'a> Pairs<'a> {
         Ok(fault)
     }
 
-    fn when(&mut self) -> Result<When, FaultError> {
-        let default = When::default();
+    fn when(&mut self) -> Result<Conditions, FaultError> {
+        let default = Conditions::default();
         // Nothing has passed yet when a connection is refused.
         let after = match self.kind {
             FaultKind::Refuse => None,
             _ => self.take("after", AN_AFTER, parse_after)?,
         };
         let (after, after_time) = after.unwrap_or_default();
-        Ok(When {
+        Ok(Conditions {
             probability: self.take("p", A_SHARE, parse_share)?.unwrap_or(default.probability),
             skip: self.take("skip", A_NUMBER, parse_number)?.map_or(0, NonZeroU64::get),
             first: self.take("first", A_NUMBER, parse_number)?,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::kind::FaultKind;
+use super::kind::{Direction, FaultKind, Per};
 use echoline_base::amount::{ExactBytes, ExactTime};
 
 /// Rules of one plan; more would be no plan.
@@ -17,11 +17,11 @@ pub(super) const RULES_MAX: usize = 64;
 /// what follows a `#` are left out. `docs/faults.md` explains all of it.
 ///
 /// ```
-/// use echoline::fault::FaultPlan;
+/// use echoline_faults::FaultPlan;
 ///
 /// let plan: FaultPlan = "delay=50ms±10ms p=0.1\nreset after=1KiB first=2 # then ok".parse()?;
 /// assert_eq!(plan.to_string(), "delay=40ms..60ms p=0.1\nreset first=2 after=1KiB\n");
-/// # Ok::<(), echoline::fault::FaultError>(())
+/// # Ok::<(), echoline_faults::FaultError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {
@@ -35,7 +35,7 @@ pub struct FaultRule {
     /// What goes wrong.
     pub fault: Fault,
     /// To whom, and how often.
-    pub when: When,
+    pub when: Conditions,
     /// Which way the bytes go that it happens to.
     pub direction: Direction,
     /// The unit that is counted and chosen.
@@ -101,7 +101,7 @@ pub enum Fault {
 /// They are counted from 1, messages on each connection and in each direction by themselves.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct When {
+pub struct Conditions {
     /// From 0 to 1.
     pub probability: f64,
     /// So many are left alone first; the others are counted from there.
@@ -118,24 +118,6 @@ pub struct When {
     pub after: u64,
     /// So old the connection (a datagram's: the socket) is at least.
     pub after_time: Duration,
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// What this end receives.
-    In,
-    /// What this end sends.
-    Out,
-}
-
-/// What a rule counts and chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Per {
-    /// Connections: one that is chosen has the fault once, or on all of its messages.
-    Connection,
-    /// Messages.
-    Message,
 }
 
 impl FaultPlan {
@@ -174,7 +156,7 @@ impl FaultRule {
     }
 }
 
-impl When {
+impl Conditions {
     /// Whether the connection or message with this number is one of those, where chance and
     /// earlier ones do not say otherwise.
     pub(super) fn is_turn(&self, number: u64) -> bool {
@@ -187,7 +169,7 @@ impl When {
     }
 }
 
-impl Default for When {
+impl Default for Conditions {
     fn default() -> Self {
         Self {
             probability: 1.0,
@@ -256,7 +238,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for When {
+impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.probability < 1.0 {
             write!(f, " p={}", self.probability)?;

@@ -11,8 +11,8 @@ const PIECES_PER_SECOND: u64 = 100;
 
 /// What is on its way. Nothing overtakes what is before it.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    items: VecDeque<Item>,
+pub(crate) struct TimedQueue {
+    items: VecDeque<QueueItem>,
     /// Bytes in it.
     length: usize,
     /// When the last item has gone on completely.
@@ -20,8 +20,8 @@ pub(crate) struct Queue {
 }
 
 #[derive(Debug)]
-enum Item {
-    Bytes(Batch),
+enum QueueItem {
+    Bytes(PacedBytes),
     /// The direction ends here. Stays at the front.
     End {
         at: Duration,
@@ -38,9 +38,9 @@ enum Item {
 
 /// Bytes with one pace.
 #[derive(Debug)]
-struct Batch {
+struct PacedBytes {
     from: Duration,
-    pace: Pace,
+    pacing: Pacing,
     bytes: Vec<u8>,
     /// Bytes at the front that have gone on.
     taken: usize,
@@ -48,7 +48,7 @@ struct Batch {
 
 /// How bytes go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum Pacing {
     AtOnce,
     /// In pieces of so many bytes, with so much time between two; the first is shorter, where
     /// other bytes of its message have gone before.
@@ -63,7 +63,7 @@ pub(crate) enum Pace {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<'a> {
+pub enum NextAction<'a> {
     /// These bytes are due, in one piece.
     Bytes(&'a [u8]),
     /// Nothing is due before this time.
@@ -76,7 +76,7 @@ pub enum Next<'a> {
     Reset,
 }
 
-impl Queue {
+impl TimedQueue {
     pub(crate) fn len(&self) -> usize {
         self.length
     }
@@ -86,21 +86,21 @@ impl Queue {
     }
 
     /// Appends bytes, which are not to go on before `delay` is over.
-    pub(crate) fn push(&mut self, bytes: &[u8], now: Duration, delay: Duration, pace: Pace) {
+    pub(crate) fn push(&mut self, bytes: &[u8], now: Duration, delay: Duration, pacing: Pacing) {
         if bytes.is_empty() {
             return;
         }
         let from = now.saturating_add(delay).max(self.last);
         self.length += bytes.len();
-        if let Some(Item::Bytes(batch)) = self.items.back_mut()
-            && (batch.pace, pace) == (Pace::AtOnce, Pace::AtOnce)
+        if let Some(QueueItem::Bytes(batch)) = self.items.back_mut()
+            && (batch.pacing, pacing) == (Pacing::AtOnce, Pacing::AtOnce)
             && (batch.from == from || batch.from.max(from) <= now)
         {
             return batch.bytes.extend_from_slice(bytes);
         }
-        let batch = Batch { from, pace, bytes: bytes.to_vec(), taken: 0 };
+        let batch = PacedBytes { from, pacing, bytes: bytes.to_vec(), taken: 0 };
         self.last = batch.due_at(batch.bytes.len());
-        self.items.push_back(Item::Bytes(batch));
+        self.items.push_back(QueueItem::Bytes(batch));
     }
 
     /// Lets nothing that is appended from now on pass before so much time is over.
@@ -111,14 +111,14 @@ impl Queue {
     /// Lets nothing that is appended from now on pass; after `limit` the connection is broken off.
     pub(crate) fn stall(&mut self, now: Duration, limit: Duration) {
         let until = self.last.max(now).saturating_add(limit);
-        self.items.push_back(Item::Stalled { until });
+        self.items.push_back(QueueItem::Stalled { until });
         self.last = NEVER;
     }
 
     /// Lets nothing stand still beyond `limit`.
     pub(crate) fn hurry(&mut self, limit: Duration) {
         for item in &mut self.items {
-            if let Item::Stalled { until } = item {
+            if let QueueItem::Stalled { until } = item {
                 *until = limit.min(*until);
             }
         }
@@ -126,41 +126,43 @@ impl Queue {
 
     /// Ends the direction behind what is on its way.
     pub(crate) fn end(&mut self, now: Duration) {
-        self.items.push_back(Item::End { at: self.last.max(now) });
+        self.items.push_back(QueueItem::End { at: self.last.max(now) });
     }
 
     /// Breaks the connection off behind what is on its way.
     pub(crate) fn reset(&mut self, now: Duration) {
-        self.items.push_back(Item::Reset { at: self.last.max(now) });
+        self.items.push_back(QueueItem::Reset { at: self.last.max(now) });
     }
 
     /// Makes everything due now, and lets what stands still go on.
     pub(crate) fn release(&mut self, now: Duration) {
-        self.items.retain(|item| !matches!(item, Item::Stalled { .. }));
+        self.items.retain(|item| !matches!(item, QueueItem::Stalled { .. }));
         for item in &mut self.items {
             match item {
-                Item::Bytes(batch) => (batch.from, batch.pace) = (now, Pace::AtOnce),
-                Item::End { at } | Item::Reset { at } => *at = now,
-                Item::Stalled { .. } => {}
+                QueueItem::Bytes(batch) => (batch.from, batch.pacing) = (now, Pacing::AtOnce),
+                QueueItem::End { at } | QueueItem::Reset { at } => *at = now,
+                QueueItem::Stalled { .. } => {}
             }
         }
         self.last = now;
     }
 
-    pub(crate) fn next(&self, now: Duration) -> Next<'_> {
+    pub(crate) fn next(&self, now: Duration) -> NextAction<'_> {
         match self.items.front() {
-            None => Next::Nothing,
-            Some(Item::Bytes(batch)) => batch.next(now),
-            Some(Item::End { at } | Item::Reset { at }) if *at > now => Next::Wait(*at),
-            Some(Item::End { .. }) => Next::End,
-            Some(Item::Stalled { until }) if *until > now => Next::Wait(*until),
-            Some(Item::Reset { .. } | Item::Stalled { .. }) => Next::Reset,
+            None => NextAction::Nothing,
+            Some(QueueItem::Bytes(batch)) => batch.next(now),
+            Some(QueueItem::End { at } | QueueItem::Reset { at }) if *at > now => {
+                NextAction::Wait(*at)
+            }
+            Some(QueueItem::End { .. }) => NextAction::End,
+            Some(QueueItem::Stalled { until }) if *until > now => NextAction::Wait(*until),
+            Some(QueueItem::Reset { .. } | QueueItem::Stalled { .. }) => NextAction::Reset,
         }
     }
 
     /// Tells that so many of the bytes that were due have gone on.
     pub(crate) fn consume(&mut self, count: usize) {
-        if let Some(Item::Bytes(batch)) = self.items.front_mut() {
+        if let Some(QueueItem::Bytes(batch)) = self.items.front_mut() {
             self.length -= count;
             batch.taken += count;
             if batch.taken == batch.bytes.len() {
@@ -170,23 +172,27 @@ impl Queue {
     }
 }
 
-impl Batch {
-    fn next(&self, now: Duration) -> Next<'_> {
+impl PacedBytes {
+    fn next(&self, now: Duration) -> NextAction<'_> {
         let end = self.piece_end();
         let at = self.due_at(end);
-        if at > now { Next::Wait(at) } else { Next::Bytes(&self.bytes[self.taken..end]) }
+        if at > now {
+            NextAction::Wait(at)
+        } else {
+            NextAction::Bytes(&self.bytes[self.taken..end])
+        }
     }
 
     /// Where the piece ends of which the next byte is part.
     fn piece_end(&self) -> usize {
-        let end = match self.pace {
-            Pace::AtOnce => self.bytes.len(),
-            Pace::Pieces { first, .. } if self.taken < first => first,
-            Pace::Pieces { first, bytes, .. } => {
+        let end = match self.pacing {
+            Pacing::AtOnce => self.bytes.len(),
+            Pacing::Pieces { first, .. } if self.taken < first => first,
+            Pacing::Pieces { first, bytes, .. } => {
                 let pieces = (self.taken - first) / bytes + 1;
                 first.saturating_add(bytes.saturating_mul(pieces))
             }
-            Pace::Rate(rate) => {
+            Pacing::Rate(rate) => {
                 let piece = (rate / PIECES_PER_SECOND).max(1);
                 self.taken.saturating_add(usize::try_from(piece).unwrap_or(usize::MAX))
             }
@@ -196,13 +202,13 @@ impl Batch {
 
     /// When the first `length` bytes have gone on.
     fn due_at(&self, length: usize) -> Duration {
-        let wait = match self.pace {
-            Pace::AtOnce => Duration::ZERO,
-            Pace::Pieces { first, bytes, gap } => {
+        let wait = match self.pacing {
+            Pacing::AtOnce => Duration::ZERO,
+            Pacing::Pieces { first, bytes, gap } => {
                 let pieces = length.saturating_sub(first).div_ceil(bytes);
                 gap.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX))
             }
-            Pace::Rate(rate) => {
+            Pacing::Rate(rate) => {
                 let nanos = length as u128 * 1_000_000_000 / u128::from(rate);
                 Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
             }
@@ -220,17 +226,17 @@ mod tests {
     }
 
     /// What comes out, and when.
-    fn run(queue: &mut Queue, mut now: Duration) -> Vec<(u128, String)> {
+    fn run(queue: &mut TimedQueue, mut now: Duration) -> Vec<(u128, String)> {
         let mut seen = Vec::new();
         loop {
             match queue.next(now) {
-                Next::Bytes(bytes) => {
+                NextAction::Bytes(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
                     queue.consume(text.len());
                     seen.push((now.as_millis(), text));
                 }
-                Next::Wait(NEVER) | Next::Nothing => return seen,
-                Next::Wait(at) => now = at,
+                NextAction::Wait(NEVER) | NextAction::Nothing => return seen,
+                NextAction::Wait(at) => now = at,
                 other => {
                     seen.push((now.as_millis(), format!("{other:?}")));
                     return seen;
@@ -245,10 +251,10 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_what_is_before_it() {
-        let mut queue = Queue::default();
-        queue.push(b"slow", ms(0), ms(50), Pace::AtOnce);
-        queue.push(b"quick", ms(0), ms(10), Pace::AtOnce);
-        queue.push(b"later", ms(10), ms(50), Pace::AtOnce);
+        let mut queue = TimedQueue::default();
+        queue.push(b"slow", ms(0), ms(50), Pacing::AtOnce);
+        queue.push(b"quick", ms(0), ms(10), Pacing::AtOnce);
+        queue.push(b"later", ms(10), ms(50), Pacing::AtOnce);
         assert_eq!(queue.len(), 14);
         assert_eq!(run(&mut queue, ms(0)), seen(&[(50, "slowquick"), (60, "later")]));
         assert_eq!((queue.is_empty(), queue.length), (true, 0));
@@ -256,13 +262,13 @@ mod tests {
 
     #[test]
     fn pieces_come_one_by_one_and_a_rate_is_kept() {
-        let mut queue = Queue::default();
-        queue.push(b"abcdefg", ms(0), ms(5), Pace::Pieces { first: 1, bytes: 3, gap: ms(2) });
-        queue.push(b"next", ms(0), ms(0), Pace::AtOnce);
+        let mut queue = TimedQueue::default();
+        queue.push(b"abcdefg", ms(0), ms(5), Pacing::Pieces { first: 1, bytes: 3, gap: ms(2) });
+        queue.push(b"next", ms(0), ms(0), Pacing::AtOnce);
         let pieces = [(5, "a"), (7, "bcd"), (9, "efg"), (9, "next")];
         assert_eq!(run(&mut queue, ms(0)), seen(&pieces));
-        queue.push(b"0123456789", ms(100), ms(0), Pace::Rate(1000));
-        queue.push(b"ab", ms(100), ms(0), Pace::Rate(1));
+        queue.push(b"0123456789", ms(100), ms(0), Pacing::Rate(1000));
+        queue.push(b"ab", ms(100), ms(0), Pacing::Rate(1));
         queue.reset(ms(100));
         let paced = [(110, "0123456789"), (1110, "a"), (2110, "b"), (2110, "Reset")];
         assert_eq!(run(&mut queue, ms(100)), seen(&paced));
@@ -270,18 +276,18 @@ mod tests {
 
     #[test]
     fn a_stall_holds_until_it_is_released_or_over() {
-        let mut queue = Queue::default();
-        queue.push(b"before", ms(0), ms(0), Pace::AtOnce);
+        let mut queue = TimedQueue::default();
+        queue.push(b"before", ms(0), ms(0), Pacing::AtOnce);
         queue.pause(ms(10), ms(5));
-        queue.push(b"after", ms(10), ms(0), Pace::AtOnce);
+        queue.push(b"after", ms(10), ms(0), Pacing::AtOnce);
         assert_eq!(run(&mut queue, ms(10)), seen(&[(10, "before"), (15, "after")]));
         queue.stall(ms(20), ms(1000));
-        queue.push(b"held", ms(20), ms(0), Pace::AtOnce);
+        queue.push(b"held", ms(20), ms(0), Pacing::AtOnce);
         queue.end(ms(20));
-        assert_eq!(queue.next(ms(1019)), Next::Wait(ms(1020)));
-        assert_eq!(queue.next(ms(1020)), Next::Reset);
+        assert_eq!(queue.next(ms(1019)), NextAction::Wait(ms(1020)));
+        assert_eq!(queue.next(ms(1020)), NextAction::Reset);
         queue.hurry(ms(600));
-        assert_eq!(queue.next(ms(600)), Next::Reset);
+        assert_eq!(queue.next(ms(600)), NextAction::Reset);
         queue.release(ms(500));
         assert_eq!(run(&mut queue, ms(500)), seen(&[(500, "held"), (500, "End")]));
     }

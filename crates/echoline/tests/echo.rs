@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use echoline::echo::{self, Dialogue, Mode};
+use echoline::echo::{self, EchoDialogue, EchoMode};
 use echoline::{Closed, Connection, Eol, Limits};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -14,7 +14,7 @@ fn clock() -> String {
 }
 
 /// What a client hears that sends `input` in the given pieces and then ends its stream.
-async fn hear(dialogue: &Dialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
+async fn hear(dialogue: &EchoDialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
     let (here, mut peer) = duplex(8);
     let client = Connection::accepted(here, Limits::default(), dialogue.eol, dialogue.farewell());
     let serving = tokio::spawn(echo::serve(client, Arc::new(dialogue.clone())));
@@ -58,7 +58,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The rule for line mode, written the slow way.
-fn expected(dialogue: &Dialogue, input: &[u8]) -> Vec<u8> {
+fn expected(dialogue: &EchoDialogue, input: &[u8]) -> Vec<u8> {
     let eol = dialogue.eol.as_str();
     let mut heard: Vec<u8> =
         dialogue.greeting.iter().flat_map(|line| format!("{line}{eol}").into_bytes()).collect();
@@ -69,11 +69,11 @@ fn expected(dialogue: &Dialogue, input: &[u8]) -> Vec<u8> {
     for line in lines {
         let line = strip(line);
         let reply = match line.to_ascii_uppercase().as_slice() {
-            b"TIME" if dialogue.mode == Mode::Command => {
+            b"TIME" if dialogue.mode == EchoMode::Command => {
                 format!("Server time: {}", clock()).into_bytes()
             }
-            b"HELP" if dialogue.mode == Mode::Command => b"Commands: TIME, QUIT, HELP".to_vec(),
-            b"QUIT" if dialogue.mode == Mode::Command => {
+            b"HELP" if dialogue.mode == EchoMode::Command => b"Commands: TIME, QUIT, HELP".to_vec(),
+            b"QUIT" if dialogue.mode == EchoMode::Command => {
                 heard.extend(format!("Goodbye!{eol}").into_bytes());
                 break;
             }
@@ -116,16 +116,16 @@ proptest! {
         input in input(),
         cuts in proptest::collection::vec(any::<usize>(), 0..6),
     ) {
-        for mode in Mode::ALL.into_iter().filter(|mode| *mode != Mode::Chargen) {
-            let dialogue = Dialogue::new(mode, clock);
+        for mode in EchoMode::ALL.into_iter().filter(|mode| *mode != EchoMode::Chargen) {
+            let dialogue = EchoDialogue::new(mode, clock);
             let (heard, ended) = run(hear(&dialogue, &cut(&input, &cuts)));
             let wanted = match mode {
-                Mode::Raw => input.clone(),
-                Mode::Line | Mode::Command => expected(&dialogue, &input),
-                Mode::Daytime => (clock() + "\r\n").into_bytes(),
+                EchoMode::Raw => input.clone(),
+                EchoMode::Line | EchoMode::Command => expected(&dialogue, &input),
+                EchoMode::Daytime => (clock() + "\r\n").into_bytes(),
                 // Nobody is known over a pipe.
-                Mode::Whoami => b"peer: unix\nlistener: 1\n".to_vec(),
-                Mode::Discard | Mode::Chargen => Vec::new(),
+                EchoMode::Whoami => b"peer: unix\nlistener: 1\n".to_vec(),
+                EchoMode::Discard | EchoMode::Chargen => Vec::new(),
             };
             prop_assert_eq!(
                 String::from_utf8_lossy(&heard), String::from_utf8_lossy(&wanted), "{:?}", mode
@@ -138,7 +138,7 @@ proptest! {
 
 #[tokio::test]
 async fn the_command_echo_speaks_as_the_lesson() {
-    let dialogue = Dialogue::new(Mode::Command, clock);
+    let dialogue = EchoDialogue::new(EchoMode::Command, clock);
     let (heard, _) = hear(&dialogue, &[b"hi\nTime\nhelp\n\nquit\nnever heard\n"]).await;
     assert_eq!(
         String::from_utf8(heard).unwrap(),
@@ -153,7 +153,7 @@ async fn the_command_echo_speaks_as_the_lesson() {
 async fn a_message_is_a_line() {
     let long = "é".repeat(1500);
     let input = format!("{long}\none\ntwo\n");
-    let dialogue = Dialogue::new(Mode::Line, clock);
+    let dialogue = EchoDialogue::new(EchoMode::Line, clock);
     let (heard, _) = hear(&dialogue, &[input.as_bytes()]).await;
     assert_eq!(heard, format!("Echo: {long}\nEcho: one\nEcho: two\n").into_bytes());
 }
@@ -162,7 +162,7 @@ async fn a_message_is_a_line() {
 #[tokio::test]
 async fn the_echo_is_eight_bit_clean() {
     let line: Vec<u8> = (0..=255).filter(|&byte| byte != b'\n').collect();
-    let mut dialogue = Dialogue::new(Mode::Line, clock);
+    let mut dialogue = EchoDialogue::new(EchoMode::Line, clock);
     dialogue.prefix = "> ".to_owned();
     dialogue.eol = Eol::CrLf;
     dialogue.greeting = vec!["Welcome!".to_owned()];
@@ -175,7 +175,7 @@ async fn the_echo_is_eight_bit_clean() {
 #[tokio::test]
 async fn raw_gives_everything_back_after_a_half_close() {
     let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
-    let dialogue = Dialogue::new(Mode::Raw, clock);
+    let dialogue = EchoDialogue::new(EchoMode::Raw, clock);
     let (heard, ended) = hear(&dialogue, &[&bytes]).await;
     assert!(heard == bytes, "{} of {} bytes came back", heard.len(), bytes.len());
     assert_eq!(ended, Ok(()));

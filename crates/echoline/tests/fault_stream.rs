@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use echoline::fault::{FaultStream, Faults};
+use echoline::faults::{FaultStream, Faults};
 use echoline::{Closed, Connection, Eol, Farewell, Limits};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};

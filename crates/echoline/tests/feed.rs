@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Layer, Limits, Outlet};
+use echoline::connection::Outlet;
+use echoline::transport::Layer;
+use echoline::{Closed, Connection, Limits};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };

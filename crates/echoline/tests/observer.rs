@@ -4,7 +4,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Limits, Observer, Phase, Server, Shutdown, Snapshot};
+use echoline::metrics::{Observer, Snapshot};
+use echoline::{Closed, Connection, Limits, Phase, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use echoline::metrics::Observer;
+use echoline::udp::DatagramListener;
 use echoline::{
-    Address, Closed, Connection, DatagramListener, Eol, Limits, Listener, ListenerOptions,
-    LiveLimits, Observer, Report, Server, Shutdown,
+    Address, Closed, Connection, Eol, Limits, Listener, ListenerOptions, LiveLimits, Report,
+    Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -435,9 +437,9 @@ async fn a_thread_that_hangs_has_no_pulse() {
     let held = std::sync::Arc::new(std::sync::Mutex::new(held));
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let server = server.workers(NonZeroUsize::new(2).unwrap());
-    let (address, shutdown, pulse) =
-        (server.local_addr().unwrap(), server.shutdown(), server.pulse());
-    timeout(PATIENCE, pulse.beat()).await.expect("nothing hangs before it begins");
+    let (address, shutdown, liveness_probe) =
+        (server.local_addr().unwrap(), server.shutdown(), server.liveness_probe());
+    timeout(PATIENCE, liveness_probe.check()).await.expect("nothing hangs before it begins");
     let handler = move |_: Connection| {
         let held = std::sync::Arc::clone(&held);
         async move {
@@ -447,11 +449,11 @@ async fn a_thread_that_hangs_has_no_pulse() {
         }
     };
     let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
-    timeout(PATIENCE, pulse.beat()).await.expect("all threads are alive");
+    timeout(PATIENCE, liveness_probe.check()).await.expect("all threads are alive");
     let mut client = TcpStream::connect(address).await.unwrap();
-    while timeout(Duration::from_millis(200), pulse.beat()).await.is_ok() {}
+    while timeout(Duration::from_millis(200), liveness_probe.check()).await.is_ok() {}
     release.send(()).unwrap();
-    timeout(PATIENCE, pulse.beat()).await.expect("it is alive again");
+    timeout(PATIENCE, liveness_probe.check()).await.expect("it is alive again");
     client.shutdown().await.unwrap();
     shutdown.drain();
     timeout(PATIENCE, serving).await.expect("the server ends").unwrap().unwrap();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use echoline::transport::{OpenFuture, Origin, Step, Stream, Transport};
 use echoline::{
-    Address, Closed, Connection, Limits, Listener, ListenerOptions, Opening, Origin, Report,
-    Server, Shutdown, Step, Stream, Transport,
+    Address, Closed, Connection, Limits, Listener, ListenerOptions, Report, Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 struct Knock;
 
 impl Step for Knock {
-    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(async move {
             let mut knock = [0; 5];
             stream.read_exact(&mut knock).await?;

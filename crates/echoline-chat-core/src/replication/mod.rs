@@ -1,10 +1,12 @@
-//! The form in which operations travel between the nodes of a cluster, and the checks on it. Pure.
+//! How the nodes of a cluster exchange operations and snapshots, and the checks on both. Pure.
 
+pub mod cluster_state;
 pub mod envelope;
 pub mod inspect;
 pub mod inspect_snapshot;
 pub mod leases;
 pub mod node_down_line;
+pub mod outbox;
 pub mod record;
 
 /// The session of operations whose author is a node itself.
@@ -16,3 +18,16 @@ pub const GONE_MAX: usize = 1000;
 
 /// Lines in one operation.
 pub const SAY_LINES: usize = 1024;
+
+/// Ticks for which lines are held while the link is lost.
+pub const HELD_TICKS: u64 = 60;
+
+/// Numbers that an author may skip: when a node comes back after its lease has expired, it sends
+/// its pending operations again under other numbers. A higher number is forged.
+pub const JUMP_MAX: u64 = 1024;
+
+/// Nodes whose operations are counted.
+const NODES_MAX: usize = 10_000;
+
+/// Ticks after which a proposal that has not come back shows that the link is lost.
+const UNHEARD_TICKS: u64 = 3;

@@ -37,7 +37,8 @@ impl<R: RoomCell> ChatState<R> {
         result.map_or_else(Outcome::Refused, |()| Outcome::Done)
     }
 
-    /// Whether the author may ban in `scope`: an operator of the chat anywhere, one of a room there.
+    /// Whether the author may ban in `scope`: an operator of the chat anywhere, one of a room
+    /// there.
     fn may_ban(&self, context: OperationContext, scope: &Scope) -> bool {
         let Some(user) = self.user(context.session) else { return false };
         match scope {

@@ -12,8 +12,6 @@ use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;
-/// Machines whose acts are counted.
-const NODES_MAX: usize = 10_000;
 
 impl ReplicatedState for Chat {
     fn apply(&self, entries: &[StreamEntry]) {
@@ -189,13 +187,7 @@ impl Chat {
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(cluster, session);
         let mut state = cluster.lock();
-        if state.sent.remove(id).is_none() {
-            return;
-        }
-        let sent = state.outboxes.get_mut(&session).and_then(|outbox| {
-            let is_it = outbox.sent().is_some_and(|sent| sent.id == id);
-            if is_it { outbox.settle() } else { None }
-        });
+        let Some(sent) = state.settle(id, session) else { return };
         cluster.send_next(&mut state, session);
         let mut is_over = false;
         // The machine itself goes on counting.
@@ -248,40 +240,5 @@ impl Chat {
         if let Err(outcome) = reply.send(outcome) {
             cluster.undo(outcome);
         }
-    }
-}
-
-impl super::State {
-    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
-    /// that went with its machine may keep its place a moment later, and one that never came in
-    /// gives back a token that it could not use. The same entry may come again at any time: it
-    /// does not replace what the session saved later, and does not bring back a used token.
-    fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
-        let is_over = self.gone_sessions.contains(&session);
-        if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
-            let is_next = number > last.number && number - last.number <= JUMP_MAX;
-            if is_next && !is_over {
-                (last.number, last.refused) = (number, false);
-            }
-            return is_next && !is_over;
-        }
-        if self.has_ended(session) {
-            return false;
-        }
-        self.end_session(session);
-        true
-    }
-
-    /// Whether this is the next act of a machine, which is noted. The first one may have any
-    /// number: a machine that comes back goes on counting.
-    fn is_next_of(&mut self, node: u32, number: u64) -> bool {
-        let is_next = match self.nodes.get(&node) {
-            Some(&last) => number > last && number - last <= JUMP_MAX,
-            None => self.nodes.len() < NODES_MAX,
-        };
-        if is_next {
-            self.nodes.insert(node, number);
-        }
-        is_next
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{ClusterOptions, GONE_MAX};
+use super::ClusterOptions;
 use crate::key::Key;
 use crate::name::Name;
 use crate::settings::Settings;
 use crate::state::Chat;
 use crate::text::is_clean;
+use echoline_chat_core::replication::GONE_MAX;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::outbox::Waiting;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
+use super::reply::Reply;
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST};
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
 use crate::session_handle::SessionHandle;
 use crate::state::Chat;
 use echoline_chat_core::Link;
+use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::leases::Heartbeat;
-
-/// Ticks after which something that was sent and has not come back says that the link is lost.
-const UNHEARD_TICKS: u64 = 3;
+use echoline_chat_core::replication::outbox::Waiting;
 
 /// Ticks between two looks for what is left over of those who are gone.
 const SWEEP_TICKS: u64 = 10;
@@ -95,28 +94,8 @@ impl Cluster {
     }
 }
 
-impl State {
-    /// Whether something was sent a while ago and has not come back.
-    fn is_unheard(&self) -> bool {
-        let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
-        let mut sent = outboxes.filter_map(|outbox| outbox.sent());
-        sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
-    }
-
-    /// What has waited too long, of whom; never what was sent: that may have arrived.
-    fn expire(&mut self) -> Vec<(u64, Waiting)> {
-        let since = self.now.saturating_sub(HELD_TICKS);
-        let mut expired = Vec::new();
-        for (&session, outbox) in &mut self.outboxes {
-            let waiting = outbox.expire(since).into_iter();
-            expired.extend(waiting.map(|waiting| (session, waiting)));
-        }
-        expired
-    }
-}
-
 impl Chat {
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting<Reply>) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));

@@ -9,11 +9,10 @@ mod hostile_tests;
 mod link;
 mod newcomers;
 mod node_lifecycle;
-mod outbox;
+mod reply;
 mod snapshot;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -25,16 +24,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::name::Name;
 use super::operation::{Operation, OperationContext, SaidLine};
 use super::outcome::{OperationError, Outcome};
-use super::rejoin::LastOperation;
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
-use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::replication::leases::Leases;
-use echoline_chat_core::replication::{GONE_MAX, NODE};
-use echoline_chat_core::{Link, Proposal};
+use echoline_chat_core::Proposal;
+use echoline_chat_core::replication::cluster_state::{LeaveState, Replication};
+use echoline_chat_core::replication::outbox::Outbox;
+use echoline_chat_core::replication::{HELD_TICKS, JUMP_MAX, NODE};
 use newcomers::Newcomers;
-use outbox::{Outbox, Reply};
+use reply::Reply;
 
 use echoline_base::poison::IgnorePoison;
 
@@ -43,13 +41,8 @@ pub use status::ClusterStatus;
 /// Lines of one author that may wait while the link is there: then the author does.
 const WAITING_MAX: usize = 1024;
 
-/// Lines of one author that are held while the link is lost, and how long (ticks).
+/// Lines of one author that are held while the link is lost.
 const HELD_MAX: usize = 50;
-const HELD_TICKS: u64 = 60;
-
-/// Numbers that an author may skip: when a node comes back after its lease expired, it sends its
-/// pending acts again under other numbers. A higher number is forged.
-const JUMP_MAX: u64 = 1024;
 
 /// What people hear whose act did not get to the others.
 const LOST: &str = "the link to the other machines is lost";
@@ -66,7 +59,10 @@ pub struct ClusterOptions {
     pub node: u32,
 }
 
-/// What a chat knows of the other machines.
+/// The cluster as this node knows it.
+type State = Replication<Reply>;
+
+/// What a chat knows of the other nodes.
 #[derive(Debug)]
 pub(super) struct Cluster {
     options: ClusterOptions,
@@ -75,57 +71,6 @@ pub(super) struct Cluster {
     newcomers: Newcomers,
     /// Told when this machine has taken its leave.
     left: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    /// This machine's number; another one after it was taken for gone.
-    node: u32,
-    /// The last entry that was applied.
-    applied: u64,
-    /// Seconds, about.
-    now: u64,
-    link: Link,
-    is_lost: bool,
-    outboxes: BTreeMap<u64, Outbox>,
-    /// The author of each proposal that is on its way.
-    sent: BTreeMap<String, u64>,
-    leases: Leases,
-    /// Signs of life that this machine has given.
-    heartbeats: u64,
-    /// The last act of each machine itself.
-    nodes: BTreeMap<u32, u64>,
-    gone_nodes: VecDeque<u32>,
-    gone_sessions: VecDeque<u64>,
-    /// For sessions that are not in `gone_sessions` any more, by the node that began them: no
-    /// session up to this count begins, so that an old entry that is sent again changes nothing.
-    session_floors: BTreeMap<u32, u32>,
-    /// The last acts of people who went with a machine.
-    gone_with: VecDeque<LastOperation>,
-    /// The suspended sessions that are to rejoin with this node.
-    returning: BTreeSet<u64>,
-    is_returning: bool,
-    leave: LeaveState,
-    counts: Counts,
-}
-
-/// Whether this machine takes its leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LeaveState {
-    Stays,
-    Leaves,
-    Left,
-}
-
-/// What has happened, for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    entries: u64,
-    unreadable: u64,
-    not_delivered: u64,
-    losses: u64,
-    returns: u64,
-    gaps: u64,
 }
 
 impl Chat {
@@ -283,94 +228,24 @@ impl Cluster {
     }
 
     fn send_next(&self, state: &mut State, session: u64) {
-        let State { node, now, outboxes, sent, is_returning, .. } = state;
-        if *is_returning && session != NODE {
-            return;
-        }
-        let Some(outbox) = outboxes.get_mut(&session) else { return };
-        let Some(sealed) = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act)) else {
-            return;
-        };
-        let id = sealed.id();
-        sent.insert(id.clone(), session);
-        // Nobody takes it any more where the bus has ended with the chat.
-        let _ = self.proposals.send(Proposal { id, payload: sealed.encode() });
+        self.publish(state.next_proposal(session));
     }
 
-    /// Proposes that a machine is gone. All who propose it call it the same.
+    /// Proposes that a node is gone.
     fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
-        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
-        let envelope = Envelope::new(state.node, NODE, 0, act);
-        let id = envelope.id();
-        if state.sent.insert(id.clone(), NODE).is_none() {
-            let _ = self.proposals.send(Proposal { id, payload: envelope.encode() });
+        self.publish(state.propose_gone(node, name, reason));
+    }
+
+    fn publish(&self, proposal: Option<Proposal>) {
+        if let Some(proposal) = proposal {
+            // The driver may have ended with the chat.
+            let _ = self.proposals.send(proposal);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().ignore_poison()
     }
-}
-
-impl State {
-    fn new(node: u32) -> Self {
-        Self {
-            node,
-            applied: 0,
-            now: 0,
-            link: Link::Up,
-            is_lost: false,
-            outboxes: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            leases: Leases::default(),
-            heartbeats: 0,
-            nodes: BTreeMap::new(),
-            gone_nodes: VecDeque::new(),
-            gone_sessions: VecDeque::new(),
-            session_floors: BTreeMap::new(),
-            gone_with: VecDeque::new(),
-            returning: BTreeSet::new(),
-            is_returning: false,
-            leave: LeaveState::Stays,
-            counts: Counts::default(),
-        }
-    }
-
-    /// Remembers that a session has ended.
-    fn end_session(&mut self, session: u64) {
-        let Some(forgotten) = remember(&mut self.gone_sessions, session) else { return };
-        let (node, count) = ((forgotten >> 32) as u32, forgotten as u32);
-        let floor = self.session_floors.entry(node).or_default();
-        *floor = count.max(*floor);
-        if self.session_floors.len() > GONE_MAX {
-            self.session_floors.pop_first();
-        }
-    }
-
-    /// Whether a session of this number has ended, so that none begins again.
-    fn has_ended(&self, session: u64) -> bool {
-        let (node, count) = ((session >> 32) as u32, session as u32);
-        let floor = self.session_floors.get(&node);
-        floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
-    }
-
-    /// Removes the empty outboxes of sessions that are not `here` any more. Returns the sessions
-    /// that are over.
-    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<u64> {
-        let Self { outboxes, returning, .. } = self;
-        let is_over = |session: &u64, outbox: &mut Outbox| {
-            let lasts = here.contains(session) || returning.contains(session);
-            outbox.is_empty() && !lasts && *session != NODE
-        };
-        let over = outboxes.extract_if(.., is_over);
-        over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
-    }
-}
-
-/// Keeps the last of them; returns the one that is forgotten.
-fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
-    deque.push_back(one);
-    if deque.len() > GONE_MAX { deque.pop_front() } else { None }
 }
 
 /// Whether an author may go on at once.

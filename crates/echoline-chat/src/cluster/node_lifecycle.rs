@@ -1,10 +1,11 @@
 //! Nodes that go down, and nodes that rejoin after their lease expired.
 
-use super::{Cluster, LeaveState, NODE, remember};
+use super::{Cluster, LeaveState, NODE};
 use crate::apply::GOES_ON;
 use crate::operation::{Operation, OperationContext, RejoiningUser};
 use crate::rejoin::DownUser;
 use crate::state::{Chat, LiveState};
+use echoline_chat_core::replication::cluster_state::remember;
 use echoline_chat_core::replication::inspect::RETURNING_MAX;
 
 impl Chat {
@@ -36,8 +37,8 @@ impl Chat {
         }
     }
 
-    /// The lease of this node expired: it has another number from now on, and its users rejoin. What
-    /// they had sent before has no effect any more, and is sent again after that.
+    /// The lease of this node expired: it has another number from now on, and its users rejoin.
+    /// What they had sent before has no effect any more, and is sent again after that.
     pub(super) fn come_back(&self, cluster: &Cluster, users: &[DownUser]) {
         let live = self.lock();
         let mut state = cluster.lock();
@@ -130,29 +131,5 @@ impl Cluster {
         for session in sessions {
             self.send_next(state, session);
         }
-    }
-}
-
-impl super::State {
-    /// Takes back what is on its way and can have no effect any more: it waits to be sent again.
-    fn take_back(&mut self) {
-        for session in std::mem::take(&mut self.sent).into_values() {
-            if let Some(outbox) = self.outboxes.get_mut(&session) {
-                outbox.take_back();
-            }
-        }
-        if let Some(outbox) = self.outboxes.get_mut(&NODE) {
-            outbox.forget_returns();
-        }
-    }
-
-    /// Notes that a node is gone; `false` if that was known.
-    fn note_gone(&mut self, node: u32) -> bool {
-        if self.gone_nodes.contains(&node) {
-            return false;
-        }
-        let _ = remember(&mut self.gone_nodes, node);
-        self.nodes.remove(&node);
-        true
     }
 }

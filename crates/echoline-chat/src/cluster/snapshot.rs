@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::outbox::Sent;
+use super::reply::Reply;
 use super::{Cluster, LOST};
 use crate::apply::GOES_ON;
 use crate::outcome::{OperationError, Outcome};
 use crate::state::Chat;
 use echoline_chat_core::StateSnapshot;
-use echoline_chat_core::replication::envelope::id_of_end;
+use echoline_chat_core::replication::outbox::Sent;
 use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
 
 /// The words for users whose chat has another stream now.
@@ -97,7 +97,7 @@ impl Chat {
 
     /// Settles what was sent before a gap: a waiting caller hears that there is no answer, and the
     /// author of a refused line hears so.
-    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent, Fate)>) {
+    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<Reply>, Fate)>) {
         for (session, sent, fate) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
@@ -129,40 +129,14 @@ impl Chat {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the stream is the same up to some entry, the users who leave now are found in it again:
-        // as those of a node that does not exist any more.
+        // If the stream is the same up to some entry, the users who leave now are found in it
+        // again: as those of a node that does not exist any more.
         cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
         }
         tracing::warn!("the chat begins anew, because its stream is another one");
-    }
-}
-
-impl super::State {
-    /// What was performed before the snapshot was taken is not on its way any more.
-    fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent, Fate)> {
-        let Self { outboxes, sent, node, .. } = self;
-        let ended: BTreeSet<String> =
-            known.gone_nodes.iter().map(|&node| id_of_end(node)).collect();
-        sent.retain(|id, _| !ended.contains(id));
-        let mut settled = Vec::new();
-        sent.retain(|id, &mut session| {
-            let Some(outbox) = outboxes.get_mut(&session) else { return true };
-            let number = outbox.number();
-            let Some(act) = outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.act)
-            else {
-                return true;
-            };
-            let fate = known.fate(*node, session, number, act);
-            if fate == Fate::Open {
-                return true;
-            }
-            settled.extend(outbox.settle().map(|sent| (session, sent, fate)));
-            false
-        });
-        settled
     }
 }
 

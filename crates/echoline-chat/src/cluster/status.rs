@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::outbox::Outbox;
+use super::reply::Reply;
 use super::{Cluster, NODE};
 use crate::state::Chat;
+use echoline_chat_core::replication::outbox::Outbox;
 
 /// How a machine stands in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Cluster {
     fn status(&self, sessions: &BTreeMap<u64, u32>) -> ClusterStatus {
         let state = self.lock();
         let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
-        let is_open = |(session, outbox): &(&u64, &Outbox)| {
+        let is_open = |(session, outbox): &(&u64, &Outbox<Reply>)| {
             !outbox.is_empty() || !sessions.contains_key(session)
         };
         let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);

@@ -12,7 +12,8 @@ use crate::operation::Operation;
 use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::telnet_stream::ByteStream;
-use echoline::{Closed, Source};
+use echoline::Closed;
+use echoline::sources::Source;
 
 /// Characters of the reason of a ban.
 const REASON_MAX: usize = 200;

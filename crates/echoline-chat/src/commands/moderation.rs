@@ -18,7 +18,8 @@ use crate::session::Session;
 use crate::state::ChatUser;
 use crate::telnet_stream::ByteStream;
 use crate::text::escape;
-use echoline::{Closed, SourceAction};
+use echoline::Closed;
+use echoline::sources::SourceAction;
 
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;

@@ -16,7 +16,8 @@ use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::state::{Credential, JoinError, Membership};
 use crate::telnet_stream::ByteStream;
-use echoline::{Closed, SourceAction};
+use echoline::Closed;
+use echoline::sources::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.

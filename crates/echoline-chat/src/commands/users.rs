@@ -11,7 +11,8 @@ use crate::state::ChatUser;
 use crate::telnet_stream::ByteStream;
 use crate::user_table::person_id;
 use crate::view::print_json;
-use echoline::{Closed, SourceAction};
+use echoline::Closed;
+use echoline::sources::SourceAction;
 
 impl<S: ByteStream> Session<S> {
     /// `/users ROOM`: lists the members of another room.

@@ -12,7 +12,8 @@ use crate::state::{Credential, JoinError, Membership};
 use crate::telnet_stream::ByteStream;
 use crate::tokens::{Position, SavedSession};
 use crate::view::{Medium, print_json};
-use echoline::{Closed, SourceAction};
+use echoline::Closed;
+use echoline::sources::SourceAction;
 
 impl<S: ByteStream> Session<S> {
     /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.

@@ -28,7 +28,8 @@ use super::session_handle::SessionHandle;
 use super::state::{Chat, Leaving, Membership};
 use super::telnet_stream::{ByteStream, Telnet};
 use super::view::print_json;
-use echoline::{Closed, Connection, Source};
+use echoline::sources::Source;
+use echoline::{Closed, Connection};
 
 pub use dialogue::{Role, serve};
 

@@ -6,7 +6,7 @@ use crate::command_cost::RateCost;
 use crate::protocol::{ErrorTopic, ServerMessage};
 use crate::telnet_stream::ByteStream;
 use crate::view::print_json;
-use echoline::{SourceAction, SourceRefusal};
+use echoline::sources::{SourceAction, SourceRefusal};
 
 impl<S: ByteStream> Session<S> {
     /// Charges the user's source. If it has reached the rate, tells the user how long to wait, and

@@ -7,7 +7,8 @@ use crate::operation::{Operation, ResumeToken};
 use crate::state::Membership;
 use crate::telnet_stream::ByteStream;
 use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, TOKEN_LETTERS, digest, token};
-use echoline::{Closed, Source};
+use echoline::Closed;
+use echoline::sources::Source;
 use echoline_base::SecretText;
 
 impl<S: ByteStream> Session<S> {

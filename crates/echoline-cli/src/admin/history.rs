@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use echoline::{ServiceTimes, Snapshot, Traffic};
+use echoline::metrics::{ServiceTimes, Snapshot, Traffic};
 
 /// Seconds that are kept.
 pub(super) const SECONDS: usize = 120;
@@ -103,7 +103,8 @@ impl HistorySample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echoline::{Limits, WorkerState};
+    use echoline::Limits;
+    use echoline::metrics::WorkerState;
 
     fn snapshot(messages: u64, times: &[u64]) -> Snapshot {
         let mut traffic = Traffic { messages, received: 10 * messages, ..Traffic::default() };

@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::access::{Access, HttpClient};
 use super::site::AdminSite;
-use echoline::{Phase, Shutdown, Stream};
+use echoline::transport::Stream;
+use echoline::{Phase, Shutdown};
 
 /// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
 /// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::exposition::Exposition;
 use super::observed_server::{ExtraMetric, ExtraMetricKind};
 use super::process::ProcessState;
-use echoline::{
-    Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot, SourceAction, Sources,
-};
+use echoline::metrics::Snapshot;
+use echoline::sources::{SourceAction, Sources};
+use echoline::udp::{DatagramRefusal, DatagramSnapshot};
+use echoline::{Closed, Limits, Phase};
 
 /// All that is told in metrics.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct MetricsInput<'a> {
     /// What is served: a mode of the echo, or `chat`.
     pub(super) mode: &'a str,
     /// What became of datagrams; `None` where the server takes none.
-    pub(super) datagrams: Option<&'a Datagrams>,
+    pub(super) datagrams: Option<&'a DatagramSnapshot>,
     /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
     /// have any.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
@@ -125,7 +126,7 @@ fn sources(to: &mut Exposition, figures: &SourceFigures) {
     to.gauge("echoline_sources_penalised", help, figures.penalised);
 }
 
-fn datagrams(to: &mut Exposition, figures: &Datagrams) {
+fn datagrams(to: &mut Exposition, figures: &DatagramSnapshot) {
     let help = "Datagrams that came in, and answers that went out.";
     directions(to, "echoline_datagrams_total", help, figures.received, figures.answered);
     let help = "The bytes of these.";

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use echoline::{Certificates, DatagramCounts, Observer, Shutdown, Sources};
+use echoline::Shutdown;
+use echoline::metrics::Observer;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramCounts;
 
 /// The server that an admin address tells of.
 #[derive(Debug)]

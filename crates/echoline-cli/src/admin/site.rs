@@ -20,7 +20,8 @@ use super::refusals::Refusals;
 use super::reply::{HttpReply, RequestError, kind, reply, to_page};
 use super::view::{AdminView, ViewSources, VisiblePart, word};
 use crate::log::newest_lines::newest_lines;
-use echoline::{DatagramCounts, Phase};
+use echoline::Phase;
+use echoline::udp::DatagramCounts;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
@@ -266,7 +267,8 @@ mod tests {
 
     use super::*;
     use crate::admin::http;
-    use echoline::{Closed, Farewell, Server, SourceLimits, Sources};
+    use echoline::sources::{SourceLimits, Sources};
+    use echoline::{Closed, Farewell, Server};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {

@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::chart::{Chart, ChartUnit, ChartValues, rate};
 use super::history::{History, PerSecond};
 use super::process::ProcessState;
-use echoline::{Closed, Limits, PenalisedSource, Phase, Snapshot};
+use echoline::metrics::Snapshot;
+use echoline::sources::PenalisedSource;
+use echoline::{Closed, Limits, Phase};
 use echoline_base::amount::figures::{self, bytes};
 
 /// What the page shows.
@@ -168,7 +170,7 @@ fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
 }
 
 fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
-    let row = |(number, worker): (usize, &echoline::WorkerState)| {
+    let row = |(number, worker): (usize, &echoline::metrics::WorkerState)| {
         let traffic = &worker.traffic;
         [
             number.to_string(),

@@ -31,7 +31,9 @@ use crate::server::service::{Service, WebPage};
 use crate::server::tls::ExpiredCertificatePolicy;
 use crate::server::web::WebArgs;
 use crate::values;
-use echoline::{Address, Eol, Framing, Limits, SourceLimits};
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Eol, Limits};
 use echoline_base::SecretText;
 use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
 use echoline_chat::{self, Chat, LogLimits, Name, Role, Settings};
@@ -227,7 +229,7 @@ pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Resu
     let roles = flags.roles(bound.counts().collect());
     reload.add(reload_hook(Arc::clone(&chat)));
     let crowded = Arc::clone(&chat);
-    bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
+    bound.on_nearly_full = Some(OnCrowded(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
     })));
     let guests = Arc::clone(&chat);

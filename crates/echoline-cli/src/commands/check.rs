@@ -11,7 +11,7 @@ use crate::config::{self, ConfigError};
 use crate::files::output;
 use crate::server::args::ServerCommand;
 use crate::server::check_report::CheckReport;
-use crate::usage_error::wrong_use;
+use crate::usage_error::UsageError;
 
 /// Reads the flags of a server from a command line; `None` for another command.
 type ReadServer = fn(&[OsString]) -> Result<Option<Box<dyn ServerCommand>>, ConfigError>;
@@ -60,7 +60,7 @@ pub(crate) fn run(
         ([], Some(file)) => check_file(program, file, read_server, &mut findings)?,
         ([], None) => {
             let text = "nothing to check: give --config PATH, or a command and its flags";
-            wrong_use("check", ErrorKind::MissingRequiredArgument, text);
+            return Err(UsageError::new("check", ErrorKind::MissingRequiredArgument, text).into());
         }
     }
     findings.report()

@@ -10,6 +10,7 @@ use clap::{Args, error::ErrorKind};
 use crate::commands::load_output::EXIT_CHECK_FAILED;
 use crate::commands::report_files::{self, LoadedReport};
 use crate::files::output;
+use crate::usage_error::UsageError;
 use crate::values::{self, Share};
 use echoline_base::printable::printable;
 use echoline_load::report::{ChangeVerdict, Difference};
@@ -53,7 +54,7 @@ pub(crate) struct CompareArgs {
 
 /// Compares the files. Returns exit code 0 if nothing is worse, else 3.
 pub(crate) fn run(flags: &CompareArgs) -> anyhow::Result<ExitCode> {
-    let (before, after) = flags.sides();
+    let (before, after) = flags.sides()?;
     let all = report_files::load(&[before, after].concat())?;
     let (before, after) = all.split_at(before.len());
     let reports = |side: &[LoadedReport]| -> Vec<LoadReport> {
@@ -75,17 +76,19 @@ pub(crate) fn run(flags: &CompareArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl CompareArgs {
-    fn sides(&self) -> (&[PathBuf], &[PathBuf]) {
-        match &self.files[..] {
-            [] if self.before.is_empty() => crate::usage_error::wrong_use(
-                "compare",
-                ErrorKind::MissingRequiredArgument,
-                "two files are missing: write 'compare before.json after.json', or name several \
-                 with --before and --after",
-            ),
+    fn sides(&self) -> Result<(&[PathBuf], &[PathBuf]), UsageError> {
+        Ok(match &self.files[..] {
+            [] if self.before.is_empty() => {
+                return Err(UsageError::new(
+                    "compare",
+                    ErrorKind::MissingRequiredArgument,
+                    "two files are missing: write 'compare before.json after.json', or name several \
+                     with --before and --after",
+                ));
+            }
             [] => (&self.before, &self.after),
             files => files.split_at(1),
-        }
+        })
     }
 
     fn over_the_limit<'a>(&self, comparison: &'a RunComparison) -> Vec<&'a Difference> {

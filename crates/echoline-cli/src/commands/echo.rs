@@ -12,10 +12,13 @@ use crate::server::check_report::CheckReport;
 use crate::server::datagrams::DatagramArgs;
 use crate::server::service::Service;
 use crate::server::tls::ExpiredCertificatePolicy;
-use crate::usage_error::wrong_use;
+use crate::usage_error::UsageError;
 use crate::values::EolName;
-use echoline::echo::{self, Dialogue, Mode};
-use echoline::{Address, Framing, Limits, Scheme, SourceLimits};
+use echoline::echo::{self, EchoDialogue, EchoMode};
+use echoline::listener::Scheme;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Limits};
 use echoline_base::poison::IgnorePoison;
 
 /// The action that applies a setting that a reload cannot change.
@@ -85,15 +88,15 @@ impl ModeName {
         }
     }
 
-    fn mode(self) -> Mode {
+    fn mode(self) -> EchoMode {
         match self {
-            Self::Raw => Mode::Raw,
-            Self::Line => Mode::Line,
-            Self::Command => Mode::Command,
-            Self::Whoami => Mode::Whoami,
-            Self::Discard => Mode::Discard,
-            Self::Chargen => Mode::Chargen,
-            Self::Daytime => Mode::Daytime,
+            Self::Raw => EchoMode::Raw,
+            Self::Line => EchoMode::Line,
+            Self::Command => EchoMode::Command,
+            Self::Whoami => EchoMode::Whoami,
+            Self::Discard => EchoMode::Discard,
+            Self::Chargen => EchoMode::Chargen,
+            Self::Daytime => EchoMode::Daytime,
         }
     }
 }
@@ -101,7 +104,7 @@ impl ModeName {
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
 pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
-        wrong_use("echo", ErrorKind::ArgumentConflict, &text);
+        return Err(UsageError::new("echo", ErrorKind::ArgumentConflict, text).into());
     }
     let dialogue = flags.dialogue();
     let bound = flags.serving.bind(flags.service(&dialogue))?;
@@ -129,7 +132,7 @@ impl ServerCommand for EchoArgs {
                  floods somebody else: leave udp:// out, or add --udp-allow-amplification"
             ));
         }
-        if mode == Mode::Whoami && self.listen.iter().any(is_udp) {
+        if mode == EchoMode::Whoami && self.listen.iter().any(is_udp) {
             let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
             return Some(text.to_owned());
         }
@@ -137,7 +140,7 @@ impl ServerCommand for EchoArgs {
             _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
                 "over udp://, where datagrams come back unchanged".to_owned()
             }
-            Mode::Raw => "in --mode raw, which changes no byte".to_owned(),
+            EchoMode::Raw => "in --mode raw, which changes no byte".to_owned(),
             mode if !mode.answers_lines() => format!("in --mode {name}, which answers no line"),
             _ => return None,
         };
@@ -157,7 +160,7 @@ impl ServerCommand for EchoArgs {
 }
 
 impl EchoArgs {
-    fn service(&self, dialogue: &Dialogue) -> Service {
+    fn service(&self, dialogue: &EchoDialogue) -> Service {
         Service {
             listen: self.listen.clone(),
             also: Vec::new(),
@@ -178,9 +181,9 @@ impl EchoArgs {
         }
     }
 
-    fn dialogue(&self) -> Dialogue {
+    fn dialogue(&self) -> EchoDialogue {
         let clock = if self.mode == ModeName::Daytime { daytime } else { now };
-        let mut dialogue = self.words(Dialogue::new(self.mode.mode(), clock));
+        let mut dialogue = self.words(EchoDialogue::new(self.mode.mode(), clock));
         if let Some(eol) = self.eol {
             dialogue.eol = eol.into();
         }
@@ -188,27 +191,27 @@ impl EchoArgs {
     }
 
     /// The dialogue in other words, where there are any.
-    fn words(&self, dialogue: Dialogue) -> Dialogue {
+    fn words(&self, dialogue: EchoDialogue) -> EchoDialogue {
         let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
         let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
-        Dialogue { greeting, prefix, ..dialogue }
+        EchoDialogue { greeting, prefix, ..dialogue }
     }
 }
 
 /// The dialogue that is held with those who come now.
 #[derive(Clone)]
-struct CurrentDialogue(Arc<Mutex<Arc<Dialogue>>>);
+struct CurrentDialogue(Arc<Mutex<Arc<EchoDialogue>>>);
 
 impl CurrentDialogue {
-    fn new(dialogue: Dialogue) -> Self {
+    fn new(dialogue: EchoDialogue) -> Self {
         Self(Arc::new(Mutex::new(Arc::new(dialogue))))
     }
 
-    fn dialogue(&self) -> Arc<Dialogue> {
+    fn dialogue(&self) -> Arc<EchoDialogue> {
         Arc::clone(&self.0.lock().ignore_poison())
     }
 
-    fn set(&self, dialogue: Dialogue) {
+    fn set(&self, dialogue: EchoDialogue) {
         *self.0.lock().ignore_poison() = Arc::new(dialogue);
     }
 }
@@ -217,9 +220,9 @@ impl CurrentDialogue {
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
-        // Mode and line end stay, whatever the flags say now.
-        let usual = Dialogue::new(running.mode, running.clock);
-        let dialogue = flags.words(Dialogue { eol: running.eol, ..usual });
+        // EchoMode and line end stay, whatever the flags say now.
+        let usual = EchoDialogue::new(running.mode, running.clock);
+        let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();
         let commit: Commit = Box::new(move || {
             current.set(dialogue);

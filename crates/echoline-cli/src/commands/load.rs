@@ -21,8 +21,11 @@ use crate::commands::tls_client::{TlsClientArgs, TlsSide};
 use crate::config::ConfigArgs;
 use crate::process::descriptors::Descriptors;
 use crate::process::resources;
+use crate::usage_error::UsageError;
 use echoline::internals::{Hangup, Signals};
-use echoline::{Address, Phase, Resumption, Scheme, Shutdown};
+use echoline::listener::Scheme;
+use echoline::tls::Resumption;
+use echoline::{Address, Phase, Shutdown};
 use echoline_base::amount::figures;
 use echoline_load::search::check_search;
 use echoline_load::{Expect, LoadReport, LoadSettings, Objectives, RunProgress};
@@ -105,7 +108,7 @@ fn goals(text: &str) -> Result<Objectives, String> {
 /// Runs the load and writes the report.
 pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
-    flags.output.check("load");
+    flags.output.check("load")?;
     Descriptors::raise()
         .fit_clients(flags.traffic.clients().get())
         .map_err(|sentence| anyhow!(sentence))?;
@@ -179,11 +182,11 @@ impl LoadArgs {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
         {
-            crate::usage_error::wrong_use("load", ErrorKind::ArgumentConflict, text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
         if let Some(Err(text)) = searched.map(|(goals, first)| check_search(goals, first)) {
-            crate::usage_error::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
         let plan = match self.traffic.total_messages() {
@@ -195,7 +198,7 @@ impl LoadArgs {
         if self.addresses.iter().any(is_udp)
             && let Some(text) = datagram_usage_error(&expect, plan.size())
         {
-            crate::usage_error::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         // There is at least one address, because the flag is required.
         let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);

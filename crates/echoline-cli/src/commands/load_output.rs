@@ -7,6 +7,7 @@ use clap::{Args, error::ErrorKind};
 
 use crate::files::destination::Destination;
 use crate::files::output;
+use crate::usage_error::UsageError;
 use echoline_load::{LoadReport, Metric, Objectives, Percentile};
 
 /// The exit code if a condition of `--fail-if` came true, or a comparison found a metric worse.
@@ -75,12 +76,12 @@ impl OutputArgs {
         self.fail_if.as_ref()
     }
 
-    /// Exits with a usage error if two files have the same destination. Warns if one cannot be
+    /// Returns a usage error if two files have the same destination. Warns if one cannot be
     /// written, while the user can still stop the run.
-    pub(crate) fn check(&self, command: &str) {
+    pub(crate) fn check(&self, command: &'static str) -> Result<(), UsageError> {
         if self.percentiles.len() > PERCENTILES_MAX {
             let text = format!("--percentiles shows at most {PERCENTILES_MAX}: leave some out");
-            crate::usage_error::wrong_use(command, ErrorKind::ValueValidation, &text);
+            return Err(UsageError::new(command, ErrorKind::ValueValidation, text));
         }
         let outputs = self.outputs();
         for (index, output) in outputs.iter().enumerate() {
@@ -89,13 +90,14 @@ impl OutputArgs {
                     "{} and {} both write to {}: name another file for one of them",
                     other.flag, output.flag, output.to
                 );
-                crate::usage_error::wrong_use(command, ErrorKind::ArgumentConflict, &text);
+                return Err(UsageError::new(command, ErrorKind::ArgumentConflict, text));
             }
             if let Err(error) = output.to.probe() {
                 let OutputFile { flag, to, .. } = output;
                 output::tell(&format!("{flag} {to} will not be written: {error}"));
             }
         }
+        Ok(())
     }
 
     /// Writes the report to stdout and to the files, and returns the exit code.

@@ -54,7 +54,7 @@ fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
 
 /// Merges the files and writes the report.
 pub(crate) fn run(flags: &MergeArgs) -> anyhow::Result<ExitCode> {
-    flags.output.check("merge");
+    flags.output.check("merge")?;
     let loaded = report_files::load(&flags.files)?;
     if !flags.not_at_once {
         check_concurrent(&loaded)?;

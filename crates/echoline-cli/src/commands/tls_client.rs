@@ -9,7 +9,9 @@ use clap::Args;
 
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
-use echoline::{Address, Authorities, Identity, Resumption, Step, TlsClient, Trust};
+use echoline::Address;
+use echoline::tls::{Authorities, Identity, Resumption, TlsClient, Trust};
+use echoline::transport::Step;
 
 /// The flags of a client's side of TLS.
 #[derive(Clone, Debug, Args)]
@@ -65,7 +67,7 @@ impl TlsClientArgs {
             return Ok(TlsSide { client: None, server_name });
         }
         let trust = match (&self.ca, self.insecure) {
-            (_, true) => Trust::Anybody,
+            (_, true) => Trust::AnyCertificate,
             (Some(path), _) => Trust::Authorities(Authorities::load(path)?),
             (None, _) => Trust::Authorities(Authorities::of_the_system()?),
         };

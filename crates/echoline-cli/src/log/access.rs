@@ -10,7 +10,8 @@ use serde_json::json;
 use super::sink::{LogOutput, LogTarget, LogWriter, write};
 use crate::process::reload::Reload;
 use crate::server::check_report::{self, CheckReport};
-use echoline::{ConnectionSummary, Server};
+use echoline::Server;
+use echoline::metrics::ConnectionSummary;
 use echoline_base::printable::{printable, printable_json};
 
 /// The path that means standard output.
@@ -148,7 +149,7 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
         add(key, &count.to_string());
     }
     add("reason", summary.closed.label());
-    origin.trouble.iter().for_each(|trouble| add("trouble", trouble));
+    origin.failure.iter().for_each(|trouble| add("trouble", trouble));
     line.push('\n');
     line
 }
@@ -176,7 +177,7 @@ fn json(now: &str, listener: &str, summary: &ConnectionSummary) -> serde_json::V
         "bytes_sent": summary.bytes_sent,
         "lines_sent": summary.lines_sent,
         "reason": summary.closed.label(),
-        "trouble": origin.trouble,
+        "trouble": origin.failure,
     })
 }
 
@@ -185,7 +186,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use echoline::{Closed, Origin, TlsFacts};
+    use echoline::Closed;
+    use echoline::transport::{Origin, TlsFacts};
 
     fn summary(origin: Origin) -> ConnectionSummary {
         let mut summary = ConnectionSummary::of(origin, Closed::EndOfStream);
@@ -213,7 +215,7 @@ mod tests {
         );
         let mut proxied = origin();
         proxied.source = "198.51.100.7:1".parse().ok();
-        proxied.trouble = Some("a \"b\"\nNOW connection=8".to_owned());
+        proxied.failure = Some("a \"b\"\nNOW connection=8".to_owned());
         let mut tls = TlsFacts::default();
         tls.version = "TLSv1.3".to_owned();
         tls.cipher = "TLS13_AES_256_GCM_SHA384".to_owned();

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use super::harmless::escaped;
-use echoline::{ReceivedLine, Server};
+use echoline::Server;
+use echoline::metrics::ReceivedLine;
 
 /// Lines of one second that are logged; the others are counted. The queue of the log holds several
 /// times as many, so a flood of them leaves room for the lines of the server itself.

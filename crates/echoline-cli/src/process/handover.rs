@@ -16,7 +16,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use echoline::FileOwner;
+use echoline::listener::FileOwner;
 
 /// Sockets in one message: what Linux takes (`SCM_MAX_FD`).
 const SOCKETS_MAX: usize = 253;

@@ -14,7 +14,8 @@ use socket2::{SockAddr, Socket, Type};
 
 use super::handover;
 pub(crate) use super::handover::HandoverSocket;
-use echoline::{Address, FileOwner, Scheme};
+use echoline::Address;
+use echoline::listener::{FileOwner, Scheme};
 
 /// Set, to anything, for a process whose standard input is the line to its predecessor.
 pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";

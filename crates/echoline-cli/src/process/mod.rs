@@ -27,8 +27,9 @@ use notify::{Notifier, NotifyState};
 use upgrade::{OutgoingProcess, Predecessor, SuccessorStatus, UpgradePlan};
 
 use crate::process::hangup::{HangupAction, Hangups};
-use echoline::internals::{Hangup, Signals, obey};
-use echoline::{Closed, Connection, LiveLimits, Phase, Pulse, Report, Server, Shutdown};
+use echoline::internals::{Hangup, Signals, handle_signal};
+use echoline::metrics::LivenessProbe;
+use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
 /// How much longer than its drain a process may take to end.
@@ -62,7 +63,8 @@ impl Lifecycle {
     {
         let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
         let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
-        let (shutdown, pulse, live) = (server.shutdown(), server.pulse(), server.live_limits());
+        let (shutdown, probe, live) =
+            (server.shutdown(), server.liveness_probe(), server.live_limits());
         let successor = Cell::new(SuccessorStatus::None);
         let predecessor = self.predecessor.map(Predecessor::new).transpose();
         let predecessor = predecessor.context("cannot hear the running process")?;
@@ -79,7 +81,7 @@ impl Lifecycle {
             }
             notifier.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
             is_ready.set(()).context("ready twice")?;
-            Ok(watch(notifier, &pulse).await)
+            Ok(watch(notifier, &probe).await)
         };
         let old = OutgoingProcess { shutdown: &shutdown, notifier, successor: &successor };
         let upgrading = async {
@@ -101,7 +103,7 @@ impl Lifecycle {
                 Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
                 never = &mut stopping => match never {},
                 never = &mut reloading => match never {},
-                name = signals.next() => obey(name, &shutdown),
+                name = signals.next() => handle_signal(name, &shutdown),
             }
         }
     }
@@ -127,9 +129,9 @@ async fn tell_of_end(
     pending().await
 }
 
-async fn watch(notifier: &Notifier, pulse: &Pulse) -> Infallible {
+async fn watch(notifier: &Notifier, probe: &LivenessProbe) -> Infallible {
     if let Some(limit) = notify::watchdog_limit() {
-        notify::feed_watchdog(notifier, pulse, limit).await;
+        notify::feed_watchdog(notifier, probe, limit).await;
     }
     pending().await
 }
@@ -145,7 +147,7 @@ async fn reload_when_told(
     let reload = Arc::new(Mutex::new(reload));
     loop {
         match hangups.next().await {
-            HangupAction::TerminalGone => obey("SIGHUP", shutdown),
+            HangupAction::TerminalGone => handle_signal("SIGHUP", shutdown),
             HangupAction::Reload if shutdown.phase() == Phase::Running => {
                 notifier.tell(&[NotifyState::Reloading]);
                 run_aside(Arc::clone(&reload)).await;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use echoline::Pulse;
+use echoline::metrics::LivenessProbe;
 use echoline_base::printable::printable;
 
 /// The socket of the service manager, where there is one.
@@ -130,19 +130,19 @@ pub(super) fn watchdog_limit() -> Option<Duration> {
 
 /// Tells the watchdog twice in every `limit` that the process is alive, as long as all of its
 /// threads are: a thread that hangs serves no connection. Never returns.
-pub(super) async fn feed_watchdog(notifier: &Notifier, pulse: &Pulse, limit: Duration) {
+pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, limit: Duration) {
     let mut silent = false;
     loop {
         let next = Instant::now() + limit / 2;
-        let beat = timeout_at(next, pulse.beat()).await;
-        match beat {
+        let check = timeout_at(next, probe.check()).await;
+        match check {
             Ok(()) => notifier.tell(&[NotifyState::Watchdog]),
             Err(_) if !silent => {
                 tracing::error!("a thread that serves connections hangs: the watchdog is not told")
             }
             Err(_) => {}
         }
-        silent = beat.is_err();
+        silent = check.is_err();
         sleep_until(next).await;
     }
 }

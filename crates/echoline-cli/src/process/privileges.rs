@@ -15,7 +15,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use echoline::FileUser;
+use echoline::listener::FileUser;
 
 /// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,8 @@ use crate::server::socket_args::SocketArgs;
 use crate::server::tls::TlsArgs;
 use crate::server::transport_args::TransportArgs;
 use crate::values;
-use echoline::{Address, Limits, Listener, ListenerOptions, Scheme};
+use echoline::listener::Scheme;
+use echoline::{Address, Limits, Listener, ListenerOptions};
 
 /// The flags of a command that serves.
 pub(crate) trait ServerCommand: Send + 'static {

@@ -24,11 +24,13 @@ use crate::server::faults::FaultChanges;
 use crate::server::port_owner::holder;
 use crate::server::ready_file;
 use crate::server::service::{Service, needs_connections, usual_address};
-use echoline::fault::Faults;
-use echoline::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
-    Occupancy, Scheme, Sources,
-};
+use echoline::faults::Faults;
+use echoline::listener::{FileOwner, Scheme};
+use echoline::metrics::ConnectionUsage;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramListener;
+use echoline::{Address, Limits, Listener, ListenerOptions};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub(crate) struct BoundServer {
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
     /// Called when places run short.
-    pub(crate) on_crowded: Option<OnCrowded>,
+    pub(crate) on_nearly_full: Option<OnCrowded>,
     /// The rates of each source, and the penalties that there are.
     pub(crate) sources: Arc<Sources>,
 }
@@ -62,7 +64,7 @@ impl BoundServer {
 }
 
 /// Called with the occupancy of the server when places run short.
-pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(Occupancy) + Send + Sync>);
+pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
 impl std::fmt::Debug for OnCrowded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -186,7 +188,7 @@ impl ServingArgs {
             faults,
             life,
             figures: None,
-            on_crowded: None,
+            on_nearly_full: None,
             sources,
         })
     }

@@ -10,7 +10,8 @@ use crate::process::descriptors::Descriptors;
 use crate::process::reload::{Commit, ReloadHook};
 use crate::server::check_report::CheckReport;
 use crate::values::{self, Timeout};
-use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits, Sources};
+use echoline::sources::{SourceLimits, Sources};
+use echoline::{Limits, ListenerOptions, LiveLimits};
 
 /// What a running server can take over, for connections that begin after it.
 const LIVE: [&str; 7] = [

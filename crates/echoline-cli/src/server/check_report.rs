@@ -9,7 +9,8 @@ use anyhow::bail;
 
 use crate::files::links::ResolvedPath;
 use crate::files::output;
-use echoline::{Address, Listener, Scheme};
+use echoline::listener::Scheme;
+use echoline::{Address, Listener};
 
 /// What a check has found.
 #[derive(Debug, Default)]

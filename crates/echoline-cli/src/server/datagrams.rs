@@ -1,4 +1,4 @@
-//! Datagrams beside connections: who is answered, and the thread that answers.
+//! DatagramSnapshot beside connections: who is answered, and the thread that answers.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,17 +11,18 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use crate::values::{self, AnswerRate};
-use echoline::fault::Faults;
+use echoline::faults::Faults;
 use echoline::internals::spawn_with_runtime;
-use echoline::{
+use echoline::udp::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    Datagrams, Loopback, Phase, Shutdown, SourcePorts,
+    DatagramSnapshot, Loopback, SourcePorts,
 };
+use echoline::{Phase, Shutdown};
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
 /// sends to somebody who never asked.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
+#[command(next_help_heading = "DatagramSnapshot (--listen udp://HOST:PORT)")]
 pub(crate) struct DatagramArgs {
     /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
     /// 'off'. [default: 100/s, and off for this machine itself]
@@ -160,7 +161,7 @@ async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
     pending().await
 }
 
-fn log_account(datagrams: &Datagrams) {
+fn log_account(datagrams: &DatagramSnapshot) {
     let refused: Vec<String> = datagrams
         .refusals()
         .map(|(refusal, count)| format!("{}={count}", refusal.label()))

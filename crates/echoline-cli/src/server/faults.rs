@@ -9,8 +9,9 @@ use clap::Args;
 use crate::admin::FaultControl;
 use crate::process::reload::{Commit, ReloadHook};
 use crate::server::check_report::CheckReport;
-use echoline::fault::{FaultKind, FaultPlan, FaultRule, Faults};
-use echoline::{Address, Scheme};
+use echoline::Address;
+use echoline::faults::{FaultKind, FaultPlan, FaultRule, Faults};
+use echoline::listener::Scheme;
 use echoline_base::poison::IgnorePoison;
 
 /// The flags about planned faults.

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use echoline::{Address, Scheme};
+use echoline::Address;
+use echoline::listener::Scheme;
 use echoline_base::printable::printable;
 
 /// Name and process id of who has the port of `address`, where this user may see it.

@@ -26,10 +26,9 @@ use crate::server::ready_file;
 use crate::server::service::{Service, WebPage};
 use crate::server::tls;
 use crate::server::web;
-use echoline::{
-    Address, Certificates, Closed, Connection, Limits, Listener, Phase, Report, Server, Shutdown,
-    SourceLimits, Sources,
-};
+use echoline::sources::{SourceLimits, Sources};
+use echoline::tls::Certificates;
+use echoline::{Address, Closed, Connection, Limits, Listener, Phase, Report, Server, Shutdown};
 
 impl ServingArgs {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
@@ -104,8 +103,8 @@ impl ServingArgs {
             faults::announce(faults, &service.listen);
             reload.add(part(self.faults.reload_hook(faults), |serving| &serving.faults));
         }
-        if let Some(OnCrowded(hook)) = bound.on_crowded {
-            server = server.on_crowded(hook);
+        if let Some(OnCrowded(hook)) = bound.on_nearly_full {
+            server = server.on_nearly_full(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;

@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 use crate::log::received::RedactLine;
 use crate::server::datagrams::DatagramService;
 use crate::server::tls::ExpiredCertificatePolicy;
-use echoline::{Address, Asset, Eol, Farewell, Framing, Limits, SourceLimits};
+use echoline::site::Asset;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Eol, Farewell, Limits};
 
 /// What a command serves.
 #[derive(Debug)]

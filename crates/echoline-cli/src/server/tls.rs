@@ -11,7 +11,8 @@ use clap::{Args, ValueEnum};
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::server::check_report::CheckReport;
-use echoline::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
+use echoline::Address;
+use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
 
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -81,12 +82,15 @@ impl TlsArgs {
                 "--listen {address} needs a certificate: give --cert FILE --key FILE ('echoline \
                  cert' makes a pair for tests)"
             ),
-            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.offer(outdated)?))),
+            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.config(outdated)?))),
         }
     }
 
     /// Reads and checks what a server shows and asks for. Reads files each time.
-    pub(crate) fn offer(&self, outdated: ExpiredCertificatePolicy) -> anyhow::Result<Offer> {
+    pub(crate) fn config(
+        &self,
+        outdated: ExpiredCertificatePolicy,
+    ) -> anyhow::Result<TlsServerConfig> {
         let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
         let key = self.key.as_ref().unwrap_or(cert);
         self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
@@ -104,7 +108,7 @@ impl TlsArgs {
                 }
             }
         };
-        Ok(Offer::new(&identity, &clients)?)
+        Ok(TlsServerConfig::new(&identity, &clients)?)
     }
 
     /// Says whether a server that listens on `listen` could be started with these files.

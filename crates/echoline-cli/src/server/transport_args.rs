@@ -11,10 +11,12 @@ use nix::unistd::User;
 
 use crate::server::check_report::CheckReport;
 use crate::server::socket_args::admits_everybody;
-use echoline::{
-    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, Listener, OpenWebSocket,
-    OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
-};
+use echoline::proxy::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
+use echoline::site::{Asset, Site};
+use echoline::tls::Certificates;
+use echoline::transport::{Step, Transport};
+use echoline::websocket::{AcceptWebSocket, Framing, OpenWebSocket, OriginPolicy};
+use echoline::{Address, Listener};
 use echoline_base::file_access;
 
 /// The flags of every command that serves.

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use echoline::{Address, Scheme};
+use echoline::Address;
+use echoline::listener::Scheme;
 
 /// The flags of the page.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echoline::{SourceLimits, Sources};
+use echoline::sources::{SourceLimits, Sources};
 use echoline_chat::{Role, Settings};
 use tokio::time::advance;
 

@@ -23,7 +23,7 @@ fn sixty_people_behind_one_address_meet_no_limit() {
             scope.spawn(move || evening(chat, number, together));
         }
     });
-    for action in echoline::SourceAction::ALL {
+    for action in echoline::sources::SourceAction::ALL {
         let name = format!("echoline_source_refusals_total{{action=\"{action}\"}}");
         assert_eq!(chat.metric(&name), 0, "{action}");
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::{
-    AcceptProxy, Address, Closed, Connection, Listener, ListenerOptions, Report, Server, Source,
-    SourceAction, SourceLimits, Sources, Stream, Transport,
-};
+use echoline::proxy::AcceptProxy;
+use echoline::sources::{Source, SourceAction, SourceLimits, Sources};
+use echoline::transport::{Stream, Transport};
+use echoline::{Address, Closed, Connection, Listener, ListenerOptions, Report, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

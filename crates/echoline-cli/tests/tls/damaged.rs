@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use echoline::{ClientAuth, Closed, Limits};
+use echoline::tls::ClientAuth;
+use echoline::{Closed, Limits};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use echoline::{ClientAuth, Closed, Limits};
+use echoline::tls::ClientAuth;
+use echoline::{Closed, Limits};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

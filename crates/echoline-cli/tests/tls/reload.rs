@@ -4,15 +4,14 @@ use std::fs;
 use std::num::NonZero;
 use std::time::SystemTime;
 
-use echoline::{
-    Authorities, ClientAuth, Eol, Identity, Resumption, Shutdown, TlsClient, TlsError, Transport,
-    Trust,
-};
+use echoline::tls::{Authorities, ClientAuth, Identity, Resumption, TlsClient, TlsError, Trust};
+use echoline::transport::Transport;
+use echoline::{Eol, Shutdown};
 use echoline_load::{LoadSettings, Plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::pairs::{Authority, Kind};
-use crate::served::{Handler, Served, offer};
+use crate::served::{Handler, Served, config};
 
 const TIMES: usize = 100;
 
@@ -35,7 +34,7 @@ async fn a_hundred_reloads_under_load_fail_nobody() {
     let running = echoline_load::run(&settings, &stop, |_| ());
     let replacing = async {
         for pair in pairs.iter().cycle().take(TIMES) {
-            certificates.replace(offer(pair, &ClientAuth::Off));
+            certificates.replace(config(pair, &ClientAuth::Off));
             replaced += 1;
             tokio::task::yield_now().await;
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use echoline::tls::{
+    Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsServerConfig, Trust,
+};
+use echoline::transport::{Origin, Stream, Transport};
 use echoline::{
-    Address, Authorities, Certificates, ClientAuth, Closed, Connection, Identity, Limits, Listener,
-    ListenerOptions, Offer, Origin, Report, Resumption, Server, Shutdown, Stream, TlsClient,
-    Transport, Trust,
+    Address, Closed, Connection, Limits, Listener, ListenerOptions, Report, Server, Shutdown,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -35,9 +37,9 @@ pub(crate) enum Handler {
     Facts,
 }
 
-pub(crate) fn offer(pair: &Pair, clients: &ClientAuth) -> Offer {
+pub(crate) fn config(pair: &Pair, clients: &ClientAuth) -> TlsServerConfig {
     let identity = Identity::load(&pair.cert, &pair.key, SystemTime::now()).unwrap();
-    Offer::new(&identity, clients).unwrap()
+    TlsServerConfig::new(&identity, clients).unwrap()
 }
 
 async fn handle(mut client: Connection, handler: Handler) -> Result<(), Closed> {
@@ -69,7 +71,7 @@ impl Served {
         let authority = Authority::new();
         let pair = authority.sign("first", Kind::Server);
         let clients = ask(Authorities::load(&authority.ca()).unwrap());
-        let certificates = Certificates::new(offer(&pair, &clients));
+        let certificates = Certificates::new(config(&pair, &clients));
         let address: Address = "tls://127.0.0.1:0".parse().unwrap();
         let listeners = Listener::bind(&address, &ListenerOptions::default()).await.unwrap();
         let transport = Transport::plain().then(certificates.step());
@@ -104,7 +106,7 @@ impl Served {
         let transport = Transport::plain().then(client.step("localhost").unwrap());
         let mut origin = Origin::default();
         let opened = transport.open(self.socket().await.into(), &mut origin).await;
-        opened.map_err(|closed| origin.trouble.unwrap_or_else(|| closed.to_string()))
+        opened.map_err(|closed| origin.failure.unwrap_or_else(|| closed.to_string()))
     }
 
     /// A client of the library itself, of one version only.

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use echoline::{ClientAuth, Closed, Identity, Limits, Stream};
+use echoline::tls::{ClientAuth, Identity};
+use echoline::transport::Stream;
+use echoline::{Closed, Limits};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -76,11 +78,12 @@ async fn a_client_trusts_only_who_it_knows() {
 
 /// A client that trusts the authority of `served`, at `other`.
 async fn served_by_another(served: &Served, other: &Served) -> String {
-    use echoline::{Authorities, Origin, Resumption, TlsClient, Transport, Trust};
+    use echoline::tls::{Authorities, Resumption, TlsClient, Trust};
+    use echoline::transport::{Origin, Transport};
     let trust = Trust::Authorities(Authorities::load(&served.authority.ca()).unwrap());
     let client = TlsClient::new(&trust, None, Resumption::Off).unwrap();
     let transport = Transport::plain().then(client.step("localhost").unwrap());
     let mut origin = Origin::default();
     transport.open(other.socket().await.into(), &mut origin).await.unwrap_err();
-    origin.trouble.unwrap()
+    origin.failure.unwrap()
 }

@@ -176,7 +176,7 @@ impl LoadClient {
         let ended = match socket {
             ClientSocket::Stream(stream) => {
                 let (ended, stream) = StreamExchange::new(stream, account).run().await;
-                stream.say_end();
+                stream.shutdown_now();
                 ended
             }
             ClientSocket::Datagrams(socket) => DatagramExchange::new(socket, account).run().await,

@@ -18,7 +18,7 @@ use super::reply::{ReplyFault, excerpt, without_eol};
 use crate::message::ExpectedReply;
 use crate::settings::LoadSettings;
 use crate::statistics::{DatagramAnomaly, MessageOutcome, SkipReason};
-use echoline::internals::broken;
+use echoline::internals::socket_error;
 
 /// Bytes that a reply may have beyond the size of the message; the rest is truncated.
 const EXTRA_BYTES: usize = 1024;
@@ -60,7 +60,7 @@ impl<'account> DatagramExchange<'account> {
         let ended = tokio::select! {
             biased;
             ended = poll_fn(|cx| self.poll(cx)) => ended,
-            error = broken(&socket) => Err(error),
+            error = socket_error(&socket) => Err(error),
         };
         match ended {
             Ok(leave) => {

@@ -10,8 +10,10 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use crate::target::{AddressFamily, ResolvePolicy, Targets};
-use echoline::{Address, Origin, Protocol, Scheme, Stream, Transport};
+use crate::target::{IpFamily, ResolvePolicy, Targets};
+use echoline::Address;
+use echoline::listener::Scheme;
+use echoline::transport::{Origin, Protocol, Stream, Transport};
 
 /// An open socket of a client.
 #[derive(Debug)]
@@ -211,18 +213,18 @@ fn no_source(to: SocketAddr) -> io::Error {
 async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
     let mut origin = Origin::default();
     let opened = transport.open(stream, &mut origin).await;
-    opened.map_err(|closed| match origin.trouble {
+    opened.map_err(|closed| match origin.failure {
         Some(trouble) => io::Error::other(trouble),
         None => closed.into(),
     })
 }
 
-async fn resolve(address: &Address, family: AddressFamily) -> io::Result<Vec<SocketAddr>> {
+async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAddr>> {
     let mut found = address.resolve().await?;
     found.retain(|address| match family {
-        AddressFamily::Any => true,
-        AddressFamily::Ipv4 => address.is_ipv4(),
-        AddressFamily::Ipv6 => address.is_ipv6(),
+        IpFamily::Any => true,
+        IpFamily::Ipv4 => address.is_ipv4(),
+        IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
         let text = format!("'{}' has no address of the family asked for", address.host());
@@ -322,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn rejects_a_family_without_an_address() {
         let addresses = vec!["127.0.0.1:1".parse().unwrap()];
-        let targets = Targets { addresses, family: AddressFamily::Ipv6, ..Targets::default() };
+        let targets = Targets { addresses, family: IpFamily::Ipv6, ..Targets::default() };
         let error = Dialer::new(&targets).await.unwrap_err().to_string();
         assert!(
             error.contains("cannot resolve 127.0.0.1:1") && error.contains("family"),

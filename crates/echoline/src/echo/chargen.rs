@@ -6,7 +6,9 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection};
+use crate::connection::feed::Outlet;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// The characters of a line, its end not counted.
 const LINE_CHARACTERS: usize = 72;
@@ -39,7 +41,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut sent = 0;
-    let mut feed = |outlet: &mut crate::net::Outlet<'_, S>, cx: &mut std::task::Context<'_>| {
+    let mut feed = |outlet: &mut Outlet<'_, S>, cx: &mut std::task::Context<'_>| {
         sent = (sent + outlet.offer(&mut [IoSlice::new(&LINES[sent..])], cx)?) % ROUND_BYTES;
         Poll::Ready(Ok(()))
     };
@@ -57,7 +59,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::net::Limits;
+    use crate::connection::limits::Limits;
 
     /// The first three lines of the example in RFC 864.
     const EXAMPLE: &str = concat!(

@@ -2,12 +2,15 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Dialogue, echo, greet, whoami};
-use crate::net::{Closed, Connection, Write};
+use super::dialogue::{EchoDialogue, echo, greet};
+use super::whoami;
+use crate::connection::borrows::Write;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// What a line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum EchoCommand {
     /// `TIME`: the server's time.
     Time,
     /// `HELP`: the list of commands.
@@ -20,15 +23,15 @@ pub enum Command {
     Echo,
 }
 
-impl Command {
+impl EchoCommand {
     /// Reads a line that has no white space around it. Commands are commands in any case, as
     /// Unicode folds it (`str.upper()` in the lesson: a dotless `ı` is an `I`).
     ///
     /// ```
-    /// use echoline::echo::Command;
+    /// use echoline::echo::EchoCommand;
     ///
-    /// assert_eq!(Command::parse(b"quit"), Command::Quit);
-    /// assert_eq!(Command::parse(b"quit!"), Command::Echo);
+    /// assert_eq!(EchoCommand::parse(b"quit"), EchoCommand::Quit);
+    /// assert_eq!(EchoCommand::parse(b"quit!"), EchoCommand::Echo);
     /// ```
     #[must_use]
     pub fn parse(line: &[u8]) -> Self {
@@ -52,25 +55,28 @@ impl Command {
     }
 }
 
-pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+pub(super) async fn serve<S>(
+    mut client: Connection<S>,
+    dialogue: &EchoDialogue,
+) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     greet(&mut client, dialogue).await?;
     while let Some(line) = client.read_line().await? {
-        match Command::parse(line.trimmed()) {
-            Command::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
-            Command::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
-            Command::Time => tell_time(&mut client, dialogue).await?,
+        match EchoCommand::parse(line.trimmed()) {
+            EchoCommand::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
+            EchoCommand::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
+            EchoCommand::Time => tell_time(&mut client, dialogue).await?,
             // Boxed as are the rarer modes: every idle connection would have room for it.
-            Command::Whoami => Box::pin(whoami::tell(&mut client)).await?,
-            Command::Quit => return client.write_line("Goodbye!").await,
+            EchoCommand::Whoami => Box::pin(whoami::tell(&mut client)).await?,
+            EchoCommand::Quit => return client.write_line("Goodbye!").await,
         }
     }
     Ok(())
 }
 
-fn tell_time<'a, S>(client: &'a mut Connection<S>, dialogue: &Dialogue) -> Write<'a>
+fn tell_time<'a, S>(client: &'a mut Connection<S>, dialogue: &EchoDialogue) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -84,19 +90,19 @@ mod tests {
     #[test]
     fn commands_are_read_in_any_case() {
         for (line, command) in [
-            ("TIME", Command::Time),
-            ("tImE", Command::Time),
-            ("help", Command::Help),
-            ("Quit", Command::Quit),
-            ("quıt", Command::Quit),
-            ("whoami", Command::Whoami),
-            ("WHO AM I", Command::Echo),
-            ("", Command::Echo),
-            ("QUIT NOW", Command::Echo),
-            ("TIMES", Command::Echo),
+            ("TIME", EchoCommand::Time),
+            ("tImE", EchoCommand::Time),
+            ("help", EchoCommand::Help),
+            ("Quit", EchoCommand::Quit),
+            ("quıt", EchoCommand::Quit),
+            ("whoami", EchoCommand::Whoami),
+            ("WHO AM I", EchoCommand::Echo),
+            ("", EchoCommand::Echo),
+            ("QUIT NOW", EchoCommand::Echo),
+            ("TIMES", EchoCommand::Echo),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), command, "{line}");
+            assert_eq!(EchoCommand::parse(line.as_bytes()), command, "{line}");
         }
-        assert_eq!(Command::parse(b"QUI\xff"), Command::Echo);
+        assert_eq!(EchoCommand::parse(b"QUI\xff"), EchoCommand::Echo);
     }
 }

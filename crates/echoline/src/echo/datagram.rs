@@ -1,7 +1,8 @@
 //! What a datagram is answered with.
 
-use super::{Dialogue, Mode, chargen, daytime};
-use crate::net::DatagramAnswer;
+use super::dialogue::{EchoDialogue, EchoMode};
+use super::{chargen, daytime};
+use crate::udp::DatagramAnswer;
 
 /// The most characters that chargen answers a datagram with (RFC 864).
 const CHARACTERS_MAX: usize = 512;
@@ -9,7 +10,7 @@ const CHARACTERS_MAX: usize = 512;
 /// From one length to the next: prime to the number of lengths, so that all of them come.
 const CHARACTERS_STEP: usize = 199;
 
-impl Mode {
+impl EchoMode {
     /// Whether a datagram may be answered with more bytes than it has: whoever forges its source
     /// then floods somebody else with what costs himself little.
     #[must_use]
@@ -23,27 +24,27 @@ impl Mode {
 /// answer here, because an answer with a prefix would be longer than its request.
 ///
 /// ```
-/// use echoline::DatagramAnswer;
-/// use echoline::echo::{Dialogue, Mode, answer_datagrams};
+/// use echoline::udp::DatagramAnswer;
+/// use echoline::echo::{EchoDialogue, EchoMode, answer_datagrams};
 ///
-/// let mut answer = answer_datagrams(&Dialogue::new(Mode::Line, || "now".to_owned()));
+/// let mut answer = answer_datagrams(&EchoDialogue::new(EchoMode::Line, || "now".to_owned()));
 /// assert_eq!(answer(b"hello", &mut Vec::new()), DatagramAnswer::Same);
 /// ```
 pub fn answer_datagrams(
-    dialogue: &Dialogue,
+    dialogue: &EchoDialogue,
 ) -> impl FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + use<> {
     let (mode, clock) = (dialogue.mode, dialogue.clock);
     let mut length = 0;
     move |_, room| match mode {
-        Mode::Raw | Mode::Line | Mode::Command => DatagramAnswer::Same,
+        EchoMode::Raw | EchoMode::Line | EchoMode::Command => DatagramAnswer::Same,
         // Who sent a datagram is known to nobody for sure.
-        Mode::Discard | Mode::Whoami => DatagramAnswer::Nothing,
-        Mode::Chargen => {
+        EchoMode::Discard | EchoMode::Whoami => DatagramAnswer::Nothing,
+        EchoMode::Chargen => {
             length = (length + CHARACTERS_STEP) % (CHARACTERS_MAX + 1);
             room.extend_from_slice(chargen::characters(length));
             DatagramAnswer::Written
         }
-        Mode::Daytime => {
+        EchoMode::Daytime => {
             room.extend_from_slice(clock().as_bytes());
             room.extend_from_slice(daytime::LINE_END.as_bytes());
             DatagramAnswer::Written
@@ -57,8 +58,8 @@ mod tests {
 
     use super::*;
 
-    fn answers(mode: Mode, count: usize) -> Vec<Vec<u8>> {
-        let mut answer = answer_datagrams(&Dialogue::new(mode, || "now".to_owned()));
+    fn answers(mode: EchoMode, count: usize) -> Vec<Vec<u8>> {
+        let mut answer = answer_datagrams(&EchoDialogue::new(mode, || "now".to_owned()));
         let mut room = Vec::new();
         let mut one = |_| {
             room.clear();
@@ -70,21 +71,22 @@ mod tests {
 
     #[test]
     fn chargen_answers_with_every_length_there_is() {
-        let lengths: BTreeSet<usize> = answers(Mode::Chargen, 513).iter().map(Vec::len).collect();
+        let lengths: BTreeSet<usize> =
+            answers(EchoMode::Chargen, 513).iter().map(Vec::len).collect();
         assert_eq!(lengths, (0..=512).collect());
-        assert!(answers(Mode::Chargen, 1)[0].starts_with(b" !\"#$%&'()"));
+        assert!(answers(EchoMode::Chargen, 1)[0].starts_with(b" !\"#$%&'()"));
     }
 
     #[test]
     fn daytime_answers_with_its_line() {
-        assert_eq!(answers(Mode::Daytime, 1), [b"now\r\n"]);
+        assert_eq!(answers(EchoMode::Daytime, 1), [b"now\r\n"]);
     }
 
     /// Fault 41: of the modes that say nothing else, none answers with more than it was sent.
     #[test]
     fn only_who_amplifies_writes_answers() {
-        for mode in Mode::ALL {
-            let mut answer = answer_datagrams(&Dialogue::new(mode, || "now".to_owned()));
+        for mode in EchoMode::ALL {
+            let mut answer = answer_datagrams(&EchoDialogue::new(mode, || "now".to_owned()));
             let answer = answer(b"?", &mut Vec::new());
             assert_eq!(answer == DatagramAnswer::Written, mode.amplifies(), "{mode:?}");
         }

@@ -2,13 +2,17 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Dialogue;
-use crate::net::{Closed, Connection};
+use super::dialogue::EchoDialogue;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// What the RFC ends its line with, whatever other lines end with.
 pub(super) const LINE_END: &str = "\r\n";
 
-pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+pub(super) async fn serve<S>(
+    mut client: Connection<S>,
+    dialogue: &EchoDialogue,
+) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -2,7 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// What is taken at once.
 const CHUNK_BYTES: usize = 64 * 1024;

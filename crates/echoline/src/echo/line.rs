@@ -2,10 +2,14 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Dialogue, echo, greet};
-use crate::net::{Closed, Connection};
+use super::dialogue::{EchoDialogue, echo, greet};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
-pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+pub(super) async fn serve<S>(
+    mut client: Connection<S>,
+    dialogue: &EchoDialogue,
+) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -5,6 +5,7 @@ mod chargen;
 mod command;
 mod datagram;
 mod daytime;
+mod dialogue;
 mod discard;
 mod line;
 mod raw;
@@ -14,129 +15,36 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection, Eol, Farewell, Write};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
-pub use command::Command;
+pub use command::EchoCommand;
 pub use datagram::answer_datagrams;
-
-/// How an echo server takes what it gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Every byte comes back as it is (RFC 862).
-    Raw,
-    /// Every line comes back without the white space around it, behind a prefix.
-    Line,
-    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
-    Command,
-    /// Who connects hears who they are, and the connection ends.
-    Whoami,
-    /// Every byte is thrown away (RFC 863).
-    Discard,
-    /// Lines of characters without an end, as fast as the client takes them (RFC 864).
-    Chargen,
-    /// One line that says the time, and the end of the connection (RFC 867).
-    Daytime,
-}
-
-impl Mode {
-    /// Every mode.
-    pub const ALL: [Self; 7] = [
-        Self::Raw,
-        Self::Line,
-        Self::Command,
-        Self::Whoami,
-        Self::Discard,
-        Self::Chargen,
-        Self::Daytime,
-    ];
-
-    /// Whether it answers lines, before which a prefix can stand, and after a greeting.
-    #[must_use]
-    pub fn answers_lines(self) -> bool {
-        matches!(self, Self::Line | Self::Command)
-    }
-}
-
-/// What one echo server says, apart from what it is sent.
-#[derive(Clone, Debug)]
-pub struct Dialogue {
-    /// How input is taken.
-    pub mode: Mode,
-    /// The lines that a new client hears first.
-    pub greeting: Vec<String>,
-    /// What stands before an echoed line.
-    pub prefix: String,
-    /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
-    pub eol: Eol,
-    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`Mode::Daytime`] its line,
-    /// without an end.
-    pub clock: fn() -> String,
-}
-
-impl Dialogue {
-    /// The dialogue that the lesson's program for `mode` holds: simple echo (s1) for
-    /// [`Mode::Line`], command echo (s3) for [`Mode::Command`].
-    #[must_use]
-    pub fn new(mode: Mode, clock: fn() -> String) -> Self {
-        let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line | Mode::Whoami | Mode::Discard => (&[], Eol::Lf),
-            Mode::Chargen | Mode::Daytime => (&[], Eol::CrLf),
-            Mode::Command => (
-                &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
-                Eol::CrLf,
-            ),
-        };
-        let greeting = greeting.iter().map(|&line| line.to_owned()).collect();
-        Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
-    }
-
-    /// What a client hears when the server ends its connection. Raw bytes stay unmixed.
-    #[must_use]
-    pub fn farewell(&self) -> Farewell {
-        if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }
-    }
-}
+pub use dialogue::{EchoDialogue, EchoMode};
 
 /// Holds the dialogue with one client, to its end.
 ///
 /// # Errors
 /// The way in which the connection ended, where the client did not end it.
-pub async fn serve<S>(client: Connection<S>, dialogue: Arc<Dialogue>) -> Result<(), Closed>
+pub async fn serve<S>(client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match dialogue.mode {
-        Mode::Raw => raw::serve(client).await,
-        Mode::Line => line::serve(client, &dialogue).await,
-        Mode::Command => command::serve(client, &dialogue).await,
-        Mode::Whoami => whoami::serve(client).await,
-        Mode::Discard => discard::serve(client).await,
-        Mode::Chargen => chargen::serve(client).await,
-        Mode::Daytime => daytime::serve(client, &dialogue).await,
+        EchoMode::Raw => raw::serve(client).await,
+        EchoMode::Line => line::serve(client, &dialogue).await,
+        EchoMode::Command => command::serve(client, &dialogue).await,
+        EchoMode::Whoami => whoami::serve(client).await,
+        EchoMode::Discard => discard::serve(client).await,
+        EchoMode::Chargen => chargen::serve(client).await,
+        EchoMode::Daytime => daytime::serve(client, &dialogue).await,
     }
-}
-
-fn greet<'a, S>(client: &'a mut Connection<S>, dialogue: &Dialogue) -> Write<'a>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    if dialogue.greeting.is_empty() {
-        return client.write(b"");
-    }
-    client.write_line(dialogue.greeting.join(dialogue.eol.as_str()))
-}
-
-fn echo<'a, S>(client: &'a mut Connection<S>, dialogue: &'a Dialogue, text: &'a [u8]) -> Write<'a>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    client.write_line_parts(&[dialogue.prefix.as_bytes(), text])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Limits;
+    use crate::connection::limits::Limits;
 
     /// Fault 13: every idle connection has room for the largest dialogue, so what is rare must not
     /// make that one larger.
@@ -144,7 +52,7 @@ mod tests {
     async fn a_dialogue_takes_little_memory() {
         let (_here, there) = tokio::io::duplex(8);
         let client = Connection::new(there, Limits::default());
-        let dialogue = Arc::new(Dialogue::new(Mode::Line, String::new));
+        let dialogue = Arc::new(EchoDialogue::new(EchoMode::Line, String::new));
         let size = size_of_val(&serve(client, dialogue));
         assert!(size <= 256, "{size} bytes");
     }

@@ -2,7 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
 where

@@ -2,7 +2,9 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection, Origin};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
+use crate::transport::origin::Origin;
 
 /// Tells once, and ends.
 pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
@@ -47,7 +49,7 @@ fn describe(origin: &Origin) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::TlsFacts;
+    use crate::transport::origin::TlsFacts;
 
     #[test]
     fn only_what_is_known_is_told() {

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Limits, Observer, Report, Server, Shutdown};
+use echoline::metrics::Observer;
+use echoline::{Closed, Connection, Limits, Report, Server, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, error::ErrorKind};
 
-use crate::usage_error::wrong_use;
+use crate::usage_error::UsageError;
 use crate::values::{self, EolName};
 use echoline_load::message::LinePattern;
 use echoline_load::{Expect, ExpectedReply, Plan, Template};
@@ -124,9 +124,9 @@ impl MessageArgs {
             return Ok(Plan::template(clients, messages, template.clone(), eol, self.seed));
         }
         let plan = Plan::new(clients, messages, self.size, eol, self.seed);
-        Ok(plan.unwrap_or_else(|error| {
-            wrong_use("load", ErrorKind::ValueValidation, &format!("--size {error}"))
-        }))
+        Ok(plan.map_err(|error| {
+            UsageError::new("load", ErrorKind::ValueValidation, format!("--size {error}"))
+        })?)
     }
 }
 

@@ -7,7 +7,8 @@ use anyhow::{Context, anyhow};
 use tokio::net::TcpStream;
 
 use super::failure::SendFailure;
-use echoline::{Address, Origin, Stream, Transport};
+use echoline::Address;
+use echoline::transport::{Origin, Stream, Transport};
 
 /// Connects to the first address that accepts, within the time-out for each.
 pub(super) async fn connect(
@@ -79,7 +80,7 @@ pub(super) async fn shake_hands(
     match opened {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(closed)) => {
-            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            let why = origin.failure.unwrap_or_else(|| closed.to_string());
             Err(anyhow!("cannot talk to {address}: {why}").into())
         }
         Err(_) => Err(SendFailure::timed_out(anyhow!(

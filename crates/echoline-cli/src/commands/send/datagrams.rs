@@ -14,7 +14,7 @@ use super::input::{Input, NextInput};
 use super::screen::Screen;
 use super::tally::ReplyTally;
 use echoline::Address;
-use echoline::internals::broken;
+use echoline::internals::socket_error;
 
 /// The most that a datagram holds over IPv4; over IPv6 the system takes 20 bytes more.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -101,7 +101,7 @@ impl DatagramDialogue {
                     self.show(&chunk[..count]).await?;
                     active_at = Instant::now();
                 }
-                error = broken(socket) => return Err(DialogueEnd::Broken(DialogueEndpoint::Server, error)),
+                error = socket_error(socket) => return Err(DialogueEnd::Broken(DialogueEndpoint::Server, error)),
                 next = self.input.next(&mut typed), if reads => {
                     match next.map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Input, error))? {
                         NextInput::PendingLines(_) => {}

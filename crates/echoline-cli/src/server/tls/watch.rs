@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::{TlsArgs, announce, describe, left, replacement};
 use crate::process::reload::{Commit, ReloadHook};
 use crate::process::restart::keep_running;
-use echoline::Certificates;
+use echoline::tls::Certificates;
 use echoline_base::poison::IgnorePoison;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
@@ -75,10 +75,10 @@ pub(crate) fn follow(
     let prepare = move |flags: &TlsArgs| {
         // Always: the files may have changed while the flags have not.
         let flags = flags.clone();
-        let offer = flags.offer(replacement(&certificates))?;
+        let config = flags.config(replacement(&certificates))?;
         let (certificates, watch) = (certificates.clone(), watch.clone());
         let commit: Commit = Box::new(move || {
-            certificates.replace(offer);
+            certificates.replace(config);
             watch.follow(flags);
             describe(&certificates)
         });
@@ -93,9 +93,9 @@ fn lock(follower: &Mutex<FileFollower>) -> MutexGuard<'_, FileFollower> {
 }
 
 fn reload(flags: &TlsArgs, certificates: &Certificates) {
-    match flags.offer(replacement(certificates)) {
-        Ok(offer) => {
-            certificates.replace(offer);
+    match flags.config(replacement(certificates)) {
+        Ok(config) => {
+            certificates.replace(config);
             announce(certificates, "the files have changed");
         }
         Err(error) => tracing::error!(

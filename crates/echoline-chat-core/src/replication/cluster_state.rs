@@ -1,0 +1,275 @@
+//! What one node knows of its cluster: its authors' outboxes, the leases of the nodes, and what was
+//! applied. Pure; time is counted in ticks of about a second.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::envelope::{Envelope, id_of_end};
+use super::leases::Leases;
+use super::outbox::{Outbox, PendingReply, Sent, Waiting};
+use super::record::{Fate, Known};
+use super::{GONE_MAX, HELD_TICKS, JUMP_MAX, NODE, NODES_MAX, UNHEARD_TICKS};
+use crate::operation::Operation;
+use crate::state::rejoin::LastOperation;
+use crate::{Link, Proposal};
+
+/// The cluster as one node knows it; `T` is a caller who waits for an outcome.
+#[derive(Debug)]
+pub struct Replication<T> {
+    /// The number of this node; another one after its lease has expired.
+    pub node: u32,
+    /// The last entry that was applied.
+    pub applied: u64,
+    /// The tick, of about a second.
+    pub now: u64,
+    /// The link to the stream.
+    pub link: Link,
+    /// Whether the other nodes cannot be reached.
+    pub is_lost: bool,
+    /// The operations of each author that are on their way or wait.
+    pub outboxes: BTreeMap<u64, Outbox<T>>,
+    /// The author of each proposal that is on its way.
+    pub sent: BTreeMap<String, u64>,
+    /// The leases of the nodes.
+    pub leases: Leases,
+    /// The number of heartbeats that this node has sent.
+    pub heartbeats: u64,
+    /// The number of the last operation of each node itself.
+    pub nodes: BTreeMap<u32, u64>,
+    /// The last nodes that are gone.
+    pub gone_nodes: VecDeque<u32>,
+    /// The last sessions that have ended.
+    pub gone_sessions: VecDeque<u64>,
+    /// For sessions that are not in `gone_sessions` any more, by the node that began them: no
+    /// session up to this count begins, so that an old entry that is sent again changes nothing.
+    pub session_floors: BTreeMap<u32, u32>,
+    /// The last operations of users who went with their node.
+    pub gone_with: VecDeque<LastOperation>,
+    /// The suspended sessions that are to rejoin with this node.
+    pub returning: BTreeSet<u64>,
+    /// Whether this node rejoins: only its own operations are sent.
+    pub is_returning: bool,
+    /// Whether this node leaves the cluster.
+    pub leave: LeaveState,
+    /// The counts for metrics.
+    pub counts: Counts,
+}
+
+/// Whether this node leaves the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveState {
+    /// It stays.
+    Stays,
+    /// It leaves when its operations have come back.
+    Leaves,
+    /// It has left.
+    Left,
+}
+
+/// Counts of events since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Entries that were applied.
+    pub entries: u64,
+    /// Entries that were refused.
+    pub unreadable: u64,
+    /// Lines that were not delivered.
+    pub not_delivered: u64,
+    /// Losses of the link.
+    pub losses: u64,
+    /// Rejoins of this node.
+    pub returns: u64,
+    /// Gaps after which entries were missing.
+    pub gaps: u64,
+}
+
+impl<T: PendingReply> Replication<T> {
+    /// The state of a node that has applied nothing.
+    pub fn new(node: u32) -> Self {
+        Self {
+            node,
+            applied: 0,
+            now: 0,
+            link: Link::Up,
+            is_lost: false,
+            outboxes: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            leases: Leases::default(),
+            heartbeats: 0,
+            nodes: BTreeMap::new(),
+            gone_nodes: VecDeque::new(),
+            gone_sessions: VecDeque::new(),
+            session_floors: BTreeMap::new(),
+            gone_with: VecDeque::new(),
+            returning: BTreeSet::new(),
+            is_returning: false,
+            leave: LeaveState::Stays,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Remembers that a session has ended.
+    pub fn end_session(&mut self, session: u64) {
+        let Some(forgotten) = remember(&mut self.gone_sessions, session) else { return };
+        let (node, count) = ((forgotten >> 32) as u32, forgotten as u32);
+        let floor = self.session_floors.entry(node).or_default();
+        *floor = count.max(*floor);
+        if self.session_floors.len() > GONE_MAX {
+            self.session_floors.pop_first();
+        }
+    }
+
+    /// Whether a session of this number has ended, so that none begins again.
+    pub fn has_ended(&self, session: u64) -> bool {
+        let (node, count) = ((session >> 32) as u32, session as u32);
+        let floor = self.session_floors.get(&node);
+        floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
+    }
+
+    /// Removes the empty outboxes of sessions that are not `here` any more. Returns the sessions
+    /// that are over.
+    pub fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<u64> {
+        let Self { outboxes, returning, .. } = self;
+        let is_over = |session: &u64, outbox: &mut Outbox<T>| {
+            let lasts = here.contains(session) || returning.contains(session);
+            outbox.is_empty() && !lasts && *session != NODE
+        };
+        let over = outboxes.extract_if(.., is_over);
+        over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
+    }
+
+    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
+    /// that went with its machine may keep its place a moment later, and one that never came in
+    /// gives back a token that it could not use. The same entry may come again at any time: it
+    /// does not replace what the session saved later, and does not bring back a used token.
+    pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
+        let is_over = self.gone_sessions.contains(&session);
+        if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
+            let is_next = number > last.number && number - last.number <= JUMP_MAX;
+            if is_next && !is_over {
+                (last.number, last.refused) = (number, false);
+            }
+            return is_next && !is_over;
+        }
+        if self.has_ended(session) {
+            return false;
+        }
+        self.end_session(session);
+        true
+    }
+
+    /// Whether this is the next act of a machine, which is noted. The first one may have any
+    /// number: a machine that comes back goes on counting.
+    pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
+        let is_next = match self.nodes.get(&node) {
+            Some(&last) => number > last && number - last <= JUMP_MAX,
+            None => self.nodes.len() < NODES_MAX,
+        };
+        if is_next {
+            self.nodes.insert(node, number);
+        }
+        is_next
+    }
+
+    /// Whether something was sent a while ago and has not come back.
+    pub fn is_unheard(&self) -> bool {
+        let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
+        let mut sent = outboxes.filter_map(|outbox| outbox.sent());
+        sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
+    }
+
+    /// What has waited too long, of whom; never what was sent: that may have arrived.
+    pub fn expire(&mut self) -> Vec<(u64, Waiting<T>)> {
+        let since = self.now.saturating_sub(HELD_TICKS);
+        let mut expired = Vec::new();
+        for (&session, outbox) in &mut self.outboxes {
+            let waiting = outbox.expire(since).into_iter();
+            expired.extend(waiting.map(|waiting| (session, waiting)));
+        }
+        expired
+    }
+
+    /// Takes back what is on its way and can have no effect any more: it waits to be sent again.
+    pub fn take_back(&mut self) {
+        for session in std::mem::take(&mut self.sent).into_values() {
+            if let Some(outbox) = self.outboxes.get_mut(&session) {
+                outbox.take_back();
+            }
+        }
+        if let Some(outbox) = self.outboxes.get_mut(&NODE) {
+            outbox.forget_returns();
+        }
+    }
+
+    /// Notes that a node is gone; `false` if that was known.
+    pub fn note_gone(&mut self, node: u32) -> bool {
+        if self.gone_nodes.contains(&node) {
+            return false;
+        }
+        let _ = remember(&mut self.gone_nodes, node);
+        self.nodes.remove(&node);
+        true
+    }
+
+    /// What was performed before the snapshot was taken is not on its way any more.
+    pub fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent<T>, Fate)> {
+        let Self { outboxes, sent, node, .. } = self;
+        let ended: BTreeSet<String> =
+            known.gone_nodes.iter().map(|&node| id_of_end(node)).collect();
+        sent.retain(|id, _| !ended.contains(id));
+        let mut settled = Vec::new();
+        sent.retain(|id, &mut session| {
+            let Some(outbox) = outboxes.get_mut(&session) else { return true };
+            let number = outbox.number();
+            let Some(act) = outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.act)
+            else {
+                return true;
+            };
+            let fate = known.fate(*node, session, number, act);
+            if fate == Fate::Open {
+                return true;
+            }
+            settled.extend(outbox.settle().map(|sent| (session, sent, fate)));
+            false
+        });
+        settled
+    }
+
+    /// Takes the next proposal of an author, if nothing of theirs is on its way.
+    pub fn next_proposal(&mut self, session: u64) -> Option<Proposal> {
+        if self.is_returning && session != NODE {
+            return None;
+        }
+        let Self { node, now, outboxes, sent, .. } = self;
+        let outbox = outboxes.get_mut(&session)?;
+        let envelope = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act))?;
+        let id = envelope.id();
+        sent.insert(id.clone(), session);
+        Some(Proposal { id, payload: envelope.encode() })
+    }
+
+    /// Proposes that a node is gone; `None` if that is on its way. All nodes that propose it give
+    /// the proposal the same id.
+    pub fn propose_gone(&mut self, node: u32, name: &str, reason: &str) -> Option<Proposal> {
+        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
+        let envelope = Envelope::new(self.node, NODE, 0, act);
+        let id = envelope.id();
+        let is_new = self.sent.insert(id.clone(), NODE).is_none();
+        is_new.then(|| Proposal { id, payload: envelope.encode() })
+    }
+
+    /// Notes that a proposal has come back; `None` if this node has not sent it. Else returns the
+    /// operation, if it is the one that is on its way.
+    pub fn settle(&mut self, id: &str, session: u64) -> Option<Option<Sent<T>>> {
+        self.sent.remove(id)?;
+        Some(self.outboxes.get_mut(&session).and_then(|outbox| {
+            let is_it = outbox.sent().is_some_and(|sent| sent.id == id);
+            if is_it { outbox.settle() } else { None }
+        }))
+    }
+}
+
+/// Keeps the last of them; returns the one that is forgotten.
+pub fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
+    deque.push_back(one);
+    if deque.len() > GONE_MAX { deque.pop_front() } else { None }
+}

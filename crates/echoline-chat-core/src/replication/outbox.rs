@@ -1,0 +1,283 @@
+//! The operations of one author that the other nodes do not have yet: one is on its way, the others
+//! wait for it. So their order is the author's, however often one has to be sent again. Pure; time
+//! is counted in ticks of about a second.
+
+use std::collections::VecDeque;
+
+use super::SAY_LINES;
+use super::envelope::Envelope;
+use crate::name::Name;
+use crate::operation::{Operation, SaidLine};
+
+/// Bytes of text in one operation: far below what a stream takes.
+const SAY_BYTES: usize = 64 * 1024;
+
+/// A caller who waits for the outcome of an operation.
+pub trait PendingReply {
+    /// Whether the caller does not wait any more.
+    fn is_closed(&self) -> bool;
+
+    /// Tells the caller that everything before is done.
+    fn complete(self);
+}
+
+/// The operations of one author; `T` is a caller who waits.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    /// The number of the last operation that was sent.
+    last: u64,
+    sent: Option<Sent<T>>,
+    waiting: VecDeque<Waiting<T>>,
+    /// The author's session is over.
+    pub is_over: bool,
+}
+
+/// An operation that is on its way.
+#[derive(Debug)]
+pub struct Sent<T> {
+    /// The id of its proposal.
+    pub id: String,
+    /// The tick since when it is there.
+    pub since: u64,
+    /// The operation.
+    pub act: Operation,
+    /// The caller who waits for its outcome.
+    pub reply: Option<T>,
+}
+
+/// An operation that waits for its turn.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    /// The operation; `None` only waits for those before it.
+    pub act: Option<Operation>,
+    /// The caller who waits for its outcome.
+    pub reply: Option<T>,
+    /// The tick since when it is there.
+    pub since: u64,
+}
+
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        Self { last: 0, sent: None, waiting: VecDeque::new(), is_over: false }
+    }
+}
+
+impl<T: PendingReply> Outbox<T> {
+    /// Puts an operation, or with `None` only a wait for all those before it, at the end.
+    pub fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<T>) {
+        self.waiting.push_back(Waiting { act, reply, since: now });
+    }
+
+    /// Puts a line at the end: into the operation before it, if that one has room for it.
+    pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
+        if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), .. }) =
+            self.waiting.back_mut()
+            && last.same_as(room)
+            && lines.len() < SAY_LINES
+            && lines.iter().map(|line| line.text.len()).sum::<usize>() < SAY_BYTES
+        {
+            lines.push(line);
+            return;
+        }
+        let act = Operation::Say { room: room.clone(), lines: vec![line] };
+        self.waiting.push_back(Waiting { act: Some(act), reply: None, since: now });
+    }
+
+    /// The act to be sent now, where none is on its way, with its number and in an envelope by
+    /// `seal`; waits that are over are answered. What nobody waits for any more is not wanted.
+    pub fn next(
+        &mut self,
+        now: u64,
+        seal: impl FnOnce(u64, Operation) -> Envelope,
+    ) -> Option<Envelope> {
+        if self.sent.is_some() {
+            return None;
+        }
+        while let Some(Waiting { act, reply, .. }) = self.waiting.pop_front() {
+            if reply.as_ref().is_some_and(PendingReply::is_closed) {
+                continue;
+            }
+            let Some(act) = act else {
+                reply.into_iter().for_each(PendingReply::complete);
+                continue;
+            };
+            self.last += 1;
+            let sealed = seal(self.last, act.clone());
+            self.sent = Some(Sent { id: sealed.id(), since: now, act, reply });
+            return Some(sealed);
+        }
+        None
+    }
+
+    /// The number of the operation that is on its way, or was last.
+    pub fn number(&self) -> u64 {
+        self.last
+    }
+
+    /// The operation that is on its way.
+    pub fn sent(&self) -> Option<&Sent<T>> {
+        self.sent.as_ref()
+    }
+
+    /// Takes the operation that was on its way: it has come back, or never will.
+    pub fn settle(&mut self) -> Option<Sent<T>> {
+        self.sent.take()
+    }
+
+    /// Puts the operation that was on its way first: it has no effect any more, and is sent again.
+    pub fn take_back(&mut self) {
+        if let Some(Sent { act, reply, since, .. }) = self.sent.take() {
+            self.waiting.push_front(Waiting { act: Some(act), reply, since });
+        }
+    }
+
+    /// Drops the rejoins that wait: the users rejoin in another way.
+    pub fn forget_returns(&mut self) {
+        self.waiting.retain(|waiting| !matches!(waiting.act, Some(Operation::Rejoin { .. })));
+    }
+
+    /// Lines that are not yet known to have arrived.
+    pub fn lines(&self) -> usize {
+        let waiting = self.waiting.iter().filter_map(|waiting| waiting.act.as_ref());
+        let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.act).len());
+        waiting.map(|act| said(act).len()).sum::<usize>() + sent
+    }
+
+    /// Whether nothing is on its way and nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_none() && self.waiting.is_empty()
+    }
+
+    /// Takes out the unsent acts that have waited since before `since`, if they say lines or if a
+    /// caller waits for their outcome. The others stay: a user who leaves has to leave.
+    pub fn expire(&mut self, since: u64) -> Vec<Waiting<T>> {
+        let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
+        for waiting in self.waiting.drain(..) {
+            let says = waiting.act.as_ref().is_some_and(|act| !said(act).is_empty());
+            match waiting.since < since && (says || waiting.reply.is_some()) {
+                true => expired.push(waiting),
+                false => kept.push_back(waiting),
+            }
+        }
+        self.waiting = kept;
+        expired
+    }
+}
+
+/// The lines that an operation says.
+pub fn said(act: &Operation) -> &[SaidLine] {
+    match act {
+        Operation::Say { lines, .. } => lines,
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::LineKind;
+
+    /// A caller, and whether it was told.
+    #[derive(Debug)]
+    struct Caller(Rc<Cell<bool>>);
+
+    impl PendingReply for Caller {
+        fn is_closed(&self) -> bool {
+            false
+        }
+
+        fn complete(self) {
+            self.0.set(true);
+        }
+    }
+
+    fn room(text: &str) -> Name {
+        Name::parse_room(text).unwrap()
+    }
+
+    fn line(text: &str) -> SaidLine {
+        SaidLine { kind: LineKind::Said, text: text.into() }
+    }
+
+    fn next(outbox: &mut Outbox<Caller>) -> Option<Operation> {
+        outbox.next(0, |number, act| Envelope::new(1, 2, number, act)).map(|sealed| sealed.act)
+    }
+
+    fn texts(act: Option<Operation>) -> Vec<String> {
+        let Some(Operation::Say { lines, .. }) = act else { panic!("{act:?}") };
+        lines.into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn one_act_is_on_its_way_and_lines_behind_it_gather() {
+        let mut outbox = Outbox::<Caller>::default();
+        outbox.say(0, &room("den"), line("a"));
+        assert_eq!(texts(next(&mut outbox)), ["a"]);
+        outbox.say(0, &room("den"), line("b"));
+        outbox.say(0, &room("den"), line("c"));
+        outbox.say(0, &room("pit"), line("d"));
+        assert_eq!((next(&mut outbox), outbox.lines()), (None, 4));
+        assert_eq!(outbox.settle().unwrap().id, "00000001-2-1");
+        assert_eq!(texts(next(&mut outbox)), ["b", "c"]);
+        outbox.settle();
+        assert_eq!(texts(next(&mut outbox)), ["d"], "another room is another act");
+        outbox.settle();
+        assert!(outbox.is_empty() && outbox.number() == 3);
+    }
+
+    #[test]
+    fn acts_keep_their_order_and_waits_their_place() {
+        let mut outbox = Outbox::<Caller>::default();
+        let told = Rc::new(Cell::new(false));
+        outbox.say(0, &room("den"), line("a"));
+        outbox.push(0, None, Some(Caller(Rc::clone(&told))));
+        outbox.push(0, Some(Operation::BecomeOperator), None);
+        outbox.say(0, &room("den"), line("b"));
+        assert_eq!(texts(next(&mut outbox)), ["a"]);
+        assert!(!told.get());
+        outbox.settle();
+        assert_eq!(next(&mut outbox), Some(Operation::BecomeOperator));
+        assert!(told.get());
+        outbox.settle();
+        assert_eq!(texts(next(&mut outbox)), ["b"]);
+    }
+
+    #[test]
+    fn what_was_sent_does_not_expire() {
+        let mut outbox = Outbox::<Caller>::default();
+        outbox.say(0, &room("den"), line("a"));
+        next(&mut outbox);
+        outbox.say(1, &room("den"), line("b"));
+        outbox.push(1, Some(Operation::Exit { reason: None, keep: None }), None);
+        outbox.say(5, &room("pit"), line("c"));
+        let expired = outbox.expire(2);
+        assert_eq!(expired.len(), 1);
+        assert_eq!(outbox.lines(), 2);
+        outbox.settle();
+        assert!(
+            matches!(next(&mut outbox), Some(Operation::Exit { .. })),
+            "who leaves has to leave"
+        );
+        outbox.settle();
+        assert_eq!(texts(next(&mut outbox)), ["c"]);
+        assert!(outbox.sent().is_some());
+    }
+
+    #[test]
+    fn acts_are_bounded() {
+        let mut outbox = Outbox::<Caller>::default();
+        for _ in 0..40 {
+            outbox.say(0, &room("den"), line(&"x".repeat(4096)));
+        }
+        (0..3000).for_each(|_| outbox.say(0, &room("pit"), line("x")));
+        let mut acts = Vec::new();
+        while let Some(Operation::Say { lines, .. }) = next(&mut outbox) {
+            acts.push(lines.len());
+            outbox.settle();
+        }
+        assert_eq!(acts, [16, 16, 8, 1024, 1024, 952]);
+    }
+}

@@ -1,0 +1,297 @@
+//! One direction of a connection, with its faults: bytes in, bytes out, some of them later,
+//! changed or never. Pure.
+
+use std::time::Duration;
+
+use super::faults::ConnectionFaults;
+use super::kind::Direction;
+use super::plan::Fault;
+use super::queue::{NextAction, Pacing, TimedQueue};
+use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
+
+/// A message without a line end is over after so many bytes.
+const MESSAGE_MAX: u64 = 64 * 1024;
+
+/// Bytes on their way, beyond which the sender has to wait.
+const QUEUE_MAX: usize = 256 * 1024;
+
+/// The same where they go slowly: whoever sends to a slow reader is to notice.
+const SLOW_QUEUE_MAX: usize = 4 * 1024;
+
+/// "For ever" is no longer than this: what nobody ends must end some time.
+const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// One direction of a connection. Times are counted from any one moment.
+#[derive(Debug)]
+pub struct FaultPipe {
+    direction: Direction,
+    selector: RuleSelector,
+    /// Faults that happen once, after so many bytes.
+    triggers: Vec<Trigger>,
+    carrier: MessageCarrier,
+    /// Since when the plan holds.
+    since: Duration,
+    /// Bytes that came in since the plan holds, lost ones too.
+    passed: u64,
+    message: Option<PipedMessage>,
+    queue: TimedQueue,
+    /// Nothing goes on any more; what comes is thrown away.
+    closed: bool,
+}
+
+/// A message that has begun.
+#[derive(Debug, Default)]
+struct PipedMessage {
+    message_faults: MessageFaults,
+    /// Bytes of it that came in.
+    length: u64,
+    /// What is to be sent again at its end.
+    copy: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Trigger {
+    rule: usize,
+    /// Bytes that pass first.
+    at: u64,
+    /// Not before this time, and then also if no bytes come.
+    due: Option<Duration>,
+}
+
+impl FaultPipe {
+    /// The faults of one direction of a connection, at its start.
+    pub fn new(faults: ConnectionFaults, direction: Direction, carrier: MessageCarrier) -> Self {
+        let selector = RuleSelector::new(faults, direction, carrier);
+        let triggers = triggers(&selector, Duration::ZERO);
+        Self {
+            direction,
+            selector,
+            triggers,
+            carrier,
+            since: Duration::ZERO,
+            passed: 0,
+            message: None,
+            queue: TimedQueue::default(),
+            closed: false,
+        }
+    }
+
+    /// Whether bytes just pass: no rule is there and nothing is left of earlier ones.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.selector.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
+    }
+
+    /// The faults that the plan has decided for the connection.
+    pub fn faults(&self) -> &ConnectionFaults {
+        &self.selector.faults
+    }
+
+    /// How many bytes may come in.
+    pub fn room(&self) -> usize {
+        let most = match (self.closed, self.selector.is_slow()) {
+            // It is thrown away.
+            (true, _) => return usize::MAX,
+            (false, true) => SLOW_QUEUE_MAX,
+            (false, false) => QUEUE_MAX,
+        };
+        most.saturating_sub(self.queue.len())
+    }
+
+    /// Takes bytes in.
+    pub fn push(&mut self, mut bytes: &[u8], now: Duration) {
+        while !bytes.is_empty() && !self.closed {
+            let message = self.message.get_or_insert_with(|| PipedMessage {
+                message_faults: self.selector.next(self.passed, now.saturating_sub(self.since)),
+                ..PipedMessage::default()
+            });
+            if message.length == 0 {
+                let triggers = message.message_faults.triggers.iter();
+                let begun = self.passed;
+                self.triggers.extend(triggers.map(|&(rule, at)| Trigger {
+                    rule,
+                    at: begun + at,
+                    due: None,
+                }));
+            }
+            self.fire(now, |_| true);
+            if self.closed {
+                break;
+            }
+            let (piece, rest) = bytes.split_at(self.piece(bytes));
+            self.take(piece, now);
+            self.fire(now, |_| true);
+            bytes = rest;
+        }
+    }
+
+    /// The sender has ended. What stands still for ever does so for no longer than `patience`
+    /// from now; then the connection is broken off, because a stream whose rest never comes must
+    /// not end as if that were all.
+    pub fn finish(&mut self, now: Duration, patience: Duration) {
+        self.queue.hurry(now.saturating_add(patience));
+        if !self.closed {
+            self.finish_message(now);
+            self.closed = true;
+            self.queue.end(now);
+        }
+    }
+
+    /// Goes on by another plan. What waits because of the old one goes on at once.
+    pub fn apply_plan(&mut self, faults: ConnectionFaults, now: Duration) {
+        self.queue.release(now);
+        if let Some(message) = &mut self.message {
+            let message_faults = &mut message.message_faults;
+            (message_faults.delay, message_faults.split, message_faults.rate) =
+                (Duration::ZERO, None, None);
+        }
+        self.selector = RuleSelector::new(faults, self.direction, self.carrier);
+        self.triggers = triggers(&self.selector, now);
+        (self.passed, self.since) = (0, now);
+        if self.selector.is_empty() && self.message.as_ref().is_some_and(PipedMessage::is_plain) {
+            self.message = None;
+        }
+    }
+
+    /// Fires the shots that are due by time, although no bytes come.
+    pub fn fire_timed(&mut self, now: Duration) {
+        if self.timed_at().is_some_and(|at| at <= now) {
+            self.fire(now, |trigger| trigger.due.is_some());
+        }
+    }
+
+    /// The time of the next shot that needs no bytes.
+    pub fn timed_at(&self) -> Option<Duration> {
+        let timed = self.triggers.iter().filter(|trigger| trigger.at <= self.passed);
+        timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
+    }
+
+    /// What is to be done next.
+    pub fn next(&self, now: Duration) -> NextAction<'_> {
+        self.queue.next(now)
+    }
+
+    /// Tells that so many of the bytes that were due have gone on.
+    pub fn consume(&mut self, count: usize) {
+        self.queue.consume(count);
+    }
+
+    /// How many of `bytes` belong together: to one message, up to the next shot.
+    fn piece(&self, bytes: &[u8]) -> usize {
+        let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+        let message = self.message.as_ref().map_or(0, |message| message.length);
+        let triggers =
+            self.triggers.iter().filter_map(|trigger| trigger.at.checked_sub(self.passed));
+        let triggers = triggers.filter(|&left| left > 0);
+        let most = triggers.chain([MESSAGE_MAX - message, line as u64]).min();
+        most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
+    }
+
+    /// Takes in bytes that belong together.
+    fn take(&mut self, piece: &[u8], now: Duration) {
+        let Some(message) = &mut self.message else { return };
+        let position = message.length;
+        self.passed += piece.len() as u64;
+        message.length += piece.len() as u64;
+        let is_over = piece.last() == Some(&b'\n') || message.length == MESSAGE_MAX;
+        let message_faults = &mut message.message_faults;
+        if !message_faults.is_dropped {
+            let kept = message_faults.cut(piece, position);
+            self.queue.push(&kept, now, message_faults.delay, message_faults.pacing(position));
+            if message_faults.is_duplicated {
+                message.copy.extend_from_slice(&kept);
+            }
+        }
+        if is_over {
+            self.finish_message(now);
+        }
+    }
+
+    fn finish_message(&mut self, now: Duration) {
+        let Some(message) = self.message.take() else { return };
+        let message_faults = &message.message_faults;
+        self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
+    }
+
+    /// Does what is to happen after the bytes that have passed.
+    fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
+        let passed = self.passed;
+        let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);
+        while let Some(place) = self.triggers.iter().position(is_due) {
+            let index = self.triggers.remove(place).rule;
+            let plan_version = &self.selector.faults.plan_version;
+            match plan_version.plan.rules[index].fault {
+                Fault::Reset => {
+                    self.queue.reset(now);
+                    self.closed = true;
+                }
+                Fault::HalfClose => {
+                    self.queue.end(now);
+                    self.closed = true;
+                }
+                Fault::Stall(Some(length)) => self.queue.pause(now, length),
+                Fault::Stall(None) => self.queue.stall(now, STALL_LONGEST),
+                _ => continue,
+            }
+            plan_version.note(index);
+            if self.closed {
+                self.triggers.clear();
+            }
+        }
+    }
+}
+
+impl Trigger {
+    fn is_due(&self, passed: u64, now: Duration) -> bool {
+        self.at <= passed && self.due.is_none_or(|due| due <= now)
+    }
+}
+
+/// The shots of a connection whose plan holds from `now` on.
+fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
+    let triggers = selector.triggers();
+    let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
+    triggers.map(|(rule, at, after)| Trigger { rule, at, due: due(after) }).collect()
+}
+
+impl PipedMessage {
+    /// Whether its rest just passes.
+    fn is_plain(&self) -> bool {
+        let message_faults = &self.message_faults;
+        !message_faults.is_dropped
+            && !message_faults.is_duplicated
+            && message_faults.length.is_none()
+            && message_faults.corruptions.is_empty()
+    }
+}
+
+impl MessageFaults {
+    /// What is left of `piece`, whose first byte is number `position` of the message.
+    fn cut(&mut self, piece: &[u8], position: u64) -> Vec<u8> {
+        let mut kept = piece.to_vec();
+        self.corrupt(&mut kept, position);
+        if let Some(length) = self.length {
+            let length = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
+            kept.truncate(length);
+            // Cut short, a line is still a line.
+            if piece.last() == Some(&b'\n') && kept.last() != Some(&b'\n') {
+                kept.push(b'\n');
+            }
+        }
+        kept
+    }
+
+    /// How the bytes go on that come after `position` others of the message.
+    fn pacing(&self, position: u64) -> Pacing {
+        if let Some(rate) = self.rate {
+            return Pacing::Rate(rate);
+        }
+        let Some((bytes, gap)) = self.split else { return Pacing::AtOnce };
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        // The cuts are at the same places of the message, however it came.
+        Pacing::Pieces { first: size(bytes - position % bytes), bytes: size(bytes), gap }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Which faults the next message has. Pure.
+
+use std::time::Duration;
+
+use super::faults::ConnectionFaults;
+use super::kind::{Direction, Per};
+use super::plan::{Fault, FaultLayer};
+use echoline_base::random::Random;
+
+/// Asks the rules of one direction of a connection about one message after the other.
+#[derive(Debug)]
+pub(crate) struct RuleSelector {
+    pub faults: ConnectionFaults,
+    direction: Direction,
+    /// The rules that concern this direction.
+    rules: Vec<RuleState>,
+    is_slow: bool,
+}
+
+/// A rule, and what it has said so far.
+#[derive(Debug)]
+struct RuleState {
+    index: usize,
+    /// Messages that began after the rule's first `after` bytes.
+    messages: u64,
+    /// How many of them it has chosen.
+    chosen: u64,
+}
+
+/// The carrier of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageCarrier {
+    /// Messages of a stream: lines.
+    Stream,
+    /// The socket below TLS and WebSocket.
+    Socket,
+    /// Datagrams.
+    Datagrams,
+}
+
+/// The faults of one message, all rules together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MessageFaults {
+    pub is_dropped: bool,
+    pub is_duplicated: bool,
+    /// The sum of what the rules ask for.
+    pub delay: Duration,
+    /// How long to wait for a datagram that passes.
+    pub hold: Option<Duration>,
+    /// Bytes that are kept.
+    pub length: Option<u64>,
+    /// Bytes of a piece, and the time between two.
+    pub split: Option<(u64, Duration)>,
+    /// Bytes a second.
+    pub rate: Option<u64>,
+    pub corruptions: Vec<Corruption>,
+    /// Rules that do something to the connection, and after how many bytes of the message.
+    pub triggers: Vec<(usize, u64)>,
+}
+
+/// Bytes of a message that are changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Corruption {
+    from: u64,
+    to: u64,
+    random: Random,
+}
+
+impl RuleSelector {
+    pub(crate) fn new(
+        faults: ConnectionFaults,
+        direction: Direction,
+        carrier: MessageCarrier,
+    ) -> Self {
+        let concerns = |index: &usize| {
+            let rule = &faults.plan_version.plan.rules[*index];
+            let kind = rule.kind();
+            let known = match carrier {
+                MessageCarrier::Stream | MessageCarrier::Socket => {
+                    kind.is_for_streams() && rule.fault != Fault::Refuse
+                }
+                MessageCarrier::Datagrams => kind.is_for_datagrams(),
+            };
+            let known =
+                known && (rule.layer == FaultLayer::Socket) == (carrier == MessageCarrier::Socket);
+            let spared = rule.per == Per::Connection && !faults.is_chosen(*index);
+            known && rule.direction == direction && !spared
+        };
+        let plan = &faults.plan_version.plan;
+        let rules = (0..plan.rules.len()).filter(concerns);
+        let rules: Vec<RuleState> =
+            rules.map(|index| RuleState { index, messages: 0, chosen: 0 }).collect();
+        let slow = |state: &RuleState| matches!(plan.rules[state.index].fault, Fault::Slow(_));
+        let is_slow = rules.iter().any(slow);
+        Self { faults, direction, rules, is_slow }
+    }
+
+    /// Whether no rule concerns this direction.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether some rule here makes things slow.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// The rules that do something to this connection once, each with the number of bytes and the
+    /// time that pass first.
+    pub(crate) fn triggers(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
+        let rules = self.rules.iter().map(|state| state.index);
+        rules.filter_map(|index| {
+            let rule = &self.faults.plan_version.plan.rules[index];
+            let once = rule.per == Per::Connection && ends_or_stops(&rule.fault);
+            once.then_some((index, rule.when.after, rule.when.after_time))
+        })
+    }
+
+    /// The faults of the next message, which begins when `passed` bytes have passed and the plan
+    /// has held for `age`. Counts them.
+    pub(crate) fn next(&mut self, passed: u64, age: Duration) -> MessageFaults {
+        let mut message_faults = MessageFaults::default();
+        let direction = if self.direction == Direction::In { 0 } else { 1 };
+        for state in &mut self.rules {
+            let rule = &self.faults.plan_version.plan.rules[state.index];
+            let when = &rule.when;
+            if passed < when.after || age < when.after_time {
+                continue;
+            }
+            state.messages += 1;
+            let mut random = self.faults.random(state.index, direction, state.messages);
+            // Drawn in any case: the numbers that come after it are for the fault itself.
+            let lucky = random.fraction() >= when.probability;
+            let spent = when.count.is_some_and(|count| state.chosen >= count.get());
+            let hit = match rule.per {
+                // Decided already; what ends or stops a connection is one of its `triggers`.
+                Per::Connection => !ends_or_stops(&rule.fault),
+                Per::Message => !lucky && !spent && when.is_turn(state.messages),
+            };
+            if hit {
+                state.chosen += 1;
+                message_faults.add(state.index, &rule.fault, rule.offset, random);
+                if !ends_or_stops(&rule.fault) {
+                    self.faults.plan_version.note(state.index);
+                }
+            }
+        }
+        message_faults
+    }
+}
+
+/// Whether it happens to a connection rather than to the bytes of a message.
+fn ends_or_stops(fault: &Fault) -> bool {
+    matches!(fault, Fault::Reset | Fault::HalfClose | Fault::Stall(_))
+}
+
+impl MessageFaults {
+    fn add(&mut self, index: usize, fault: &Fault, offset: u64, mut random: Random) {
+        match *fault {
+            Fault::Delay { shortest, longest } => {
+                self.delay += shortest + (longest - shortest).mul_f64(random.fraction());
+            }
+            Fault::Drop => self.is_dropped = true,
+            Fault::Duplicate => self.is_duplicated = true,
+            Fault::Reorder(longest) => self.hold = Some(longest),
+            Fault::Corrupt(bytes) => {
+                let to = offset.saturating_add(bytes);
+                self.corruptions.push(Corruption { from: offset, to, random });
+            }
+            Fault::Truncate(bytes) => {
+                self.length = Some(self.length.map_or(bytes, |length| length.min(bytes)));
+            }
+            Fault::Split { bytes, gap } => self.split = Some((bytes, gap)),
+            Fault::Slow(rate) => self.rate = Some(self.rate.map_or(rate, |own| own.min(rate))),
+            Fault::Reset | Fault::HalfClose | Fault::Stall(_) => {
+                self.triggers.push((index, offset))
+            }
+            // Decided when the connection came.
+            Fault::Refuse => {}
+        }
+    }
+
+    /// Changes those of `bytes` that are to be, the first of which is number `position` of the
+    /// message. To be called with the bytes in their order, each once.
+    pub(crate) fn corrupt(&mut self, bytes: &mut [u8], position: u64) {
+        for corrupt in &mut self.corruptions {
+            corrupt.apply(bytes, position);
+        }
+    }
+}
+
+impl Corruption {
+    fn apply(&mut self, bytes: &mut [u8], position: u64) {
+        let from = self.from.saturating_sub(position).min(bytes.len() as u64);
+        let to = self.to.saturating_sub(position).min(bytes.len() as u64);
+        for byte in &mut bytes[from as usize..to as usize] {
+            let drawn = self.random.next_u64();
+            if *byte != b'\n' {
+                *byte = flip(*byte, drawn);
+            }
+        }
+    }
+}
+
+/// `byte` with one bit changed. No line end comes of it: that would be one message more.
+fn flip(byte: u8, drawn: u64) -> u8 {
+    let bit = drawn % 8;
+    match byte ^ 1 << bit {
+        b'\n' => byte ^ 1 << ((bit + 1) % 8),
+        changed => changed,
+    }
+}

@@ -1,0 +1,91 @@
+//! What the connections of one worker thread share: hot buffers, so that an idle connection owns
+//! none, and a sign of life for the busy poller.
+
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+
+/// Bytes that one read takes at most. One hot 64 KiB buffer per worker reads bulk as fast as one
+/// per connection, and stays in the cache.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Output buffers kept for reuse; each connection that is being written to uses one.
+const WRITE_BUFFERS_MAX: usize = 16;
+
+/// A buffer that grew beyond this is not kept.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Default)]
+struct WorkerLocal {
+    scratch: RefCell<Vec<u8>>,
+    write: RefCell<Vec<Vec<u8>>>,
+    activity: Cell<u64>,
+    sleeper: Cell<Option<Waker>>,
+}
+
+thread_local! {
+    static LOCAL: WorkerLocal = WorkerLocal::default();
+}
+
+/// Runs `look` on this thread's store; `None` while the thread is being torn down.
+fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
+    LOCAL.try_with(look).ok()
+}
+
+/// Lends the worker's read buffer to `read`, for the length of one poll. What is in it is old.
+#[inline]
+pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut read = Some(read);
+    let lent = local(|local| {
+        // A stream that reads from another connection inside finds it lent already.
+        let mut scratch = local.scratch.try_borrow_mut().ok()?;
+        if scratch.is_empty() {
+            scratch.resize(READ_BYTES, 0);
+        }
+        read.take().map(|read| read(&mut scratch))
+    });
+    match (lent.flatten(), read) {
+        (Some(result), _) => result,
+        (None, Some(read)) => read(&mut vec![0; READ_BYTES]),
+        (None, None) => unreachable!("a read that was taken has returned"),
+    }
+}
+
+/// An empty output buffer.
+pub(crate) fn take_write() -> Vec<u8> {
+    local(|local| local.write.borrow_mut().pop()).flatten().unwrap_or_default()
+}
+
+/// Gives an output buffer back; what is in it is lost.
+pub(crate) fn give_write(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > WRITE_BYTES_MAX {
+        return;
+    }
+    buffer.clear();
+    local(|local| {
+        let mut kept = local.write.borrow_mut();
+        if kept.len() < WRITE_BUFFERS_MAX {
+            kept.push(buffer);
+        }
+    });
+}
+
+/// Says that this worker has just read something.
+#[inline]
+pub(crate) fn note_activity() {
+    local(|local| {
+        local.activity.set(local.activity.get().wrapping_add(1));
+        if let Some(waker) = local.sleeper.take() {
+            waker.wake();
+        }
+    });
+}
+
+/// A number that changes with every read on this thread.
+pub(crate) fn activity() -> u64 {
+    local(|local| local.activity.get()).unwrap_or_default()
+}
+
+/// Has `waker` woken at the next read on this thread.
+pub(crate) fn wake_at_activity(waker: Waker) {
+    local(|local| local.sleeper.set(Some(waker)));
+}

@@ -1,0 +1,138 @@
+//! The end of a connection: send the rest, FIN, linger.
+//!
+//! A socket that is closed while bytes from the peer lie unread resets the connection, and the
+//! reset can overtake our last line. So after our FIN we go on reading for a moment and throw
+//! away what comes (nginx's `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::core::Core;
+use super::deadlines::Deadlines;
+use super::input::poll_discard;
+use super::limits::Closed;
+use crate::metrics::summary::Amount;
+use crate::server::shutdown::Phase;
+use crate::transport::stream::CloseSignal;
+
+/// A connection that is being closed.
+pub(super) struct Closing<S> {
+    core: Box<Core<S>>,
+    /// Nothing can be sent any more, or must not.
+    broken: bool,
+}
+
+impl<S> Closing<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Finds the last words.
+    pub(super) fn begin(mut core: Box<Core<S>>) -> Self {
+        let ended = if std::thread::panicking() {
+            Closed::Panicked
+        } else if core.deadlines.config.shutdown.phase() == Phase::Aborting {
+            Closed::Aborted
+        } else {
+            core.ended.unwrap_or(Closed::Finished)
+        };
+        if let Some(words) = core.deadlines.config.farewell(ended).filter(|_| !core.is_silent) {
+            core.output.push(words.as_bytes());
+        }
+        core.deadlines.note_messages(core.input.take_messages());
+        if let (Some(slot), Some(end)) = (&core.deadlines.slot, core.input.end()) {
+            slot.note_end(end);
+        }
+        (core.signal)(&mut core.stream, CloseSignal::Ends(ended));
+        if ended == Closed::Drained && !core.output.is_unused() {
+            (core.signal)(&mut core.stream, CloseSignal::Cork);
+        }
+        let broken = ended.is_broken() || core.output.failed;
+        Self { core, broken }
+    }
+
+    /// Ends the connection; returns when nothing is left of it.
+    pub(super) async fn run(mut self) {
+        let config = Arc::clone(&self.core.deadlines.config);
+        if self.broken {
+            return self.reset();
+        }
+        tokio::select! {
+            result = self.finish() => if result.is_err() { self.reset() },
+            () = config.shutdown.reached(Phase::Aborting) => self.reset(),
+        }
+    }
+
+    /// Like `run`, for a place that cannot wait. Most connections end without waiting: the peer
+    /// has closed and the socket takes the rest at once. Only for the others a task is started.
+    pub(super) fn run_in_background(mut self) {
+        if self.broken || self.is_done_at_once() {
+            return self.reset_if_broken();
+        }
+        // Outside a runtime (it is being torn down) the socket is just closed.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(self.run()));
+        }
+    }
+
+    fn is_done_at_once(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let core = &mut *self.core;
+        let mut sent = core.deadlines.amount();
+        let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
+        core.deadlines.note_sent(sent);
+        if let Poll::Ready(Ok(())) = flushed {
+            match Pin::new(&mut core.stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => return core.input.at_end(),
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Pending => {}
+            }
+        }
+        self.broken |= matches!(flushed, Poll::Ready(Err(_)));
+        self.broken
+    }
+
+    async fn finish(&mut self) -> Result<(), Closed> {
+        poll_fn(|cx| self.core.poll_flush(cx)).await?;
+        let core = &mut *self.core;
+        poll_fn(|cx| Pin::new(&mut core.stream).poll_shutdown(cx)).await?;
+        if !core.input.at_end()
+            && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
+        {
+            let limit = core.deadlines.config.limits.linger_timeout;
+            // Whether the peer closed or the time ran out, the last line has had its chance.
+            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
+        }
+        Ok(())
+    }
+
+    fn reset_if_broken(mut self) {
+        if self.broken {
+            self.reset();
+        }
+    }
+
+    fn reset(&mut self) {
+        (self.core.signal)(&mut self.core.stream, CloseSignal::Reset);
+    }
+}
+
+async fn linger<S: AsyncRead + Unpin>(stream: &mut S, deadlines: &Deadlines) -> io::Result<()> {
+    let mut left = deadlines.config.limits.linger_bytes;
+    while left > 0 {
+        let length = poll_fn(|cx| poll_discard(stream, cx)).await?;
+        deadlines.note_received(Amount::of_bytes(length));
+        if length == 0 {
+            break;
+        }
+        left = left.saturating_sub(length);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

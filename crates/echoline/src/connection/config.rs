@@ -1,0 +1,189 @@
+//! What all connections of one server share: limits, line end, last words, the way to the end.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Semaphore;
+
+use super::limits::{Closed, Limits};
+use crate::metrics::summary::LineHook;
+use crate::server::shutdown::Shutdown;
+use crate::transport::origin::Origin;
+use crate::transport::steps::{Refusal, Transport};
+use echoline_base::poison::IgnorePoison;
+
+/// What a line that is written ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Eol {
+    /// `\n`, as Unix programs write it.
+    #[default]
+    Lf,
+    /// `\r\n`, as RFC 854 (Telnet) and most Internet line protocols have it.
+    CrLf,
+}
+
+impl Eol {
+    /// The bytes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lf => "\n",
+            Self::CrLf => "\r\n",
+        }
+    }
+}
+
+/// What a peer hears when the server, and not the dialogue, ends its connection.
+#[derive(Clone, Default)]
+pub enum Farewell {
+    /// Nothing: the stream just ends.
+    Silent,
+    /// One sentence where there is no place, else nothing: for servers that otherwise pass bytes
+    /// on unchanged.
+    Refusal,
+    /// One sentence for each reason that the peer can do something about.
+    #[default]
+    Sentences,
+    /// What the function answers for the reason; `None` is silence.
+    Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
+}
+
+impl Farewell {
+    /// The words for `closed`, without a line end.
+    fn words(&self, closed: Closed, limits: &Limits) -> Option<String> {
+        match self {
+            Self::Custom(words) => words(closed),
+            Self::Sentences => sentence(closed, limits),
+            Self::Refusal if closed.is_refusal() => sentence(closed, limits),
+            Self::Refusal | Self::Silent => None,
+        }
+    }
+}
+
+fn sentence(closed: Closed, limits: &Limits) -> Option<String> {
+    let words = match closed {
+        _ if closed.is_refusal() => return Some(closed.refusal().into_owned()),
+        Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
+        Closed::LineTooLong => {
+            return Some(format!("Line too long (limit {} bytes). Goodbye!", limits.max_line));
+        }
+        Closed::Panicked => "Server error. Goodbye!",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+impl fmt::Debug for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "Silent",
+            Self::Refusal => "Refusal",
+            Self::Sentences => "Sentences",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+/// The terms of one server's connections.
+#[derive(Debug)]
+pub(crate) struct ConnectionConfig {
+    pub(crate) limits: Limits,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) eol: Eol,
+    pub(crate) farewell: Farewell,
+    /// Called with each line that is received.
+    pub(crate) on_line: Option<Arc<LineHook>>,
+    /// One permit for each connection that may linger.
+    pub(crate) lingering: Semaphore,
+    /// One permit for each connection that may be in its handshake.
+    pub(crate) handshakes: Semaphore,
+}
+
+impl ConnectionConfig {
+    pub(crate) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
+        let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
+        let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
+        Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
+    }
+
+    /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
+    /// it back there: for as long as they take there may be more of them than the limit.
+    pub(crate) fn with_fresh_permits(&self) -> Self {
+        let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
+        let with_fresh_permits = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
+        Self { on_line: self.on_line.clone(), ..with_fresh_permits }
+    }
+
+    /// The sentence for a client without a connection slot.
+    pub(crate) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
+        self.words(transport.refusal(closed), closed)
+    }
+
+    /// The same after a proxy has named the client.
+    pub(crate) fn refusal_after_proxy(
+        &self,
+        transport: &Transport,
+        origin: &Origin,
+        closed: Closed,
+    ) -> Option<String> {
+        self.words(transport.refusal_after_proxy(origin, closed), closed)
+    }
+
+    fn words(&self, refusal: Refusal, closed: Closed) -> Option<String> {
+        match refusal {
+            Refusal::Next => self.farewell(closed),
+            Refusal::Words(words) => Some(words),
+            Refusal::Silence => None,
+        }
+    }
+
+    /// The last words for `closed`, with their line end.
+    pub(crate) fn farewell(&self, closed: Closed) -> Option<String> {
+        let mut words = self.farewell.words(closed, &self.limits)?;
+        words.push_str(self.eol.as_str());
+        Some(words)
+    }
+}
+
+/// A handle that changes the [`Limits`] of a server, before it serves or while it does; clones are
+/// the same handle.
+///
+/// Who connects from now on has the new limits. A connection keeps those with which it began,
+/// because its dialogue may have been told of them; only how many may come, and how long a drain
+/// takes, is always asked anew.
+#[derive(Clone, Debug)]
+pub struct LiveLimits {
+    config: Arc<Mutex<Arc<ConnectionConfig>>>,
+}
+
+impl LiveLimits {
+    pub(crate) fn new(config: ConnectionConfig) -> Self {
+        Self { config: Arc::new(Mutex::new(Arc::new(config))) }
+    }
+
+    /// The limits that a new connection has.
+    #[must_use]
+    pub fn current(&self) -> Limits {
+        self.config().limits.clone()
+    }
+
+    /// Puts `limits` in force for new connections. Those that are over a lower limit of places
+    /// stay; nobody new comes in until there is room.
+    pub fn set(&self, limits: Limits) {
+        self.change(|config| config.limits = limits);
+    }
+
+    /// What a connection that begins now begins with.
+    pub(crate) fn config(&self) -> Arc<ConnectionConfig> {
+        Arc::clone(&self.config.lock().ignore_poison())
+    }
+
+    /// Puts changed terms in the place of those that hold.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ConnectionConfig)) {
+        let mut config = self.config.lock().ignore_poison();
+        let mut new = config.with_fresh_permits();
+        change(&mut new);
+        // Once more, because there are as many permits as the changed limits say.
+        *config = Arc::new(new.with_fresh_permits());
+    }
+}

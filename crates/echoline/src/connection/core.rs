@@ -1,0 +1,398 @@
+//! The inside of a connection, which its handle, its halves and its end work on.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::buffers;
+use super::config::ConnectionConfig;
+use super::deadlines::{Deadlines, OutputState, WaitFor};
+use super::feed::{Outlet, poll_feed, poll_send};
+use super::input::InputBuffer;
+use super::limits::{Closed, Limits};
+use super::lines::Line;
+use super::output::{OutputBuffer, poll_write};
+use crate::metrics::summary::Amount;
+use crate::server::registry::ConnectionSlot;
+use crate::transport::stream::{CloseSignal, Layer, signal_close};
+
+/// All that is known of one connection.
+#[derive(Debug)]
+pub(super) struct Core<S> {
+    pub(super) stream: S,
+    pub(super) input: InputBuffer,
+    pub(super) output: OutputBuffer,
+    pub(super) deadlines: Deadlines,
+    /// Why the last call failed, if it did.
+    pub(super) ended: Option<Closed>,
+    /// The handler has its own last words.
+    pub(super) is_silent: bool,
+    /// Tells the streams below what they cannot know.
+    pub(super) signal: fn(&mut S, CloseSignal),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
+    pub(super) fn new(
+        stream: S,
+        config: Arc<ConnectionConfig>,
+        slot: Option<Arc<ConnectionSlot>>,
+    ) -> Self {
+        let input = InputBuffer::new(config.limits.max_line);
+        let (output, deadlines) = (OutputBuffer::default(), Deadlines::new(config, slot));
+        Self {
+            stream,
+            input,
+            output,
+            deadlines,
+            ended: None,
+            is_silent: false,
+            signal: signal_close,
+        }
+    }
+
+    /// The same connection over a stream that lies over the one it had.
+    pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
+        let Self { stream, input, output, deadlines, ended, is_silent, .. } = self;
+        let signal = |layer: &mut T, word| match word {
+            CloseSignal::Ends(closed) => layer.note_end(closed),
+            CloseSignal::Reset | CloseSignal::Cork => signal_close(layer.below(), word),
+        };
+        Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, signal }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.deadlines.config.limits
+    }
+
+    /// Whether with `more` bytes there are more than may wait unsent.
+    pub(super) fn needs_room(&self, more: usize) -> bool {
+        self.output.len().saturating_add(more) > self.limits().write_high
+    }
+
+    /// Shows a line that was read to the hook for lines, if there is one.
+    pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
+        if let Ok(Some(line)) = &line {
+            self.deadlines.note_line(line);
+        }
+        line
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let polled = self.poll_flush(cx);
+            self.note_end(polled)
+        })
+        .await
+    }
+
+    pub(super) fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
+    ) -> Poll<Result<T, Closed>> {
+        let Self { stream, input, output, deadlines, ended, .. } = self;
+        poll_next(input, deadlines, ended, cx, next, |input, deadlines, cx| {
+            let over = deadlines.check(input.has_partial());
+            let state = if is_held(&over, output, deadlines) {
+                held(output)
+            } else {
+                sent(poll_send(stream, output, deadlines, cx)?)
+            };
+            poll_input(stream, input, deadlines, over?, state, cx)
+        })
+    }
+
+    /// As `poll_read`; while nothing comes, sends what `feed` gives.
+    pub(super) fn poll_read_feeding<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
+        feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    ) -> Poll<Result<T, Closed>> {
+        let Self { stream, input, output, deadlines, ended, .. } = self;
+        poll_next(input, deadlines, ended, cx, next, |input, deadlines, cx| {
+            let over = deadlines.check(input.has_partial());
+            let hold = is_held(&over, output, deadlines);
+            let fed = poll_feed(stream, output, deadlines, hold, cx, feed)?;
+            let state = if hold { held(output) } else { sent(fed) };
+            poll_input(stream, input, deadlines, over?, state, cx)
+        })
+    }
+
+    /// Sends what `feed` gives until `until` is done; reads nothing.
+    pub(super) fn poll_feed_until<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+        until: Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<Result<T, Closed>> {
+        if let Poll::Ready(done) = until.poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        match poll_feed(&mut self.stream, &mut self.output, &mut self.deadlines, false, cx, feed)? {
+            Poll::Ready(()) => Poll::Pending,
+            Poll::Pending => self.deadlines.poll(WaitFor::Output, cx).map(Err),
+        }
+    }
+
+    /// Sends back what comes until the stream ends.
+    pub(super) fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        loop {
+            ready!(self.input.poll_turn(cx));
+            if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
+                self.output.push(&bytes);
+            }
+            let over = self.deadlines.check(false);
+            let hold = !self.input.at_end() && is_held(&over, &self.output, &self.deadlines);
+            if !hold && !self.output.is_unused() {
+                ready!(self.poll_flush(cx))?;
+            }
+            if self.input.at_end() {
+                return Poll::Ready(Ok(()));
+            }
+            let over = over?;
+            if self.poll_echo_once(hold, cx)?.is_pending() {
+                return self.deadlines.poll_input(over, false, held(&self.output), cx).map(Err);
+            }
+            self.deadlines.note_read(over);
+            self.deadlines.note_input();
+        }
+    }
+
+    /// Reads once and writes from where the bytes lie; keeps what the stream does not take, and
+    /// everything if the output is held.
+    #[inline]
+    fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        buffers::with_scratch(|scratch| {
+            let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
+            let mut rest = &scratch[..length];
+            let mut amount = self.deadlines.amount();
+            amount.add(rest);
+            self.deadlines.note_received(amount);
+            if length > 0 {
+                self.deadlines.note_messages(1);
+                self.deadlines.note_line(rest);
+            }
+            if hold {
+                self.output.push(rest);
+                return Poll::Ready(Ok(()));
+            }
+            while !rest.is_empty() {
+                match poll_write(&mut self.stream, rest, cx)? {
+                    Poll::Ready(sent) => {
+                        rest = note_sent(&mut self.deadlines, rest, sent);
+                    }
+                    Poll::Pending => {
+                        self.output.push(rest);
+                        break;
+                    }
+                }
+            }
+            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+                self.output.note_direct();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        poll_output(&mut self.stream, &mut self.output, &mut self.deadlines, cx)
+    }
+
+    /// Whether `parts` and `more` bytes can be written without waiting for the peer: the usual
+    /// case.
+    pub(super) fn takes_at_once(&self, parts: &[&[u8]], more: usize) -> bool {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + more;
+        !self.needs_room(length) && !self.output.is_direct(length)
+    }
+
+    /// Writes `parts`, waiting for the peer until no more than [`Limits::write_high`] is unsent.
+    pub(super) async fn write_waiting(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
+        for mut part in parts.iter().copied() {
+            poll_fn(|cx| {
+                let Self { stream, output, deadlines, .. } = &mut *self;
+                let polled = poll_write_part(stream, output, deadlines, &mut part, cx);
+                self.note_end(polled)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the reason of a failure for the last words.
+    pub(super) fn note_end<T>(
+        &mut self,
+        polled: Poll<Result<T, Closed>>,
+    ) -> Poll<Result<T, Closed>> {
+        if let Poll::Ready(result) = &polled {
+            self.ended = result.as_ref().err().copied();
+        }
+        polled
+    }
+}
+
+/// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
+/// for the last words.
+pub(super) fn poll_next<T>(
+    input: &mut InputBuffer,
+    deadlines: &mut Deadlines,
+    ended: &mut Option<Closed>,
+    cx: &mut Context<'_>,
+    mut next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
+    mut more: impl FnMut(&mut InputBuffer, &mut Deadlines, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+) -> Poll<Result<T, Closed>> {
+    ready!(input.poll_turn(cx));
+    let result = loop {
+        match next(input) {
+            Ok(None) => {
+                deadlines.note_messages(input.take_messages());
+                match ready!(more(input, deadlines, cx)) {
+                    Ok(()) => {}
+                    Err(closed) => break Err(closed),
+                }
+            }
+            Ok(Some(found)) => {
+                deadlines.note_input();
+                break Ok(found);
+            }
+            Err(closed) => break Err(closed),
+        }
+    };
+    *ended = result.as_ref().err().copied();
+    Poll::Ready(result)
+}
+
+/// Whether the output is held while the connection reads, given the result of
+/// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
+/// with the end of the stream. A line that a client sends between the two has no answer.
+#[inline]
+fn is_held(
+    over: &Result<Option<Closed>, Closed>,
+    output: &OutputBuffer,
+    deadlines: &Deadlines,
+) -> bool {
+    matches!(over, Ok(Some(_)) | Err(Closed::Drained))
+        && output.len() < deadlines.config.limits.write_high
+}
+
+fn held(output: &OutputBuffer) -> OutputState {
+    if output.is_empty() { OutputState::Sent } else { OutputState::Held }
+}
+
+fn sent(polled: Poll<()>) -> OutputState {
+    if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
+}
+
+/// Reads once; Pending only where the peer has to do something and no deadline has passed.
+pub(super) fn poll_input<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut InputBuffer,
+    deadlines: &mut Deadlines,
+    over: Option<Closed>,
+    output: OutputState,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let mut amount = deadlines.amount();
+    if input.poll_fill(stream, cx, &mut amount)?.is_ready() {
+        deadlines.note_received(amount);
+        deadlines.note_read(over);
+        return Poll::Ready(Ok(()));
+    }
+    deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
+}
+
+/// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.
+pub(super) fn poll_output<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    poll_room(output, deadlines, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
+}
+
+/// Takes `part` over, to its end: into the buffer, or past it to the stream if it is large, so that
+/// [`Limits::write_high`] bytes at most are unsent. Pending only while the peer takes nothing, more
+/// than that would be unsent, and no deadline has passed.
+pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    part: &mut &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let most = deadlines.config.limits.write_high;
+    if !output.is_empty() && output.len().saturating_add(part.len()) > most {
+        // More of the same line may be to come, so the stream may still hold some of it.
+        ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
+            output.poll_drain(stream, cx, sent)
+        }))?;
+    }
+    if output.is_direct(part.len()) || part.len() > most {
+        ready!(poll_direct(stream, output, deadlines, part, cx))?;
+    }
+    if !part.is_empty() {
+        output.push(std::mem::take(part));
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
+fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
+    let (taken, rest) = bytes.split_at(sent);
+    let mut amount = deadlines.amount();
+    amount.add(taken);
+    deadlines.note_sent(amount);
+    rest
+}
+
+/// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
+fn poll_direct<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    bytes: &mut &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    while !bytes.is_empty() {
+        let polled = match poll_write(stream, bytes, cx) {
+            Poll::Ready(Ok(sent)) => {
+                *bytes = note_sent(deadlines, bytes, sent);
+                output.note_direct();
+                continue;
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
+            Poll::Pending if bytes.len() <= deadlines.config.limits.write_high => {
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
+        };
+        output.failed |= matches!(polled, Poll::Ready(Err(_)));
+        return polled;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.
+fn poll_room(
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+    send: impl FnOnce(&mut OutputBuffer, &mut Context<'_>, &mut Amount) -> Poll<io::Result<()>>,
+) -> Poll<Result<(), Closed>> {
+    let mut sent = deadlines.amount();
+    let result = send(output, cx, &mut sent);
+    if sent.bytes > 0 {
+        deadlines.note_sent(sent);
+    }
+    let polled = match result {
+        Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
+        Poll::Ready(result) => Poll::Ready(result.map_err(Closed::from)),
+    };
+    output.failed |= matches!(polled, Poll::Ready(Err(_)));
+    polled
+}

@@ -1,0 +1,404 @@
+//! A connection's one timer, for all its deadlines.
+//!
+//! Activity only notes the time; the timer is armed once and looks at the notes when it fires. So
+//! a busy connection pays one reading of the clock per wait and never touches the timer wheel.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::config::ConnectionConfig;
+use super::limits::Closed;
+use crate::metrics::summary::{Amount, ConnectionCounters};
+use crate::metrics::worker_stats::WorkerCounters;
+use crate::server::registry::ConnectionSlot;
+use crate::server::shutdown::Phase;
+
+/// Time for which a draining connection goes on as before.
+const DRAIN_QUIET: Duration = Duration::from_millis(20);
+
+/// Time of a draining connection to wait for the next line, since the last one. Most round trips
+/// are shorter, so a client that sends a line for each answer is not cut off in between.
+const DRAIN_TURN: Duration = Duration::from_millis(200);
+
+/// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit
+/// ends a connection whose peer never stops sending.
+const LATE_READS_MAX: u8 = 64;
+
+/// A deadline that has passed is looked at once more after this, so that the runtime asks the
+/// system what has come before anybody is given up: SIGCONT wakes it with its timers only.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A timer that fires this late means that the whole process was stopped or starved: then the
+/// peer gets [`GRACE`] more, because what it sent in time may not have been read yet.
+const LATE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitFor {
+    /// The peer is to send; it may have to take something first.
+    Input {
+        /// Some of what is asked for has come.
+        partial: bool,
+        /// Some of what was written is not sent.
+        unsent: bool,
+    },
+    /// The peer is to take what is written.
+    Output,
+}
+
+/// The state of the output when a connection reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputState {
+    Sent,
+    /// The output is kept back, to be sent together with the end of the stream.
+    Held,
+    /// The peer does not take the output.
+    Blocked,
+}
+
+/// When what began, the timer that looks at it, and the terms that it looks for.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    pub(super) config: Arc<ConnectionConfig>,
+    /// Where the connection is one of a server's: whose task the server wakes. Given back when
+    /// this value ends, and not before: a lingering connection counts.
+    pub(super) slot: Option<Arc<ConnectionSlot>>,
+    idle_since: Option<Instant>,
+    partial_since: Option<Instant>,
+    /// Boxed to keep idle connections small: most never have any of it.
+    extras: Option<Box<DeadlineExtras>>,
+    /// The waiting that armed the timer; another kind of waiting may have a nearer deadline.
+    armed_for: Option<WaitFor>,
+    /// The handler is in the middle of a message, for which a drain waits.
+    in_message: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What only connections in trouble, or at their end, have to note.
+#[derive(Debug, Default)]
+struct DeadlineExtras {
+    stalled_since: Option<Instant>,
+    draining_since: Option<Instant>,
+    /// Reads that got something after [`DRAIN_QUIET`].
+    late_reads: u8,
+    /// When the connection had answered a late line and nothing more came.
+    answered_since: Option<Instant>,
+    grace_until: Option<Instant>,
+    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
+    /// phase is looked at, so that no change is missed.
+    phase_change: Option<Pin<Box<OwnedNotified>>>,
+    /// Who was last told to be woken, where that is not the task that the server knows.
+    waker: Option<Waker>,
+}
+
+impl Deadlines {
+    pub(super) fn new(config: Arc<ConnectionConfig>, slot: Option<Arc<ConnectionSlot>>) -> Self {
+        Self {
+            config,
+            slot,
+            idle_since: None,
+            partial_since: None,
+            extras: None,
+            armed_for: None,
+            in_message: false,
+            timer: None,
+        }
+    }
+
+    /// What was asked for has come in full.
+    #[inline]
+    pub(super) fn note_input(&mut self) {
+        self.idle_since = None;
+        self.partial_since = None;
+        if let Some(extras) = &mut self.extras {
+            extras.grace_until = None;
+        }
+    }
+
+    /// A measure for one read or write.
+    #[inline]
+    pub(super) fn amount(&self) -> Amount {
+        Amount::new(self.connection_counters().is_some())
+    }
+
+    /// So much was read.
+    #[inline]
+    pub(super) fn note_received(&self, amount: Amount) {
+        if let Some(worker_counters) = self.worker_counters() {
+            worker_counters.received.add(amount.bytes as u64);
+        }
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_received(amount);
+        }
+    }
+
+    /// A line was read.
+    #[inline]
+    pub(super) fn note_line(&self, bytes: &[u8]) {
+        if let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot) {
+            (hook.0)(slot.received(bytes));
+        }
+    }
+
+    #[inline]
+    fn connection_counters(&self) -> Option<&ConnectionCounters> {
+        self.slot.as_ref()?.connection_counters()
+    }
+
+    /// So many messages were handed out since this was last said.
+    #[inline]
+    pub(super) fn note_messages(&self, count: u32) {
+        if count > 0
+            && let Some(worker_counters) = self.worker_counters()
+        {
+            worker_counters.messages.add(count.into());
+        }
+    }
+
+    #[inline]
+    fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.slot.as_ref()?.worker_counters()
+    }
+
+    /// The peer took so much.
+    #[inline]
+    pub(super) fn note_sent(&mut self, amount: Amount) {
+        if let Some(worker_counters) = self.worker_counters() {
+            worker_counters.sent.add(amount.bytes as u64);
+        }
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_sent(amount);
+        }
+        if let Some(extras) = &mut self.extras {
+            extras.stalled_since = None;
+            extras.grace_until = None;
+        }
+    }
+
+    /// Sets whether the handler is in the middle of a message; returns the value before.
+    pub(super) fn set_in_message(&mut self, in_message: bool) -> bool {
+        // The timer may have been armed for the end of a drain, which a message changes.
+        self.armed_for = None;
+        std::mem::replace(&mut self.in_message, in_message)
+    }
+
+    /// Asked before every read: why it may be the last one, if it may.
+    ///
+    /// # Errors
+    /// The same reason, if nothing more is read, even from a peer that never stops sending.
+    #[inline]
+    pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
+        if !partial && self.config.shutdown.phase() < Phase::Draining {
+            return Ok(None);
+        }
+        if partial && self.partial_since.is_none() {
+            self.partial_since = Some(Instant::now());
+        }
+        match self.config.shutdown.phase() {
+            Phase::Running | Phase::Retiring => Ok(None),
+            Phase::Aborting => Err(Closed::Aborted),
+            Phase::Draining => {
+                let now = Instant::now();
+                let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
+                // A line whose first byte came in time is finished; a later one is not waited for.
+                let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
+                if now < deadline || in_hand || self.in_message {
+                    return Ok(None);
+                }
+                let spent = self.extras().late_reads >= LATE_READS_MAX;
+                if spent { Err(Closed::Drained) } else { Ok(Some(Closed::Drained)) }
+            }
+        }
+    }
+
+    /// A read got something that may have been the last one because of `over`.
+    #[inline]
+    pub(super) fn note_read(&mut self, over: Option<Closed>) {
+        if over.is_some() {
+            let extras = self.extras();
+            extras.late_reads += 1;
+            extras.answered_since = None;
+        }
+    }
+
+    /// As [`poll`](Self::poll), for input that may be the last because of `over`. If an answer is
+    /// held or a late line was answered, one more look is all that the connection waits for.
+    #[inline]
+    pub(super) fn poll_input(
+        &mut self,
+        over: Option<Closed>,
+        partial: bool,
+        output: OutputState,
+        cx: &mut Context<'_>,
+    ) -> Poll<Closed> {
+        let unsent = output == OutputState::Blocked;
+        if over.is_none() {
+            return self.poll(WaitFor::Input { partial, unsent }, cx);
+        }
+        let extras = self.extras();
+        let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
+        let since = extras.answered_since.filter(|_| answered);
+        extras.answered_since = since.or_else(|| answered.then(Instant::now));
+        // A line whose first byte came this late has DRAIN_TURN, not the line timeout.
+        self.poll(WaitFor::Input { partial: false, unsent }, cx)
+    }
+
+    /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
+    #[inline]
+    pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
+        let phase = self.config.shutdown.phase();
+        self.note_start(wait_for, phase);
+        if phase < Phase::Draining && self.is_armed(wait_for, cx.waker()) {
+            return Poll::Pending;
+        }
+        self.armed_for = Some(wait_for);
+        self.poll_slowly(wait_for, cx)
+    }
+
+    fn extras(&mut self) -> &mut DeadlineExtras {
+        self.extras.get_or_insert_default()
+    }
+
+    #[inline]
+    fn note_start(&mut self, wait_for: WaitFor, phase: Phase) {
+        if wait_for == WaitFor::Output || matches!(wait_for, WaitFor::Input { unsent: true, .. }) {
+            self.extras().stalled_since.get_or_insert_with(Instant::now);
+        }
+        if wait_for != WaitFor::Output
+            && self.config.limits.idle_timeout.is_some()
+            && self.idle_since.is_none()
+        {
+            self.idle_since = Some(Instant::now());
+        }
+        if phase == Phase::Draining {
+            self.extras().draining_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The timer will fire no later than it must, and wake who asks now.
+    #[inline]
+    fn is_armed(&self, wait_for: WaitFor, waker: &Waker) -> bool {
+        self.armed_for == Some(wait_for)
+            && self.is_known(waker)
+            && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
+    }
+
+    /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
+    #[inline]
+    fn is_known(&self, waker: &Waker) -> bool {
+        match self.extras.as_ref().and_then(|extras| extras.waker.as_ref()) {
+            Some(known) => known.will_wake(waker),
+            None => self.is_supervised(waker),
+        }
+    }
+
+    /// Whether the server wakes `waker` when its phase changes.
+    fn is_supervised(&self, waker: &Waker) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.is_woken_by(waker))
+    }
+
+    fn poll_slowly(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
+        let supervised = self.is_supervised(cx.waker());
+        if let Some(extras) = &mut self.extras {
+            extras.waker = None;
+        }
+        loop {
+            if !supervised {
+                self.await_phase_change(cx);
+            }
+            let phase = self.config.shutdown.phase();
+            if phase == Phase::Aborting {
+                return Poll::Ready(Closed::Aborted);
+            }
+            self.note_start(wait_for, phase);
+            let Some((deadline, closed)) = self.earliest(wait_for, phase) else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            let now = Instant::now();
+            if deadline <= now {
+                if self.extras().grace_until.is_some() {
+                    return Poll::Ready(closed);
+                }
+                let grace = if now - deadline > LATE { GRACE } else { LOOK };
+                self.extras().grace_until = Some(now + grace);
+                continue;
+            }
+            if self.poll_timer(deadline, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Has the task woken at the next change of phase.
+    fn await_phase_change(&mut self, cx: &mut Context<'_>) {
+        let shutdown = &self.config.shutdown;
+        let extras = self.extras.get_or_insert_default();
+        extras.waker = Some(cx.waker().clone());
+        let notice = extras.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
+        while notice.as_mut().poll(cx).is_ready() {
+            notice.set(shutdown.changed());
+        }
+    }
+
+    fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// The nearest deadline and its meaning; `None` where nothing limits this wait.
+    fn earliest(&self, wait_for: WaitFor, phase: Phase) -> Option<(Instant, Closed)> {
+        let limits = &self.config.limits;
+        let (stalled_since, grace_until) = match self.extras.as_deref() {
+            Some(extras) => (extras.stalled_since, extras.grace_until),
+            None => (None, None),
+        };
+        let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
+            // A time-out too long to be added up never comes.
+            Some((since?.checked_add(length?)?, closed))
+        };
+        let stalled = after(stalled_since, limits.stall_timeout, Closed::StallTimeout);
+        let nearest = match wait_for {
+            WaitFor::Output => stalled,
+            WaitFor::Input { partial, unsent } => {
+                let line = partial.then_some(self.partial_since).flatten();
+                let drains = phase == Phase::Draining && !partial && !self.in_message;
+                [
+                    after(self.idle_since, limits.idle_timeout, Closed::IdleTimeout),
+                    after(line, limits.line_timeout, Closed::LineTimeout),
+                    stalled.filter(|_| unsent),
+                    self.end_of_drain().filter(|_| drains).map(|end| (end, Closed::Drained)),
+                ]
+                .into_iter()
+                .flatten()
+                .min_by_key(|(deadline, _)| *deadline)
+            }
+        };
+        nearest.map(|(deadline, closed)| match grace_until {
+            Some(grace) => (deadline.max(grace), closed),
+            None => (deadline, closed),
+        })
+    }
+
+    /// When a draining connection that gets nothing more ends.
+    fn end_of_drain(&self) -> Option<Instant> {
+        let extras = self.extras.as_deref()?;
+        let since = extras.draining_since?;
+        if extras.answered_since.is_some() {
+            return extras.answered_since;
+        }
+        // None is less than every time.
+        let last = self.idle_since.max(self.partial_since).unwrap_or(since);
+        Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
+    }
+}

@@ -1,0 +1,184 @@
+//! What a connection sends by itself while its handler waits for the peer: a chat's room, a ticker.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::config::Eol;
+use super::deadlines::Deadlines;
+use super::limits::Closed;
+use super::output::OutputBuffer;
+use crate::metrics::summary::Amount;
+
+/// Where a feed writes; see
+/// [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
+pub struct Outlet<'a, S> {
+    stream: &'a mut S,
+    output: &'a mut OutputBuffer,
+    eol: Eol,
+    write_high: usize,
+    /// The part of the offered bytes that the stream took.
+    took: Amount,
+    /// The stream takes no more now; it wakes the task when it does.
+    full: bool,
+    /// The output is held, to be sent together with the end of the stream.
+    held: bool,
+}
+
+impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
+    /// Writes bytes. They are copied, and sent when the feed has returned.
+    pub fn write(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.output.push(bytes);
+        }
+    }
+
+    /// Writes `text` and the server's line end.
+    pub fn write_line(&mut self, text: impl fmt::Display) {
+        let eol = self.eol.as_str();
+        // Writing to memory fails only where `text` itself does: then there is nothing to say.
+        let _ = write!(self.output.buffer(), "{text}{eol}");
+    }
+
+    /// Whether the peer has enough to take already: a feed stops here and goes on when it is
+    /// called again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full || self.output.len() >= self.write_high
+    }
+
+    /// Sends from where the bytes lie, as much as the stream takes at once; returns how many bytes
+    /// that was. What it did not take is still the caller's.
+    ///
+    /// # Errors
+    /// What the stream reports.
+    pub fn offer(
+        &mut self,
+        mut parts: &mut [IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        if self.held {
+            return Ok(self.hold(parts));
+        }
+        if !self.output.is_unused()
+            && self.output.poll_drain(self.stream, cx, &mut self.took)?.is_pending()
+        {
+            self.full = true;
+        }
+        let mut sent = 0;
+        while !self.full && !parts.is_empty() {
+            let stream = Pin::new(&mut *self.stream);
+            // One piece needs no list, which the system would have to read and check first.
+            let taken = match parts {
+                [only] => stream.poll_write(cx, only)?,
+                _ => stream.poll_write_vectored(cx, parts)?,
+            };
+            match taken {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(length) => {
+                    sent += length;
+                    add(&mut self.took, parts, length);
+                    IoSlice::advance_slices(&mut parts, length);
+                }
+                Poll::Pending => self.full = true,
+            }
+        }
+        if sent > 0 {
+            self.output.note_direct();
+        }
+        Ok(sent)
+    }
+
+    /// Copies `parts` until the peer has enough to take; returns how many bytes that was.
+    fn hold(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let mut taken = 0;
+        for part in parts {
+            if self.is_full() {
+                break;
+            }
+            self.output.push(part);
+            taken += part.len();
+        }
+        taken
+    }
+}
+
+impl<S> fmt::Debug for Outlet<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet")
+            .field("unsent", &self.output.len())
+            .field("full", &self.full)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds the first `length` bytes of `parts`.
+fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
+    for part in parts {
+        let taken = &part[..part.len().min(length)];
+        amount.add(taken);
+        length -= taken.len();
+        if length == 0 {
+            break;
+        }
+    }
+}
+
+/// Sends what waits, then what `feed` gives, until it has nothing more now (Ready) or the peer
+/// takes no more (Pending). With `held` it sends only what is more than [`Limits::write_high`].
+///
+/// [`Limits::write_high`]: crate::Limits::write_high
+pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    held: bool,
+    cx: &mut Context<'_>,
+    feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+) -> Poll<Result<(), Closed>> {
+    loop {
+        let held = held && output.len() < deadlines.config.limits.write_high;
+        if !held {
+            ready!(poll_send(stream, output, deadlines, cx))?;
+        }
+        let limits = &deadlines.config.limits;
+        let (eol, write_high) = (deadlines.config.eol, limits.write_high);
+        let took = deadlines.amount();
+        let mut outlet = Outlet { stream, output, eol, write_high, took, full: false, held };
+        let fed = feed(&mut outlet, cx);
+        let (took, full) = (outlet.took, outlet.full);
+        if took.bytes > 0 {
+            deadlines.note_sent(took);
+        }
+        match fed {
+            Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),
+            _ if full && output.is_empty() => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending if held => return Poll::Ready(Ok(())),
+            Poll::Pending => return poll_send(stream, output, deadlines, cx),
+        }
+    }
+}
+
+/// Sends what the stream takes, and notes that it took something.
+#[inline]
+pub(super) fn poll_send<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    if output.is_unused() {
+        // A connection that a feed writes to, as in a chat, gets here twice for each line.
+        return Poll::Ready(Ok(()));
+    }
+    let mut sent = deadlines.amount();
+    let polled = output.poll_flush(stream, cx, &mut sent);
+    if sent.bytes > 0 {
+        deadlines.note_sent(sent);
+    }
+    polled.map_err(Closed::from)
+}

@@ -1,0 +1,494 @@
+//! One peer, as its handler sees it: reads and writes, with limits, deadlines and shutdown inside.
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::borrows::{MessageGuard, Write};
+use super::closing::Closing;
+use super::config::{ConnectionConfig, Eol, Farewell};
+use super::core::Core;
+use super::feed::Outlet;
+use super::input::InputBuffer;
+use super::limits::{Closed, Limits};
+use super::lines::Line;
+use super::split::{Reader, Writer};
+use crate::server::registry::ConnectionSlot;
+use crate::server::shutdown::{Phase, Shutdown};
+use crate::transport::origin::Origin;
+use crate::transport::stream::{Layer, Stream};
+
+/// A connection to one peer over any byte stream.
+///
+/// **Corked.** What is written goes out when the handler next waits for input, on
+/// [`flush`](Self::flush), on [`close`](Self::close) or drop, or past [`Limits::write_high`]: a
+/// client that sends 32 lines in one packet gets 32 replies in one packet.
+///
+/// **Limited.** Every wait has the deadlines of [`Limits`]; when one passes, the call returns the
+/// [`Closed`] that names it. A handler passes that on with `?`.
+///
+/// **Closed in order.** When a connection is closed or dropped, the peer gets all that was
+/// written, then (where the server ended it) the words of [`Farewell`], then the end of the
+/// stream; what it still sends is taken for a moment, so that no reset swallows the last line.
+///
+/// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
+pub struct Connection<S = Stream>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Boxed, because a handler is a chain of futures each of which holds what it was given:
+    /// idle connections are mostly this. `None` only between the start of closing and the end of
+    /// this value.
+    core: Option<Box<Core<S>>>,
+}
+
+impl<S> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// A connection over `stream` that no server has accepted: a client's. It writes `\n` and
+    /// has no last words.
+    ///
+    /// ```
+    /// use echoline::{Connection, Limits};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), echoline::Closed> {
+    /// let (here, there) = tokio::io::duplex(8);
+    /// let mut client = Connection::new(here, Limits::default());
+    /// let mut server = Connection::new(there, Limits::default());
+    /// client.write_line("hello").await?;
+    /// client.flush().await?;
+    /// assert_eq!(server.read_line().await?.unwrap(), *b"hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(stream: S, limits: Limits) -> Self {
+        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
+    }
+
+    /// A connection as a server makes it, over any stream: to test a handler over
+    /// [`tokio::io::duplex`].
+    pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
+        let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
+        Self::with_config(stream, Arc::new(config), None)
+    }
+
+    /// The same connection over a stream that lies over the one it had. To be done before
+    /// anything is read or written.
+    #[must_use]
+    pub fn layer<T: Layer<Below = S>>(mut self, wrap: impl FnOnce(S) -> T) -> Connection<T> {
+        let core = self.core.take().expect("the core leaves only when self ends");
+        Connection { core: Some(Box::new(core.layer(wrap))) }
+    }
+
+    pub(crate) fn with_config(
+        stream: S,
+        config: Arc<ConnectionConfig>,
+        slot: Option<Arc<ConnectionSlot>>,
+    ) -> Self {
+        Self { core: Some(Box::new(Core::new(stream, config, slot))) }
+    }
+
+    /// The next line without its end; `None` at the end of the stream. A last line that the
+    /// stream ends instead of a `\n` is a line too. asyncio's `readline`.
+    ///
+    /// # Errors
+    /// [`Closed::LineTooLong`], [`Closed::IdleTimeout`], [`Closed::LineTimeout`],
+    /// [`Closed::StallTimeout`], [`Closed::Drained`], or what the stream reports. After a
+    /// time-out the connection can still be used.
+    ///
+    /// Cancel safe.
+    pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
+        let core = self.core_mut();
+        let line = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_line)).await;
+        core.show(line)
+    }
+
+    /// As [`read_line`](Self::read_line); while no line comes, sends what `feed` gives: what
+    /// others say in a chat, the ticks of a clock.
+    ///
+    /// `feed` is called when the peer has taken all that was written. It writes to the [`Outlet`]
+    /// and answers Pending when it has nothing more now (it will wake the task when it has), Ready
+    /// to be called again. What it fails with ends the wait. A peer that takes nothing is fed
+    /// nothing, and ends as [`Closed::StallTimeout`].
+    ///
+    /// # Errors
+    /// As [`read_line`](Self::read_line), and what `feed` fails with. Cancel safe.
+    pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let core = self.core_mut();
+        let line =
+            poll_fn(|cx| core.poll_read_feeding(cx, InputBuffer::next_line, &mut feed)).await;
+        core.show(line)
+    }
+
+    /// As [`read`](Self::read); while nothing comes, sends what `feed` gives (see
+    /// [`read_line_feeding`](Self::read_line_feeding)).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and what `feed` fails with. Cancel safe.
+    pub async fn read_feeding<F>(
+        &mut self,
+        most: usize,
+        mut feed: F,
+    ) -> Result<Option<Bytes>, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read_feeding(cx, |input| input.next_chunk(most), &mut feed)).await
+    }
+
+    /// Sends what `feed` gives (see [`read_line_feeding`](Self::read_line_feeding)) until `until`
+    /// is done, and reads nothing meanwhile, so that the peer has to wait.
+    ///
+    /// # Errors
+    /// [`Closed::StallTimeout`], what the stream reports, or what `feed` fails with.
+    /// As cancel safe as `until`.
+    pub async fn feed_until<F, T>(
+        &mut self,
+        mut feed: F,
+        until: impl Future<Output = T>,
+    ) -> Result<T, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let mut until = pin!(until);
+        let core = self.core_mut();
+        poll_fn(|cx| {
+            let polled = core.poll_feed_until(cx, &mut feed, until.as_mut());
+            core.note_end(polled)
+        })
+        .await
+    }
+
+    /// What has come and was not read yet, at least one byte, without reading it; `None` at the
+    /// end of the stream.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). Cancel safe.
+    pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
+        let core = self.core_mut();
+        let has_some = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_peek)).await?;
+        Ok(has_some.then(|| core.input.unread()))
+    }
+
+    /// Throws away the rest of a line that was too long, as it comes and without keeping it: after
+    /// [`Closed::LineTooLong`] the connection can go on with the next line.
+    pub fn skip_line(&mut self) {
+        self.core_mut().input.skip_line();
+    }
+
+    /// Reads the next bytes, at most `most` and at least one; returns `None` at the end of the
+    /// stream. With 0 it returns no bytes at once, at the end of the stream too.
+    /// asyncio's `read(n)`.
+    ///
+    /// # Errors
+    /// As [`read_line`](Self::read_line), without the two about lines. Cancel safe.
+    pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
+    }
+
+    /// Exactly `length` bytes; 0 bytes are there at once. asyncio's `readexactly(n)`. The caller's
+    /// `length` is the only limit here, so take care where it comes from.
+    ///
+    /// # Errors
+    /// [`Closed::Incomplete`] where the stream ends before; what had come can still be
+    /// [`read`](Self::read). Else as [`read_line`](Self::read_line). Cancel safe.
+    pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
+    }
+
+    /// Everything up to and with `separator`, which may be several bytes; `None` if the stream
+    /// ends right here. asyncio's `readuntil(separator)`. An empty separator is found at once, at
+    /// the end of the stream too: the result is no bytes.
+    ///
+    /// # Errors
+    /// [`Closed::LineTooLong`] where more than [`Limits::max_line`] bytes come before the
+    /// separator, [`Closed::Incomplete`] where the stream ends first. Else as
+    /// [`read_line`](Self::read_line). Cancel safe.
+    pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
+    }
+
+    /// Sends everything back as it comes, until the stream ends (RFC 862): reading and writing by
+    /// hand, without a copy.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
+    pub async fn echo(&mut self) -> Result<(), Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| {
+            let polled = core.poll_echo(cx);
+            core.note_end(polled)
+        })
+        .await
+    }
+
+    /// Writes bytes: into the buffer at once if no more than [`Limits::write_high`] are unsent
+    /// then. Else, awaited, it waits until the peer has taken so much that the rest fits. Pieces of
+    /// 8 KiB and more go past an empty buffer to the stream, when the write is awaited. asyncio's
+    /// `write` and `drain` in one.
+    ///
+    /// # Errors
+    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
+    ///
+    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
+    /// nothing; dropped half-way, it has written the beginning of the bytes.
+    pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
+        self.write_parts(&[bytes])
+    }
+
+    /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
+    /// without making it; use it for lines of bytes that are no text.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
+        let core = self.core_mut();
+        if !core.takes_at_once(parts, 0) {
+            let parts = parts.to_vec();
+            return Write::later(async move { core.write_waiting(&parts).await });
+        }
+        for part in parts {
+            core.output.push(part);
+        }
+        Write::done(Ok(()))
+    }
+
+    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
+    /// otherwise). The line is in the buffer at once, whatever its length; awaited, it waits until
+    /// no more than [`Limits::write_high`] is unsent. So it is cancel safe: a line that is dropped
+    /// is sent with the next write.
+    ///
+    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
+    /// may not be held while waiting.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
+        let core = self.core_mut();
+        let eol = core.deadlines.config.eol.as_str();
+        if let Err(error) = write!(core.output.buffer(), "{text}{eol}") {
+            return Write::done(Err(error.into()));
+        }
+        if core.needs_room(0) { Write::later(core.flush()) } else { Write::done(Ok(())) }
+    }
+
+    /// Writes all `parts` and the line end as one line: for bytes that may be no text.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
+        let core = self.core_mut();
+        let eol = core.deadlines.config.eol.as_str().as_bytes();
+        if !core.takes_at_once(parts, eol.len()) {
+            let parts = [parts, &[eol]].concat();
+            return Write::later(async move { core.write_waiting(&parts).await });
+        }
+        for part in parts {
+            core.output.push(part);
+        }
+        core.output.push(eol);
+        Write::done(Ok(()))
+    }
+
+    /// Sends all that was written and waits until the stream has taken it. asyncio's `drain`,
+    /// but down to nothing. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed::StallTimeout`], or what the stream reports.
+    pub async fn flush(&mut self) -> Result<(), Closed> {
+        self.core_mut().flush().await
+    }
+
+    /// Sends all that was written, ends the stream (FIN) and takes what the peer still sends
+    /// for at most [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that the last line
+    /// is not lost to a reset. asyncio's `close` and `wait_closed`. Dropping the connection does
+    /// the same in the background; there is no way to forget it.
+    pub async fn close(mut self) {
+        if let Some(core) = self.core.take() {
+            Closing::begin(core).run().await;
+        }
+    }
+
+    /// Reader and writer as a pair, like asyncio's `StreamReader` and `StreamWriter`: for a
+    /// handler that does both at once (`tokio::join!`, `select!`). The writer does not send by
+    /// itself while the reader waits: [`Writer::flush`] does.
+    pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
+        super::split::split(self.core_mut())
+    }
+
+    /// Leaves the last words to the handler: the server's [`Farewell`] does not hold for this
+    /// connection.
+    pub fn keep_silent(&mut self) {
+        self.core_mut().is_silent = true;
+    }
+
+    /// The client's address: whom a trusted proxy names, else the other end of the socket; `None`
+    /// over a stream that has none.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.origin().client()
+    }
+
+    /// Begins a message that takes several reads: a header and its body, the lines of a mail. A
+    /// server that drains waits for its end, the drop of the value that this returns, for
+    /// [`Limits::drain_timeout`] at most. It is used like the connection itself.
+    ///
+    /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
+    /// only a single read (a line, the bytes of `read_exact`) of which some bytes have come. The
+    /// time-outs of [`Limits`] hold during a message, so that a silent peer does not hold a drain.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    ///
+    /// // The DATA of SMTP: lines up to one that is a dot.
+    /// async fn mail(mut client: Connection) -> Result<(), Closed> {
+    ///     while let Some(line) = client.read_line().await? {
+    ///         if line != *b"DATA" {
+    ///             client.write_line("500 unrecognized").await?;
+    ///             continue;
+    ///         }
+    ///         let mut message = client.begin_message();
+    ///         message.write_line("354 end with a line that is a dot").await?;
+    ///         while message.read_line().await?.is_some_and(|line| line != *b".") {}
+    ///         message.write_line("250 OK").await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = mail;
+    /// ```
+    pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
+        MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
+    }
+
+    /// The phase of the server's life; [`Phase::Running`] if no server accepted the connection.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.core().deadlines.config.shutdown.phase()
+    }
+
+    /// Waits until the server has reached `phase` or a later one, and returns the phase then: for
+    /// a handler, or a task of its own, that writes without reading and is to end with the server.
+    /// The future holds no part of the connection. Cancel safe.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Phase};
+    /// use std::time::Duration;
+    ///
+    /// async fn tick(mut client: Connection) -> Result<(), Closed> {
+    ///     let draining = client.phase_reached(Phase::Draining);
+    ///     tokio::pin!(draining);
+    ///     loop {
+    ///         tokio::select! {
+    ///             _ = &mut draining => return client.write_line("goodbye").await,
+    ///             () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    ///         }
+    ///         client.write_line("tick").await?;
+    ///         client.flush().await?;
+    ///     }
+    /// }
+    /// # let _ = tick;
+    /// ```
+    pub fn phase_reached(&self, phase: Phase) -> impl Future<Output = Phase> + Send + use<S> {
+        let shutdown = self.core().deadlines.config.shutdown.clone();
+        async move {
+            shutdown.reached(phase).await;
+            shutdown.phase()
+        }
+    }
+
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let core = self.core();
+        if let Some(slot) = &core.deadlines.slot {
+            return slot.origin();
+        }
+        let stream: &dyn Any = &core.stream;
+        let stream_ref = stream.downcast_ref::<Stream>();
+        let peer = match stream.downcast_ref::<TcpStream>() {
+            Some(socket) => socket.peer_addr().ok(),
+            None => stream_ref.and_then(Stream::peer_addr),
+        };
+        Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
+    }
+
+    /// The stream below. Bytes that this connection has read already are not in it any more.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.core().stream
+    }
+
+    /// How many bytes were written that the stream has not taken.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.core().output.len()
+    }
+
+    /// The limits that hold for this connection.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        self.core().limits()
+    }
+
+    /// Ends a connection that gets no handler, with the words for `closed`.
+    pub(crate) fn refuse(mut self, closed: Closed) -> Closed {
+        self.core_mut().ended = Some(closed);
+        closed
+    }
+
+    /// Ends a connection that gets no handler, with these words and no others.
+    pub(crate) fn close_with(mut self, words: &str) {
+        self.keep_silent();
+        self.core_mut().output.push(words.as_bytes());
+    }
+
+    fn core(&self) -> &Core<S> {
+        self.core.as_deref().expect("the core leaves only when self ends")
+    }
+
+    fn core_mut(&mut self) -> &mut Core<S> {
+        self.core.as_deref_mut().expect("the core leaves only when self ends")
+    }
+}
+
+impl<S> Drop for Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn drop(&mut self) {
+        if let Some(core) = self.core.take() {
+            Closing::begin(core).run_in_background();
+        }
+    }
+}
+
+impl<S> fmt::Debug for Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer())
+            .field("unsent", &self.core().output.len())
+            .field("ended", &self.core().ended)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! The reading side of a connection: bytes from the stream into [`Lines`].
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::buffers;
+use super::limits::Closed;
+use super::lines::{Line, Lines};
+use crate::metrics::summary::Amount;
+
+/// What one connection may do before it lets the worker's others have a turn, so that a client
+/// that never stops sending cannot hold them up. A line costs 1, a read 16: 128 lines, or
+/// half a megabyte.
+const TURN_BUDGET: u16 = 128;
+const READ_COST: u16 = 16;
+
+/// What came in and was not handed out yet.
+#[derive(Debug)]
+pub(super) struct InputBuffer {
+    lines: Lines,
+    /// How the peer has ended its stream, if it has: [`Closed::EndOfStream`] or
+    /// [`Closed::Truncated`].
+    end: Option<Closed>,
+    spent: u16,
+    /// What was handed out and not counted yet: a packet may hold hundreds of lines.
+    messages: u32,
+}
+
+impl InputBuffer {
+    pub(super) fn new(max_line: usize) -> Self {
+        Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
+    }
+
+    /// Whether the peer has ended its stream.
+    pub(super) fn at_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// How the peer has ended its stream, if it has.
+    pub(super) fn end(&self) -> Option<Closed> {
+        self.end
+    }
+
+    /// Whether bytes are waiting that are no whole answer to what was asked for.
+    pub(super) fn has_partial(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// How many messages were handed out since this was last asked.
+    #[inline]
+    pub(super) fn take_messages(&mut self) -> u32 {
+        std::mem::take(&mut self.messages)
+    }
+
+    #[inline]
+    fn note_message(&mut self) {
+        self.messages = self.messages.saturating_add(1);
+    }
+
+    /// Ready unless the connection has had its turn; then it is woken again after the others.
+    #[inline]
+    pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.spent < TURN_BUDGET {
+            return Poll::Ready(());
+        }
+        self.spent = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(super) fn next_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
+        if !self.lines.is_empty()
+            && let Some(line) = self.lines.next_line()?
+        {
+            self.spent += 1;
+            self.note_message();
+            return Ok(Some(Some(line)));
+        }
+        if !self.at_end() {
+            return Ok(None);
+        }
+        // What was cut off in the middle of a line was not said.
+        let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
+        self.messages += u32::from(last.is_some());
+        Ok(Some(last))
+    }
+
+    /// Whether there is something to be read, or nothing any more.
+    pub(super) fn next_peek(&mut self) -> Result<Option<bool>, Closed> {
+        let has_some = self.has_partial();
+        Ok((has_some || self.at_end()).then_some(has_some))
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        self.lines.unread()
+    }
+
+    pub(super) fn skip_line(&mut self) {
+        self.lines.skip_line();
+    }
+
+    pub(super) fn next_chunk(&mut self, most: usize) -> Result<Option<Option<Bytes>>, Closed> {
+        if most == 0 {
+            self.spent += 1;
+            return Ok(Some(Some(Bytes::new())));
+        }
+        if self.has_partial() {
+            self.spent += 1;
+            self.note_message();
+            return Ok(Some(Some(self.lines.take(most))));
+        }
+        Ok(self.at_end().then_some(None))
+    }
+
+    pub(super) fn next_exact(&mut self, length: usize) -> Result<Option<Bytes>, Closed> {
+        if self.lines.len() >= length {
+            self.spent += 1;
+            self.note_message();
+            return Ok(Some(self.lines.take(length)));
+        }
+        self.unfinished()
+    }
+
+    pub(super) fn next_until(&mut self, separator: &[u8]) -> Result<Option<Option<Bytes>>, Closed> {
+        if let Some(found) = self.lines.next_until(separator)? {
+            self.spent += 1;
+            self.note_message();
+            return Ok(Some(Some(found)));
+        }
+        if self.at_end() && !self.has_partial() {
+            return Ok(Some(None));
+        }
+        self.unfinished()
+    }
+
+    /// "Not yet", or [`Closed::Incomplete`] where no more can come. What came stays readable.
+    fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
+        if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
+    }
+
+    /// Reads once. Ready when something has changed: more bytes, which `amount` measures, or the
+    /// end. While nothing comes, no buffer is kept but one of the size of an unfinished line.
+    pub(super) fn poll_fill<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        amount: &mut Amount,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        buffers::with_scratch(|scratch| {
+            let length = ready!(self.poll_scratch(stream, scratch, cx))?;
+            self.lines.push(&scratch[..length]);
+            amount.add(&scratch[..length]);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Reads once into `scratch`, past the lines. Ready with the number of bytes; 0 is the end.
+    #[inline]
+    pub(super) fn poll_scratch<S>(
+        &mut self,
+        stream: &mut S,
+        scratch: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let Poll::Ready(result) = poll_read(stream, scratch, cx) else {
+            self.spent = 0;
+            return Poll::Pending;
+        };
+        let length = match result {
+            // Whether there was to be more nobody knows, so this is no end that a line could have.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.end.get_or_insert(Closed::Truncated);
+                0
+            }
+            other => other?,
+        };
+        if length == 0 {
+            self.end.get_or_insert(Closed::EndOfStream);
+        }
+        self.spent += READ_COST;
+        buffers::note_activity();
+        Poll::Ready(Ok(length))
+    }
+}
+
+/// Reads and throws away, for a connection that is being closed. Ready with the number of bytes;
+/// 0 is the end.
+pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+where
+    S: AsyncRead + Unpin,
+{
+    buffers::with_scratch(|scratch| poll_read(stream, scratch, cx))
+}
+
+fn poll_read<S>(stream: &mut S, scratch: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}

@@ -1,0 +1,308 @@
+//! Everything has a limit, and every limit has a named outcome.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use super::lines::LineTooLong;
+
+/// What one server, or one connection, allows. Each default says why it is what it is.
+///
+/// ```
+/// use echoline::Limits;
+/// use std::time::Duration;
+///
+/// let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
+/// assert_eq!(limits.max_line, 65_536);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; one more hears the refusal and ends as [`Closed::Busy`].
+    /// Default 10,000, as Redis.
+    pub max_connections: usize,
+    /// Connections at once from one address (IPv6: one /64 network); one more ends as
+    /// [`Closed::BusyAddress`]. Default `None`: no such limit, because behind a proxy on the same
+    /// machine everybody has one address. (The program sets a quarter of `max_connections` unless
+    /// it listens on loopback addresses only.)
+    pub max_per_ip: Option<usize>,
+    /// Bytes of one line, its end not counted; one more is [`Closed::LineTooLong`].
+    /// Default 65,536, as asyncio's reader.
+    pub max_line: usize,
+    /// How long the server waits for the next line (in `read`: the next byte) before
+    /// [`Closed::IdleTimeout`]; what `asyncio.wait_for(reader.readline(), 60)` does.
+    /// Default `None`: an echo may be used by people who think.
+    pub idle_timeout: Option<Duration>,
+    /// How long one line may take from its first byte to its end before
+    /// [`Closed::LineTimeout`], so that a client that sends a byte now and then holds nothing.
+    /// Default 30 s.
+    pub line_timeout: Option<Duration>,
+    /// How long a peer may take nothing of what waits for it before [`Closed::StallTimeout`].
+    /// Default 30 s.
+    pub stall_timeout: Option<Duration>,
+    /// Unsent bytes beyond which a write waits for the peer. Default 64 KiB, as asyncio.
+    pub write_high: usize,
+    /// How long a connection may take until its handler can begin, where there is something to be
+    /// done first (TLS, WebSocket, a PROXY header), before [`Closed::HandshakeTimeout`].
+    /// Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Connections that may be in the middle of that at once; more wait for their turn, inside
+    /// the same time-out, so that a flood of handshakes leaves processor time for who is in.
+    /// Default 256.
+    pub max_handshakes: usize,
+    /// How long a closed connection goes on taking what the peer still sends, so that the last
+    /// line is not lost to a reset. Default 2 s (nginx: 5 s).
+    pub linger_timeout: Duration,
+    /// How many such bytes are taken at most. Default 256 KiB.
+    pub linger_bytes: usize,
+    /// Connections that may linger at once; beyond it they are closed without lingering.
+    /// Default 1,024.
+    pub max_lingering: usize,
+    /// How long a draining server waits for its connections before it ends the rest as
+    /// [`Closed::Aborted`]. Default 30 s: systemd kills after 90 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_per_ip: None,
+            max_line: 64 * 1024,
+            idle_timeout: None,
+            line_timeout: Some(Duration::from_secs(30)),
+            stall_timeout: Some(Duration::from_secs(30)),
+            write_high: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 256,
+            linger_timeout: Duration::from_secs(2),
+            linger_bytes: 256 * 1024,
+            max_lingering: 1024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Every way a connection ends: the log's reason, the report's key and what tests look for.
+///
+/// A handler passes on what its `Connection` returned (`?`), or ends with `Ok(())`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The peer ended the stream and got all its answers.
+    #[error("the peer ended the stream")]
+    EndOfStream,
+    /// The handler said goodbye.
+    #[error("the handler ended the dialogue")]
+    Finished,
+    /// The peer, or the network, broke the connection off (RST, broken pipe).
+    #[error("the connection was reset")]
+    Reset,
+    /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`).
+    /// All whole lines were answered; a partial last one was not.
+    #[error("the peer's stream was cut off")]
+    Truncated,
+    /// The stream ended in the middle of what `read_exact` or `read_until` waited for.
+    #[error("the stream ended too early")]
+    Incomplete,
+    /// No line came for [`Limits::idle_timeout`].
+    #[error("no line came within the idle time-out")]
+    IdleTimeout,
+    /// A line was begun and not ended within [`Limits::line_timeout`].
+    #[error("the line did not end within the line time-out")]
+    LineTimeout,
+    /// The peer took nothing for [`Limits::stall_timeout`].
+    #[error("the peer took nothing within the stall time-out")]
+    StallTimeout,
+    /// A line was longer than [`Limits::max_line`].
+    #[error("a line was longer than the limit")]
+    LineTooLong,
+    /// The handshake was not over within [`Limits::handshake_timeout`].
+    #[error("the handshake did not end within its time-out")]
+    HandshakeTimeout,
+    /// The handshake (TLS, WebSocket, the PROXY header) went wrong.
+    #[error("the handshake failed")]
+    HandshakeFailed,
+    /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake.
+    #[error("the peer broke the rules of the protocol")]
+    Malformed,
+    /// There were [`Limits::max_connections`] already, or no descriptor was left.
+    #[error("all places were taken")]
+    Busy,
+    /// The address had [`Limits::max_per_ip`] connections already.
+    #[error("the address had all its places taken")]
+    BusyAddress,
+    /// The address connected more often than
+    /// [`SourceLimits`](crate::sources::SourceLimits) allow; it may try again after so many
+    /// seconds. A [`Report`](crate::Report) counts all of them as
+    /// `SourceRate(0)`.
+    #[error("the address connected too often")]
+    SourceRate(u16),
+    /// The server drained and the connection had nothing left to answer.
+    #[error("the server shut down")]
+    Drained,
+    /// The server ended the connection in the middle: the drain's deadline, or a second signal.
+    #[error("the server broke the connection off")]
+    Aborted,
+    /// The handler panicked; only its own connection ended.
+    #[error("the handler panicked")]
+    Panicked,
+    /// Any other error of the system.
+    #[error("input/output error: {0}")]
+    Io(io::ErrorKind),
+}
+
+impl Closed {
+    /// Every [`label`](Self::label), in the order of the variants.
+    pub const LABELS: &[&str] = &[
+        "end_of_stream",
+        "finished",
+        "reset",
+        "truncated",
+        "incomplete",
+        "idle_timeout",
+        "line_timeout",
+        "stall_timeout",
+        "line_too_long",
+        "handshake_timeout",
+        "handshake_failed",
+        "malformed",
+        "busy",
+        "busy_address",
+        "source_rate",
+        "drained",
+        "aborted",
+        "panicked",
+        "io",
+    ];
+
+    /// The reason in one word of a log line or a metric label, for example `idle_timeout`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::EndOfStream => "end_of_stream",
+            Self::Finished => "finished",
+            Self::Reset => "reset",
+            Self::Truncated => "truncated",
+            Self::Incomplete => "incomplete",
+            Self::IdleTimeout => "idle_timeout",
+            Self::LineTimeout => "line_timeout",
+            Self::StallTimeout => "stall_timeout",
+            Self::LineTooLong => "line_too_long",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeFailed => "handshake_failed",
+            Self::Malformed => "malformed",
+            Self::Busy => "busy",
+            Self::BusyAddress => "busy_address",
+            Self::SourceRate(_) => "source_rate",
+            Self::Drained => "drained",
+            Self::Aborted => "aborted",
+            Self::Panicked => "panicked",
+            Self::Io(_) => "io",
+        }
+    }
+
+    /// The reason without the numbers in it, as reports count it.
+    pub(crate) const fn counted(self) -> Self {
+        match self {
+            Self::SourceRate(_) => Self::SourceRate(0),
+            other => other,
+        }
+    }
+
+    /// Whether the server refused the connection, so that no handler began.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::Busy | Self::BusyAddress | Self::SourceRate(_))
+    }
+
+    /// The sentence for a connection that the server refuses.
+    pub fn refusal(self) -> Cow<'static, str> {
+        match self {
+            Self::SourceRate(seconds) => Cow::Owned(format!(
+                "Too many connections from your address; try again in {seconds} s."
+            )),
+            Self::BusyAddress => {
+                Cow::Borrowed("Too many connections from your address. Try again later.")
+            }
+            _ => Cow::Borrowed("Server is busy. Try again later."),
+        }
+    }
+
+    /// Whether the connection is beyond use, so that no last words and no FIN can be sent.
+    #[must_use]
+    pub(crate) const fn is_broken(self) -> bool {
+        matches!(self, Self::Reset | Self::Aborted | Self::StallTimeout | Self::Io(_))
+    }
+}
+
+impl From<io::Error> for Closed {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            // What the other end did by breaking off shows under several names.
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
+            Kind::UnexpectedEof => Self::Incomplete,
+            // What layers that have a grammar report.
+            Kind::InvalidData => Self::Malformed,
+            kind => Self::Io(kind),
+        }
+    }
+}
+
+impl From<LineTooLong> for Closed {
+    fn from(_: LineTooLong) -> Self {
+        Self::LineTooLong
+    }
+}
+
+impl From<LineTooLong> for io::Error {
+    fn from(error: LineTooLong) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+impl From<Closed> for io::Error {
+    fn from(closed: Closed) -> Self {
+        let kind = match closed {
+            Closed::Reset => io::ErrorKind::ConnectionReset,
+            Closed::Incomplete => io::ErrorKind::UnexpectedEof,
+            Closed::IdleTimeout
+            | Closed::LineTimeout
+            | Closed::StallTimeout
+            | Closed::HandshakeTimeout => io::ErrorKind::TimedOut,
+            Closed::LineTooLong | Closed::Malformed | Closed::HandshakeFailed => {
+                io::ErrorKind::InvalidData
+            }
+            Closed::Aborted => io::ErrorKind::ConnectionAborted,
+            Closed::Io(kind) => kind,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 28, 36: every name of "the peer is gone" is one outcome.
+    #[test]
+    fn the_names_of_a_reset_are_one() {
+        for kind in [
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::BrokenPipe,
+        ] {
+            assert_eq!(Closed::from(io::Error::from(kind)), Closed::Reset);
+        }
+        let malformed = io::Error::from(io::ErrorKind::InvalidData);
+        assert_eq!(Closed::from(malformed), Closed::Malformed);
+        assert_eq!(Closed::from(io::Error::other("?")), Closed::Io(io::ErrorKind::Other));
+    }
+
+    #[test]
+    fn a_reason_keeps_its_sentence_as_an_io_error() {
+        let error = io::Error::from(Closed::LineTimeout);
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), Closed::LineTimeout.to_string());
+    }
+}

@@ -1,0 +1,453 @@
+//! The bounded line splitter. Pure: bytes go in as they come, lines come out; how the bytes were
+//! cut into packets never changes the lines, and no byte is searched twice.
+
+use std::fmt;
+use std::ops::Deref;
+use std::str::Utf8Error;
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::{memchr, memmem};
+
+/// One line without its end (`\n` or `\r\n`): a cheap, owned slice of the bytes that were read.
+///
+/// Lines are bytes, not text: an echo gives back what it got, valid UTF-8 or not. A `Line` keeps
+/// alive what was read together with it (64 KiB at most, or the longest line), so copy what you
+/// keep for long (`line.to_vec()`).
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Line(Bytes);
+
+/// A line, or what was asked for with `read_until`, is longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line too long (limit {limit} bytes)")]
+pub struct LineTooLong {
+    /// The limit that was exceeded, in bytes, the line end not counted.
+    pub limit: usize,
+}
+
+/// Cuts a stream of bytes into lines of at most `max_line` bytes.
+///
+/// A line ends with `\n`; one `\r` before it belongs to the end. The limit does not count the end:
+/// a line of exactly `max_line` bytes is a line, one byte more is [`LineTooLong`].
+///
+/// ```
+/// use echoline::Lines;
+///
+/// let mut lines = Lines::new(80);
+/// lines.push(b"one\r\ntw");
+/// assert_eq!(lines.next_line()?.unwrap(), *b"one");
+/// assert_eq!(lines.next_line()?, None);
+/// lines.push(b"o\nrest");
+/// assert_eq!(lines.next_line()?.unwrap(), *b"two");
+/// assert_eq!(lines.finish().unwrap(), *b"rest");
+/// # Ok::<(), echoline::connection::LineTooLong>(())
+/// ```
+#[derive(Debug)]
+pub struct Lines {
+    buffer: BytesMut,
+    /// Bytes at the front of `buffer` that are known to hold no separator.
+    scanned: usize,
+    max_line: usize,
+    /// What comes up to the next line end is thrown away.
+    skipping: bool,
+}
+
+impl Lines {
+    /// An empty splitter for lines of at most `max_line` bytes.
+    #[must_use]
+    pub fn new(max_line: usize) -> Self {
+        Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
+    }
+
+    /// Takes in bytes that follow those taken before.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if !self.skipping {
+            self.buffer.extend_from_slice(bytes);
+        } else if let Some(end) = memchr(b'\n', bytes) {
+            self.skipping = false;
+            self.buffer.extend_from_slice(&bytes[end + 1..]);
+        }
+    }
+
+    /// Throws away everything up to and with the next line end, also what has not come yet: after
+    /// [`LineTooLong`] the next line can be read, and nothing of this one is kept.
+    pub fn skip_line(&mut self) {
+        match memchr(b'\n', &self.buffer[self.scanned..]) {
+            Some(found) => drop(self.cut(self.scanned + found + 1)),
+            None => {
+                drop(self.cut(self.buffer.len()));
+                self.skipping = true;
+            }
+        }
+    }
+
+    /// The bytes that were taken in and not given out yet.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The next whole line; `None` while its end has not come yet.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that no more
+    /// than the limit and one read is ever kept. What was read stays where it is.
+    pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
+        match memchr(b'\n', &self.buffer[self.scanned..]) {
+            Some(found) => {
+                let end = self.scanned + found + 1;
+                let length = length_without_end(&self.buffer[..end]);
+                self.fits(length)?;
+                let mut bytes = self.cut(end);
+                bytes.truncate(length);
+                Ok(Some(Line(bytes.freeze())))
+            }
+            None => {
+                self.scanned = self.buffer.len();
+                // One `\r` more than the limit may still turn out to be half of the line's end.
+                let end = usize::from(self.buffer.last() == Some(&b'\r'));
+                self.fits(self.buffer.len() - end)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Everything up to and with the next `separator`; `None` while it has not come yet.
+    /// An empty separator is found at once, before anything else.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] where more than the limit comes before the separator.
+    pub fn next_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, LineTooLong> {
+        if separator.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        match memmem::find(&self.buffer[self.scanned..], separator) {
+            Some(found) => {
+                let length = self.scanned + found;
+                self.fits(length)?;
+                Ok(Some(self.cut(length + separator.len()).freeze()))
+            }
+            None => {
+                // The separator's first bytes may be the last ones here.
+                self.scanned = self.buffer.len().saturating_sub(separator.len() - 1);
+                self.fits(self.scanned)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// At the end of the stream: the last line, where the stream did not end with a line end.
+    pub fn finish(&mut self) -> Option<Line> {
+        let rest = self.take(usize::MAX);
+        (!rest.is_empty()).then_some(Line(rest))
+    }
+
+    /// The first bytes, at most `most` of them, whatever they are.
+    pub fn take(&mut self, most: usize) -> Bytes {
+        self.cut(self.buffer.len().min(most)).freeze()
+    }
+
+    /// Bytes that were taken in and not given out yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing is waiting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    fn cut(&mut self, length: usize) -> BytesMut {
+        self.scanned = 0;
+        if length == self.buffer.len() {
+            // The usual case costs no reference count, and leaves no buffer behind.
+            return std::mem::take(&mut self.buffer);
+        }
+        self.buffer.split_to(length)
+    }
+
+    fn fits(&self, length: usize) -> Result<(), LineTooLong> {
+        if length > self.max_line { Err(LineTooLong { limit: self.max_line }) } else { Ok(()) }
+    }
+}
+
+/// The length of a line that ends with `\n` without that end.
+fn length_without_end(bytes: &[u8]) -> usize {
+    let without = &bytes[..bytes.len() - 1];
+    without.strip_suffix(b"\r").unwrap_or(without).len()
+}
+
+impl Line {
+    /// The line as text, where it is valid UTF-8.
+    ///
+    /// # Errors
+    /// Where and why it is not.
+    pub fn as_str(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(&self.0)
+    }
+
+    /// The line without white space at both ends, as Python's `str.strip()` sees it: what Unicode
+    /// calls white space and the four separators U+001C to U+001F. Bytes that are no UTF-8 are no
+    /// white space.
+    #[must_use]
+    pub fn trim(mut self) -> Self {
+        let (start, end) = (self.len() - trim_start(&self).len(), trim_end(&self).len());
+        self.0.truncate(end.max(start));
+        self.0.advance(start);
+        self
+    }
+
+    /// As [`trim`](Self::trim), borrowed.
+    #[must_use]
+    pub fn trimmed(&self) -> &[u8] {
+        trim_end(trim_start(&self.0))
+    }
+
+    /// The bytes themselves, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+fn is_space(letter: char) -> bool {
+    letter.is_whitespace() || ('\x1c'..='\x1f').contains(&letter)
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    // The usual line begins, and ends, with a visible ASCII letter.
+    if let [b'!'..=b'~', ..] = bytes {
+        return bytes;
+    }
+    while let Some(letter) = first_letter(bytes).filter(|&letter| is_space(letter)) {
+        bytes = &bytes[letter.len_utf8()..];
+    }
+    bytes
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    if let [.., b'!'..=b'~'] = bytes {
+        return bytes;
+    }
+    while let Some(letter) = last_letter(bytes).filter(|&letter| is_space(letter)) {
+        bytes = &bytes[..bytes.len() - letter.len_utf8()];
+    }
+    bytes
+}
+
+/// No white-space letter takes more than three bytes in UTF-8.
+const SPACE_BYTES_MAX: usize = 3;
+
+fn first_letter(bytes: &[u8]) -> Option<char> {
+    (1..=bytes.len().min(SPACE_BYTES_MAX))
+        .find_map(|length| std::str::from_utf8(&bytes[..length]).ok())
+        .and_then(|text| text.chars().next())
+}
+
+fn last_letter(bytes: &[u8]) -> Option<char> {
+    (1..=bytes.len().min(SPACE_BYTES_MAX))
+        .find_map(|length| std::str::from_utf8(&bytes[bytes.len() - length..]).ok())
+        .and_then(|text| text.chars().next())
+}
+
+impl Deref for Line {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Line {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Bytes> for Line {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PartialEq<[u8]> for Line {
+    fn eq(&self, other: &[u8]) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl<const N: usize> PartialEq<[u8; N]> for Line {
+    fn eq(&self, other: &[u8; N]) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<str> for Line {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other.as_bytes()
+    }
+}
+
+/// As text; bytes that are no UTF-8 show as `�`. To pass bytes on unchanged, write the line
+/// itself.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a reader gets from `input` when it comes in the given pieces: lines, then how it ended.
+    fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
+        let mut lines = Lines::new(max_line);
+        let mut found = Vec::new();
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([input.len()]) {
+            let end = end.clamp(start, input.len());
+            lines.push(&input[start..end]);
+            start = end;
+            loop {
+                match lines.next_line() {
+                    Ok(Some(line)) => found.push(line.to_vec()),
+                    Ok(None) => break,
+                    Err(LineTooLong { .. }) => return (found, false),
+                }
+            }
+            assert!(lines.len() <= max_line + 1, "kept {} bytes", lines.len());
+        }
+        found.extend(lines.finish().map(|line| line.to_vec()));
+        (found, true)
+    }
+
+    /// Any byte, line ends more often than others.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
+    }
+
+    proptest! {
+        /// Fault 27: packets may cut the input anywhere; the lines stay the same.
+        #[test]
+        fn cutting_the_input_never_changes_the_lines(
+            input in proptest::collection::vec(byte(), 0..80),
+            mut cuts in proptest::collection::vec(0usize..80, 0..8),
+            max_line in 0usize..30,
+        ) {
+            cuts.sort_unstable();
+            let every_byte: Vec<usize> = (0..input.len()).collect();
+            let whole = read(&input, &[], max_line);
+            prop_assert_eq!(&read(&input, &cuts, max_line), &whole);
+            prop_assert_eq!(&read(&input, &every_byte, max_line), &whole);
+        }
+
+        #[test]
+        fn a_line_that_was_too_long_is_skipped_and_nothing_else(
+            lines in prop::collection::vec(0..20_usize, 1..8),
+            cuts in prop::collection::vec(0..200_usize, 0..8),
+        ) {
+            let text = |length: &usize| "x".repeat(*length);
+            let input = lines.iter().map(|length| text(length) + "\n").collect::<String>();
+            let mut splitter = Lines::new(10);
+            let mut found = Vec::new();
+            let mut cuts: Vec<usize> = cuts.iter().map(|&cut| cut.min(input.len())).collect();
+            cuts.sort_unstable();
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            for (start, end) in starts.zip(cuts.iter().copied().chain([input.len()])) {
+                splitter.push(&input.as_bytes()[start..end]);
+                loop {
+                    match splitter.next_line() {
+                        Ok(Some(line)) => found.push(line.len()),
+                        Ok(None) => break,
+                        Err(LineTooLong { .. }) => splitter.skip_line(),
+                    }
+                }
+            }
+            let kept: Vec<usize> = lines.into_iter().filter(|&length| length <= 10).collect();
+            prop_assert_eq!(found, kept);
+            prop_assert_eq!(splitter.finish(), None);
+        }
+
+        #[test]
+        fn cutting_the_input_never_changes_what_a_separator_finds(
+            input in proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b')], 0..40),
+            cut in 0usize..40,
+        ) {
+            let cut = cut.min(input.len());
+            let mut lines = Lines::new(1000);
+            lines.push(&input[..cut]);
+            let mut found = Vec::new();
+            while let Some(part) = lines.next_until(b"abb").unwrap() { found.push(part); }
+            lines.push(&input[cut..]);
+            while let Some(part) = lines.next_until(b"abb").unwrap() { found.push(part); }
+            found.push(lines.take(usize::MAX));
+            prop_assert_eq!(found.concat(), input.clone());
+            let text = String::from_utf8(input).unwrap();
+            prop_assert_eq!(found.len(), text.split("abb").count());
+        }
+
+        #[test]
+        fn trimming_is_what_strip_does(text in "[ \\t\\x1c\\x1f\\u{85}\\u{a0}\\u{3000}ab]{0,12}") {
+            let line = Line::from(Bytes::from(text.clone())).trim();
+            let stripped = text.trim_matches(is_space);
+            prop_assert_eq!(line.as_str().unwrap(), stripped);
+        }
+    }
+
+    /// Issue 11, item 47: what is unread is what came and was not given out, line ends too.
+    #[test]
+    fn regression_unread_is_what_was_not_given_out() {
+        let mut lines = Lines::new(10);
+        assert_eq!(lines.unread(), b"");
+        lines.push(b"one\r\ntw");
+        assert_eq!(lines.unread(), b"one\r\ntw");
+        assert_eq!(lines.next_line().unwrap().unwrap(), *b"one");
+        assert_eq!(lines.unread(), b"tw");
+        assert_eq!((lines.next_line(), lines.unread()), (Ok(None), &b"tw"[..]));
+        assert_eq!(lines.take(1), &b"t"[..]);
+        assert_eq!(lines.unread(), b"w");
+    }
+
+    /// Fault 19: exactly the limit is a line, one byte more is not; the line end never counts.
+    #[test]
+    fn the_limit_is_exact() {
+        for end in ["\n", "\r\n"] {
+            assert_eq!(read(format!("1234567{end}").as_bytes(), &[], 7).0, [b"1234567"]);
+            assert_eq!(read(format!("12345678{end}").as_bytes(), &[], 7), (vec![], false));
+        }
+        assert_eq!(read(b"1234567", &[], 7), (vec![b"1234567".to_vec()], true));
+        assert_eq!(read(b"1234567\rx\n", &[], 7), (vec![], false));
+        let mut lines = Lines::new(7);
+        lines.push(b"12345678");
+        assert_eq!(lines.next_line(), Err(LineTooLong { limit: 7 }));
+        lines = Lines::new(3);
+        lines.push(b"1234--");
+        assert_eq!(lines.next_until(b"--"), Err(LineTooLong { limit: 3 }));
+        assert_eq!(lines.next_until(b""), Ok(Some(Bytes::new())));
+    }
+
+    #[test]
+    fn only_the_line_end_is_removed() {
+        assert_eq!(read(b" a\r\r\n\n\rb", &[], 9).0, [&b" a\r"[..], b"", b"\rb"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_survive() {
+        let line = Line::from(Bytes::from_static(b" \xff\x80\xa0 "));
+        assert_eq!(line.clone().trim(), *b"\xff\x80\xa0");
+        assert_eq!(line.to_string(), " \u{fffd}\u{fffd}\u{fffd} ");
+        assert_eq!(format!("{line:?}"), "\" \\xff\\x80\\xa0 \"");
+        assert!(line.as_str().is_err());
+        assert_eq!(Line::from(Bytes::from_static(b"\xc2\xa0 x")).trim(), *b"x");
+    }
+}

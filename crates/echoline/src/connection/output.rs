@@ -1,0 +1,121 @@
+//! The writing side of a connection: a bounded buffer that is sent in as few pieces as possible.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::buffers;
+use crate::metrics::summary::Amount;
+
+/// Pieces of at least this size are sent from where they lie instead of being copied first.
+const DIRECT_BYTES: usize = 8 * 1024;
+
+/// What was written and not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct OutputBuffer {
+    buffer: Vec<u8>,
+    /// Bytes at the front of `buffer` that are sent already.
+    sent: usize,
+    /// The stream took something and may not have passed it on yet, as one that encrypts.
+    unflushed: bool,
+    /// The stream takes nothing any more: it failed, or the peer was given up.
+    pub(super) failed: bool,
+}
+
+impl OutputBuffer {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent == self.buffer.len()
+    }
+
+    /// Whether nothing waits, here or in the stream, and no buffer has to be given back.
+    pub(super) fn is_unused(&self) -> bool {
+        self.buffer.capacity() == 0 && !self.unflushed
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len() - self.sent
+    }
+
+    /// Something went to the stream past the buffer.
+    pub(super) fn note_direct(&mut self) {
+        self.unflushed = true;
+    }
+
+    /// Whether a piece of `length` bytes should go straight to the stream.
+    pub(super) fn is_direct(&self, length: usize) -> bool {
+        self.is_empty() && length >= DIRECT_BYTES
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
+    /// The buffer to append to.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::take_write();
+        }
+        &mut self.buffer
+    }
+
+    /// Sends until nothing is left, in the stream either, or the stream takes no more; adds to
+    /// `sent` what it took.
+    pub(super) fn poll_flush<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        sent: &mut Amount,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        ready!(self.poll_drain(stream, cx, sent))?;
+        if self.unflushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the stream all there is; the stream may still hold some of it, because more of the
+    /// same line is to come. An emptied buffer goes back to the worker.
+    pub(super) fn poll_drain<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        sent: &mut Amount,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while !self.is_empty() {
+            let rest = &self.buffer[self.sent..];
+            let taken = ready!(poll_write(stream, rest, cx))?;
+            sent.add(&rest[..taken]);
+            self.sent += taken;
+            self.unflushed = true;
+        }
+        if self.buffer.capacity() > 0 {
+            buffers::give_write(std::mem::take(&mut self.buffer));
+            self.sent = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes once. A stream that takes nothing is as good as closed.
+pub(super) fn poll_write<S>(
+    stream: &mut S,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>>
+where
+    S: AsyncWrite + Unpin,
+{
+    match ready!(Pin::new(stream).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        other => Poll::Ready(other),
+    }
+}

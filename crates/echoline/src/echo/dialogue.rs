@@ -1,0 +1,106 @@
+//! What one echo server says: its mode, greeting, prefix and line end.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connection::borrows::Write;
+use crate::connection::config::{Eol, Farewell};
+use crate::connection::handle::Connection;
+
+/// How an echo server takes what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoMode {
+    /// Every byte comes back as it is (RFC 862).
+    Raw,
+    /// Every line comes back without the white space around it, behind a prefix.
+    Line,
+    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
+    Command,
+    /// Who connects hears who they are, and the connection ends.
+    Whoami,
+    /// Every byte is thrown away (RFC 863).
+    Discard,
+    /// Lines of characters without an end, as fast as the client takes them (RFC 864).
+    Chargen,
+    /// One line that says the time, and the end of the connection (RFC 867).
+    Daytime,
+}
+
+impl EchoMode {
+    /// Every mode.
+    pub const ALL: [Self; 7] = [
+        Self::Raw,
+        Self::Line,
+        Self::Command,
+        Self::Whoami,
+        Self::Discard,
+        Self::Chargen,
+        Self::Daytime,
+    ];
+
+    /// Whether it answers lines, before which a prefix can stand, and after a greeting.
+    #[must_use]
+    pub fn answers_lines(self) -> bool {
+        matches!(self, Self::Line | Self::Command)
+    }
+}
+
+/// What one echo server says, apart from what it is sent.
+#[derive(Clone, Debug)]
+pub struct EchoDialogue {
+    /// How input is taken.
+    pub mode: EchoMode,
+    /// The lines that a new client hears first.
+    pub greeting: Vec<String>,
+    /// What stands before an echoed line.
+    pub prefix: String,
+    /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
+    pub eol: Eol,
+    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] the
+    /// whole line, without its end.
+    pub clock: fn() -> String,
+}
+
+impl EchoDialogue {
+    /// The dialogue that the lesson's program for `mode` holds: simple echo (s1) for
+    /// [`EchoMode::Line`], command echo (s3) for [`EchoMode::Command`].
+    #[must_use]
+    pub fn new(mode: EchoMode, clock: fn() -> String) -> Self {
+        let (greeting, eol): (&[&str], _) = match mode {
+            EchoMode::Raw | EchoMode::Line | EchoMode::Whoami | EchoMode::Discard => (&[], Eol::Lf),
+            EchoMode::Chargen | EchoMode::Daytime => (&[], Eol::CrLf),
+            EchoMode::Command => (
+                &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
+                Eol::CrLf,
+            ),
+        };
+        let greeting = greeting.iter().map(|&line| line.to_owned()).collect();
+        Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
+    }
+
+    /// What a client hears when the server ends its connection. Raw bytes stay unmixed.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }
+    }
+}
+
+pub(super) fn greet<'a, S>(client: &'a mut Connection<S>, dialogue: &EchoDialogue) -> Write<'a>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if dialogue.greeting.is_empty() {
+        return client.write(b"");
+    }
+    client.write_line(dialogue.greeting.join(dialogue.eol.as_str()))
+}
+
+pub(super) fn echo<'a, S>(
+    client: &'a mut Connection<S>,
+    dialogue: &'a EchoDialogue,
+    text: &'a [u8],
+) -> Write<'a>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line_parts(&[dialogue.prefix.as_bytes(), text])
+}

@@ -1,0 +1,158 @@
+//! Out of descriptors: whoever is waiting is told, and the listener goes on.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::transport::stream::Stream;
+use echoline_base::backoff::Backoff;
+
+/// The pause of a listener that cannot accept, at first and at most.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The state of a listener while accept(2) fails.
+pub(crate) struct AcceptErrors {
+    pub(crate) backoff: Backoff,
+    pub(crate) reserve: ReserveDescriptor,
+    /// What somebody hears for whom there is no descriptor.
+    pub(crate) words: String,
+    /// When the trouble was last told.
+    logged: Option<Instant>,
+}
+
+impl AcceptErrors {
+    pub(crate) fn new(words: Option<String>) -> Self {
+        let words = words.unwrap_or_default();
+        let backoff = Backoff::new(PAUSE, PAUSE_MAX);
+        Self { backoff, reserve: ReserveDescriptor::open(), words, logged: None }
+    }
+
+    pub(crate) fn log(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
+            self.logged = Some(now);
+            let hint = "raise the descriptor limit (ulimit -n)";
+            tracing::warn!(%error, "cannot accept connections; {hint}");
+        }
+    }
+}
+
+/// A descriptor to give up when no other is left, so that whoever is waiting can be told.
+#[derive(Debug)]
+pub(crate) struct ReserveDescriptor(Option<File>);
+
+impl ReserveDescriptor {
+    pub(crate) fn open() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Tells the next one, whom `accept` accepts, that there is no place.
+    pub(crate) fn refuse(
+        &mut self,
+        accept: impl FnOnce() -> AcceptOutcome,
+        words: &str,
+    ) -> ReserveOutcome {
+        self.0 = None;
+        let refused = match accept() {
+            AcceptOutcome::Connection(stream, _) => {
+                // Best effort: with no descriptors left there is no lingering.
+                let _ = tell(stream, words);
+                ReserveOutcome::Refused
+            }
+            // The system looks for a descriptor before it looks at the queue, so "none left" says
+            // nothing about whether somebody waits.
+            AcceptOutcome::QueueEmpty | AcceptOutcome::ConnectionLost => ReserveOutcome::QueueEmpty,
+            AcceptOutcome::Exhausted(_) => ReserveOutcome::NoDescriptor,
+        };
+        *self = Self::open();
+        refused
+    }
+}
+
+/// What came of an attempt to tell somebody that there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReserveOutcome {
+    Refused,
+    /// Nobody was waiting.
+    QueueEmpty,
+    /// Not even the reserve helped.
+    NoDescriptor,
+}
+
+fn tell(stream: Stream, words: &str) -> io::Result<()> {
+    let mut stream = stream.into_socket()?;
+    stream.write_all(words.as_bytes())?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // What lies unread would turn the close into a reset.
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread)? > 0 {}
+    Ok(())
+}
+
+/// What came of one attempt to accept.
+#[derive(Debug)]
+pub(crate) enum AcceptOutcome {
+    Connection(Stream, Option<SocketAddr>),
+    /// Nobody is waiting.
+    QueueEmpty,
+    /// The one who was waiting has gone again.
+    ConnectionLost,
+    /// No descriptor or memory was left.
+    Exhausted(io::Error),
+}
+
+/// Who was accepted.
+pub(crate) type AcceptedStream = (Stream, Option<SocketAddr>);
+
+/// accept(2) names the errors of the connection that was to be accepted: those are over with it.
+/// The others are ours and last; a listener must outlive them all.
+pub(crate) fn classify(result: io::Result<AcceptedStream>) -> AcceptOutcome {
+    let error = match result {
+        Ok((stream, peer)) => return AcceptOutcome::Connection(stream, peer),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return AcceptOutcome::QueueEmpty;
+        }
+        Err(error) => error,
+    };
+    let of_the_connection = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EOPNOTSUPP
+        )
+    );
+    if of_the_connection { AcceptOutcome::ConnectionLost } else { AcceptOutcome::Exhausted(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 1: what is wrong with one client must not slow down the next.
+    #[test]
+    fn an_error_of_the_client_is_no_error_of_the_listener() {
+        for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(classify(error), AcceptOutcome::ConnectionLost), "{number}");
+        }
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(classify(error), AcceptOutcome::Exhausted(_)), "{number}");
+        }
+        let error = Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        assert!(matches!(classify(error), AcceptOutcome::QueueEmpty));
+    }
+}

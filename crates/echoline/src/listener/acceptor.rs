@@ -1,0 +1,128 @@
+//! A listener at work: accepts connections, and empties its queue when the server drains.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::task::{Context, Poll, Waker};
+
+use tokio::net::TcpStream;
+
+use super::accept_errors::{
+    AcceptOutcome, AcceptedStream, ReserveDescriptor, ReserveOutcome, classify,
+};
+use super::unix::{UnixAcceptor, UnixSocket};
+use crate::transport::steps::Transport;
+use crate::transport::stream::Stream;
+
+/// A listener at work.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    pub(super) socket: AcceptorSocket,
+    pub(super) transport: Transport,
+}
+
+#[derive(Debug)]
+pub(super) enum AcceptorSocket {
+    Tcp(tokio::net::TcpListener),
+    Unix(UnixAcceptor),
+}
+
+impl Acceptor {
+    /// What is done with each socket before its handler begins.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Accepts one, waiting for it. Cancel safe.
+    pub(crate) async fn accept(&self) -> AcceptOutcome {
+        classify(poll_fn(|cx| self.poll_accept(cx)).await)
+    }
+
+    /// Accepts one if the last attempt left somebody waiting.
+    pub(crate) fn accept_now(&self) -> AcceptOutcome {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => classify(result),
+            Poll::Pending => AcceptOutcome::QueueEmpty,
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
+        match &self.socket {
+            AcceptorSocket::Tcp(socket) => {
+                socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
+            }
+            AcceptorSocket::Unix(socket) => {
+                socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
+            }
+        }
+    }
+
+    /// Closes this process's end of a socket that another one listens at too: who is in the queue
+    /// stays there for it, and so does the file of a Unix socket.
+    pub(crate) fn leave(self) {
+        if let AcceptorSocket::Unix(socket) = self.socket {
+            socket.leave();
+        }
+    }
+
+    /// Closes the listener, after its queue was emptied: those in it have connected already, and
+    /// the system would reset them. Who finds no descriptor is told, as ever.
+    pub(crate) fn drain_queue(
+        self,
+        mut reserve: ReserveDescriptor,
+        words: String,
+    ) -> impl Iterator<Item = DrainedConnection> {
+        let socket = BlockingAcceptor::of(self.socket).ok();
+        std::iter::from_fn(move || {
+            let socket = socket.as_ref()?;
+            loop {
+                match socket.accept() {
+                    AcceptOutcome::Connection(stream, peer) => {
+                        return Some(DrainedConnection::Connection(stream, peer));
+                    }
+                    AcceptOutcome::ConnectionLost => {}
+                    AcceptOutcome::QueueEmpty => return None,
+                    AcceptOutcome::Exhausted(_) => {
+                        let refused = reserve.refuse(|| socket.accept(), &words);
+                        return (refused == ReserveOutcome::Refused)
+                            .then_some(DrainedConnection::Refused);
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Somebody who was in the queue of a listener that closes.
+#[derive(Debug)]
+pub(crate) enum DrainedConnection {
+    Connection(Stream, Option<SocketAddr>),
+    /// There was no descriptor, and they heard so.
+    Refused,
+}
+
+/// Accepts without the runtime, which may not know yet who is waiting.
+#[derive(Debug)]
+enum BlockingAcceptor {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl BlockingAcceptor {
+    fn of(socket: AcceptorSocket) -> io::Result<Self> {
+        Ok(match socket {
+            AcceptorSocket::Tcp(socket) => Self::Tcp(socket.into_std()?),
+            AcceptorSocket::Unix(socket) => Self::Unix(socket.into_std()?),
+        })
+    }
+
+    fn accept(&self) -> AcceptOutcome {
+        classify(match self {
+            Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+            }),
+            Self::Unix(socket) => socket.accept().map(|stream| (stream.into(), None)),
+        })
+    }
+}

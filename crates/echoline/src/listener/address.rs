@@ -1,0 +1,458 @@
+//! Where a server listens or a client connects: `host:port`, `tls://host:port`, `unix:path` …
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::{fmt, io};
+
+use tokio::sync::oneshot;
+
+/// What is spoken over an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// A TCP connection: `tcp://HOST:PORT`, or just `HOST:PORT`.
+    #[default]
+    Tcp,
+    /// Datagrams: `udp://HOST:PORT`.
+    Udp,
+    /// A Unix stream socket: `unix:PATH`, or `unix:@NAME` in Linux's abstract namespace.
+    Unix,
+    /// TLS over TCP: `tls://HOST:PORT`.
+    Tls,
+    /// WebSocket: `ws://HOST:PORT/PATH`.
+    Ws,
+    /// WebSocket over TLS: `wss://HOST:PORT/PATH`.
+    Wss,
+    /// A listening socket that the service manager passes: `fd://NAME`, by the name that its unit
+    /// gives it (`FileDescriptorName=`, see sd_listen_fds(3)).
+    Fd,
+}
+
+impl Scheme {
+    const ALL: [(&'static str, Self); 5] = [
+        ("tcp", Self::Tcp),
+        ("udp", Self::Udp),
+        ("tls", Self::Tls),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+    ];
+
+    /// The scheme as it is written, for example `tls`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Fd => "fd",
+        }
+    }
+
+    /// Whether there is TLS in it.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether there is WebSocket in it.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// An address as it is typed: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or the
+/// path of a Unix socket.
+///
+/// ```
+/// use echoline::Address;
+/// use echoline::listener::Scheme;
+///
+/// let address: Address = "[::1]:8080".parse()?;
+/// assert_eq!((address.scheme(), address.host(), address.port()), (Scheme::Tcp, "::1", 8080));
+/// assert_eq!(address.to_string(), "[::1]:8080");
+/// assert_eq!("tcp://localhost:7".parse::<Address>()?.to_string(), "localhost:7");
+/// assert_eq!("unix:/run/echo".parse::<Address>()?.scheme(), Scheme::Unix);
+/// # Ok::<(), echoline::listener::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    scheme: Scheme,
+    /// Of a Unix socket: its path as it was typed. Of one that is passed: its name.
+    host: String,
+    /// Of a Unix socket: 0.
+    port: u16,
+    /// What a WebSocket client asks for, from its slash; else empty.
+    resource: String,
+}
+
+/// Why a text is no [`Address`]; the message says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// No `:PORT` at the end.
+    #[error("'{0}' names no port: write HOST:PORT, for example 127.0.0.1:8080")]
+    NoPort(String),
+    /// What follows the last colon is no number from 0 to 65535.
+    #[error("'{port}' in '{text}' is no port: write a number from 0 to 65535")]
+    BadPort {
+        /// The whole address as it was typed.
+        text: String,
+        /// The part that should be a port.
+        port: String,
+    },
+    /// An IPv6 address without its brackets, or with bad ones.
+    #[error("'{0}' is ambiguous: write an IPv6 address in brackets, for example [::1]:8080")]
+    BadIpv6(String),
+    /// The host is empty.
+    #[error("'{0}' names no host: write 127.0.0.1 for this machine only, 0.0.0.0 or [::] for all")]
+    NoHost(String),
+    /// The path of a Unix socket is empty, or longer than the system takes.
+    #[error(
+        "'{0}' is no path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+         path, for example unix:/run/echoline/echo.sock"
+    )]
+    BadPath(String),
+    /// A name that no socket of a service manager can have.
+    #[error("'{0}' names no socket: write fd://NAME with the FileDescriptorName= of its unit")]
+    BadName(String),
+    /// A scheme that echoline does not speak.
+    #[error(
+        "'{0}://' is no transport that echoline speaks: write HOST:PORT, or one of tcp:// udp:// \
+         tls:// ws:// wss:// before it, or unix:PATH"
+    )]
+    UnknownScheme(String),
+}
+
+/// What `sockaddr_un` has room for, less the NUL at its end (unix(7)).
+const UNIX_PATH_MAX: usize = 107;
+
+impl Address {
+    /// What is spoken there.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host without brackets; empty for a socket that has none.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        if matches!(self.scheme, Scheme::Unix | Scheme::Fd) { "" } else { &self.host }
+    }
+
+    /// The name of a socket that the service manager passes; `None` for everything else.
+    #[must_use]
+    pub fn fd_name(&self) -> Option<&str> {
+        (self.scheme == Scheme::Fd).then_some(self.host.as_str())
+    }
+
+    /// The port; 0 asks the system for a free one when listening. 0 for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the Unix socket is; begins with `@` for a name in the abstract namespace. `None` for
+    /// everything else.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&str> {
+        (self.scheme == Scheme::Unix).then_some(self.host.as_str())
+    }
+
+    /// What a WebSocket client asks for: `/` where nothing else is written.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        if self.resource.is_empty() { "/" } else { &self.resource }
+    }
+
+    /// A socket's address with another scheme that has a host and a port, and what is asked for
+    /// there where that is WebSocket.
+    pub(crate) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
+        let is_said = scheme.is_websocket() && resource != "/";
+        let resource = if is_said { resource.to_owned() } else { String::new() };
+        Self { scheme, resource, ..Self::from(socket) }
+    }
+
+    /// All socket addresses that the host stands for, in the resolver's order, without repeats.
+    ///
+    /// # Errors
+    /// The resolver's error; [`io::ErrorKind::NotFound`] where the name has no address, and
+    /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
+    pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
+            let text = match self.scheme {
+                Scheme::Fd => format!("'{self}' is what a service manager passes to a server"),
+                _ => format!("'{self}' has a path and no socket address"),
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut found: Vec<SocketAddr> = Vec::new();
+        for address in look_up(&self.host, self.port).await? {
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        if found.is_empty() {
+            let text = format!("'{}' has no address", self.host);
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(found)
+    }
+}
+
+/// Looks `host` up, on a thread of its own because the system's resolver blocks; the thread has
+/// ended when this returns.
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (answer, answered) = oneshot::channel();
+    let host = host.to_owned();
+    let look_up = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // An error means that the caller waits no more.
+        let _ = answer.send(found);
+    };
+    // Not the runtime's own threads, which panic if there can be none.
+    let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up);
+    let no_thread = |error| io::Error::new(io::Error::kind(&error), format!("no thread: {error}"));
+    let thread = thread.map_err(no_thread)?;
+    let found = answered.await.map_err(|_| io::Error::other("the resolver panicked"))?;
+    // It has nothing left to do.
+    let _ = thread.join();
+    found
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(text, path.strip_prefix("//").unwrap_or(path));
+        }
+        if let Some(name) = text.strip_prefix("fd://") {
+            return passed(text, name);
+        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((name, rest)) => {
+                let known = Scheme::ALL.iter().find(|(known, _)| *known == name);
+                let unknown = || AddressError::UnknownScheme(name.to_owned());
+                (known.ok_or_else(unknown)?.1, rest)
+            }
+            None => (Scheme::Tcp, text),
+        };
+        let (rest, resource) = match rest.find('/').filter(|_| scheme.is_websocket()) {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        let Some((host, port)) = rest.rsplit_once(':') else {
+            return Err(AddressError::NoPort(text.to_owned()));
+        };
+        let host = bare_host(host).ok_or_else(|| AddressError::BadIpv6(text.to_owned()))?;
+        if host.is_empty() {
+            return Err(AddressError::NoHost(text.to_owned()));
+        }
+        // `u16::from_str` would take "+80", which no other tool does.
+        let port = Some(port)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| AddressError::BadPort {
+                text: text.to_owned(),
+                port: port.to_owned(),
+            })?;
+        Ok(Self { scheme, host: host.to_owned(), port, resource: resource.to_owned() })
+    }
+}
+
+/// Whether `ip`, the address of a bound socket or of a peer, can be reached from this machine only.
+/// The one rule for loopback addresses: names and other spellings are resolved before it.
+pub fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
+    let name = path.strip_prefix('@').unwrap_or(path);
+    if name.is_empty() || path.len() > UNIX_PATH_MAX || path.contains('\0') {
+        return Err(AddressError::BadPath(text.to_owned()));
+    }
+    let host = path.to_owned();
+    Ok(Address { scheme: Scheme::Unix, host, port: 0, resource: String::new() })
+}
+
+/// systemd takes no colon and no control character in a name, and at most 255 bytes.
+fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
+    let is_good = |letter: char| letter.is_ascii_graphic() && letter != ':';
+    if name.is_empty() || name.len() > 255 || !name.chars().all(is_good) {
+        return Err(AddressError::BadName(text.to_owned()));
+    }
+    let host = name.to_owned();
+    Ok(Address { scheme: Scheme::Fd, host, port: 0, resource: String::new() })
+}
+
+/// The host without its brackets; `None` where brackets or colons do not fit together.
+fn bare_host(host: &str) -> Option<&str> {
+    match host.strip_prefix('[') {
+        Some(inner) => {
+            let inner = inner.strip_suffix(']')?;
+            // A zone (`fe80::1%eth0`) is the resolver's business.
+            let address = inner.split('%').next().unwrap_or(inner);
+            address.parse::<Ipv6Addr>().is_ok().then_some(inner)
+        }
+        None if host.contains([':', ']']) => None,
+        None => Some(host),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Tcp => {}
+            Scheme::Unix => return write!(f, "unix:{}", self.host),
+            Scheme::Fd => return write!(f, "fd://{}", self.host),
+            other => write!(f, "{}://", other.name())?,
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}{}", self.host, self.port, self.resource)
+        } else {
+            write!(f, "{}:{}{}", self.host, self.port, self.resource)
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::from((address.ip(), address.port()))
+    }
+}
+
+impl From<(IpAddr, u16)> for Address {
+    fn from((ip, port): (IpAddr, u16)) -> Self {
+        Self { scheme: Scheme::Tcp, host: ip.to_string(), port, resource: String::new() }
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+/// So that `impl TryInto<Address>` takes an [`Address`] itself too.
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<AddressError> for io::Error {
+    fn from(error: AddressError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_good_form_is_read() {
+        for (text, host, port) in [
+            ("127.0.0.1:8080", "127.0.0.1", 8080),
+            ("localhost:0", "localhost", 0),
+            ("[::1]:65535", "::1", 65535),
+            ("tcp://[::]:7", "::", 7),
+            ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.host(), address.port()), (host, port), "{text}");
+        }
+        for (text, scheme, resource) in [
+            ("udp://127.0.0.1:7", Scheme::Udp, "/"),
+            ("tls://[::1]:7", Scheme::Tls, "/"),
+            ("ws://localhost:80/chat?room=a/b", Scheme::Ws, "/chat?room=a/b"),
+            ("wss://localhost:443", Scheme::Wss, "/"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.scheme(), address.resource()), (scheme, resource), "{text}");
+            assert_eq!((address.to_string().as_str(), address.unix_path()), (text, None));
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_of_its_own() {
+        for (text, path) in
+            [("unix:/run/a:b", "/run/a:b"), ("unix:///run/a", "/run/a"), ("unix:@a", "@a")]
+        {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.unix_path(), address.host()), (Some(path), ""), "{text}");
+        }
+        let passed: Address = "fd://web".parse().unwrap();
+        assert_eq!((passed.fd_name(), passed.host(), passed.unix_path()), (Some("web"), "", None));
+        let longest = format!("unix:{}", "a".repeat(UNIX_PATH_MAX));
+        assert!(longest.parse::<Address>().is_ok());
+        assert!(format!("{longest}a").parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn every_bad_form_says_what_to_write() {
+        for (text, wanted) in [
+            ("localhost", "HOST:PORT"),
+            ("localhost:http", "0 to 65535"),
+            ("localhost:65536", "0 to 65535"),
+            ("localhost:+80", "0 to 65535"),
+            ("localhost:", "0 to 65535"),
+            ("::1:8080", "brackets"),
+            ("[::1:8080", "brackets"),
+            ("[nonsense]:8080", "brackets"),
+            (":8080", "no host"),
+            ("gopher://a:70", "tcp://"),
+            ("tls://a", "HOST:PORT"),
+            ("tcp://a:7/b", "0 to 65535"),
+            ("unix:", "unix:PATH"),
+            ("unix:@", "unix:PATH"),
+            ("fd://", "fd://NAME"),
+            ("fd://a:b", "fd://NAME"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    /// Issue 11, item 2: the address that the system bound decides, in any of its forms.
+    #[test]
+    fn regression_a_loopback_address_is_known_in_every_form() {
+        for near in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(near.parse().unwrap()), "{near}");
+        }
+        for far in ["0.0.0.0", "::", "::ffff:0.0.0.0", "10.0.0.1", "fe80::1", "::ffff:10.0.0.1"] {
+            assert!(!is_loopback(far.parse().unwrap()), "{far}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_printing_reads_back(
+            text in "((tcp|udp|tls|ws|wss|fd)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
+        ) {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
+            }
+        }
+    }
+}

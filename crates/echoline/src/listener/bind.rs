@@ -1,0 +1,363 @@
+//! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, TcpKeepalive, Type};
+
+use super::acceptor::{Acceptor, AcceptorSocket};
+use super::address::{Address, Scheme, is_loopback};
+use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
+use super::file_user::FileUser;
+use super::socket_file::FileRights;
+use super::socket_folder::SocketFolder;
+use super::unix::{FileOwner, UnixSocket};
+use crate::transport::steps::Transport;
+
+/// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(6);
+
+/// The longest `TCP_USER_TIMEOUT`: the system counts milliseconds in an `int`.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
+/// reuse_port=…)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// Connections that the system keeps until they are accepted; it cuts the number to
+    /// `net.core.somaxconn`. Default 1,024, as memcached.
+    pub backlog: u32,
+    /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
+    /// `true`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`: several sockets may share the port. When one of them closes, the
+    /// connections in its queue are reset, so this is no way to restart. Default `false`.
+    pub reuse_port: bool,
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system gives
+    /// the peer up; `None` leaves it to the system. Default 30 s.
+    pub unacknowledged_timeout: Option<Duration>,
+    /// The permissions of the file of a Unix socket, whatever the umask: connecting needs the bit
+    /// to write. At most 0o777. Default 0o600: only the user of this process.
+    pub unix_mode: u32,
+    /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
+    /// Only root may name a group that its user is not in. Default `None`.
+    pub unix_group: Option<u32>,
+    /// The owner of the file of a Unix socket, if the process is root's and becomes this user once
+    /// it has bound its addresses. The file is made with the rights of this user; in a folder that
+    /// only root may write, root makes it and changes its owner. To be set before there are other
+    /// threads. Default `None`: the user of the process. Root's process then refuses a folder in
+    /// which another user can replace files.
+    pub unix_user: Option<FileUser>,
+}
+
+impl ListenerOptions {
+    fn file_rights(&self) -> FileRights {
+        let Self { unix_mode: mode, unix_group: group, .. } = *self;
+        FileRights { mode, group, user: self.unix_user.clone() }
+    }
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            reuse_address: true,
+            reuse_port: false,
+            unacknowledged_timeout: Some(Duration::from_secs(30)),
+            unix_mode: 0o600,
+            unix_group: None,
+            unix_user: None,
+        }
+    }
+}
+
+/// A bound socket that listens. Connections queue up from now on and are served by
+/// [`Server::serve`](crate::Server::serve).
+#[derive(Debug)]
+pub struct Listener {
+    socket: ListenerSocket,
+    scheme: Scheme,
+    /// Where on it a WebSocket is.
+    resource: String,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum ListenerSocket {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Listener {
+    /// Binds every socket address of `address` (a name may have an IPv4 and an IPv6 one). All or
+    /// none.
+    ///
+    /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
+    /// it before it is served.
+    ///
+    /// # Errors
+    /// One sentence with the address and the reason. An address family that the machine does not
+    /// have is passed over as long as another could be bound.
+    pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if let Some(remedy) = remedy_for_no_stream(address.scheme()) {
+            return Err(unsupported(address, remedy));
+        }
+        if let Some(path) = address.unix_path() {
+            let socket = UnixSocket::bind(path, &options.file_rights(), options.backlog);
+            let socket = ListenerSocket::Unix(socket.map_err(|error| say(address, &error))?);
+            return Ok(vec![Self::new(socket, Scheme::Unix)]);
+        }
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        let mut bound = Vec::new();
+        let mut missing = None;
+        for candidate in resolved {
+            // An IPv4 address in the form of IPv6 (::ffff:127.0.0.1) is bound as what it is.
+            let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
+            match Self::bind_one(candidate, options) {
+                Ok(socket) => bound.push(Self::new(ListenerSocket::Tcp(socket), address.scheme())),
+                Err(error) if is_family_missing(&error) => missing = Some(error),
+                Err(error) => return Err(say(address, &error)),
+            }
+        }
+        match missing {
+            Some(error) if bound.is_empty() => Err(say(address, &error)),
+            _ => Ok(bound),
+        }
+    }
+
+    /// Binds for a server that adds no protocol: a scheme that asks for one is an error.
+    pub(crate) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
+        if let Some(missing) = Transport::plain().missing(address.scheme()) {
+            let text = format!(
+                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                 Listener::bind, {}, then call Server::new",
+                how_to_serve(missing)
+            );
+            return Err(unsupported(address, &text));
+        }
+        Self::bind(address, &ListenerOptions::default()).await
+    }
+
+    /// Refuses a listener whose scheme asks for a protocol that its transport does not speak.
+    pub(crate) fn check_transport(&self) -> io::Result<()> {
+        let Some(missing) = self.transport.missing(self.scheme) else { return Ok(()) };
+        let text = format!("its transport has no {missing}: {}", how_to_serve(missing));
+        Err(unsupported(&self.address()?, &text))
+    }
+
+    /// Takes over a socket that listens already (socket activation, a test).
+    ///
+    /// # Errors
+    /// When the socket cannot be made non-blocking.
+    pub fn from_std(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(ListenerSocket::Tcp(socket), Scheme::Tcp))
+    }
+
+    /// Sets what is done with each socket before its handler begins. Default: nothing.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets what [`address`](Self::address) tells clients of a WebSocket to ask for. Default: `/`.
+    #[must_use]
+    pub fn resource(mut self, resource: &str) -> Self {
+        resource.clone_into(&mut self.resource);
+        self
+    }
+
+    /// The socket address that was really bound: with the port, where 0 was asked for.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
+    /// [`address`](Self::address) tells it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => socket.local_addr(),
+            ListenerSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether only this machine can reach it: it is bound to a loopback address, however that was
+    /// written, or it is a Unix socket.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn is_loopback(&self) -> io::Result<bool> {
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
+            ListenerSocket::Unix(_) => Ok(true),
+        }
+    }
+
+    /// Where a client connects: the address that was really bound.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn address(&self) -> io::Result<Address> {
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => {
+                Ok(Address::at(self.scheme, socket.local_addr()?, &self.resource))
+            }
+            ListenerSocket::Unix(socket) => Ok(socket.address()),
+        }
+    }
+
+    fn new(socket: ListenerSocket, scheme: Scheme) -> Self {
+        Self { socket, scheme, resource: String::new(), transport: Transport::plain() }
+    }
+
+    fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(socket2::Protocol::TCP))?;
+        if address.is_ipv6() {
+            // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(options.reuse_address)?;
+        socket.set_reuse_port(options.reuse_port)?;
+        socket.bind(&address.into())?;
+        listen(socket, options)
+    }
+
+    /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
+    /// bound, and gives it the options that it can still have. `scheme` is the protocol of a TCP
+    /// socket; [`Scheme::Fd`] means plain TCP.
+    ///
+    /// # Errors
+    /// When it is no socket that listens, or the system refuses an option.
+    pub fn inherit(
+        socket: OwnedFd,
+        scheme: Scheme,
+        owner: FileOwner,
+        options: &ListenerOptions,
+    ) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        if !socket.is_listener()? {
+            let text = "it is no socket that listens (in a .socket unit, Accept=no makes one)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let address = socket.local_addr()?;
+        if address.is_unix() {
+            let socket = UnixSocket::inherit(
+                socket,
+                &address,
+                owner,
+                &options.file_rights(),
+                options.backlog,
+            )?;
+            return Ok(Self::new(ListenerSocket::Unix(socket), Scheme::Unix));
+        }
+        let scheme = if scheme == Scheme::Fd { Scheme::Tcp } else { scheme };
+        Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
+    }
+
+    /// The same socket once more, for another process that takes it over by
+    /// [`inherit`](Self::inherit); and who removes its file. After [`retire`] nobody in its queue
+    /// is lost.
+    ///
+    /// [`retire`]: crate::Shutdown::retire
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => Ok((socket.try_clone()?.into(), FileOwner::Somebody)),
+            ListenerSocket::Unix(socket) => socket.hand_on(),
+        }
+    }
+
+    /// Closes it, and leaves the file of a Unix socket to another process that listens there too.
+    pub fn leave(self) {
+        if let ListenerSocket::Unix(socket) = self.socket {
+            socket.leave();
+        }
+    }
+
+    pub(crate) fn into_acceptor(self) -> io::Result<Acceptor> {
+        let socket = match self.socket {
+            ListenerSocket::Tcp(socket) => {
+                AcceptorSocket::Tcp(tokio::net::TcpListener::from_std(socket)?)
+            }
+            ListenerSocket::Unix(socket) => AcceptorSocket::Unix(socket.into_tokio()?),
+        };
+        Ok(Acceptor { socket, transport: self.transport })
+    }
+}
+
+/// Has a TCP socket listen, as we like it.
+fn listen(socket: Socket, options: &ListenerOptions) -> io::Result<TcpListener> {
+    // Linux: accepted sockets inherit these four, so they cost nothing per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    let timeout = options.unacknowledged_timeout;
+    socket.set_tcp_user_timeout(timeout.map(|timeout| timeout.min(USER_TIMEOUT_MAX)))?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl Listener {
+    /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a
+    /// server that is being started is not in the way. A port of UDP is not tried, because who has
+    /// it gets its datagrams at once; nor is a Unix socket, which would leave a file.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
+        if address.scheme() == Scheme::Unix {
+            return Ok(Vec::new());
+        }
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        for &candidate in &resolved {
+            let is_udp = address.scheme() == Scheme::Udp;
+            let kind = if is_udp { Type::DGRAM } else { Type::STREAM };
+            let socket = Socket::new(Domain::for_address(candidate), kind, None);
+            let bound = socket.and_then(|socket| {
+                // Two sockets of datagrams would share the port then.
+                socket.set_reuse_address(!is_udp)?;
+                socket.bind(&candidate.into())
+            });
+            bound.map_err(|error| say(address, &error))?;
+        }
+        Ok(resolved)
+    }
+
+    /// Checks whether a server of root's would listen on the Unix socket at `path`.
+    ///
+    /// # Errors
+    /// When another user can replace files in its folder.
+    pub fn probe_folder(path: &Path) -> io::Result<()> {
+        if FileUser::present() != 0 {
+            return Ok(());
+        }
+        // A folder that is missing is told by the next check.
+        SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 44: `--stall-timeout 30d` is more than the system takes, and listens.
+    #[tokio::test]
+    async fn regression_a_long_stall_timeout_listens() {
+        let month = Some(Duration::from_secs(30 * 24 * 3600));
+        let options = ListenerOptions { unacknowledged_timeout: month, ..Default::default() };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listener::bind(&address, &options).await.unwrap();
+        let ListenerSocket::Tcp(socket) = &listeners[0].socket else { panic!("a TCP listener") };
+        let timeout = socket2::SockRef::from(socket).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(USER_TIMEOUT_MAX));
+    }
+}

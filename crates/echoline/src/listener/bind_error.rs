@@ -1,0 +1,66 @@
+//! The sentences of sockets that cannot be bound.
+
+use std::io;
+
+use super::address::{Address, Scheme};
+use crate::transport::steps::Protocol;
+
+/// The call to use instead, for a scheme that has no connections to accept; `None` for the others.
+pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
+    match scheme {
+        Scheme::Udp => Some(
+            "datagrams make no connections, which this server needs: bind with \
+             DatagramListener::bind and serve with DatagramServer",
+        ),
+        Scheme::Fd => Some(
+            "the service manager passes that socket: take it over with Listener::inherit, or \
+             name it in --listen",
+        ),
+        Scheme::Tcp | Scheme::Unix | Scheme::Tls | Scheme::Ws | Scheme::Wss => None,
+    }
+}
+
+/// The way to add the protocol that a listener's scheme asks for.
+pub(crate) fn how_to_serve(missing: Protocol) -> &'static str {
+    match missing {
+        Protocol::Tls => {
+            "set Listener::transport with the step of Certificates (Certificates::step, feature \
+             'tls')"
+        }
+        Protocol::WebSocket => {
+            "set Listener::transport with the step AcceptWebSocket (feature 'websocket')"
+        }
+    }
+}
+
+/// The error for an address whose scheme the call cannot honour.
+pub(crate) fn unsupported(address: &Address, reason: &str) -> io::Error {
+    let text = format!("cannot listen on {address}: {reason}");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+pub(crate) fn is_family_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+pub(crate) fn say(address: &Address, error: &io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse if address.scheme() == Scheme::Unix => {
+            "; another program listens there: end it, or choose another path"
+        }
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: end it, or choose another port (0: any free one)"
+        }
+        io::ErrorKind::PermissionDenied if address.scheme() == Scheme::Unix => {
+            "; choose a folder in which you may create files"
+        }
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, root (--user gives it up again) or \
+             socket activation: or choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+}

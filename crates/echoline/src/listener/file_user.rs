@@ -1,0 +1,61 @@
+//! The user that files are made for, by a process of root's that becomes this user later.
+
+use std::io;
+
+use nix::unistd::{Gid, Uid, getgroups, setfsgid, setfsuid, setgroups};
+
+/// A user with its groups, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileUser {
+    /// The user.
+    pub user: u32,
+    /// The group of new files.
+    pub group: u32,
+    /// The further groups.
+    pub groups: Vec<u32>,
+}
+
+impl FileUser {
+    /// The user that this thread makes files for now.
+    pub(crate) fn present() -> u32 {
+        let user = Uid::effective();
+        if !user.is_root() {
+            return user.as_raw();
+        }
+        // A filter of system calls may refuse this one, with an error that looks like a user.
+        match setfsuid(Uid::from_raw(u32::MAX)).as_raw() {
+            u32::MAX => user.as_raw(),
+            present => present,
+        }
+    }
+
+    /// Runs `work` with the rights of this user on files, and of no other. The calling thread has
+    /// them for that time, and all threads have the further groups.
+    ///
+    /// # Errors
+    /// Those of `work`, or that the process, which needs to be root, cannot take these rights or
+    /// cannot give them back.
+    pub fn act<T, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let before = getgroups().map_err(io::Error::from)?;
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).map_err(io::Error::from)?;
+        let worked = take(self.user, self.group).map_err(E::from).and_then(|()| work());
+        take(Uid::effective().as_raw(), Gid::effective().as_raw())?;
+        setgroups(&before).map_err(io::Error::from)?;
+        worked
+    }
+}
+
+/// Changes the user and the group that files are looked at for, on this thread alone. Linux takes
+/// root's rights on files away with the user, and gives them back with it.
+fn take(user: u32, group: u32) -> io::Result<()> {
+    setfsgid(Gid::from_raw(group));
+    setfsuid(Uid::from_raw(user));
+    // Both calls report no error: they return the value before, and refuse a value of -1.
+    let now = (FileUser::present(), setfsgid(Gid::from_raw(u32::MAX)).as_raw());
+    if now == (user, group) {
+        return Ok(());
+    }
+    let text = format!("cannot use the rights of user {user} on files");
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}

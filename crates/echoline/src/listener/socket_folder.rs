@@ -1,0 +1,103 @@
+//! The folder of a socket file: opened once, so that its path cannot lead elsewhere meanwhile.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::time::Instant;
+
+use echoline_base::file_access::{Sticky, exposed_folder, if_there};
+
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+/// The folder of a socket file, and the name of the file in it.
+#[derive(Debug)]
+pub(crate) struct SocketFolder {
+    folder: File,
+    name: OsString,
+}
+
+impl SocketFolder {
+    /// Opens the folder of the file at `path`.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+        let folder = options.open(folder.unwrap_or(Path::new(".")))?;
+        Ok(Self { folder, name })
+    }
+
+    /// A handle of the file itself, or of the symbolic link that is there.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(&self.folder, self.name.as_os_str(), flags, Mode::empty())?.into())
+    }
+
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Refuses a folder in which a user other than root can replace files.
+    pub(crate) fn refuse_exposed(&self) -> io::Result<()> {
+        let Some(exposed) = exposed_folder(&self.folder, 0, Sticky::Safe)? else { return Ok(()) };
+        let text = format!(
+            "{exposed}: listen in a folder that only root may write, or start the server as a \
+             user that may write this one (--user)"
+        );
+        Err(io::Error::other(text))
+    }
+
+    /// Removes a socket file whose server is gone.
+    pub(crate) fn remove_stale(&self) -> io::Result<()> {
+        let Some(file) = if_there(self.file())? else { return Ok(()) };
+        if !file.metadata()?.file_type().is_socket() {
+            let text = "there is a file of that name, which is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        // Without waiting: a server whose queue is full answers EAGAIN.
+        let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        let itself = SockAddr::unix(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        match probe.connect(&itself) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.remove(),
+            // It is served, even if we may not connect.
+            _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+        }
+    }
+
+    /// Locks the folder. Blocks for at most `patience`.
+    pub(crate) fn lock(&self, patience: Duration) -> io::Result<FolderLock> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(folder) = openat(&self.folder, ".", flags, Mode::empty()).map(File::from) else {
+            return Ok(FolderLock { _folder: None });
+        };
+        let end = Instant::now() + patience;
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return Ok(FolderLock { _folder: Some(folder) }),
+                Err(TryLockError::Error(_)) => return Ok(FolderLock { _folder: None }),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let text = format!("another program has locked its folder for {patience:?}");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
+            }
+        }
+    }
+}
+
+/// A lock on the folder of a socket file, held while the file is made, replaced or removed.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    /// `None` if the folder cannot be locked: it may not be read, or its file system has no locks.
+    _folder: Option<File>,
+}

@@ -1,0 +1,186 @@
+//! Listening on a Unix socket, by path or by an abstract name.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::task::{Context, Poll, ready};
+
+use socket2::{SockAddr, Socket};
+
+use super::address::Address;
+use super::socket_file::{self, FileRights, SocketFile};
+
+/// A Unix socket that listens; its file goes with it, unless another server has taken its place.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    socket: UnixListener,
+    file: SocketFile,
+}
+
+/// A listening Unix socket in the runtime.
+#[derive(Debug)]
+pub(crate) struct UnixAcceptor {
+    socket: tokio::net::UnixListener,
+    file: SocketFile,
+}
+
+/// Who removes the file of a Unix socket at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOwner {
+    /// We.
+    Us,
+    /// Somebody else: the service manager that made it; or there is no file.
+    Somebody,
+}
+
+impl UnixSocket {
+    /// Binds. A socket file whose server is gone is replaced; a socket that is served, and any
+    /// other file, is left alone.
+    pub(crate) fn bind(path: &str, rights: &FileRights, backlog: u32) -> io::Result<Self> {
+        if let Some(name) = path.strip_prefix('@') {
+            // In the abstract namespace there is no file to be stale, and no mode.
+            let address = SocketAddr::from_abstract_name(name)?;
+            let listener = UnixListener::bind_addr(&address)?;
+            return Self::listen(listener.into(), SocketFile::foreign(path), backlog);
+        }
+        let (socket, file) = socket_file::bind(path, rights, queue(backlog))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: socket.into(), file })
+    }
+
+    fn listen(socket: Socket, file: SocketFile, backlog: u32) -> io::Result<Self> {
+        socket.listen(queue(backlog))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: socket.into(), file })
+    }
+
+    /// Takes over a socket that listens at `address`.
+    pub(crate) fn inherit(
+        socket: Socket,
+        address: &SockAddr,
+        owner: FileOwner,
+        rights: &FileRights,
+        backlog: u32,
+    ) -> io::Result<Self> {
+        let path = match (address.as_pathname(), address.as_abstract_namespace()) {
+            (Some(path), _) => path.to_str().map(str::to_owned),
+            (None, Some(name)) => str::from_utf8(name).ok().map(|name| format!("@{name}")),
+            (None, None) => None,
+        };
+        let text = "its name is no text, or it has none";
+        let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        let file = match owner {
+            FileOwner::Us => SocketFile::take_over(&path, rights)?,
+            FileOwner::Somebody => SocketFile::foreign(&path),
+        };
+        Self::listen(socket, file, backlog)
+    }
+
+    pub(crate) fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
+        let owner = if self.file.is_ours() { FileOwner::Us } else { FileOwner::Somebody };
+        Ok((self.socket.try_clone()?.into(), owner))
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.file.address()
+    }
+
+    /// Closes this end, and leaves the file to another process that listens there too.
+    pub(crate) fn leave(mut self) {
+        self.file.leave();
+    }
+
+    pub(crate) fn into_tokio(self) -> io::Result<UnixAcceptor> {
+        let socket = tokio::net::UnixListener::from_std(self.socket)?;
+        Ok(UnixAcceptor { socket, file: self.file })
+    }
+
+    /// Accepts without the runtime.
+    pub(crate) fn accept(&self) -> io::Result<tokio::net::UnixStream> {
+        let (stream, _) = self.socket.accept()?;
+        stream.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(stream)
+    }
+}
+
+impl UnixAcceptor {
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<tokio::net::UnixStream>> {
+        let (stream, _) = ready!(self.socket.poll_accept(cx))?;
+        Poll::Ready(Ok(stream))
+    }
+
+    /// Closes this end, and leaves the file to another process that listens there too.
+    pub(crate) fn leave(mut self) {
+        self.file.leave();
+    }
+
+    pub(crate) fn into_std(self) -> io::Result<UnixSocket> {
+        Ok(UnixSocket { socket: self.socket.into_std()?, file: self.file })
+    }
+}
+
+/// The backlog as listen(2) takes it.
+fn queue(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::super::socket_file::tests::{OWNER, folder};
+    use super::*;
+
+    /// Fault 45: the file of a server that was killed is no reason not to start; its own file
+    /// goes with a server, and only its own.
+    #[test]
+    fn a_stale_socket_is_replaced_and_ones_own_removed() {
+        let (_folder, path) = folder();
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(Path::new(&path).exists(), "std leaves the file behind");
+        let first = UnixSocket::bind(&path, &OWNER, 1).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(first);
+        assert!(!Path::new(&path).exists());
+
+        let first = UnixSocket::bind(&path, &OWNER, 1).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = UnixSocket::bind(&path, &OWNER, 1).unwrap();
+        drop(first);
+        assert!(Path::new(&path).exists(), "the first removed the file of the second");
+        drop(second);
+    }
+
+    /// Fault 45: who listens is not pushed aside, and no other file is touched.
+    #[test]
+    fn a_live_socket_and_other_files_are_left_alone() {
+        let (_folder, path) = folder();
+        let live = UnixSocket::bind(&path, &OWNER, 1).unwrap();
+        assert_eq!(UnixSocket::bind(&path, &OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(live);
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            UnixSocket::bind(&path, &OWNER, 1).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn an_abstract_name_leaves_no_file() {
+        let name = format!("@echoline-test-{}", std::process::id());
+        let first = UnixSocket::bind(&name, &OWNER, 1).unwrap();
+        assert_eq!(first.address().to_string(), format!("unix:{name}"));
+        assert_eq!(UnixSocket::bind(&name, &OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(first);
+        UnixSocket::bind(&name, &OWNER, 1).unwrap();
+        assert!(!Path::new(&name).exists());
+    }
+}

@@ -1,0 +1,66 @@
+//! Watching a server while it works.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::Handle;
+
+use super::snapshot::Snapshot;
+use crate::connection::limits::Limits;
+use crate::server::parts::ServerParts;
+use crate::server::registry::ConnectionRegistry;
+
+/// A handle that tells what a server is doing, from anywhere and as often as one likes; clones
+/// are the same handle. See [`Server::observe`](crate::Server::observe).
+#[derive(Clone, Debug)]
+pub struct Observer {
+    registry: Arc<ConnectionRegistry>,
+}
+
+impl Observer {
+    pub(crate) fn new(registry: Arc<ConnectionRegistry>) -> Self {
+        Self { registry }
+    }
+
+    /// What the server is doing now. Takes some microseconds, and no time from its connections.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let report = self.registry.report();
+        let parts = self.registry.parts();
+        Snapshot {
+            phase: parts.map(|_| self.registry.phase()),
+            accepted: report.accepted,
+            open: self.registry.open(),
+            ends: report.ends,
+            limits: parts.map_or_else(Limits::default, |parts| parts.live.current()),
+            workers: parts.map_or_else(Vec::new, ServerParts::states),
+            failure: parts.and_then(|parts| parts.failure.sentence()).map(str::to_owned),
+        }
+    }
+}
+
+/// A handle that feels the pulse of a server, from anywhere; clones are the same handle.
+#[derive(Clone, Debug, Default)]
+pub struct LivenessProbe {
+    /// Set once the server serves.
+    workers: Arc<OnceLock<Vec<Handle>>>,
+}
+
+impl LivenessProbe {
+    /// Waits until each thread that serves connections has done something new: about as long as a
+    /// connection there waits for its turn, and for ever where a handler blocks its thread. To be
+    /// awaited under a time-out. Completes at once before the server serves. Cancel safe.
+    pub async fn check(&self) {
+        let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
+        // All at once: they are threads of their own.
+        let beats: Vec<_> = beats.collect();
+        for check in beats {
+            // An error means that the server has ended meanwhile, which is another's business.
+            let _ = check.await;
+        }
+    }
+
+    pub(crate) fn set(&self, workers: Vec<Handle>) {
+        // A server serves once.
+        let _ = self.workers.set(workers);
+    }
+}

@@ -1,0 +1,214 @@
+//! What the connections of one worker add up to, for whoever watches a server.
+//!
+//! A worker has a tally of its own, so that no two cores write to one cache line, and adding is a
+//! relaxed atomic: about 5 ns, three of them in the about 3 µs that a message costs. Clocks cost
+//! more, so of many turns only some are timed.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::service_times::{ServiceTimes, bucket};
+use super::snapshot::{Traffic, WorkerState};
+use crate::connection::buffers;
+
+/// One of so many turns is timed. Chosen by chance, because those of connections that come round
+/// in order would be the same ones again and again.
+const TIMED_ONE_IN: u32 = 16;
+
+/// At first, and after each look at a worker, so many turns are all timed, so that a few messages a
+/// second are enough to know how long they take.
+const TIMED_AFTER_LOOK: u32 = 500;
+
+/// Where one worker counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct WorkerStats {
+    /// Connections that are open on this worker; what decides who gets the next.
+    pub(crate) open: AtomicUsize,
+    /// The thread of this worker has panicked.
+    lost: AtomicBool,
+    /// `None` where nobody watches: then nothing else is counted or timed.
+    worker_counters: Option<Box<WorkerCounters>>,
+}
+
+/// What is counted where somebody watches. Each is part of a [`Traffic`] of the same name.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerCounters {
+    /// Bytes that were read.
+    pub(crate) received: Counter,
+    /// Bytes that the system has taken to send.
+    pub(crate) sent: Counter,
+    /// Lines, or what else a handler asked for and got; in a raw echo, reads.
+    pub(crate) messages: Counter,
+    service: TimedTurns,
+    /// Turns that are still to be timed whatever chance says.
+    to_be_timed: AtomicU32,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Service times, recorded by one thread and read by others.
+#[derive(Debug)]
+struct TimedTurns {
+    counts: [Counter; ServiceTimes::BUCKETS],
+    sum_nanos: Counter,
+}
+
+impl Default for TimedTurns {
+    fn default() -> Self {
+        Self { counts: std::array::from_fn(|_| Counter::default()), sum_nanos: Counter::default() }
+    }
+}
+
+impl WorkerStats {
+    pub(crate) fn new(metering: Metering) -> Self {
+        let worker_counters = (metering == Metering::On).then(|| {
+            let to_be_timed = AtomicU32::new(TIMED_AFTER_LOOK);
+            Box::new(WorkerCounters { to_be_timed, ..WorkerCounters::default() })
+        });
+        Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), worker_counters }
+    }
+
+    /// Notes that the worker's thread has panicked.
+    pub(crate) fn note_lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the worker's thread has panicked, so that it serves no connection any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Where to count; `None` where nobody watches.
+    #[inline]
+    pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.worker_counters.as_deref()
+    }
+
+    /// Takes part in one turn of a connection's task, `turn`, and notes how long it took where
+    /// that was chosen to be timed and something was read in it.
+    #[inline]
+    pub(crate) fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
+        match self.worker_counters() {
+            Some(worker_counters) if worker_counters.is_due() || is_chosen() => {
+                worker_counters.time(turn)
+            }
+            _ => turn(),
+        }
+    }
+
+    /// What was counted so far. After each look the next turns are timed.
+    pub(crate) fn state(&self) -> WorkerState {
+        let connections = self.open.load(Ordering::Relaxed);
+        let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();
+        WorkerState { connections, traffic, busy: Duration::ZERO }
+    }
+}
+
+impl WorkerCounters {
+    #[inline]
+    fn is_due(&self) -> bool {
+        let left = self.to_be_timed.load(Ordering::Relaxed);
+        if left > 0 {
+            // A look in between may be overwritten; the next one comes.
+            self.to_be_timed.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
+        let (reads, start) = (buffers::activity(), Instant::now());
+        let result = turn();
+        // A turn that read nothing was about something else: a deadline, a slow reader.
+        if buffers::activity() != reads {
+            let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.service.counts[bucket(nanos)].add(1);
+            self.service.sum_nanos.add(nanos);
+        }
+        result
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.to_be_timed.store(TIMED_AFTER_LOOK, Ordering::Relaxed);
+        let mut service = ServiceTimes::default();
+        for (number, count) in self.service.counts.iter().enumerate() {
+            service.add_bucket(number, count.now());
+        }
+        service.add_sum(self.service.sum_nanos.now());
+        Traffic {
+            received: self.received.now(),
+            sent: self.sent.now(),
+            messages: self.messages.now(),
+            service,
+        }
+    }
+}
+
+/// Whether somebody watches a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metering {
+    On,
+    Off,
+}
+
+thread_local! {
+    /// Anything but 0 will do.
+    static CHANCE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
+}
+
+/// Whether this turn is to be timed, by chance (Marsaglia's xorshift).
+#[inline]
+fn is_chosen() -> bool {
+    CHANCE.with(|chance| {
+        let mut next = chance.get();
+        next ^= next << 13;
+        next ^= next >> 17;
+        next ^= next << 5;
+        chance.set(next);
+        next % TIMED_ONE_IN == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn about_one_turn_of_sixteen_that_read_something_is_timed() {
+        let stats = WorkerStats::new(Metering::On);
+        (0..TIMED_AFTER_LOOK).for_each(|_| stats.time(|| ()));
+        for _ in 0..16_000 {
+            stats.time(buffers::note_activity);
+            stats.time(|| ());
+        }
+        let timed = stats.state().traffic.service.count();
+        assert!((800..1200).contains(&timed), "{timed}");
+        (0..500).for_each(|_| stats.time(buffers::note_activity));
+        assert_eq!(stats.state().traffic.service.count(), timed + 500, "those after a look");
+    }
+
+    #[test]
+    fn who_is_not_watched_counts_its_connections_only() {
+        let stats = WorkerStats::new(Metering::Off);
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        stats.time(buffers::note_activity);
+        assert!(stats.worker_counters().is_none());
+        assert_eq!((stats.state().connections, stats.state().traffic), (1, Traffic::default()));
+    }
+}

@@ -1,0 +1,221 @@
+//! A server at work: accepts connections and starts their handlers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::admission::{self, Admission};
+use super::handler_task::HandlerTask;
+use super::handshake::{PeerDisplay, perform_handshake};
+use super::registry::{ConnectionRegistry, CountedAddress};
+use super::shutdown::{Phase, Shutdown};
+use super::workers::Workers;
+use crate::connection::config::LiveLimits;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
+use crate::listener::accept_errors::{AcceptErrors, AcceptOutcome, ReserveOutcome};
+use crate::listener::acceptor::{Acceptor, DrainedConnection};
+use crate::transport::fault;
+use crate::transport::origin::Origin;
+use crate::transport::steps::Transport;
+use crate::transport::stream::Stream;
+use echoline_base::supervise::catch_panic;
+use echoline_faults::{ConnectionFaults, Faults};
+
+/// Connections accepted in a row before other tasks of the accepting thread get a turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// A server at work.
+pub(super) struct ServerInner {
+    pub(super) live: LiveLimits,
+    pub(super) shutdown: Shutdown,
+    pub(super) registry: Arc<ConnectionRegistry>,
+    pub(super) workers: Workers,
+    pub(super) admission: Admission,
+}
+
+impl ServerInner {
+    pub(super) async fn accept_from<H, F>(
+        self: Arc<Self>,
+        acceptor: Acceptor,
+        context: ListenerContext,
+        handler: H,
+    ) where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut accept_errors =
+            AcceptErrors::new(self.live.config().refusal(&context.transport, Closed::Busy));
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = self.shutdown.reached(Phase::Retiring) => break,
+                accepted = acceptor.accept() => accepted,
+            };
+            match self.accept_batch(first, &acceptor, &context, &handler, &mut accept_errors) {
+                Some(pause) => tokio::select! {
+                    () = sleep(pause) => {}
+                    () = self.shutdown.reached(Phase::Retiring) => {}
+                },
+                None => tokio::task::yield_now().await,
+            }
+        }
+        if self.shutdown.phase() == Phase::Retiring {
+            return acceptor.leave();
+        }
+        // A flood ends here too.
+        let most = self.live.config().limits.max_connections.saturating_add(ACCEPT_BATCH);
+        for queued in acceptor.drain_queue(accept_errors.reserve, accept_errors.words).take(most) {
+            match queued {
+                DrainedConnection::Connection(stream, peer) => {
+                    self.handle_accept(stream, peer, &context, &handler)
+                }
+                DrainedConnection::Refused => self.registry.count_descriptor_refusal(),
+            }
+        }
+    }
+
+    /// Serves who is waiting; returns how long to leave the listener alone, if at all.
+    fn accept_batch<H, F>(
+        &self,
+        first: AcceptOutcome,
+        acceptor: &Acceptor,
+        context: &ListenerContext,
+        handler: &H,
+        accept_errors: &mut AcceptErrors,
+    ) -> Option<Duration>
+    where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut first = Some(first);
+        for _ in 0..ACCEPT_BATCH {
+            match first.take().unwrap_or_else(|| acceptor.accept_now()) {
+                AcceptOutcome::Connection(stream, peer) => {
+                    accept_errors.backoff.reset();
+                    self.handle_accept(stream, peer, context, handler);
+                }
+                AcceptOutcome::ConnectionLost => {}
+                AcceptOutcome::QueueEmpty => break,
+                AcceptOutcome::Exhausted(error) => {
+                    accept_errors.log(&error);
+                    match accept_errors
+                        .reserve
+                        .refuse(|| acceptor.accept_now(), &accept_errors.words)
+                    {
+                        ReserveOutcome::Refused => self.registry.count_descriptor_refusal(),
+                        ReserveOutcome::QueueEmpty => break,
+                        ReserveOutcome::NoDescriptor => {
+                            return Some(accept_errors.backoff.next_delay());
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives a new connection its place and starts its handler, or tells it that there is none.
+    fn handle_accept<H, F>(
+        &self,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        context: &ListenerContext,
+        handler: &H,
+    ) where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let config = self.live.config();
+        let origin = Origin::accepted(context.listener, peer, &stream);
+        let count = match context.transport.speaks_for_others(&origin) {
+            true => CountedAddress::Proxied,
+            false => CountedAddress::Peer,
+        };
+        if count == CountedAddress::Peer
+            && let Err(refusal) = self.admission.take(&origin)
+        {
+            return admission::refuse(
+                refusal,
+                stream,
+                &origin,
+                &context.transport,
+                &config,
+                &self.registry,
+            );
+        }
+        let Some(worker) = self.workers.least_loaded() else {
+            return self.refuse(stream, &origin, context, Closed::Busy);
+        };
+        let slot = match self.registry.take(&origin, &config.limits, count, worker.stats()) {
+            Ok(slot) => slot,
+            Err(closed) => return self.refuse(stream, &origin, context, closed),
+        };
+        tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
+        // In the order in which they come, so that they have the same faults each time.
+        let planned = context.faults.as_ref().map(Faults::next_connection);
+        let _entered = worker.enter();
+        let mut stream = match worker.adopt(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = %PeerDisplay(peer), %error, "cannot serve a connection");
+                slot.count(Err(Closed::from(error)));
+                return;
+            }
+        };
+        if planned.as_ref().is_some_and(ConnectionFaults::refuse) {
+            stream.reset_on_close();
+            slot.count(Err(Closed::Reset));
+        } else if context.transport.is_plain() {
+            let stream = fault::wrap_socket(stream, planned.as_ref());
+            let stream = fault::wrap_stream(stream, planned);
+            let connection = Connection::with_config(stream, config, Some(Arc::clone(&slot)));
+            // A handler that panics before its first await must not end the accepting task.
+            match catch_panic(|| handler(connection)) {
+                Ok(dialogue) => worker.spawn(HandlerTask::new(dialogue, slot)),
+                Err(_) => _ = slot.count(Err(Closed::Panicked)),
+            }
+        } else {
+            let (transport, handler) = (Arc::clone(&context.transport), handler.clone());
+            let (held, admission) = (Arc::clone(&slot), self.admission.clone());
+            worker.spawn(HandlerTask::new(
+                async move {
+                    let stream = fault::wrap_socket(stream, planned.as_ref());
+                    let opened =
+                        perform_handshake(&transport, stream, origin, &config, &held, &admission);
+                    let stream = opened.await?;
+                    let stream = fault::wrap_stream(stream, planned);
+                    let counted = match count {
+                        CountedAddress::Proxied => held.count_source(&config.limits),
+                        CountedAddress::Peer => Ok(()),
+                    };
+                    let client = Connection::with_config(stream, config, Some(held));
+                    match counted {
+                        Ok(()) => handler(client).await,
+                        Err(closed) => Err(client.refuse(closed)),
+                    }
+                },
+                slot,
+            ));
+        }
+    }
+
+    fn refuse(&self, stream: Stream, origin: &Origin, context: &ListenerContext, closed: Closed) {
+        tracing::debug!(peer = %PeerDisplay(origin.peer), reason = closed.label(), "refused");
+        self.registry.count_refusal(origin, closed);
+        let config = self.live.config();
+        if let Some(words) = config.refusal(&context.transport, closed) {
+            Connection::with_config(stream, config, None).close_with(&words);
+        }
+    }
+}
+
+/// One listener, as the connections that come through it see it.
+pub(super) struct ListenerContext {
+    pub(super) listener: usize,
+    pub(super) transport: Arc<Transport>,
+    pub(super) faults: Option<Faults>,
+}

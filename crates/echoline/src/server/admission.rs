@@ -1,0 +1,89 @@
+//! The rate of connections: whether a source may make one more, and the words of a refusal.
+
+use std::sync::Arc;
+
+use super::registry::{ConnectionRegistry, ConnectionSlot};
+use crate::connection::config::ConnectionConfig;
+use crate::connection::handle::Connection;
+use crate::sources::{SourceAction, SourceRefusal, Sources};
+use crate::transport::origin::Origin;
+use crate::transport::steps::Transport;
+use crate::transport::stream::Stream;
+
+/// The rates of connections of a server; without [`Sources`] there are none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admission {
+    sources: Option<Arc<Sources>>,
+}
+
+impl Admission {
+    pub(crate) fn new(sources: Arc<Sources>) -> Self {
+        Self { sources: Some(sources) }
+    }
+
+    /// Takes a token of the source for a connection that comes from `origin`.
+    ///
+    /// # Errors
+    /// The refusal if the source has none left.
+    #[inline]
+    pub(crate) fn take(&self, origin: &Origin) -> Result<(), SourceRefusal> {
+        match &self.sources {
+            Some(sources) => sources.take(origin.source(), SourceAction::Connection),
+            None => Ok(()),
+        }
+    }
+
+    /// The same once a trusted proxy has named the client. A connection that the proxy makes for
+    /// itself, as a health check, has no limit.
+    pub(crate) fn take_proxied(&self, origin: &Origin) -> Result<(), SourceRefusal> {
+        match origin.source {
+            Some(_) => self.take(origin),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Counts a connection that was refused when it was accepted, and ends it.
+pub(crate) fn refuse(
+    refusal: SourceRefusal,
+    stream: Stream,
+    origin: &Origin,
+    transport: &Transport,
+    config: &Arc<ConnectionConfig>,
+    registry: &ConnectionRegistry,
+) {
+    registry.count_source_refusal(origin, refusal);
+    let words = config.refusal(transport, refusal.closed());
+    end(refusal, stream, words, config);
+}
+
+/// Ends a connection whose client, named by a proxy, is refused; it has a place already.
+pub(crate) fn refuse_proxied(
+    refusal: SourceRefusal,
+    stream: Stream,
+    origin: &Origin,
+    transport: &Transport,
+    config: &Arc<ConnectionConfig>,
+    slot: &ConnectionSlot,
+) {
+    if !refusal.is_new_penalty {
+        slot.suppress_summary();
+    }
+    let words = config.refusal_after_proxy(transport, origin, refusal.closed());
+    end(refusal, stream, words, config);
+}
+
+/// Only the refusal that begins a penalty takes the time to have its words read: the others cost a
+/// system call each, so that a flood costs little.
+fn end(
+    refusal: SourceRefusal,
+    stream: Stream,
+    words: Option<String>,
+    config: &Arc<ConnectionConfig>,
+) {
+    let Some(words) = words else { return };
+    match refusal.is_new_penalty {
+        true => Connection::with_config(stream, Arc::clone(config), None).close_with(&words),
+        false => stream.end_at_once(&words),
+    }
+}

@@ -1,0 +1,312 @@
+//! A server: listeners, a handler for each connection, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::accept::{ListenerContext, ServerInner};
+use super::admission::Admission;
+use super::drain_guard::DrainGuard;
+use super::failure::{ServerFailure, accept, note_panic};
+use super::parts::ServerParts;
+use super::registry::ConnectionRegistry;
+use super::report::Report;
+use super::shutdown::{Phase, Shutdown};
+use super::signals::SignalGuard;
+use super::usage::ConnectionUsage;
+use super::workers::Workers;
+use crate::connection::config::{ConnectionConfig, Eol, Farewell, LiveLimits};
+use crate::connection::handle::Connection;
+use crate::connection::limits::{Closed, Limits};
+use crate::listener::acceptor::Acceptor;
+use crate::listener::address::{Address, AddressError};
+use crate::listener::bind::Listener;
+use crate::metrics::observer::{LivenessProbe, Observer};
+use crate::metrics::summary::{ConnectionSummary, Hook, ReceivedLine};
+use crate::metrics::worker_stats::Metering;
+use crate::sources::Sources;
+use crate::transport::fault::Faults;
+
+/// A server that is bound and not yet serving. asyncio's `start_server`.
+///
+/// ```no_run
+/// use echoline::{Closed, Connection, Limits, Server};
+///
+/// async fn shout(mut client: Connection) -> Result<(), Closed> {
+///     while let Some(line) = client.read_line().await? {
+///         client.write_line(line.to_string().to_uppercase()).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let limits = Limits { max_connections: 10, ..Limits::default() };
+/// let report = Server::bind("127.0.0.1:8080").await?.limits(limits).serve(shout).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    shutdown: Shutdown,
+    live: LiveLimits,
+    pub(crate) registry: Arc<ConnectionRegistry>,
+    metering: Metering,
+    workers: Option<NonZeroUsize>,
+    busy_poll: Option<Duration>,
+    faults: Option<Faults>,
+    liveness_probe: LivenessProbe,
+    admission: Admission,
+}
+
+impl Server {
+    /// Binds `HOST:PORT` or `unix:PATH` with the default
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with the address, or why it cannot be had. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is one: [`Listener::bind`] with
+    /// [`Listener::transport`] serves those.
+    pub async fn bind<A>(address: A) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        let address = address.try_into().map_err(AddressError::from)?;
+        Ok(Self::new(Listener::bind_plain(&address).await?))
+    }
+
+    /// A server on listeners that were bound before, all of them before the first is served.
+    #[must_use]
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        let shutdown = Shutdown::new();
+        let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
+        Self {
+            listeners,
+            live: LiveLimits::new(ConnectionConfig::new(limits, shutdown.clone(), eol, farewell)),
+            registry: ConnectionRegistry::new(shutdown.clone()),
+            shutdown,
+            metering: Metering::Off,
+            workers: None,
+            busy_poll: None,
+            faults: None,
+            liveness_probe: LivenessProbe::default(),
+            admission: Admission::default(),
+        }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.live.set(limits);
+        self
+    }
+
+    /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
+    #[must_use]
+    pub fn eol(self, eol: Eol) -> Self {
+        self.live.change(|config| config.eol = eol);
+        self
+    }
+
+    /// Sets what a client hears when the server ends its connection. Default
+    /// [`Farewell::Sentences`].
+    #[must_use]
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        self.live.change(|config| config.farewell = farewell);
+        self
+    }
+
+    /// Serves on `count` threads of its own, each with a current-thread runtime, instead of on
+    /// the caller's runtime; a new connection goes to the one that has the fewest.
+    #[must_use]
+    pub fn workers(mut self, count: NonZeroUsize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Has the workers look for work for `length` after each read before they sleep: a third of
+    /// the latency of few connections for all the time of the cores. Needs
+    /// [`workers`](Self::workers); worse than nothing where the clients share the cores.
+    #[must_use]
+    pub fn busy_poll(mut self, length: Duration) -> Self {
+        self.busy_poll = Some(length);
+        self
+    }
+
+    /// Has things go wrong by plan on every connection over a stream. Default: none, which costs
+    /// nothing; a plan that is empty costs a little and can be replaced while the server works.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no such limit.
+    #[must_use]
+    pub fn sources(mut self, sources: Arc<Sources>) -> Self {
+        self.admission = Admission::new(sources);
+        self
+    }
+
+    /// Tells `hook` of each connection, served or refused, once it has ended. It is called on the
+    /// thread that served the connection, so it must not block. A panic of it is logged. Counting
+    /// costs each connection about 80 bytes.
+    #[must_use]
+    pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
+        self.registry.set_hook(Hook(Box::new(hook)));
+        self
+    }
+
+    /// Calls `hook` when a client comes and more than nine tenths of
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are taken, at most twice a
+    /// second, so that it can end connections that matter least. It is called by the task that
+    /// accepts, so it must not block.
+    #[must_use]
+    pub fn on_nearly_full(self, hook: impl Fn(ConnectionUsage) + Send + Sync + 'static) -> Self {
+        self.registry.nearly_full.set_hook(Hook(Box::new(hook)));
+        self
+    }
+
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
+    /// called before the handler goes on, so it must not block.
+    #[must_use]
+    pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
+        let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
+        self.live.change(|config| config.on_line = Some(hook));
+        self
+    }
+
+    /// A handle that tells what this server is doing while it serves. From now on it counts what
+    /// goes through its connections and times some of their turns, which costs less than a
+    /// hundredth of its work; without an observer it does neither.
+    #[must_use]
+    pub fn observe(&mut self) -> Observer {
+        self.metering = Metering::On;
+        Observer::new(Arc::clone(&self.registry))
+    }
+
+    /// The handle that ends this server from elsewhere.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// The handle that changes the limits from elsewhere, while the server runs.
+    #[must_use]
+    pub fn live_limits(&self) -> LiveLimits {
+        self.live.clone()
+    }
+
+    /// The handle that feels whether the threads of this server are alive.
+    #[must_use]
+    pub fn liveness_probe(&self) -> LivenessProbe {
+        self.liveness_probe.clone()
+    }
+
+    /// The socket address of the first listener, with the real port.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:
+    /// [`addresses`](Self::addresses) tells its path.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
+    }
+
+    /// Where clients of each listener connect.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
+    /// asyncio's `serve_forever` with an end.
+    ///
+    /// After it has returned, each of these signals that ended the process before does so again:
+    /// with the exit code 128 and its number (130 for Ctrl-C), and without running destructors.
+    /// That holds too if you listen to it only then: a program with its own ways for signals uses
+    /// [`serve_until`](Self::serve_until), or listens to them before it calls this.
+    ///
+    /// # Errors
+    /// When signals or threads cannot be had; nothing was served then. When a part of the server
+    /// panics, as [`serve_until`](Self::serve_until).
+    pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let (listening, shutdown) = (SignalGuard::start()?, self.shutdown());
+        listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
+    }
+
+    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
+    /// is in the queue already, closes the listeners, lets each connection answer what it was
+    /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    /// After [`Shutdown::retire`] it returns once the last connection has ended.
+    ///
+    /// # Errors
+    /// When a listener cannot be registered, its transport does not speak what its address says,
+    /// or a thread cannot be started; nothing was served then. When a thread of
+    /// [`workers`](Self::workers) or a task that accepts connections panics: the connections of
+    /// that thread are lost, the others are drained, and the error names the part and its panic.
+    /// A handler that panics ends its own connection only.
+    pub async fn serve_until<H, F>(
+        self,
+        handler: H,
+        end: impl Future<Output = ()>,
+    ) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        self.listeners.iter().try_for_each(Listener::check_transport)?;
+        let failure = ServerFailure::default();
+        let workers = match self.workers {
+            Some(count) => Workers::start(count, self.busy_poll, self.metering, &failure)?,
+            None => Workers::current(self.metering),
+        };
+        self.liveness_probe.set(workers.runtimes());
+        let acceptors: Vec<Acceptor> =
+            self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
+        let registry = self.registry;
+        let (live, shutdown, parts) = (self.live, self.shutdown, workers.observed());
+        registry.begin(ServerParts {
+            live: live.clone(),
+            workers: parts,
+            failure: failure.clone(),
+        });
+        let (registry, drain_guard) =
+            (Arc::clone(&registry), DrainGuard { live, shutdown, registry });
+        let (live, shutdown) = (drain_guard.live.clone(), drain_guard.shutdown.clone());
+        let admission = self.admission;
+        let inner = Arc::new(ServerInner { live, shutdown, registry, workers, admission });
+        let mut accepting = JoinSet::new();
+        for (listener, acceptor) in acceptors.into_iter().enumerate() {
+            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let context = ListenerContext { listener, transport: Arc::new(transport), faults };
+            accepting.spawn(Arc::clone(&inner).accept_from(acceptor, context, handler.clone()));
+        }
+        tokio::select! {
+            () = end => drain_guard.shutdown.drain(),
+            () = drain_guard.shutdown.reached(Phase::Draining) => {}
+            () = drain_guard.retired() => {}
+            () = failure.wait() => drain_guard.shutdown.drain(),
+            () = accept(&mut accepting, &failure) => drain_guard.shutdown.drain(),
+        }
+        inner.registry.wake_all();
+        while let Some(ended) = accepting.join_next().await {
+            note_panic(ended, &failure);
+        }
+        drain_guard.drain().await;
+        failure.check().map(|()| inner.registry.report())
+    }
+}

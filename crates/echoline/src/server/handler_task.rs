@@ -1,0 +1,69 @@
+//! The task of one connection: its handler, watched.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::registry::ConnectionSlot;
+use super::shutdown::Phase;
+use crate::connection::limits::Closed;
+
+/// Runs a handler, ends it when the server aborts, and counts how it ended, once.
+pub(crate) struct HandlerTask<F> {
+    /// Boxed: the runtime rounds a task up to whole pairs of cache lines, so a small task and a
+    /// handler of its own size take less than one task with the handler inside. `None` once it has
+    /// ended.
+    handler: Option<Pin<Box<F>>>,
+    /// `None` once the end is counted.
+    slot: Option<Arc<ConnectionSlot>>,
+}
+
+impl<F> HandlerTask<F> {
+    pub(crate) fn new(handler: F, slot: Arc<ConnectionSlot>) -> Self {
+        Self { handler: Some(Box::pin(handler)), slot: Some(slot) }
+    }
+
+    /// Counts the end, drops the handler, and gives the place back only then: when the last place
+    /// is given back, nothing of any handler is left.
+    fn end(&mut self, result: Result<(), Closed>) {
+        let slot = self.slot.take();
+        if let Some(slot) = &slot {
+            let closed = slot.count(result);
+            // A place with an account logs more, when the connection is over.
+            if slot.connection_counters().is_none() {
+                tracing::debug!(place = slot.number(), reason = closed.label(), "closed");
+            }
+        }
+        self.handler = None;
+    }
+}
+
+impl<F: Future<Output = Result<(), Closed>>> Future for HandlerTask<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(slot) = &self.slot {
+            // First to be found, then to look: a change of phase in between is not missed.
+            slot.set_task(cx.waker());
+            if slot.phase() == Phase::Aborting {
+                self.end(Err(Closed::Aborted));
+                return Poll::Ready(());
+            }
+        }
+        let Self { handler: Some(handler), slot } = &mut *self else { return Poll::Ready(()) };
+        let mut turn = || handler.as_mut().poll(cx);
+        let polled = match slot {
+            Some(slot) => slot.stats().time(turn),
+            None => turn(),
+        };
+        polled.map(|result| self.end(result))
+    }
+}
+
+impl<F> Drop for HandlerTask<F> {
+    fn drop(&mut self) {
+        let panicked = std::thread::panicking();
+        self.end(Err(if panicked { Closed::Panicked } else { Closed::Aborted }));
+    }
+}

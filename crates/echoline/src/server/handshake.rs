@@ -1,0 +1,81 @@
+//! The handshake of an accepted connection: the steps of its transport, in bounded time.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::admission::{self, Admission};
+use super::registry::ConnectionSlot;
+use super::shutdown::Phase;
+use crate::connection::config::ConnectionConfig;
+use crate::connection::limits::Closed;
+use crate::transport::origin::Origin;
+use crate::transport::steps::{OpenError, Transport};
+use crate::transport::stream::Stream;
+
+/// The time that a handshake may go on when the server drains.
+const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
+
+/// Takes the steps of `transport`, in bounded time and not too many at once.
+pub(crate) async fn perform_handshake(
+    transport: &Transport,
+    stream: Stream,
+    mut origin: Origin,
+    config: &Arc<ConnectionConfig>,
+    slot: &ConnectionSlot,
+    admission: &Admission,
+) -> Result<Stream, Closed> {
+    let opened = timeout(config.limits.handshake_timeout, async {
+        // The semaphore is never closed, so this only ever waits.
+        let _permit = config.handshakes.acquire().await;
+        transport.open_admitted(stream, &mut origin, |origin| admission.take_proxied(origin)).await
+    });
+    // A client that has not finished its handshake has nothing to lose by a drain.
+    let late = async {
+        config.shutdown.reached(Phase::Draining).await;
+        sleep(HANDSHAKE_DRAIN).await;
+    };
+    let opened = tokio::select! {
+        opened = opened => opened.unwrap_or(Err(OpenError::Step(Closed::HandshakeTimeout))),
+        () = late => Err(OpenError::Step(Closed::Drained)),
+    };
+    let opened = match opened {
+        Ok(stream) => Ok(stream),
+        Err(OpenError::Step(closed)) => Err(closed),
+        Err(OpenError::Admission(refusal, stream)) => {
+            admission::refuse_proxied(refusal, stream, &origin, transport, config, slot);
+            slot.note_origin(origin);
+            return Err(refusal.closed());
+        }
+    };
+    match &opened {
+        // A step had all there was to say, as one that answers with the files of a page.
+        Ok(_) | Err(Closed::Finished) => {}
+        Err(closed) => {
+            let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
+            let (place, peer) = (slot.number(), PeerDisplay(origin.peer));
+            // Health checks of a proxy come every few seconds and open no dialogue.
+            match origin.is_proxy_itself {
+                true => tracing::debug!(place, %peer, "{why}"),
+                false => tracing::info!(place, %peer, "{why}"),
+            }
+        }
+    }
+    slot.note_origin(origin);
+    opened
+}
+
+/// A peer in the log.
+pub(crate) struct PeerDisplay(pub(crate) Option<SocketAddr>);
+
+impl fmt::Display for PeerDisplay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}

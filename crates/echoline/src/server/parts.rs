@@ -1,0 +1,29 @@
+//! The parts of a server that its observers look at.
+
+use std::sync::Arc;
+
+use tokio::runtime::RuntimeMetrics;
+
+use super::failure::ServerFailure;
+use crate::connection::config::LiveLimits;
+use crate::metrics::snapshot::WorkerState;
+use crate::metrics::worker_stats::WorkerStats;
+
+/// What a server works with, once it does.
+#[derive(Debug)]
+pub(crate) struct ServerParts {
+    pub(crate) live: LiveLimits,
+    pub(crate) workers: Vec<(Arc<WorkerStats>, RuntimeMetrics)>,
+    pub(crate) failure: ServerFailure,
+}
+
+impl ServerParts {
+    pub(crate) fn states(&self) -> Vec<WorkerState> {
+        let state = |(stats, runtime): &(Arc<WorkerStats>, RuntimeMetrics)| WorkerState {
+            // One thread, but where the runtime is the caller's and has more.
+            busy: (0..runtime.num_workers()).map(|n| runtime.worker_total_busy_duration(n)).sum(),
+            ..stats.state()
+        };
+        self.workers.iter().map(state).collect()
+    }
+}

@@ -1,0 +1,411 @@
+//! The places of a server: who is in, who may come, and what became of everybody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::Waker;
+
+use tokio::sync::Notify;
+
+use super::parts::ServerParts;
+use super::report::Report;
+use super::shutdown::{Phase, Shutdown};
+use super::usage::{ConnectionUsage, NearlyFullHook};
+use crate::connection::limits::{Closed, Limits};
+use crate::metrics::summary::{
+    ClosedHook, ConnectionCounters, ConnectionSummary, Hook, ReceivedLine,
+};
+use crate::metrics::worker_stats::{WorkerCounters, WorkerStats};
+use crate::sources::SourceRefusal;
+use crate::transport::origin::{Origin, PeerId};
+use echoline_base::poison::IgnorePoison;
+use echoline_base::source::network;
+use echoline_base::supervise::catch_panic;
+
+/// All places of one server.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionRegistry {
+    shutdown: Shutdown,
+    taken: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    accepted: AtomicU64,
+    ends: Mutex<BTreeMap<Closed, u64>>,
+    /// Everybody who is in, by number: whose tasks wake when the phase changes.
+    members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
+    /// Notified whenever the last place is given back.
+    emptied: Notify,
+    /// The parts of the server that observers see; set when it begins to serve.
+    parts: OnceLock<ServerParts>,
+    /// Called with the summary of each connection that has ended.
+    hook: OnceLock<ClosedHook>,
+    pub(crate) nearly_full: NearlyFullHook,
+}
+
+/// One place; given back when the last clone of its `Arc` is dropped.
+#[derive(Debug)]
+pub(crate) struct ConnectionSlot {
+    registry: Arc<ConnectionRegistry>,
+    peer: PeerId,
+    /// Which listener it came to.
+    listener: u32,
+    /// Boxed to keep idle connections small: most do not need it.
+    extras: OnceLock<Box<SlotExtras>>,
+    /// Whether this place is part of the count of its client's address.
+    counts_address: AtomicBool,
+    /// Where the worker that serves this one counts.
+    stats: Arc<WorkerStats>,
+    /// How the peer has ended its stream, if it has.
+    end: OnceLock<Closed>,
+    /// Counts the connections of this server, from 1: their name in the log.
+    number: u64,
+    /// The task that the server wakes when its phase changes.
+    task: OnceLock<Waker>,
+}
+
+/// The parts of a slot that not every connection needs.
+#[derive(Debug, Default)]
+struct SlotExtras {
+    /// The origin that the handshake found.
+    handshake_origin: OnceLock<Box<Origin>>,
+    /// The counts for an access log.
+    connection_counters: Option<ConnectionCounters>,
+    /// Whether the hook is not told of the end.
+    is_suppressed: AtomicBool,
+}
+
+/// The address that a slot counts for, if addresses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedAddress {
+    /// The other end of the socket.
+    Peer,
+    /// The client that a proxy names in the handshake.
+    Proxied,
+}
+
+impl ConnectionRegistry {
+    /// An empty registry of a server that ends by `shutdown`.
+    pub(crate) fn new(shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self { shutdown, ..Self::default() })
+    }
+
+    /// A slot for a connection from `peer` on the worker that counts in `stats`, or why
+    /// there is none.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        origin: &Origin,
+        limits: &Limits,
+        count: CountedAddress,
+        stats: &Arc<WorkerStats>,
+    ) -> Result<Arc<ConnectionSlot>, Closed> {
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        // Only the accepting tasks add, and they look before: `max` is never passed by more than
+        // the number of listeners, and then not for longer than until the next line.
+        let max = limits.max_connections;
+        let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
+        self.nearly_full.note(ConnectionUsage { open: open.min(max), max });
+        if open > max {
+            self.give_back();
+            return Err(Closed::Busy);
+        }
+        let peer = origin.peer.filter(|_| count == CountedAddress::Peer);
+        let counts_address = match peer.map_or(Ok(false), |peer| self.count_address(peer, limits)) {
+            Ok(counts_address) => counts_address,
+            Err(closed) => {
+                self.give_back();
+                return Err(closed);
+            }
+        };
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        let slot = Arc::new(ConnectionSlot {
+            registry: Arc::clone(self),
+            peer: PeerId::of(origin),
+            listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
+            extras: self
+                .connection_counters()
+                .map_or_else(OnceLock::new, |extras| OnceLock::from(Box::new(extras))),
+            counts_address: AtomicBool::new(counts_address),
+            stats: Arc::clone(stats),
+            end: OnceLock::new(),
+            number,
+            task: OnceLock::new(),
+        });
+        lock(&self.members).insert(number, Arc::downgrade(&slot));
+        Ok(slot)
+    }
+
+    /// The counts of a new connection; `None` unless they are told or logged.
+    fn connection_counters(&self) -> Option<SlotExtras> {
+        let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        is_wanted.then(|| SlotExtras {
+            connection_counters: Some(ConnectionCounters::begin()),
+            ..SlotExtras::default()
+        })
+    }
+
+    /// Sets the hook for connections that have ended.
+    pub(crate) fn set_hook(&self, hook: ClosedHook) {
+        // The first one stays: a server has one for its life.
+        let _ = self.hook.set(hook);
+    }
+
+    /// Counts a connection for which there was no place.
+    pub(crate) fn count_refusal(&self, origin: &Origin, closed: Closed) {
+        self.count(closed);
+        self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
+    }
+
+    /// Counts a connection that its source may not make now. Only the one that began a penalty is
+    /// told to the hook: a flood does not fill an access log.
+    pub(crate) fn count_source_refusal(&self, origin: &Origin, refusal: SourceRefusal) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let closed = refusal.closed();
+        match refusal.is_new_penalty {
+            true => self.count_refusal(origin, closed),
+            false => self.count(closed),
+        }
+    }
+
+    /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
+    /// place of the connection must still be given back, and listeners must go on accepting.
+    fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
+        let Some(Hook(hook)) = self.hook.get() else { return };
+        if catch_panic(|| hook(summary())).is_err() {
+            tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
+        }
+    }
+
+    /// Counts somebody from `address`, where addresses are counted; whether they are.
+    fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
+        let Some(most) = limits.max_per_ip else { return Ok(false) };
+        let network = network(address.ip());
+        let mut by_address = lock(&self.by_address);
+        if by_address.get(&network).copied().unwrap_or_default() >= most {
+            return Err(Closed::BusyAddress);
+        }
+        *by_address.entry(network).or_default() += 1;
+        Ok(true)
+    }
+
+    /// Wakes the task of every connection, so that it sees the phase that has just begun.
+    pub(crate) fn wake_all(&self) {
+        // A place must not be dropped under the lock that its drop takes.
+        let members: Vec<Arc<ConnectionSlot>> =
+            lock(&self.members).values().filter_map(Weak::upgrade).collect();
+        for task in members.iter().filter_map(|slot| slot.task.get()) {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Counts how a connection, or an attempt at one, has ended.
+    pub(crate) fn count(&self, closed: Closed) {
+        *lock(&self.ends).entry(closed.counted()).or_default() += 1;
+    }
+
+    /// Counts somebody who was told that there was no descriptor left.
+    pub(crate) fn count_descriptor_refusal(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.count(Closed::Busy);
+    }
+
+    /// Connections that are open now, lingering ones too.
+    pub(crate) fn open(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The server begins to serve with `parts`.
+    pub(crate) fn begin(&self, parts: ServerParts) {
+        // It does so once in its life.
+        let _ = self.parts.set(parts);
+    }
+
+    /// What the server works with; `None` before it serves.
+    pub(crate) fn parts(&self) -> Option<&ServerParts> {
+        self.parts.get()
+    }
+
+    /// The phase of the server's life.
+    pub(crate) fn phase(&self) -> Phase {
+        self.shutdown.phase()
+    }
+
+    /// Waits until no connection is open. Cancel safe.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// What has become of all so far.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            still_open: self.open() as u64,
+            ends: lock(&self.ends).clone(),
+        }
+    }
+
+    fn give_back(&self) {
+        if self.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+}
+
+impl ConnectionSlot {
+    /// The connection's name in the log.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where the worker that serves this connection counts.
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        &self.stats
+    }
+
+    /// The same, where somebody watches.
+    #[inline]
+    pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.stats.worker_counters()
+    }
+
+    /// Notes the waker of the task that runs the handler.
+    pub(crate) fn set_task(&self, waker: &Waker) {
+        // A task has one waker for its life, so the first is as good as any.
+        self.task.get_or_init(|| waker.clone());
+    }
+
+    /// The phase of the server's life.
+    pub(crate) fn phase(&self) -> Phase {
+        self.registry.phase()
+    }
+
+    /// Where who has this place comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        let socket = || Origin {
+            listener: self.listener as usize,
+            peer: self.peer.address(),
+            uid: self.peer.uid(),
+            ..Origin::default()
+        };
+        let handshake_origin = self.handshake_origin().map_or_else(socket, Origin::clone);
+        Origin { number: self.number, ..handshake_origin }
+    }
+
+    /// Notes what the handshake told.
+    pub(crate) fn note_origin(&self, origin: Origin) {
+        // There is one handshake in a connection's life.
+        self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
+    }
+
+    fn handshake_origin(&self) -> Option<&Origin> {
+        self.extras.get()?.handshake_origin.get().map(Box::as_ref)
+    }
+
+    /// The counts of this connection alone, if there are any.
+    #[inline]
+    pub(crate) fn connection_counters(&self) -> Option<&ConnectionCounters> {
+        self.extras.get()?.connection_counters.as_ref()
+    }
+
+    /// A line of this connection, as a hook sees it.
+    pub(crate) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
+        let client = self
+            .handshake_origin()
+            .and_then(|handshake_origin| handshake_origin.source)
+            .or(self.peer.address());
+        ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
+    }
+
+    /// Counts the address that a proxy has named, or says that it has all its places; for a place
+    /// that was taken to be counted later.
+    pub(crate) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
+        if let Some(source) =
+            self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)
+        {
+            let counts_address = self.registry.count_address(source, limits)?;
+            self.counts_address.store(counts_address, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Keeps the end of this connection from the hook: its source is refused again and again.
+    pub(crate) fn suppress_summary(&self) {
+        self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
+    /// that has a waker of its own (`FuturesUnordered`) is not.
+    pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
+        self.task.get().is_some_and(|task| task.will_wake(waker))
+    }
+
+    /// The connection is being closed, and its peer had ended the stream, in this way.
+    pub(crate) fn note_end(&self, end: Closed) {
+        // There is one end in a connection's life.
+        self.end.get_or_init(|| end);
+    }
+
+    /// Counts the end of this connection by what its handler returned, and says what it was.
+    pub(crate) fn count(&self, result: Result<(), Closed>) -> Closed {
+        let closed = match result {
+            Err(closed) => closed,
+            Ok(()) => self.end.get().copied().unwrap_or(Closed::Finished),
+        };
+        self.registry.count(closed);
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_closed(closed);
+        }
+        closed
+    }
+
+    /// Tells the summary of the connection, which is over.
+    fn report_summary(&self) {
+        let handshake_origin =
+            self.extras.get().filter(|extras| !extras.is_suppressed.load(Ordering::Relaxed));
+        let Some(connection_counters) =
+            handshake_origin.and_then(|extras| extras.connection_counters.as_ref())
+        else {
+            return;
+        };
+        let summary = connection_counters.summary(self.origin());
+        summary.log();
+        self.registry.call_hook(|| summary);
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.report_summary();
+        if *self.counts_address.get_mut()
+            && let Some(client) = self
+                .handshake_origin()
+                .and_then(|handshake_origin| handshake_origin.source)
+                .or(self.peer.address())
+        {
+            let network = &network(client.ip());
+            let mut by_address = lock(&self.registry.by_address);
+            if let Some(count) = by_address.get_mut(network) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(network);
+                }
+            }
+        }
+        lock(&self.registry.members).remove(&self.number);
+        self.stats.open.fetch_sub(1, Ordering::Relaxed);
+        self.registry.give_back();
+    }
+}
+
+/// These maps are never left half changed, so a panic elsewhere must not take them away.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().ignore_poison()
+}
+
+#[cfg(test)]
+mod tests;

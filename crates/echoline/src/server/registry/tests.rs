@@ -1,0 +1,122 @@
+//! Tests of the places of a server.
+
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::task::Context;
+
+use super::super::handler_task::HandlerTask;
+use super::*;
+
+fn take(
+    registry: &Arc<ConnectionRegistry>,
+    address: &str,
+    limits: &Limits,
+) -> Result<Arc<ConnectionSlot>, Closed> {
+    let peer = SocketAddr::new(address.parse().unwrap(), 1);
+    let origin = Origin { peer: Some(peer), ..Origin::default() };
+    registry.take(&origin, limits, CountedAddress::Peer, &Arc::default())
+}
+
+/// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
+/// counters of its `Arc` a place fills a size of the allocator, 128 bytes, to the last.
+#[test]
+fn regression_an_access_log_that_is_off_costs_no_memory() {
+    assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
+    assert!(size_of::<SlotExtras>() <= 80, "with an access log: {}", size_of::<SlotExtras>());
+}
+
+/// Issue 11, item 48: a hook that panics takes no place for good, neither that of a connection
+/// nor, after a refusal, that of the task that accepts.
+#[test]
+fn regression_a_hook_that_panics_takes_no_place() {
+    let registry = Arc::new(ConnectionRegistry::default());
+    registry.set_hook(Hook(Box::new(|_| panic!("as asked"))));
+    let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+    for _ in 0..2 {
+        drop(take(&registry, "10.0.0.1", &limits).unwrap());
+        assert_eq!(registry.open(), 0);
+        registry.count_refusal(&Origin::default(), Closed::Busy);
+    }
+    assert_eq!(registry.report().count(Closed::Busy), 2);
+}
+
+/// Fault 2: the limit is exact, and a place given back is free again.
+#[test]
+fn there_are_as_many_places_as_the_limit_says() {
+    let registry = Arc::new(ConnectionRegistry::default());
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let first = take(&registry, "10.0.0.1", &limits).unwrap();
+    let _second = take(&registry, "10.0.0.2", &limits).unwrap();
+    assert_eq!(take(&registry, "10.0.0.3", &limits).unwrap_err(), Closed::Busy);
+    drop(first);
+    take(&registry, "10.0.0.3", &limits).unwrap();
+    assert_eq!(registry.open(), 1);
+}
+
+/// Fault 4: one address, or one IPv6 network, cannot take all places.
+#[test]
+fn one_address_has_its_own_limit() {
+    let registry = Arc::new(ConnectionRegistry::default());
+    let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+    for (address, neighbour) in
+        [("10.0.0.1", "::ffff:10.0.0.1"), ("2001:db8::1", "2001:db8::ffff:2")]
+    {
+        let held = take(&registry, address, &limits).unwrap();
+        assert_eq!(take(&registry, neighbour, &limits).unwrap_err(), Closed::BusyAddress);
+        take(&registry, "10.0.0.9", &limits).unwrap();
+        drop(held);
+        take(&registry, neighbour, &limits).unwrap();
+    }
+    assert_eq!(registry.open(), 0);
+    assert!(lock(&registry.by_address).is_empty(), "the table must not grow for ever");
+}
+
+/// Fault 4, 26: behind a proxy it is the clients' addresses that are counted, and not the
+/// proxy's.
+#[test]
+fn whom_a_proxy_names_is_counted() {
+    let registry = Arc::new(ConnectionRegistry::default());
+    let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+    let proxy = Origin { peer: Some("10.0.0.1:1".parse().unwrap()), ..Origin::default() };
+    let come = |source: &str| {
+        let slot =
+            registry.take(&proxy, &limits, CountedAddress::Proxied, &Arc::default()).unwrap();
+        slot.note_origin(Origin { source: source.parse().ok(), ..proxy.clone() });
+        slot.count_source(&limits).map(|()| slot)
+    };
+    let first = come("192.0.2.1:7").unwrap();
+    let _second = come("192.0.2.2:7").unwrap();
+    assert_eq!(come("192.0.2.1:8").unwrap_err(), Closed::BusyAddress);
+    // A health check of the proxy belongs to no client.
+    let _checks = [come("").unwrap(), come("").unwrap()];
+    drop(first);
+    come("192.0.2.1:8").unwrap();
+}
+
+/// Notes how many places are taken when it is dropped.
+struct Witness(Arc<ConnectionRegistry>, Arc<AtomicUsize>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.1.store(self.0.open(), Ordering::Relaxed);
+    }
+}
+
+/// Issue 11, item F: when the last place is given back, nothing of a handler is left. What its
+/// drop writes is written before the server's end is known.
+#[test]
+fn regression_a_place_is_given_back_after_its_handler() {
+    let (registry, seen) = (Arc::new(ConnectionRegistry::default()), Arc::default());
+    let slot = take(&registry, "10.0.0.1", &Limits::default()).unwrap();
+    let witness = Witness(Arc::clone(&registry), Arc::clone(&seen));
+    let handler = async move {
+        let _witness = witness;
+        pending().await
+    };
+    let mut task = pin!(HandlerTask::new(handler, slot));
+    let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    registry.shutdown.abort();
+    assert!(poll().is_ready());
+    assert_eq!((seen.load(Ordering::Relaxed), registry.open()), (1, 0));
+}

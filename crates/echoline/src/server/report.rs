@@ -1,0 +1,30 @@
+//! The account of a server that has ended. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::connection::limits::Closed;
+
+/// The account of a server that has ended: every connection is in it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Connections that the system gave us, refused ones too.
+    pub accepted: u64,
+    /// Connections whose handler would not end even when it was told to.
+    pub still_open: u64,
+    /// The number of connections for each end.
+    pub ends: BTreeMap<Closed, u64>,
+}
+
+impl Report {
+    /// Returns the number of connections that ended as `closed`.
+    #[must_use]
+    pub fn count(&self, closed: Closed) -> u64 {
+        self.ends.get(&closed.counted()).copied().unwrap_or_default()
+    }
+
+    /// Whether every connection ended in order: none aborted, none left.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.count(Closed::Aborted) == 0 && self.still_open == 0
+    }
+}

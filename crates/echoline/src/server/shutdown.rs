@@ -1,0 +1,122 @@
+//! How a server and all its connections learn that it is time to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// A server's life. It only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Accepting and serving.
+    Running,
+    /// Accepting no more, because another process does on the same sockets; connections go on as
+    /// if nothing had happened.
+    Retiring,
+    /// Accepting no more; connections end once they have answered what they were sent.
+    Draining,
+    /// Connections end at once.
+    Aborting,
+}
+
+/// A handle that ends a server, from anywhere and as often as one likes; clones are the same
+/// handle.
+///
+/// One atomic phase and one list of who waits for the next: a connection looks at the phase for
+/// the price of one load and is woken once, when it changes.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    state: Arc<ShutdownState>,
+}
+
+#[derive(Debug, Default)]
+struct ShutdownState {
+    phase: AtomicU8,
+    changed: Arc<Notify>,
+}
+
+impl Shutdown {
+    /// A handle in the phase [`Phase::Running`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stop accepting and leave who is in the queue of a listener to another process, which has
+    /// the same socket; end once the last connection has ended by itself.
+    pub fn retire(&self) {
+        self.advance(Phase::Retiring);
+    }
+
+    /// Stop accepting, let every connection finish what it was sent, then end.
+    pub fn drain(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// End every connection at once.
+    pub fn abort(&self) {
+        self.advance(Phase::Aborting);
+    }
+
+    /// The phase now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.state.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Retiring,
+            2 => Phase::Draining,
+            _ => Phase::Aborting,
+        }
+    }
+
+    /// Waits until `phase` or a later one is reached. Cancel safe.
+    pub async fn reached(&self, phase: Phase) {
+        loop {
+            // Listen first, look second: a change in between is not missed.
+            let changed = self.changed();
+            if self.phase() >= phase {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Completes at the next change of phase after this call.
+    pub(crate) fn changed(&self) -> OwnedNotified {
+        Arc::clone(&self.state.changed).notified_owned()
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.state.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.state.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn phases_only_go_forward_and_wake_who_waits() {
+        let shutdown = Shutdown::new();
+        let waiting = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                shutdown.reached(Phase::Draining).await;
+                shutdown.reached(Phase::Aborting).await;
+            }
+        });
+        tokio::task::yield_now().await;
+        shutdown.retire();
+        tokio::task::yield_now().await;
+        assert_eq!(shutdown.phase(), Phase::Retiring);
+        shutdown.drain();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        shutdown.abort();
+        waiting.await.unwrap();
+        shutdown.drain();
+        assert_eq!(shutdown.phase(), Phase::Aborting);
+    }
+}

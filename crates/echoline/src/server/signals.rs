@@ -1,0 +1,180 @@
+//! The signals that end a server.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::{Mutex, OnceLock};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::shutdown::{Phase, Shutdown};
+use super::workers::spawn_with_runtime;
+use echoline_base::poison::IgnorePoison;
+
+/// What SIGHUP does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// It ends the program, as where nobody listens to it.
+    Ends,
+    /// It is somebody else's: in a server with a configuration it is a wish to read it again.
+    Elsewhere,
+}
+
+/// Ends a server as somebody who sends signals expects: the first drains, the next one aborts.
+pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
+    if shutdown.phase() < Phase::Draining {
+        tracing::info!(signal, "draining; a second signal ends it now");
+        shutdown.drain();
+    } else {
+        tracing::warn!(signal, "ending now");
+        shutdown.abort();
+    }
+}
+
+/// Listens to every signal that asks a server to end. Once this exists, none of them ends the
+/// process by itself any more.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens to the signals that end a server, and to SIGHUP as `hangup` says.
+    pub fn listen(hangup: Hangup) -> io::Result<Self> {
+        let hangup = match hangup {
+            Hangup::Ends => Some(signal(SignalKind::hangup())?),
+            Hangup::Elsewhere => None,
+        };
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            hangup,
+        })
+    }
+
+    /// The name of the next signal. Cancel safe.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.quit.recv() => "SIGQUIT",
+            true = heard(&mut self.hangup) => "SIGHUP",
+        }
+    }
+}
+
+/// Waits for the signal; answers at once where it is not listened to. Cancel safe.
+async fn heard(signal: &mut Option<Signal>) -> bool {
+    match signal {
+        Some(signal) => signal.recv().await.is_some(),
+        None => false,
+    }
+}
+
+/// The signals as [`Server::serve`](crate::Server::serve) listens to them. When this value is
+/// dropped, those that ended the process before it existed do so again.
+///
+/// The runtime's handlers stay for as long as the process lives, so a thread ends the process in
+/// their stead, with the exit code by which shells name the signal: 128 and its number.
+#[derive(Debug)]
+pub(crate) struct SignalGuard {
+    /// `None` once the signals were given to that thread.
+    signals: Option<Signals>,
+}
+
+/// Ends the thread of an earlier [`SignalGuard`] when it is dropped.
+static EARLIER: Mutex<Option<oneshot::Sender<()>>> = Mutex::new(None);
+
+/// The signals that the process neither caught nor ignored when a server first listened to them;
+/// bit 0 is number 1.
+static DEFAULTS: OnceLock<u64> = OnceLock::new();
+
+impl SignalGuard {
+    pub(crate) fn start() -> io::Result<Self> {
+        DEFAULTS.get_or_init(defaults);
+        *EARLIER.lock().ignore_poison() = None;
+        Ok(Self { signals: Some(Signals::listen(Hangup::Ends)?) })
+    }
+
+    /// Runs `serving`, which the signals end by `shutdown`.
+    pub(crate) async fn during<T>(
+        mut self,
+        serving: impl Future<Output = T>,
+        shutdown: &Shutdown,
+    ) -> T {
+        let mut serving = pin!(serving);
+        let signals = self.signals.as_mut().expect("they leave only when self ends");
+        loop {
+            tokio::select! {
+                ended = &mut serving => return ended,
+                name = signals.next() => handle_signal(name, shutdown),
+            }
+        }
+    }
+}
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        let Some(mut signals) = self.signals.take() else { return };
+        let (earlier, later) = oneshot::channel::<()>();
+        let thread = spawn_with_runtime("signals", move |runtime| {
+            runtime.block_on(async {
+                let mut later = pin!(later);
+                loop {
+                    tokio::select! {
+                        biased;
+                        _ = &mut later => return,
+                        name = signals.next() => end_process(name),
+                    }
+                }
+            });
+        });
+        match thread {
+            Ok(_) => *EARLIER.lock().ignore_poison() = Some(earlier),
+            Err(error) => tracing::warn!("signals do not end this process any more: {error}"),
+        }
+    }
+}
+
+/// Ends the process by a signal that would have ended it before a server listened.
+fn end_process(name: &str) {
+    let kind = match name {
+        "SIGINT" => SignalKind::interrupt(),
+        "SIGTERM" => SignalKind::terminate(),
+        "SIGQUIT" => SignalKind::quit(),
+        _ => SignalKind::hangup(),
+    };
+    let number = kind.as_raw_value();
+    if DEFAULTS.get().is_none_or(|defaults| defaults >> (number - 1) & 1 == 1) {
+        tracing::warn!(name, "ending the process");
+        std::process::exit(128 + number);
+    }
+}
+
+/// The signals with their default action now; all of them where the system does not tell.
+fn defaults() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))
+}
+
+fn mask(status: &str, name: &str) -> u64 {
+    let number = status.lines().find_map(|line| line.strip_prefix(name));
+    number.and_then(|number| u64::from_str_radix(number.trim(), 16).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_of_signals_are_read_as_the_system_writes_them() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000002\n";
+        assert_eq!((mask(status, "SigIgn:"), mask(status, "SigCgt:")), (0x1000, 2));
+        assert_eq!(mask("", "SigCgt:"), 0);
+    }
+}

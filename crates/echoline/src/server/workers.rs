@@ -1,0 +1,202 @@
+//! One current-thread runtime per core, each with its share of the connections.
+//!
+//! A connection never moves between threads, so that a slow handler on one core does not show in
+//! the latency of another's (a work-stealing runtime had a ten times higher p99.9; see
+//! `docs/performance.md`).
+
+use std::any::Any;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use std::{io, thread};
+
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime, RuntimeMetrics};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::failure::ServerFailure;
+use crate::connection::buffers;
+use crate::metrics::worker_stats::{Metering, WorkerStats};
+use crate::transport::stream::Stream;
+
+/// Where connections are served.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    workers: Vec<Worker>,
+}
+
+/// One thread of connections.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    runtime: Handle,
+    stats: Arc<WorkerStats>,
+    /// Dropped to end the worker's thread; `None` where the runtime is the caller's.
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Workers {
+    /// Serves on the runtime that the caller is in.
+    pub(crate) fn current(metering: Metering) -> Self {
+        let stats = Arc::new(WorkerStats::new(metering));
+        let worker = Worker { runtime: Handle::current(), stats, stop: None };
+        Self { workers: vec![worker] }
+    }
+
+    /// Starts `count` threads. With `busy_poll` each of them goes on looking for work that long
+    /// after the last read before it sleeps. A thread that panics notes so in `failure`.
+    ///
+    /// # Errors
+    /// One sentence when the system gives no more threads, descriptors or memory.
+    pub(crate) fn start(
+        count: NonZeroUsize,
+        busy_poll: Option<Duration>,
+        metering: Metering,
+        failure: &ServerFailure,
+    ) -> io::Result<Self> {
+        let start = |number| Worker::start(number, busy_poll, metering, failure.clone());
+        Ok(Self { workers: (0..count.get()).map(start).collect::<io::Result<_>>()? })
+    }
+
+    /// The runtimes of all threads.
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone()).collect()
+    }
+
+    /// All tallies, and what the runtimes say of themselves.
+    pub(crate) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
+        let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
+        self.workers.iter().map(observed).collect()
+    }
+
+    /// The worker with the fewest connections, the first of several; `None` if all have panicked.
+    pub(crate) fn least_loaded(&self) -> Option<&Worker> {
+        let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
+        alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))
+    }
+}
+
+impl Worker {
+    /// Where its connections are counted.
+    pub(crate) fn stats(&self) -> &Arc<WorkerStats> {
+        &self.stats
+    }
+
+    /// Makes this worker's runtime the current one for as long as the guard lives.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
+    }
+
+    /// Moves a socket from the accepting thread to this worker, whose runtime must be the
+    /// current one: a socket belongs to the runtime that it is registered with.
+    pub(crate) fn adopt(&self, stream: Stream) -> io::Result<Stream> {
+        if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
+    }
+
+    /// Runs the task of a connection here.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(task));
+    }
+
+    fn start(
+        number: usize,
+        busy_poll: Option<Duration>,
+        metering: Metering,
+        failure: ServerFailure,
+    ) -> io::Result<Self> {
+        let name = format!("worker-{number}");
+        let stats = Arc::new(WorkerStats::new(metering));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (told, part) = (Arc::clone(&stats), name.clone());
+        let runtime = spawn_with_runtime(&name, move |runtime| {
+            run(runtime, busy_poll, stopped, |panic| {
+                told.note_lost();
+                failure.note(&part, panic);
+            });
+        })?;
+        Ok(Self { runtime, stats, stop: Some(stop) })
+    }
+}
+
+/// Runs the tasks of `runtime` until `stopped` completes. A panic that no task catches (in a waker,
+/// or in the runtime itself) is told to `fail` before the connections are dropped.
+fn run(
+    runtime: Runtime,
+    busy_poll: Option<Duration>,
+    stopped: oneshot::Receiver<()>,
+    fail: impl FnOnce(&(dyn Any + Send)),
+) {
+    if let Some(length) = busy_poll {
+        runtime.spawn(spin(length));
+    }
+    // An error means that the sender was dropped, which is the signal.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(stopped))) {
+        fail(&*panic);
+        // The unwinding drops the runtime, and connections that are dropped by it tell their peers
+        // of a server error.
+        resume_unwind(panic);
+    }
+}
+
+/// Keeps the runtime looking for events without sleeping while something is going on.
+///
+/// A task that yields makes the runtime ask the system for events with a time-out of zero; once
+/// nothing was read for `length` the task sleeps until the next read, and so does the thread.
+async fn spin(length: Duration) {
+    loop {
+        let mut seen = buffers::activity();
+        let mut until = Instant::now() + length;
+        while Instant::now() < until {
+            tokio::task::yield_now().await;
+            let now = buffers::activity();
+            if now != seen {
+                seen = now;
+                until = Instant::now() + length;
+            }
+        }
+        std::future::poll_fn(|cx| {
+            if buffers::activity() != seen {
+                return std::task::Poll::Ready(());
+            }
+            buffers::wake_at_activity(cx.waker().clone());
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Starts a thread that has `work` done with a current-thread runtime of its own; returns the
+/// handle of that runtime.
+///
+/// The thread starts first and drops the runtime. This may be called in an async context, which
+/// must not drop a runtime; it would if the runtime existed and no thread could be started.
+///
+/// # Errors
+/// One sentence if the system has no thread, descriptor or memory left.
+pub fn spawn_with_runtime(
+    name: &str,
+    work: impl FnOnce(Runtime) + Send + 'static,
+) -> io::Result<Handle> {
+    let (give, take) = mpsc::channel::<Runtime>();
+    // An error means that there was no runtime to be given.
+    let run = move || take.recv().map_or((), work);
+    let start = || {
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Builder::new_current_thread().enable_all().build()
+    };
+    let named = |error: io::Error| {
+        let text = format!("cannot start the thread {name}: {error}");
+        io::Error::new(error.kind(), text)
+    };
+    let runtime = start().map_err(named)?;
+    let handle = runtime.handle().clone();
+    match give.send(runtime) {
+        Ok(()) => Ok(handle),
+        Err(mpsc::SendError(runtime)) => {
+            runtime.shutdown_background();
+            Err(named(io::Error::other("it has ended")))
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! A stream with planned faults: the shell that carries out what its lanes decide.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::wake;
+use crate::connection::limits::Closed;
+use crate::transport::stream::{CloseSignal, Layer, Stream, signal_close};
+use echoline_faults::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCarrier, NextAction};
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 4 * 1024;
+
+/// How long something waits at most before it looks whether the plan has changed.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a connection goes on standing still when one side of it has ended: long enough for the
+/// other end to run into its own time-out.
+const STALL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a reset waits behind the bytes before it. It would overtake those that the system still
+/// paces out, and then it would be chance what the peer gets.
+const RESET_AFTER: Duration = Duration::from_millis(50);
+
+/// How long a stream that is being ended waits for a peer that takes nothing.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+
+/// A stream over which things go wrong by plan; see [`FaultPlan`](super::FaultPlan).
+///
+/// What is written is taken over as if the network had it: at most 256 KiB are on their way
+/// (4 KiB where a rule makes it slow), then the writer waits. It goes on while the stream is read,
+/// written, flushed or shut down. Flushing does not wait for what is late by plan, shutting down
+/// does. The stream that a plan resets fails with [`io::ErrorKind::ConnectionReset`]; whoever
+/// closes the socket below then has to make it a real reset, as
+/// [`Connection`](crate::Connection) does.
+///
+/// While no rule concerns it, a stream just passes on what it is given.
+#[derive(Debug)]
+pub struct FaultStream<S> {
+    stream: S,
+    state: Box<State>,
+    /// Has the socket below reset its connection when it is closed.
+    reset_on_close: Option<fn(&mut S)>,
+}
+
+#[derive(Debug)]
+struct State {
+    carrier: MessageCarrier,
+    incoming: FaultPipe,
+    outgoing: FaultPipe,
+    began: Instant,
+    /// Wakes the reader when delayed bytes are due.
+    read_timer: DueTimer,
+    /// Wakes when delayed bytes are due.
+    write_timer: DueTimer,
+    /// Wakes for a fault that is due although nothing is read or written.
+    fault_timer: DueTimer,
+    /// Somebody waits for room.
+    writer: Option<Waker>,
+    /// When the stream below last took something.
+    sent_at: Option<Duration>,
+    /// Since when the peer takes nothing while the stream ends.
+    blocked_since: Option<Instant>,
+    /// The peer's stream has ended.
+    at_end: bool,
+    /// The stream below was shut down.
+    is_shut: bool,
+    /// The server ends: nobody is to wait for what never comes.
+    is_draining: bool,
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendProgress {
+    /// Nothing is on its way.
+    All,
+    /// The rest is not due yet.
+    Due,
+    /// The peer takes nothing now.
+    Blocked,
+    /// The stream has been shut down.
+    Ended,
+    /// It will be reset in a moment.
+    Resetting,
+}
+
+/// What the handler of a connection gets where something is planned for it. Faults lie over
+/// everything else: the bytes that they change are the handler's, whatever encrypts them.
+pub(crate) fn wrap_stream(stream: Stream, planned: Option<ConnectionFaults>) -> Stream {
+    match planned {
+        Some(faults) => {
+            Stream::layered(FaultStream::with_faults(stream, faults, MessageCarrier::Stream))
+        }
+        None => stream,
+    }
+}
+
+/// Returns the stream for the first step of a transport: with the faults on the socket, if any.
+pub(crate) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) -> Stream {
+    match planned.filter(|faults| faults.has_socket_rules()) {
+        Some(faults) => {
+            let mut stream =
+                FaultStream::with_faults(stream, faults.clone(), MessageCarrier::Socket);
+            // No connection is there yet that would do it.
+            stream.reset_on_close = Some(Stream::reset_on_close);
+            Stream::layered(stream)
+        }
+        None => stream,
+    }
+}
+
+impl<S> FaultStream<S> {
+    /// The next connection of those that `faults` decides about.
+    pub fn new(stream: S, faults: &Faults) -> Self {
+        Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
+    }
+
+    /// The connection about which was decided when it came.
+    fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
+        let state = State {
+            carrier,
+            incoming: FaultPipe::new(faults.clone(), Direction::In, carrier),
+            outgoing: FaultPipe::new(faults, Direction::Out, carrier),
+            began: Instant::now(),
+            read_timer: DueTimer::default(),
+            write_timer: DueTimer::default(),
+            fault_timer: DueTimer::default(),
+            writer: None,
+            sent_at: None,
+            blocked_since: None,
+            at_end: false,
+            is_shut: false,
+            is_draining: false,
+        };
+        Self { stream, state: Box::new(state), reset_on_close: None }
+    }
+}
+
+impl State {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// When a reset takes nothing away from what was sent.
+    fn reset_at(&self) -> Option<Duration> {
+        self.sent_at.map(|at| at + RESET_AFTER)
+    }
+
+    /// Takes over the plan that holds now.
+    #[inline]
+    fn apply_plan(&mut self) {
+        if self.incoming.faults().is_outdated() {
+            let (old, now) = (self.incoming.faults(), self.now());
+            let faults = match self.carrier {
+                MessageCarrier::Socket => old.without_rules(),
+                MessageCarrier::Stream | MessageCarrier::Datagrams => old.renewed(),
+            };
+            self.incoming.apply_plan(faults.clone(), now);
+            self.outgoing.apply_plan(faults, now);
+        }
+        if self.timed_at().is_some() {
+            let now = self.now();
+            self.incoming.fire_timed(now);
+            self.outgoing.fire_timed(now);
+        }
+    }
+
+    /// The time of the next fault that happens although nothing is read or written.
+    #[inline]
+    fn timed_at(&self) -> Option<Duration> {
+        [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()
+    }
+
+    /// Wakes at that time.
+    fn poll_timed(&mut self, cx: &mut Context<'_>) {
+        if let Some(at) = self.timed_at()
+            && self.fault_timer.poll(self.began, self.now(), at, cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> FaultStream<S> {
+    /// Sends what is due. Wakes when there is more to do.
+    fn send(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
+        let Self { stream, state, reset_on_close } = self;
+        loop {
+            let now = state.now();
+            match state.outgoing.next(now) {
+                NextAction::Bytes(bytes) => match Pin::new(&mut *stream).poll_write(cx, bytes)? {
+                    Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(count) => {
+                        state.outgoing.consume(count);
+                        state.sent_at = Some(now);
+                        state.blocked_since = None;
+                    }
+                    Poll::Pending => return Ok(SendProgress::Blocked),
+                },
+                NextAction::Wait(at) => {
+                    // A layer below may hold something back until then.
+                    let _ = Pin::new(&mut *stream).poll_flush(cx)?;
+                    if state.write_timer.poll(state.began, now, at, cx).is_pending() {
+                        return Ok(SendProgress::Due);
+                    }
+                    state.apply_plan();
+                }
+                NextAction::Nothing => return Ok(SendProgress::All),
+                NextAction::End if state.is_shut => return Ok(SendProgress::Ended),
+                NextAction::End => match Pin::new(&mut *stream).poll_shutdown(cx)? {
+                    Poll::Ready(()) => state.is_shut = true,
+                    Poll::Pending => return Ok(SendProgress::Blocked),
+                },
+                NextAction::Reset => match state.reset_at().filter(|at| *at > now) {
+                    Some(at) if state.write_timer.poll(state.began, now, at, cx).is_pending() => {
+                        return Ok(SendProgress::Resetting);
+                    }
+                    Some(_) => {}
+                    None => {
+                        reset_on_close.iter().for_each(|reset_on_close| reset_on_close(stream));
+                        return Err(io::ErrorKind::ConnectionReset.into());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what is due while somebody reads, and wakes who waits for room.
+    fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
+        if self.state.outgoing.is_idle() {
+            return Ok(SendProgress::All);
+        }
+        let sent = self.send(cx)?;
+        if sent == SendProgress::All {
+            let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
+        }
+        if self.state.outgoing.room() > 0
+            && let Some(writer) = self.state.writer.take()
+        {
+            writer.wake();
+        }
+        Ok(sent)
+    }
+
+    /// Gives a peer up that takes nothing of what is due.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.state;
+        let since = *state.blocked_since.get_or_insert_with(Instant::now);
+        let until = since.duration_since(state.began) + GIVE_UP_AFTER;
+        if state.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if state.write_timer.poll(state.began, state.now(), until, cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> FaultStream<S> {
+    /// Reads from below what there is room for. Ready when something came.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, state, .. } = self;
+        let room = state.incoming.room().min(READ_BYTES);
+        if state.at_end || room == 0 {
+            return Poll::Pending;
+        }
+        let mut scratch = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut scratch[..room]);
+        std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        let now = state.now();
+        if buffer.filled().is_empty() {
+            state.at_end = true;
+            state.incoming.finish(now, STALL_PATIENCE);
+        } else {
+            state.incoming.push(buffer.filled(), now);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.state.apply_plan();
+        // What was delayed goes on while its writer waits for the peer.
+        let sent = this.send_aside(cx)?;
+        if sent == SendProgress::Resetting {
+            // Nothing that comes now is heard any more.
+            return Poll::Pending;
+        }
+        this.state.poll_timed(cx);
+        if this.state.incoming.is_idle() {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        }
+        loop {
+            let now = this.state.now();
+            let due_at = match this.state.incoming.next(now) {
+                NextAction::Bytes(bytes) => {
+                    let count = bytes.len().min(buffer.remaining());
+                    buffer.put_slice(&bytes[..count]);
+                    this.state.incoming.consume(count);
+                    return Poll::Ready(Ok(()));
+                }
+                NextAction::End => return Poll::Ready(Ok(())),
+                NextAction::Reset => {
+                    if sent != SendProgress::All {
+                        // What was written before has the same time where none of it is out yet.
+                        this.state.sent_at.get_or_insert(now);
+                    }
+                    match this.state.reset_at().filter(|at| *at > now) {
+                        Some(at) => Some(at),
+                        None => {
+                            let Self { stream, reset_on_close, .. } = this;
+                            reset_on_close.iter().for_each(|reset_on_close| reset_on_close(stream));
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                        }
+                    }
+                }
+                NextAction::Wait(at) => Some(at),
+                NextAction::Nothing => None,
+            };
+            if this.poll_fill(cx)?.is_ready() {
+                continue;
+            }
+            let state = &mut *this.state;
+            let Some(at) = due_at else { return Poll::Pending };
+            std::task::ready!(state.read_timer.poll(state.began, now, at, cx));
+            state.apply_plan();
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.state.apply_plan();
+        if this.state.outgoing.is_idle() {
+            if !this.state.incoming.is_idle() {
+                this.state.sent_at = Some(this.state.now());
+            }
+            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+        }
+        this.send(cx)?;
+        let taken = bytes.len().min(this.state.outgoing.room());
+        if taken == 0 && !bytes.is_empty() {
+            this.state.writer = Some(cx.waker().clone());
+            this.state.poll_timed(cx);
+            return Poll::Pending;
+        }
+        let now = this.state.now();
+        this.state.outgoing.push(&bytes[..taken], now);
+        this.send(cx)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.state.apply_plan();
+        if this.state.outgoing.is_idle() {
+            return Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        }
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        Pin::new(this).poll_write(cx, first.map_or(&[], |slice| slice))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.state.apply_plan();
+        if !this.state.outgoing.is_idle() && this.send(cx)? == SendProgress::Blocked {
+            this.state.poll_timed(cx);
+            return Poll::Pending;
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.state.apply_plan();
+        if this.state.outgoing.is_idle() {
+            return Pin::new(&mut this.stream).poll_shutdown(cx);
+        }
+        let now = this.state.now();
+        let patience = if this.state.is_draining { Duration::ZERO } else { STALL_PATIENCE };
+        this.state.outgoing.finish(now, patience);
+        match this.send(cx)? {
+            SendProgress::Ended | SendProgress::All => Poll::Ready(Ok(())),
+            SendProgress::Due | SendProgress::Resetting => Poll::Pending,
+            SendProgress::Blocked => this.poll_blocked(cx),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S> {
+    type Below = S;
+
+    fn below(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    fn note_end(&mut self, closed: Closed) {
+        self.state.is_draining = closed == Closed::Drained;
+        signal_close(&mut self.stream, CloseSignal::Ends(closed));
+    }
+}
+
+/// A timer that exists once it is needed.
+#[derive(Debug, Default)]
+struct DueTimer {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The precise wake-up that was asked for.
+    asked: Option<(Instant, Waker)>,
+}
+
+impl DueTimer {
+    /// Pending until `at`, or for as long as a plan may go unnoticed. Times are counted from
+    /// `began`.
+    fn poll(
+        &mut self,
+        began: Instant,
+        now: Duration,
+        at: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let until = began + at.min(now + FOLLOW_EVERY);
+        let has_asked =
+            |(due, waker): &(Instant, Waker)| *due == until && waker.will_wake(cx.waker());
+        if at <= now + FOLLOW_EVERY && !self.asked.as_ref().is_some_and(has_asked) {
+            self.asked = Some((until, cx.waker().clone()));
+            wake::wake_at(until, cx.waker().clone());
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}

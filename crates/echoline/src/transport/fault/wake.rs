@@ -1,0 +1,36 @@
+//! Wakes a connection when a fault is due, more precisely than the runtime's timer, which ticks
+//! once per millisecond. One alarm for each thread, so that connections cost no descriptor.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::timer::alarm::{Alarm, Precision};
+
+thread_local! {
+    /// The alarm of the runtime that last asked on this thread, and the task that runs it.
+    static ALARM: RefCell<Option<(Arc<Alarm>, JoinHandle<()>)>> = const { RefCell::new(None) };
+}
+
+/// Wakes `waker` at `due`. A runtime's own timer must back this up: the clock of a test may stand
+/// still, and a system may have no timer.
+pub(super) fn wake_at(due: Instant, waker: Waker) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    ALARM.with_borrow_mut(|current| {
+        // It has ended with its runtime.
+        if current.as_ref().is_none_or(|(_, task)| task.is_finished()) {
+            let alarm = Arc::new(Alarm::new(Precision::Exact { spin: Duration::ZERO }));
+            let running = Arc::clone(&alarm);
+            let task = runtime.spawn(async move { running.run().await });
+            *current = Some((alarm, task));
+        }
+        if let Some((alarm, _)) = current {
+            alarm.wake_at(due, waker);
+        }
+    });
+}

@@ -1,0 +1,95 @@
+//! The origin of a connection: its peer, the client that a proxy names, and the facts of its TLS.
+
+use std::net::SocketAddr;
+
+use super::stream::Stream;
+use crate::sources::Source;
+
+/// Where a connection comes from, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Counts the connections of its server, from 1; 0 where there is no server.
+    pub number: u64,
+    /// The listener that accepted it: its place among those of the server.
+    pub listener: usize,
+    /// The other end of the socket; `None` if it has no address (a Unix socket).
+    pub peer: Option<SocketAddr>,
+    /// The id of the user who runs the process at the other end of a Unix socket.
+    pub uid: Option<u32>,
+    /// The address of the client, as a trusted proxy names it.
+    pub source: Option<SocketAddr>,
+    /// A trusted proxy says that it speaks for itself, as in a health check.
+    pub is_proxy_itself: bool,
+    /// What TLS was agreed on; `None` where there is none.
+    pub tls: Option<TlsFacts>,
+    /// Why a step failed, in words for a log or a user, where it knows more than its
+    /// [`Closed`](crate::Closed) says.
+    pub failure: Option<String>,
+}
+
+/// What two ends of a TLS connection agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// For example `TLSv1.3`.
+    pub version: String,
+    /// For example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The subject of the client's certificate, where it showed one.
+    pub subject: Option<String>,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
+}
+
+impl Origin {
+    /// The origin of a connection that a listener has just accepted.
+    pub(crate) fn accepted(listener: usize, peer: Option<SocketAddr>, stream: &Stream) -> Self {
+        let uid = peer.is_none().then(|| stream.peer_uid()).flatten();
+        Self { listener, peer, uid, ..Self::default() }
+    }
+
+    /// The client: whom a trusted proxy names, else the other end of the socket.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.source.or(self.peer)
+    }
+
+    /// The source whose limits apply to this connection: the address of the client, or the user at
+    /// the other end of a Unix socket.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match (self.client(), self.uid) {
+            (Some(client), _) => Source::from(client.ip()),
+            (None, Some(uid)) => Source::User(uid),
+            (None, None) => Source::Unknown,
+        }
+    }
+}
+
+/// The other end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerId {
+    Address(SocketAddr),
+    /// A process of this user, at a Unix socket.
+    User(u32),
+    Unknown,
+}
+
+impl PeerId {
+    pub(crate) fn of(origin: &Origin) -> Self {
+        match (origin.peer, origin.uid) {
+            (Some(address), _) => Self::Address(address),
+            (None, Some(uid)) => Self::User(uid),
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        if let Self::Address(address) = self { Some(address) } else { None }
+    }
+
+    pub(crate) fn uid(self) -> Option<u32> {
+        if let Self::User(uid) = self { Some(uid) } else { None }
+    }
+}

@@ -1,0 +1,418 @@
+//! The header with which a proxy says who its client is (PROXY protocol, versions 1 and 2:
+//! <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>). Pure.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crc::{CRC_32_ISCSI, Crc};
+
+/// What version 2 begins with.
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The longest line of version 1, its end counted.
+const LINE_MAX: usize = 107;
+
+/// The shortest: `PROXY UNKNOWN` and its end. So much can be read of either version.
+const LINE_MIN: usize = 15;
+
+const FIXED: usize = 16;
+
+/// What a header of version 2 may have behind its fixed part: addresses and vectors. The protocol
+/// would let it be 64 KiB; certificates that proxies pass on take a few.
+const BODY_MAX: usize = 8 * 1024;
+
+/// The type of a vector with a checksum (`PP2_TYPE_CRC32C`).
+const CHECKSUM: u8 = 0x03;
+
+/// The checksum of RFC 3720 (section 12.1, appendix B.4).
+static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// Which spelling a header has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// What the bytes of a header say so far.
+///
+/// ```
+/// use echoline::proxy::ProxyHeader;
+///
+/// let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
+/// let client = "192.0.2.1:4711".parse()?;
+/// assert_eq!(ProxyHeader::parse(line), Ok(ProxyHeader::Source(Some(client))));
+/// assert_eq!(ProxyHeader::parse(b"PROXY TCP4"), Ok(ProxyHeader::More(5)));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// At least so many more bytes belong to it.
+    More(usize),
+    /// It is whole: the client that the proxy names; `None` if the proxy cannot tell.
+    Source(Option<SocketAddr>),
+    /// It is whole, and the proxy speaks for itself (LOCAL): usually a health check.
+    Local,
+}
+
+/// It is no header: the text says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no PROXY header: {0}")]
+pub struct ProxyHeaderError(&'static str);
+
+impl ProxyHeader {
+    /// Reads a header. Whoever gives it as many bytes as it asks for, and no others, reads none of
+    /// what follows.
+    ///
+    /// # Errors
+    /// It is no header, or can become none any more.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ProxyHeaderError> {
+        parse(bytes)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+    let known = bytes.len().min(SIGNATURE.len());
+    if bytes[..known] == SIGNATURE[..known] && known > 0 {
+        return parse_v2(bytes);
+    }
+    let known = bytes.len().min(6);
+    if bytes[..known] != b"PROXY "[..known] {
+        return Err(ProxyHeaderError(
+            "it begins neither with 'PROXY ' nor with the signature of version 2",
+        ));
+    }
+    parse_v1(bytes)
+}
+
+fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+    let Some(line) = bytes.strip_suffix(b"\r\n") else {
+        if bytes.contains(&b'\n') {
+            return Err(ProxyHeaderError("its line does not end with CR and LF"));
+        }
+        if bytes.len() + 1 >= LINE_MAX {
+            return Err(ProxyHeaderError("its line is longer than 107 bytes"));
+        }
+        let end = if bytes.ends_with(b"\r") { 1 } else { 2 };
+        return Ok(ProxyHeader::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
+    };
+    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is no text"))?;
+    let mut words = line.split(' ');
+    let is_ipv4 = match (words.next(), words.next()) {
+        // What follows is to be ignored.
+        (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
+        (_, Some("TCP4")) => true,
+        (_, Some("TCP6")) => false,
+        _ => return Err(ProxyHeaderError("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+    };
+    let mut address = || {
+        let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        address.filter(|address| address.is_ipv4() == is_ipv4)
+    };
+    let addresses = address().zip(address());
+    let (source, _) = addresses.ok_or(ProxyHeaderError("its addresses are not of its protocol"))?;
+    let ports = words.next().and_then(port).zip(words.next().and_then(port));
+    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are no numbers from 0 to 65535"))?;
+    match words.next() {
+        None => Ok(ProxyHeader::Source(Some(SocketAddr::new(source, port)))),
+        Some(_) => {
+            Err(ProxyHeaderError("there is more in its line than two addresses and two ports"))
+        }
+    }
+}
+
+/// Digits only, without one that says nothing.
+fn port(word: &str) -> Option<u16> {
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_short = word.len() == 1 || !word.starts_with('0');
+    (is_number && is_short).then(|| word.parse().ok()).flatten()
+}
+
+fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+    if bytes.len() < FIXED {
+        let most = if bytes.len() < LINE_MIN { LINE_MIN } else { FIXED };
+        return Ok(ProxyHeader::More(most - bytes.len()));
+    }
+    let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
+    let is_local = match bytes[12] {
+        0x20 => true,
+        0x21 => false,
+        command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
+        _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
+    };
+    // Of LOCAL the receiver "must accept the connection" and skip the block, whatever it says of
+    // family and length (section 2.2).
+    if length > BODY_MAX && !is_local {
+        return Err(ProxyHeaderError("it is longer than 8 KiB"));
+    }
+    if bytes.len() < FIXED + length {
+        return Ok(ProxyHeader::More(FIXED + length - bytes.len()));
+    }
+    if is_local {
+        return Ok(ProxyHeader::Local);
+    }
+    let body = &bytes[FIXED..];
+    let (source, addresses) = source(bytes[13], body)?;
+    check_vectors(bytes, FIXED + addresses)?;
+    Ok(ProxyHeader::Source(source))
+}
+
+/// The client's address, where it has one that we can tell, and how long the addresses are.
+fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
+    let length = match family >> 4 {
+        // Nothing is known of what follows but its length.
+        0 => return Ok((None, body.len())),
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => return Err(ProxyHeaderError("its address family is unknown")),
+    };
+    if family & 0x0F > 2 {
+        return Err(ProxyHeaderError("its transport is unknown"));
+    }
+    if body.len() < length {
+        return Err(ProxyHeaderError("it is shorter than its addresses"));
+    }
+    let port = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+    let source = match length {
+        12 => {
+            let mut ip = [0; 4];
+            ip.copy_from_slice(&body[..4]);
+            Some(SocketAddr::new(Ipv4Addr::from(ip).into(), port(8)))
+        }
+        36 => {
+            let mut ip = [0; 16];
+            ip.copy_from_slice(&body[..16]);
+            Some(SocketAddr::new(Ipv6Addr::from(ip).into(), port(32)))
+        }
+        _ => None,
+    };
+    Ok((source, length))
+}
+
+/// Walks over the vectors behind the addresses, and checks the checksum if it is among them.
+fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
+    let mut at = start;
+    while at < header.len() {
+        let Some([kind, high, low]) = header.get(at..at + 3) else {
+            return Err(ProxyHeaderError("a vector is cut off"));
+        };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        at += 3;
+        let Some(value) = header.get(at..at + length) else {
+            return Err(ProxyHeaderError("a vector is longer than the header"));
+        };
+        if *kind == CHECKSUM {
+            let told =
+                <[u8; 4]>::try_from(value).map_err(|_| ProxyHeaderError("its checksum is none"))?;
+            // The checksum is computed over the header with its own four bytes as zeros.
+            let mut sum = CRC_32C.digest();
+            sum.update(&header[..at]);
+            sum.update(&[0; 4]);
+            sum.update(&header[at + 4..]);
+            if sum.finalize() != u32::from_be_bytes(told) {
+                return Err(ProxyHeaderError("its checksum is wrong"));
+            }
+        }
+        at += length;
+    }
+    Ok(())
+}
+
+impl ProxyVersion {
+    /// The header for a client at `source` that has connected to `destination`.
+    #[must_use]
+    pub fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+        write(self, source, destination)
+    }
+}
+
+fn write(version: ProxyVersion, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let (from, to) = same_family(source.ip().to_canonical(), destination.ip().to_canonical());
+    match version {
+        ProxyVersion::V1 => {
+            let protocol = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+            let ports = (source.port(), destination.port());
+            format!("PROXY {protocol} {from} {to} {} {}\r\n", ports.0, ports.1).into_bytes()
+        }
+        ProxyVersion::V2 => {
+            let mut addresses = Vec::new();
+            for ip in [from, to] {
+                match ip {
+                    IpAddr::V4(ip) => addresses.extend_from_slice(&ip.octets()),
+                    IpAddr::V6(ip) => addresses.extend_from_slice(&ip.octets()),
+                }
+            }
+            addresses.extend_from_slice(&source.port().to_be_bytes());
+            addresses.extend_from_slice(&destination.port().to_be_bytes());
+            let family = if from.is_ipv4() { 0x11 } else { 0x21 };
+            // 12 or 36 bytes.
+            [&SIGNATURE[..], &[0x21, family, 0, addresses.len() as u8], &addresses].concat()
+        }
+    }
+}
+
+/// There is no header with addresses of both families.
+fn same_family(from: IpAddr, to: IpAddr) -> (IpAddr, IpAddr) {
+    let mapped = |ip| match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
+        v6 => v6,
+    };
+    if from.is_ipv4() == to.is_ipv4() { (from, to) } else { (mapped(from), mapped(to)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, family], &length, body].concat()
+    }
+
+    const IPV4: &[u8] = &[192, 0, 2, 1, 198, 51, 100, 2, 0x1F, 0x90, 0, 80];
+
+    #[test]
+    fn the_checksum_is_that_of_the_rfc() {
+        assert_eq!(CRC_32C.checksum(b"123456789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let told = |text: &str| Ok(ProxyHeader::Source(text.parse().ok()));
+        for (line, source) in [
+            ("PROXY TCP4 192.0.2.1 198.51.100.2 8080 80\r\n", "192.0.2.1:8080"),
+            ("PROXY TCP6 2001:db8::1 ::1 65535 0\r\n", "[2001:db8::1]:65535"),
+            ("PROXY UNKNOWN\r\n", ""),
+            ("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", ""),
+        ] {
+            assert_eq!(parse(line.as_bytes()), told(source), "{line}");
+        }
+        assert_eq!(parse(&v2(0x21, 0x11, IPV4)), told("192.0.2.1:8080"));
+        let vector = [IPV4, &[4, 0, 2, 9, 9]].concat();
+        assert_eq!(parse(&v2(0x21, 0x12, &vector)), told("192.0.2.1:8080"));
+        assert_eq!(parse(&v2(0x20, 0x11, IPV4)), Ok(ProxyHeader::Local));
+        assert_eq!(parse(&v2(0x20, 0, b"")), Ok(ProxyHeader::Local), "as HAProxy's checks send it");
+        assert_eq!(parse(&v2(0x21, 0x31, &[b'/'; 216])), told(""), "a Unix socket");
+        assert_eq!(parse(&v2(0x21, 0, b"whatever")), told(""), "unspecified");
+    }
+
+    /// Issue 11, item 22: LOCAL is accepted with any family, length and block, which is skipped.
+    #[test]
+    fn regression_local_is_accepted_whatever_its_block_says() {
+        for family in [0x00, 0x11, 0x12, 0x21, 0x31, 0x13, 0x41, 0xFF] {
+            for body in [&b""[..], &IPV4[..5], IPV4, &[0xFF; 216], &[4; BODY_MAX + 1]] {
+                let header = v2(0x20, family, body);
+                let rest = [&header[..], b"hello"].concat();
+                assert_eq!(read_whole(&rest), Ok((ProxyHeader::Local, header.len())), "{family:x}");
+            }
+        }
+        let longest = v2(0x20, 0, &vec![0; usize::from(u16::MAX)]);
+        assert_eq!(parse(&longest), Ok(ProxyHeader::Local));
+        let mut checked = v2(0x20, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
+        assert_eq!(parse(&checked), Ok(ProxyHeader::Local), "its checksum is part of the block");
+        checked[12] = 0x21;
+        assert!(parse(&checked).is_err(), "of PROXY it is checked");
+    }
+
+    #[test]
+    fn a_checksum_is_checked() {
+        let mut header = v2(0x21, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
+        let sum = CRC_32C.checksum(&header).to_be_bytes();
+        let at = header.len() - 4;
+        header[at..].copy_from_slice(&sum);
+        assert_eq!(parse(&header), Ok(ProxyHeader::Source("192.0.2.1:8080".parse().ok())));
+        header[17] ^= 1;
+        assert_eq!(parse(&header), Err(ProxyHeaderError("its checksum is wrong")));
+    }
+
+    /// Fault 26: what is no header is none, and is not waited for.
+    #[test]
+    fn every_other_thing_is_refused() {
+        let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LINE_MAX));
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "P ",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 8080\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 8080 80 1\r\n",
+            "PROXY TCP4 192.0.2.1  198.51.100.2 8080 80\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 65536 80\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 +80 80\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 080 80\r\n",
+            "PROXY TCP4 192.0.2.01 198.51.100.2 80 80\r\n",
+            "PROXY TCP4 ::1 ::2 8080 80\r\n",
+            "PROXY TCP6 192.0.2.1 198.51.100.2 8080 80\r\n",
+            "PROXY UDP4 192.0.2.1 198.51.100.2 8080 80\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.2 8080 80\n",
+            &long[..LINE_MAX + 1],
+        ] {
+            assert!(parse(line.as_bytes()).is_err(), "{line}");
+        }
+        for header in [
+            v2(0x11, 0x11, IPV4),
+            v2(0x22, 0x11, IPV4),
+            v2(0x21, 0x41, IPV4),
+            v2(0x21, 0x13, IPV4),
+            v2(0x21, 0x11, &IPV4[1..]),
+            v2(0x21, 0x21, IPV4),
+            v2(0x21, 0x11, &[IPV4, &[4, 0]].concat()),
+            v2(0x21, 0x11, &[IPV4, &[4, 0, 1]].concat()),
+            v2(0x21, 0x11, &[IPV4, &[CHECKSUM, 0, 1, 0]].concat()),
+            v2(0x21, 0, &[0; BODY_MAX + 1]),
+        ] {
+            assert!(parse(&header).is_err(), "{header:x?}");
+        }
+    }
+
+    /// Reads `stream` as the step does: what was asked for, until the header is whole.
+    fn read_whole(stream: &[u8]) -> Result<(ProxyHeader, usize), ProxyHeaderError> {
+        let mut taken = 0;
+        loop {
+            match parse(&stream[..taken])? {
+                ProxyHeader::More(0) => panic!("it asks for nothing"),
+                ProxyHeader::More(more) => taken += more,
+                whole => return Ok((whole, taken)),
+            }
+        }
+    }
+
+    proptest! {
+        /// Fault 26, 27: a header is read as it was written, cut anywhere, and not a byte more.
+        #[test]
+        fn exactly_the_header_is_read(
+            source in any::<SocketAddr>(),
+            destination in any::<SocketAddr>(),
+            is_text in any::<bool>(),
+            rest in prop::collection::vec(any::<u8>(), 110..120),
+        ) {
+            let version = if is_text { ProxyVersion::V1 } else { ProxyVersion::V2 };
+            let header = write(version, source, destination);
+            let stream = [&header[..], &rest].concat();
+            let (whole, taken) = read_whole(&stream).unwrap();
+            let told = match whole {
+                ProxyHeader::Source(told) => told,
+                other => panic!("{other:?}"),
+            };
+            let told = told.map(|told| (told.ip().to_canonical(), told.port()));
+            prop_assert_eq!(told, Some((source.ip().to_canonical(), source.port())));
+            prop_assert_eq!(taken, header.len());
+            for cut in 0..header.len() {
+                let read = parse(&header[..cut]);
+                let left = header.len() - cut;
+                let asks = matches!(read, Ok(ProxyHeader::More(more)) if more <= left);
+                prop_assert!(asks, "cut at {}: {:?}", cut, read);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            start in prop_oneof![Just(&b""[..]), Just(&b"PROXY TCP4 "[..]), Just(&SIGNATURE[..])],
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let _ = parse(&[start, &bytes].concat());
+        }
+    }
+}

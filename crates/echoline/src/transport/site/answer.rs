@@ -1,0 +1,63 @@
+//! Answers over HTTP, and the headers that all of them have.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// A whole answer.
+pub(super) type SiteResponse = Response<Full<Bytes>>;
+
+/// A page may load the site's own files, speak with the site, and be shown in no other page. No
+/// script or style stands in the page itself, so what somebody wrote can never become one.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; img-src 'self'; frame-ancestors 'none'; \
+                      base-uri 'none'; form-action 'none'";
+
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    // Kept, but asked for at each use whether it is still the same.
+    (header::CACHE_CONTROL, "no-cache"),
+];
+
+/// An answer with its headers.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> SiteResponse {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// An answer that is one sentence.
+pub(super) fn sentence(status: StatusCode, words: &str) -> SiteResponse {
+    answer(status, "text/plain; charset=utf-8", Bytes::from(format!("{words}\n")))
+}
+
+/// The answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
+pub(super) fn switch(key: &str) -> SiteResponse {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    let key = HeaderValue::from_str(key).expect("Base64 has no letter that a header cannot have");
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    answer
+}
+
+/// What somebody hears for whom there is no place, as bytes: there is no HTTP yet.
+pub(super) fn full(words: &str) -> String {
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\nRetry-After: 5\r\nX-Content-Type-Options: nosniff\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n{words}\n",
+        words.len() + 1
+    )
+}

@@ -1,0 +1,231 @@
+//! A few files over HTTP, and a WebSocket for the handler behind them.
+
+mod answer;
+
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use self::answer::{SiteResponse, answer, full, sentence, switch};
+use crate::connection::limits::Closed;
+use crate::transport::origin::Origin;
+use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
+use crate::transport::stream::Stream;
+use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
+use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
+use echoline_base::checksum::Fnv1a;
+
+/// How long a client may take for one request's headers, and be idle between two requests.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's first line and headers together.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long we read on after the last answer, so that what the client still sends does not make the
+/// system throw the answer away; and how many bytes.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+const REST_BYTES_MAX: usize = 64 * 1024;
+
+/// After so much silence a client is asked whether it is still there; it has as long to answer.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// One file of a site.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset {
+    /// Where it is: `/app.js`.
+    pub path: &'static str,
+    /// What it is: `text/javascript; charset=utf-8`.
+    pub kind: &'static str,
+    /// What is in it.
+    pub content: &'static str,
+}
+
+/// A site: its files are answered here, and who opens a WebSocket at `/ws` comes to the handler,
+/// a text message for a line.
+///
+/// A [`Step`] of a listener's transport: places, limits, the handshake's time-out and draining hold
+/// as for every other connection. Connections are kept alive for a page's next file as long as the
+/// handshake's time-out allows.
+#[derive(Debug)]
+pub struct Site {
+    files: Vec<SiteFile>,
+    policy: OriginPolicy,
+}
+
+#[derive(Debug)]
+struct SiteFile {
+    asset: Asset,
+    /// Changes with the content.
+    tag: HeaderValue,
+}
+
+impl Site {
+    /// A site of these files.
+    #[must_use]
+    pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
+        let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
+        Self { files: files.collect(), policy }
+    }
+
+    /// Speaks HTTP until the client is gone or wants a WebSocket.
+    async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
+        let scheme = if origin.tls.is_some() { Some("https://") } else { None };
+        let is_open = AtomicBool::new(false);
+        let service = service_fn(|request: Request<Incoming>| {
+            let answer = self.answer(&request, scheme);
+            is_open.store(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            ready(Ok::<_, Infallible>(answer))
+        });
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
+        if ended.is_ok() && is_open.load(Ordering::Relaxed) {
+            let early = parts.read_buf.to_vec();
+            let socket = WebSocket::server(stream, early, Framing::Lines).keep_alive(PING_AFTER);
+            return Ok(Stream::layered(socket));
+        }
+        // However this goes: the client has its answers.
+        let _ = timeout(REST_TIMEOUT, end(&mut stream)).await;
+        Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
+    }
+
+    /// `scheme` is what a page's own address has to begin with where that is known: a proxy may
+    /// have taken TLS off, but where it ends here, a page without it is one that anybody may have
+    /// changed.
+    fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
+        let path = request.uri().path();
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "There is GET and HEAD.");
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        let &[host] = &values(request.headers(), &header::HOST)[..] else {
+            return sentence(
+                StatusCode::BAD_REQUEST,
+                "The request must have exactly one Host header.",
+            );
+        };
+        if path == "/ws" {
+            return self.open(request, host, scheme);
+        }
+        if let Err(denied) = self.policy.admit_host(RequestSecurity::of(scheme.is_some()), host) {
+            return sentence(StatusCode::FORBIDDEN, &denied.to_string());
+        }
+        match self.files.iter().find(|file| file.asset.path == path) {
+            Some(file) => file.answer(request.headers()),
+            None => sentence(StatusCode::NOT_FOUND, "There is nothing here; try /."),
+        }
+    }
+
+    /// The answer to who wants a WebSocket. RFC 6455 4.2.1.
+    fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> SiteResponse {
+        let headers = request.headers();
+        let &[page] = &values(headers, &header::ORIGIN)[..] else {
+            let words =
+                "A WebSocket is opened here by a page, which says where it is from (Origin).";
+            return sentence(StatusCode::FORBIDDEN, words);
+        };
+        let security = RequestSecurity::of(scheme.is_some());
+        if let Err(denied) = self.policy.admit_over(security, host, Some(page)) {
+            return sentence(StatusCode::FORBIDDEN, &denied.to_string());
+        }
+        if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
+            return sentence(StatusCode::FORBIDDEN, "Open the page over https.");
+        }
+        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let is_1_1 = request.version() == Version::HTTP_11;
+        match check_request(request.method().as_str(), is_1_1, &Fields::new(fields)) {
+            Ok(accept) => switch(&accept),
+            Err(_) => {
+                let words = "This is for WebSockets, version 13.";
+                let mut answer = sentence(StatusCode::UPGRADE_REQUIRED, words);
+                let headers = answer.headers_mut();
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                answer
+            }
+        }
+    }
+}
+
+impl Step for Site {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+        Box::pin(self.converse(stream, origin))
+    }
+
+    fn refusal(&self, closed: Closed) -> Refusal {
+        Refusal::Words(full(&closed.refusal()))
+    }
+}
+
+impl SiteFile {
+    fn answer(&self, headers: &HeaderMap) -> SiteResponse {
+        let known = values(headers, &header::IF_NONE_MATCH);
+        let tag = self.tag.to_str().unwrap_or_default();
+        let has_it = known.iter().flat_map(|tags| tags.split(',')).any(|known| {
+            let known = known.trim();
+            known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
+        });
+        let mut answer = match has_it {
+            true => answer(StatusCode::NOT_MODIFIED, self.asset.kind, Bytes::new()),
+            false => answer(StatusCode::OK, self.asset.kind, self.asset.content.into()),
+        };
+        answer.headers_mut().insert(header::ETAG, self.tag.clone());
+        answer
+    }
+}
+
+/// Ends a connection so that the client gets the last answer.
+async fn end(stream: &mut Stream) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    let mut taken = 0;
+    while taken < REST_BYTES_MAX {
+        match stream.read(&mut rest).await? {
+            0 => break,
+            length => taken += length,
+        }
+    }
+    Ok(())
+}
+
+/// Why HTTP ended in the middle.
+fn reason(error: &hyper::Error) -> Closed {
+    match () {
+        () if error.is_timeout() => Closed::HandshakeTimeout,
+        () if error.is_incomplete_message() => Closed::Incomplete,
+        () => Closed::HandshakeFailed,
+    }
+}
+
+/// Every value of a header that is a text.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
+}
+
+/// The tag of a file's content. Files of one's own that differ have different tags.
+fn tag(content: &str) -> HeaderValue {
+    let hash = Fnv1a::new().bytes(content.as_bytes()).sum();
+    HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")
+}

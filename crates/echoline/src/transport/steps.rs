@@ -1,0 +1,178 @@
+//! What lies between an accepted socket and its handler: the steps that make a stream of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::origin::Origin;
+use super::stream::Stream;
+use crate::connection::limits::Closed;
+use crate::listener::address::Scheme;
+use crate::sources::SourceRefusal;
+
+/// What one step makes of a stream.
+pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Send + 'a>>;
+
+/// One step: reads a header, holds a handshake, lays a layer over the stream.
+///
+/// It runs in the connection's own task, under
+/// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout): a client that is slow here
+/// holds nobody up. Dropping the future closes the connection.
+pub trait Step: fmt::Debug + Send + Sync {
+    /// The stream for the next step, or the reason for which the connection ends here.
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a>;
+
+    /// What somebody hears, before this step is taken, for whom there is no place.
+    fn refusal(&self, closed: Closed) -> Refusal {
+        let _ = closed;
+        Refusal::Silence
+    }
+
+    /// Whether who comes from `origin` is a proxy that will say who the client is, so that the
+    /// client's address is what [`Limits::max_per_ip`](crate::Limits::max_per_ip) counts.
+    fn speaks_for_others(&self, origin: &Origin) -> bool {
+        let _ = origin;
+        false
+    }
+
+    /// The protocol that this step adds; `None` if it adds none, as one that reads a PROXY header.
+    /// A step of your own that serves a `tls://` or `ws://` address has to name its protocol here:
+    /// a listener refuses to serve a scheme that no step of its transport speaks.
+    fn protocol(&self) -> Option<Protocol> {
+        None
+    }
+}
+
+/// A protocol between a socket and its handler that the scheme of an address can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// TLS: `tls://` and `wss://`.
+    Tls,
+    /// WebSocket: `ws://` and `wss://`.
+    WebSocket,
+}
+
+impl Protocol {
+    /// The protocols that an address of this scheme asks for, the lowest first.
+    fn of(scheme: Scheme) -> impl Iterator<Item = Self> {
+        let tls = scheme.is_tls().then_some(Self::Tls);
+        tls.into_iter().chain(scheme.is_websocket().then_some(Self::WebSocket))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::WebSocket => "WebSocket",
+        })
+    }
+}
+
+/// What a step has to say to somebody for whom there is no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Nothing that would be understood: the connection just ends.
+    Silence,
+    /// These bytes, and then the connection ends.
+    Words(String),
+    /// What the next step has to say, or the server itself: this step changes no byte it sends.
+    Next,
+}
+
+/// The steps of one listener, in their order; none for plain TCP and Unix sockets.
+#[derive(Clone, Debug, Default)]
+pub struct Transport {
+    steps: Vec<Arc<dyn Step>>,
+}
+
+impl Transport {
+    /// The bare socket.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// Adds a step after those there are.
+    #[must_use]
+    pub fn then(mut self, step: Arc<dyn Step>) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Whether bytes of the handler are the bytes of the socket.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The answer of the first step that has one; [`Refusal::Next`] where bytes are just bytes.
+    pub(crate) fn refusal(&self, closed: Closed) -> Refusal {
+        first_refusal(&self.steps, closed)
+    }
+
+    /// The first protocol that an address of `scheme` asks for and no step speaks: without this
+    /// check the bytes would travel in the clear.
+    pub fn missing(&self, scheme: Scheme) -> Option<Protocol> {
+        let has = |wanted| self.steps.iter().any(|step| step.protocol() == Some(wanted));
+        Protocol::of(scheme).find(|wanted| !has(*wanted))
+    }
+
+    pub(crate) fn speaks_for_others(&self, origin: &Origin) -> bool {
+        self.steps.iter().any(|step| step.speaks_for_others(origin))
+    }
+
+    /// The answer of the steps that follow the PROXY header to a refused client; without a PROXY
+    /// header, of all steps.
+    pub(crate) fn refusal_after_proxy(&self, origin: &Origin, closed: Closed) -> Refusal {
+        let is_proxy = |step: &Arc<dyn Step>| step.speaks_for_others(origin);
+        let after = self.steps.iter().position(is_proxy).map_or(0, |proxy| proxy + 1);
+        first_refusal(&self.steps[after..], closed)
+    }
+
+    /// Takes all steps as [`open`](Self::open) does, and asks `admit` as soon as a trusted proxy
+    /// has named the client.
+    pub(crate) async fn open_admitted(
+        &self,
+        mut stream: Stream,
+        origin: &mut Origin,
+        admit: impl Fn(&Origin) -> Result<(), SourceRefusal>,
+    ) -> Result<Stream, OpenError> {
+        for step in &self.steps {
+            let names_client = step.speaks_for_others(origin);
+            stream = step.open(stream, origin).await.map_err(OpenError::Step)?;
+            if names_client && let Err(refusal) = admit(origin) {
+                return Err(OpenError::Admission(refusal, stream));
+            }
+        }
+        Ok(stream)
+    }
+
+    /// Takes all steps, on the side of a server or of a client.
+    ///
+    /// # Errors
+    /// What the first step that fails says. Dropping the future closes the connection.
+    pub async fn open(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
+        for step in &self.steps {
+            stream = step.open(stream, origin).await?;
+        }
+        Ok(stream)
+    }
+}
+
+/// Why a stream did not get through all steps.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// A step failed.
+    Step(Closed),
+    /// The client that a proxy named may not connect; the stream as it was then.
+    Admission(SourceRefusal, Stream),
+}
+
+fn first_refusal(steps: &[Arc<dyn Step>], closed: Closed) -> Refusal {
+    let mut refusals = steps.iter().map(|step| step.refusal(closed));
+    refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)
+}

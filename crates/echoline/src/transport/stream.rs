@@ -1,0 +1,298 @@
+//! What a server accepts and a client opens: a socket, or layers over one.
+
+use std::any::Any;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
+
+use crate::connection::limits::Closed;
+use echoline_base::backoff::Backoff;
+
+/// How long to wait for room in the queue of a Unix socket, at first and at most.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// A byte stream to one peer, whatever it runs over.
+///
+/// A plain socket costs one branch more than the socket itself; layers (TLS, WebSocket, a planned
+/// fault) cost one indirect call each.
+#[derive(Debug)]
+pub struct Stream(StreamKind);
+
+enum StreamKind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Layered(Box<dyn Layer<Below = Stream>>),
+}
+
+impl Stream {
+    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long
+    /// as the caller lets it, while the server's queue is full. Cancel safe.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn connect_unix(path: &str) -> io::Result<Self> {
+        // What tokio and std take for a name in the abstract namespace begins with NUL.
+        let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+        let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
+        loop {
+            match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
+                // There is no other way to wait: unlike TCP, connect(2) just fails (unix(7)).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sleep(backoff.next_delay()).await;
+                }
+                socket => return socket.map(Self::from),
+            }
+        }
+    }
+
+    /// `layer`, which lies over a stream, as a stream.
+    #[must_use]
+    pub fn layered(layer: impl Layer<Below = Self>) -> Self {
+        Self(StreamKind::Layered(Box::new(layer)))
+    }
+
+    /// The TCP socket; `None` where there are layers over it, or where it is another one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            StreamKind::Tcp(socket) => Some(socket),
+            StreamKind::Unix(_) | StreamKind::Layered(_) => None,
+        }
+    }
+
+    /// The address of the peer's TCP socket, where there are no layers over it.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// The address of this end's TCP socket, where there are no layers over it.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    /// The id of the user who runs the process at the other end of a Unix socket (`SO_PEERCRED`,
+    /// unix(7)), if there are no layers over it.
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        match &self.0 {
+            StreamKind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            StreamKind::Tcp(_) | StreamKind::Layered(_) => None,
+        }
+    }
+
+    /// Sends what the socket takes at once of `words`, and closes it: the cheapest refusal. The
+    /// peer may not see the words if it has sent something that was not read.
+    pub(crate) fn end_at_once(self, words: &str) {
+        // The rest of the words is lost: that is the price of a cheap refusal.
+        let _ = match &self.0 {
+            StreamKind::Tcp(socket) => socket.try_write(words.as_bytes()),
+            StreamKind::Unix(socket) => socket.try_write(words.as_bytes()),
+            StreamKind::Layered(_) => Ok(0),
+        };
+    }
+
+    /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
+    /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
+    /// and just closes.
+    pub fn reset_on_close(&mut self) {
+        match &mut self.0 {
+            // It fails only on a socket that is gone, and then there is nothing to break off.
+            StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
+            StreamKind::Unix(_) => {}
+            StreamKind::Layered(layer) => layer.below().reset_on_close(),
+        }
+    }
+
+    /// Has the TCP socket at the bottom hold what is written, for 200 ms at most (tcp(7),
+    /// `TCP_CORK`), until the stream ends: then both leave in one segment.
+    pub(crate) fn cork(&mut self) {
+        match &mut self.0 {
+            // It fails only on a socket that is gone, and then there is nothing to send.
+            StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+            StreamKind::Unix(_) => {}
+            StreamKind::Layered(layer) => layer.below().cork(),
+        }
+    }
+
+    /// Tells the layers, if there are any, why the connection is about to be closed.
+    pub fn note_end(&mut self, closed: Closed) {
+        if let StreamKind::Layered(layer) = &mut self.0 {
+            layer.note_end(closed);
+        }
+    }
+
+    /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
+    /// WebSocket) and the system takes it at once; and closes it.
+    pub fn shutdown_now(mut self) {
+        if let StreamKind::Layered(layer) = &mut self.0 {
+            // Whether it is heard or not, there is nobody who would wait for it.
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            let _ = Pin::new(layer).poll_shutdown(cx);
+        }
+    }
+
+    /// Registers a plain socket with the runtime that is the current one.
+    pub(crate) fn move_here(self) -> io::Result<Self> {
+        Ok(Self(match self.0 {
+            StreamKind::Tcp(socket) => StreamKind::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            StreamKind::Unix(socket) => StreamKind::Unix(UnixStream::from_std(socket.into_std()?)?),
+            // Layers come later, on the runtime where the connection stays.
+            layered @ StreamKind::Layered(_) => layered,
+        }))
+    }
+
+    /// The plain socket, to be used without a runtime; it does not block.
+    pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
+        match self.0 {
+            StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
+            StreamKind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
+            StreamKind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Self {
+        Self(StreamKind::Tcp(socket))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Self {
+        Self(StreamKind::Unix(socket))
+    }
+}
+
+impl std::fmt::Debug for StreamKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(socket) => socket.fmt(f),
+            Self::Unix(socket) => socket.fmt(f),
+            Self::Layered(_) => f.write_str("Layered"),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_write(cx, bytes),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, slices),
+        }
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        match &self.0 {
+            StreamKind::Tcp(_) | StreamKind::Unix(_) => true,
+            StreamKind::Layered(layer) => layer.is_write_vectored(),
+        }
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A byte stream over another one; see [`Connection::layer`](crate::Connection::layer).
+pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The stream below.
+    type Below: 'static;
+
+    /// The stream below, to set its options; to read or write past the layer would break it.
+    fn below(&mut self) -> &mut Self::Below;
+
+    /// The connection is about to be closed, for this reason: for a protocol that tells its peer.
+    /// Passed on to the streams below.
+    fn note_end(&mut self, closed: Closed) {
+        signal_close(self.below(), CloseSignal::Ends(closed));
+    }
+}
+
+/// What the streams below a connection are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseSignal {
+    /// The connection is about to be closed, for this reason.
+    Ends(Closed),
+    /// The socket is to break the connection off when it is closed.
+    Reset,
+    /// The socket holds what is written until the stream ends, so that both leave in one segment.
+    Cork,
+}
+
+/// Tells `stream`, where it is one that listens. A socket is broken off because it would else send
+/// what the system still holds, which a peer that takes nothing would make it hold for minutes.
+pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
+    let stream: &mut dyn Any = stream;
+    if let Some(stream) = stream.downcast_mut::<Stream>() {
+        match word {
+            CloseSignal::Ends(closed) => stream.note_end(closed),
+            CloseSignal::Reset => stream.reset_on_close(),
+            CloseSignal::Cork => stream.cork(),
+        }
+    } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
+        // Both fail only on a socket that is gone, and then there is nothing to send.
+        match word {
+            CloseSignal::Ends(_) => {}
+            CloseSignal::Reset => drop(socket.set_zero_linger()),
+            CloseSignal::Cork => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+        }
+    }
+}

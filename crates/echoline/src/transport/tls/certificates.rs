@@ -1,0 +1,214 @@
+//! The side of a server: what it shows, and whom it asks for a certificate.
+
+use std::io;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{NoServerSessionStorage, ServerConnection, WebPkiClientVerifier};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::certificate::CertificateFacts;
+use super::error::TlsError;
+use super::identity::{Authorities, Identity};
+use super::layer::TlsLayer;
+use super::sentence::{TlsRole, closed, sentence};
+use crate::connection::limits::Closed;
+use crate::transport::origin::{Origin, TlsFacts};
+use crate::transport::steps::{OpenFuture, Protocol, Step};
+use crate::transport::stream::Stream;
+use echoline_base::poison::IgnorePoison;
+
+/// How long somebody whose handshake failed has to take in the alert that says so.
+const ALERT_TIME: Duration = Duration::from_secs(1);
+
+/// How many bytes of theirs are read meanwhile: unread ones would turn the end into a reset, which
+/// may overtake the alert.
+const ALERT_BYTES: u64 = 64 * 1024;
+
+/// Whom a server asks for a certificate.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum ClientAuth {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Everybody; who has none is served too, but a wrong one is refused.
+    Requested(Authorities),
+    /// Everybody; who has none is refused.
+    Required(Authorities),
+}
+
+/// What a server shows and asks for, checked and ready to be put in place.
+#[derive(Clone, Debug)]
+pub struct TlsServerConfig {
+    config: Arc<ServerConfig>,
+    subject: String,
+    begins: SystemTime,
+    expires: SystemTime,
+}
+
+/// What a server shows and asks for, from now on; clones are handles of the same.
+///
+/// ```no_run
+/// use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig};
+/// use echoline::{Listener, ListenerOptions};
+/// use echoline::transport::Transport;
+/// use std::{path::Path, time::SystemTime};
+///
+/// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = SystemTime::now();
+/// let pair = Identity::load(Path::new("server.pem"), Path::new("server-key.pem"), now)?;
+/// let certificates = Certificates::new(TlsServerConfig::new(&pair, &ClientAuth::Off)?);
+/// let address = "tls://127.0.0.1:8443".parse()?;
+/// let transport = Transport::plain().then(certificates.step());
+/// for listener in Listener::bind(&address, &ListenerOptions::default()).await? {
+///     let listener = listener.transport(transport.clone());
+///     // … Server::new(vec![listener])
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Certificates(Arc<RwLock<TlsServerConfig>>);
+
+impl TlsServerConfig {
+    /// Prepares what a server shows and asks for.
+    ///
+    /// # Errors
+    /// [`TlsError::Refused`] where TLS cannot be had with them.
+    pub fn new(identity: &Identity, clients: &ClientAuth) -> Result<Self, TlsError> {
+        let refused = |error: rustls::Error| TlsError::Refused(error.to_string());
+        let provider = super::provider();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?;
+        let verifier = |authorities: &Authorities| {
+            let roots = Arc::clone(&authorities.0);
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+        };
+        let builder = match clients {
+            ClientAuth::Off => builder.with_no_client_auth(),
+            ClientAuth::Requested(trusted) => {
+                let verifier = verifier(trusted).allow_unauthenticated().build();
+                let verifier = verifier.map_err(|error| TlsError::Refused(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            ClientAuth::Required(trusted) => {
+                let verifier = verifier(trusted).build();
+                let verifier = verifier.map_err(|error| TlsError::Refused(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_cert_resolver(identity.resolver());
+        // Who comes again proves by a ticket that it was here: its key changes every six hours, and
+        // with each offer, so that nobody who is not trusted any more gets in by an old ticket.
+        config.ticketer = Ticketer::new().map_err(refused)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self {
+            config: Arc::new(config),
+            subject: identity.subject().to_owned(),
+            begins: identity.begins(),
+            expires: identity.expires(),
+        })
+    }
+}
+
+impl Certificates {
+    /// Begins with `config`.
+    #[must_use]
+    pub fn new(config: TlsServerConfig) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// Puts `config` in the place of the one before, for handshakes that begin from now on.
+    pub fn replace(&self, config: TlsServerConfig) {
+        // An offer is never half changed, so a panic elsewhere must not take it away.
+        *self.0.write().ignore_poison() = config;
+    }
+
+    /// Who the certificate is for, as RFC 4514 writes names.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        self.config().subject
+    }
+
+    /// From when on the certificate is valid.
+    #[must_use]
+    pub fn begins(&self) -> SystemTime {
+        self.config().begins
+    }
+
+    /// Until when the certificate is valid.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        self.config().expires
+    }
+
+    /// The step of a server's transport that holds the handshake.
+    #[must_use]
+    pub fn step(&self) -> Arc<dyn Step> {
+        Arc::new(AcceptTls(self.clone()))
+    }
+
+    fn config(&self) -> TlsServerConfig {
+        self.0.read().ignore_poison().clone()
+    }
+}
+
+#[derive(Debug)]
+struct AcceptTls(Certificates);
+
+impl Step for AcceptTls {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::Tls)
+    }
+
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+        Box::pin(async move {
+            let acceptor = TlsAcceptor::from(self.0.config().config);
+            match acceptor.accept(stream).into_fallible().await {
+                Ok(stream) => {
+                    origin.tls = Some(facts(stream.get_ref().1));
+                    Ok(Stream::layered(TlsLayer(TlsStream::Server(stream))))
+                }
+                Err((error, stream)) => {
+                    origin.failure = Some(sentence(&error, TlsRole::Server));
+                    let closed = closed(&error);
+                    if closed != Closed::Reset {
+                        see_off(stream).await;
+                    }
+                    Err(closed)
+                }
+            }
+        })
+    }
+}
+
+/// Ends a connection so that the alert arrives which was just sent.
+async fn see_off(mut stream: Stream) {
+    let seeing_off = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(ALERT_BYTES), &mut tokio::io::sink()).await?;
+        io::Result::Ok(())
+    };
+    // Whether they took it in or not, they are gone then.
+    let _ = tokio::time::timeout(ALERT_TIME, seeing_off).await;
+}
+
+fn facts(connection: &ServerConnection) -> TlsFacts {
+    let subject = connection.peer_certificates().and_then(<[_]>::first).map(|certificate| {
+        // It was verified, so it can be read.
+        CertificateFacts::read(certificate).map_or_else(|error| error, |facts| facts.subject)
+    });
+    TlsFacts {
+        version: connection.protocol_version().map_or(String::new(), super::version_name),
+        cipher: connection
+            .negotiated_cipher_suite()
+            .map_or(String::new(), |suite| super::cipher_name(suite.suite())),
+        subject,
+        server_name: connection.server_name().map(str::to_owned),
+    }
+}

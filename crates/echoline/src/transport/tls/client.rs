@@ -1,0 +1,167 @@
+//! The side of a client: whom it trusts, and as whom it comes.
+
+use std::sync::Arc;
+
+use rustls::client::Resumption as Sessions;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::error::TlsError;
+use super::identity::{Authorities, Identity};
+use super::layer::TlsLayer;
+use super::sentence::{TlsRole, closed, sentence};
+use crate::transport::origin::{Origin, TlsFacts};
+use crate::transport::steps::{OpenFuture, Protocol, Step};
+use crate::transport::stream::Stream;
+
+/// Whose certificates a client takes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Trust {
+    /// Those that one of these has signed, for the name that was asked for.
+    Authorities(Authorities),
+    /// Anybody's, for any name. For tests: whoever is in between can read and change everything.
+    AnyCertificate,
+}
+
+/// Whether a client that comes again says so, which saves most of the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resumption {
+    /// Each connection has a whole handshake.
+    #[default]
+    Off,
+    /// It shows the ticket of an earlier connection.
+    On,
+}
+
+/// How a client begins TLS.
+#[derive(Clone, Debug)]
+pub struct TlsClient(Arc<ClientConfig>);
+
+impl TlsClient {
+    /// A client that trusts `trust` and shows `identity` where it is asked for a certificate.
+    ///
+    /// # Errors
+    /// [`TlsError::Refused`] where TLS cannot be had with them.
+    pub fn new(
+        trust: &Trust,
+        identity: Option<&Identity>,
+        resumption: Resumption,
+    ) -> Result<Self, TlsError> {
+        let provider = super::provider();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::Refused(error.to_string()))?;
+        let builder = match trust {
+            Trust::Authorities(trusted) => builder.with_root_certificates(Arc::clone(&trusted.0)),
+            Trust::AnyCertificate => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))),
+        };
+        let mut config = match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+            None => builder.with_no_client_auth(),
+        };
+        if resumption == Resumption::Off {
+            config.resumption = Sessions::disabled();
+        }
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// The step of a client's transport that holds the handshake with `name`, a host's name or IP
+    /// address.
+    ///
+    /// # Errors
+    /// [`TlsError::BadName`] where no certificate can be for such a name.
+    pub fn step(&self, name: &str) -> Result<Arc<dyn Step>, TlsError> {
+        // The zone of an IPv6 address is this machine's own business.
+        let bare = name.split('%').next().unwrap_or(name);
+        let server = ServerName::try_from(bare.to_owned())
+            .map_err(|_| TlsError::BadName(name.to_owned()))?;
+        Ok(Arc::new(ConnectTls { connector: TlsConnector::from(Arc::clone(&self.0)), server }))
+    }
+}
+
+struct ConnectTls {
+    connector: TlsConnector,
+    server: ServerName<'static>,
+}
+
+impl std::fmt::Debug for ConnectTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connect").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Step for ConnectTls {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::Tls)
+    }
+
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+        Box::pin(async move {
+            let connecting = self.connector.connect(self.server.clone(), stream);
+            match connecting.into_fallible().await {
+                Ok(stream) => {
+                    let connection = stream.get_ref().1;
+                    origin.tls = Some(TlsFacts {
+                        version: connection
+                            .protocol_version()
+                            .map_or(String::new(), super::version_name),
+                        cipher: connection
+                            .negotiated_cipher_suite()
+                            .map_or(String::new(), |suite| super::cipher_name(suite.suite())),
+                        ..TlsFacts::default()
+                    });
+                    Ok(Stream::layered(TlsLayer(TlsStream::Client(stream))))
+                }
+                Err((error, _)) => {
+                    origin.failure = Some(sentence(&error, TlsRole::Client));
+                    Err(closed(&error))
+                }
+            }
+        })
+    }
+}
+
+/// Takes every certificate; that the server has its key is checked all the same.
+#[derive(Debug)]
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

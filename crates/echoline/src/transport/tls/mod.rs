@@ -1,0 +1,42 @@
+//! TLS (RFC 8446 and 5246), as one step between a socket and its handler, on both sides.
+//!
+//! A server has [`Certificates`], which can be replaced while it runs; a client has a
+//! [`TlsClient`]. Both speak TLS 1.2 and 1.3 and nothing older.
+
+mod certificate;
+mod certificates;
+mod client;
+mod error;
+mod identity;
+mod layer;
+mod sentence;
+
+use std::sync::Arc;
+
+pub use certificates::{Certificates, ClientAuth, TlsServerConfig};
+pub use client::{Resumption, TlsClient, Trust};
+pub use error::TlsError;
+pub use identity::{Authorities, Identity};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{CipherSuite, ProtocolVersion};
+
+/// The cryptography of both sides.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// For example `TLSv1.3`, as OpenSSL writes it.
+fn version_name(version: ProtocolVersion) -> String {
+    match version {
+        ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+        ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The name of the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
+fn cipher_name(suite: CipherSuite) -> String {
+    // The crate's names tell the suites of TLS 1.3 apart by a number that IANA does not use.
+    format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
+}

@@ -1,0 +1,169 @@
+//! What went wrong with TLS, in one sentence. Pure.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+
+use crate::connection::limits::Closed;
+
+/// Which end of a connection we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsRole {
+    Server,
+    Client,
+}
+
+/// What `error` of a handshake or of a read says, and what to do where that is known.
+pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
+    let peer = side.peer();
+    match tls_error(error) {
+        Some(error) => explain(error, side),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            format!("{peer} closed the connection in the middle of the TLS handshake")
+        }
+        None => error.to_string(),
+    }
+}
+
+/// How a connection ends whose handshake failed like this.
+pub(super) fn closed(error: &io::Error) -> Closed {
+    match Closed::from(io::Error::from(error.kind())) {
+        Closed::Reset => Closed::Reset,
+        _ => Closed::HandshakeFailed,
+    }
+}
+
+/// The error of TLS itself, if it is one.
+pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+impl TlsRole {
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Server => "the client",
+            Self::Client => "the server",
+        }
+    }
+}
+
+fn explain(error: &Error, side: TlsRole) -> String {
+    let peer = side.peer();
+    match error {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsRole::Server => {
+            "the client does not speak TLS: it has to connect to tls://".to_owned()
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the server does not speak TLS: leave tls:// out".to_owned()
+        }
+        Error::InvalidCertificate(error) => certificate(error, side),
+        Error::NoCertificatesPresented => {
+            "the client showed no certificate, and --client-ca asks for one".to_owned()
+        }
+        Error::AlertReceived(alert) => alert_received(*alert, side),
+        Error::PeerIncompatible(reason) => {
+            format!("{peer} speaks no TLS that we speak ({reason:?}): it takes TLS 1.2 or 1.3")
+        }
+        other => format!("{peer} breaks the rules of TLS: {other}"),
+    }
+}
+
+fn certificate(error: &CertificateError, side: TlsRole) -> String {
+    use CertificateError as Kind;
+    let whose = match side {
+        TlsRole::Server => "the client's certificate",
+        TlsRole::Client => "the server's certificate",
+    };
+    match (error, side) {
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
+            format!(
+                "{whose} is signed by nobody that this machine trusts: give the file of who signed \
+             it with --ca FILE, or take any certificate with --insecure"
+            )
+        }
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Server) => {
+            format!("{whose} is signed by nobody in --client-ca")
+        }
+        (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
+        (Kind::NotValidYet | Kind::NotValidYetContext { .. }, _) => {
+            format!("{whose} is not valid yet: is a clock wrong?")
+        }
+        (Kind::NotValidForNameContext { expected, presented }, _) => {
+            let presented = match presented.as_slice() {
+                [] => "no name".to_owned(),
+                names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
+            };
+            format!(
+                "{whose} is for {presented} and not for {}: connect to that name, or give it with \
+                 --server-name NAME",
+                expected.to_str()
+            )
+        }
+        (Kind::InvalidPurpose | Kind::InvalidPurposeContext { .. }, _) => {
+            format!("{whose} is not made for this side of a connection")
+        }
+        (other, _) => format!("{whose} cannot be trusted: {other}"),
+    }
+}
+
+/// `localhost` of `DnsName("localhost")`, as the verifier writes names.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
+    use AlertDescription as Alert;
+    match (alert, side) {
+        (Alert::UnknownCA, TlsRole::Server) => {
+            "the client does not trust our certificate (alert unknown_ca)".to_owned()
+        }
+        (Alert::CertificateRequired, TlsRole::Client) => {
+            "the server asks for a certificate: give one with --cert FILE --key FILE".to_owned()
+        }
+        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsRole::Client) => {
+            format!(
+                "the server does not trust our certificate (alert {alert:?}): give --cert \
+                     FILE --key FILE that it knows the signer of"
+            )
+        }
+        (Alert::CertificateExpired, TlsRole::Client) => {
+            "the server says that our certificate has expired".to_owned()
+        }
+        (Alert::ProtocolVersion, _) => {
+            format!("{} speaks no TLS 1.2 or 1.3 (alert protocol_version)", side.peer())
+        }
+        (other, _) => format!("{} ended the handshake (alert {other:?})", side.peer()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sentence_says_what_to_type() {
+        for (error, side, wanted) in [
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                TlsRole::Client,
+                "--ca FILE",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                TlsRole::Client,
+                "--cert",
+            ),
+            (Error::NoCertificatesPresented, TlsRole::Server, "--client-ca"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsRole::Server, "tls://"),
+        ] {
+            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+            assert!(sentence(&error, side).contains(wanted), "{error}");
+            assert_eq!(closed(&error), Closed::HandshakeFailed);
+        }
+        let gone = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(closed(&gone), Closed::Reset);
+    }
+}

@@ -1,0 +1,341 @@
+//! Which requests over HTTP come from this server's own pages, or from programs: the one check of
+//! the headers Host and Origin, for WebSockets, pages and the admin address. Pure.
+//!
+//! A browser lets any page send requests to any server, this machine's own too, and says in Origin
+//! which page it was; only the server can refuse. Programs that are no browser send no Origin.
+//!
+//! Host holds the name under which the browser knows the server, and a page cannot lie in it. If a
+//! stranger's name was made to lead to this server (DNS rebinding), the header has that name, and
+//! the browser takes the page and the server for one origin. `localhost` and an IP address cannot
+//! be made to lead elsewhere.
+
+use core::net::IpAddr;
+
+use crate::listener::address::is_loopback;
+use echoline_base::printable::printable;
+
+/// A proxy in front may have taken TLS off, so both schemes can be those of an own page.
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+/// The kinds of hosts, by whether a stranger can make one lead to this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// This machine, by `localhost`, a name below it, or a loopback address.
+    Loopback,
+    /// An IP address, which no name server can turn into another one.
+    Address,
+    /// A name that a name server resolves, or nonsense.
+    Name,
+}
+
+/// The header Host of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    /// Without the port; brackets stay.
+    pub name: &'a str,
+    /// Its digits, if there is one.
+    pub port: Option<&'a str>,
+    /// Whether a stranger can make the name lead to this server.
+    pub kind: HostKind,
+}
+
+impl<'a> Host<'a> {
+    /// Reads the header's value, or the part of an origin after its scheme.
+    pub fn read(header: &'a str) -> Self {
+        let (name, port) = match header.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
+                (name, Some(port))
+            }
+            _ => (header, None),
+        };
+        Self { name, port, kind: kind_of(name) }
+    }
+}
+
+/// Which requests are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OriginPolicy {
+    /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
+    /// hosts in them are taken as Host too. `*` takes all.
+    pub allowed: Vec<String>,
+    /// Names of the server that are taken as Host, besides `localhost` and IP addresses. `*` takes
+    /// all, those of strangers too.
+    pub hosts: Vec<String>,
+    /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses
+    /// are no names of it.
+    ///
+    /// [`Listener::is_loopback`]: crate::Listener::is_loopback
+    pub is_loopback: bool,
+}
+
+/// The connection that a request came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestSecurity {
+    Plain,
+    /// TLS that ends here: the browser has compared the name with the certificate.
+    Tls,
+}
+
+impl RequestSecurity {
+    /// The channel of a connection with or without TLS.
+    pub(crate) fn of(has_tls: bool) -> Self {
+        if has_tls { Self::Tls } else { Self::Plain }
+    }
+}
+
+/// Why a request is refused; the text says how it would not be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OriginDenied {
+    /// A page of another site.
+    #[error("Pages of '{0}' may not open this WebSocket; --allow-origin would let them.")]
+    Origin(String),
+    /// A name that is none of this server's.
+    #[error("'{0}' is no name of this server; --web-host with that name would let it in.")]
+    Host(String),
+}
+
+impl OriginPolicy {
+    /// Judges a request over a connection without TLS by its headers Host and Origin.
+    ///
+    /// # Errors
+    /// Which of the two is wrong.
+    pub fn admit(&self, host: &str, origin: Option<&str>) -> Result<(), OriginDenied> {
+        self.admit_over(RequestSecurity::Plain, host, origin)
+    }
+
+    /// Judges a request for a WebSocket. Without an origin it is no browser's, so it may have any
+    /// Host, unless the socket is for this machine alone.
+    pub(crate) fn admit_over(
+        &self,
+        security: RequestSecurity,
+        host: &str,
+        origin: Option<&str>,
+    ) -> Result<(), OriginDenied> {
+        if self.takes_all() {
+            return Ok(());
+        }
+        let is_allowed =
+            |origin: &str| self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
+        // A page that is its own origin could be one of a name that was made to lead here.
+        if self.is_loopback || origin.is_some_and(|origin| !is_allowed(origin)) {
+            self.admit_host(security, host)?;
+        }
+        match origin {
+            None => Ok(()),
+            Some(origin) if is_same_origin(origin, host, &SCHEMES) || is_allowed(origin) => Ok(()),
+            Some(origin) => Err(OriginDenied::Origin(printable(origin).into_owned())),
+        }
+    }
+
+    /// Judges a request for a page.
+    pub(crate) fn admit_host(
+        &self,
+        security: RequestSecurity,
+        host: &str,
+    ) -> Result<(), OriginDenied> {
+        let Host { name, kind, .. } = Host::read(host);
+        let is_known = match kind {
+            HostKind::Loopback => true,
+            HostKind::Address if !self.is_loopback => true,
+            _ => self.has_host(name),
+        };
+        let is_certified = security == RequestSecurity::Tls && !self.is_loopback;
+        if is_known || is_certified || self.takes_all() {
+            return Ok(());
+        }
+        Err(OriginDenied::Host(printable(name).into_owned()))
+    }
+
+    fn takes_all(&self) -> bool {
+        self.allowed.iter().any(|allowed| allowed == "*")
+    }
+
+    fn has_host(&self, name: &str) -> bool {
+        let origins = self.allowed.iter().filter_map(|allowed| allowed.split_once("://"));
+        let hosts = origins.map(|(_, host)| Host::read(host).name);
+        let mut hosts = hosts.chain(self.hosts.iter().map(String::as_str));
+        // The dot at the end of an absolute name is a matter of spelling.
+        let name = name.strip_suffix('.').unwrap_or(name);
+        hosts.any(|host| host == "*" || host.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whether the page came from the server that it talks to: one of these schemes, and the same host
+/// and port. A missing port is the scheme's usual one.
+pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
+    let Some((scheme, page)) = origin.split_once("://") else { return false };
+    let usual = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return false,
+    };
+    let (page, host) = (Host::read(page), Host::read(host));
+    schemes.contains(&scheme)
+        && page.name.eq_ignore_ascii_case(host.name)
+        && page.port.unwrap_or(usual) == host.port.unwrap_or(usual)
+}
+
+/// The kind of a host without its port.
+fn kind_of(host: &str) -> HostKind {
+    let name = host.to_ascii_lowercase();
+    // Browsers take every name below `localhost` for this machine (RFC 6761).
+    if name == "localhost" || name.ends_with(".localhost") {
+        return HostKind::Loopback;
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(address) if is_loopback(address) => HostKind::Loopback,
+        Ok(_) => HostKind::Address,
+        Err(_) => HostKind::Name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(allowed: &[&str], is_loopback: bool, host: &str, origin: Option<&str>) -> bool {
+        let allowed = allowed.iter().map(|&text| text.to_owned()).collect();
+        OriginPolicy { allowed, hosts: Vec::new(), is_loopback }.admit(host, origin).is_ok()
+    }
+
+    #[test]
+    fn a_name_that_can_be_borrowed_is_told_from_the_others() {
+        for (header, kind) in [
+            ("127.0.0.1:9090", HostKind::Loopback),
+            ("127.9.9.9", HostKind::Loopback),
+            ("[::1]:9090", HostKind::Loopback),
+            ("[::ffff:127.0.0.1]", HostKind::Loopback),
+            ("LocalHost:1", HostKind::Loopback),
+            ("chat.localhost", HostKind::Loopback),
+            ("192.0.2.1:9090", HostKind::Address),
+            ("[2001:db8::1]:80", HostKind::Address),
+            ("0.0.0.0", HostKind::Address),
+            ("evil.example:9090", HostKind::Name),
+            ("localhost.evil.example", HostKind::Name),
+            ("127.0.0.1.evil.example", HostKind::Name),
+            ("a@127.0.0.1", HostKind::Name),
+            ("127.0.0.1:80:evil", HostKind::Name),
+            ("0x7f000001", HostKind::Name),
+            ("", HostKind::Name),
+            (":1", HostKind::Name),
+        ] {
+            assert_eq!(Host::read(header).kind, kind, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_if_scheme_host_and_port_are() {
+        for (origin, host, is_same) in [
+            ("http://a", "a:80", true),
+            ("http://A:80", "a", true),
+            ("http://[::1]:7", "[::1]:7", true),
+            ("https://a", "a:443", false),
+            ("https://a:7", "a:7", false),
+            ("http://a:7", "a", false),
+            ("http://b", "a", false),
+            ("ftp://a", "a", false),
+            ("null", "a", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_same_origin(origin, host, &["http"]), is_same, "{origin} {host}");
+        }
+        assert!(is_same_origin("https://a", "a:443", &SCHEMES));
+    }
+
+    /// Fault 64: a page of another site, or one whose name was bent to this machine, is refused.
+    #[test]
+    fn only_ones_own_pages_come_in() {
+        for (host, origin, admitted) in [
+            ("localhost:8080", None, true),
+            ("127.0.0.1:8080", Some("http://127.0.0.1:8080"), true),
+            ("[::1]:8080", Some("http://[::1]:8080"), true),
+            ("LOCALHOST:8080", Some("http://localhost:8080"), true),
+            ("chat.localhost:80", Some("http://chat.localhost"), true),
+            ("localhost:8080", Some("http://evil.example"), false),
+            ("localhost:8080", Some("null"), false),
+            ("localhost:8080", Some("file://"), false),
+            ("localhost:8080", Some("http://localhost:8081"), false),
+            ("localhost:8080", Some("http://localhost"), false),
+            ("evil.example:8080", Some("http://evil.example:8080"), false),
+            ("evil.example:8080", None, false),
+            ("localhost.evil.example", None, false),
+            ("10.0.0.1:8080", None, false),
+        ] {
+            assert_eq!(admits(&[], true, host, origin), admitted, "{host} {origin:?}");
+        }
+    }
+
+    /// Issue 12, item 15: a refusal, which the log shows, quotes headers without their orders.
+    #[test]
+    fn attack_a_header_in_a_refusal_gives_no_orders() {
+        let policy = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
+        for (host, origin) in
+            [("a\u{9b}2J", None), ("localhost", Some("http://\u{202e}a\u{9b}")), ("\u{7f}", None)]
+        {
+            let denied = policy.admit(host, origin).unwrap_err().to_string();
+            assert!(!denied.contains(echoline_base::printable::is_harmful), "{denied}");
+            assert!(denied.contains("\\u{"), "{denied}");
+        }
+    }
+
+    /// Issue 12, item 19: at an address that other machines reach, too, a page whose name was made
+    /// to lead here (DNS rebinding) is refused; the server's own names and addresses are not.
+    #[test]
+    fn attack_a_rebound_name_is_refused_at_a_public_address() {
+        let policy = |hosts: &[&str]| OriginPolicy {
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..OriginPolicy::default()
+        };
+        let bare = policy(&[]);
+        for (host, origin) in [
+            ("evil.example:8081", "http://evil.example:8081"),
+            ("evil.example", "http://evil.example"),
+            ("192.0.2.1.evil.example:8081", "http://192.0.2.1.evil.example:8081"),
+            ("", "http://"),
+        ] {
+            let denied = Err(OriginDenied::Host(Host::read(host).name.to_owned()));
+            assert_eq!(bare.admit(host, Some(origin)), denied, "{host}");
+            assert_eq!(bare.admit_host(RequestSecurity::Plain, host), denied, "{host}");
+            // No certificate is valid for a stranger's name.
+            assert_eq!(bare.admit_over(RequestSecurity::Tls, host, Some(origin)), Ok(()), "{host}");
+            assert_eq!(bare.admit(host, None), Ok(()), "{host}: no browser");
+        }
+        for host in ["192.0.2.1:8081", "[2001:db8::1]:8081", "127.0.0.1:8081", "localhost:8081"] {
+            assert_eq!(bare.admit(host, Some(&format!("http://{host}"))), Ok(()), "{host}");
+            assert_eq!(bare.admit_host(RequestSecurity::Plain, host), Ok(()), "{host}");
+            let foreign = bare.admit(host, Some("http://evil.example"));
+            assert!(matches!(foreign, Err(OriginDenied::Origin(_))), "{host}");
+        }
+        let named = policy(&["chat.example", "box"]);
+        for host in ["chat.example", "CHAT.example:8081", "chat.example.", "box:8081"] {
+            assert_eq!(named.admit(host, Some(&format!("http://{host}"))), Ok(()), "{host}");
+        }
+        assert!(named.admit("x.chat.example", Some("http://x.chat.example")).is_err());
+        let any = policy(&["*"]);
+        assert_eq!(any.admit("evil.example", Some("http://evil.example")), Ok(()));
+        assert!(any.admit("evil.example", Some("http://other.example")).is_err());
+        // The certificate does not help at a socket for this machine alone.
+        let near = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
+        assert!(near.admit_over(RequestSecurity::Tls, "evil.example", None).is_err());
+    }
+
+    #[test]
+    fn behind_a_public_address_the_origin_counts() {
+        let hosts = vec!["chat.example.com".to_owned()];
+        let admits = |allowed: &[&str], is_loopback, host: &str, origin| {
+            let allowed = allowed.iter().map(|&text| text.to_owned()).collect();
+            let hosts = hosts.clone();
+            OriginPolicy { allowed, hosts, is_loopback }.admit(host, origin).is_ok()
+        };
+        assert!(admits(&[], false, "chat.example.com", Some("https://chat.example.com")));
+        assert!(admits(&[], false, "chat.example.com:443", Some("https://chat.example.com")));
+        assert!(!admits(&[], false, "chat.example.com", Some("https://evil.example")));
+        assert!(admits(&["https://a.example"], false, "b.example", Some("https://A.example")));
+        assert!(!admits(&["https://a.example"], false, "b.example", Some("http://a.example")));
+        let proxied = Some("https://a.example");
+        assert!(admits(&["https://a.example"], true, "a.example", proxied), "a proxy in front");
+        assert!(admits(&["*"], true, "evil.example", Some("null")));
+    }
+}

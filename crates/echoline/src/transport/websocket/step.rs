@@ -1,0 +1,153 @@
+//! The handshake as a step of a transport, on either side.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::origin_policy::{OriginPolicy, RequestSecurity};
+use super::stream::{Framing, WebSocket};
+use super::upgrade::{self, Denial, HEAD_MAX};
+use crate::connection::limits::Closed;
+use crate::listener::address::Address;
+use crate::transport::origin::Origin;
+use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
+use crate::transport::stream::Stream;
+
+/// How long somebody who was refused may take to read why.
+const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The server's side: an HTTP request becomes a WebSocket, or hears why not.
+#[derive(Debug)]
+pub struct AcceptWebSocket {
+    path: Option<String>,
+    framing: Framing,
+    policy: OriginPolicy,
+}
+
+impl AcceptWebSocket {
+    /// At the resource of `listen`; at every path where that is `/`.
+    #[must_use]
+    pub fn new(listen: &Address, framing: Framing, policy: OriginPolicy) -> Self {
+        let path = Some(listen.resource()).filter(|path| *path != "/").map(str::to_owned);
+        Self { path, framing, policy }
+    }
+
+    async fn shake_hands(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
+        let mut head = Vec::new();
+        let security = RequestSecurity::of(origin.tls.is_some());
+        let upgrade = loop {
+            match upgrade::read_request(&head, self.path.as_deref(), &self.policy, security) {
+                Ok(None) => read_more(&mut stream, &mut head).await?,
+                Ok(Some(upgrade)) => break upgrade,
+                Err(denial) => {
+                    origin.failure = Some(denial.sentence.clone());
+                    // Nobody waits for it, and it may be gone already.
+                    let _ = timeout(DENIAL_TIMEOUT, refuse(stream, &denial)).await;
+                    return Err(Closed::HandshakeFailed);
+                }
+            }
+        };
+        stream.write_all(upgrade::accept(&upgrade).as_bytes()).await?;
+        stream.flush().await?;
+        let early = head.split_off(upgrade.length);
+        Ok(Stream::layered(WebSocket::server(stream, early, self.framing)))
+    }
+}
+
+impl Step for AcceptWebSocket {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+        Box::pin(self.shake_hands(stream, origin))
+    }
+
+    fn refusal(&self, closed: Closed) -> Refusal {
+        Refusal::Words(Denial::busy(&closed.refusal()).answer())
+    }
+}
+
+/// The client's side.
+#[derive(Debug)]
+pub struct OpenWebSocket {
+    host: String,
+    resource: String,
+}
+
+impl OpenWebSocket {
+    /// Asks for the resource of `address`.
+    #[must_use]
+    pub fn new(address: &Address) -> Self {
+        let (name, port) = (address.host(), address.port());
+        let host =
+            if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") };
+        Self { host, resource: address.resource().to_owned() }
+    }
+
+    async fn shake_hands(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+        let request = upgrade::request(&self.host, &self.resource, nonce);
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
+        let mut head = Vec::new();
+        let length = loop {
+            match upgrade::read_answer(&head, nonce) {
+                Ok(Some(length)) => break length,
+                Ok(None) => {
+                    if let Err(closed) = read_more(&mut stream, &mut head).await {
+                        let text = "the server ended the connection before a WebSocket was open";
+                        origin.failure = Some(text.to_owned());
+                        return Err(closed);
+                    }
+                }
+                Err(trouble) => {
+                    origin.failure = Some(trouble);
+                    return Err(Closed::HandshakeFailed);
+                }
+            }
+        };
+        let early = head.split_off(length);
+        Ok(Stream::layered(WebSocket::client(stream, early)))
+    }
+}
+
+impl Step for OpenWebSocket {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+        Box::pin(self.shake_hands(stream, origin))
+    }
+}
+
+/// A head that has no end within its bound is refused by who reads it.
+async fn read_more(stream: &mut Stream, head: &mut Vec<u8>) -> Result<(), Closed> {
+    let mut chunk = [0; 1024];
+    let most = chunk.len().min(HEAD_MAX + 1 - head.len().min(HEAD_MAX));
+    match stream.read(&mut chunk[..most]).await? {
+        0 => Err(Closed::HandshakeFailed),
+        count => {
+            head.extend_from_slice(&chunk[..count]);
+            Ok(())
+        }
+    }
+}
+
+/// Says why, and takes what still comes, so that no reset swallows it.
+async fn refuse(mut stream: Stream, denial: &Denial) -> io::Result<()> {
+    stream.write_all(denial.answer().as_bytes()).await?;
+    stream.flush().await?;
+    stream.shutdown().await?;
+    let mut chunk = [0; 1024];
+    for _ in 0..64 {
+        if stream.read(&mut chunk).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,488 @@
+//! A WebSocket as a stream of bytes, which is what handlers read and write.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::close;
+use super::encode::write_header;
+use super::frame::{Boundaries, Decoder, EndpointRole, FrameEvent, HEADER_MAX, Opcode};
+use super::frame_writer::FrameWriter;
+use crate::connection::limits::Closed;
+use crate::transport::stream::{Layer, Stream};
+
+/// Unsent bytes beyond which a writer waits. What the stream below takes is what counts as the
+/// peer's progress, so it is not much.
+const OUTGOING_HIGH: usize = 16 * 1024;
+
+/// What is read goes behind this much room, so that what it becomes fits in front of it: a line end
+/// or a header may be longer than what of the frame's own header has come with it.
+const SLACK: usize = HEADER_MAX + 2;
+
+/// A peer may send so many pings at once, and one more each time this has passed.
+const PINGS_AT_ONCE: u32 = 64;
+const PING_EVERY: Duration = Duration::from_millis(100);
+
+/// Reads that bring no data before others get their turn.
+const EMPTY_READS_MAX: usize = 16;
+
+/// How the messages of a WebSocket are a stream of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A message is a line, or several where there are line ends in it; a line that is written is
+    /// a message without its line end, text where it is UTF-8.
+    Lines,
+    /// The stream is the frames that a server sends, unmasked: what is read may be written back as
+    /// it is, and the same messages go back. For an echo.
+    Messages,
+}
+
+/// A WebSocket over a stream, after the handshake.
+#[derive(Debug)]
+pub struct WebSocket {
+    stream: Stream,
+    role: EndpointRole,
+    framing: Framing,
+    decoder: Decoder,
+    /// What came with the handshake and was not decoded.
+    early: VecDeque<u8>,
+    /// What was decoded and did not fit into the reader's buffer.
+    ready: VecDeque<u8>,
+    /// The last byte of the message in hand was a line end.
+    ends_in_lf: bool,
+    writer: FrameWriter,
+    /// Where frames begin in what is written, with [`Framing::Messages`].
+    boundaries: Boundaries,
+    pong: Option<Vec<u8>>,
+    pings: PingBudget,
+    keep_alive: Option<Box<KeepAlive>>,
+    /// A writer waits for the stream. Then reading must not write: the stream would wake the
+    /// reader instead.
+    writer_waits: bool,
+    end: CloseState,
+}
+
+/// How far the end has come.
+#[derive(Debug, Default)]
+struct CloseState {
+    /// The peer's Close has come, with its code, or the end of the stream below.
+    heard: Option<Option<u16>>,
+    /// The peer broke a rule: the code that says which.
+    broken: Option<u16>,
+    /// Why the connection is closed from this end.
+    reason: Option<Closed>,
+    /// Our Close is written.
+    said: bool,
+}
+
+impl WebSocket {
+    /// A server's end. `early` is what was read of the stream behind the request.
+    #[must_use]
+    pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
+        Self::new(stream, early, framing, EndpointRole::Server)
+    }
+
+    /// A client's end, whose messages are lines.
+    #[must_use]
+    pub fn client(stream: Stream, early: Vec<u8>) -> Self {
+        Self::new(stream, early, Framing::Lines, EndpointRole::Client)
+    }
+
+    /// Asks for a sign of life when nothing has come for `silence`; where none comes for as long
+    /// again, reading fails with [`io::ErrorKind::TimedOut`].
+    #[must_use]
+    pub fn keep_alive(mut self, silence: Duration) -> Self {
+        let timer = Box::pin(sleep(silence));
+        self.keep_alive = Some(Box::new(KeepAlive { silence, timer, heard: false, asked: false }));
+        self
+    }
+
+    fn new(stream: Stream, early: Vec<u8>, framing: Framing, role: EndpointRole) -> Self {
+        let peer =
+            if role == EndpointRole::Server { EndpointRole::Client } else { EndpointRole::Server };
+        Self {
+            stream,
+            role,
+            framing,
+            decoder: Decoder::new(peer),
+            early: early.into(),
+            ready: VecDeque::new(),
+            ends_in_lf: false,
+            writer: FrameWriter::new(role),
+            boundaries: Boundaries::new(),
+            pong: None,
+            pings: PingBudget { left: PINGS_AT_ONCE, since: None },
+            keep_alive: None,
+            writer_waits: false,
+            end: CloseState::default(),
+        }
+    }
+
+    /// Reads once from below into `area` and leaves at its front what that is to the reader; how
+    /// much. 0 where nothing but control frames has come.
+    fn poll_area(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let came = ready!(self.poll_bytes(&mut area[SLACK..], cx))?;
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.heard = true;
+        }
+        if came == 0 {
+            if self.end.said || self.decoder.is_between_messages() {
+                self.end.heard = Some(None);
+                return Poll::Ready(Ok(0));
+            }
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Poll::Ready(Ok(self.decode(area, came)))
+    }
+
+    fn poll_bytes(&mut self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.early.is_empty() {
+            let mut buffer = ReadBuf::new(room);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            return Poll::Ready(Ok(buffer.filled().len()));
+        }
+        let count = self.early.len().min(room.len());
+        room.iter_mut().zip(self.early.drain(..count)).for_each(|(byte, early)| *byte = early);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Decodes the `came` bytes behind the slack, and moves what is left of them to the front.
+    fn decode(&mut self, area: &mut [u8], came: usize) -> usize {
+        let (mut at, mut kept) = (SLACK, 0);
+        let end = SLACK + came;
+        while !self.is_over() {
+            let (taken, event) = match self.decoder.next(&mut area[at..end]) {
+                Ok((taken, Some(event))) => (taken, event),
+                Ok((_, None)) => break,
+                Err(violation) => {
+                    self.end.broken = Some(close::violation(violation));
+                    break;
+                }
+            };
+            match event {
+                FrameEvent::Piece { opcode, range, is_last } => {
+                    let range = at + range.start..at + range.end;
+                    kept += match self.framing {
+                        Framing::Lines => self.keep_line(area, kept, range, is_last),
+                        Framing::Messages => keep_frame(area, kept, opcode, range, is_last),
+                    };
+                }
+                FrameEvent::Ping(_) if !self.pings.take(Instant::now()) => {
+                    self.end.broken = Some(close::POLICY);
+                }
+                FrameEvent::Ping(payload) => {
+                    self.pong = Some(payload);
+                    if self.push_pong().is_err() {
+                        self.end.broken = Some(close::ERROR);
+                    }
+                }
+                FrameEvent::Pong => {}
+                FrameEvent::Close(code) => self.end.heard = Some(code),
+            }
+            at += taken;
+        }
+        kept
+    }
+
+    fn keep_line(
+        &mut self,
+        area: &mut [u8],
+        kept: usize,
+        range: std::ops::Range<usize>,
+        is_last: bool,
+    ) -> usize {
+        let mut length = range.len();
+        if length > 0 {
+            self.ends_in_lf = area[range.end - 1] == b'\n';
+            area.copy_within(range, kept);
+        }
+        if is_last && !std::mem::take(&mut self.ends_in_lf) {
+            area[kept + length] = b'\n';
+            length += 1;
+        }
+        length
+    }
+
+    /// Nothing of what still comes is for the reader.
+    fn is_over(&self) -> bool {
+        self.end.heard.is_some() || self.end.broken.is_some()
+    }
+
+    /// After the last of the data: the end, or what was wrong. A peer that broke a rule gets no
+    /// more of its bytes looked at, but they are taken.
+    fn poll_over(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.end.broken.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.end.said {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        for _ in 0..EMPTY_READS_MAX {
+            let mut buffer = ReadBuf::new(&mut *area);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads into `area`, which has room for more than the slack; how much of it is for the reader.
+    fn poll_data(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        for _ in 0..EMPTY_READS_MAX {
+            if self.is_over() {
+                return self.poll_over(area, cx).map_ok(|()| 0);
+            }
+            self.try_control(cx);
+            let Poll::Ready(read) = self.poll_area(area, cx) else {
+                ready!(self.poll_keep_alive(cx))?;
+                return Poll::Pending;
+            };
+            let kept = read?;
+            self.try_control(cx);
+            if kept > 0 {
+                return Poll::Ready(Ok(kept));
+            }
+        }
+        // Nothing but control frames: again, after the others' turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Pending, until the peer is to be given up.
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(keep_alive) = &mut self.keep_alive {
+            ready!(keep_alive.timer.as_mut().poll(cx));
+            let silence = keep_alive.silence;
+            keep_alive.timer.as_mut().reset(Instant::now() + silence);
+            if std::mem::take(&mut keep_alive.heard) {
+                keep_alive.asked = false;
+            } else if std::mem::replace(&mut keep_alive.asked, true) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            } else if self.boundaries.is_at_boundary() && !self.end.said {
+                self.writer.push(Opcode::Ping, b"")?;
+                self.try_control(cx);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// While reading: sends answers to pings as far as the stream takes them now. An error is
+    /// the writer's and the reader's to find.
+    fn try_control(&mut self, cx: &mut Context<'_>) {
+        let waits = self.pong.is_some() || self.writer.len() > 0;
+        if !waits || self.writer_waits {
+            return;
+        }
+        if self.push_pong().is_ok()
+            && let Poll::Ready(Ok(())) = self.writer.poll_send(&mut self.stream, cx)
+        {
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+    }
+
+    /// Of the pings that find no room for an answer only the newest gets one (5.5.3).
+    fn push_pong(&mut self) -> io::Result<()> {
+        let has_room = self.writer.len() < OUTGOING_HIGH;
+        if self.boundaries.is_at_boundary()
+            && has_room
+            && let Some(payload) = self.pong.take()
+            && !self.end.said
+        {
+            self.writer.push(Opcode::Pong, &payload)?;
+        }
+        Ok(())
+    }
+
+    /// Takes all of `bytes` once there is room for them.
+    fn poll_take(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.end.said {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.writer.len() >= OUTGOING_HIGH {
+            ready!(self.writer.poll_send(&mut self.stream, cx))?;
+        }
+        match self.framing {
+            Framing::Lines => self.writer.push_lines(bytes)?,
+            Framing::Messages => {
+                self.boundaries.pass(bytes);
+                self.writer.push_raw(bytes);
+            }
+        }
+        self.push_pong()?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Our Close, once: the peer's code back, or why this end closes.
+    fn push_close(&mut self) -> io::Result<()> {
+        self.writer.end_line()?;
+        if std::mem::replace(&mut self.end.said, true) || !self.boundaries.is_at_boundary() {
+            return Ok(());
+        }
+        match (self.end.broken, self.end.heard) {
+            (Some(code), _) => self.writer.push(Opcode::Close, &close::payload(code, "")),
+            (None, Some(None)) => self.writer.push(Opcode::Close, b""),
+            (None, Some(Some(code))) => self.writer.push(Opcode::Close, &close::payload(code, "")),
+            (None, None) => {
+                let (code, words) = close::reason(self.end.reason.unwrap_or(Closed::Finished));
+                self.writer.push(Opcode::Close, &close::payload(code, &words))
+            }
+        }
+    }
+
+    /// Notes whether the writer was left waiting.
+    fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
+        self.writer_waits = result.is_pending();
+        result
+    }
+
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.writer.poll_send(&mut self.stream, cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}
+
+/// Writes a frame as a server sends it in front of what was read; how long it is.
+fn keep_frame(
+    area: &mut [u8],
+    kept: usize,
+    opcode: Opcode,
+    range: std::ops::Range<usize>,
+    is_last: bool,
+) -> usize {
+    let mut header = [0; HEADER_MAX];
+    let length = write_header(&mut header, opcode, is_last, range.len(), None);
+    let whole = length + range.len();
+    area.copy_within(range, kept + length);
+    area[kept..kept + length].copy_from_slice(&header[..length]);
+    whole
+}
+
+/// How many pings a peer may still send.
+#[derive(Debug)]
+struct PingBudget {
+    left: u32,
+    since: Option<Instant>,
+}
+
+impl PingBudget {
+    /// Whether one more is allowed.
+    fn take(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let earned = (now - since).as_millis() / PING_EVERY.as_millis();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(earned).min(PINGS_AT_ONCE);
+            self.since = Some(now);
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+/// When to ask for a sign of life.
+#[derive(Debug)]
+struct KeepAlive {
+    silence: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// Something has come since the timer was set.
+    heard: bool,
+    /// A ping was sent, and nothing has come since.
+    asked: bool,
+}
+
+impl Layer for WebSocket {
+    type Below = Stream;
+
+    fn below(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    fn note_end(&mut self, closed: Closed) {
+        self.end.reason = Some(closed);
+        self.stream.note_end(closed);
+    }
+}
+
+impl AsyncRead for WebSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ready.is_empty() && buffer.remaining() > 4 * SLACK {
+            let kept = ready!(this.poll_data(buffer.initialize_unfilled(), cx))?;
+            buffer.advance(kept);
+            return Poll::Ready(Ok(()));
+        }
+        if this.ready.is_empty() {
+            let mut area = [0; 16 * SLACK];
+            let kept = ready!(this.poll_data(&mut area, cx))?;
+            this.ready.extend(&area[..kept]);
+        }
+        let count = this.ready.len().min(buffer.remaining());
+        for byte in this.ready.drain(..count) {
+            buffer.put_slice(&[byte]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for WebSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let taken = this.poll_take(bytes, cx);
+        this.note(taken)
+    }
+
+    /// On a server a line that is not ended is a prompt: it goes out as a message of its own. Of a
+    /// client it is what was read so far of a line.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.role == EndpointRole::Server {
+            this.writer.end_line()?;
+        }
+        this.push_pong()?;
+        let sent = this.poll_send_all(cx);
+        this.note(sent)
+    }
+
+    /// A server closes the stream below, a client waits for that (RFC 6455, 7.1.1).
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.push_close()?;
+        let sent = this.poll_send_all(cx);
+        ready!(this.note(sent))?;
+        match this.role {
+            EndpointRole::Server => Pin::new(&mut this.stream).poll_shutdown(cx),
+            EndpointRole::Client => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for WebSocket {
+    /// A client that has what it wants says so, where that takes no waiting.
+    fn drop(&mut self) {
+        if self.role == EndpointRole::Client && !self.end.said && self.push_close().is_ok() {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _ = self.poll_send_all(cx);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

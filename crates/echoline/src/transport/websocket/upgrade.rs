@@ -1,0 +1,355 @@
+//! The handshake of WebSocket (RFC 6455, section 4): HTTP requests and answers as bytes. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+use super::origin_policy::{OriginPolicy, RequestSecurity};
+
+/// Bytes of a request or answer at most. Browsers send cookies along.
+pub(super) const HEAD_MAX: usize = 16 * 1024;
+
+const HEADERS_MAX: usize = 100;
+
+/// What joins the key (1.3).
+const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A right request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UpgradeRequest {
+    /// Bytes of the request; what follows is the first of its frames.
+    pub(super) length: usize,
+    /// The answer to its key.
+    pub(super) accept: String,
+}
+
+/// A request that gets another answer than it wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denial {
+    status: &'static str,
+    /// With its line end.
+    header: &'static str,
+    /// For the client, and for the log.
+    pub(super) sentence: String,
+}
+
+/// What `Sec-WebSocket-Accept` says for a `Sec-WebSocket-Key`.
+#[must_use]
+pub fn accept_key(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
+}
+
+/// Reads a request; `None` where it has not come as a whole. `path`: the only one there is.
+pub(super) fn read_request(
+    bytes: &[u8],
+    path: Option<&str>,
+    policy: &OriginPolicy,
+    security: RequestSecurity,
+) -> Result<Option<UpgradeRequest>, Denial> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            let status = "431 Request Header Fields Too Large";
+            return Err(Denial::new(status, "The request's headers are too long."));
+        }
+        Err(_) => return Err(Denial::bad("This is no HTTP request.")),
+    };
+    let method = request.method.unwrap_or_default();
+    if method != GET {
+        return Err(HandshakeError::Method.into());
+    }
+    let asked = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
+    if path.is_some_and(|path| path != asked) {
+        let sentence = format!("Nothing is here; the WebSocket is at {}.", path.unwrap_or("/"));
+        return Err(Denial::new("404 Not Found", &sentence));
+    }
+    let fields = Fields::of(request.headers);
+    let accept = check_request(method, request.version == Some(1), &fields)?;
+    let Some(host) = fields.one("Host")? else {
+        return Err(Denial::bad("The request names no Host."));
+    };
+    let admitted = policy.admit_over(security, host, fields.one("Origin")?);
+    admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
+    Ok(Some(UpgradeRequest { length, accept }))
+}
+
+/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
+/// `Sec-WebSocket-Accept`.
+pub(crate) fn check_request(
+    method: &str,
+    is_1_1: bool,
+    fields: &Fields<'_>,
+) -> Result<String, HandshakeError> {
+    if method != GET {
+        return Err(HandshakeError::Method);
+    }
+    if !is_1_1 || !fields.lists("Upgrade", "websocket") || !fields.lists("Connection", "upgrade") {
+        return Err(HandshakeError::NoUpgrade);
+    }
+    if fields.one("Sec-WebSocket-Version")? != Some("13") {
+        return Err(HandshakeError::Version);
+    }
+    let key = fields.one("Sec-WebSocket-Key")?.unwrap_or_default();
+    if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
+        return Err(HandshakeError::Key);
+    }
+    Ok(accept_key(key.as_bytes()))
+}
+
+/// Why a request opens no WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("Only GET opens a WebSocket.")]
+    Method,
+    #[error("This is a WebSocket server: open ws:// with a WebSocket client.")]
+    NoUpgrade,
+    #[error("Only version 13 of WebSocket is spoken here.")]
+    Version,
+    #[error("Sec-WebSocket-Key is to be 16 bytes in base64.")]
+    Key,
+    #[error("The request has {0} twice.")]
+    Twice(&'static str),
+    #[error("{0} is no text.")]
+    NoText(&'static str),
+}
+
+impl From<HandshakeError> for Denial {
+    fn from(error: HandshakeError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            HandshakeError::Method => {
+                Self::new("405 Method Not Allowed", &sentence).with("Allow: GET\r\n")
+            }
+            HandshakeError::NoUpgrade | HandshakeError::Version => {
+                Self::new("426 Upgrade Required", &sentence).with(WANTED)
+            }
+            HandshakeError::Key | HandshakeError::Twice(_) | HandshakeError::NoText(_) => {
+                Self::bad(&sentence)
+            }
+        }
+    }
+}
+
+const GET: &str = "GET";
+
+const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+
+/// The headers of a message: names in any case, and values.
+pub(crate) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
+
+impl<'a> Fields<'a> {
+    /// Collects the headers.
+    pub(crate) fn new(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        Self(headers.collect())
+    }
+
+    fn of(headers: &[httparse::Header<'a>]) -> Self {
+        Self::new(headers.iter().map(|header| (header.name, header.value)))
+    }
+
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        let named = self.0.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| *value)
+    }
+
+    /// The value of a header that may be there but once.
+    fn one(&self, name: &'static str) -> Result<Option<&'a str>, HandshakeError> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(HandshakeError::Twice(name));
+        }
+        let text = value.map(std::str::from_utf8).transpose();
+        let text = text.map_err(|_| HandshakeError::NoText(name))?;
+        Ok(text.map(str::trim))
+    }
+
+    /// Whether one of the words in that header is `word`.
+    fn lists(&self, name: &'static str, word: &str) -> bool {
+        let words = self.all(name).flat_map(|value| value.split(|byte| *byte == b','));
+        words.into_iter().any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    }
+}
+
+/// The answer to a right request.
+pub(super) fn accept(upgrade: &UpgradeRequest) -> String {
+    let accept = &upgrade.accept;
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+impl Denial {
+    fn new(status: &'static str, sentence: &str) -> Self {
+        Self { status, header: "", sentence: sentence.to_owned() }
+    }
+
+    fn bad(sentence: &str) -> Self {
+        Self::new("400 Bad Request", sentence)
+    }
+
+    /// What somebody hears for whom there is no place.
+    pub(super) fn busy(sentence: &str) -> Self {
+        Self::new("503 Service Unavailable", sentence).with("Retry-After: 5\r\n")
+    }
+
+    fn with(self, header: &'static str) -> Self {
+        Self { header, ..self }
+    }
+
+    /// The whole answer.
+    pub(super) fn answer(&self) -> String {
+        let Self { status, header, sentence } = self;
+        let length = sentence.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\n{header}Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{sentence}\n"
+        )
+    }
+}
+
+/// What a client asks for; `nonce` is to be random.
+pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
+    let key = STANDARD.encode(nonce);
+    format!(
+        "GET {resource} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// Reads the answer; how many bytes it has, or `None` where it has not come as a whole.
+pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut headers);
+    let length = match answer.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
+        _ if matches!(bytes, [0x15, 3, ..]) => {
+            return Err("the server speaks TLS and was sent plain text: write wss://".to_owned());
+        }
+        _ => return Err("what answers there is no HTTP server".to_owned()),
+    };
+    let code = answer.code.unwrap_or_default();
+    if code != 101 {
+        let reason: String =
+            answer.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+        let text = format!("the server answered {code} {reason}");
+        return Err(format!("{} and opened no WebSocket", text.trim_end()));
+    }
+    let fields = Fields::of(answer.headers);
+    let wanted = accept_key(STANDARD.encode(nonce).as_bytes());
+    let is_right = fields.lists("Upgrade", "websocket")
+        && fields.lists("Connection", "upgrade")
+        && fields.one("Sec-WebSocket-Accept").is_ok_and(|found| found == Some(wanted.as_str()));
+    // Nothing was offered, so nothing can have been agreed on.
+    let has_extension = fields.all("Sec-WebSocket-Extensions").next().is_some();
+    if !is_right || has_extension {
+        return Err("the server's answer does not belong to this handshake".to_owned());
+    }
+    Ok(Some(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NONCE: [u8; 16] = *b"the sample nonce";
+
+    fn read(text: &str) -> Result<Option<UpgradeRequest>, Denial> {
+        read_request(text.as_bytes(), None, &OriginPolicy::default(), RequestSecurity::Plain)
+    }
+
+    #[test]
+    fn the_two_ends_understand_one_another() {
+        // RFC 6455, 1.3.
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let asked = request("localhost:8080", "/echo?a=b", NONCE);
+        for cut in 0..asked.len() {
+            assert_eq!(read(&asked[..cut]), Ok(None), "{cut}");
+        }
+        let upgrade = read(&format!("{asked}more")).unwrap().unwrap();
+        assert_eq!(upgrade.length, asked.len());
+        let answer = accept(&upgrade);
+        assert_eq!(read_answer(answer.as_bytes(), NONCE), Ok(Some(answer.len())));
+        assert!(read_answer(answer.as_bytes(), [0; 16]).is_err(), "another's answer");
+        assert_eq!(read_answer(b"HTTP/1.1 1", NONCE), Ok(None));
+    }
+
+    /// Fault 66: what is no handshake gets one sentence in HTTP.
+    #[test]
+    fn every_other_request_hears_why() {
+        let right = request("localhost", "/echo", NONCE);
+        let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+        for (what, status) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "426"),
+            (right.replace("HTTP/1.1", "HTTP/1.0"), "426"),
+            (right.replace("Version: 13", "Version: 8"), "426"),
+            (right.replace("GET", "POST"), "405"),
+            (right.replace("Host: localhost\r\n", ""), "400"),
+            (right.replace("Host: localhost", "Host: localhost\r\nHost: a"), "400"),
+            (right.replace("Sec-WebSocket-Key: ", "Sec-WebSocket-Key: A"), "400"),
+            (right.replace("\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n"), "403"),
+            (right.replace("\r\n\r\n", &format!("\r\n{many}\r\n")), "431"),
+            ("\x16\x03\x01\x02\0\x01\0".to_owned(), "400"),
+        ] {
+            let denial = read(&what).unwrap_err();
+            assert!(denial.answer().starts_with(&format!("HTTP/1.1 {status} ")), "{denial:?}");
+            assert!(denial.answer().ends_with(&format!("\r\n\r\n{}\n", denial.sentence)));
+        }
+        let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(HEAD_MAX));
+        assert!(read(&endless).unwrap_err().answer().contains(" 431 "));
+        let other = read_request(
+            right.as_bytes(),
+            Some("/chat"),
+            &OriginPolicy::default(),
+            RequestSecurity::Plain,
+        );
+        assert!(other.unwrap_err().sentence.contains("at /chat"));
+    }
+
+    #[test]
+    fn a_right_request_may_spell_its_headers_in_many_ways() {
+        let request = |connection: &'static str, key: &'static str| {
+            let headers = [
+                ("upgrade", "h2c, WebSocket"),
+                ("connection", "keep-alive"),
+                ("Connection", connection),
+                ("sec-websocket-version", "13"),
+                ("SEC-WEBSOCKET-KEY", key),
+            ];
+            let fields = Fields::new(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+            check_request("GET", true, &fields)
+        };
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(request("Upgrade", key), Ok(accept_key(key.as_bytes())));
+        assert_eq!(request("x, upgrade ", key), Ok(accept_key(key.as_bytes())));
+        assert_eq!(request("close", key), Err(HandshakeError::NoUpgrade));
+        assert_eq!(request("Upgrade", "c2hvcnQ="), Err(HandshakeError::Key));
+    }
+
+    #[test]
+    fn a_client_hears_what_the_server_answered() {
+        let busy = Denial::busy("Server is busy.").answer();
+        let error = read_answer(busy.as_bytes(), NONCE).unwrap_err();
+        assert_eq!(error, "the server answered 503 Service Unavailable and opened no WebSocket");
+        assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("no HTTP"));
+        // Issue 11, item 40: the alert of a server that wants TLS.
+        let alert = [0x15, 3, 3, 0, 2, 2, 50];
+        assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let policy = OriginPolicy::default();
+            let _ = read_request(&bytes, Some("/"), &policy, RequestSecurity::Plain);
+            let _ = read_answer(&bytes, NONCE);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Which datagrams are answered. Pure.
+//!
+//! A datagram's source address may be forged. Whoever answers it then sends to somebody who never
+//! asked: another echo, whose answer is answered again for ever (CVE-2024-2169), this server
+//! itself, or a victim. What can be told of a datagram's origin is told here.
+
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::bucket::{SourceBuckets, TokenRate};
+use crate::sources::token_bucket::TokenBucket;
+use echoline_base::source::network;
+
+/// The lowest port that a client's system gives it.
+const UNPRIVILEGED: u16 = 1024;
+
+/// The six bits (DSCP) that every answer carries in its IP header, 000011, from the pool that RFC
+/// 2474 leaves to local use. A datagram that comes with them is an answer: to answer it would be a
+/// loop. Routers between networks may clear them; then the rate per source is what is left.
+const ANSWER_DSCP: u8 = 0b00_0011;
+
+/// The byte of the IP header that an answer carries.
+pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
+
+/// Who gets answers to datagrams, and how many.
+///
+/// ```
+/// use echoline::udp::DatagramRules;
+///
+/// let rules = DatagramRules { rate: None, ..DatagramRules::default() };
+/// assert_eq!(DatagramRules::default().rate.map(|rate| rate.get()), Some(100));
+/// # drop(rules);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatagramRules {
+    /// Answers per second to one source (IPv6: one /64 network), and at once twice as many;
+    /// `None` for no limit. Default 100.
+    pub rate: Option<NonZeroU32>,
+    /// Whether that holds on this machine too. Default [`Loopback::Unlimited`].
+    pub loopback: Loopback,
+    /// Answers per second to all sources together, and at once twice as many. Default `None`.
+    pub total_rate: Option<NonZeroU32>,
+    /// From which ports a datagram may come. Default [`SourcePorts::Clients`].
+    pub source_ports: SourcePorts,
+    /// How long an answer may be. Default [`AnswerLength::Request`].
+    pub answers: AnswerLength,
+}
+
+/// Whether sources on loopback addresses, which nobody else can forge, have a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loopback {
+    /// They have none.
+    #[default]
+    Unlimited,
+    /// The same as all others.
+    Limited,
+}
+
+/// From which ports a datagram may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourcePorts {
+    /// From those that clients have: 1024 and up, and none that this server itself listens on
+    /// (the datagram is then another server's answer).
+    #[default]
+    Clients,
+    /// From all but 0.
+    Any,
+}
+
+/// How long an answer may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// As long as what it answers: a forged source gains its sender nothing.
+    #[default]
+    Request,
+    /// As long as it likes: the server can be used to flood others.
+    Any,
+}
+
+impl Default for DatagramRules {
+    fn default() -> Self {
+        Self {
+            rate: NonZeroU32::new(100),
+            loopback: Loopback::default(),
+            total_rate: None,
+            source_ports: SourcePorts::default(),
+            answers: AnswerLength::default(),
+        }
+    }
+}
+
+/// Why a datagram gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatagramRefusal {
+    /// It comes from one of this server's own addresses.
+    Own,
+    /// It carries the mark of an answer.
+    Answer,
+    /// It comes from a port that no client has.
+    Port,
+    /// It comes from, or was sent to, an address of many: multicast, broadcast, or none.
+    Address,
+    /// Its source has had its share of answers.
+    Rate,
+    /// All sources together have.
+    TotalRate,
+    /// Its answer would be longer than itself.
+    Length,
+}
+
+impl DatagramRefusal {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Own,
+        Self::Answer,
+        Self::Port,
+        Self::Address,
+        Self::Rate,
+        Self::TotalRate,
+        Self::Length,
+    ];
+
+    /// As it is written in logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Own => "own_address",
+            Self::Answer => "answer",
+            Self::Port => "source_port",
+            Self::Address => "address",
+            Self::Rate => "rate",
+            Self::TotalRate => "total_rate",
+            Self::Length => "longer",
+        }
+    }
+}
+
+/// What is known of a datagram before its bytes are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatagramArrival {
+    pub(super) source: SocketAddr,
+    /// The address of ours that it was sent to; `None` where that is one of many.
+    pub(super) to: Option<IpAddr>,
+    /// The byte of its IP header that says how it is to be treated.
+    pub(super) mark: u8,
+}
+
+/// Decides for the datagrams of one socket.
+#[derive(Debug)]
+pub(super) struct DatagramGuard {
+    rules: DatagramRules,
+    /// Where this server receives datagrams.
+    own: Vec<SocketAddr>,
+    sources: Option<SourceBuckets>,
+    total: Option<(TokenRate, TokenBucket)>,
+}
+
+impl DatagramGuard {
+    pub(super) fn new(rules: DatagramRules, own: Vec<SocketAddr>) -> Self {
+        let sources = rules.rate.map(|rate| SourceBuckets::new(TokenRate::new(rate)));
+        let total = rules.total_rate.map(|rate| (TokenRate::new(rate), TokenBucket::default()));
+        Self { rules, own, sources, total }
+    }
+
+    /// Whether a datagram that came at `now` may be answered.
+    pub(super) fn judge(
+        &mut self,
+        arrival: &DatagramArrival,
+        now: Duration,
+    ) -> Result<(), DatagramRefusal> {
+        let source = arrival.source.ip();
+        if is_of_many(source) || arrival.to.is_none_or(is_of_many) {
+            return Err(DatagramRefusal::Address);
+        }
+        self.judge_port(arrival)?;
+        if arrival.mark >> 2 == ANSWER_DSCP {
+            return Err(DatagramRefusal::Answer);
+        }
+        if self.rules.loopback == Loopback::Limited || !source.is_loopback() {
+            let sources = self.sources.as_mut();
+            if !sources.is_none_or(|sources| sources.take(network(source), now)) {
+                return Err(DatagramRefusal::Rate);
+            }
+        }
+        let total = self.total.as_mut();
+        match total.is_none_or(|(rate, bucket)| rate.take(bucket, now)) {
+            true => Ok(()),
+            false => Err(DatagramRefusal::TotalRate),
+        }
+    }
+
+    /// Whether an answer of so many bytes may be given.
+    pub(super) fn judge_answer(
+        &self,
+        answer: usize,
+        request: usize,
+    ) -> Result<(), DatagramRefusal> {
+        let is_short = answer <= request || self.rules.answers == AnswerLength::Any;
+        if is_short { Ok(()) } else { Err(DatagramRefusal::Length) }
+    }
+
+    fn judge_port(&self, arrival: &DatagramArrival) -> Result<(), DatagramRefusal> {
+        let port = arrival.source.port();
+        let is_ours = |own: &SocketAddr| own.port() == port && is_own(own.ip(), arrival);
+        if self.own.iter().any(is_ours) {
+            return Err(DatagramRefusal::Own);
+        }
+        let is_client = port >= UNPRIVILEGED && self.own.iter().all(|own| own.port() != port);
+        match self.rules.source_ports {
+            SourcePorts::Any if port != 0 => Ok(()),
+            SourcePorts::Clients if is_client => Ok(()),
+            _ => Err(DatagramRefusal::Port),
+        }
+    }
+}
+
+/// Whether the source is the address that was listened on; of all addresses it may be the one
+/// that it was sent to, or this machine's by definition.
+fn is_own(listening: IpAddr, arrival: &DatagramArrival) -> bool {
+    let source = arrival.source.ip();
+    source == listening
+        || (listening.is_unspecified() && (source.is_loopback() || arrival.to == Some(source)))
+}
+
+fn is_of_many(address: IpAddr) -> bool {
+    let canonical = address.to_canonical();
+    let broadcast = matches!(canonical, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
+    broadcast || canonical.is_multicast() || canonical.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn guard(rules: DatagramRules) -> DatagramGuard {
+        let own = ["0.0.0.0:7000", "127.0.0.1:7001", "[::1]:7002"];
+        DatagramGuard::new(rules, own.map(|address| address.parse().unwrap()).into())
+    }
+
+    fn any_port() -> DatagramRules {
+        DatagramRules { source_ports: SourcePorts::Any, ..DatagramRules::default() }
+    }
+
+    fn from(source: &str) -> DatagramArrival {
+        let to = Some("192.0.2.1".parse().unwrap());
+        DatagramArrival { source: source.parse().unwrap(), to, mark: 0 }
+    }
+
+    /// Fault 40: what is nobody's question is not answered.
+    #[test]
+    fn what_no_client_sent_is_refused() {
+        use DatagramRefusal::{Address, Own, Port};
+        let no = Err;
+        for (source, by_default, with_any_port) in [
+            ("198.51.100.1:40000", Ok(()), Ok(())),
+            ("198.51.100.1:1024", Ok(()), Ok(())),
+            ("198.51.100.1:1023", no(Port), Ok(())),
+            ("198.51.100.1:7", no(Port), Ok(())),
+            ("198.51.100.1:0", no(Port), no(Port)),
+            // Another machine's server like this one.
+            ("198.51.100.1:7000", no(Port), Ok(())),
+            ("127.0.0.2:7001", no(Port), Ok(())),
+            ("127.0.0.1:7001", no(Own), no(Own)),
+            ("127.0.0.3:7000", no(Own), no(Own)),
+            ("192.0.2.1:7000", no(Own), no(Own)),
+            ("[::1]:7002", no(Own), no(Own)),
+            ("[::2]:7003", Ok(()), Ok(())),
+            ("224.0.0.1:40000", no(Address), no(Address)),
+            ("255.255.255.255:40000", no(Address), no(Address)),
+            ("0.0.0.0:40000", no(Address), no(Address)),
+            ("0.1.2.3:40000", no(Address), no(Address)),
+            ("[::]:40000", no(Address), no(Address)),
+            ("[ff02::1]:40000", no(Address), no(Address)),
+            ("[::ffff:224.0.0.1]:40000", no(Address), no(Address)),
+        ] {
+            let judge = |rules| guard(rules).judge(&from(source), Duration::ZERO);
+            assert_eq!(judge(DatagramRules::default()), by_default, "{source}");
+            assert_eq!(judge(any_port()), with_any_port, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_to_many_or_is_an_answer_is_refused() {
+        let mut guard = guard(any_port());
+        let client = from("198.51.100.1:40000");
+        for (to, mark, wanted) in [
+            (None, 0, Err(DatagramRefusal::Address)),
+            (Some("224.0.0.1"), 0, Err(DatagramRefusal::Address)),
+            (Some("192.0.2.1"), ANSWER_MARK, Err(DatagramRefusal::Answer)),
+            // The two lower bits are those of congestion (ECN), which routers set.
+            (Some("192.0.2.1"), ANSWER_MARK | 0b11, Err(DatagramRefusal::Answer)),
+            (Some("192.0.2.1"), 0b11, Ok(())),
+            (Some("192.0.2.1"), 0b1011_1000, Ok(())),
+        ] {
+            let to = to.map(|address| address.parse().unwrap());
+            let arrival = DatagramArrival { to, mark, ..client };
+            assert_eq!(guard.judge(&arrival, Duration::ZERO), wanted, "{arrival:?}");
+        }
+    }
+
+    /// Fault 40: a source that cannot be told from a client gets its share and no more.
+    #[test]
+    fn each_source_has_its_share_and_loopback_more() {
+        let passed = |guard: &mut DatagramGuard, source: &str| {
+            let judge = |_: &usize| guard.judge(&from(source), Duration::ZERO).is_ok();
+            (0..1000).filter(judge).count()
+        };
+        let mut limited = guard(DatagramRules::default());
+        assert_eq!(passed(&mut limited, "198.51.100.1:40000"), 200);
+        assert_eq!(passed(&mut limited, "198.51.100.1:40001"), 0);
+        assert_eq!(passed(&mut limited, "198.51.100.2:40000"), 200);
+        assert_eq!(passed(&mut limited, "[2001:db8::1]:40000"), 200);
+        assert_eq!(passed(&mut limited, "[2001:db8::2]:40000"), 0);
+        assert_eq!(passed(&mut limited, "[2001:db8:0:1::2]:40000"), 200);
+        assert_eq!(passed(&mut limited, "127.0.0.1:40000"), 1000);
+        let everybody = DatagramRules { loopback: Loopback::Limited, ..DatagramRules::default() };
+        assert_eq!(passed(&mut guard(everybody), "127.0.0.1:40000"), 200);
+        let total_rate = NonZeroU32::new(150);
+        let mut few = guard(DatagramRules { total_rate, ..DatagramRules::default() });
+        assert_eq!(passed(&mut few, "198.51.100.1:40000"), 200);
+        assert_eq!(passed(&mut few, "198.51.100.2:40000"), 100);
+        let last = few.judge(&from("198.51.100.3:40000"), Duration::ZERO);
+        assert_eq!(last, Err(DatagramRefusal::TotalRate));
+    }
+
+    proptest! {
+        /// Fault 41: an answer is never longer than what it answers, unless that was asked for.
+        #[test]
+        fn no_answer_is_longer_than_its_request(
+            answer in 0usize..70_000, request in 0usize..70_000,
+        ) {
+            let strict = guard(DatagramRules::default()).judge_answer(answer, request);
+            prop_assert_eq!(strict.is_ok(), answer <= request);
+            let any = DatagramRules { answers: AnswerLength::Any, ..DatagramRules::default() };
+            prop_assert_eq!(guard(any).judge_answer(answer, request), Ok(()));
+        }
+
+        /// No source whatever makes it panic, and none that is a server's is answered.
+        #[test]
+        fn every_source_is_judged(ip: [u8; 16], v4: bool, port: u16, mark: u8) {
+            let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { ip.into() };
+            let arrival = DatagramArrival { source: (ip, port).into(), to: Some(ip), mark };
+            let answered = guard(DatagramRules::default()).judge(&arrival, Duration::ZERO).is_ok();
+            prop_assert!(!answered || (port >= 1024 && !(7000..=7002).contains(&port)));
+        }
+    }
+}

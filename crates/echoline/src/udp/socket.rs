@@ -1,0 +1,150 @@
+//! A bound UDP socket.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::stat::fstat;
+use socket2::{Domain, Protocol, Type};
+
+use super::guard::ANSWER_MARK;
+use crate::listener::address::{Address, Scheme, is_loopback};
+use crate::listener::bind::ListenerOptions;
+use crate::listener::bind_error::{is_family_missing, say, unsupported};
+
+/// What the system may keep until it is read; it cuts the number to `net.core.rmem_max`.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// A UDP socket that is bound. Datagrams queue up from now on and are served by a
+/// [`DatagramServer`](crate::udp::DatagramServer).
+#[derive(Debug)]
+pub struct DatagramListener {
+    socket: UdpSocket,
+}
+
+impl DatagramListener {
+    /// Binds every socket address that `address` stands for (a name may stand for an IPv4 and an
+    /// IPv6 one). All or none.
+    ///
+    /// # Errors
+    /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
+    /// address family that the machine does not
+    /// have is passed over as long as another could be bound.
+    pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
+        Self::bind_with(address, &ListenerOptions::default()).await
+    }
+
+    /// As [`bind`](Self::bind). Of `options` only `reuse_port` means something for datagrams.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if address.scheme() != Scheme::Udp {
+            let text = format!(
+                "DatagramListener::bind takes udp://HOST:PORT, and {} is no datagrams: bind it \
+                 with Listener::bind",
+                address.scheme().name()
+            );
+            return Err(unsupported(address, &text));
+        }
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        let mut bound = Vec::new();
+        let mut missing = None;
+        for candidate in resolved {
+            match bind_one(candidate, options).and_then(Self::from_std) {
+                Ok(listener) => bound.push(listener),
+                Err(error) if is_family_missing(&error) => missing = Some(error),
+                Err(error) => return Err(say(address, &error)),
+            }
+        }
+        match missing {
+            Some(error) if bound.is_empty() => Err(say(address, &error)),
+            _ => Ok(bound),
+        }
+    }
+
+    /// Takes over a socket that a service manager or a predecessor has bound.
+    ///
+    /// # Errors
+    /// When an option cannot be set: it may be no UDP socket.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Self> {
+        Self::from_std(socket.into())
+    }
+
+    /// Takes over a socket that is bound already.
+    ///
+    /// # Errors
+    /// When an option cannot be set.
+    pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let options = socket2::SockRef::from(&socket);
+        // Each datagram comes with the address that it was sent to, from which it is answered,
+        // and with the byte of its header that marks answers.
+        if socket.local_addr()?.is_ipv4() {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            options.set_recv_tos_v4(true)?;
+            options.set_tos_v4(ANSWER_MARK.into())?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            options.set_recv_tclass_v6(true)?;
+            options.set_tclass_v6(ANSWER_MARK.into())?;
+        }
+        options.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        Ok(Self { socket })
+    }
+
+    /// The same socket once more, for another process that takes it over by
+    /// [`inherit`](Self::inherit). After [`retire`](crate::Shutdown::retire) no datagram is lost.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn hand_on(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    /// The socket address that was really bound: with the port, where 0 was asked for.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Whether only this machine can reach it.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn is_loopback(&self) -> io::Result<bool> {
+        Ok(is_loopback(self.socket.local_addr()?.ip()))
+    }
+
+    /// Where a client sends to: the address that was really bound.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn address(&self) -> io::Result<Address> {
+        Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
+    }
+
+    /// What the system's tables call it.
+    pub(super) fn inode(&self) -> io::Result<u64> {
+        Ok(fstat(&self.socket)?.st_ino)
+    }
+
+    pub(super) fn into_tokio(self) -> io::Result<tokio::net::UdpSocket> {
+        tokio::net::UdpSocket::from_std(self.socket)
+    }
+}
+
+fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(options.reuse_port)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,79 @@
+//! Planned faults of one socket: datagrams that are lost, damaged, late, misplaced, or come twice.
+
+use std::time::Duration;
+
+use super::batch::ReceivedDatagram;
+use crate::transport::fault::{DatagramFaults, Direction, Faults, HeldDatagrams};
+
+/// Datagrams that are kept back at once, in each direction; what is too many is lost.
+const HELD_MAX: usize = 4096;
+
+/// A datagram on its way, by itself.
+#[derive(Clone, Debug)]
+pub(super) struct DelayedDatagram {
+    /// What it came as, or what it answers.
+    pub(super) received: ReceivedDatagram,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What is planned, and what is kept back because of it.
+#[derive(Debug)]
+pub(super) struct SocketFaults {
+    faults: DatagramFaults,
+    incoming: HeldDatagrams<DelayedDatagram>,
+    outgoing: HeldDatagrams<DelayedDatagram>,
+}
+
+impl SocketFaults {
+    pub(super) fn new(faults: &Faults) -> Self {
+        let faults = DatagramFaults::new(faults);
+        Self { faults, incoming: HeldDatagrams::default(), outgoing: HeldDatagrams::default() }
+    }
+
+    /// Whether datagrams go their way as if this were not here.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.incoming.is_empty() && self.outgoing.is_empty() && self.faults.is_idle()
+    }
+
+    /// What goes on now of `datagram`: none where it is lost or kept back, two where it is doubled.
+    pub(super) fn pass(
+        &mut self,
+        direction: Direction,
+        mut datagram: DelayedDatagram,
+        now: Duration,
+    ) -> Vec<DelayedDatagram> {
+        let fate = self.faults.fate_at(now, direction, &mut datagram.bytes);
+        datagram.bytes.truncate(fate.length);
+        let datagrams = vec![datagram; fate.copies.into()];
+        let held = self.held(direction);
+        if fate.delay.is_zero() && fate.hold.is_none() {
+            if !datagrams.is_empty() {
+                held.passed(now);
+            }
+            return datagrams;
+        }
+        for datagram in datagrams {
+            if held.len() < HELD_MAX {
+                held.push(now, &fate, datagram);
+            }
+        }
+        Vec::new()
+    }
+
+    /// The next one that was kept back until now.
+    pub(super) fn due(&mut self, direction: Direction, now: Duration) -> Option<DelayedDatagram> {
+        self.held(direction).pop(now)
+    }
+
+    /// When there will be one.
+    pub(super) fn next_at(&self) -> Option<Duration> {
+        [self.incoming.next_at(), self.outgoing.next_at()].into_iter().flatten().min()
+    }
+
+    fn held(&mut self, direction: Direction) -> &mut HeldDatagrams<DelayedDatagram> {
+        match direction {
+            Direction::In => &mut self.incoming,
+            Direction::Out => &mut self.outgoing,
+        }
+    }
+}
