@@ -129,7 +129,7 @@ async fn accept_from(
     site: Arc<AdminSite>,
     shutdown: Shutdown,
 ) {
-    let mut guests = HttpConnections::default();
+    let mut connections = HttpConnections::default();
     let retired = retired(&shutdown);
     tokio::pin!(retired);
     loop {
@@ -137,15 +137,16 @@ async fn accept_from(
             () = &mut retired => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    guests.welcome(answer(stream, HttpClient { access, address }, Arc::clone(&site)));
+                    let client = HttpClient { access, address };
+                    connections.push(answer(stream, client, Arc::clone(&site)));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
-            Some(ended) = guests.tasks.join_next() => note(ended),
+            Some(ended) = connections.tasks.join_next() => note(ended),
         }
     }
     // Who has asked already is answered.
-    while guests.tasks.join_next().await.is_some() {}
+    while connections.tasks.join_next().await.is_some() {}
 }
 
 /// A panic costs one request. The log has told of it already.
@@ -179,7 +180,7 @@ struct HttpConnections {
 }
 
 impl HttpConnections {
-    fn welcome(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
+    fn push(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
         self.order.retain(|task| !task.is_finished());
         if self.order.len() == CONNECTIONS_MAX
             && let Some(oldest) = self.order.pop_front()

@@ -88,7 +88,7 @@ pub(super) enum RequestError {
     #[error("{0}; the plan is as it was")]
     Plan(String),
     #[error("the page cannot be made: {0}")]
-    AdminPage(String),
+    Page(String),
 }
 
 impl RequestError {
@@ -102,7 +102,7 @@ impl RequestError {
             Self::WrongSecret | Self::NeedsSecret => StatusCode::UNAUTHORIZED,
             Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::AdminPage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut reply = reply(status, kind::TEXT, format!("{self}\n"));
         let headers = reply.headers_mut();

@@ -134,12 +134,12 @@ impl AdminSite {
             "/" => AdminPage { view: self.view(access) }
                 .render()
                 .map(|page| reply(ok, kind::HTML, page))
-                .map_err(|error| RequestError::AdminPage(error.to_string())),
+                .map_err(|error| RequestError::Page(error.to_string())),
             "/page.css" => Ok(reply(ok, kind::STYLE, STYLE)),
             "/page.js" => Ok(reply(ok, kind::SCRIPT, SCRIPT)),
             "/snapshot.json" => serde_json::to_vec(&self.view(access))
                 .map(|view| reply(ok, kind::JSON, view))
-                .map_err(|error| RequestError::AdminPage(error.to_string())),
+                .map_err(|error| RequestError::Page(error.to_string())),
             "/metrics" => Ok(reply(ok, kind::METRICS, self.metrics())),
             "/healthz" => Ok(self.failure(access).unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
             "/readyz" => Ok(self.readiness(access)),

@@ -82,8 +82,8 @@ impl CompareArgs {
                 return Err(UsageError::new(
                     "compare",
                     ErrorKind::MissingRequiredArgument,
-                    "two files are missing: write 'compare before.json after.json', or name several \
-                     with --before and --after",
+                    "two files are missing: write 'compare before.json after.json', or name \
+                     several with --before and --after",
                 ));
             }
             [] => (&self.before, &self.after),

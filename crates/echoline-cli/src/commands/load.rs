@@ -145,7 +145,7 @@ async fn run_until_stopped(
     };
     let report = tokio::select! {
         report = running => report,
-        () = stop_on_signal(&mut signals, stop, &display, settings) => unreachable!("it never ends"),
+        () = stop_on_signal(&mut signals, stop, &display, settings) => unreachable!("never ends"),
     };
     display.clear();
     report.context("cannot run the load")

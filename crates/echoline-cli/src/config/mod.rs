@@ -46,7 +46,7 @@ pub(crate) enum ConfigError {
     /// Wrong usage of the command line, or a wish for help.
     Usage(clap::Error),
     /// The file cannot be used.
-    ConfigFile(anyhow::Error),
+    File(anyhow::Error),
 }
 
 impl ConfigError {
@@ -54,7 +54,7 @@ impl ConfigError {
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => usage_error::exit(&error),
-            Self::ConfigFile(error) => error,
+            Self::File(error) => error,
         }
     }
 
@@ -62,7 +62,7 @@ impl ConfigError {
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
-            Self::ConfigFile(error) => format!("{error:#}"),
+            Self::File(error) => format!("{error:#}"),
         }
     }
 }
@@ -151,7 +151,7 @@ fn with_layers(
     };
     let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
     let of_file = match path.filter(|_| is_configurable) {
-        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::ConfigFile)?,
+        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::File)?,
         None => Vec::new(),
     };
     if place > 0 {

@@ -98,7 +98,9 @@ impl Lifecycle {
         tokio::pin!(serving, ready, reloading, upgrading, stopping);
         loop {
             tokio::select! {
-                report = &mut serving => return Ok((report.context("cannot serve")?, successor.get())),
+                report = &mut serving => {
+                    return Ok((report.context("cannot serve")?, successor.get()));
+                }
                 Err::<Infallible, anyhow::Error>(error) = &mut ready => return Err(error),
                 Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
                 never = &mut stopping => match never {},

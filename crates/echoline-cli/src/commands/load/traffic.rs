@@ -124,7 +124,7 @@ enum LateChoice {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ReconnectChoice {
-    ReloadAction,
+    Always,
     Never,
 }
 
@@ -186,8 +186,7 @@ impl TrafficArgs {
         settings.depth = self.depth;
         settings.per_connection = self.messages_per_connection;
         let goes_on = settings.duration.is_some() || self.rate.is_some();
-        settings.reconnect =
-            self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::ReloadAction);
+        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::Always);
         settings.late_policy = match self.when_late {
             LateChoice::CatchUp => LatePolicy::CatchUp,
             LateChoice::Skip => LatePolicy::Skip,

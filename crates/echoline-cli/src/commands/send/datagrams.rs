@@ -96,15 +96,15 @@ impl DatagramDialogue {
             tokio::select! {
                 biased;
                 received = socket.recv(&mut chunk) => {
-                    let count = received.map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))?;
+                    let count = received.map_err(broken(DialogueEndpoint::Server))?;
                     tally.note_datagram();
                     self.show(&chunk[..count]).await?;
                     active_at = Instant::now();
                 }
-                error = socket_error(socket) => return Err(DialogueEnd::Broken(DialogueEndpoint::Server, error)),
+                error = socket_error(socket) => return Err(broken(DialogueEndpoint::Server)(error)),
                 next = self.input.next(&mut typed), if reads => {
-                    match next.map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Input, error))? {
-                        NextInput::PendingLines(_) => {}
+                    match next.map_err(broken(DialogueEndpoint::Input))? {
+                        NextInput::Lines(_) => {}
                         NextInput::End(unended) => {
                             tally.note_input_end(unended);
                             lines.ended = true;
@@ -145,6 +145,11 @@ async fn until(active_at: Instant, patience: Option<Duration>) {
 async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), DialogueEnd> {
     let sent = socket.send(line).await;
     sent.map(drop).map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))
+}
+
+/// The end of a dialogue by an error at one of its endpoints.
+fn broken(endpoint: DialogueEndpoint) -> impl FnOnce(io::Error) -> DialogueEnd {
+    move |error| DialogueEnd::Broken(endpoint, error)
 }
 
 impl PendingLines {

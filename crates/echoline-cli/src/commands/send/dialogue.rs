@@ -152,7 +152,7 @@ async fn transmit<W: AsyncWrite + Unpin>(
     loop {
         shared.turn.set(DialogueTurn::User);
         let (lines, ending) = match input.next(&mut bytes).await {
-            Ok(NextInput::PendingLines(lines)) => (lines, None),
+            Ok(NextInput::Lines(lines)) => (lines, None),
             Ok(NextInput::End(unended)) => (unended, Some(unended)),
             Ok(NextInput::Interrupted) => return DialogueEnd::Interrupted,
             Err(error) => return DialogueEnd::Broken(DialogueEndpoint::Input, error),

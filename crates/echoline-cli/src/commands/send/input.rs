@@ -28,7 +28,7 @@ enum InputSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextInput {
     /// Bytes to send, with the ends of so many lines.
-    PendingLines(u64),
+    Lines(u64),
     /// The end of the input, which ends so many lines that have no end of their own.
     End(u64),
     /// The user gave up.
@@ -58,7 +58,7 @@ impl Input {
                 let count = stdin.read(chunk).await?;
                 return Ok(match count {
                     0 => NextInput::End(self.line_ends.finish()),
-                    _ => NextInput::PendingLines(self.line_ends.push(&chunk[..count], out)),
+                    _ => NextInput::Lines(self.line_ends.push(&chunk[..count], out)),
                 });
             }
             InputSource::Prompt(prompt) => match prompt.next().await {
@@ -69,6 +69,6 @@ impl Input {
         };
         let Some(text) = text else { return Ok(NextInput::End(0)) };
         let lines = self.line_ends.push(text.as_bytes(), out);
-        Ok(NextInput::PendingLines(lines + self.line_ends.push(b"\n", out)))
+        Ok(NextInput::Lines(lines + self.line_ends.push(b"\n", out)))
     }
 }
