@@ -1,4 +1,4 @@
-//! DatagramSnapshot beside connections: who is answered, and the thread that answers.
+//! Datagrams beside connections: who is answered, and the thread that answers.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,7 +22,7 @@ use echoline::{Phase, Shutdown};
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
 /// sends to somebody who never asked.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "DatagramSnapshot (--listen udp://HOST:PORT)")]
+#[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
 pub(crate) struct DatagramArgs {
     /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
     /// 'off'. [default: 100/s, and off for this machine itself]
