@@ -220,7 +220,7 @@ impl CurrentDialogue {
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
-        // EchoMode and line end stay, whatever the flags say now.
+        // Mode and line end stay, whatever the flags say now.
         let usual = EchoDialogue::new(running.mode, running.clock);
         let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();
