@@ -92,8 +92,8 @@ impl Node {
         });
         expelled.iter().for_each(|(session, room)| self.release(*session, room));
         let trace = &mut self.trace;
-        // A node has places for the members that it serves until their sessions give them back: only
-        // these numbers, and whether it serves a user, differ from node to node.
+        // A node keeps the memberships of its own users until their sessions give them back. So the
+        // ids of members, and whether a node serves a user, are all that differs between nodes.
         let text = match &outcome {
             Outcome::Joined(Ok(joined)) => {
                 format!("Joined(Ok {:?} {})", joined.room, joined.number)

@@ -141,8 +141,8 @@ impl<R: RoomCell> User<R> {
         self.memberships.push((room, member_id));
     }
 
-    /// The user's member in a room. A user who was expelled and joined again before the session gave
-    /// the first membership back has two: the last one counts, as it does on the other nodes.
+    /// The user's member in a room. A user who was expelled and joined again before the session
+    /// gave the first membership back has two: the last one counts, as on the other nodes.
     pub fn member_id_in(&self, room: &R) -> Option<MemberId> {
         let mut memberships = self.memberships.iter().rev();
         memberships.find(|(theirs, _)| theirs.is_same(room)).map(|&(_, member_id)| member_id)

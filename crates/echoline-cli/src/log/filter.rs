@@ -32,6 +32,9 @@ fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
     if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) }
 }
 
+/// The target of all log events of the library.
+const LIBRARY: &str = "echoline";
+
 /// Levels, and `TARGET=LEVEL`, with commas between them. Targets that no part names log from info
 /// on, so that a variable that is meant for other programs does not silence this one.
 fn parse(text: &str) -> Result<Targets, String> {
@@ -40,7 +43,7 @@ fn parse(text: &str) -> Result<Targets, String> {
         let shown = printable(&shown);
         format!(
             "RUST_LOG is ignored: '{shown}' is neither a level (off, error, warn, info, debug, \
-             trace) nor TARGET=LEVEL, for example echoline::net=debug"
+             trace) nor TARGET=LEVEL, for example echoline::server=debug"
         )
     };
     let (mut default, mut targets) = (LevelFilter::INFO, Vec::new());
@@ -57,6 +60,9 @@ fn parse(text: &str) -> Result<Targets, String> {
         match target {
             None => default = level,
             Some(target) if !target.is_empty() && target.chars().all(is_target) => {
+                // The modules of the library were in `net` once.
+                let target =
+                    target.strip_suffix("::net").filter(|t| *t == LIBRARY).unwrap_or(target);
                 targets.push((target.to_owned(), level));
             }
             Some(_) => return Err(wrong(part)),
@@ -78,7 +84,7 @@ mod tests {
     #[test]
     fn regression_rust_log_is_honoured() {
         let from = |level, text| filter(level, Some(text)).unwrap();
-        let net = "echoline::net::task";
+        let net = "echoline::server::handler_task";
         for text in ["debug", " DEBUG ", "echoline=debug", "warn,echoline::net=debug", "debug,"] {
             assert!(logs(&from(None, text), net, Level::DEBUG), "{text}");
         }

@@ -235,6 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     }
 }
 
+type PollClosed = Poll<Result<(), Closed>>;
+
 /// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
 /// for the last words.
 pub(super) fn poll_next<T>(
@@ -243,7 +245,7 @@ pub(super) fn poll_next<T>(
     ended: &mut Option<Closed>,
     cx: &mut Context<'_>,
     mut next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
-    mut more: impl FnMut(&mut InputBuffer, &mut Deadlines, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    mut more: impl FnMut(&mut InputBuffer, &mut Deadlines, &mut Context<'_>) -> PollClosed,
 ) -> Poll<Result<T, Closed>> {
     ready!(input.poll_turn(cx));
     let result = loop {
