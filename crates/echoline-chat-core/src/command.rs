@@ -6,11 +6,11 @@ pub mod command_error;
 pub mod command_table;
 pub mod duration;
 pub mod help;
+mod parse;
 
 use std::time::Duration;
 
-use crate::command::arguments::{Arguments, Passage, Secret, Switch, Target};
-use crate::command::command_error::{CommandError, unknown, wrong_use};
+use crate::command::arguments::{Passage, Secret, Switch, Target};
 
 /// One line of a user. Names are as they were typed: who is there, the hall knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,32 +135,6 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Reads a line that is clean (see [`clean`](super::clean)) and trimmed. Commands are known in
-    /// any case; `//x` says `/x`. Nothing is copied.
-    ///
-    /// ```
-    /// use echoline_chat::Command;
-    ///
-    /// assert_eq!(Command::parse("hello"), Ok(Command::Say("hello")));
-    /// assert_eq!(Command::parse("/Nick anna"), Ok(Command::Nick("anna")));
-    /// let error = Command::parse("/joim garden").unwrap_err().to_string();
-    /// assert_eq!(error, "There is no /joim. Did you mean /join? /help lists all.");
-    /// ```
-    ///
-    /// # Errors
-    /// [`CommandError`], whose message tells the user what to type instead.
-    pub fn parse(line: &'a str) -> Result<Self, CommandError> {
-        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Say(line)) };
-        if rest.starts_with('/') {
-            return Ok(Self::Say(rest));
-        }
-        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-        let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
-        let mut arguments = Arguments::new(arguments);
-        let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
-        command.ok_or_else(|| wrong_use(entry, &arguments))
-    }
-
     /// Whether only an operator may do this. (Anybody may try to become one.)
     #[must_use]
     pub fn needs_operator(&self) -> bool {

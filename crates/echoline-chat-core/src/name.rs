@@ -2,6 +2,7 @@
 
 pub mod key;
 pub mod name_error;
+mod name_limits;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,16 +12,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::name::key::{Key, fold};
 use crate::name::name_error::{NameError, NameFault, NameKind};
+use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{Kind, is_digit, is_letter, kind};
-
-/// Characters of a name, after normalisation.
-pub(crate) const NAME_CHARACTERS_MAX: usize = 32;
 
 /// Bytes of what may become a name: 32 characters of three parts each, and some to spare.
 const TEXT_BYTES_MAX: usize = 512;
-
-/// Combining marks on one letter of a name.
-pub(crate) const MARKS_MAX: u8 = 2;
 
 /// What the server, or everybody, is called; nobody may be taken for them.
 const RESERVED_NAMES: &[&str] = &[

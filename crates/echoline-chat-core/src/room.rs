@@ -4,6 +4,7 @@ pub mod batch;
 pub mod echo_suppression;
 pub mod entrance;
 pub mod line;
+pub mod line_view;
 pub mod log;
 pub mod log_limits;
 pub mod member;

@@ -21,7 +21,6 @@ use echoline_chat_core::operation::{
 };
 use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::replication::inspect::inspect;
 use echoline_chat_core::room::entrance::Credential;
 use echoline_chat_core::room::log::LogLimits;
 use echoline_chat_core::room::{ReplayFrom, Room};
@@ -72,7 +71,7 @@ impl Node {
 
     /// Applies an entry of the stream.
     fn apply(&mut self, time_ms: u64, payload: &[u8]) -> Outcome {
-        let entry = Envelope::decode(payload).and_then(inspect).unwrap();
+        let entry = Envelope::decode(payload).unwrap();
         let Envelope { node, session, act, .. } = entry;
         let is_here = node == self.number;
         let context = OperationContext { session, node, is_here, now_ms: time_ms };

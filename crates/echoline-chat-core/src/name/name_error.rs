@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::name::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{Kind, kind};
 use crate::text::excerpt;
 

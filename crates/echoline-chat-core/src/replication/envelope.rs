@@ -55,14 +55,15 @@ impl Envelope {
         if payload.is_empty() {
             return Err("it comes from no node with the key of the cluster".to_owned());
         }
-        let envelope = serde_json::from_slice(payload).map_err(|error| {
+        let mut envelope: Self = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
                 true => "it is of a newer version of echoline: update this machine".to_owned(),
                 false => error.to_string(),
             }
         })?;
-        inspect(envelope)
+        inspect(envelope.session, envelope.number, &mut envelope.act)?;
+        Ok(envelope)
     }
 }
 

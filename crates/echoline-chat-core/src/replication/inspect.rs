@@ -3,7 +3,6 @@
 //! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
 //! bounds are constants. Words are cleaned and cut; an act that no honest node sends is refused.
 
-use super::envelope::Envelope;
 use super::{NODE, SAY_LINES};
 use crate::LineKind;
 use crate::name::Name;
@@ -29,37 +28,35 @@ const ROOMS_MAX: usize = 1000;
 /// Bytes of the name of a node.
 const MACHINE_BYTES_MAX: usize = 64;
 
-/// Returns the entry with clean words.
+/// Checks an operation of this author and number, and cleans its words.
 ///
 /// # Errors
-/// Why no honest node has sent it.
-pub fn inspect(mut envelope: Envelope) -> Result<Envelope, String> {
-    let Envelope { session, number, act, .. } = &mut envelope;
-    let is_of_machine = *session == NODE;
-    match act {
+/// The reason why no honest node has sent it.
+pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
+    let is_of_node = session == NODE;
+    match operation {
         Operation::NodeDown { name, reason, .. } => {
             if !is_machine_name(name) {
                 *name = "a machine".to_owned();
             }
             tidy(reason);
-            return Ok(envelope);
+            return Ok(());
         }
-        Operation::Rejoin { .. } if !is_of_machine => {
+        Operation::Rejoin { .. } if !is_of_node => {
             return Err("a user returns machines".to_owned());
         }
         Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
-        _ if is_of_machine => return Err("a machine does what only a user can do".to_owned()),
+        _ if is_of_node => return Err("a machine does what only a user can do".to_owned()),
         _ => {}
     }
-    if !(1..=NUMBER_MAX).contains(number) {
+    if !(1..=NUMBER_MAX).contains(&number) {
         return Err(format!("its number {number} is not between 1 and {NUMBER_MAX}"));
     }
-    inspect_act(act)?;
-    Ok(envelope)
+    inspect_operation(operation)
 }
 
-fn inspect_act(act: &mut Operation) -> Result<(), String> {
-    match act {
+fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
+    match operation {
         Operation::Enter { name, back, .. } => {
             if let Some(Back { away, .. }) = back {
                 away.iter_mut().for_each(tidy);

@@ -21,11 +21,21 @@ const ROOM_LIST_MAX: usize = 1000;
 /// Bytes of a name with 32 characters.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Cleans the words of a snapshot, and drops what no list can have.
+/// Reads a snapshot, and checks it as any other input.
 ///
 /// # Errors
-/// Why no honest node has written it.
-pub fn inspect(record: &mut Record) -> Result<(), String> {
+/// The reason why the snapshot cannot be read, or why no honest node has written it.
+pub fn read_snapshot(state: &[u8]) -> Result<Record, String> {
+    let mut record: Record = serde_json::from_slice(state).map_err(|error| error.to_string())?;
+    if record.version > Record::VERSION {
+        return Err("it is of a newer version of echoline: update this machine".to_owned());
+    }
+    inspect(&mut record)?;
+    Ok(record)
+}
+
+/// Cleans the words of a snapshot, and drops the entries of each list beyond its bound.
+fn inspect(record: &mut Record) -> Result<(), String> {
     let Record { rooms, people, bans, tokens, former_users, flood_mutes, .. } = record;
     number("of a line", record.next_first_line)?;
     if rooms.len() > ROOMS_MAX {

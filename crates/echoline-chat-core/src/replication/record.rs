@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::NODE;
-use super::inspect_snapshot::inspect;
 use crate::effect::Effects;
 use crate::name::Name;
 use crate::name::key::Key;
@@ -89,16 +88,6 @@ pub struct UserRecord {
 impl Record {
     /// The version of the form.
     pub const VERSION: u16 = 1;
-
-    /// Reads a snapshot, and checks it as any other input.
-    pub fn read(state: &[u8]) -> Result<Self, String> {
-        let mut record: Self = serde_json::from_slice(state).map_err(|error| error.to_string())?;
-        if record.version > Self::VERSION {
-            return Err("it is of a newer version of echoline: update this machine".to_owned());
-        }
-        inspect(&mut record)?;
-        Ok(record)
-    }
 }
 
 impl<R: RoomCell> ChatState<R> {

@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::room::batch::Batch;
 use crate::room::line::{EOL, Shape};
+pub use crate::room::line_view::LineView;
 pub use crate::room::log_limits::LogLimits;
 use crate::{DELETED, LineKind};
 use older::{OlderLine, OlderLines};
@@ -93,35 +94,6 @@ pub struct Mark {
     pub author: u64,
     /// Milliseconds since 1970.
     pub time_ms: u64,
-}
-
-/// One line, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineView<'a> {
-    /// The number of the line.
-    pub number: u64,
-    /// Milliseconds since 1970, UTC; larger than those of the line before.
-    pub time_ms: u64,
-    /// The lineage of who wrote it; 0 if the server did, or if the line was read from the store.
-    pub author: u64,
-    /// The kind of the line.
-    pub kind: LineKind,
-    /// The name in the line.
-    pub name: &'a str,
-    /// The text.
-    pub text: &'a str,
-    /// As a terminal shows it, without its end.
-    pub shown: &'a str,
-}
-
-impl<'a> LineView<'a> {
-    /// A line from its bytes, as a terminal shows it and with its end.
-    fn new(number: u64, time_ms: u64, author: u64, shape: &Shape, bytes: &'a [u8]) -> Self {
-        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
-        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
-        let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
-        Self { number, time_ms, author, kind: shape.kind, name, text, shown }
-    }
 }
 
 impl Log {

@@ -8,6 +8,7 @@ use crate::apply::GOES_ON;
 use crate::outcome::{OperationError, Outcome};
 use crate::state::Chat;
 use echoline_chat_core::StateSnapshot;
+use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
 use echoline_chat_core::replication::outbox::Sent;
 use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
 
@@ -46,7 +47,7 @@ impl Chat {
     /// commands are not known here.
     pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
-        let mut record = Record::read(&snapshot.state)?;
+        let mut record = read_snapshot(&snapshot.state)?;
         let known = Known::of(&record);
         let mut live = self.lock();
         let mut followed = cluster.lock();
