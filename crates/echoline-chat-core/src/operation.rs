@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::LineKind;
 use crate::name::Name;
 use crate::room::ReplayFrom;
-use crate::room::entrance::Credential;
+use crate::room::credential::Credential;
 use crate::state::bans::{Ban, Scope, Subject};
 use crate::state::tokens::SavedSession;
 

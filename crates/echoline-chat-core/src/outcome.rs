@@ -162,4 +162,21 @@ impl JoinError {
             _ => Self::Gone,
         }
     }
+
+    /// The sentence for the user who wanted to enter `room`.
+    pub fn sentence(&self, room: &Name) -> String {
+        match self {
+            Self::Already => format!("You are in {room} already"),
+            Self::Banned(words) => words.clone(),
+            Self::Invited => format!("Only who is invited can join {room}"),
+            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
+            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
+            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
+            Self::Gone => format!("You could not join {room}"),
+            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
 pub mod batch;
+pub mod credential;
 pub mod echo_suppression;
+pub mod election;
 pub mod entrance;
 pub mod line;
 pub mod line_view;
@@ -10,6 +12,7 @@ pub mod log_limits;
 pub mod member;
 pub mod muted;
 pub mod replay;
+pub mod retention;
 pub mod room_operators;
 pub mod room_origin;
 pub mod room_record;
@@ -20,20 +23,18 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::member::Standing;
-pub use self::member::{Member, MemberIdentity};
+pub use self::member::{Member, MemberId, MemberIdentity};
 pub use self::{echo_suppression::Own, replay::ReplayFrom};
 use crate::LineKind;
 use crate::name::Name;
+use crate::name::key::Key;
 use crate::room::batch::Batch;
 use crate::room::echo_suppression::OwnLines;
 use crate::room::log::{LineView, Log};
 use crate::room::muted::Muted;
 use crate::room::replay::{Replay, replay};
 use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::Origin;
-
-/// A place in a room; given back when its member leaves.
-pub type MemberId = usize;
+use crate::room::room_origin::RoomOrigin;
 
 /// One room.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub struct Room {
     /// The operators over time.
     pub operators: RoomOperators,
     /// The origin of the room.
-    pub origin: Origin,
+    pub origin: RoomOrigin,
     /// Whether this is the room that every user enters first: it stays, and elects no operator.
     pub(crate) is_lobby: bool,
 }
@@ -89,7 +90,7 @@ impl Room {
             invited: VecDeque::new(),
             muted: Vec::new(),
             operators: RoomOperators::default(),
-            origin: Origin::default(),
+            origin: RoomOrigin::default(),
             is_lobby: false,
         }
     }
@@ -404,6 +405,17 @@ impl Room {
     /// The name of a member.
     pub fn member_name(&self, member_id: MemberId) -> &Name {
         &self.members[member_id].name
+    }
+
+    /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them. The number of
+    /// mutes is bounded: the oldest is dropped first.
+    pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
+        muted::mute(&mut self.muted, now_ms, muted, until_ms);
+    }
+
+    /// Returns the end of a user's mute, if they are muted.
+    pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
+        muted::muted_until(&self.muted, now_ms, key, lineage)
     }
 
     /// Returns the end of a member's mute, if they are muted.

@@ -21,7 +21,7 @@ use echoline_chat_core::operation::{
 };
 use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::room::entrance::Credential;
+use echoline_chat_core::room::credential::Credential;
 use echoline_chat_core::room::log::LogLimits;
 use echoline_chat_core::room::{ReplayFrom, Room};
 use echoline_chat_core::state::bans::{Ban, Scope, Subject};

@@ -79,7 +79,7 @@ mod tests {
     use crate::name::Name;
     use crate::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
     use crate::room::ReplayFrom;
-    use crate::room::entrance::Credential;
+    use crate::room::credential::Credential;
     use crate::state::bans::{Ban, Scope, Subject};
     use crate::state::tokens::{Position, SavedSession, SessionState, digest};
 

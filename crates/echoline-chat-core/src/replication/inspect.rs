@@ -7,7 +7,7 @@ use super::{NODE, SAY_LINES};
 use crate::LineKind;
 use crate::name::Name;
 use crate::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
-use crate::room::entrance::Credential;
+use crate::room::credential::Credential;
 use crate::state::bans::Ban;
 use crate::state::tokens::{SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};

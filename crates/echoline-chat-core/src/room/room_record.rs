@@ -10,7 +10,7 @@ use crate::name::key::Key;
 use crate::room::log::{LineView, Log, LogLimits};
 use crate::room::muted::Muted;
 use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::Origin;
+use crate::room::room_origin::RoomOrigin;
 use crate::room::{MemberId, MemberIdentity, Room};
 
 /// The last lines of a room that are told, and their bytes.
@@ -56,7 +56,7 @@ pub struct RoomRecord {
     pub operators: RoomOperators,
     /// The origin of the room.
     #[serde(default)]
-    pub origin: Origin,
+    pub origin: RoomOrigin,
     /// Lines whose words were deleted, the last of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub deleted: BTreeSet<u64>,

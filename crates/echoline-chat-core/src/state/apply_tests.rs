@@ -8,7 +8,7 @@ use crate::effect::Effect;
 use crate::name::Name;
 use crate::operation::{Back, Operation, OperationContext, ResumeToken, RoomChange, SaidLine};
 use crate::outcome::{ClaimNameError, JoinError, OperationError, Outcome};
-use crate::room::entrance::Credential;
+use crate::room::credential::Credential;
 use crate::room::log::LogLimits;
 use crate::room::{ReplayFrom, Room};
 use crate::state::bans::{Ban, Scope, Subject};

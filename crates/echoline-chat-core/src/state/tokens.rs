@@ -86,7 +86,7 @@ pub struct Position {
     /// The stamp of the password that the room had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// The number of the room's first line, see [`Origin`](crate::room::room_origin::Origin).
+    /// The number of the room's first line, see [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
     #[serde(default)]
     pub born: u64,
 }
