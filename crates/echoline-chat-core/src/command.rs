@@ -10,7 +10,7 @@ mod parse;
 
 use std::time::Duration;
 
-use crate::command::arguments::{Passage, Secret, Switch, Target};
+use crate::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
 
 /// One line of a user. Names are as they were typed: who is there, the hall knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Command<'a> {
         /// Its name, perhaps with a `#`.
         room: &'a str,
         /// What a room with a password asks for.
-        password: Option<Secret<'a>>,
+        password: Option<CommandSecret<'a>>,
     },
     /// Leaves this room, or another.
     Leave(Option<&'a str>),
@@ -75,13 +75,13 @@ pub enum Command<'a> {
     /// Asks for a token to come back with.
     Token,
     /// Comes back with a token.
-    Resume(Secret<'a>),
+    Resume(CommandSecret<'a>),
     /// All commands, or one: see [`help`](super::help()).
     Help(Option<&'a str>),
     /// Leaves the chat, perhaps with last words.
     Quit(Option<&'a str>),
     /// Becomes an operator.
-    Oper(Secret<'a>),
+    Oper(CommandSecret<'a>),
     /// Makes somebody an operator.
     Op(&'a str),
     /// Takes that back.
@@ -96,14 +96,14 @@ pub enum Command<'a> {
     /// Keeps somebody out.
     Ban {
         /// Whom.
-        target: Target<'a>,
+        target: BanTarget<'a>,
         /// For how long; `None` is for ever.
         length: Option<Duration>,
         /// Why.
         words: Option<&'a str>,
     },
     /// Lifts a ban.
-    Unban(Target<'a>),
+    Unban(BanTarget<'a>),
     /// Lists the bans, from the one at this place on, counted from 1.
     Bans(Option<u64>),
     /// Takes away somebody's word.
@@ -120,7 +120,7 @@ pub enum Command<'a> {
     /// Whether only who is invited may join.
     Private(Switch),
     /// Sets the room's password, or takes it away.
-    Password(Option<Secret<'a>>),
+    Password(Option<CommandSecret<'a>>),
     /// Removes a room and all its lines.
     Forget {
         /// Its name.

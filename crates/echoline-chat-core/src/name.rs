@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::name::key::{Key, fold};
 use crate::name::name_error::{NameError, NameFault, NameKind};
 use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{Kind, is_digit, is_letter, kind};
+use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
 
 /// Bytes of what may become a name: 32 characters of three parts each, and some to spare.
 const TEXT_BYTES_MAX: usize = 512;
@@ -224,10 +224,10 @@ enum Part {
 
 fn part(c: char) -> Result<Part, NameFault> {
     match kind(c) {
-        Kind::Visible if is_letter(c) => Ok(Part::Letter),
-        Kind::Visible if is_digit(c) => Ok(Part::Digit),
-        Kind::Visible if matches!(c, '_' | '-') => Ok(Part::Sign),
-        Kind::Mark => Ok(Part::Mark),
+        CharacterKind::Visible if is_letter(c) => Ok(Part::Letter),
+        CharacterKind::Visible if is_digit(c) => Ok(Part::Digit),
+        CharacterKind::Visible if matches!(c, '_' | '-') => Ok(Part::Sign),
+        CharacterKind::Mark => Ok(Part::Mark),
         _ => Err(NameFault::Character(c)),
     }
 }

@@ -72,16 +72,16 @@ impl Node {
     /// Applies an entry of the stream.
     fn apply(&mut self, time_ms: u64, payload: &[u8]) -> Outcome {
         let entry = Envelope::decode(payload).unwrap();
-        let Envelope { node, session, act, .. } = entry;
+        let Envelope { node, session, operation, .. } = entry;
         let is_here = node == self.number;
         let context = OperationContext { session, node, is_here, now_ms: time_ms };
         let Self { state, trace, .. } = self;
         let mut expelled = Vec::new();
-        if let Operation::Part { room } = &act {
+        if let Operation::Part { room } = &operation {
             // The session gives the membership back when it hears of the outcome.
             expelled.push((session, room.clone()));
         }
-        let outcome = state.apply(context, act, &mut |effect: Effect<'_>| {
+        let outcome = state.apply(context, operation, &mut |effect: Effect<'_>| {
             note(trace, &effect);
             if let Effect::Notify { session, notification } = effect
                 && let Notification::Expelled { room, .. } = notification
@@ -163,14 +163,14 @@ impl Author {
 
     fn saved(&mut self, session: u64) -> ResumeToken {
         let (name, more) = (self.name(), SessionState::default());
-        let place = SavedSession {
+        let saved = SavedSession {
             name,
             rooms: Vec::new(),
             until_ms: 1 << 40,
             session: Some(session),
             more,
         };
-        ResumeToken { token: self.token(), place }
+        ResumeToken { token: self.token(), saved }
     }
 
     fn ban(&mut self) -> Ban {
@@ -271,7 +271,7 @@ fn an_evening_has_every_kind_of_outcome() {
         "Joined(Err",
         "Renamed(Ok",
         "Redeemed(Some",
-        "Refused(Outside)",
+        "Refused(NotInRoom)",
         "Refused(Muted",
         "Refused(NotOperator)",
         "  line ",

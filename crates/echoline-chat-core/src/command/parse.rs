@@ -1,6 +1,6 @@
 //! Parsing of a line into a command, by the table of all commands. Pure.
 
-use crate::command::arguments::Arguments;
+use crate::command::arguments::CommandArguments;
 use crate::command::command_error::{CommandError, unknown, wrong_use};
 use crate::command::{Command, command_table};
 
@@ -26,7 +26,7 @@ impl<'a> Command<'a> {
         }
         let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
-        let mut arguments = Arguments::new(arguments);
+        let mut arguments = CommandArguments::new(arguments);
         let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
         command.ok_or_else(|| wrong_use(entry, &arguments))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{Kind, kind};
+use crate::text::character::{CharacterKind, kind};
 use crate::text::excerpt;
 
 /// Why a text is no [`Name`](super::Name); the message is one sentence that says what a name is.
@@ -104,8 +104,8 @@ impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (c, code) = (self.0, u32::from(self.0));
         match kind(c) {
-            Kind::Visible => write!(f, "'{c}'"),
-            Kind::Space => f.write_str("a space"),
+            CharacterKind::Visible => write!(f, "'{c}'"),
+            CharacterKind::Space => f.write_str("a space"),
             _ if c.is_control() => write!(f, "a control character (U+{code:04X})"),
             _ => write!(f, "an invisible character (U+{code:04X})"),
         }

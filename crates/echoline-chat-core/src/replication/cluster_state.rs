@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::envelope::{Envelope, id_of_end};
 use super::leases::Leases;
-use super::outbox::{Outbox, PendingReply, Sent, Waiting};
-use super::record::{Fate, Known};
+use super::outbox::{Outbox, PendingReply, QueuedOperation, Sent};
+use super::record::{AppliedOperations, OperationStatus};
 use super::{GONE_MAX, HELD_TICKS, JUMP_MAX, NODE, NODES_MAX, UNHEARD_TICKS};
 use crate::operation::Operation;
 use crate::state::rejoin::LastOperation;
@@ -51,7 +51,7 @@ pub struct Replication<T> {
     /// Whether this node leaves the cluster.
     pub leave: LeaveState,
     /// The counts for metrics.
-    pub counts: Counts,
+    pub counts: ClusterCounts,
 }
 
 /// Whether this node leaves the cluster.
@@ -67,7 +67,7 @@ pub enum LeaveState {
 
 /// Counts of events since the start.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub struct ClusterCounts {
     /// Entries that were applied.
     pub entries: u64,
     /// Entries that were refused.
@@ -103,7 +103,7 @@ impl<T: PendingReply> Replication<T> {
             returning: BTreeSet::new(),
             is_returning: false,
             leave: LeaveState::Stays,
-            counts: Counts::default(),
+            counts: ClusterCounts::default(),
         }
     }
 
@@ -178,7 +178,7 @@ impl<T: PendingReply> Replication<T> {
     }
 
     /// What has waited too long, of whom; never what was sent: that may have arrived.
-    pub fn expire(&mut self) -> Vec<(u64, Waiting<T>)> {
+    pub fn expire(&mut self) -> Vec<(u64, QueuedOperation<T>)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
         for (&session, outbox) in &mut self.outboxes {
@@ -211,7 +211,10 @@ impl<T: PendingReply> Replication<T> {
     }
 
     /// What was performed before the snapshot was taken is not on its way any more.
-    pub fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent<T>, Fate)> {
+    pub fn forget_done(
+        &mut self,
+        known: &AppliedOperations,
+    ) -> Vec<(u64, Sent<T>, OperationStatus)> {
         let Self { outboxes, sent, node, .. } = self;
         let ended: BTreeSet<String> =
             known.gone_nodes.iter().map(|&node| id_of_end(node)).collect();
@@ -220,15 +223,16 @@ impl<T: PendingReply> Replication<T> {
         sent.retain(|id, &mut session| {
             let Some(outbox) = outboxes.get_mut(&session) else { return true };
             let number = outbox.number();
-            let Some(act) = outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.act)
+            let Some(operation) =
+                outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.operation)
             else {
                 return true;
             };
-            let fate = known.fate(*node, session, number, act);
-            if fate == Fate::Open {
+            let status = known.status(*node, session, number, operation);
+            if status == OperationStatus::Pending {
                 return true;
             }
-            settled.extend(outbox.settle().map(|sent| (session, sent, fate)));
+            settled.extend(outbox.settle().map(|sent| (session, sent, status)));
             false
         });
         settled
@@ -241,7 +245,8 @@ impl<T: PendingReply> Replication<T> {
         }
         let Self { node, now, outboxes, sent, .. } = self;
         let outbox = outboxes.get_mut(&session)?;
-        let envelope = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act))?;
+        let envelope =
+            outbox.next(*now, |n, operation| Envelope::new(*node, session, n, operation))?;
         let id = envelope.id();
         sent.insert(id.clone(), session);
         Some(Proposal { id, payload: envelope.encode() })
@@ -250,8 +255,9 @@ impl<T: PendingReply> Replication<T> {
     /// Proposes that a node is gone; `None` if that is on its way. All nodes that propose it give
     /// the proposal the same id.
     pub fn propose_gone(&mut self, node: u32, name: &str, reason: &str) -> Option<Proposal> {
-        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
-        let envelope = Envelope::new(self.node, NODE, 0, act);
+        let operation =
+            Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
+        let envelope = Envelope::new(self.node, NODE, 0, operation);
         let id = envelope.id();
         let is_new = self.sent.insert(id.clone(), NODE).is_none();
         is_new.then(|| Proposal { id, payload: envelope.encode() })

@@ -1,18 +1,20 @@
 //! Checks on everything that comes from the stream, as on any other input. Pure.
 //!
 //! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
-//! bounds are constants. Words are cleaned and cut; an act that no honest node sends is refused.
+//! bounds are constants. Words are cleaned and cut; an operation that no honest node sends is refused.
 
 use super::{NODE, SAY_LINES};
 use crate::LineKind;
 use crate::name::Name;
-use crate::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+use crate::operation::{
+    Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 use crate::room::credential::Credential;
 use crate::state::bans::Ban;
 use crate::state::tokens::{SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};
 
-/// The highest number of an act, a line or an entry: beyond it, JSON numbers are not exact.
+/// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
 pub const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
 pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
@@ -22,8 +24,9 @@ const WORDS_BYTES_MAX: usize = 4096;
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a hash of a password, or of a part of it.
 const HASH_BYTES_MAX: usize = 256;
-/// Users that one act brings back, and rooms of one user.
-pub const RETURNING_MAX: usize = 200;
+/// Users that rejoin in one operation.
+pub const REJOINING_MAX: usize = 200;
+/// Rooms of one user.
 const ROOMS_MAX: usize = 1000;
 /// Bytes of the name of a node.
 const MACHINE_BYTES_MAX: usize = 64;
@@ -58,7 +61,7 @@ pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(
 fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
     match operation {
         Operation::Enter { name, back, .. } => {
-            if let Some(Back { away, .. }) = back {
+            if let Some(RestoredSession { away, .. }) = back {
                 away.iter_mut().for_each(tidy);
             }
             user_name(name)
@@ -70,9 +73,9 @@ fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
         }
         Operation::Exit { reason, keep } => {
             reason.iter_mut().for_each(tidy);
-            keep.iter_mut().try_for_each(inspect_keep)
+            keep.iter_mut().try_for_each(inspect_resume_token)
         }
-        Operation::SaveSession(keep) => inspect_keep(keep),
+        Operation::SaveSession(keep) => inspect_resume_token(keep),
         Operation::Join { room, credential: pass, .. } => {
             room_name(room)?;
             match pass {
@@ -108,7 +111,7 @@ fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
             Ok(())
         }
         Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => is_hash(hash),
-        Operation::Rejoin { people } => inspect_returning(people),
+        Operation::Rejoin { users } => inspect_rejoining(users),
         Operation::FloodMuted { .. }
         | Operation::Part { .. }
         | Operation::Forget { .. }
@@ -130,44 +133,44 @@ fn inspect_lines(lines: &mut [SaidLine]) -> Result<(), String> {
     })
 }
 
-fn inspect_keep(ResumeToken { token, place }: &mut ResumeToken) -> Result<(), String> {
+fn inspect_resume_token(ResumeToken { token, saved }: &mut ResumeToken) -> Result<(), String> {
     *token = digest_of_kept(std::mem::take(token));
-    inspect_place(place)
+    inspect_saved_session(saved)
 }
 
 /// Checks a saved session.
-pub(crate) fn inspect_place(place: &mut SavedSession) -> Result<(), String> {
-    user_name(&place.name)?;
-    if place.rooms.len() > ROOMS_MAX {
-        return Err(format!("a saved session has {} rooms", place.rooms.len()));
+pub(crate) fn inspect_saved_session(saved: &mut SavedSession) -> Result<(), String> {
+    user_name(&saved.name)?;
+    if saved.rooms.len() > ROOMS_MAX {
+        return Err(format!("a saved session has {} rooms", saved.rooms.len()));
     }
-    for position in &place.rooms {
+    for position in &saved.rooms {
         room_name(&position.room)?;
         position.password.iter().try_for_each(|hash| is_hash(hash))?;
         if position.born > NUMBER_MAX {
             return Err(format!("a saved session has the line {}", position.born));
         }
     }
-    place.until_ms = place.until_ms.min(TIME_MAX_MS);
-    place.more.preferences.bound();
-    place.more.away.iter_mut().for_each(tidy);
-    place.more.operator.iter().try_for_each(|hash| is_hash(hash))
+    saved.until_ms = saved.until_ms.min(TIME_MAX_MS);
+    saved.more.preferences.bound();
+    saved.more.away.iter_mut().for_each(tidy);
+    saved.more.operator.iter().try_for_each(|hash| is_hash(hash))
 }
 
-fn inspect_returning(people: &mut [RejoiningUser]) -> Result<(), String> {
-    if people.len() > RETURNING_MAX {
-        return Err(format!("{} users return with it", people.len()));
+fn inspect_rejoining(users: &mut [RejoiningUser]) -> Result<(), String> {
+    if users.len() > REJOINING_MAX {
+        return Err(format!("{} users return with it", users.len()));
     }
-    people.iter_mut().try_for_each(|returning| {
-        returning.away.iter_mut().for_each(tidy);
-        if returning.session == NODE || returning.last > NUMBER_MAX {
-            return Err(format!("user {} cannot return", returning.session));
+    users.iter_mut().try_for_each(|user| {
+        user.away.iter_mut().for_each(tidy);
+        if user.session == NODE || user.last > NUMBER_MAX {
+            return Err(format!("user {} cannot return", user.session));
         }
-        if returning.rooms.len() > ROOMS_MAX {
-            return Err(format!("a user returns to {} rooms", returning.rooms.len()));
+        if user.rooms.len() > ROOMS_MAX {
+            return Err(format!("a user returns to {} rooms", user.rooms.len()));
         }
-        returning.rooms.iter().try_for_each(|(room, _)| room_name(room))?;
-        user_name(&returning.name)
+        user.rooms.iter().try_for_each(|(room, _)| room_name(room))?;
+        user_name(&user.name)
     })
 }
 
@@ -182,12 +185,12 @@ pub(crate) fn user_name(name: &Name) -> Result<(), String> {
     Name::parse(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// The same for a room.
+/// Checks that a room may have the name.
 pub fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Whether a node may be called so.
+/// Whether a node may have this name.
 pub(crate) fn is_machine_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
@@ -201,7 +204,7 @@ pub fn is_hash(hash: &str) -> Result<(), String> {
     }
 }
 
-/// Users say lines and actions; the server's own kinds of lines come from its own acts.
+/// Users say lines and actions; the server's own kinds of lines come from its own operations.
 fn is_speech(kind: LineKind) -> Result<(), String> {
     match kind {
         LineKind::Said | LineKind::Action => Ok(()),

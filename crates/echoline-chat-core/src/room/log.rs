@@ -40,7 +40,7 @@ pub struct Log {
     limits: LogLimits,
     older: OlderLines,
     first: u64,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LineEntry>,
     /// The said lines of `entries`.
     said: SaidLines,
     chunks: VecDeque<Chunk>,
@@ -65,7 +65,7 @@ struct SaidLines {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct LineEntry {
     /// Where the line begins, counted from the first byte that the room ever had.
     start: u64,
     time_ms: u64,
@@ -134,7 +134,7 @@ impl Log {
         }
         let time_ms = now_ms.max(self.last_time_ms + 1);
         self.last_time_ms = time_ms;
-        self.entries.push_back(Entry { start, time_ms, author, shape });
+        self.entries.push_back(LineEntry { start, time_ms, author, shape });
         if kind.is_said() {
             self.said.lines += 1;
             self.said.bytes += length;
@@ -158,7 +158,7 @@ impl Log {
         }
         self.freeze();
         let index = (number - self.first) as usize;
-        let Entry { start, shape, .. } = self.entries[index];
+        let LineEntry { start, shape, .. } = self.entries[index];
         let end = self.start_of(number + 1);
         let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
         if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
@@ -337,7 +337,7 @@ impl Log {
             let OlderLine { time_ms, author, shape, .. } = *older;
             return Some(Mark { kind: shape.kind, author, time_ms });
         }
-        let Entry { time_ms, author, shape, .. } =
+        let LineEntry { time_ms, author, shape, .. } =
             *self.entries.get(number.checked_sub(self.first)? as usize)?;
         Some(Mark { kind: shape.kind, author, time_ms })
     }
@@ -414,7 +414,7 @@ impl Log {
     /// Takes the first line out of the entries. If a user said it, it is kept while it fits.
     fn forget_first(&mut self) {
         let end = self.start_of(self.first + 1);
-        let Some(Entry { start, time_ms, author, shape }) = self.entries.pop_front() else {
+        let Some(LineEntry { start, time_ms, author, shape }) = self.entries.pop_front() else {
             return;
         };
         let number = self.first;

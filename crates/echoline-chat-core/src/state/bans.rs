@@ -234,12 +234,12 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::arguments::Target;
+    use crate::command::arguments::BanTarget;
 
     fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
-        let subject = match Target::parse(subject).unwrap() {
-            Target::Name(name) => Subject::Name(Name::parse(name).unwrap()),
-            Target::Network(network) => Subject::Network(network.trunc()),
+        let subject = match BanTarget::parse(subject).unwrap() {
+            BanTarget::Name(name) => Subject::Name(Name::parse(name).unwrap()),
+            BanTarget::Network(network) => Subject::Network(network.trunc()),
         };
         let (by, reason, lineage) = ("root".into(), String::new(), None);
         Ban { subject, scope, by, reason, until_ms, lineage }

@@ -102,8 +102,8 @@ impl<R: RoomCell> ChatState<R> {
         room: &Name,
         effects: &mut dyn Effects,
     ) -> Result<(), OperationError> {
-        let user = self.user(context.session).ok_or(OperationError::Outside)?;
-        let cell = self.rooms.get(room.key()).cloned().ok_or(OperationError::Absent)?;
+        let user = self.user(context.session).ok_or(OperationError::NotInRoom)?;
+        let cell = self.rooms.get(room.key()).cloned().ok_or(OperationError::NotFound)?;
         if !user.is_operator() || cell.is_same(&self.lobby) {
             return Err(OperationError::NotOperator);
         }

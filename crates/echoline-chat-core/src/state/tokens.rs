@@ -97,7 +97,7 @@ pub struct Tokens {
     /// By the digest of the token.
     places: HashMap<Arc<str>, SavedSession>,
     /// The tokens of each source; those of earlier versions have none.
-    by_source: BTreeMap<Option<Source>, BTreeSet<Rank>>,
+    by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
     /// All tokens by the times at which they end.
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
@@ -105,13 +105,13 @@ pub struct Tokens {
 /// The place of a token among those of its source: brief sessions give way first, then those that
 /// end first. A token makes each rank unique, and the choice the same on all nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+struct EvictionRank {
     is_lasting: bool,
     until_ms: u64,
     token: Arc<str>,
 }
 
-impl Rank {
+impl EvictionRank {
     fn of(token: &Arc<str>, place: &SavedSession) -> Self {
         let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
         Self { is_lasting, until_ms, token: Arc::clone(token) }
@@ -163,7 +163,7 @@ impl Tokens {
             let largest = sources.max_by_key(|(_, tokens)| tokens.len()).map(|(source, _)| *source);
             dropped.extend(largest.and_then(|largest| self.drop_one_of(largest)));
         }
-        self.by_source.entry(source).or_default().insert(Rank::of(&token, &place));
+        self.by_source.entry(source).or_default().insert(EvictionRank::of(&token, &place));
         self.by_end.insert((place.until_ms, Arc::clone(&token)));
         self.places.insert(token, place);
         dropped
@@ -186,7 +186,7 @@ impl Tokens {
         let (token, place) = self.places.remove_entry(token)?;
         self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
         if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
-            tokens.remove(&Rank::of(&token, &place));
+            tokens.remove(&EvictionRank::of(&token, &place));
             if tokens.is_empty() {
                 self.by_source.remove(&place.more.source);
             }
