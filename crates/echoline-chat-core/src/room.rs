@@ -45,7 +45,7 @@ pub struct Room {
     pub topic: Arc<str>,
     /// Not listed, and only those who were invited may come in.
     pub private: bool,
-    /// A hash of the words that let people in.
+    /// A hash of the password.
     pub password: Option<Arc<str>>,
     /// The lines.
     pub log: Log,
@@ -130,7 +130,7 @@ impl Room {
         (member_id, joined)
     }
 
-    /// Gives somebody a seat, from where `next` is the next line to be seen.
+    /// Adds a member without a line in the log. `next` is the next line that they see.
     pub fn place(
         &mut self,
         who: MemberIdentity,
@@ -165,7 +165,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// Takes a member out of the order here; the seat is given back when its session leaves.
+    /// Takes a member out of the order here; its id is free again when its session leaves.
     pub(crate) fn expel(
         &mut self,
         now_ms: u64,
@@ -219,7 +219,7 @@ impl Room {
         self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
     }
 
-    /// A member goes without a word: the server ends.
+    /// Removes a member without a line in the log: the server ends.
     pub(crate) fn leave_silently(&mut self, member_id: MemberId) {
         self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
@@ -372,17 +372,17 @@ impl Room {
         !self.members[member_id].is_out()
     }
 
-    /// Whether the member is set aside.
+    /// Whether the membership is suspended.
     pub fn is_suspended(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Suspended
     }
 
-    /// Whether the member was expelled for good: not only set aside.
+    /// Whether the member was expelled for good, not only suspended.
     pub fn is_expelled(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Out
     }
 
-    /// Whether the member keeps order, or did until they were expelled.
+    /// Whether the member is an operator of the room, or was until they were expelled.
     pub fn is_operator(&self, member_id: MemberId) -> bool {
         self.members[member_id].operator
     }
@@ -397,7 +397,7 @@ impl Room {
         self.members[member_id].operator = operator;
     }
 
-    /// Whether one of those who are in is an operator of the room.
+    /// Whether an operator of the room is in it.
     pub(crate) fn has_operator(&self) -> bool {
         self.present().any(|(_, member)| member.operator)
     }
@@ -424,7 +424,7 @@ impl Room {
         self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
-    /// The seat of a session that is in.
+    /// The member of a session that is in.
     pub fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
@@ -440,19 +440,19 @@ impl Room {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// How many are in.
+    /// The number of members who are in.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }
 
-    /// Everybody who is in, in the order in which they came.
+    /// The members who are in, in the order in which they came.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));
         members
     }
 
-    /// Who has not seen everything yet, and how many lines that is; the farthest behind first.
+    /// The members who have not seen all lines, and the number of those lines; the largest first.
     pub fn lags(&self) -> Vec<(&Name, u64)> {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);

@@ -1,4 +1,5 @@
-//! What may reach a terminal: an allow-list, applied once where a line enters the chat. Pure.
+//! The text that may reach a terminal: an allow-list, applied once when a line enters the chat.
+//! Pure.
 //!
 //! Nothing is escaped or marked, because the chat is read by people: what has no place is left
 //! out, and what is left is printable text (Unicode Technical Report 36, Unicode Standard

@@ -16,7 +16,7 @@ pub struct CommandArguments<'a> {
     wrong_duration: Option<WrongDuration<'a>>,
 }
 
-/// Why a word where a duration may stand is refused.
+/// The reason why a duration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongDuration<'a> {
     /// The word looks like a duration and cannot be read.
@@ -26,7 +26,7 @@ pub enum WrongDuration<'a> {
 }
 
 impl<'a> CommandArguments<'a> {
-    /// A secret in a command.
+    /// The arguments in the rest of a line.
     pub fn new(text: &'a str) -> Self {
         Self { text: text.trim(), wrong_duration: None }
     }
@@ -118,7 +118,7 @@ impl fmt::Debug for CommandSecret<'_> {
     }
 }
 
-/// Whether something is to be on or off.
+/// A choice between on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     /// `on`
@@ -128,7 +128,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// Parses a number.
+    /// Parses `on` or `off`, in any case.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             _ if text.eq_ignore_ascii_case("on") => Some(Self::On),
@@ -144,7 +144,7 @@ impl Switch {
     }
 }
 
-/// Which lines of a room's history are meant. How many are really shown, the room decides.
+/// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// The last so many lines, at least 1.
@@ -167,10 +167,10 @@ impl Passage {
     }
 }
 
-/// Who is banned.
+/// The target of a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BanTarget<'a> {
-    /// Somebody by name, as it was typed.
+    /// A name, as it was typed.
     Name(&'a str),
     /// An address or a network; one address is a network of one. An IPv4 address that is mapped
     /// into IPv6 is the IPv4 address.

@@ -1,4 +1,4 @@
-//! Why a line is no command, in one sentence that says what to type. Pure.
+//! The reason why a line is no command, in one sentence with the text to type instead. Pure.
 
 use crate::command::aliases::{Alias, find_alias};
 use crate::command::arguments::{CommandArguments, WrongDuration};

@@ -7,12 +7,12 @@ use crate::command::arguments::{
     BanTarget, CommandArguments, CommandSecret, Passage, Switch, number,
 };
 
-/// Who is shown a command in `/help`.
+/// The rank of the users whose `/help` lists a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// Everybody.
+    /// Every user.
     Member,
-    /// Those who keep order.
+    /// Operators.
     Operator,
 }
 
@@ -23,13 +23,14 @@ pub struct CommandEntry {
     pub name: &'static str,
     /// The command with its arguments.
     pub usage: &'static str,
-    /// What it does, in one line of at most 52 columns.
+    /// The purpose, in one line of at most 52 columns.
     pub purpose: &'static str,
     /// An example.
     pub example: &'static str,
     /// The rank that the command needs.
     pub rank: Rank,
-    /// `None` where the arguments are wrong; what it leaves over is wrong too.
+    /// Parses the arguments; returns `None` if they are wrong. Arguments that it leaves are wrong
+    /// too.
     pub read: Read,
 }
 

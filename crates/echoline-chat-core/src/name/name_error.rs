@@ -1,4 +1,4 @@
-//! Why a text is no name, in one sentence that says what is one.
+//! The reason why a text is no name, in one sentence with the rule for names. Pure.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{CharacterKind, kind};
 use crate::text::excerpt;
 
-/// Why a text is no [`Name`](super::Name); the message is one sentence that says what a name is.
+/// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     kind: NameKind,
@@ -15,7 +15,7 @@ pub struct NameError {
     fault: NameFault,
 }
 
-/// What is wrong with a text that should be a name.
+/// The fault of a text that should be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameFault {
@@ -31,7 +31,7 @@ pub enum NameFault {
     TooManyMarks,
     /// Only `_` and `-`.
     OnlySigns,
-    /// It is kept, or looks like one that is kept.
+    /// The name is reserved, or looks like a reserved name.
     Reserved,
 }
 
@@ -50,7 +50,7 @@ impl NameError {
         Self { kind, shown: excerpt(text), fault }
     }
 
-    /// What is wrong.
+    /// The fault of the text.
     #[must_use]
     pub fn fault(&self) -> NameFault {
         self.fault

@@ -138,7 +138,7 @@ impl<T: PendingReply> Replication<T> {
     }
 
     /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
-    /// that went with its machine may keep its place a moment later, and one that never came in
+    /// that went down with its node may keep its place a moment later, and one that never came in
     /// gives back a token that it could not use. The same entry may come again at any time: it
     /// does not replace what the session saved later, and does not bring back a used token.
     pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
@@ -157,8 +157,8 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Whether this is the next act of a machine, which is noted. The first one may have any
-    /// number: a machine that comes back goes on counting.
+    /// Whether this is the next operation of a node; if so, notes it. The first operation may have
+    /// any number: a node that rejoins goes on counting.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
             Some(&last) => number > last && number - last <= JUMP_MAX,
@@ -170,14 +170,15 @@ impl<T: PendingReply> Replication<T> {
         is_next
     }
 
-    /// Whether something was sent a while ago and has not come back.
+    /// Whether an operation was sent a while ago and has not come back.
     pub fn is_unheard(&self) -> bool {
         let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
         let mut sent = outboxes.filter_map(|outbox| outbox.sent());
         sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
     }
 
-    /// What has waited too long, of whom; never what was sent: that may have arrived.
+    /// Takes the operations that have waited too long, with their sessions. A sent operation stays:
+    /// it may have arrived.
     pub fn expire(&mut self) -> Vec<(u64, QueuedOperation<T>)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
@@ -188,7 +189,7 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Takes back what is on its way and can have no effect any more: it waits to be sent again.
+    /// Takes back the sent operations that can have no effect any more: they wait to be sent again.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {
@@ -210,7 +211,7 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// What was performed before the snapshot was taken is not on its way any more.
+    /// Settles the sent operations that the snapshot includes, and returns them.
     pub fn forget_done(
         &mut self,
         known: &AppliedOperations,

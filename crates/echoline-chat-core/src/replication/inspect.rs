@@ -1,7 +1,8 @@
 //! Checks on everything that comes from the stream, as on any other input. Pure.
 //!
 //! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
-//! bounds are constants. Words are cleaned and cut; an operation that no honest node sends is refused.
+//! bounds are constants. Words are cleaned and cut; an operation that no honest node sends is
+//! refused.
 
 use super::{NODE, SAY_LINES};
 use crate::LineKind;

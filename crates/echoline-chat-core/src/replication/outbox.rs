@@ -88,8 +88,8 @@ impl<T: PendingReply> Outbox<T> {
         });
     }
 
-    /// The act to be sent now, where none is on its way, with its number and in an envelope by
-    /// `seal`; waits that are over are answered. What nobody waits for any more is not wanted.
+    /// Takes the next operation, if none is on its way; `seal` puts it into an envelope with its
+    /// number. Completes the waits before it. Drops operations whose caller does not wait any more.
     pub fn next(
         &mut self,
         now: u64,
@@ -153,8 +153,8 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes out the unsent acts that have waited since before `since`, if they say lines or if a
-    /// caller waits for their outcome. The others stay: a user who leaves has to leave.
+    /// Takes out the unsent operations that have waited since before `since`, if they say lines or
+    /// if a caller waits for their outcome. The others stay: a user who leaves has to leave.
     pub fn expire(&mut self, since: u64) -> Vec<QueuedOperation<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {

@@ -20,7 +20,8 @@ pub enum Credential {
         operator: bool,
         /// The stamp of the password.
         password: Option<String>,
-        /// The number of the room's first line, see [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
+        /// The number of the room's first line, see
+        /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
         #[serde(default)]
         born: u64,
     },

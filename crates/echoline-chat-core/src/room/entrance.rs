@@ -1,4 +1,4 @@
-//! The conditions for coming into a room. Pure.
+//! The conditions for joining a room. Pure.
 
 use crate::outcome::JoinError;
 use crate::room::Room;

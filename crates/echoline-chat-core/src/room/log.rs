@@ -44,7 +44,7 @@ pub struct Log {
     /// The said lines of `entries`.
     said: SaidLines,
     chunks: VecDeque<Chunk>,
-    /// What was appended since it was last looked at.
+    /// The bytes that were appended since the last [`freeze`](Self::freeze).
     tail: BytesMut,
     tail_start: u64,
     /// The lines before this one may be shown.
@@ -66,7 +66,7 @@ struct SaidLines {
 
 #[derive(Clone, Copy, Debug)]
 struct LineEntry {
-    /// Where the line begins, counted from the first byte that the room ever had.
+    /// The offset of the line from the first byte that the room ever had.
     start: u64,
     time_ms: u64,
     author: u64,
@@ -361,7 +361,7 @@ impl Log {
         &bytes[(start - origin) as usize..(end - origin) as usize]
     }
 
-    /// Where the line `number` begins, or would begin.
+    /// The offset at which the line `number` begins, or would begin.
     fn start_of(&self, number: u64) -> u64 {
         match self.entries.get((number - self.first) as usize) {
             Some(entry) => entry.start,

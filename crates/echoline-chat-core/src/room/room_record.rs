@@ -1,4 +1,4 @@
-//! A room as one machine of a cluster tells it to another. Pure.
+//! A room in a snapshot of the cluster. Pure.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -17,8 +17,7 @@ use crate::room::{MemberId, MemberIdentity, Room};
 pub const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
-/// What a log keeps at least where there are other machines: what is told of it, however long the
-/// names are.
+/// The least limits of a log in a cluster: all lines of a snapshot fit, with names of any length.
 pub const LOG_MIN: LogLimits = LogLimits { lines: LINES_MAX as usize, bytes: 128 * 1024 };
 
 /// All of a room but most of its lines.
@@ -101,8 +100,8 @@ impl Room {
         }
     }
 
-    /// Becomes what was recorded; returns who is to be in it. What is known already of the lines
-    /// stays, unless some are missing between.
+    /// Restores the room from a record. Returns the sessions of its members, and whether each is an
+    /// operator. Lines that the log has already stay, unless there is a gap after them.
     pub fn fill(&mut self, record: RoomRecord) -> Vec<(u64, bool)> {
         self.topic = record.topic.into();
         self.private = record.private;
@@ -146,7 +145,7 @@ impl Room {
     }
 }
 
-/// The same on every machine, whatever else each of them keeps.
+/// The last lines of a log within the bounds of a record. They are the same on every node.
 fn last_lines(log: &Log) -> Vec<LineRecord> {
     let mut bytes = 0;
     let numbers = log.next().saturating_sub(LINES_MAX).max(log.first())..log.next();
@@ -160,7 +159,7 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
 }
 
 /// The said lines before `from` that are among the last said lines of the room. They are the same
-/// on every machine, because each log keeps so many.
+/// on every node, because each log keeps so many.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

@@ -31,7 +31,7 @@ pub const TOKEN_LETTERS: usize = 20;
 /// The beginning of a digest; no token begins so.
 const DIGEST_PREFIX: &str = "sha256:";
 
-/// What a token restores.
+/// The session that a token restores.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SavedSession {
     /// The name of the user.
@@ -66,7 +66,7 @@ pub struct SessionState {
     /// again if it is still the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
-    /// Where the user came from; `None` if an earlier version saved it.
+    /// The source of the user; `None` if an earlier version saved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The session had lasted for less than a minute, as each session of a flood has.
@@ -74,7 +74,7 @@ pub struct SessionState {
     pub is_brief: bool,
 }
 
-/// Where somebody stood in a room.
+/// The position of a user in a room.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// The name of the room.
@@ -86,7 +86,8 @@ pub struct Position {
     /// The stamp of the password that the room had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// The number of the room's first line, see [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
+    /// The number of the room's first line, see
+    /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
     #[serde(default)]
     pub born: u64,
 }
@@ -145,8 +146,8 @@ pub fn digest_of_kept(kept: String) -> String {
 }
 
 impl Tokens {
-    /// Keeps what a token restores, in place of what it did before. Returns the tokens that restore
-    /// nothing any more because there are too many.
+    /// Saves the session of a token, in place of an earlier one. Returns the tokens that were
+    /// dropped because there are too many.
     pub fn keep(&mut self, now_ms: u64, token: Arc<str>, place: SavedSession) -> Vec<Arc<str>> {
         self.remove(&token);
         let mut dropped = Vec::new();

@@ -1,9 +1,9 @@
-//! What a character is to a terminal: the allow-list that text and names stand on. Pure.
+//! The classes of characters on a terminal: the allow-list for text and names. Pure.
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_width::UnicodeWidthChar;
 
-/// What a character does on a terminal. What is in none of the good kinds is `Unwanted`.
+/// The effect of a character on a terminal. Characters of no other kind are `Unwanted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CharacterKind {
     /// A letter, digit, punctuation mark or symbol that takes columns of its own.
@@ -18,12 +18,12 @@ pub enum CharacterKind {
     Joiner,
     /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
     Presentation,
-    /// Nobody sees it, or it changes how other text is seen: controls, directions, tags, fillers,
+    /// Invisible, or changes how other text is shown: controls, directions, tags, fillers,
     /// private use, what is not assigned.
     Unwanted,
 }
 
-/// What `c` is to a terminal, by Unicode's general category and the exceptions to it.
+/// Returns the kind of `c`, by Unicode's general category and the exceptions to it.
 pub fn kind(c: char) -> CharacterKind {
     if is_common(c) {
         return CharacterKind::Visible;
