@@ -182,7 +182,7 @@ impl Author {
             0 => Scope::Chat,
             _ => Scope::Room(self.room()),
         };
-        let until_ms = (self.below(2) == 0).then(|| 1 << 30);
+        let until_ms = (self.below(2) == 0).then_some(1 << 30);
         Ban { subject, scope, by: "ann".into(), reason: self.words(), until_ms, lineage: None }
     }
 
@@ -239,7 +239,7 @@ fn evening(seed: u64) -> [String; 2] {
     for number in 1..=OPERATIONS {
         time_ms += author.below(2000);
         let session = 1 + author.below(SESSIONS);
-        let serving = 1 + u32::from(session % 2 == 0);
+        let serving = 1 + u32::from(session.is_multiple_of(2));
         let operation = author.operation(session);
         let payload = Envelope::new(serving, session, number, operation).encode();
         nodes.iter_mut().for_each(|node| drop(node.apply(time_ms, &payload)));
