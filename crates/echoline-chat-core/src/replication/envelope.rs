@@ -97,7 +97,7 @@ mod tests {
             ..SessionState::default()
         };
         let (rooms, session) = (vec![position], Some(3));
-        let place = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
+        let saved = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
         let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
         let ban = |subject, scope| Ban {
@@ -129,10 +129,7 @@ mod tests {
             },
             Operation::Enter { name: name.clone(), address: None, back },
             Operation::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
-            Operation::Exit {
-                reason: None,
-                keep: Some(ResumeToken { token: digest("a"), saved: place }),
-            },
+            Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), saved }) },
             Operation::Rename { name: name.clone() },
             Operation::Join {
                 room: room.clone(),
