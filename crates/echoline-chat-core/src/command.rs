@@ -1,4 +1,4 @@
-//! What somebody wants: a line, read. Pure.
+//! The commands of users. Pure.
 
 pub mod aliases;
 pub mod arguments;
@@ -6,13 +6,13 @@ pub mod command_error;
 pub mod command_table;
 pub mod duration;
 pub mod help;
+mod parse;
 
 use std::time::Duration;
 
-use crate::command::arguments::{Arguments, Passage, Secret, Switch, Target};
-use crate::command::command_error::{CommandError, unknown, wrong_use};
+use crate::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
 
-/// One line of a user. Names are as they were typed: who is there, the hall knows.
+/// One line of a user as a command. Names are as they were typed; they may not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'a> {
@@ -33,14 +33,14 @@ pub enum Command<'a> {
     Users(Option<&'a str>),
     /// Asks for the known properties of a user.
     Whois(&'a str),
-    /// Which rooms there are.
+    /// Lists the rooms.
     Rooms,
     /// Goes to a room.
     Join {
         /// Its name, perhaps with a `#`.
         room: &'a str,
-        /// What a room with a password asks for.
-        password: Option<Secret<'a>>,
+        /// The password, if the room has one.
+        password: Option<CommandSecret<'a>>,
     },
     /// Leaves this room, or another.
     Leave(Option<&'a str>),
@@ -56,9 +56,9 @@ pub enum Command<'a> {
     Quote(u64),
     /// Deletes the words of the line with this number, from 1 up.
     Delete(u64),
-    /// Ignores somebody, or lists who is ignored.
+    /// Ignores a user, or lists the ignored users.
     Ignore(Option<&'a str>),
-    /// Ignores somebody no longer.
+    /// Ignores a user no longer.
     Unignore(&'a str),
     /// Away with these words, or back.
     Away(Option<&'a str>),
@@ -68,59 +68,59 @@ pub enum Command<'a> {
     Times(Switch),
     /// Whether joining and leaving is not shown.
     Quiet(Switch),
-    /// Who is behind.
+    /// Lists the users who have not received all lines.
     Lag,
-    /// How this machine stands in its cluster.
+    /// Shows the state of this node in its cluster.
     Status,
     /// Asks for a token to come back with.
     Token,
     /// Comes back with a token.
-    Resume(Secret<'a>),
+    Resume(CommandSecret<'a>),
     /// All commands, or one: see [`help`](super::help()).
     Help(Option<&'a str>),
     /// Leaves the chat, perhaps with last words.
     Quit(Option<&'a str>),
     /// Becomes an operator.
-    Oper(Secret<'a>),
-    /// Makes somebody an operator.
+    Oper(CommandSecret<'a>),
+    /// Makes a user an operator of the room.
     Op(&'a str),
-    /// Takes that back.
+    /// Revokes the rights of an operator of the room.
     Deop(&'a str),
-    /// Sends somebody out.
+    /// Expels a user from the room.
     Kick {
-        /// Whom.
+        /// The name of the user.
         name: &'a str,
-        /// Why.
+        /// The reason.
         words: Option<&'a str>,
     },
-    /// Keeps somebody out.
+    /// Bans a name or a network.
     Ban {
-        /// Whom.
-        target: Target<'a>,
-        /// For how long; `None` is for ever.
+        /// The name or the network.
+        target: BanTarget<'a>,
+        /// The duration; `None` is for ever.
         length: Option<Duration>,
-        /// Why.
+        /// The reason.
         words: Option<&'a str>,
     },
     /// Lifts a ban.
-    Unban(Target<'a>),
+    Unban(BanTarget<'a>),
     /// Lists the bans, from the one at this place on, counted from 1.
     Bans(Option<u64>),
-    /// Takes away somebody's word.
+    /// Mutes a user in the room.
     Mute {
-        /// Whose.
+        /// The name of the user.
         name: &'a str,
-        /// For how long; `None` is for ever.
+        /// The duration; `None` is for ever.
         length: Option<Duration>,
     },
-    /// Gives the word back.
+    /// Unmutes a user.
     Unmute(&'a str),
-    /// Lets somebody into a private room.
+    /// Invites a user to the room.
     Invite(&'a str),
-    /// Whether only who is invited may join.
+    /// Whether only invited users may join.
     Private(Switch),
     /// Sets the room's password, or takes it away.
-    Password(Option<Secret<'a>>),
+    Password(Option<CommandSecret<'a>>),
     /// Removes a room and all its lines.
     Forget {
         /// Its name.
@@ -135,32 +135,6 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Reads a line that is clean (see [`clean`](super::clean)) and trimmed. Commands are known in
-    /// any case; `//x` says `/x`. Nothing is copied.
-    ///
-    /// ```
-    /// use echoline_chat::Command;
-    ///
-    /// assert_eq!(Command::parse("hello"), Ok(Command::Say("hello")));
-    /// assert_eq!(Command::parse("/Nick anna"), Ok(Command::Nick("anna")));
-    /// let error = Command::parse("/joim garden").unwrap_err().to_string();
-    /// assert_eq!(error, "There is no /joim. Did you mean /join? /help lists all.");
-    /// ```
-    ///
-    /// # Errors
-    /// [`CommandError`], whose message tells the user what to type instead.
-    pub fn parse(line: &'a str) -> Result<Self, CommandError> {
-        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Say(line)) };
-        if rest.starts_with('/') {
-            return Ok(Self::Say(rest));
-        }
-        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-        let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
-        let mut arguments = Arguments::new(arguments);
-        let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
-        command.ok_or_else(|| wrong_use(entry, &arguments))
-    }
-
     /// Whether only an operator may do this. (Anybody may try to become one.)
     #[must_use]
     pub fn needs_operator(&self) -> bool {

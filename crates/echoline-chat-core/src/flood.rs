@@ -1,4 +1,4 @@
-//! How fast one person may talk. Pure: time is an argument.
+//! The rate limits of one user. Pure; time is an argument.
 //!
 //! A token bucket, as the one number that is enough for it: when the bucket will be full again
 //! (the generic cell rate algorithm, ITU-T I.371). It delays first, speaks second, mutes last.
@@ -14,7 +14,7 @@ const COMMAND_UNITS: u32 = 10;
 /// A mute is forgiven when its owner has been calm for so long.
 pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
-/// How fast one person may talk, and what happens to whoever is faster.
+/// The rate limits of one user, and the mutes of users who exceed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FloodLimits {
     /// Lines that are taken in each second, in the long run; at least 1.
@@ -25,7 +25,7 @@ pub struct FloodLimits {
     pub warn_after: u16,
     /// The delayed line in a row at which the person is muted; 0 is never.
     pub mute_after: u16,
-    /// How long the first mute is, in seconds; each further one is twice as long.
+    /// The length of the first mute, in seconds; each further one is twice as long.
     pub mute_seconds: u16,
     /// The longest mute, in seconds.
     pub mute_seconds_max: u16,
@@ -46,7 +46,7 @@ impl Default for FloodLimits {
     }
 }
 
-/// What to do with a line.
+/// The decision about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Take it.

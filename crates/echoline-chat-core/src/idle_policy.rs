@@ -25,7 +25,7 @@ pub struct Presence {
 /// Returns the sessions of `most` users at most who have been silent for `least` or longer, in the
 /// order in which they leave. Each time it is one of the source that has the most users left.
 pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
-    let mut sources: BTreeMap<Option<IpNet>, Source> = BTreeMap::new();
+    let mut sources: BTreeMap<Option<IpNet>, SourceUsers> = BTreeMap::new();
     for user in users {
         let source = sources.entry(user.source).or_default();
         source.users += 1;
@@ -33,7 +33,8 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
             source.idle.push_back((user.silent, user.session));
         }
     }
-    let mut largest: BinaryHeap<Source> = sources.into_values().map(Source::sorted).collect();
+    let mut largest: BinaryHeap<SourceUsers> =
+        sources.into_values().map(SourceUsers::sorted).collect();
     let mut chosen = Vec::new();
     while chosen.len() < most
         && let Some(mut source) = largest.pop()
@@ -52,13 +53,13 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
 
 /// The users of one source. Larger sources come first; of equal ones that with the longer silence.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Source {
+struct SourceUsers {
     users: usize,
     /// The silence and session of each user who may leave, the longest silence first.
     idle: VecDeque<(Duration, u64)>,
 }
 
-impl Source {
+impl SourceUsers {
     fn sorted(mut self) -> Self {
         self.idle.make_contiguous().sort_unstable_by(|one, other| other.cmp(one));
         self

@@ -1,7 +1,8 @@
-//! Names of people and rooms: what is a name, which names are the same, which look the same. Pure.
+//! Names of users and rooms: their rules, and which names are equal or look alike. Pure.
 
 pub mod key;
 pub mod name_error;
+mod name_limits;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,18 +12,13 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::name::key::{Key, fold};
 use crate::name::name_error::{NameError, NameFault, NameKind};
-use crate::text::character::{Kind, is_digit, is_letter, kind};
-
-/// Characters of a name, after normalisation.
-pub(crate) const NAME_CHARACTERS_MAX: usize = 32;
+use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
 
 /// Bytes of what may become a name: 32 characters of three parts each, and some to spare.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// Combining marks on one letter of a name.
-pub(crate) const MARKS_MAX: u8 = 2;
-
-/// What the server, or everybody, is called; nobody may be taken for them.
+/// Names for the server and for all users. No user may have them.
 const RESERVED_NAMES: &[&str] = &[
     "admin",
     "administrator",
@@ -44,7 +40,7 @@ const RESERVED_NAMES: &[&str] = &[
     "you",
 ];
 
-/// What a room may not be called, because a sentence about it would say something else.
+/// Names that no room may have, because sentences about it would be ambiguous.
 const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
 
 /// The name of a person or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
@@ -88,7 +84,7 @@ impl Name {
         Self::new(name, &RESERVED).map_err(|fault| NameError::new(NameKind::Room, name, fault))
     }
 
-    /// The name of somebody who gave none: `User_` and the port of the connection.
+    /// The name of a user who gave none: `User_` and the port of the connection.
     #[must_use]
     pub fn numbered(port: u16) -> Self {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
@@ -126,7 +122,7 @@ impl Name {
         &self.0.text
     }
 
-    /// The key by which somebody who types this name, in any case, finds its bearer.
+    /// The key by which this name, typed in any case, finds its user.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.0.key
@@ -147,7 +143,7 @@ impl Name {
         self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
     }
 
-    /// Whether one may be taken for the other, or is the other.
+    /// Whether the names are equal or look alike.
     #[must_use]
     pub fn looks_like(&self, other: &Self) -> bool {
         self.keys().any(|key| other.keys().any(|theirs| key == theirs))
@@ -218,7 +214,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     Ok(())
 }
 
-/// What a name is made of.
+/// The class of a character of a name.
 enum Part {
     Letter,
     Digit,
@@ -228,10 +224,10 @@ enum Part {
 
 fn part(c: char) -> Result<Part, NameFault> {
     match kind(c) {
-        Kind::Visible if is_letter(c) => Ok(Part::Letter),
-        Kind::Visible if is_digit(c) => Ok(Part::Digit),
-        Kind::Visible if matches!(c, '_' | '-') => Ok(Part::Sign),
-        Kind::Mark => Ok(Part::Mark),
+        CharacterKind::Visible if is_letter(c) => Ok(Part::Letter),
+        CharacterKind::Visible if is_digit(c) => Ok(Part::Digit),
+        CharacterKind::Visible if matches!(c, '_' | '-') => Ok(Part::Sign),
+        CharacterKind::Mark => Ok(Part::Mark),
         _ => Err(NameFault::Character(c)),
     }
 }

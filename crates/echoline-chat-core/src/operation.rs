@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::LineKind;
 use crate::name::Name;
 use crate::room::ReplayFrom;
-use crate::room::entrance::Credential;
+use crate::room::credential::Credential;
 use crate::state::bans::{Ban, Scope, Subject};
 use crate::state::tokens::SavedSession;
 
@@ -30,7 +30,7 @@ pub struct OperationContext {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Comes in under a name.
+    /// Enters the chat under a name.
     Enter {
         /// The name of the user.
         name: Name,
@@ -38,16 +38,16 @@ pub enum Operation {
         address: Option<IpAddr>,
         /// The part of the session that a token restored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        back: Option<Back>,
+        back: Option<RestoredSession>,
     },
-    /// Wants back what a token stands for.
+    /// Redeems a token: restores the session that was saved under it.
     Redeem {
         /// The digest of the token.
         token: String,
     },
-    /// Goes: with words for the others, or silently where everybody has to go.
+    /// Leaves the chat. `reason` is shown to the others; `None` leaves silently.
     Exit {
-        /// The words for the others; `None` if they hear nothing.
+        /// The words for the others; `None` if they are not told.
         reason: Option<String>,
         /// The saved session, if a token restores it.
         keep: Option<ResumeToken>,
@@ -55,12 +55,12 @@ pub enum Operation {
     /// Saves the session under a token that restores it.
     #[serde(rename = "keep")]
     SaveSession(ResumeToken),
-    /// Takes another name.
+    /// Changes the name of the user.
     Rename {
         /// The name of the user.
         name: Name,
     },
-    /// Goes to a room.
+    /// Joins a room.
     Join {
         /// The name of the room.
         room: Name,
@@ -83,7 +83,7 @@ pub enum Operation {
         /// The lines.
         lines: Vec<SaidLine>,
     },
-    /// Deletes the words of a line: their own, or as an operator.
+    /// Deletes the words of a line of the author or, as an operator, of another user.
     Delete {
         /// The name of the room.
         room: Name,
@@ -99,12 +99,12 @@ pub enum Operation {
         /// The words; none if they are removed.
         words: String,
     },
-    /// Is away, or back.
+    /// Sets the away text, or removes it.
     Away {
         /// The words; none if they are removed.
         words: Option<String>,
     },
-    /// Writes to one person alone.
+    /// Writes a private line to one user.
     Write {
         /// The session of the recipient.
         to: u64,
@@ -114,23 +114,23 @@ pub enum Operation {
         #[serde(default = "said", skip_serializing_if = "is_said")]
         kind: LineKind,
     },
-    /// The server tells one person something.
+    /// Delivers a notice of the server to one user.
     Tell {
         /// The session of the recipient.
         to: u64,
         /// The words; none if they are removed.
         words: String,
     },
-    /// Wrote too fast, and is muted until then (milliseconds since 1970), for the `count`th time.
+    /// Mutes the author, who wrote too fast, for the `count`th time.
     FloodMuted {
         /// The end of the mute, in milliseconds since 1970.
         until_ms: u64,
         /// The number of mutes so far.
         count: u8,
     },
-    /// Has shown the operators' password.
+    /// Makes the author an operator of the chat: their node has checked the password.
     BecomeOperator,
-    /// Sends somebody out of a room.
+    /// Expels a member from a room.
     Kick {
         /// The name of the room.
         room: Name,
@@ -139,9 +139,9 @@ pub enum Operation {
         /// The words; none if they are removed.
         words: String,
     },
-    /// Keeps somebody out.
+    /// Adds a ban.
     Ban(Ban),
-    /// Lets them in again.
+    /// Lifts a ban.
     Unban {
         /// The banned name or network.
         subject: Subject,
@@ -160,7 +160,7 @@ pub enum Operation {
         /// The name of the room.
         room: Name,
     },
-    /// Writes down what an operator did.
+    /// Adds an entry to the audit log.
     Audit {
         /// What the operator did.
         what: String,
@@ -170,40 +170,42 @@ pub enum Operation {
     NodeDown {
         /// The number of the node.
         node: u32,
-        /// The name of the user.
+        /// The name of the node.
         name: String,
-        /// The words for the others; `None` if they hear nothing.
+        /// The words for the others.
         reason: String,
     },
     /// Users of a node whose lease had expired rejoin.
     #[serde(rename = "return")]
     Rejoin {
         /// The users.
-        people: Vec<RejoiningUser>,
+        #[serde(rename = "people")]
+        users: Vec<RejoiningUser>,
     },
 }
 
 /// The part of a saved session that every node has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Back {
+pub struct RestoredSession {
     /// 0 if it was not saved.
     pub lineage: u64,
-    /// The node that serves the session found that they are an operator of the chat still.
+    /// Whether the user is still an operator of the chat, as the node that serves them found.
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
 }
 
-/// Where somebody stands, and the token that brings them back there.
+/// A saved session, and the token that restores it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumeToken {
     /// The digest of the token.
     pub token: String,
     /// The saved session.
-    pub place: SavedSession,
+    #[serde(rename = "place")]
+    pub saved: SavedSession,
 }
 
-/// A line that somebody says.
+/// A line that a user says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaidLine {
     /// `Said` or `Action`.
@@ -226,19 +228,19 @@ fn is_said(kind: &LineKind) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomChange {
-    /// Only who is invited may come in.
+    /// Whether only invited users may join.
     Private(bool),
-    /// Who knows the words may come in of which this is the hash.
+    /// The hash of the password that users need to join; `None` removes the password.
     Password(Option<String>),
-    /// This session keeps order in it, or no longer.
+    /// Makes the member of this session an operator of the room, or revokes that.
     Operator(u64, bool),
-    /// This session may not speak until then (milliseconds since 1970), or may again.
+    /// Mutes the member of this session until this time (milliseconds since 1970), or unmutes them.
     Mute(u64, Option<u64>),
-    /// This session may come in.
+    /// Invites the user of this session.
     Invite(u64),
 }
 
-/// Somebody who comes back with their machine.
+/// A user who rejoins with their node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejoiningUser {
     /// The number of the session.
@@ -257,8 +259,8 @@ pub struct RejoiningUser {
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
-    /// The rooms, and whether they keep order there.
+    /// The rooms, and whether the user is an operator of each.
     pub rooms: Vec<(Name, bool)>,
-    /// The last of their acts that was performed.
+    /// The number of the last operation that was applied.
     pub last: u64,
 }

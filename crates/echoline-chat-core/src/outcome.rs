@@ -55,15 +55,15 @@ pub struct Joined {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationError {
     /// The author is not in the room any more.
-    Outside,
+    NotInRoom,
     /// The author may not speak there until then (milliseconds since 1970).
     Muted(u64),
     /// The author is not an operator there.
     NotOperator,
     /// The user, room or line of the operation does not exist.
-    Absent,
+    NotFound,
     /// The recipient's mailbox is full.
-    Unread,
+    MailboxFull,
     /// The list of bans is full: how many it holds.
     TooManyBans(usize),
     /// The operation did not reach the other nodes: the reason.
@@ -74,13 +74,13 @@ impl OperationError {
     /// The reason, in words that follow others; `moment` prints a time in milliseconds since 1970.
     pub fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
-            Self::Outside => "you are not in that room any more".to_owned(),
+            Self::NotInRoom => "you are not in that room any more".to_owned(),
             Self::Muted(until) => {
                 format!("you may not speak there {}", ending(Some(*until), moment))
             }
             Self::NotOperator => "only an operator can do that".to_owned(),
-            Self::Absent => "who it is about is not there any more".to_owned(),
-            Self::Unread => "who it is for does not read".to_owned(),
+            Self::NotFound => "who it is about is not there any more".to_owned(),
+            Self::MailboxFull => "who it is for does not read".to_owned(),
             Self::TooManyBans(most) => {
                 format!("there are {most} bans already; /bans lists them, /unban lifts one")
             }
@@ -160,6 +160,23 @@ impl JoinError {
         match outcome.refusal() {
             Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
             _ => Self::Gone,
+        }
+    }
+
+    /// The sentence for the user who wanted to enter `room`.
+    pub fn sentence(&self, room: &Name) -> String {
+        match self {
+            Self::Already => format!("You are in {room} already"),
+            Self::Banned(words) => words.clone(),
+            Self::Invited => format!("Only who is invited can join {room}"),
+            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
+            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
+            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
+            Self::Gone => format!("You could not join {room}"),
+            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
         }
     }
 }

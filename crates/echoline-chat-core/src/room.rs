@@ -1,14 +1,18 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
 pub mod batch;
+pub mod credential;
 pub mod echo_suppression;
+pub mod election;
 pub mod entrance;
 pub mod line;
+pub mod line_view;
 pub mod log;
 pub mod log_limits;
 pub mod member;
 pub mod muted;
 pub mod replay;
+pub mod retention;
 pub mod room_operators;
 pub mod room_origin;
 pub mod room_record;
@@ -19,20 +23,18 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::member::Standing;
-pub use self::member::{Member, MemberIdentity};
+pub use self::member::{Member, MemberId, MemberIdentity};
 pub use self::{echo_suppression::Own, replay::ReplayFrom};
 use crate::LineKind;
 use crate::name::Name;
+use crate::name::key::Key;
 use crate::room::batch::Batch;
 use crate::room::echo_suppression::OwnLines;
 use crate::room::log::{LineView, Log};
 use crate::room::muted::Muted;
 use crate::room::replay::{Replay, replay};
 use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::Origin;
-
-/// A place in a room; given back when its member leaves.
-pub type MemberId = usize;
+use crate::room::room_origin::RoomOrigin;
 
 /// One room.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub struct Room {
     pub topic: Arc<str>,
     /// Not listed, and only those who were invited may come in.
     pub private: bool,
-    /// A hash of the words that let people in.
+    /// A hash of the password.
     pub password: Option<Arc<str>>,
     /// The lines.
     pub log: Log,
@@ -59,7 +61,7 @@ pub struct Room {
     /// The operators over time.
     pub operators: RoomOperators,
     /// The origin of the room.
-    pub origin: Origin,
+    pub origin: RoomOrigin,
     /// Whether this is the room that every user enters first: it stays, and elects no operator.
     pub(crate) is_lobby: bool,
 }
@@ -88,7 +90,7 @@ impl Room {
             invited: VecDeque::new(),
             muted: Vec::new(),
             operators: RoomOperators::default(),
-            origin: Origin::default(),
+            origin: RoomOrigin::default(),
             is_lobby: false,
         }
     }
@@ -128,7 +130,7 @@ impl Room {
         (member_id, joined)
     }
 
-    /// Gives somebody a seat, from where `next` is the next line to be seen.
+    /// Adds a member without a line in the log. `next` is the next line that they see.
     pub fn place(
         &mut self,
         who: MemberIdentity,
@@ -163,7 +165,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// Takes a member out of the order here; the seat is given back when its session leaves.
+    /// Takes a member out of the order here; its id is free again when its session leaves.
     pub(crate) fn expel(
         &mut self,
         now_ms: u64,
@@ -217,7 +219,7 @@ impl Room {
         self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
     }
 
-    /// A member goes without a word: the server ends.
+    /// Removes a member without a line in the log: the server ends.
     pub(crate) fn leave_silently(&mut self, member_id: MemberId) {
         self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
@@ -370,17 +372,17 @@ impl Room {
         !self.members[member_id].is_out()
     }
 
-    /// Whether the member is set aside.
+    /// Whether the membership is suspended.
     pub fn is_suspended(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Suspended
     }
 
-    /// Whether the member was expelled for good: not only set aside.
+    /// Whether the member was expelled for good, not only suspended.
     pub fn is_expelled(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Out
     }
 
-    /// Whether the member keeps order, or did until they were expelled.
+    /// Whether the member is an operator of the room, or was until they were expelled.
     pub fn is_operator(&self, member_id: MemberId) -> bool {
         self.members[member_id].operator
     }
@@ -395,7 +397,7 @@ impl Room {
         self.members[member_id].operator = operator;
     }
 
-    /// Whether one of those who are in is an operator of the room.
+    /// Whether an operator of the room is in it.
     pub(crate) fn has_operator(&self) -> bool {
         self.present().any(|(_, member)| member.operator)
     }
@@ -405,13 +407,24 @@ impl Room {
         &self.members[member_id].name
     }
 
+    /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them. The number of
+    /// mutes is bounded: the oldest is dropped first.
+    pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
+        muted::mute(&mut self.muted, now_ms, muted, until_ms);
+    }
+
+    /// Returns the end of a user's mute, if they are muted.
+    pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
+        muted::muted_until(&self.muted, now_ms, key, lineage)
+    }
+
     /// Returns the end of a member's mute, if they are muted.
     pub(crate) fn member_muted_until(&self, now_ms: u64, member_id: MemberId) -> Option<u64> {
         let member = &self.members[member_id];
         self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
-    /// The seat of a session that is in.
+    /// The member of a session that is in.
     pub fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
@@ -427,19 +440,19 @@ impl Room {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// How many are in.
+    /// The number of members who are in.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }
 
-    /// Everybody who is in, in the order in which they came.
+    /// The members who are in, in the order in which they came.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));
         members
     }
 
-    /// Who has not seen everything yet, and how many lines that is; the farthest behind first.
+    /// The members who have not seen all lines, and the number of those lines; the largest first.
     pub fn lags(&self) -> Vec<(&Name, u64)> {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);

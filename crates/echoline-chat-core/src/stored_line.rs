@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::room::log::LineView;
-
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
@@ -100,13 +98,6 @@ pub struct StoredLine {
     pub name: Arc<str>,
     /// Its text.
     pub text: Arc<str>,
-}
-
-impl From<LineView<'_>> for StoredLine {
-    fn from(line: LineView<'_>) -> Self {
-        let LineView { number, time_ms, kind, name, text, .. } = line;
-        Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What may reach a terminal: an allow-list, applied once where a line enters the chat. Pure.
+//! The text that may reach a terminal: an allow-list, applied once when a line enters the chat.
+//! Pure.
 //!
 //! Nothing is escaped or marked, because the chat is read by people: what has no place is left
 //! out, and what is left is printable text (Unicode Technical Report 36, Unicode Standard
@@ -15,7 +16,7 @@ use std::str::{self, Chars};
 use unicode_properties::UnicodeEmoji;
 use unicode_script::{Script, UnicodeScript};
 
-use crate::text::character::{Kind, is_common, is_letter, kind};
+use crate::text::character::{CharacterKind, is_common, is_letter, kind};
 
 /// Combining marks in a row; more than that paints over the lines above and below.
 const MARKS_MAX: u8 = 4;
@@ -155,36 +156,40 @@ impl Filter {
     /// What comes out for `c`: the joiner that was kept back, where there is one, and a character.
     fn take(&mut self, c: char) -> (Option<char>, Option<char>) {
         match kind(c) {
-            Kind::Visible => {
+            CharacterKind::Visible => {
                 let joiner = self.joiner.take().filter(|&joiner| self.joins(joiner, c));
                 (self.base, self.marks) = (Some(c), 0);
                 (joiner, Some(c))
             }
-            Kind::Space | Kind::Break => {
+            CharacterKind::Space | CharacterKind::Break => {
                 *self = Self { base: Some(' '), ..Self::default() };
                 (None, Some(if c == '\t' { '\t' } else { ' ' }))
             }
-            Kind::Mark if self.base.is_some() && self.marks < MARKS_MAX => {
+            CharacterKind::Mark if self.base.is_some() && self.marks < MARKS_MAX => {
                 self.marks += 1;
                 (self.joiner.take().filter(|&joiner| self.joins(joiner, c)), Some(c))
             }
-            Kind::Presentation if self.marks == 0 && self.base.is_some_and(has_presentations) => {
+            CharacterKind::Presentation
+                if self.marks == 0 && self.base.is_some_and(has_presentations) =>
+            {
                 self.marks = 1;
                 self.joiner = None;
                 (None, Some(c))
             }
-            Kind::Joiner => {
+            CharacterKind::Joiner => {
                 self.joiner = self.joiner.or(Some(c));
                 (None, None)
             }
-            Kind::Mark | Kind::Presentation | Kind::Unwanted => (None, None),
+            CharacterKind::Mark | CharacterKind::Presentation | CharacterKind::Unwanted => {
+                (None, None)
+            }
         }
     }
 
     /// Whether `joiner` between the last base and `next` means something.
     fn joins(&self, joiner: char, next: char) -> bool {
         let Some(base) = self.base else { return false };
-        let letters = is_letter(base) && (is_letter(next) || kind(next) == Kind::Mark);
+        let letters = is_letter(base) && (is_letter(next) || kind(next) == CharacterKind::Mark);
         if letters {
             return needs_joiners(base.script()) && base.script() == next.script();
         }
@@ -194,7 +199,7 @@ impl Filter {
 
 /// U+200C or U+200D.
 pub(crate) fn is_joiner(c: char) -> bool {
-    kind(c) == Kind::Joiner
+    kind(c) == CharacterKind::Joiner
 }
 
 fn is_emoji(c: char) -> bool {
@@ -263,7 +268,7 @@ fn escape_character(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
     match c {
         '\\' => f.write_str(r"\\"),
         ' ' => f.write_char(' '),
-        _ if kind(c) == Kind::Visible => f.write_char(c),
+        _ if kind(c) == CharacterKind::Visible => f.write_char(c),
         _ => escape_bytes(f, c.encode_utf8(&mut [0; 4]).as_bytes()),
     }
 }
@@ -458,7 +463,7 @@ mod tests {
         fn cleaning_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = clean(&bytes);
             let shown = escape(&bytes).to_string();
-            prop_assert!(shown.chars().all(|c| c == ' ' || kind(c) == Kind::Visible));
+            prop_assert!(shown.chars().all(|c| c == ' ' || kind(c) == CharacterKind::Visible));
         }
 
         #[test]
@@ -467,7 +472,7 @@ mod tests {
             prop_assert_eq!(&cleaned(&once), &once);
             prop_assert!(is_clean(&once));
             prop_assert_eq!(is_clean(&text), once == text);
-            prop_assert!(!once.chars().any(|c| matches!(kind(c), Kind::Unwanted | Kind::Break)));
+            prop_assert!(!once.chars().any(|c| matches!(kind(c), CharacterKind::Unwanted | CharacterKind::Break)));
             prop_assert!(is_clean(&excerpt(&text)));
         }
 

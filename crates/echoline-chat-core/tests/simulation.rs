@@ -21,8 +21,7 @@ use echoline_chat_core::operation::{
 };
 use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::replication::inspect::inspect;
-use echoline_chat_core::room::entrance::Credential;
+use echoline_chat_core::room::credential::Credential;
 use echoline_chat_core::room::log::LogLimits;
 use echoline_chat_core::room::{ReplayFrom, Room};
 use echoline_chat_core::state::bans::{Ban, Scope, Subject};
@@ -72,17 +71,17 @@ impl Node {
 
     /// Applies an entry of the stream.
     fn apply(&mut self, time_ms: u64, payload: &[u8]) -> Outcome {
-        let entry = Envelope::decode(payload).and_then(inspect).unwrap();
-        let Envelope { node, session, act, .. } = entry;
+        let entry = Envelope::decode(payload).unwrap();
+        let Envelope { node, session, operation, .. } = entry;
         let is_here = node == self.number;
         let context = OperationContext { session, node, is_here, now_ms: time_ms };
         let Self { state, trace, .. } = self;
         let mut expelled = Vec::new();
-        if let Operation::Part { room } = &act {
+        if let Operation::Part { room } = &operation {
             // The session gives the membership back when it hears of the outcome.
             expelled.push((session, room.clone()));
         }
-        let outcome = state.apply(context, act, &mut |effect: Effect<'_>| {
+        let outcome = state.apply(context, operation, &mut |effect: Effect<'_>| {
             note(trace, &effect);
             if let Effect::Notify { session, notification } = effect
                 && let Notification::Expelled { room, .. } = notification
@@ -164,14 +163,14 @@ impl Author {
 
     fn saved(&mut self, session: u64) -> ResumeToken {
         let (name, more) = (self.name(), SessionState::default());
-        let place = SavedSession {
+        let saved = SavedSession {
             name,
             rooms: Vec::new(),
             until_ms: 1 << 40,
             session: Some(session),
             more,
         };
-        ResumeToken { token: self.token(), place }
+        ResumeToken { token: self.token(), saved }
     }
 
     fn ban(&mut self) -> Ban {
@@ -183,7 +182,7 @@ impl Author {
             0 => Scope::Chat,
             _ => Scope::Room(self.room()),
         };
-        let until_ms = (self.below(2) == 0).then(|| 1 << 30);
+        let until_ms = (self.below(2) == 0).then_some(1 << 30);
         Ban { subject, scope, by: "ann".into(), reason: self.words(), until_ms, lineage: None }
     }
 
@@ -240,7 +239,7 @@ fn evening(seed: u64) -> [String; 2] {
     for number in 1..=OPERATIONS {
         time_ms += author.below(2000);
         let session = 1 + author.below(SESSIONS);
-        let serving = 1 + u32::from(session % 2 == 0);
+        let serving = 1 + u32::from(session.is_multiple_of(2));
         let operation = author.operation(session);
         let payload = Envelope::new(serving, session, number, operation).encode();
         nodes.iter_mut().for_each(|node| drop(node.apply(time_ms, &payload)));
@@ -272,7 +271,7 @@ fn an_evening_has_every_kind_of_outcome() {
         "Joined(Err",
         "Renamed(Ok",
         "Redeemed(Some",
-        "Refused(Outside)",
+        "Refused(NotInRoom)",
         "Refused(Muted",
         "Refused(NotOperator)",
         "  line ",

@@ -15,7 +15,9 @@ use super::opening;
 use super::options::{StoreEvent, StoreOptions};
 use super::record::{PasswordGuesses, RestoredHistory, SearchPage, StoreChange};
 use super::sql::read::LINES_MAX;
-use super::worker::{HistoryWriter, Query, QueryReply, QueueError, SearchQuery, WorkQueue, now};
+use super::worker::{
+    HistoryWriter, QueryReply, QueueError, SearchQuery, StoreQuery, WorkQueue, now,
+};
 use echoline_chat_core::SearchTerms;
 use echoline_chat_core::StoredLine;
 
@@ -81,7 +83,7 @@ impl Store {
         most: usize,
     ) -> Result<Vec<StoredLine>, StoreError> {
         let (room, (from, to)) = (room.to_owned(), numbers.into_inner());
-        self.query(|reply| Query::Lines { room, from, to, most, reply }).await
+        self.query(|reply| StoreQuery::Lines { room, from, to, most, reply }).await
     }
 
     /// Returns the newest `count` lines of a room, 10,000 at most, whose numbers are below
@@ -96,7 +98,7 @@ impl Store {
         count: usize,
     ) -> Result<Vec<StoredLine>, StoreError> {
         let room = room.to_owned();
-        self.query(|reply| Query::Last { room, before, count, reply }).await
+        self.query(|reply| StoreQuery::Last { room, before, count, reply }).await
     }
 
     /// Returns the number up to which a room keeps only lines that users said, because others were
@@ -106,7 +108,7 @@ impl Store {
     /// As [`lines`](Self::lines).
     pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
         let room = room.to_owned();
-        self.query(|reply| Query::Trimmed { room, reply }).await
+        self.query(|reply| StoreQuery::Trimmed { room, reply }).await
     }
 
     /// Returns lines of a room that contain each of the words in the name or the text, newest
@@ -151,7 +153,7 @@ impl Store {
         }
         let (scanned, found) = ((0, 0), Vec::new());
         self.query(|reply| {
-            Query::Search(SearchQuery { room, terms, most, before, scanned, found, reply })
+            StoreQuery::Search(SearchQuery { room, terms, most, before, scanned, found, reply })
         })
         .await
     }
@@ -163,7 +165,7 @@ impl Store {
     /// # Errors
     /// As [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
-        self.query(|reply| Query::Audit { most, reply }).await
+        self.query(|reply| StoreQuery::Audit { most, reply }).await
     }
 
     /// Returns the sources of wrong operators' passwords, newest first. The newest 1,000 are kept.
@@ -171,10 +173,13 @@ impl Store {
     /// # Errors
     /// As [`lines`](Self::lines).
     pub async fn guesses(&self, most: usize) -> Result<Vec<PasswordGuesses>, StoreError> {
-        self.query(|reply| Query::Guesses { most, reply }).await
+        self.query(|reply| StoreQuery::Guesses { most, reply }).await
     }
 
-    async fn query<T>(&self, query: impl FnOnce(QueryReply<T>) -> Query) -> Result<T, StoreError> {
+    async fn query<T>(
+        &self,
+        query: impl FnOnce(QueryReply<T>) -> StoreQuery,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue.push_query(query(reply)).map_err(|error| match error {
             QueueError::Full => StoreError::Busy,

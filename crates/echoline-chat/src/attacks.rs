@@ -94,7 +94,11 @@ fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
         let full = OperationError::TooManyBans(ROOM_BANS_MAX);
         assert_eq!(refused.refusal(), Some(&full), "it is said, and no ban is dropped");
         let elsewhere = chat.bans_name(1, "ann", Scope::Room(room("nowhere")));
-        assert_eq!(elsewhere.refusal(), Some(&OperationError::Absent), "no list without its room");
+        assert_eq!(
+            elsewhere.refusal(),
+            Some(&OperationError::NotFound),
+            "no list without its room"
+        );
     };
     let holds = |chat: &Chat, session| {
         let banned = chat.comes_from(session, "mallory", "");
@@ -310,7 +314,7 @@ fn an_operator_removes_a_room() {
     assert_eq!(forget(2, "den").refusal(), not_operator, "not even its founder");
     chat.does(1, Operation::BecomeOperator);
     assert_eq!(forget(1, "lobby").refusal(), not_operator);
-    assert_eq!(forget(1, "nowhere").refusal(), Some(&OperationError::Absent));
+    assert_eq!(forget(1, "nowhere").refusal(), Some(&OperationError::NotFound));
     assert!(matches!(forget(1, "DEN"), Outcome::Done));
     assert!(chat.room(&room("den")).is_none());
     assert!(chat.session(2).unwrap().mailbox.has_news(), "its member hears of it");

@@ -168,9 +168,9 @@ fn parse_json(line: &str) -> serde_json::Result<ClientMessage> {
         let mut escaped = String::with_capacity(line.len());
         for c in line.chars() {
             match character::kind(c) {
-                character::Kind::Space if c == '\t' => escaped.push_str("\\t"),
-                character::Kind::Break if c.is_ascii() => escaped.push_str("\\n"),
-                character::Kind::Unwanted => {}
+                character::CharacterKind::Space if c == '\t' => escaped.push_str("\\t"),
+                character::CharacterKind::Break if c.is_ascii() => escaped.push_str("\\n"),
+                character::CharacterKind::Unwanted => {}
                 _ => escaped.push(c),
             }
         }

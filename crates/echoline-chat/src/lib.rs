@@ -75,7 +75,7 @@ use echoline_chat_core::{
     outcome, protocol, room, text,
 };
 
-pub use arguments::{Passage, Secret, Switch, Target};
+pub use arguments::{BanTarget, CommandSecret, Passage, Switch};
 pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;

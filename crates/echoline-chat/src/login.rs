@@ -11,7 +11,7 @@ use super::command::Command;
 use super::erase::obey_erasing;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
-use super::operation::{Back, Operation, ResumeToken};
+use super::operation::{Operation, RestoredSession, ResumeToken};
 use super::operator_password::is_proof;
 use super::outcome::Outcome;
 use super::session_handle::SessionHandle;
@@ -207,7 +207,7 @@ async fn enter(
     chat: &Chat,
     name: Name,
     address: Option<IpAddr>,
-    back: Option<Back>,
+    back: Option<RestoredSession>,
 ) -> Result<Arc<SessionHandle>, ClaimNameError> {
     if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
         return Err(taken);
@@ -271,7 +271,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     }
     let act = Operation::Redeem { token: digest.clone() };
     let place = match chat.propose_entrance(chat.next_session(), act).await {
-        Outcome::Redeemed(Some(keep)) => keep.place,
+        Outcome::Redeemed(Some(keep)) => keep.saved,
         Outcome::Redeemed(None) => {
             // A token cannot be guessed at this pace.
             sleep(WRONG_TOKEN_PAUSE).await;
@@ -286,7 +286,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
         }
         Err(taken) => {
             // A token that could not be used is worth something again.
-            let keep = ResumeToken { token: digest, place };
+            let keep = ResumeToken { token: digest, saved: place };
             chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
         }
@@ -295,12 +295,12 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
 
 /// The rights with which a user comes back: those of an operator of the chat only if the password
 /// that they gave is still the password.
-async fn rights_of(chat: &Chat, saved: &SessionState) -> Back {
+async fn rights_of(chat: &Chat, saved: &SessionState) -> RestoredSession {
     let operator = match &saved.operator {
         Some(proof) => is_proof(chat, proof).await,
         None => false,
     };
-    Back { lineage: saved.lineage, operator, away: saved.away.clone() }
+    RestoredSession { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
 fn later(taken: &ClaimNameError, token: &str) -> String {
@@ -315,7 +315,7 @@ impl Chat {
         &self,
         name: &Name,
         address: Option<IpAddr>,
-        back: Option<&Back>,
+        back: Option<&RestoredSession>,
     ) -> Option<ClaimNameError> {
         self.cluster.as_ref()?;
         let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };

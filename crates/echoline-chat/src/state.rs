@@ -376,7 +376,7 @@ impl Chat {
     /// hears of it by an operation.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
-        Outcome::Refused(OperationError::Unread)
+        Outcome::Refused(OperationError::MailboxFull)
     }
 }
 

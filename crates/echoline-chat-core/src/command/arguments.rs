@@ -11,12 +11,12 @@ use crate::command::duration::{self, looks_like_duration};
 
 /// The rest of a command's line, after the arguments that were taken.
 #[derive(Clone, Copy, Debug)]
-pub struct Arguments<'a> {
+pub struct CommandArguments<'a> {
     text: &'a str,
     wrong_duration: Option<WrongDuration<'a>>,
 }
 
-/// Why a word where a duration may stand is refused.
+/// The reason why a duration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongDuration<'a> {
     /// The word looks like a duration and cannot be read.
@@ -25,8 +25,8 @@ pub enum WrongDuration<'a> {
     NotTaken,
 }
 
-impl<'a> Arguments<'a> {
-    /// A secret in a command.
+impl<'a> CommandArguments<'a> {
+    /// The arguments in the rest of a line.
     pub fn new(text: &'a str) -> Self {
         Self { text: text.trim(), wrong_duration: None }
     }
@@ -97,9 +97,9 @@ impl<'a> Arguments<'a> {
 
 /// A password or token: not for logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secret<'a>(&'a str);
+pub struct CommandSecret<'a>(&'a str);
 
-impl<'a> Secret<'a> {
+impl<'a> CommandSecret<'a> {
     /// A secret in a command.
     pub fn new(text: &'a str) -> Self {
         Self(text)
@@ -112,13 +112,13 @@ impl<'a> Secret<'a> {
     }
 }
 
-impl fmt::Debug for Secret<'_> {
+impl fmt::Debug for CommandSecret<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-/// Whether something is to be on or off.
+/// A choice between on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     /// `on`
@@ -128,7 +128,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// Parses a number.
+    /// Parses `on` or `off`, in any case.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             _ if text.eq_ignore_ascii_case("on") => Some(Self::On),
@@ -144,7 +144,7 @@ impl Switch {
     }
 }
 
-/// Which lines of a room's history are meant. How many are really shown, the room decides.
+/// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// The last so many lines, at least 1.
@@ -167,17 +167,17 @@ impl Passage {
     }
 }
 
-/// Who is banned.
+/// The target of a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// Somebody by name, as it was typed.
+pub enum BanTarget<'a> {
+    /// A name, as it was typed.
     Name(&'a str),
     /// An address or a network; one address is a network of one. An IPv4 address that is mapped
     /// into IPv6 is the IPv4 address.
     Network(IpNet),
 }
 
-impl<'a> Target<'a> {
+impl<'a> BanTarget<'a> {
     /// No name has a dot, colon or slash, every address has one.
     pub fn parse(text: &'a str) -> Option<Self> {
         if !text.contains(['.', ':', '/']) {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn words_are_taken_one_after_the_other() {
-        let mut arguments = Arguments::new("  anna   hello  there ");
+        let mut arguments = CommandArguments::new("  anna   hello  there ");
         assert_eq!(arguments.word(), Some("anna"));
         assert_eq!(arguments.words(), Some("hello  there"));
         assert_eq!((arguments.word(), arguments.words(), arguments.is_empty()), (None, None, true));
@@ -219,11 +219,15 @@ mod tests {
 
     #[test]
     fn what_is_no_length_stays() {
-        let mut arguments = Arguments::new("10m 2nd time");
+        let mut arguments = CommandArguments::new("10m 2nd time");
         assert_eq!(arguments.length(), Some(Some(Duration::from_secs(600))));
         assert_eq!(arguments.length(), Some(None));
         assert_eq!(arguments.words(), Some("2nd time"));
-        assert_eq!(Arguments::new("0m spam").length(), None, "not banned for ever by mistake");
+        assert_eq!(
+            CommandArguments::new("0m spam").length(),
+            None,
+            "not banned for ever by mistake"
+        );
     }
 
     /// Issue 11, item 12: only words that do not look like a duration are a reason.
@@ -244,7 +248,7 @@ mod tests {
             ("1.5h", None, None),
             ("99999999999999999999d", None, None),
         ] {
-            let mut arguments = Arguments::new(text);
+            let mut arguments = CommandArguments::new(text);
             let read = arguments.length();
             assert_eq!(read.map(|length| length.map(|length| length.as_secs())), length, "{text}");
             match read {
@@ -266,22 +270,22 @@ mod tests {
 
     #[test]
     fn addresses_are_told_from_names() {
-        let network = |text: &str| Some(Target::Network(text.parse().unwrap()));
-        assert_eq!(Target::parse("anna"), Some(Target::Name("anna")));
-        assert_eq!(Target::parse("192.0.2.7"), network("192.0.2.7/32"));
-        assert_eq!(Target::parse("192.0.2.7/24"), network("192.0.2.0/24"));
-        assert_eq!(Target::parse("2001:db8::1"), network("2001:db8::1/128"));
-        assert_eq!(Target::parse("2001:db8::1/64"), network("2001:db8::/64"));
-        assert_eq!(Target::parse("::ffff:192.0.2.7"), network("192.0.2.7/32"));
-        assert_eq!(Target::parse("::ffff:192.0.2.7/120"), network("192.0.2.0/24"));
-        assert_eq!(Target::parse("::/0"), network("::/0"));
+        let network = |text: &str| Some(BanTarget::Network(text.parse().unwrap()));
+        assert_eq!(BanTarget::parse("anna"), Some(BanTarget::Name("anna")));
+        assert_eq!(BanTarget::parse("192.0.2.7"), network("192.0.2.7/32"));
+        assert_eq!(BanTarget::parse("192.0.2.7/24"), network("192.0.2.0/24"));
+        assert_eq!(BanTarget::parse("2001:db8::1"), network("2001:db8::1/128"));
+        assert_eq!(BanTarget::parse("2001:db8::1/64"), network("2001:db8::/64"));
+        assert_eq!(BanTarget::parse("::ffff:192.0.2.7"), network("192.0.2.7/32"));
+        assert_eq!(BanTarget::parse("::ffff:192.0.2.7/120"), network("192.0.2.0/24"));
+        assert_eq!(BanTarget::parse("::/0"), network("::/0"));
         for wrong in ["192.0.2.256", "192.0.2.0/33", "a.b", "anna/8", "::1::"] {
-            assert_eq!(Target::parse(wrong), None, "{wrong}");
+            assert_eq!(BanTarget::parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_secret_is_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+        assert_eq!(format!("{:?}", CommandSecret::new("hunter2")), "***");
     }
 }

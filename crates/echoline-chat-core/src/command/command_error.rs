@@ -1,8 +1,8 @@
-//! Why a line is no command, in one sentence that says what to type. Pure.
+//! The reason why a line is no command, in one sentence with the text to type instead. Pure.
 
 use crate::command::aliases::{Alias, find_alias};
-use crate::command::arguments::{Arguments, WrongDuration};
-use crate::command::command_table::{self, Entry};
+use crate::command::arguments::{CommandArguments, WrongDuration};
+use crate::command::command_table::{self, CommandEntry};
 use crate::text::excerpt;
 
 /// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
@@ -55,7 +55,7 @@ pub enum CommandError {
 }
 
 /// The sentence for a command that was used wrongly.
-pub(crate) fn wrong_use(entry: &Entry, arguments: &Arguments<'_>) -> CommandError {
+pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) -> CommandError {
     match arguments.wrong_duration() {
         Some(WrongDuration::Unreadable(typed)) => {
             CommandError::Duration { typed: excerpt(typed), usage: entry.usage }

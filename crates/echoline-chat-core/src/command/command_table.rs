@@ -3,38 +3,41 @@
 
 use crate::command::Command;
 use crate::command::aliases::{self, Alias, find_alias};
-use crate::command::arguments::{Arguments, Passage, Secret, Switch, Target, number};
+use crate::command::arguments::{
+    BanTarget, CommandArguments, CommandSecret, Passage, Switch, number,
+};
 
-/// Who is shown a command in `/help`.
+/// The rank of the users whose `/help` lists a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// Everybody.
+    /// Every user.
     Member,
-    /// Those who keep order.
+    /// Operators.
     Operator,
 }
 
 /// One command.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CommandEntry {
     /// The name of the command.
     pub name: &'static str,
     /// The command with its arguments.
     pub usage: &'static str,
-    /// What it does, in one line of at most 52 columns.
+    /// The purpose, in one line of at most 52 columns.
     pub purpose: &'static str,
     /// An example.
     pub example: &'static str,
     /// The rank that the command needs.
     pub rank: Rank,
-    /// `None` where the arguments are wrong; what it leaves over is wrong too.
+    /// Parses the arguments; returns `None` if they are wrong. Arguments that it leaves are wrong
+    /// too.
     pub read: Read,
 }
 
-type Read = for<'a> fn(&mut Arguments<'a>) -> Option<Command<'a>>;
+type Read = for<'a> fn(&mut CommandArguments<'a>) -> Option<Command<'a>>;
 
 /// The command of that name, or the one that other chats call so, in any case.
-pub fn find(name: &str) -> Option<&'static Entry> {
+pub fn find(name: &str) -> Option<&'static CommandEntry> {
     let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
     found.or_else(|| match find_alias(name)? {
         Alias::Command(command) => COMMANDS.iter().find(|entry| entry.name == command),
@@ -44,7 +47,7 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 
 /// The command that was probably meant: at most a third of its letters are others, or of its name
 /// in other chats.
-pub fn nearest(name: &str) -> Option<&'static Entry> {
+pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
     // Longer than any command: nothing is near, and nothing long is compared.
     if name.len() > 12 {
         return None;
@@ -67,8 +70,8 @@ const fn member(
     purpose: &'static str,
     example: &'static str,
     read: Read,
-) -> Entry {
-    Entry { name, usage, purpose, example, rank: Rank::Member, read }
+) -> CommandEntry {
+    CommandEntry { name, usage, purpose, example, rank: Rank::Member, read }
 }
 
 const fn operator(
@@ -77,15 +80,15 @@ const fn operator(
     purpose: &'static str,
     example: &'static str,
     read: Read,
-) -> Entry {
-    Entry { name, usage, purpose, example, rank: Rank::Operator, read }
+) -> CommandEntry {
+    CommandEntry { name, usage, purpose, example, rank: Rank::Operator, read }
 }
 
 use Command as C;
 
 /// In the order of `/help`: talking, rooms, the past, oneself, the way out; then the operators'.
 #[rustfmt::skip]
-pub static COMMANDS: &[Entry] = &[
+pub static COMMANDS: &[CommandEntry] = &[
     member("me", "/me WORDS", "say what you do: * anna waves", "/me waves",
         |a| Some(C::Me(a.words()?))),
     member("msg", "/msg NAME WORDS", "say something to one person alone", "/msg anna hello",
@@ -97,7 +100,7 @@ pub static COMMANDS: &[Entry] = &[
     member("rooms", "/rooms", "which rooms there are", "/rooms",
         |_| Some(C::Rooms)),
     member("join", "/join ROOM [PASSWORD]", "go to a room; a new one is made", "/join garden",
-        |a| Some(C::Join { room: a.word()?, password: a.word().map(Secret::new) })),
+        |a| Some(C::Join { room: a.word()?, password: a.word().map(CommandSecret::new) })),
     member("leave", "/leave [ROOM]", "leave this room, or another", "/leave garden",
         |a| Some(C::Leave(a.word()))),
     member("topic", "/topic [WORDS]", "what the room is about; with words: set it", "/topic bees",
@@ -136,13 +139,13 @@ pub static COMMANDS: &[Entry] = &[
         |_| Some(C::Token)),
     member("resume", "/resume TOKEN", "go on where the token was given to you",
         "/resume ab12-cd34",
-        |a| Some(C::Resume(Secret::new(a.word()?)))),
+        |a| Some(C::Resume(CommandSecret::new(a.word()?)))),
     member("help", "/help [COMMAND]", "this list, or how one command works", "/help msg",
         |a| Some(C::Help(a.word()))),
     member("quit", "/quit [WORDS]", "leave the chat", "/quit good night",
         |a| Some(C::Quit(a.words()))),
     operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
-        |a| Some(C::Oper(Secret::new(a.words()?)))),
+        |a| Some(C::Oper(CommandSecret::new(a.words()?)))),
     operator("status", "/status", "how this machine stands, and the others", "/status",
         |_| Some(C::Status)),
     operator("whois", "/whois NAME", "where a user is, from where, and since when", "/whois anna",
@@ -161,12 +164,12 @@ pub static COMMANDS: &[Entry] = &[
     operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
         "/ban 192.0.2.0/24 2h spam",
         |a| Some(C::Ban {
-            target: Target::parse(a.word()?)?,
+            target: BanTarget::parse(a.word()?)?,
             length: a.length()?,
             words: a.words(),
         })),
     operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
-        |a| Some(C::Unban(Target::parse(a.word()?)?))),
+        |a| Some(C::Unban(BanTarget::parse(a.word()?)?))),
     operator("bans", "/bans [N]", "who is kept out, how long, why; from the Nth on", "/bans",
         |a| Some(C::Bans(match a.word() {
             Some(text) => Some(number(text)?),
@@ -185,7 +188,7 @@ pub static COMMANDS: &[Entry] = &[
         |a| {
             let word = a.word()?;
             let off = word.eq_ignore_ascii_case("off");
-            Some(C::Password((!off).then(|| Secret::new(word))))
+            Some(C::Password((!off).then(|| CommandSecret::new(word))))
         }),
     operator("forget", "/forget ROOM [yes]", "remove a room and all lines; alone: what is lost",
         "/forget garden",
@@ -234,7 +237,7 @@ mod tests {
     fn regression_the_page_explains_every_command_in_russian() {
         let words = include_str!("../../../echoline-chat/web/words.js");
         let (_, russian) = words.split_once("const russianCommands").unwrap();
-        for Entry { name, .. } in COMMANDS {
+        for CommandEntry { name, .. } in COMMANDS {
             let key = format!("{name}:");
             assert!(russian.split_whitespace().any(|word| word == key), "{name}");
         }

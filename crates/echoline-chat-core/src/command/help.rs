@@ -1,7 +1,7 @@
 //! The text of `/help`. Pure.
 
 use crate::command::command_error::unknown;
-use crate::command::command_table::{COMMANDS, Entry, Rank, find};
+use crate::command::command_table::{COMMANDS, CommandEntry, Rank, find};
 
 /// The lines of `/help` for somebody of that rank, or those of `/help topic`: the name of a
 /// command in any case, with or without its `/`.
@@ -29,7 +29,7 @@ fn list(rank: Rank) -> Vec<String> {
     shown().map(|entry| format!("{:<width$}  {}", entry.usage, entry.purpose)).collect()
 }
 
-fn one(entry: &Entry) -> Vec<String> {
+fn one(entry: &CommandEntry) -> Vec<String> {
     let who = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
     vec![
         format!("{}: {}{who}", entry.usage, entry.purpose),

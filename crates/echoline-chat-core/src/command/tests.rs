@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::command::command_error::CommandError;
 use crate::text::is_clean;
 
 fn error(line: &str) -> String {
@@ -22,7 +23,7 @@ fn what_is_no_command_is_said() {
 fn every_form_of_every_command_is_read() {
     use Command as C;
     let minutes = |count: u64| Some(Duration::from_secs(60 * count));
-    let network = Target::Network("192.0.2.0/24".parse().unwrap());
+    let network = BanTarget::Network("192.0.2.0/24".parse().unwrap());
     for (line, command) in [
         ("/me waves", C::Me("waves")),
         ("/MSG anna  hi  there", C::Message { to: "anna", words: "hi  there" }),
@@ -32,7 +33,7 @@ fn every_form_of_every_command_is_read() {
         ("/whois anna", C::Whois("anna")),
         ("/rooms", C::Rooms),
         ("/join #garden", C::Join { room: "#garden", password: None }),
-        ("/join a b", C::Join { room: "a", password: Some(Secret::new("b")) }),
+        ("/join a b", C::Join { room: "a", password: Some(CommandSecret::new("b")) }),
         ("/leave", C::Leave(None)),
         ("/leave a", C::Leave(Some("a"))),
         ("/topic", C::Topic(None)),
@@ -54,24 +55,24 @@ fn every_form_of_every_command_is_read() {
         ("/quiet on", C::Quiet(Switch::On)),
         ("/lag", C::Lag),
         ("/token", C::Token),
-        ("/resume ab12-cd34", C::Resume(Secret::new("ab12-cd34"))),
+        ("/resume ab12-cd34", C::Resume(CommandSecret::new("ab12-cd34"))),
         ("/help", C::Help(None)),
         ("/help msg", C::Help(Some("msg"))),
         ("/quit", C::Quit(None)),
         ("/quit good bye", C::Quit(Some("good bye"))),
-        ("/oper long pass word", C::Oper(Secret::new("long pass word"))),
+        ("/oper long pass word", C::Oper(CommandSecret::new("long pass word"))),
         ("/op a", C::Op("a")),
         ("/deop a", C::Deop("a")),
         ("/kick a", C::Kick { name: "a", words: None }),
         ("/kick a b c", C::Kick { name: "a", words: Some("b c") }),
-        ("/ban a", C::Ban { target: Target::Name("a"), length: None, words: None }),
+        ("/ban a", C::Ban { target: BanTarget::Name("a"), length: None, words: None }),
         (
             "/ban 192.0.2.9/24 10m too loud",
             C::Ban { target: network, length: minutes(10), words: Some("too loud") },
         ),
         (
             "/ban a too loud",
-            C::Ban { target: Target::Name("a"), length: None, words: Some("too loud") },
+            C::Ban { target: BanTarget::Name("a"), length: None, words: Some("too loud") },
         ),
         ("/unban 192.0.2.0/24", C::Unban(network)),
         ("/bans", C::Bans(None)),
@@ -82,7 +83,7 @@ fn every_form_of_every_command_is_read() {
         ("/invite a", C::Invite("a")),
         ("/private on", C::Private(Switch::On)),
         ("/password off", C::Password(None)),
-        ("/password hunter2", C::Password(Some(Secret::new("hunter2")))),
+        ("/password hunter2", C::Password(Some(CommandSecret::new("hunter2")))),
         ("/forget a", C::Forget { room: "a", is_sure: false }),
         ("/forget #a YES", C::Forget { room: "#a", is_sure: true }),
         ("/audit", C::Audit(None)),

@@ -1,4 +1,4 @@
-//! By what names are compared: case folding and looks. Pure.
+//! Keys for the comparison of names: case folding and visual likeness. Pure.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use unicode_security::skeleton;
 /// Bytes of a key that is read: more than that of any name.
 const KEY_BYTES_MAX: usize = 8192;
 
-/// What two names share that are the same or look the same. Opaque, stable within one process.
+/// The key that two names share if they are the same or look the same. Opaque; stable within one
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -29,8 +30,8 @@ impl<'de> serde::Deserialize<'de> for Key {
 }
 
 impl Key {
-    /// What `text` looks like (UTS 39, section 4), in any case: the skeleton of `0` is a capital
-    /// `O`.
+    /// The key of the look of `text` (UTS 39, section 4), in any case: the skeleton of `0` is a
+    /// capital `O`.
     pub(crate) fn of_look(text: &str) -> Self {
         let skeleton: String = skeleton(text).collect();
         Self(fold(&skeleton).into())

@@ -1,12 +1,12 @@
-//! Why a text is no name, in one sentence that says what is one.
+//! The reason why a text is no name, in one sentence with the rule for names. Pure.
 
 use std::fmt;
 
-use crate::name::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{Kind, kind};
+use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::text::character::{CharacterKind, kind};
 use crate::text::excerpt;
 
-/// Why a text is no [`Name`](super::Name); the message is one sentence that says what a name is.
+/// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     kind: NameKind,
@@ -15,7 +15,7 @@ pub struct NameError {
     fault: NameFault,
 }
 
-/// What is wrong with a text that should be a name.
+/// The fault of a text that should be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameFault {
@@ -31,7 +31,7 @@ pub enum NameFault {
     TooManyMarks,
     /// Only `_` and `-`.
     OnlySigns,
-    /// It is kept, or looks like one that is kept.
+    /// The name is reserved, or looks like a reserved name.
     Reserved,
 }
 
@@ -50,7 +50,7 @@ impl NameError {
         Self { kind, shown: excerpt(text), fault }
     }
 
-    /// What is wrong.
+    /// The fault of the text.
     #[must_use]
     pub fn fault(&self) -> NameFault {
         self.fault
@@ -104,8 +104,8 @@ impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (c, code) = (self.0, u32::from(self.0));
         match kind(c) {
-            Kind::Visible => write!(f, "'{c}'"),
-            Kind::Space => f.write_str("a space"),
+            CharacterKind::Visible => write!(f, "'{c}'"),
+            CharacterKind::Space => f.write_str("a space"),
             _ if c.is_control() => write!(f, "a control character (U+{code:04X})"),
             _ => write!(f, "an invisible character (U+{code:04X})"),
         }

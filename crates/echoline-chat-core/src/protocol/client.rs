@@ -1,4 +1,4 @@
-//! What a program or a page sends. Pure.
+//! The messages of a program or a page to the server. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a program or a page receives. Pure.
+//! The messages of the server to a program or a page. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -315,7 +315,7 @@ pub struct ListedMember<'a> {
 pub struct ListedRoom<'a> {
     /// The name of the room.
     pub room: Cow<'a, str>,
-    /// How many members it has.
+    /// The number of its members.
     pub count: usize,
     /// The topic, empty if none is set.
     pub topic: Cow<'a, str>,

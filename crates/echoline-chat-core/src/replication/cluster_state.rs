@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::envelope::{Envelope, id_of_end};
 use super::leases::Leases;
-use super::outbox::{Outbox, PendingReply, Sent, Waiting};
-use super::record::{Fate, Known};
+use super::outbox::{Outbox, PendingReply, QueuedOperation, Sent};
+use super::record::{AppliedOperations, OperationStatus};
 use super::{GONE_MAX, HELD_TICKS, JUMP_MAX, NODE, NODES_MAX, UNHEARD_TICKS};
 use crate::operation::Operation;
 use crate::state::rejoin::LastOperation;
@@ -51,7 +51,7 @@ pub struct Replication<T> {
     /// Whether this node leaves the cluster.
     pub leave: LeaveState,
     /// The counts for metrics.
-    pub counts: Counts,
+    pub counts: ClusterCounts,
 }
 
 /// Whether this node leaves the cluster.
@@ -67,7 +67,7 @@ pub enum LeaveState {
 
 /// Counts of events since the start.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub struct ClusterCounts {
     /// Entries that were applied.
     pub entries: u64,
     /// Entries that were refused.
@@ -103,7 +103,7 @@ impl<T: PendingReply> Replication<T> {
             returning: BTreeSet::new(),
             is_returning: false,
             leave: LeaveState::Stays,
-            counts: Counts::default(),
+            counts: ClusterCounts::default(),
         }
     }
 
@@ -138,7 +138,7 @@ impl<T: PendingReply> Replication<T> {
     }
 
     /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
-    /// that went with its machine may keep its place a moment later, and one that never came in
+    /// that went down with its node may keep its place a moment later, and one that never came in
     /// gives back a token that it could not use. The same entry may come again at any time: it
     /// does not replace what the session saved later, and does not bring back a used token.
     pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
@@ -157,8 +157,8 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Whether this is the next act of a machine, which is noted. The first one may have any
-    /// number: a machine that comes back goes on counting.
+    /// Whether this is the next operation of a node; if so, notes it. The first operation may have
+    /// any number: a node that rejoins goes on counting.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
             Some(&last) => number > last && number - last <= JUMP_MAX,
@@ -170,15 +170,16 @@ impl<T: PendingReply> Replication<T> {
         is_next
     }
 
-    /// Whether something was sent a while ago and has not come back.
+    /// Whether an operation was sent a while ago and has not come back.
     pub fn is_unheard(&self) -> bool {
         let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
         let mut sent = outboxes.filter_map(|outbox| outbox.sent());
         sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
     }
 
-    /// What has waited too long, of whom; never what was sent: that may have arrived.
-    pub fn expire(&mut self) -> Vec<(u64, Waiting<T>)> {
+    /// Takes the operations that have waited too long, with their sessions. A sent operation stays:
+    /// it may have arrived.
+    pub fn expire(&mut self) -> Vec<(u64, QueuedOperation<T>)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
         for (&session, outbox) in &mut self.outboxes {
@@ -188,7 +189,7 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Takes back what is on its way and can have no effect any more: it waits to be sent again.
+    /// Takes back the sent operations that can have no effect any more: they wait to be sent again.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {
@@ -210,8 +211,11 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// What was performed before the snapshot was taken is not on its way any more.
-    pub fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent<T>, Fate)> {
+    /// Settles the sent operations that the snapshot includes, and returns them.
+    pub fn forget_done(
+        &mut self,
+        known: &AppliedOperations,
+    ) -> Vec<(u64, Sent<T>, OperationStatus)> {
         let Self { outboxes, sent, node, .. } = self;
         let ended: BTreeSet<String> =
             known.gone_nodes.iter().map(|&node| id_of_end(node)).collect();
@@ -220,15 +224,16 @@ impl<T: PendingReply> Replication<T> {
         sent.retain(|id, &mut session| {
             let Some(outbox) = outboxes.get_mut(&session) else { return true };
             let number = outbox.number();
-            let Some(act) = outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.act)
+            let Some(operation) =
+                outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.operation)
             else {
                 return true;
             };
-            let fate = known.fate(*node, session, number, act);
-            if fate == Fate::Open {
+            let status = known.status(*node, session, number, operation);
+            if status == OperationStatus::Pending {
                 return true;
             }
-            settled.extend(outbox.settle().map(|sent| (session, sent, fate)));
+            settled.extend(outbox.settle().map(|sent| (session, sent, status)));
             false
         });
         settled
@@ -241,7 +246,8 @@ impl<T: PendingReply> Replication<T> {
         }
         let Self { node, now, outboxes, sent, .. } = self;
         let outbox = outboxes.get_mut(&session)?;
-        let envelope = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act))?;
+        let envelope =
+            outbox.next(*now, |n, operation| Envelope::new(*node, session, n, operation))?;
         let id = envelope.id();
         sent.insert(id.clone(), session);
         Some(Proposal { id, payload: envelope.encode() })
@@ -250,8 +256,9 @@ impl<T: PendingReply> Replication<T> {
     /// Proposes that a node is gone; `None` if that is on its way. All nodes that propose it give
     /// the proposal the same id.
     pub fn propose_gone(&mut self, node: u32, name: &str, reason: &str) -> Option<Proposal> {
-        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
-        let envelope = Envelope::new(self.node, NODE, 0, act);
+        let operation =
+            Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
+        let envelope = Envelope::new(self.node, NODE, 0, operation);
         let id = envelope.id();
         let is_new = self.sent.insert(id.clone(), NODE).is_none();
         is_new.then(|| Proposal { id, payload: envelope.encode() })

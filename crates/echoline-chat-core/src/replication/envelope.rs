@@ -1,4 +1,4 @@
-//! An act as it travels: whose it is, the how many-th, from which machine. Pure.
+//! The wire format of an operation: author, per-author sequence number and origin node. Pure.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,47 +6,49 @@ use serde::{Deserialize, Serialize};
 use super::inspect::inspect;
 use crate::operation::Operation;
 
-/// The form of what is sent. A machine that reads a later one than it knows says so.
+/// The version of the format. A node refuses an entry of a later version.
 const VERSION: u16 = 1;
 
-/// An act and its author.
+/// An operation and its author.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     #[serde(rename = "v")]
     version: u16,
-    /// The machine, which has another number after each start.
+    /// The node of the author, which gets another number with each start.
     pub node: u32,
-    /// Whose act it is; 0 is the machine itself.
+    /// The session of the author; 0 if the author is the node itself.
     pub session: u64,
-    /// Counts the acts of this author, from 1: one that was sent twice is performed once.
+    /// Counts the operations of this author from 1: an operation that was sent twice is applied
+    /// once.
     pub number: u64,
     /// The operation.
-    pub act: Operation,
+    #[serde(rename = "act")]
+    pub operation: Operation,
 }
 
 impl Envelope {
     /// Puts an operation into an envelope of this version.
-    pub fn new(node: u32, session: u64, number: u64, act: Operation) -> Self {
-        Self { version: VERSION, node, session, number, act }
+    pub fn new(node: u32, session: u64, number: u64, operation: Operation) -> Self {
+        Self { version: VERSION, node, session, number, operation }
     }
 
-    /// What no other proposal is called. A machine's end has one name, whoever proposes it.
+    /// The unique id of the proposal. The end of a node has the same id from every proposer.
     pub fn id(&self) -> String {
-        match &self.act {
+        match &self.operation {
             Operation::NodeDown { node, .. } => id_of_end(*node),
             _ => format!("{:08x}-{:x}-{}", self.node, self.session, self.number),
         }
     }
 
-    /// Returns the bytes that travel.
+    /// Returns the bytes of the entry.
     pub fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("an act is made of texts and numbers").into()
+        serde_json::to_vec(self).expect("an operation is made of texts and numbers").into()
     }
 
     /// Reads an entry, and checks it as any other input.
     ///
     /// # Errors
-    /// Why it cannot be read, or is refused.
+    /// The reason why the entry cannot be read, or is refused.
     pub fn decode(payload: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Form {
@@ -55,18 +57,19 @@ impl Envelope {
         if payload.is_empty() {
             return Err("it comes from no node with the key of the cluster".to_owned());
         }
-        let envelope = serde_json::from_slice(payload).map_err(|error| {
+        let mut envelope: Self = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
                 true => "it is of a newer version of echoline: update this machine".to_owned(),
                 false => error.to_string(),
             }
         })?;
-        inspect(envelope)
+        inspect(envelope.session, envelope.number, &mut envelope.operation)?;
+        Ok(envelope)
     }
 }
 
-/// What the end of a machine is called.
+/// The id of the proposal that a node is down.
 pub fn id_of_end(node: u32) -> String {
     format!("gone-{node:08x}")
 }
@@ -76,9 +79,9 @@ mod tests {
     use super::*;
     use crate::LineKind;
     use crate::name::Name;
-    use crate::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+    use crate::operation::{RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine};
     use crate::room::ReplayFrom;
-    use crate::room::entrance::Credential;
+    use crate::room::credential::Credential;
     use crate::state::bans::{Ban, Scope, Subject};
     use crate::state::tokens::{Position, SavedSession, SessionState, digest};
 
@@ -94,7 +97,7 @@ mod tests {
             ..SessionState::default()
         };
         let (rooms, session) = (vec![position], Some(3));
-        let place = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
+        let saved = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
         let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
         let ban = |subject, scope| Ban {
@@ -105,7 +108,7 @@ mod tests {
             until_ms: None,
             lineage: Some(4),
         };
-        let back = Some(Back { lineage: 3, operator: true, away: None });
+        let back = Some(RestoredSession { lineage: 3, operator: true, away: None });
         let said = |kind, text: &str| SaidLine { kind, text: text.into() };
         let returning = RejoiningUser {
             session: 5,
@@ -126,7 +129,7 @@ mod tests {
             },
             Operation::Enter { name: name.clone(), address: None, back },
             Operation::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
-            Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), place }) },
+            Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), saved }) },
             Operation::Rename { name: name.clone() },
             Operation::Join {
                 room: room.clone(),
@@ -149,7 +152,7 @@ mod tests {
             Operation::Unban { subject, scope },
             Operation::Alter { room, change: RoomChange::Mute(1 << 60, Some(u64::MAX)) },
             Operation::NodeDown { node: 7, name: "b".into(), reason: "is gone".into() },
-            Operation::Rejoin { people: vec![returning] },
+            Operation::Rejoin { users: vec![returning] },
         ]
     }
 
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn regression_acts_without_the_new_fields_are_read() {
         let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
-        for (old, act) in [
+        for (old, operation) in [
             (
                 r#"{"enter":{"name":"ann","address":null}}"#,
                 Operation::Enter { name, address: None, back: None },
@@ -177,8 +180,8 @@ mod tests {
                 Operation::Write { to: 5, words, kind: LineKind::Said },
             ),
         ] {
-            assert_eq!(serde_json::from_str::<Operation>(old).unwrap(), act);
-            assert_eq!(serde_json::to_string(&act).unwrap(), old);
+            assert_eq!(serde_json::from_str::<Operation>(old).unwrap(), operation);
+            assert_eq!(serde_json::to_string(&operation).unwrap(), old);
         }
     }
 

@@ -1,19 +1,21 @@
 //! Checks on everything that comes from the stream, as on any other input. Pure.
 //!
 //! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
-//! bounds are constants. Words are cleaned and cut; an act that no honest node sends is refused.
+//! bounds are constants. Words are cleaned and cut; an operation that no honest node sends is
+//! refused.
 
-use super::envelope::Envelope;
 use super::{NODE, SAY_LINES};
 use crate::LineKind;
 use crate::name::Name;
-use crate::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
-use crate::room::entrance::Credential;
+use crate::operation::{
+    Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
+use crate::room::credential::Credential;
 use crate::state::bans::Ban;
 use crate::state::tokens::{SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};
 
-/// The highest number of an act, a line or an entry: beyond it, JSON numbers are not exact.
+/// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
 pub const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
 pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
@@ -23,45 +25,44 @@ const WORDS_BYTES_MAX: usize = 4096;
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a hash of a password, or of a part of it.
 const HASH_BYTES_MAX: usize = 256;
-/// Users that one act brings back, and rooms of one user.
-pub const RETURNING_MAX: usize = 200;
+/// Users that rejoin in one operation.
+pub const REJOINING_MAX: usize = 200;
+/// Rooms of one user.
 const ROOMS_MAX: usize = 1000;
 /// Bytes of the name of a node.
 const MACHINE_BYTES_MAX: usize = 64;
 
-/// Returns the entry with clean words.
+/// Checks an operation of this author and number, and cleans its words.
 ///
 /// # Errors
-/// Why no honest node has sent it.
-pub fn inspect(mut envelope: Envelope) -> Result<Envelope, String> {
-    let Envelope { session, number, act, .. } = &mut envelope;
-    let is_of_machine = *session == NODE;
-    match act {
+/// The reason why no honest node has sent it.
+pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
+    let is_of_node = session == NODE;
+    match operation {
         Operation::NodeDown { name, reason, .. } => {
             if !is_machine_name(name) {
                 *name = "a machine".to_owned();
             }
             tidy(reason);
-            return Ok(envelope);
+            return Ok(());
         }
-        Operation::Rejoin { .. } if !is_of_machine => {
+        Operation::Rejoin { .. } if !is_of_node => {
             return Err("a user returns machines".to_owned());
         }
         Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
-        _ if is_of_machine => return Err("a machine does what only a user can do".to_owned()),
+        _ if is_of_node => return Err("a machine does what only a user can do".to_owned()),
         _ => {}
     }
-    if !(1..=NUMBER_MAX).contains(number) {
+    if !(1..=NUMBER_MAX).contains(&number) {
         return Err(format!("its number {number} is not between 1 and {NUMBER_MAX}"));
     }
-    inspect_act(act)?;
-    Ok(envelope)
+    inspect_operation(operation)
 }
 
-fn inspect_act(act: &mut Operation) -> Result<(), String> {
-    match act {
+fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
+    match operation {
         Operation::Enter { name, back, .. } => {
-            if let Some(Back { away, .. }) = back {
+            if let Some(RestoredSession { away, .. }) = back {
                 away.iter_mut().for_each(tidy);
             }
             user_name(name)
@@ -73,9 +74,9 @@ fn inspect_act(act: &mut Operation) -> Result<(), String> {
         }
         Operation::Exit { reason, keep } => {
             reason.iter_mut().for_each(tidy);
-            keep.iter_mut().try_for_each(inspect_keep)
+            keep.iter_mut().try_for_each(inspect_resume_token)
         }
-        Operation::SaveSession(keep) => inspect_keep(keep),
+        Operation::SaveSession(keep) => inspect_resume_token(keep),
         Operation::Join { room, credential: pass, .. } => {
             room_name(room)?;
             match pass {
@@ -111,7 +112,7 @@ fn inspect_act(act: &mut Operation) -> Result<(), String> {
             Ok(())
         }
         Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => is_hash(hash),
-        Operation::Rejoin { people } => inspect_returning(people),
+        Operation::Rejoin { users } => inspect_rejoining(users),
         Operation::FloodMuted { .. }
         | Operation::Part { .. }
         | Operation::Forget { .. }
@@ -133,44 +134,44 @@ fn inspect_lines(lines: &mut [SaidLine]) -> Result<(), String> {
     })
 }
 
-fn inspect_keep(ResumeToken { token, place }: &mut ResumeToken) -> Result<(), String> {
+fn inspect_resume_token(ResumeToken { token, saved }: &mut ResumeToken) -> Result<(), String> {
     *token = digest_of_kept(std::mem::take(token));
-    inspect_place(place)
+    inspect_saved_session(saved)
 }
 
 /// Checks a saved session.
-pub(crate) fn inspect_place(place: &mut SavedSession) -> Result<(), String> {
-    user_name(&place.name)?;
-    if place.rooms.len() > ROOMS_MAX {
-        return Err(format!("a saved session has {} rooms", place.rooms.len()));
+pub(crate) fn inspect_saved_session(saved: &mut SavedSession) -> Result<(), String> {
+    user_name(&saved.name)?;
+    if saved.rooms.len() > ROOMS_MAX {
+        return Err(format!("a saved session has {} rooms", saved.rooms.len()));
     }
-    for position in &place.rooms {
+    for position in &saved.rooms {
         room_name(&position.room)?;
         position.password.iter().try_for_each(|hash| is_hash(hash))?;
         if position.born > NUMBER_MAX {
             return Err(format!("a saved session has the line {}", position.born));
         }
     }
-    place.until_ms = place.until_ms.min(TIME_MAX_MS);
-    place.more.preferences.bound();
-    place.more.away.iter_mut().for_each(tidy);
-    place.more.operator.iter().try_for_each(|hash| is_hash(hash))
+    saved.until_ms = saved.until_ms.min(TIME_MAX_MS);
+    saved.more.preferences.bound();
+    saved.more.away.iter_mut().for_each(tidy);
+    saved.more.operator.iter().try_for_each(|hash| is_hash(hash))
 }
 
-fn inspect_returning(people: &mut [RejoiningUser]) -> Result<(), String> {
-    if people.len() > RETURNING_MAX {
-        return Err(format!("{} users return with it", people.len()));
+fn inspect_rejoining(users: &mut [RejoiningUser]) -> Result<(), String> {
+    if users.len() > REJOINING_MAX {
+        return Err(format!("{} users return with it", users.len()));
     }
-    people.iter_mut().try_for_each(|returning| {
-        returning.away.iter_mut().for_each(tidy);
-        if returning.session == NODE || returning.last > NUMBER_MAX {
-            return Err(format!("user {} cannot return", returning.session));
+    users.iter_mut().try_for_each(|user| {
+        user.away.iter_mut().for_each(tidy);
+        if user.session == NODE || user.last > NUMBER_MAX {
+            return Err(format!("user {} cannot return", user.session));
         }
-        if returning.rooms.len() > ROOMS_MAX {
-            return Err(format!("a user returns to {} rooms", returning.rooms.len()));
+        if user.rooms.len() > ROOMS_MAX {
+            return Err(format!("a user returns to {} rooms", user.rooms.len()));
         }
-        returning.rooms.iter().try_for_each(|(room, _)| room_name(room))?;
-        user_name(&returning.name)
+        user.rooms.iter().try_for_each(|(room, _)| room_name(room))?;
+        user_name(&user.name)
     })
 }
 
@@ -185,12 +186,12 @@ pub(crate) fn user_name(name: &Name) -> Result<(), String> {
     Name::parse(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// The same for a room.
+/// Checks that a room may have the name.
 pub fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Whether a node may be called so.
+/// Whether a node may have this name.
 pub(crate) fn is_machine_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
@@ -204,7 +205,7 @@ pub fn is_hash(hash: &str) -> Result<(), String> {
     }
 }
 
-/// Users say lines and actions; the server's own kinds of lines come from its own acts.
+/// Users say lines and actions; the server's own kinds of lines come from its own operations.
 fn is_speech(kind: LineKind) -> Result<(), String> {
     match kind {
         LineKind::Said | LineKind::Action => Ok(()),

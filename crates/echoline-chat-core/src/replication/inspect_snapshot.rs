@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use super::inspect::{
-    NUMBER_MAX, TIME_MAX_MS, inspect_place, is_hash, room_name, tidy, tidy_ban, tidy_line,
+    NUMBER_MAX, TIME_MAX_MS, inspect_saved_session, is_hash, room_name, tidy, tidy_ban, tidy_line,
     user_name,
 };
 use super::record::Record;
@@ -21,12 +21,22 @@ const ROOM_LIST_MAX: usize = 1000;
 /// Bytes of a name with 32 characters.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Cleans the words of a snapshot, and drops what no list can have.
+/// Reads a snapshot, and checks it as any other input.
 ///
 /// # Errors
-/// Why no honest node has written it.
-pub fn inspect(record: &mut Record) -> Result<(), String> {
-    let Record { rooms, people, bans, tokens, former_users, flood_mutes, .. } = record;
+/// The reason why the snapshot cannot be read, or why no honest node has written it.
+pub fn read_snapshot(state: &[u8]) -> Result<Record, String> {
+    let mut record: Record = serde_json::from_slice(state).map_err(|error| error.to_string())?;
+    if record.version > Record::VERSION {
+        return Err("it is of a newer version of echoline: update this machine".to_owned());
+    }
+    inspect(&mut record)?;
+    Ok(record)
+}
+
+/// Cleans the words of a snapshot, and drops the entries of each list beyond its bound.
+fn inspect(record: &mut Record) -> Result<(), String> {
+    let Record { rooms, users, bans, tokens, former_users, flood_mutes, .. } = record;
     number("of a line", record.next_first_line)?;
     if rooms.len() > ROOMS_MAX {
         return Err(format!("it has {} rooms", rooms.len()));
@@ -39,9 +49,9 @@ pub fn inspect(record: &mut Record) -> Result<(), String> {
         }
     }
     let mut sessions = BTreeSet::new();
-    for user in people {
+    for user in users {
         user_name(&user.name)?;
-        number("of an act", user.last)?;
+        number("of an operation", user.last)?;
         user.away.iter_mut().for_each(tidy);
         if user.session == NODE || !sessions.insert(user.session) {
             return Err(format!("it has the session {} twice", user.session));
@@ -51,13 +61,13 @@ pub fn inspect(record: &mut Record) -> Result<(), String> {
     bans.retain(|ban| ban.scope.room().is_none_or(|room| keys.contains(room)));
     bans.iter_mut().for_each(tidy_ban);
     keep_last(tokens, LIST_MAX);
-    tokens.iter_mut().try_for_each(|(_, place)| inspect_place(place))?;
+    tokens.iter_mut().try_for_each(|(_, saved)| inspect_saved_session(saved))?;
     former_users.bound();
     flood_mutes.bound();
     if record.nodes.len() > LIST_MAX {
         return Err(format!("it has {} machines", record.nodes.len()));
     }
-    record.nodes.values().try_for_each(|&last| number("of an act", last))?;
+    record.nodes.values().try_for_each(|&last| number("of an operation", last))?;
     keep_newest(&mut record.gone_nodes);
     keep_newest(&mut record.gone_sessions);
     keep_newest(&mut record.gone_with);

@@ -1,47 +1,47 @@
-//! Which machines are there: each says so every few seconds, and one that has not been heard of
-//! for a while is taken for gone. Pure; time is counted in ticks of about a second.
+//! The leases of the nodes. Each node sends a heartbeat every few seconds; the lease of a node
+//! without heartbeats expires. Pure; time is counted in ticks of about a second.
 
 use std::collections::BTreeMap;
 
 use super::inspect::is_machine_name;
 
-/// Ticks after which a machine that is not heard of is taken for gone.
+/// Ticks without a heartbeat after which the lease of a node expires.
 pub(crate) const LEASE_TICKS: u64 = 10;
 
-/// Ticks after which a machine that does not even hear itself knows that it is deaf.
+/// Ticks without its own heartbeat after which a node knows that it receives nothing.
 const DEAF_TICKS: u64 = 5;
 
-/// Machines that are remembered: more than any cluster has.
+/// Nodes with a lease at most: more than any cluster has.
 const NODES_MAX: usize = 1000;
-/// Bytes of the version that a machine tells.
+/// Bytes of the version in a heartbeat.
 const VERSION_BYTES_MAX: usize = 64;
 
-/// What a machine tells of itself.
+/// The heartbeat of a node.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Heartbeat {
     /// The number of the node.
     pub node: u32,
     /// The name of the node.
     pub name: String,
-    /// The last entry that it has applied.
+    /// The number of the last entry that the node has applied.
     pub applied: u64,
     /// The version of its program.
     pub version: String,
-    /// Higher than that of the one before; 0 from an earlier version.
+    /// Counts the heartbeats of the node; 0 from an earlier version.
     #[serde(default)]
     pub count: u64,
 }
 
-/// When each machine was last heard of.
+/// The last heartbeat of each node, and its time.
 #[derive(Debug, Default)]
 pub struct Leases {
     heard: BTreeMap<u32, (u64, Option<Heartbeat>)>,
 }
 
 impl Leases {
-    /// A machine was heard of, maybe this one, whose number is `own`.
-    pub fn hear(&mut self, now: u64, own: u32, pulse: Heartbeat) {
-        // A forged sign of life may have a name that is none, and there may be any number of them.
+    /// Records a heartbeat of a node, which may be this node, `own`.
+    pub fn record(&mut self, now: u64, own: u32, pulse: Heartbeat) {
+        // A forged heartbeat may have an invalid name, and there may be any number of them.
         let is_known = self.heard.contains_key(&pulse.node);
         let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
         if !is_plain || (!is_known && pulse.node != own && self.heard.len() >= NODES_MAX) {
@@ -51,7 +51,7 @@ impl Leases {
             && pulse.count > 0
             && pulse.count <= last.count
         {
-            // It was recorded, and is sent again.
+            // A recorded heartbeat was sent again.
             return;
         }
         if pulse.node == own && self.is_deaf(now, own) {
@@ -64,14 +64,14 @@ impl Leases {
         self.heard.get(&own).is_none_or(|(heard, _)| heard + DEAF_TICKS < now)
     }
 
-    /// This machine has heard nothing for a while itself: everybody has all the time again.
+    /// Restarts the lease of every node: this node has received nothing for a while itself.
     pub fn renew(&mut self, now: u64) {
         self.heard.values_mut().for_each(|(heard, _)| *heard = now);
     }
 
-    /// Those of `nodes` that are to be taken for gone: none where this machine, `own`, does not
-    /// hear itself. One that was never heard of has its time from when it is first asked for. What
-    /// is in `nodes` no more is forgotten in time.
+    /// Returns the nodes of `nodes` whose lease expired. Returns none while this node, `own`,
+    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first call.
+    /// Leases of nodes that are not in `nodes` any more are dropped when they expire.
     pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
             self.heard.entry(node).or_insert((now, None));
@@ -85,13 +85,13 @@ impl Leases {
         nodes.iter().filter(overdue).copied().collect()
     }
 
-    /// The machines that were heard of in time, by number.
+    /// The last heartbeats of the nodes whose lease holds, by number.
     pub fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
         let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
         self.heard.values().filter(alive).filter_map(|(_, pulse)| pulse.as_ref())
     }
 
-    /// What a machine is called, where it said so.
+    /// The name of a node, if it sent a heartbeat.
     pub fn name(&self, node: u32) -> Option<&str> {
         let (_, pulse) = self.heard.get(&node)?;
         pulse.as_ref().map(|pulse| &*pulse.name)
@@ -113,20 +113,20 @@ mod tests {
     fn attack_forged_signs_of_life_are_ignored() {
         let mut leases = Leases::default();
         for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
-            leases.hear(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
+            leases.record(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
         }
-        leases.hear(0, OWN, Heartbeat { version: "x".repeat(65), ..pulse(1) });
+        leases.record(0, OWN, Heartbeat { version: "x".repeat(65), ..pulse(1) });
         assert_eq!(leases.alive(0).count(), 0);
-        leases.hear(0, OWN, Heartbeat { count: 5, ..pulse(1) });
-        leases.hear(9, OWN, Heartbeat { count: 5, ..pulse(1) });
-        leases.hear(9, OWN, Heartbeat { count: 4, ..pulse(1) });
+        leases.record(0, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.record(9, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.record(9, OWN, Heartbeat { count: 4, ..pulse(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
-        leases.hear(9, OWN, Heartbeat { count: 6, ..pulse(1) });
+        leases.record(9, OWN, Heartbeat { count: 6, ..pulse(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
-        (2..5000).for_each(|node| leases.hear(9, OWN, pulse(node)));
+        (2..5000).for_each(|node| leases.record(9, OWN, pulse(node)));
         assert_eq!(leases.heard.len(), NODES_MAX);
-        leases.hear(10, OWN, pulse(6000));
-        leases.hear(10, 6000, pulse(6000));
+        leases.record(10, OWN, pulse(6000));
+        leases.record(10, 6000, pulse(6000));
         assert!(leases.name(6000).is_some(), "its own is always heard");
     }
 
@@ -134,7 +134,7 @@ mod tests {
     const OWN: u32 = 9;
 
     fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {
-        leases.hear(now, OWN, pulse(OWN));
+        leases.record(now, OWN, pulse(OWN));
         leases.overdue(now, OWN, nodes)
     }
 
@@ -142,12 +142,12 @@ mod tests {
     #[test]
     fn a_lease_ends_with_silence() {
         let mut leases = Leases::default();
-        leases.hear(0, OWN, pulse(OWN));
-        leases.hear(0, OWN, pulse(1));
+        leases.record(0, OWN, pulse(OWN));
+        leases.record(0, OWN, pulse(1));
         for now in 1..10 {
             assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
         }
-        leases.hear(10, OWN, pulse(1));
+        leases.record(10, OWN, pulse(1));
         for now in 10..=11 {
             assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
         }
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(overdue(&mut leases, now, &[1, 2]), [2]);
         }
         assert_eq!(overdue(&mut leases, 21, &[1, 2]), [1, 2]);
-        leases.hear(22, OWN, pulse(1));
+        leases.record(22, OWN, pulse(1));
         assert_eq!(overdue(&mut leases, 22, &[1, 2]), [2]);
         assert_eq!(leases.alive(22).count(), 2, "with the one that asks");
         assert_eq!(leases.name(1), Some("node-1"));

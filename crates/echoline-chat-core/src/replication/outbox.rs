@@ -27,7 +27,7 @@ pub struct Outbox<T> {
     /// The number of the last operation that was sent.
     last: u64,
     sent: Option<Sent<T>>,
-    waiting: VecDeque<Waiting<T>>,
+    waiting: VecDeque<QueuedOperation<T>>,
     /// The author's session is over.
     pub is_over: bool,
 }
@@ -40,16 +40,16 @@ pub struct Sent<T> {
     /// The tick since when it is there.
     pub since: u64,
     /// The operation.
-    pub act: Operation,
+    pub operation: Operation,
     /// The caller who waits for its outcome.
     pub reply: Option<T>,
 }
 
 /// An operation that waits for its turn.
 #[derive(Debug)]
-pub struct Waiting<T> {
+pub struct QueuedOperation<T> {
     /// The operation; `None` only waits for those before it.
-    pub act: Option<Operation>,
+    pub operation: Option<Operation>,
     /// The caller who waits for its outcome.
     pub reply: Option<T>,
     /// The tick since when it is there.
@@ -64,14 +64,15 @@ impl<T> Default for Outbox<T> {
 
 impl<T: PendingReply> Outbox<T> {
     /// Puts an operation, or with `None` only a wait for all those before it, at the end.
-    pub fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<T>) {
-        self.waiting.push_back(Waiting { act, reply, since: now });
+    pub fn push(&mut self, now: u64, operation: Option<Operation>, reply: Option<T>) {
+        self.waiting.push_back(QueuedOperation { operation, reply, since: now });
     }
 
     /// Puts a line at the end: into the operation before it, if that one has room for it.
     pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
-        if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), .. }) =
-            self.waiting.back_mut()
+        if let Some(QueuedOperation {
+            operation: Some(Operation::Say { room: last, lines }), ..
+        }) = self.waiting.back_mut()
             && last.same_as(room)
             && lines.len() < SAY_LINES
             && lines.iter().map(|line| line.text.len()).sum::<usize>() < SAY_BYTES
@@ -79,12 +80,16 @@ impl<T: PendingReply> Outbox<T> {
             lines.push(line);
             return;
         }
-        let act = Operation::Say { room: room.clone(), lines: vec![line] };
-        self.waiting.push_back(Waiting { act: Some(act), reply: None, since: now });
+        let operation = Operation::Say { room: room.clone(), lines: vec![line] };
+        self.waiting.push_back(QueuedOperation {
+            operation: Some(operation),
+            reply: None,
+            since: now,
+        });
     }
 
-    /// The act to be sent now, where none is on its way, with its number and in an envelope by
-    /// `seal`; waits that are over are answered. What nobody waits for any more is not wanted.
+    /// Takes the next operation, if none is on its way; `seal` puts it into an envelope with its
+    /// number. Completes the waits before it. Drops operations whose caller does not wait any more.
     pub fn next(
         &mut self,
         now: u64,
@@ -93,17 +98,17 @@ impl<T: PendingReply> Outbox<T> {
         if self.sent.is_some() {
             return None;
         }
-        while let Some(Waiting { act, reply, .. }) = self.waiting.pop_front() {
+        while let Some(QueuedOperation { operation, reply, .. }) = self.waiting.pop_front() {
             if reply.as_ref().is_some_and(PendingReply::is_closed) {
                 continue;
             }
-            let Some(act) = act else {
+            let Some(operation) = operation else {
                 reply.into_iter().for_each(PendingReply::complete);
                 continue;
             };
             self.last += 1;
-            let sealed = seal(self.last, act.clone());
-            self.sent = Some(Sent { id: sealed.id(), since: now, act, reply });
+            let sealed = seal(self.last, operation.clone());
+            self.sent = Some(Sent { id: sealed.id(), since: now, operation, reply });
             return Some(sealed);
         }
         None
@@ -126,21 +131,21 @@ impl<T: PendingReply> Outbox<T> {
 
     /// Puts the operation that was on its way first: it has no effect any more, and is sent again.
     pub fn take_back(&mut self) {
-        if let Some(Sent { act, reply, since, .. }) = self.sent.take() {
-            self.waiting.push_front(Waiting { act: Some(act), reply, since });
+        if let Some(Sent { operation, reply, since, .. }) = self.sent.take() {
+            self.waiting.push_front(QueuedOperation { operation: Some(operation), reply, since });
         }
     }
 
     /// Drops the rejoins that wait: the users rejoin in another way.
     pub fn forget_returns(&mut self) {
-        self.waiting.retain(|waiting| !matches!(waiting.act, Some(Operation::Rejoin { .. })));
+        self.waiting.retain(|waiting| !matches!(waiting.operation, Some(Operation::Rejoin { .. })));
     }
 
     /// Lines that are not yet known to have arrived.
     pub fn lines(&self) -> usize {
-        let waiting = self.waiting.iter().filter_map(|waiting| waiting.act.as_ref());
-        let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.act).len());
-        waiting.map(|act| said(act).len()).sum::<usize>() + sent
+        let waiting = self.waiting.iter().filter_map(|waiting| waiting.operation.as_ref());
+        let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.operation).len());
+        waiting.map(|operation| said(operation).len()).sum::<usize>() + sent
     }
 
     /// Whether nothing is on its way and nothing waits.
@@ -148,12 +153,13 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes out the unsent acts that have waited since before `since`, if they say lines or if a
-    /// caller waits for their outcome. The others stay: a user who leaves has to leave.
-    pub fn expire(&mut self, since: u64) -> Vec<Waiting<T>> {
+    /// Takes out the unsent operations that have waited since before `since`, if they say lines or
+    /// if a caller waits for their outcome. The others stay: a user who leaves has to leave.
+    pub fn expire(&mut self, since: u64) -> Vec<QueuedOperation<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
-            let says = waiting.act.as_ref().is_some_and(|act| !said(act).is_empty());
+            let says =
+                waiting.operation.as_ref().is_some_and(|operation| !said(operation).is_empty());
             match waiting.since < since && (says || waiting.reply.is_some()) {
                 true => expired.push(waiting),
                 false => kept.push_back(waiting),
@@ -165,8 +171,8 @@ impl<T: PendingReply> Outbox<T> {
 }
 
 /// The lines that an operation says.
-pub fn said(act: &Operation) -> &[SaidLine] {
-    match act {
+pub fn said(operation: &Operation) -> &[SaidLine] {
+    match operation {
         Operation::Say { lines, .. } => lines,
         _ => &[],
     }
@@ -203,11 +209,13 @@ mod tests {
     }
 
     fn next(outbox: &mut Outbox<Caller>) -> Option<Operation> {
-        outbox.next(0, |number, act| Envelope::new(1, 2, number, act)).map(|sealed| sealed.act)
+        outbox
+            .next(0, |number, operation| Envelope::new(1, 2, number, operation))
+            .map(|sealed| sealed.operation)
     }
 
-    fn texts(act: Option<Operation>) -> Vec<String> {
-        let Some(Operation::Say { lines, .. }) = act else { panic!("{act:?}") };
+    fn texts(operation: Option<Operation>) -> Vec<String> {
+        let Some(Operation::Say { lines, .. }) = operation else { panic!("{operation:?}") };
         lines.into_iter().map(|line| line.text).collect()
     }
 

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::NODE;
-use super::inspect_snapshot::inspect;
 use crate::effect::Effects;
 use crate::name::Name;
 use crate::name::key::Key;
@@ -33,7 +32,8 @@ pub struct Record {
     /// The rooms.
     pub rooms: Vec<RoomRecord>,
     /// The users.
-    pub people: Vec<UserRecord>,
+    #[serde(rename = "people")]
+    pub users: Vec<UserRecord>,
     /// The bans.
     pub bans: Vec<Ban>,
     /// The saved sessions by their tokens.
@@ -89,16 +89,6 @@ pub struct UserRecord {
 impl Record {
     /// The version of the form.
     pub const VERSION: u16 = 1;
-
-    /// Reads a snapshot, and checks it as any other input.
-    pub fn read(state: &[u8]) -> Result<Self, String> {
-        let mut record: Self = serde_json::from_slice(state).map_err(|error| error.to_string())?;
-        if record.version > Self::VERSION {
-            return Err("it is of a newer version of echoline: update this machine".to_owned());
-        }
-        inspect(&mut record)?;
-        Ok(record)
-    }
 }
 
 impl<R: RoomCell> ChatState<R> {
@@ -144,7 +134,7 @@ impl<R: RoomCell> ChatState<R> {
         self.next_first_line = record.next_first_line;
         self.former_users = std::mem::take(&mut record.former_users);
         self.flood_mutes = std::mem::take(&mut record.flood_mutes);
-        for user in record.people.drain(..) {
+        for user in record.users.drain(..) {
             self.restore_user(user);
         }
         for room in record.rooms.drain(..) {
@@ -244,10 +234,10 @@ impl UserRecord {
     }
 }
 
-/// What a snapshot tells of operations that were sent before it was taken.
+/// The operations that a snapshot includes.
 #[derive(Debug)]
-pub struct Known {
-    /// The last act of each author, and whether it came to nothing.
+pub struct AppliedOperations {
+    /// The last operation of each author, and whether it was refused.
     lasts: BTreeMap<u64, LastOperation>,
     /// The nodes that are gone.
     pub gone_nodes: BTreeSet<u32>,
@@ -256,26 +246,26 @@ pub struct Known {
     nodes: BTreeMap<u32, u64>,
 }
 
-/// What became of an act.
+/// The status of an operation that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum OperationStatus {
     /// It is on its way, or may be sent again.
-    Open,
+    Pending,
     /// It was applied.
-    Done,
+    Applied,
     /// It was refused.
     Refused,
 }
 
-impl Known {
+impl AppliedOperations {
     /// Records what the snapshot holds.
     pub fn of(record: &Record) -> Self {
-        let people = record.people.iter().map(|user| LastOperation {
+        let users = record.users.iter().map(|user| LastOperation {
             session: user.session,
             number: user.last,
             refused: user.refused,
         });
-        let all = record.gone_with.iter().copied().chain(people);
+        let all = record.gone_with.iter().copied().chain(users);
         Self {
             lasts: all.map(|last| (last.session, last)).collect(),
             gone_nodes: record.gone_nodes.iter().copied().collect(),
@@ -284,23 +274,31 @@ impl Known {
         }
     }
 
-    /// What became of the act of this number, which `node` sent.
-    pub fn fate(&self, node: u32, session: u64, number: u64, act: &Operation) -> Fate {
+    /// Returns the status of the operation with this number, which `node` sent.
+    pub fn status(
+        &self,
+        node: u32,
+        session: u64,
+        number: u64,
+        operation: &Operation,
+    ) -> OperationStatus {
         if session == NODE {
             let is_done = self.nodes.get(&node).is_some_and(|last| number <= *last);
-            return if is_done { Fate::Done } else { Fate::Open };
+            return if is_done { OperationStatus::Applied } else { OperationStatus::Pending };
         }
         let is_over = self.gone_sessions.contains(&session);
         match self.lasts.get(&session) {
-            Some(last) if number < last.number => Fate::Done,
-            Some(last) if number == last.number && last.refused => Fate::Refused,
-            Some(last) if number == last.number => Fate::Done,
-            _ if is_over => Fate::Done,
-            // Nobody remembers: better once too few than twice.
-            None if self.gone_nodes.contains(&node) && !matches!(act, Operation::Exit { .. }) => {
-                Fate::Refused
+            Some(last) if number < last.number => OperationStatus::Applied,
+            Some(last) if number == last.number && last.refused => OperationStatus::Refused,
+            Some(last) if number == last.number => OperationStatus::Applied,
+            _ if is_over => OperationStatus::Applied,
+            // The record may have dropped it: losing it is better than applying it twice.
+            None if self.gone_nodes.contains(&node)
+                && !matches!(operation, Operation::Exit { .. }) =>
+            {
+                OperationStatus::Refused
             }
-            _ => Fate::Open,
+            _ => OperationStatus::Pending,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a member has not seen, on its way out. Pure.
+//! The lines that a member has not seen, as a batch of bytes for one write. Pure.
 
 use std::io::IoSlice;
 
@@ -25,7 +25,7 @@ struct Piece {
     bytes: Bytes,
 }
 
-/// How far a member has come when a batch was taken in part.
+/// The progress of a member whose connection took a part of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
     /// The next line that the member has to see from its beginning.
@@ -63,7 +63,7 @@ impl Batch {
         write(&mut slices[..self.pieces.len()])
     }
 
-    /// Where a member stands that took the first `taken` bytes.
+    /// Returns the progress of a member whose connection took the first `taken` bytes.
     pub fn progress(&self, mut taken: usize) -> Progress<'_> {
         for Piece { first, bytes } in &self.pieces {
             if taken >= bytes.len() {

@@ -24,7 +24,7 @@ const RANGES_KEPT: usize = 8;
 #[derive(Debug, Default)]
 struct Written {
     ranges: VecDeque<Range<u64>>,
-    /// How many were forgotten with the log's oldest before the member passed them.
+    /// The number of lines that the log dropped before the member passed them.
     forgotten: u64,
 }
 

@@ -1,8 +1,8 @@
-//! The conditions for coming into a room. Pure.
+//! The conditions for joining a room. Pure.
 
-use crate::name::Name;
 use crate::outcome::JoinError;
 use crate::room::Room;
+pub use crate::room::credential::Credential;
 use crate::state::tokens::Position;
 
 /// Invitations of one room at most; the oldest is forgotten first.
@@ -28,39 +28,6 @@ pub struct Newcomer {
     pub lineage: u64,
     /// An operator of the whole chat, who may come in everywhere.
     pub is_operator: bool,
-}
-
-/// The credential that a newcomer to a room shows.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Credential {
-    /// None.
-    Nothing,
-    /// The password that has this hash.
-    Password(String),
-    /// A token says that they were a member; in the form of an earlier version.
-    Token {
-        /// Whether they were an operator of the room.
-        operator: bool,
-    },
-    /// A token says that they were a member, an operator or not, and the stamp of the password that
-    /// the room had then.
-    Return {
-        /// Whether they were an operator of the room.
-        operator: bool,
-        /// The stamp of the password.
-        password: Option<String>,
-        /// The number of the room's first line, see [`Origin`](crate::room::room_origin::Origin).
-        #[serde(default)]
-        born: u64,
-    },
-}
-
-impl Credential {
-    /// Whether a token says that they were an operator of the room.
-    pub(crate) fn is_operators(&self) -> bool {
-        matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
-    }
 }
 
 /// Tells one password of a room from another: the part of its hash that is the hash itself, which
@@ -129,25 +96,6 @@ impl Room {
             (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(JoinError::Invited),
             (_, Credential::Password(known), Some(hash)) if **known == **hash => Ok(()),
             (_, _, Some(hash)) => Err(JoinError::Password(hash.clone())),
-        }
-    }
-}
-
-impl JoinError {
-    /// The sentence for the user who wanted to enter `room`.
-    pub fn sentence(&self, room: &Name) -> String {
-        match self {
-            Self::Already => format!("You are in {room} already"),
-            Self::Banned(words) => words.clone(),
-            Self::Invited => format!("Only who is invited can join {room}"),
-            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
-            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
-            Self::TooManyOfSource(count) => format!(
-                "Your address has made {count} rooms, which are still there; join one of /rooms"
-            ),
-            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
-            Self::Gone => format!("You could not join {room}"),
-            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What a line of a room is, and how a terminal shows it. Pure.
+//! The form of a room's line on a terminal. Pure.
 
 use std::ops::Range;
 
 use crate::{LineKind, StoredLine};
 
-/// What the lines of a terminal end with.
+/// The end of a line on a terminal.
 pub const EOL: &str = "\r\n";
 
 /// Returns a line as a terminal shows it, without its end.
@@ -28,7 +28,7 @@ const fn frame(kind: LineKind, has_text: bool) -> [&'static str; 3] {
     }
 }
 
-/// Where name and text lie in an encoded line.
+/// The positions of name and text in an encoded line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// The kind of the line.

@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::room::batch::Batch;
 use crate::room::line::{EOL, Shape};
+pub use crate::room::line_view::LineView;
 pub use crate::room::log_limits::LogLimits;
 use crate::{DELETED, LineKind};
 use older::{OlderLine, OlderLines};
@@ -39,11 +40,11 @@ pub struct Log {
     limits: LogLimits,
     older: OlderLines,
     first: u64,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LineEntry>,
     /// The said lines of `entries`.
     said: SaidLines,
     chunks: VecDeque<Chunk>,
-    /// What was appended since it was last looked at.
+    /// The bytes that were appended since the last [`freeze`](Self::freeze).
     tail: BytesMut,
     tail_start: u64,
     /// The lines before this one may be shown.
@@ -64,8 +65,8 @@ struct SaidLines {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Where the line begins, counted from the first byte that the room ever had.
+struct LineEntry {
+    /// The offset of the line from the first byte that the room ever had.
     start: u64,
     time_ms: u64,
     author: u64,
@@ -93,35 +94,6 @@ pub struct Mark {
     pub author: u64,
     /// Milliseconds since 1970.
     pub time_ms: u64,
-}
-
-/// One line, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineView<'a> {
-    /// The number of the line.
-    pub number: u64,
-    /// Milliseconds since 1970, UTC; larger than those of the line before.
-    pub time_ms: u64,
-    /// The lineage of who wrote it; 0 if the server did, or if the line was read from the store.
-    pub author: u64,
-    /// The kind of the line.
-    pub kind: LineKind,
-    /// The name in the line.
-    pub name: &'a str,
-    /// The text.
-    pub text: &'a str,
-    /// As a terminal shows it, without its end.
-    pub shown: &'a str,
-}
-
-impl<'a> LineView<'a> {
-    /// A line from its bytes, as a terminal shows it and with its end.
-    fn new(number: u64, time_ms: u64, author: u64, shape: &Shape, bytes: &'a [u8]) -> Self {
-        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
-        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
-        let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
-        Self { number, time_ms, author, kind: shape.kind, name, text, shown }
-    }
 }
 
 impl Log {
@@ -162,7 +134,7 @@ impl Log {
         }
         let time_ms = now_ms.max(self.last_time_ms + 1);
         self.last_time_ms = time_ms;
-        self.entries.push_back(Entry { start, time_ms, author, shape });
+        self.entries.push_back(LineEntry { start, time_ms, author, shape });
         if kind.is_said() {
             self.said.lines += 1;
             self.said.bytes += length;
@@ -186,7 +158,7 @@ impl Log {
         }
         self.freeze();
         let index = (number - self.first) as usize;
-        let Entry { start, shape, .. } = self.entries[index];
+        let LineEntry { start, shape, .. } = self.entries[index];
         let end = self.start_of(number + 1);
         let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
         if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
@@ -365,7 +337,7 @@ impl Log {
             let OlderLine { time_ms, author, shape, .. } = *older;
             return Some(Mark { kind: shape.kind, author, time_ms });
         }
-        let Entry { time_ms, author, shape, .. } =
+        let LineEntry { time_ms, author, shape, .. } =
             *self.entries.get(number.checked_sub(self.first)? as usize)?;
         Some(Mark { kind: shape.kind, author, time_ms })
     }
@@ -389,7 +361,7 @@ impl Log {
         &bytes[(start - origin) as usize..(end - origin) as usize]
     }
 
-    /// Where the line `number` begins, or would begin.
+    /// The offset at which the line `number` begins, or would begin.
     fn start_of(&self, number: u64) -> u64 {
         match self.entries.get((number - self.first) as usize) {
             Some(entry) => entry.start,
@@ -442,7 +414,7 @@ impl Log {
     /// Takes the first line out of the entries. If a user said it, it is kept while it fits.
     fn forget_first(&mut self) {
         let end = self.start_of(self.first + 1);
-        let Some(Entry { start, time_ms, author, shape }) = self.entries.pop_front() else {
+        let Some(LineEntry { start, time_ms, author, shape }) = self.entries.pop_front() else {
             return;
         };
         let number = self.first;

@@ -3,6 +3,9 @@
 use super::echo_suppression::{Own, OwnLines};
 use crate::name::Name;
 
+/// The number of a member in its room, which is free again when the member leaves.
+pub type MemberId = usize;
+
 /// A user in a room.
 #[derive(Debug)]
 pub struct Member {

@@ -1,9 +1,8 @@
-//! Who may not speak in a room. Pure; time is an argument.
+//! The muted users of a room. Pure; time is an argument.
 
 use crate::name::key::Key;
-use crate::room::Room;
 
-/// People of one room who may not speak, at most.
+/// Muted users of one room at most.
 const MUTED_MAX: usize = 1000;
 
 /// A muted user: a name, so that leaving does not help, and a lineage, so that neither
@@ -23,27 +22,36 @@ impl Muted {
     }
 }
 
-impl Room {
-    /// Mutes a user until then, or unmutes them. Bounded: the oldest goes first.
-    pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
-        self.muted.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.lineage));
-        self.muted.extend(until_ms.map(|until| (muted, until)));
-        if self.muted.len() > MUTED_MAX {
-            self.muted.remove(0);
-        }
+/// Mutes a user until `until_ms`, or unmutes them. Drops the oldest mute beyond the bound.
+pub(super) fn mute(
+    mutes: &mut Vec<(Muted, u64)>,
+    now_ms: u64,
+    muted: Muted,
+    until_ms: Option<u64>,
+) {
+    mutes.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.lineage));
+    mutes.extend(until_ms.map(|until| (muted, until)));
+    if mutes.len() > MUTED_MAX {
+        mutes.remove(0);
     }
+}
 
-    /// Returns the end of a user's mute, if they are muted.
-    pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
-        let muted = self.muted.iter().find(|(muted, _)| muted.means(key, lineage));
-        muted.map(|&(_, until)| until).filter(|&until| until > now_ms)
-    }
+/// Returns the end of a user's mute, if they are muted.
+pub(super) fn muted_until(
+    mutes: &[(Muted, u64)],
+    now_ms: u64,
+    key: &Key,
+    lineage: u64,
+) -> Option<u64> {
+    let muted = mutes.iter().find(|(muted, _)| muted.means(key, lineage));
+    muted.map(|&(_, until)| until).filter(|&until| until > now_ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::name::Name;
+    use crate::room::Room;
     use crate::room::log::{Log, LogLimits};
 
     #[test]

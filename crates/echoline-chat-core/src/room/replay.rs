@@ -24,7 +24,7 @@ pub enum ReplayFrom {
     From(u64),
 }
 
-/// Where the replay for a newcomer begins, and the lines after that which it leaves out.
+/// The first line of the replay for a newcomer, and the later lines that it leaves out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The number of the first line that is shown.

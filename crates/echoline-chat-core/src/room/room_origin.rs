@@ -1,19 +1,11 @@
-//! The origin of a room (time and source), and whether the room is kept without members. Pure;
-//! time is an argument.
+//! The origin of a room: its first line and its maker. Pure.
 
-use crate::name::Name;
-use crate::room::Room;
-use crate::room::log::{Log, LogLimits};
 use echoline_base::source::Source;
-
-/// The time after which a room is removed whose last members went with their machine, in
-/// milliseconds: until then they may come back.
-const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 /// The origin of a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-pub struct Origin {
+pub struct RoomOrigin {
     /// The number of its first line, which tells it from other rooms that had its name: a room that
     /// is made after another one was removed begins above all lines of that. 0 for the lobby, and
     /// for rooms that an earlier version made.
@@ -21,30 +13,4 @@ pub struct Origin {
     /// The source of the user who made it, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maker: Option<Source>,
-}
-
-impl Room {
-    /// Whether the room is kept when all have left it, where rooms outlive their members: if a user
-    /// said something in it, or if its operators have set it up.
-    pub(crate) fn is_worth_keeping(&self) -> bool {
-        let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
-        is_set_up || self.log.has_said()
-    }
-
-    /// Whether the room has been empty for so long that none of its members comes back, and is not
-    /// worth keeping.
-    pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
-        let since = self.operators.vacant_since_ms();
-        self.count() == 0
-            && !self.is_worth_keeping()
-            && since.is_some_and(|since| now_ms >= since.saturating_add(AWAITED_MS))
-    }
-
-    /// Becomes a new room. Suspended members of this one go on in it,
-    /// and miss the lines between.
-    pub fn renew(&mut self, name: Name, limits: LogLimits, origin: Origin) {
-        self.reset(limits);
-        (self.name, self.origin) = (name, origin);
-        self.log = Log::new(limits, origin.born, 0);
-    }
 }

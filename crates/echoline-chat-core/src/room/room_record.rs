@@ -1,4 +1,4 @@
-//! A room as one machine of a cluster tells it to another. Pure.
+//! A room in a snapshot of the cluster. Pure.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,15 +10,14 @@ use crate::name::key::Key;
 use crate::room::log::{LineView, Log, LogLimits};
 use crate::room::muted::Muted;
 use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::Origin;
+use crate::room::room_origin::RoomOrigin;
 use crate::room::{MemberId, MemberIdentity, Room};
 
 /// The last lines of a room that are told, and their bytes.
 pub const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
-/// What a log keeps at least where there are other machines: what is told of it, however long the
-/// names are.
+/// The least limits of a log in a cluster: all lines of a snapshot fit, with names of any length.
 pub const LOG_MIN: LogLimits = LogLimits { lines: LINES_MAX as usize, bytes: 128 * 1024 };
 
 /// All of a room but most of its lines.
@@ -56,7 +55,7 @@ pub struct RoomRecord {
     pub operators: RoomOperators,
     /// The origin of the room.
     #[serde(default)]
-    pub origin: Origin,
+    pub origin: RoomOrigin,
     /// Lines whose words were deleted, the last of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub deleted: BTreeSet<u64>,
@@ -101,8 +100,8 @@ impl Room {
         }
     }
 
-    /// Becomes what was recorded; returns who is to be in it. What is known already of the lines
-    /// stays, unless some are missing between.
+    /// Restores the room from a record. Returns the sessions of its members, and whether each is an
+    /// operator. Lines that the log has already stay, unless there is a gap after them.
     pub fn fill(&mut self, record: RoomRecord) -> Vec<(u64, bool)> {
         self.topic = record.topic.into();
         self.private = record.private;
@@ -146,7 +145,7 @@ impl Room {
     }
 }
 
-/// The same on every machine, whatever else each of them keeps.
+/// The last lines of a log within the bounds of a record. They are the same on every node.
 fn last_lines(log: &Log) -> Vec<LineRecord> {
     let mut bytes = 0;
     let numbers = log.next().saturating_sub(LINES_MAX).max(log.first())..log.next();
@@ -160,7 +159,7 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
 }
 
 /// The said lines before `from` that are among the last said lines of the room. They are the same
-/// on every machine, because each log keeps so many.
+/// on every node, because each log keeps so many.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

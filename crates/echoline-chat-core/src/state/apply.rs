@@ -10,7 +10,7 @@ use crate::LineKind;
 use crate::effect::{Effect, Effects};
 use crate::name::Name;
 use crate::notification::Notification;
-use crate::operation::{Back, Operation, OperationContext, ResumeToken};
+use crate::operation::{Operation, OperationContext, RestoredSession, ResumeToken};
 use crate::outcome::{ClaimNameError, Entered, OperationError, Outcome};
 use crate::state::ChatState;
 use crate::state::bans::Suspect;
@@ -34,8 +34,8 @@ impl<R: RoomCell> ChatState<R> {
                 Outcome::Entered(self.enter(context, &name, address, back))
             }
             Operation::Redeem { token } => Outcome::Redeemed(self.redeem(context, &token, effects)),
-            Operation::SaveSession(ResumeToken { token, place }) => {
-                self.save_session(context, &token, place, effects)
+            Operation::SaveSession(ResumeToken { token, saved }) => {
+                self.save_session(context, &token, saved, effects)
             }
             Operation::Rename { name } => self.rename(context, &name, effects),
             Operation::Join { room, replay_from, credential } => {
@@ -65,8 +65,8 @@ impl<R: RoomCell> ChatState<R> {
                 self.node_down(context.now_ms, node, &name, &reason, effects);
                 Outcome::Done
             }
-            Operation::Rejoin { people } => {
-                for rejoining in people {
+            Operation::Rejoin { users } => {
+                for rejoining in users {
                     self.rejoin(context, rejoining, context.is_here, effects);
                 }
                 Outcome::Done
@@ -85,7 +85,7 @@ impl<R: RoomCell> ChatState<R> {
                 change(user);
                 Outcome::Done
             }
-            None => Outcome::Refused(OperationError::Outside),
+            None => Outcome::Refused(OperationError::NotInRoom),
         }
     }
 
@@ -94,7 +94,7 @@ impl<R: RoomCell> ChatState<R> {
         context: OperationContext,
         name: &Name,
         address: Option<IpAddr>,
-        back: Option<Back>,
+        back: Option<RestoredSession>,
     ) -> Result<Entered, ClaimNameError> {
         let saved = back.as_ref().map_or(0, |back| back.lineage);
         let lineage = if saved > 0 { saved } else { self.users.lineage(context.session) };
@@ -121,7 +121,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some(user) = self.user(context.session) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         let (old, memberships) = (user.name(), user.memberships());
         let suspect = Suspect { name: Some(name), ..Suspect::default() };
@@ -158,10 +158,10 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some(mut user) = self.users.remove(context.session) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
-        if let Some(ResumeToken { token, place }) = keep.filter(|_| !user.is_retired()) {
-            self.keep_token(context.now_ms, &token, place, effects);
+        if let Some(ResumeToken { token, saved }) = keep.filter(|_| !user.is_retired()) {
+            self.keep_token(context.now_ms, &token, saved, effects);
         }
         let name = user.name();
         for (cell, member_id) in user.take_memberships() {
@@ -199,7 +199,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let (Some(from), Some(_)) = (self.user(context.session), self.user(to)) else {
-            return Outcome::Refused(OperationError::Absent);
+            return Outcome::Refused(OperationError::NotFound);
         };
         let notification = Notification::Private {
             time_ms: context.now_ms,
@@ -215,7 +215,7 @@ impl<R: RoomCell> ChatState<R> {
 
     fn audit(&self, context: OperationContext, what: String, effects: &mut dyn Effects) -> Outcome {
         let Some(user) = self.user(context.session) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         let (is_of_chat, name, time_ms) = (user.is_operator(), user.name(), context.now_ms);
         effects.emit(Effect::Audit { is_of_chat, time_ms, by: name.as_str(), what });
@@ -258,15 +258,15 @@ impl<R: RoomCell> ChatState<R> {
         token: &str,
         effects: &mut dyn Effects,
     ) -> Option<ResumeToken> {
-        let (token, mut place) = self.tokens.redeem(context.now_ms, token)?;
+        let (token, mut saved) = self.tokens.redeem(context.now_ms, token)?;
         effects.emit(Effect::DeleteToken(&token));
-        if let Some(session) = place.session
+        if let Some(session) = saved.session
             && let Some(user) = self.users.get_mut(session)
         {
             user.retire();
             let (name, memberships) = (user.name(), user.memberships());
-            place.name = name.clone();
-            place.rooms = self.positions(&memberships, &place.rooms);
+            saved.name = name.clone();
+            saved.rooms = self.positions(&memberships, &saved.rooms);
             for (cell, _) in memberships {
                 let reason = "goes on elsewhere";
                 self.expel(context.now_ms, session, &cell, "", reason, effects);
@@ -274,7 +274,7 @@ impl<R: RoomCell> ChatState<R> {
             self.release(&name, session);
             effects.disconnect(session, GOES_ON);
         }
-        Some(ResumeToken { token: token.to_string(), place })
+        Some(ResumeToken { token: token.to_string(), saved })
     }
 
     /// The positions of a user in their rooms. How far they have read is known on the node that
@@ -304,7 +304,7 @@ impl<R: RoomCell> ChatState<R> {
     /// Notes that a user wrote too fast, so that the mute lasts if they come back.
     fn flood_muted(&mut self, context: OperationContext, until_ms: u64, count: u8) -> Outcome {
         let Some(writer) = self.user(context.session).map(User::writer) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         self.flood_mutes.begin(context.now_ms, writer, until_ms, count);
         Outcome::Done

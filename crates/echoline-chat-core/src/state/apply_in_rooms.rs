@@ -6,7 +6,8 @@ use crate::name::Name;
 use crate::notification::Notification;
 use crate::operation::{OperationContext, SaidLine};
 use crate::outcome::{JoinError, Joined, OperationError, Outcome};
-use crate::room::entrance::{Credential, Newcomer};
+use crate::room::credential::Credential;
+use crate::room::entrance::Newcomer;
 use crate::room::{Appended, MemberId, ReplayFrom, Room};
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
@@ -63,7 +64,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some((user, cell)) = self.user(context.session).zip(self.rooms.get(room.key())) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         let (member_id, lineage, cell) = (user.member_id_in(cell), user.lineage, cell.clone());
         cell.with(|room| match member_id {
@@ -136,7 +137,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some((member_id, cell)) = self.member(context, room) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         // The author's session displays its own lines, also while its user is suspended here.
         let is_suspended = self.suspended.contains_key(&context.session);
@@ -160,14 +161,14 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some((member_id, cell)) = self.member(context, room) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         cell.change(|room| {
             if let Some(until) = room.member_muted_until(context.now_ms, member_id) {
                 return Outcome::Refused(OperationError::Muted(until));
             }
             let Some(appended) = room.set_topic(context.now_ms, member_id, words) else {
-                return Outcome::Refused(OperationError::Outside);
+                return Outcome::Refused(OperationError::NotInRoom);
             };
             let name = room.member_name(member_id);
             effects.keep_line(room, appended, LineKind::Topic, name.as_str(), words);
@@ -199,7 +200,7 @@ impl Room {
         if self.operators.is_due(now_ms) {
             self.review_operators(now_ms, effects);
         }
-        let appended = self.say(now_ms, member_id, kind, text).ok_or(OperationError::Outside)?;
+        let appended = self.say(now_ms, member_id, kind, text).ok_or(OperationError::NotInRoom)?;
         let name = self.member_name(member_id);
         effects.keep_line(self, appended, kind, name.as_str(), text);
         Ok(appended)

@@ -6,9 +6,11 @@ use std::rc::Rc;
 use crate::LineKind;
 use crate::effect::Effect;
 use crate::name::Name;
-use crate::operation::{Back, Operation, OperationContext, ResumeToken, RoomChange, SaidLine};
+use crate::operation::{
+    Operation, OperationContext, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 use crate::outcome::{ClaimNameError, JoinError, OperationError, Outcome};
-use crate::room::entrance::Credential;
+use crate::room::credential::Credential;
 use crate::room::log::LogLimits;
 use crate::room::{ReplayFrom, Room};
 use crate::state::bans::{Ban, Scope, Subject};
@@ -168,7 +170,7 @@ fn a_name_belongs_to_one_user() {
     assert!(matches!(chat.does(2, rename("bob")), Outcome::Renamed(Ok(()))));
     assert_eq!(chat.takes(), ["lobby renamed ben: bob", "den renamed ben: bob"]);
     assert!(matches!(chat.does(4, rename("ben")), Outcome::Renamed(Ok(()))), "it is free now");
-    assert_eq!(chat.refusal(9, rename("zoe")), Some(OperationError::Outside));
+    assert_eq!(chat.refusal(9, rename("zoe")), Some(OperationError::NotInRoom));
 }
 
 #[test]
@@ -176,8 +178,8 @@ fn a_line_is_said_by_members_who_may_speak() {
     let mut chat = Simulation::with_users();
     assert!(chat.is_done(2, say("den", "hi")));
     assert_eq!(chat.takes(), ["den said ben: hi"], "kept as it is said");
-    assert_eq!(chat.refusal(3, say("den", "hi")), Some(OperationError::Outside));
-    assert_eq!(chat.refusal(9, say("lobby", "hi")), Some(OperationError::Outside));
+    assert_eq!(chat.refusal(3, say("den", "hi")), Some(OperationError::NotInRoom));
+    assert_eq!(chat.refusal(9, say("lobby", "hi")), Some(OperationError::NotInRoom));
     chat.joins(3, "den").unwrap();
     chat.alters(2, "den", RoomChange::Mute(3, Some(50)));
     chat.takes();
@@ -207,7 +209,7 @@ fn a_room_is_made_by_its_first_member_and_removed_after_its_last() {
     assert!(chat.is_done(3, Operation::Part { room: room("pit") }));
     assert_eq!(chat.takes(), ["pit left eve: ", "delete room pit"]);
     assert_eq!(chat.refusal(3, Operation::Part { room: room("pit") }), {
-        Some(OperationError::Outside)
+        Some(OperationError::NotInRoom)
     });
 }
 
@@ -230,14 +232,14 @@ fn a_private_room_admits_only_those_who_may_come_in() {
     assert_eq!(chat.joins(4, "den"), Err(JoinError::Password("hash".into())));
     assert_eq!(chat.joins_with(4, "den", Credential::Password("hash".into())), Ok(()));
     let absent = chat.alters(2, "den", RoomChange::Invite(9));
-    assert_eq!(absent.refusal(), Some(&OperationError::Absent));
+    assert_eq!(absent.refusal(), Some(&OperationError::NotFound));
 }
 
 #[test]
 fn an_operator_kicks_members_of_their_room() {
     let mut chat = Simulation::with_users();
     let kick = |of: &str, whom| Operation::Kick { room: room(of), whom, words: "go".into() };
-    assert_eq!(chat.refusal(2, kick("den", 3)), Some(OperationError::Absent));
+    assert_eq!(chat.refusal(2, kick("den", 3)), Some(OperationError::NotFound));
     chat.joins(3, "den").unwrap();
     assert_eq!(chat.refusal(3, kick("den", 2)), Some(OperationError::NotOperator));
     chat.joins(1, "den").unwrap();
@@ -271,7 +273,7 @@ fn a_ban_ends_what_it_applies_to_and_keeps_its_users_out() {
     assert_eq!(chat.takes().last().unwrap(), words);
     assert!(matches!(chat.enters(4, "eve"), Err(ClaimNameError::Banned(_))));
     let unknown = ban("joe", Scope::Room(room("pit")));
-    assert_eq!(chat.refusal(1, unknown), Some(OperationError::Absent));
+    assert_eq!(chat.refusal(1, unknown), Some(OperationError::NotFound));
 }
 
 #[test]
@@ -289,7 +291,7 @@ fn rights_are_given_and_taken() {
     chat.takes();
     assert!(chat.is_done(1, forget()));
     assert!(chat.takes().contains(&"delete room den".to_owned()));
-    assert_eq!(chat.refusal(1, forget()), Some(OperationError::Absent));
+    assert_eq!(chat.refusal(1, forget()), Some(OperationError::NotFound));
 }
 
 #[test]
@@ -300,7 +302,7 @@ fn a_deleted_line_keeps_its_number() {
     let delete = |number, own| Operation::Delete { room: room("lobby"), number, own };
     chat.takes();
     assert_eq!(chat.refusal(2, delete(number, false)), Some(OperationError::NotOperator));
-    assert_eq!(chat.refusal(1, delete(999, false)), Some(OperationError::Absent));
+    assert_eq!(chat.refusal(1, delete(999, false)), Some(OperationError::NotFound));
     assert!(chat.is_done(3, delete(number, true)));
     let notice = format!("lobby notice : Line {number} was deleted by eve");
     assert_eq!(chat.takes(), [format!("lobby delete {number}"), notice]);
@@ -313,8 +315,8 @@ fn a_private_line_goes_to_its_recipient_alone() {
     assert!(chat.is_done(2, write(3)));
     let effects = chat.takes();
     assert!(effects[0].starts_with("notify 3 Private") && effects.len() == 1, "{effects:?}");
-    assert_eq!(chat.refusal(2, write(9)), Some(OperationError::Absent));
-    assert_eq!(chat.refusal(9, write(2)), Some(OperationError::Absent));
+    assert_eq!(chat.refusal(2, write(9)), Some(OperationError::NotFound));
+    assert_eq!(chat.refusal(9, write(2)), Some(OperationError::NotFound));
     chat.does(2, Operation::Away { words: Some("tea".into()) });
     assert_eq!(chat.state.user(2).unwrap().away().as_deref(), Some("tea"));
     chat.does(2, Operation::Audit { what: "did".into() });
@@ -332,20 +334,20 @@ fn a_private_line_goes_to_its_recipient_alone() {
 fn a_token_moves_its_user_to_another_session() {
     let mut chat = Simulation::with_users();
     let (token, place) = ("digest".to_owned(), saved("ben", 2));
-    let keep = || ResumeToken { token: token.clone(), place: place.clone() };
+    let keep = || ResumeToken { token: token.clone(), saved: place.clone() };
     assert!(chat.is_done(2, Operation::SaveSession(keep())));
     assert_eq!(chat.takes(), ["keep token digest"]);
     let redeemed = chat.does(4, Operation::Redeem { token: token.clone() });
     let Outcome::Redeemed(Some(redeemed)) = redeemed else { panic!("{redeemed:?}") };
-    let rooms: Vec<&str> = redeemed.place.rooms.iter().map(|at| at.room.as_str()).collect();
-    assert_eq!((rooms, redeemed.place.rooms[1].operator), (vec!["lobby", "den"], true));
+    let rooms: Vec<&str> = redeemed.saved.rooms.iter().map(|at| at.room.as_str()).collect();
+    assert_eq!((rooms, redeemed.saved.rooms[1].operator), (vec!["lobby", "den"], true));
     let effects = chat.takes();
     assert_eq!(effects[0], "delete token digest");
     assert!(effects.contains(&"lobby left ben: goes on elsewhere".to_owned()), "{effects:?}");
     assert!(effects.last().unwrap().starts_with("disconnect 2 You go on"), "{effects:?}");
     assert!(chat.is_done(2, Operation::SaveSession(keep())), "it is out of date");
     assert!(matches!(chat.does(4, Operation::Redeem { token }), Outcome::Redeemed(None)));
-    let back = Some(Back { lineage: 2, operator: false, away: None });
+    let back = Some(RestoredSession { lineage: 2, operator: false, away: None });
     let entered = chat.does(4, Operation::Enter { name: name("ben"), address: None, back });
     assert!(matches!(entered, Outcome::Entered(Ok(_))), "{entered:?}");
     assert_eq!(chat.state.user_with_id("2").map(|user| user.session), Some(4));
@@ -370,7 +372,7 @@ fn users_of_a_node_leave_in_one_line_and_rejoin() {
     assert_eq!((chat.members("lobby"), chat.state.users.len()), (vec![], 0));
     let rejoining = chat.state.rejoining_user(1).unwrap();
     assert_eq!(rejoining.rooms, [(room("lobby"), false)]);
-    chat.does(0, Operation::Rejoin { people: vec![rejoining] });
+    chat.does(0, Operation::Rejoin { users: vec![rejoining] });
     assert_eq!(chat.members("lobby"), [1]);
     assert!(chat.state.suspended.is_empty() && chat.is_done(1, say("lobby", "back")));
 }

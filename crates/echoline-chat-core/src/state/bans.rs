@@ -1,4 +1,4 @@
-//! Who may not come in: names, addresses and networks, for a time or for good. Pure.
+//! Bans of names, addresses and networks, for a time or for good. Pure.
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::net::IpAddr;
@@ -17,16 +17,16 @@ pub(crate) const CHAT_BANS_MAX: usize = 10_000;
 /// chat or of another room.
 pub const ROOM_BANS_MAX: usize = 200;
 
-/// Whom a ban means.
+/// The subject of a ban.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Subject {
-    /// Whoever uses this name, or one that looks like it.
+    /// Users with this name, or one that looks like it.
     Name(Name),
-    /// Whoever comes from there.
+    /// Users from this network.
     Network(IpNet),
 }
 
-/// Where a ban holds.
+/// The part of the chat in which a ban holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Scope {
     /// The whole chat.
@@ -64,7 +64,7 @@ pub struct Suspect<'a> {
     pub lineage: Option<u64>,
 }
 
-/// How long a ban or a mute holds, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
+/// The end of a ban or a mute, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
 /// `moment` prints a time in milliseconds since 1970; `None` and `u64::MAX` are for good.
 pub fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String {
     match until_ms {
@@ -234,12 +234,12 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::arguments::Target;
+    use crate::command::arguments::BanTarget;
 
     fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
-        let subject = match Target::parse(subject).unwrap() {
-            Target::Name(name) => Subject::Name(Name::parse(name).unwrap()),
-            Target::Network(network) => Subject::Network(network.trunc()),
+        let subject = match BanTarget::parse(subject).unwrap() {
+            BanTarget::Name(name) => Subject::Name(Name::parse(name).unwrap()),
+            BanTarget::Network(network) => Subject::Network(network.trunc()),
         };
         let (by, reason, lineage) = ("root".into(), String::new(), None);
         Ban { subject, scope, by, reason, until_ms, lineage }

@@ -32,7 +32,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some((user, cell)) = self.user(context.session).zip(self.rooms.get(room.key())) else {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         };
         if !is_own && self.authority(context, room).is_err() {
             return Outcome::Refused(OperationError::NotOperator);
@@ -40,7 +40,7 @@ impl<R: RoomCell> ChatState<R> {
         let words = announcement(number, &user.name());
         cell.change(|room| {
             if !(1..room.log.next()).contains(&number) {
-                return Outcome::Refused(OperationError::Absent);
+                return Outcome::Refused(OperationError::NotFound);
             }
             room.log.delete(number);
             effects.emit(Effect::DeleteLine { room, number });

@@ -35,7 +35,7 @@ struct FloodMute {
 
 /// A user as a mute finds them.
 #[derive(Clone, Debug)]
-pub struct Writer {
+pub struct MuteSubject {
     /// The key of the name.
     pub key: Key,
     /// The user's number, the same in all their sessions.
@@ -61,8 +61,8 @@ pub struct FloodMutes(VecDeque<FloodMute>);
 
 impl FloodMutes {
     /// A user is muted until then, for the `count`th time.
-    pub fn begin(&mut self, now_ms: u64, writer: Writer, until_ms: u64, count: u8) {
-        let Writer { key, lineage, network } = writer;
+    pub fn begin(&mut self, now_ms: u64, writer: MuteSubject, until_ms: u64, count: u8) {
+        let MuteSubject { key, lineage, network } = writer;
         self.0.retain(|old| old.is_remembered(now_ms) && old.lineage != lineage);
         self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
     }
@@ -79,7 +79,12 @@ impl FloodMutes {
     }
 
     /// A user comes in; `is_back` if a token restores their session. Returns their mute.
-    pub fn enter(&mut self, now_ms: u64, writer: Writer, is_back: bool) -> Option<ContinuedMute> {
+    pub fn enter(
+        &mut self,
+        now_ms: u64,
+        writer: MuteSubject,
+        is_back: bool,
+    ) -> Option<ContinuedMute> {
         self.0.retain(|mute| mute.is_remembered(now_ms));
         let is_theirs =
             |mute: &&mut FloodMute| mute.lineage == writer.lineage || mute.key == writer.key;
@@ -100,7 +105,7 @@ impl FloodMutes {
             mute.has_left = false;
             mute.network = writer.network;
         } else {
-            let Writer { key, lineage, network } = writer;
+            let MuteSubject { key, lineage, network } = writer;
             self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
         }
         Some(ContinuedMute { until_ms, count, is_by_address })
@@ -140,9 +145,9 @@ mod tests {
     use super::*;
     use crate::name::Name;
 
-    fn writer(name: &str, lineage: u64, network: &str) -> Writer {
+    fn writer(name: &str, lineage: u64, network: &str) -> MuteSubject {
         let key = Name::parse(name).unwrap().key().clone();
-        Writer { key, lineage, network: Some(network.parse().unwrap()) }
+        MuteSubject { key, lineage, network: Some(network.parse().unwrap()) }
     }
 
     const HOME: &str = "192.0.2.7/32";

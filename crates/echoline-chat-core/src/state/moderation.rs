@@ -56,8 +56,8 @@ impl<R: RoomCell> ChatState<R> {
         context: OperationContext,
         room: &Name,
     ) -> Result<(&User<R>, &R), OperationError> {
-        let user = self.user(context.session).ok_or(OperationError::Outside)?;
-        let cell = self.rooms.get(room.key()).ok_or(OperationError::Outside)?;
+        let user = self.user(context.session).ok_or(OperationError::NotInRoom)?;
+        let cell = self.rooms.get(room.key()).ok_or(OperationError::NotInRoom)?;
         if !user.is_operator() && !is_room_operator(user, cell) {
             return Err(OperationError::NotOperator);
         }
@@ -73,7 +73,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> Result<(), OperationError> {
         let (user, cell) = self.authority(context, room)?;
-        let other = self.user(whom).ok_or(OperationError::Absent)?;
+        let other = self.user(whom).ok_or(OperationError::NotFound)?;
         if is_above(other, user) {
             return Err(OperationError::NotOperator);
         }
@@ -82,7 +82,7 @@ impl<R: RoomCell> ChatState<R> {
         let told = format!("You were kicked from {room} by {by}{colon}{words}");
         let reason = format!("kicked by {by}{colon}{words}");
         if !self.expel(context.now_ms, whom, &cell, &told, &reason, effects) {
-            return Err(OperationError::Absent);
+            return Err(OperationError::NotFound);
         }
         self.lose_room(&BTreeSet::from([lineage]), &cell, effects);
         if cell.is_same(&self.lobby) {
@@ -124,7 +124,7 @@ impl<R: RoomCell> ChatState<R> {
         }
         let banned = self.banned_users(ban);
         let cell = match ban.scope.room() {
-            Some(key) => Some(self.rooms.get(key).cloned().ok_or(OperationError::Absent)?),
+            Some(key) => Some(self.rooms.get(key).cloned().ok_or(OperationError::NotFound)?),
             None => None,
         };
         match self.bans.add(context.now_ms, ban.clone()) {
@@ -177,7 +177,7 @@ impl<R: RoomCell> ChatState<R> {
     ) -> Result<(), OperationError> {
         let (user, cell) = self.authority(context, room)?;
         let cell = cell.clone();
-        let other = |session: u64| self.user(session).ok_or(OperationError::Absent);
+        let other = |session: u64| self.user(session).ok_or(OperationError::NotFound);
         match change {
             RoomChange::Private(is_private) => {
                 redefine(&cell, effects, |room| room.private = is_private);
@@ -213,8 +213,8 @@ impl<R: RoomCell> ChatState<R> {
         is_operator: bool,
         effects: &mut dyn Effects,
     ) -> Result<(), OperationError> {
-        let by = self.user(context.session).ok_or(OperationError::Outside)?;
-        let other = self.user(session).ok_or(OperationError::Absent)?;
+        let by = self.user(context.session).ok_or(OperationError::NotInRoom)?;
+        let other = self.user(session).ok_or(OperationError::NotFound)?;
         if !is_operator && is_above(other, by) {
             return Err(OperationError::NotOperator);
         }
@@ -241,7 +241,7 @@ impl<R: RoomCell> ChatState<R> {
             (room.name.clone(), member_id.is_some() || was_former)
         });
         if !is_done {
-            return if was_above_all { Ok(()) } else { Err(OperationError::Absent) };
+            return if was_above_all { Ok(()) } else { Err(OperationError::NotFound) };
         }
         let now = if is_operator { "an operator" } else { "no operator any more" };
         effects.notice(session, format!("You are {now} of {room}"));

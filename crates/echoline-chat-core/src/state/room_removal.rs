@@ -12,7 +12,7 @@ use crate::operation::OperationContext;
 use crate::outcome::OperationError;
 use crate::room::Room;
 use crate::room::log::Log;
-use crate::room::room_origin::Origin;
+use crate::room::room_origin::RoomOrigin;
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 use echoline_base::source::Source;
@@ -26,7 +26,7 @@ impl<R: RoomCell> ChatState<R> {
         effects: &mut dyn Effects,
     ) -> R {
         let born = self.next_first_line.max(1);
-        let origin = Origin { born, maker: maker.map(Source::from) };
+        let origin = RoomOrigin { born, maker: maker.map(Source::from) };
         let limits = self.options.log;
         let cell = match self.awaited_rooms.remove(name.key()) {
             // Suspended members of this node are expected back in the room that had the name.
@@ -102,8 +102,8 @@ impl<R: RoomCell> ChatState<R> {
         room: &Name,
         effects: &mut dyn Effects,
     ) -> Result<(), OperationError> {
-        let user = self.user(context.session).ok_or(OperationError::Outside)?;
-        let cell = self.rooms.get(room.key()).cloned().ok_or(OperationError::Absent)?;
+        let user = self.user(context.session).ok_or(OperationError::NotInRoom)?;
+        let cell = self.rooms.get(room.key()).cloned().ok_or(OperationError::NotFound)?;
         if !user.is_operator() || cell.is_same(&self.lobby) {
             return Err(OperationError::NotOperator);
         }

@@ -31,7 +31,7 @@ pub const TOKEN_LETTERS: usize = 20;
 /// The beginning of a digest; no token begins so.
 const DIGEST_PREFIX: &str = "sha256:";
 
-/// What a token restores.
+/// The session that a token restores.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SavedSession {
     /// The name of the user.
@@ -66,7 +66,7 @@ pub struct SessionState {
     /// again if it is still the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
-    /// Where the user came from; `None` if an earlier version saved it.
+    /// The source of the user; `None` if an earlier version saved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The session had lasted for less than a minute, as each session of a flood has.
@@ -74,7 +74,7 @@ pub struct SessionState {
     pub is_brief: bool,
 }
 
-/// Where somebody stood in a room.
+/// The position of a user in a room.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// The name of the room.
@@ -86,7 +86,8 @@ pub struct Position {
     /// The stamp of the password that the room had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// The number of the room's first line, see [`Origin`](crate::room::room_origin::Origin).
+    /// The number of the room's first line, see
+    /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
     #[serde(default)]
     pub born: u64,
 }
@@ -97,7 +98,7 @@ pub struct Tokens {
     /// By the digest of the token.
     places: HashMap<Arc<str>, SavedSession>,
     /// The tokens of each source; those of earlier versions have none.
-    by_source: BTreeMap<Option<Source>, BTreeSet<Rank>>,
+    by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
     /// All tokens by the times at which they end.
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
@@ -105,13 +106,13 @@ pub struct Tokens {
 /// The place of a token among those of its source: brief sessions give way first, then those that
 /// end first. A token makes each rank unique, and the choice the same on all nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+struct EvictionRank {
     is_lasting: bool,
     until_ms: u64,
     token: Arc<str>,
 }
 
-impl Rank {
+impl EvictionRank {
     fn of(token: &Arc<str>, place: &SavedSession) -> Self {
         let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
         Self { is_lasting, until_ms, token: Arc::clone(token) }
@@ -145,8 +146,8 @@ pub fn digest_of_kept(kept: String) -> String {
 }
 
 impl Tokens {
-    /// Keeps what a token restores, in place of what it did before. Returns the tokens that restore
-    /// nothing any more because there are too many.
+    /// Saves the session of a token, in place of an earlier one. Returns the tokens that were
+    /// dropped because there are too many.
     pub fn keep(&mut self, now_ms: u64, token: Arc<str>, place: SavedSession) -> Vec<Arc<str>> {
         self.remove(&token);
         let mut dropped = Vec::new();
@@ -163,7 +164,7 @@ impl Tokens {
             let largest = sources.max_by_key(|(_, tokens)| tokens.len()).map(|(source, _)| *source);
             dropped.extend(largest.and_then(|largest| self.drop_one_of(largest)));
         }
-        self.by_source.entry(source).or_default().insert(Rank::of(&token, &place));
+        self.by_source.entry(source).or_default().insert(EvictionRank::of(&token, &place));
         self.by_end.insert((place.until_ms, Arc::clone(&token)));
         self.places.insert(token, place);
         dropped
@@ -186,7 +187,7 @@ impl Tokens {
         let (token, place) = self.places.remove_entry(token)?;
         self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
         if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
-            tokens.remove(&Rank::of(&token, &place));
+            tokens.remove(&EvictionRank::of(&token, &place));
             if tokens.is_empty() {
                 self.by_source.remove(&place.more.source);
             }

@@ -8,7 +8,7 @@ use crate::name::Name;
 use crate::operation::OperationContext;
 use crate::room::{MemberId, MemberIdentity};
 use crate::state::bans::{Suspect, network_of};
-use crate::state::flood_mutes::Writer;
+use crate::state::flood_mutes::MuteSubject;
 use crate::state::room_cell::RoomCell;
 
 /// A user in the chat; `R` holds a room.
@@ -74,9 +74,9 @@ impl<R> User<R> {
     }
 
     /// The user as a mute for writing too fast finds them.
-    pub fn writer(&self) -> Writer {
+    pub fn writer(&self) -> MuteSubject {
         let (key, network) = (self.name.key().clone(), self.address.map(network_of));
-        Writer { key, lineage: self.lineage, network }
+        MuteSubject { key, lineage: self.lineage, network }
     }
 
     /// The identity of the user's members.

@@ -1,11 +1,11 @@
-//! What a character is to a terminal: the allow-list that text and names stand on. Pure.
+//! The classes of characters on a terminal: the allow-list for text and names. Pure.
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_width::UnicodeWidthChar;
 
-/// What a character does on a terminal. What is in none of the good kinds is `Unwanted`.
+/// The effect of a character on a terminal. Characters of no other kind are `Unwanted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CharacterKind {
     /// A letter, digit, punctuation mark or symbol that takes columns of its own.
     Visible,
     /// A tab, or any space, which is shown as one plain space.
@@ -18,22 +18,22 @@ pub enum Kind {
     Joiner,
     /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
     Presentation,
-    /// Nobody sees it, or it changes how other text is seen: controls, directions, tags, fillers,
+    /// Invisible, or changes how other text is shown: controls, directions, tags, fillers,
     /// private use, what is not assigned.
     Unwanted,
 }
 
-/// What `c` is to a terminal, by Unicode's general category and the exceptions to it.
-pub fn kind(c: char) -> Kind {
+/// Returns the kind of `c`, by Unicode's general category and the exceptions to it.
+pub fn kind(c: char) -> CharacterKind {
     if is_common(c) {
-        return Kind::Visible;
+        return CharacterKind::Visible;
     }
     match c {
-        ' ' | '\t' => Kind::Space,
-        _ if is_break(c) => Kind::Break,
-        '\u{200C}' | '\u{200D}' => Kind::Joiner,
-        '\u{FE0E}' | '\u{FE0F}' => Kind::Presentation,
-        _ if is_blank(c) => Kind::Unwanted,
+        ' ' | '\t' => CharacterKind::Space,
+        _ if is_break(c) => CharacterKind::Break,
+        '\u{200C}' | '\u{200D}' => CharacterKind::Joiner,
+        '\u{FE0E}' | '\u{FE0F}' => CharacterKind::Presentation,
+        _ if is_blank(c) => CharacterKind::Unwanted,
         _ => by_category(c),
     }
 }
@@ -65,17 +65,19 @@ fn is_blank(c: char) -> bool {
         | '\u{16FE4}' | '\u{1D159}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-fn by_category(c: char) -> Kind {
+fn by_category(c: char) -> CharacterKind {
     use GeneralCategoryGroup as Group;
     match c.general_category_group() {
         // Without a column of its own it lies on its neighbour, whatever it is called.
         Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
-            Some(1..) => Kind::Visible,
-            _ => Kind::Mark,
+            Some(1..) => CharacterKind::Visible,
+            _ => CharacterKind::Mark,
         },
-        Group::Mark => Kind::Mark,
-        Group::Separator if c.general_category() == GeneralCategory::SpaceSeparator => Kind::Space,
-        Group::Separator | Group::Other => Kind::Unwanted,
+        Group::Mark => CharacterKind::Mark,
+        Group::Separator if c.general_category() == GeneralCategory::SpaceSeparator => {
+            CharacterKind::Space
+        }
+        Group::Separator | Group::Other => CharacterKind::Unwanted,
     }
 }
 
@@ -100,13 +102,17 @@ mod tests {
     #[test]
     fn the_common_ones_are_what_the_tables_say() {
         for c in all().filter(|&c| is_common(c)) {
-            assert!(!is_blank(c) && by_category(c) == Kind::Visible, "{:04x}", u32::from(c));
+            assert!(
+                !is_blank(c) && by_category(c) == CharacterKind::Visible,
+                "{:04x}",
+                u32::from(c)
+            );
         }
     }
 
     #[test]
     fn what_is_visible_takes_a_column() {
-        for c in all().filter(|&c| kind(c) == Kind::Visible) {
+        for c in all().filter(|&c| kind(c) == CharacterKind::Visible) {
             assert!(c.width() >= Some(1), "{:04x}", u32::from(c));
         }
     }
@@ -133,27 +139,28 @@ mod tests {
         ];
         for (first, last) in ranges {
             for c in (first..=last).filter_map(char::from_u32) {
-                let expected = if is_break(c) { Kind::Break } else { Kind::Unwanted };
+                let expected =
+                    if is_break(c) { CharacterKind::Break } else { CharacterKind::Unwanted };
                 assert_eq!(kind(c), expected, "{:04x}", u32::from(c));
             }
         }
         for c in ['\u{AD}', '\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\u{180E}'] {
-            assert_eq!(kind(c), Kind::Unwanted, "{:04x}", u32::from(c));
+            assert_eq!(kind(c), CharacterKind::Unwanted, "{:04x}", u32::from(c));
         }
     }
 
     #[test]
     fn every_space_is_a_space() {
         for c in all().filter(|c| c.general_category() == GeneralCategory::SpaceSeparator) {
-            assert_eq!(kind(c), Kind::Space, "{:04x}", u32::from(c));
+            assert_eq!(kind(c), CharacterKind::Space, "{:04x}", u32::from(c));
         }
-        assert_eq!(kind('\t'), Kind::Space);
+        assert_eq!(kind('\t'), CharacterKind::Space);
     }
 
     #[test]
     fn ten_characters_break_lines() {
         let breaks = "\n\x0b\x0c\r\x1c\x1d\x1e\u{85}\u{2028}\u{2029}";
         assert!(all().filter(|&c| is_break(c)).eq(breaks.chars()));
-        assert!(breaks.chars().all(|c| kind(c) == Kind::Break));
+        assert!(breaks.chars().all(|c| kind(c) == CharacterKind::Break));
     }
 }

@@ -5,6 +5,6 @@ mod queue;
 mod schedule;
 mod writer;
 
-pub(crate) use query::{Query, QueryReply, SearchQuery};
+pub(crate) use query::{QueryReply, SearchQuery, StoreQuery};
 pub(crate) use queue::{QueueError, WorkQueue, now};
 pub(crate) use writer::HistoryWriter;

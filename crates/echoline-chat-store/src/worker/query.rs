@@ -14,7 +14,7 @@ pub(crate) type QueryReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A query. A search takes several steps, all others take one.
 #[derive(Debug)]
-pub(crate) enum Query {
+pub(crate) enum StoreQuery {
     Lines { room: String, from: u64, to: u64, most: usize, reply: QueryReply<Vec<StoredLine>> },
     Last { room: String, before: u64, count: usize, reply: QueryReply<Vec<StoredLine>> },
     Trimmed { room: String, reply: QueryReply<u64> },
@@ -40,7 +40,7 @@ pub(crate) struct SearchQuery {
     pub(crate) reply: QueryReply<SearchPage>,
 }
 
-impl Query {
+impl StoreQuery {
     /// Runs the query, or one step of it, and sends the result. Returns an unfinished query.
     pub(crate) fn run(
         self,

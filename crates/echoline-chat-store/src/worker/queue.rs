@@ -8,7 +8,7 @@ use echoline_base::poison::IgnorePoison;
 
 use super::super::options::SyncPolicy;
 use super::super::record::StoreChange;
-use super::query::Query;
+use super::query::StoreQuery;
 use super::schedule::{NextCommit, QueueLoad};
 
 /// The limit of waiting changes, in bytes.
@@ -39,9 +39,9 @@ struct State {
     in_flight: (usize, usize),
     /// Dropped changes that are not reported yet.
     lost: u64,
-    queries: VecDeque<Query>,
+    queries: VecDeque<StoreQuery>,
     /// Searches run in turn, one step at a time, while no other query waits.
-    searches: VecDeque<Query>,
+    searches: VecDeque<StoreQuery>,
     /// The time at which the thread stops retrying; set when the store is closed.
     closing: Option<Instant>,
     /// The number of unwritten changes; set when the thread has ended.
@@ -53,7 +53,7 @@ struct State {
 /// The next work of the thread.
 #[derive(Debug)]
 pub(crate) struct WorkItem {
-    pub(crate) query: Option<Query>,
+    pub(crate) query: Option<StoreQuery>,
     pub(crate) write: bool,
     /// Changes lost since the last item.
     pub(crate) lost: u64,
@@ -89,12 +89,12 @@ impl WorkQueue {
     }
 
     /// Adds a query. Fails if too many wait, or the thread has ended.
-    pub(crate) fn push_query(&self, query: Query) -> Result<(), QueueError> {
+    pub(crate) fn push_query(&self, query: StoreQuery) -> Result<(), QueueError> {
         let mut state = self.lock();
         if state.ended.is_some() {
             return Err(QueueError::Closed);
         }
-        let is_search = matches!(query, Query::Search(_));
+        let is_search = matches!(query, StoreQuery::Search(_));
         let (waiting, most) = match is_search {
             true => (&mut state.searches, SEARCHES_MAX),
             false => (&mut state.queries, QUERIES_MAX),
@@ -150,7 +150,7 @@ impl WorkQueue {
     }
 
     /// Adds an unfinished search again, after all others.
-    pub(crate) fn requeue(&self, search: Query) {
+    pub(crate) fn requeue(&self, search: StoreQuery) {
         self.lock().searches.push_back(search);
     }
 
@@ -241,10 +241,10 @@ mod tests {
     use super::*;
     use echoline_chat_core::SearchTerms;
 
-    fn search() -> Query {
+    fn search() -> StoreQuery {
         let (scanned, found, reply) = ((0, 0), Vec::new(), oneshot::channel().0);
         let (room, terms) = ("lobby".to_owned(), SearchTerms::new("x"));
-        Query::Search(SearchQuery { room, terms, most: 1, before: 9, scanned, found, reply })
+        StoreQuery::Search(SearchQuery { room, terms, most: 1, before: 9, scanned, found, reply })
     }
 
     /// Issue 12, item 13: searches run after all other queries, and do not count against their
@@ -257,13 +257,13 @@ mod tests {
         }
         assert_eq!(queue.push_query(search()), Err(QueueError::Full));
         let (reply, _answer) = oneshot::channel();
-        queue.push_query(Query::Audit { most: 1, reply }).unwrap();
+        queue.push_query(StoreQuery::Audit { most: 1, reply }).unwrap();
         let next = || queue.wait(|_| NextCommit::Idle).query;
-        assert!(matches!(next(), Some(Query::Audit { .. })));
-        let Some(step @ Query::Search(_)) = next() else { panic!("a search is next") };
+        assert!(matches!(next(), Some(StoreQuery::Audit { .. })));
+        let Some(step @ StoreQuery::Search(_)) = next() else { panic!("a search is next") };
         queue.requeue(step);
         let (reply, _answer) = oneshot::channel();
-        queue.push_query(Query::Audit { most: 1, reply }).unwrap();
-        assert!(matches!(next(), Some(Query::Audit { .. })));
+        queue.push_query(StoreQuery::Audit { most: 1, reply }).unwrap();
+        assert!(matches!(next(), Some(StoreQuery::Audit { .. })));
     }
 }

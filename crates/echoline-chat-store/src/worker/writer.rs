@@ -12,7 +12,7 @@ use super::super::error::{ErrorAction, StoreError};
 use super::super::options::{StoreEvent, StoreOptions};
 use super::super::record::StoreChange;
 use super::super::sql::{RejectedChange, TableWriter, audit, schema};
-use super::query::Query;
+use super::query::StoreQuery;
 use super::queue::{WorkQueue, now};
 use super::schedule::{CommitSchedule, NextCommit, QueueLoad};
 
@@ -313,7 +313,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
 
     /// Runs a query, or one step of it. It sees all changes that were written before it, durable or
     /// not. During an outage it sees only durable changes.
-    fn run_query(&mut self, query: Query) {
+    fn run_query(&mut self, query: StoreQuery) {
         if !self.schedule.is_failing()
             && let Err(error) = self.apply()
         {

@@ -85,7 +85,7 @@ impl ReplicatedState for Chat {
 impl Chat {
     fn take(&self, cluster: &Cluster, entry: &StreamEntry, envelope: Envelope) {
         let id = envelope.id();
-        let Envelope { node, session, number, act, .. } = envelope;
+        let Envelope { node, session, number, operation: act, .. } = envelope;
         let (is_here, is_gone) = {
             let state = cluster.lock();
             (node == state.node, state.gone_nodes.contains(&node))
@@ -112,10 +112,10 @@ impl Chat {
         act: Operation,
     ) -> Outcome {
         if !cluster.lock().is_next_of(context.node, number) {
-            return Outcome::Refused(OperationError::Outside);
+            return Outcome::Refused(OperationError::NotInRoom);
         }
-        if let Operation::Rejoin { people } = act {
-            self.apply_rejoin(cluster, context, people);
+        if let Operation::Rejoin { users } = act {
+            self.apply_rejoin(cluster, context, users);
             return Outcome::Done;
         }
         self.apply_operation(context, act)
@@ -137,15 +137,15 @@ impl Chat {
         let is_in = user.is_some();
         match user {
             Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
-                return Outcome::Refused(OperationError::Outside);
+                return Outcome::Refused(OperationError::NotInRoom);
             }
             // The session is in already.
-            Some(_) if comes => return Outcome::Refused(OperationError::Outside),
+            Some(_) if comes => return Outcome::Refused(OperationError::NotInRoom),
             Some(user) => user.last = number,
             None if matches!(act, Operation::SaveSession(_))
                 && cluster.lock().takes_late_keep(context.session, number) => {}
             None if !comes || cluster.lock().has_ended(context.session) => {
-                return Outcome::Refused(OperationError::Outside);
+                return Outcome::Refused(OperationError::NotInRoom);
             }
             None => {}
         }
@@ -160,7 +160,7 @@ impl Chat {
             (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
         let outcome = self.apply_operation(context, act);
         if let Outcome::Redeemed(Some(redeemed)) = &outcome
-            && let Some(session) = redeemed.place.session
+            && let Some(session) = redeemed.saved.session
         {
             // A suspended session does not rejoin.
             cluster.lock().end_session(session);
@@ -207,7 +207,7 @@ impl Chat {
             (Some(reply), _) => self.answer(cluster, reply, outcome),
             (None, Some(refusal)) => {
                 let reason = refusal.reason(self.settings.moment);
-                self.tell_lost(cluster, session, &sent.act, &reason);
+                self.tell_lost(cluster, session, &sent.operation, &reason);
             }
             _ => {}
         }

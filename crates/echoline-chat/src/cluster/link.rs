@@ -13,7 +13,7 @@ use crate::state::Chat;
 use echoline_chat_core::Link;
 use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::leases::Heartbeat;
-use echoline_chat_core::replication::outbox::Waiting;
+use echoline_chat_core::replication::outbox::QueuedOperation;
 
 /// Ticks between two looks for what is left over of those who are gone.
 const SWEEP_TICKS: u64 = 10;
@@ -90,13 +90,13 @@ impl Cluster {
         let Ok(pulse) = serde_json::from_slice::<Heartbeat>(pulse) else { return };
         let mut state = self.lock();
         let (now, own) = (state.now, state.node);
-        state.leases.hear(now, own, pulse);
+        state.leases.record(now, own, pulse);
     }
 }
 
 impl Chat {
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting<Reply>) {
-        let Waiting { act, reply, .. } = waiting;
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: QueuedOperation<Reply>) {
+        let QueuedOperation { operation: act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
         } else if let Some(act) = act {

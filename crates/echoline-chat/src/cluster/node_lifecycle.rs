@@ -6,7 +6,7 @@ use crate::operation::{Operation, OperationContext, RejoiningUser};
 use crate::rejoin::DownUser;
 use crate::state::{Chat, LiveState};
 use echoline_chat_core::replication::cluster_state::remember;
-use echoline_chat_core::replication::inspect::RETURNING_MAX;
+use echoline_chat_core::replication::inspect::REJOINING_MAX;
 
 impl Chat {
     /// Takes all users of a node out of the chat.
@@ -62,13 +62,13 @@ impl Chat {
             rejoining.filter_map(|&session| live.rejoining_user(session)).collect();
         drop((state, live));
         let mut chunks: Vec<Vec<RejoiningUser>> =
-            rejoining.chunks(RETURNING_MAX).map(<[_]>::to_vec).collect();
+            rejoining.chunks(REJOINING_MAX).map(<[_]>::to_vec).collect();
         if chunks.is_empty() {
             // The last operation says that all have rejoined, also if there are none.
             chunks.push(Vec::new());
         }
-        for people in chunks {
-            cluster.announce(NODE, Operation::Rejoin { people });
+        for users in chunks {
+            cluster.announce(NODE, Operation::Rejoin { users });
         }
     }
 

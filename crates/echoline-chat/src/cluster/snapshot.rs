@@ -8,8 +8,11 @@ use crate::apply::GOES_ON;
 use crate::outcome::{OperationError, Outcome};
 use crate::state::Chat;
 use echoline_chat_core::StateSnapshot;
+use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
 use echoline_chat_core::replication::outbox::Sent;
-use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
+use echoline_chat_core::replication::record::{
+    AppliedOperations, OperationStatus, Record, UserRecord,
+};
 
 /// The words for users whose chat has another stream now.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
@@ -26,7 +29,7 @@ impl Chat {
             version: Record::VERSION,
             next_first_line: live.next_first_line,
             rooms: live.rooms.values().map(|cell| cell.with(|room| room.record())).collect(),
-            people: live.users.values().map(|user| UserRecord::of(user)).collect(),
+            users: live.users.values().map(|user| UserRecord::of(user)).collect(),
             bans: live.bans.all().cloned().collect(),
             tokens: live.tokens.all(),
             former_users: live.former_users.clone(),
@@ -46,8 +49,8 @@ impl Chat {
     /// commands are not known here.
     pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
-        let mut record = Record::read(&snapshot.state)?;
-        let known = Known::of(&record);
+        let mut record = read_snapshot(&snapshot.state)?;
+        let known = AppliedOperations::of(&record);
         let mut live = self.lock();
         let mut followed = cluster.lock();
         let before = std::mem::take(&mut followed.returning);
@@ -97,12 +100,12 @@ impl Chat {
 
     /// Settles what was sent before a gap: a waiting caller hears that there is no answer, and the
     /// author of a refused line hears so.
-    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<Reply>, Fate)>) {
+    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<Reply>, OperationStatus)>) {
         for (session, sent, fate) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
-            } else if fate == Fate::Refused {
-                self.tell_lost(cluster, session, &sent.act, LOST);
+            } else if fate == OperationStatus::Refused {
+                self.tell_lost(cluster, session, &sent.operation, LOST);
             }
         }
     }
@@ -148,7 +151,7 @@ mod tests {
     use crate::cluster::ClusterOptions;
     use crate::history::LineKind;
     use crate::name::Name;
-    use crate::operation::{Back, Operation, OperationContext, SaidLine};
+    use crate::operation::{Operation, OperationContext, RestoredSession, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
     use crate::state::Credential;
@@ -187,7 +190,7 @@ mod tests {
         let old = chat.user(9).unwrap();
         chat.lock().users.get_mut(9).unwrap().retire();
         chat.lock().release(&old.name(), 9);
-        enter(4, Some(Back { lineage: old.lineage, operator: false, away: None }));
+        enter(4, Some(RestoredSession { lineage: old.lineage, operator: false, away: None }));
         let find = |chat: &Chat| chat.person_with_id(&id).map(|user| user.session);
         assert_eq!(find(&chat), Some(4));
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::answer_limits::{Budget, LIST_BYTES_MAX};
-use crate::arguments::Target;
+use crate::arguments::BanTarget;
 use crate::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::former_users::FormerUser;
 use crate::name::Name;
@@ -25,7 +25,7 @@ impl<S: ByteStream> Session<S> {
     /// `/ban`: bans a user or a network, for a length or for good.
     pub(super) async fn ban(
         &mut self,
-        target: Target<'_>,
+        target: BanTarget<'_>,
         length: Option<Duration>,
         words: Option<&str>,
     ) -> Result<(), Closed> {
@@ -33,7 +33,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
             return Ok(());
         }
-        let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
+        let is_wider = matches!(target, BanTarget::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Ok(()) };
         if let Subject::Name(name) = &subject
             && self.chat.find(name).is_some_and(|other| self.is_above(&other))
@@ -73,7 +73,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/unban`: lifts a ban.
-    pub(super) async fn unban(&mut self, target: Target<'_>) -> Result<(), Closed> {
+    pub(super) async fn unban(&mut self, target: BanTarget<'_>) -> Result<(), Closed> {
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Ok(()) };
         let unban = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
         match self.propose(unban).await? {
@@ -125,10 +125,10 @@ impl<S: ByteStream> Session<S> {
         self.chat.former_user(name).map(|user| (user, false))
     }
 
-    fn subject_and_scope(&mut self, target: Target<'_>) -> Option<(Subject, Scope)> {
+    fn subject_and_scope(&mut self, target: BanTarget<'_>) -> Option<(Subject, Scope)> {
         let subject = match target {
-            Target::Network(network) => Subject::Network(counted(network)),
-            Target::Name(name) => match Name::parse(name) {
+            BanTarget::Network(network) => Subject::Network(counted(network)),
+            BanTarget::Name(name) => match Name::parse(name) {
                 Ok(name) => Subject::Name(name),
                 Err(error) => {
                     self.notice(&error.to_string());

@@ -88,7 +88,7 @@ impl<S: ByteStream> Session<S> {
         let own = line.is_own;
         let delete = Operation::Delete { room: room.clone(), number, own };
         match self.propose(delete).await? {
-            Outcome::Refused(OperationError::Absent) => {
+            Outcome::Refused(OperationError::NotFound) => {
                 self.notice(&format!("There is no line {number}"));
             }
             outcome if outcome.refusal().is_some() => self.explain_refusal(&outcome),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
-use crate::arguments::Secret;
+use crate::arguments::CommandSecret;
 use crate::bans::{ending, network_of};
 use crate::history::PasswordGuesses;
 use crate::name::Name;
@@ -41,7 +41,10 @@ struct ModerationReport {
 
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
-    pub(super) async fn become_operator(&mut self, password: Secret<'_>) -> Result<(), Closed> {
+    pub(super) async fn become_operator(
+        &mut self,
+        password: CommandSecret<'_>,
+    ) -> Result<(), Closed> {
         // Before the check, so that guesses over many connections at once cannot pass.
         if !self.charge(SourceAction::WrongOperatorPassword) {
             return Ok(());
@@ -104,7 +107,7 @@ impl<S: ByteStream> Session<S> {
         let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
         match outcome.refusal() {
             None => self.report(&report(&name, &room)),
-            Some(OperationError::Absent) => self.notice(&format!("{name} is not in {room}")),
+            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
             Some(_) => self.explain_refusal(&outcome),
         }
         Ok(())
@@ -148,7 +151,7 @@ impl<S: ByteStream> Session<S> {
                 self.audit(&format!("kicked {name} from {room}{colon}{words}"));
                 self.notice(&format!("{name} is out of {room}"));
             }
-            Some(OperationError::Absent) => self.notice(&format!("{name} is not in {room}")),
+            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
             Some(_) => self.explain_refusal(&outcome),
         }
         Ok(())
@@ -259,7 +262,7 @@ impl<S: ByteStream> Session<S> {
                 audit: format!("removed the room {room} ({lost})"),
                 told: format!("The room {room} is removed"),
             }),
-            Some(OperationError::Absent) => self.notice(&format!("There is no room {room}")),
+            Some(OperationError::NotFound) => self.notice(&format!("There is no room {room}")),
             Some(_) => self.explain_refusal(&outcome),
         }
         Ok(())

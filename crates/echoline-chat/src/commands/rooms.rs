@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
-use crate::arguments::{Secret, Switch};
+use crate::arguments::{CommandSecret, Switch};
 use crate::entrance::Entrance;
 use crate::name::Name;
 use crate::operation::{Operation, RoomChange};
@@ -31,7 +31,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) async fn join(
         &mut self,
         text: &str,
-        password: Option<Secret<'_>>,
+        password: Option<CommandSecret<'_>>,
     ) -> Result<(), Closed> {
         let room = match Name::parse_room(text) {
             Ok(room) => room,
@@ -70,7 +70,7 @@ impl<S: ByteStream> Session<S> {
     async fn enter_with_password(
         &mut self,
         room: &Name,
-        password: Secret<'_>,
+        password: CommandSecret<'_>,
         hash: Arc<str>,
     ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
         // Before the check, so that guesses over many connections at once cannot pass.
@@ -262,7 +262,7 @@ impl<S: ByteStream> Session<S> {
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
             Some(OperationError::Muted(_)) => self.notice("You may not speak in this room"),
-            Some(OperationError::Outside) => self.notice("You are not in this room any more"),
+            Some(OperationError::NotInRoom) => self.notice("You are not in this room any more"),
             _ => self.explain_refusal(&outcome),
         }
         Ok(())
@@ -304,7 +304,7 @@ impl<S: ByteStream> Session<S> {
     /// `/password`: admits only users who know the password, or all users again.
     pub(super) async fn set_password(
         &mut self,
-        password: Option<Secret<'_>>,
+        password: Option<CommandSecret<'_>>,
     ) -> Result<(), Closed> {
         let Some(password) = password else {
             let words = "This room has no password any more";

@@ -97,7 +97,7 @@ impl<S: ByteStream> Session<S> {
                 self.show_written(other.lineage, &name, kind, words);
                 return Ok(());
             }
-            Some(OperationError::Absent | OperationError::Outside) => {
+            Some(OperationError::NotFound | OperationError::NotInRoom) => {
                 format!("{name} has left: that was not delivered")
             }
             Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),

@@ -91,13 +91,13 @@ impl<S: ByteStream> Session<S> {
     /// Returns the session to save under its token. Makes the token if there is none.
     fn resume_token(&self) -> ResumeToken {
         let token = digest(self.user.token_or(new_token).reveal());
-        ResumeToken { token, place: self.saved_session() }
+        ResumeToken { token, saved: self.saved_session() }
     }
 
     /// Returns the session to save under its token, if it has one.
     pub(super) fn resume_token_if_issued(&self) -> Option<ResumeToken> {
         let token = digest(self.user.token()?.reveal());
-        Some(ResumeToken { token, place: self.saved_session() })
+        Some(ResumeToken { token, saved: self.saved_session() })
     }
 
     fn saved_session(&self) -> SavedSession {

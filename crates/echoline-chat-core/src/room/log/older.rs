@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::LineView;
 use crate::DELETED;
 use crate::room::line::{EOL, Shape};
+use crate::room::line_view::LineView;
 
 /// A line that a user said, by itself.
 #[derive(Clone, Debug)]

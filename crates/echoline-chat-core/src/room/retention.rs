@@ -1,0 +1,37 @@
+//! Rules for rooms without members: the rooms that are kept, and the rooms that start again. Pure;
+//! time is an argument.
+
+use crate::name::Name;
+use crate::room::Room;
+use crate::room::log::{Log, LogLimits};
+use crate::room::room_origin::RoomOrigin;
+
+/// The time after which a room is removed if its last members went down with their node, in
+/// milliseconds. Until then they may come back.
+const AWAITED_MS: u64 = 60 * 60 * 1000;
+
+impl Room {
+    /// Whether the room is kept when all have left it, where rooms outlive their members: if a user
+    /// said something in it, or if its operators have set it up.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
+        is_set_up || self.log.has_said()
+    }
+
+    /// Whether the room has been empty for so long that none of its members comes back, and is not
+    /// worth keeping.
+    pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
+        let since = self.operators.vacant_since_ms();
+        self.count() == 0
+            && !self.is_worth_keeping()
+            && since.is_some_and(|since| now_ms >= since.saturating_add(AWAITED_MS))
+    }
+
+    /// Becomes a new room. Suspended members of this one go on in it,
+    /// and miss the lines between.
+    pub fn renew(&mut self, name: Name, limits: LogLimits, origin: RoomOrigin) {
+        self.reset(limits);
+        (self.name, self.origin) = (name, origin);
+        self.log = Log::new(limits, origin.born, 0);
+    }
+}
