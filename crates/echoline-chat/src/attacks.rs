@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
+use super::chat::{Chat, ClaimNameError, Credential, JoinError};
 use super::cluster::ClusterOptions;
 use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
@@ -13,7 +14,6 @@ use super::operation::{Operation, OperationContext, RoomChange as Alteration, Sa
 use super::outcome::{OperationError, Outcome};
 use super::room::ReplayFrom;
 use super::settings::Settings;
-use super::state::{Chat, ClaimNameError, Credential, JoinError};
 use echoline_chat_core::ReplicatedState;
 
 fn name(text: &str) -> Name {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bans::network_of;
+use super::chat::Chat;
 use super::idle_policy::{Presence, choose};
-use super::session_handle::SessionHandle;
-use super::state::{Chat, ChatUser};
+use super::live_state::ChatUser;
+use super::live_state::SessionHandle;
 
 impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's places are

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::bans::Suspect;
+use super::chat::{Chat, ClaimNameError};
 use super::command::Command;
 use super::erase::obey_erasing;
+use super::live_state::SessionHandle;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
 use super::operation::{Back, Operation, ResumeToken};
 use super::operator_password::is_proof;
 use super::outcome::Outcome;
-use super::session_handle::SessionHandle;
-use super::state::{Chat, ClaimNameError};
 use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{SavedSession, SessionState, digest};

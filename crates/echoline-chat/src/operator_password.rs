@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::chat::Chat;
 use super::password_checks::{PasswordError, is_hash};
-use super::state::Chat;
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,16 +11,16 @@ use tokio::io::AsyncWrite;
 
 use super::answer_limits::{lags_in_words, names_in_words};
 use super::batch::Batch;
+use super::chat::{Chat, Membership};
 use super::days::Days;
 use super::history::LineKind;
 use super::line::EOL;
+use super::live_state::SessionHandle;
 use super::name::Name;
 use super::notification::Notification;
 use super::operation::SaidLine;
 use super::people::People;
 use super::protocol::{JoinedRoom, ServerMessage, Thread};
-use super::session_handle::SessionHandle;
-use super::state::{Chat, Membership};
 use super::text::excerpt;
 use super::user_table::person_id;
 use super::view::{Frame, View, print_json};

@@ -1,10 +1,10 @@
 //! The people of a room, as a page shows them: a bounded number of them in each answer.
 
 use super::answer_limits::{Budget, LIST_BYTES_MAX};
+use super::chat::Chat;
 use super::name::Name;
 use super::protocol::{ListedMember, ServerMessage};
 use super::room::{Member, Room};
-use super::state::Chat;
 use super::user_table::person_id;
 use super::view::View;
 

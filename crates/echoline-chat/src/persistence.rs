@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
+use super::chat::{Chat, RestoredChat};
 use super::effect::Effect;
 use super::history::{LineKind, MISSING};
 use super::history::{
@@ -16,7 +17,6 @@ use super::log::{LineView, Log};
 use super::name::Name;
 use super::room::Room;
 use super::settings::Settings;
-use super::state::{Chat, RestoredChat};
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
 use echoline_chat_core::state::RestoredState;
 

@@ -1,13 +1,15 @@
 //! Applies the entries of the stream, in their order.
 
-use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
+use super::proposals::{Cluster, ReplySender, TAKEN_FOR_GONE};
+use crate::chat::Chat;
 use crate::notification::Notification;
 use crate::operation::{Operation, OperationContext};
 use crate::outcome::{JoinError, OperationError, Outcome};
-use crate::state::Chat;
 use bytes::Bytes;
+use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::envelope::Envelope;
 use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
+use echoline_chat_core::replication::{JUMP_MAX, NODE};
 use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
@@ -229,7 +231,7 @@ impl Chat {
         }
     }
 
-    fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
+    fn answer(&self, cluster: &Cluster, reply: ReplySender, outcome: Outcome) {
         let outcome = match outcome {
             // This machine has lost sight of the session and takes it for another's.
             Outcome::Joined(Ok(joined)) if !joined.is_here => {

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::ClusterOptions;
+use crate::chat::Chat;
 use crate::key::Key;
 use crate::name::Name;
 use crate::settings::Settings;
-use crate::state::Chat;
 use crate::text::is_clean;
-use echoline_chat_core::replication::GONE_MAX;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
+use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
@@ -116,7 +116,7 @@ fn attack_words_of_the_bus_are_cleaned() {
 #[test]
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
-    for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + super::JUMP_MAX + 1, 0] {
+    for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + JUMP_MAX + 1, 0] {
         act(&chat, 5, number, &say("forged"));
         act(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
     }

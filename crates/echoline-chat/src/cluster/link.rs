@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::reply::Reply;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST};
+use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
+use crate::chat::Chat;
+use crate::live_state::SessionHandle;
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
-use crate::session_handle::SessionHandle;
-use crate::state::Chat;
 use echoline_chat_core::Link;
+use echoline_chat_core::replication::HELD_TICKS;
 use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::leases::Heartbeat;
 use echoline_chat_core::replication::outbox::Waiting;
@@ -95,7 +95,7 @@ impl Cluster {
 }
 
 impl Chat {
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting<Reply>) {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting<ReplySender>) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::reply::Reply;
-use super::{Cluster, LOST};
+use super::proposals::{Cluster, LOST, ReplySender};
 use crate::apply::GOES_ON;
+use crate::chat::Chat;
 use crate::outcome::{OperationError, Outcome};
-use crate::state::Chat;
 use echoline_chat_core::StateSnapshot;
 use echoline_chat_core::replication::outbox::Sent;
 use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
@@ -97,7 +96,7 @@ impl Chat {
 
     /// Settles what was sent before a gap: a waiting caller hears that there is no answer, and the
     /// author of a refused line hears so.
-    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<Reply>, Fate)>) {
+    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<ReplySender>, Fate)>) {
         for (session, sent, fate) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
@@ -145,13 +144,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
     use crate::history::LineKind;
     use crate::name::Name;
     use crate::operation::{Back, Operation, OperationContext, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
-    use crate::state::Credential;
     use crate::user_table::person_id;
 
     fn node(node: u32) -> Arc<Chat> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::reply::Reply;
-use super::{Cluster, NODE};
-use crate::state::Chat;
+use super::proposals::{Cluster, ReplySender};
+use crate::chat::Chat;
+use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::outbox::Outbox;
 
 /// How a machine stands in its cluster.
@@ -81,7 +81,7 @@ impl Cluster {
     fn status(&self, sessions: &BTreeMap<u64, u32>) -> ClusterStatus {
         let state = self.lock();
         let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
-        let is_open = |(session, outbox): &(&u64, &Outbox<Reply>)| {
+        let is_open = |(session, outbox): &(&u64, &Outbox<ReplySender>)| {
             !outbox.is_empty() || !sessions.contains_key(session)
         };
         let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);

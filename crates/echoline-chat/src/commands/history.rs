@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Passage;
+use crate::chat::Chat;
 use crate::days::Days;
 use crate::history::{LineKind, MISSING, StoreError, StoredLine};
 use crate::line::terminal_text;
 use crate::name::Name;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
-use crate::state::Chat;
 use crate::telnet_stream::ByteStream;
 use crate::view::View;
 use echoline::Closed;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Session;
 use crate::bot::{self, Malformed};
+use crate::chat::{Chat, Leaving};
 use crate::command::Command;
 use crate::command_cost::LineClass;
 use crate::commands::Flow;
@@ -19,7 +20,6 @@ use crate::login::{self, LoggedInUser};
 use crate::operation::Operation;
 use crate::protocol::{ClientMessage, ServerMessage};
 use crate::separators::has_break;
-use crate::state::{Chat, Leaving};
 use crate::telnet_stream::{ByteStream, Telnet};
 use crate::text::clean;
 use crate::view::{Medium, print_json};
