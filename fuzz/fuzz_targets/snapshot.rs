@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn open_node(node: u32) -> std::sync::Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
     Chat::clustered(Settings::default(), options).0
 }

@@ -31,8 +31,8 @@ fn stored(folder: &Path) -> Arc<Chat> {
 
 /// One node of a cluster, which has no other part of it.
 fn node(node: u32) -> Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
     Chat::clustered(Settings::default(), options).0
 }
 

@@ -101,7 +101,7 @@ pub use telnet::Parser;
 pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};
 pub use transcript::{NotNumbered, Transcript};
-pub use verify::{Contradiction, Report, verify};
+pub use verify::{Contradiction, TranscriptReport, verify};
 pub use wrap::wrap;
 
 use std::borrow::Cow;

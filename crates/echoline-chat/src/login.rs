@@ -117,7 +117,7 @@ pub(super) async fn ask<S: ByteStream>(
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
-        let words = "The link to the other machines is lost; you come in when it is back";
+        let words = "The link to the other nodes is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;

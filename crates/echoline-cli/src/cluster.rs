@@ -192,7 +192,7 @@ impl ClusterFlags {
         let servers = without_login(options.servers.reveal());
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
-            machine: self.node_name()?,
+            node_name: self.node_name()?,
             node: node_id()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
@@ -284,7 +284,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
         gauge("echoline_cluster_linked",
             "1 while the stream can be read and appended to.", u64::from(chat.is_linked)),
         gauge("echoline_cluster_machines",
-            "Nodes whose lease has not expired, this one included.", chat.machines.len() as u64),
+            "Nodes whose lease has not expired, this one included.", chat.nodes.len() as u64),
         gauge("echoline_cluster_applied_entry",
             "The last applied entry of the stream.", chat.applied),
         gauge("echoline_cluster_held_lines",

@@ -19,8 +19,8 @@ use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
     Chat::clustered(Settings::default(), options).0
 }
 
@@ -239,10 +239,10 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
     }
 }
 
-/// A session whose machine is gone saves its place a moment later, with the machine's next number;
+/// A session whose node is gone saves its place a moment later, with the node's next number;
 /// but not if a token has brought it back elsewhere.
 #[test]
-fn a_session_that_went_with_its_machine_saves_its_place() {
+fn a_session_that_went_with_its_node_saves_its_place() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
         let keep = json!({ "keep": { "token": "a", "place": place } });

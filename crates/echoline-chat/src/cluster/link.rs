@@ -1,4 +1,4 @@
-//! How it stands with the bus and the other machines, and what people hear of it.
+//! How it stands with the bus and the other nodes, and what people hear of it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use echoline_chat_core::replication::outbox::Waiting;
 const SWEEP_TICKS: u64 = 10;
 
 impl Cluster {
-    /// Tells the people of this machine where the link was lost or is there again.
+    /// Tells the people of this node where the link was lost or is there again.
     pub(super) fn look_at_link(&self, chat: &Chat) {
         let mut state = self.lock();
         // Who has left needs no link.
@@ -56,7 +56,7 @@ impl Cluster {
             let (now, own) = (state.now, state.node);
             let others: Vec<u32> = nodes.into_iter().filter(|&node| node != own).collect();
             for node in state.leases.overdue(now, own, &others) {
-                let name = state.leases.name(node).unwrap_or("a machine").to_owned();
+                let name = state.leases.name(node).unwrap_or("a node").to_owned();
                 self.propose_gone(&mut state, node, &name, "is gone");
             }
         }
@@ -79,7 +79,7 @@ impl Cluster {
         let pulse = Heartbeat {
             count: state.heartbeats,
             node: state.node,
-            name: self.options.machine.clone(),
+            name: self.options.node_name.clone(),
             applied: state.applied,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -117,9 +117,9 @@ impl Chat {
 fn words(is_lost: bool) -> String {
     match is_lost {
         true => format!(
-            "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
+            "The link to the other nodes is lost: what you say waits, at most {HELD_MAX} \
              lines for {HELD_TICKS} s (/status)"
         ),
-        false => "The link to the other machines is back".to_owned(),
+        false => "The link to the other nodes is back".to_owned(),
     }
 }

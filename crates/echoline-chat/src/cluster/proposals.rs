@@ -24,17 +24,17 @@ const WAITING_MAX: usize = 1024;
 pub(super) const HELD_MAX: usize = 50;
 
 /// What people hear whose act did not get to the others.
-pub(super) const LOST: &str = "the link to the other machines is lost";
-pub(super) const TAKEN_FOR_GONE: &str = "this machine was taken for gone";
+pub(super) const LOST: &str = "the link to the other nodes is lost";
+pub(super) const TAKEN_FOR_GONE: &str = "this node was taken for gone";
 
-/// How a machine takes part.
+/// How a node takes part.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// What the cluster is called.
     pub cluster: String,
-    /// What this machine is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
-    pub machine: String,
-    /// A number that no other start of any machine of the cluster has: by chance.
+    /// What this node is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub node_name: String,
+    /// A number that no other start of any node of the cluster has: by chance.
     pub node: u32,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Cluster {
     proposals: mpsc::UnboundedSender<Proposal>,
     state: Mutex<State>,
     pub(super) newcomers: Newcomers,
-    /// Told when this machine has taken its leave.
+    /// Told when this node has taken its leave.
     pub(super) left: Condvar,
 }
 
@@ -61,7 +61,7 @@ impl Cluster {
         (Self { options, proposals, state, newcomers, left }, receiver)
     }
 
-    /// The number of a session, of which so many came before it on this machine.
+    /// The number of a session, of which so many came before it on this node.
     pub(crate) fn session(&self, count: u64) -> u64 {
         (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
     }
@@ -111,7 +111,7 @@ impl Cluster {
         self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
     }
 
-    /// Whether the other machines cannot be reached.
+    /// Whether the other nodes cannot be reached.
     pub(crate) fn is_lost(&self) -> bool {
         self.lock().is_lost
     }
@@ -179,7 +179,7 @@ pub(crate) enum Backpressure {
 pub(crate) enum Proposed {
     /// It is done.
     Done(Outcome),
-    /// It is on its way to all machines, and comes back.
+    /// It is on its way to all nodes, and comes back.
     Later(Wait),
 }
 

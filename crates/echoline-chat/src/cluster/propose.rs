@@ -30,7 +30,7 @@ impl Chat {
         (Arc::new(chat), receiver)
     }
 
-    /// Does something, or has it done where there are other machines.
+    /// Does something, or has it done where there are other nodes.
     pub(crate) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
@@ -53,7 +53,7 @@ impl Chat {
         }
     }
 
-    /// Tells the other machines that this one ends, so that its people leave their rooms in one
+    /// Tells the other nodes that this one ends, so that its people leave their rooms in one
     /// line, and waits until that has come back; before it, what they did last. Blocks, for
     /// `patience` at most for each of these; `false` where nothing came back.
     #[must_use]
@@ -66,7 +66,7 @@ impl Chat {
             return false;
         };
         let node = state.node;
-        cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
+        cluster.propose_gone(&mut state, node, &cluster.options.node_name, "is shut down");
         let wait =
             cluster.left.wait_timeout_while(state, patience, |s| s.leave != LeaveState::Left);
         wait.is_ok_and(|(state, _)| state.leave == LeaveState::Left)

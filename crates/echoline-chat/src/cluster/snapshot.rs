@@ -89,7 +89,7 @@ impl Chat {
             self.come_back(cluster, &[]);
         } else {
             followed.is_returning = true;
-            let name = &cluster.options.machine;
+            let name = &cluster.options.node_name;
             cluster.propose_gone(&mut followed, node, name, "fell behind");
         }
     }
@@ -130,7 +130,7 @@ impl Chat {
         followed.is_returning = false;
         // If the stream is the same up to some entry, the users who leave now are found in it
         // again: as those of a node that does not exist any more.
-        cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
+        cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
@@ -154,8 +154,8 @@ mod tests {
     use crate::user_table::person_id;
 
     fn node(node: u32) -> Arc<Chat> {
-        let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-        let options = ClusterOptions { cluster, machine, node };
+        let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+        let options = ClusterOptions { cluster, node_name, node };
         Chat::clustered(Settings::default(), options).0
     }
 

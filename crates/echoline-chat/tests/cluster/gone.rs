@@ -1,4 +1,4 @@
-//! Machines that are taken for gone, that end, that fall behind, and an order that is lost.
+//! Nodes that are taken for gone, that end, that fall behind, and an order that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::rig::{A_MOMENT, Rig, until};
 
-/// Fault 68: two machines that do not see each other give a name to one person each: the first in
+/// Fault 68: two nodes that do not see each other give a name to one person each: the first in
 /// the order has it, the other one hears so.
 #[tokio::test(start_paused = true)]
 async fn the_first_in_the_order_has_the_name() {
@@ -32,10 +32,10 @@ async fn the_first_in_the_order_has_the_name() {
     rig.settle().await;
 }
 
-/// Fault 68: a machine that is silent is gone, in one line for each room, and its names are free;
+/// Fault 68: a node that is silent is gone, in one line for each room, and its names are free;
 /// when it comes back its people do, under another name who has lost theirs.
 #[tokio::test(start_paused = true)]
-async fn a_machine_is_gone_and_comes_back() {
+async fn a_node_is_gone_and_comes_back() {
     let rig = Rig::new(2);
     let [mut ann, mut ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ben.say("/join den").await;
@@ -60,7 +60,7 @@ async fn a_machine_is_gone_and_comes_back() {
     assert_eq!((rig.status(1).returns, rig.status(0).returns), (1, 0));
 }
 
-/// Fault 68: who was sent out, or banned, does not come back into the room with their machine.
+/// Fault 68: who was sent out, or banned, does not come back into the room with their node.
 #[tokio::test(start_paused = true)]
 async fn nobody_comes_back_to_where_they_may_not() {
     let rig = Rig::new(2);
@@ -79,7 +79,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
     // All of it at once: nobody there hears of one before the other.
-    rig.bus.apply(&rig.machines[1].chat, rig.bus.entries().len() as u64);
+    rig.bus.apply(&rig.nodes[1].chat, rig.bus.entries().len() as u64);
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
     until(&mut dan, "*** You are banned from the room den ***").await;
@@ -91,7 +91,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
     rig.settle().await;
 }
 
-/// Fault 68: who has left while their machine was taken for gone does not come back with it.
+/// Fault 68: who has left while their node was taken for gone does not come back with it.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_left_over() {
     let rig = Rig::new(2);
@@ -108,10 +108,10 @@ async fn nobody_is_left_over() {
     rig.settle().await;
     drop(ann);
     rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
+    assert_eq!((rig.nodes[0].chat.people(), rig.nodes[1].chat.people()), (0, 0));
 }
 
-/// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone.
+/// Fault 68: a node that hears nothing, not even itself, takes nobody for gone.
 #[tokio::test(start_paused = true)]
 async fn who_is_deaf_judges_nobody() {
     let rig = Rig::new(3);
@@ -129,10 +129,10 @@ async fn who_is_deaf_judges_nobody() {
 
 /// Fault 68: who ends says so, and is gone at once.
 #[tokio::test(start_paused = true)]
-async fn a_machine_takes_its_leave() {
+async fn a_node_takes_its_leave() {
     let rig = Rig::new(2);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    let chat = Arc::clone(&rig.machines[1].chat);
+    let chat = Arc::clone(&rig.nodes[1].chat);
     let leave = std::thread::spawn(move || chat.take_leave(Duration::from_secs(20)));
     while !leave.is_finished() {
         sleep(Duration::from_millis(5)).await;
@@ -143,7 +143,7 @@ async fn a_machine_takes_its_leave() {
     rig.parlours[0].enter("ben").await;
 }
 
-/// Fault 67: a machine that cannot have all entries goes on from what another one knows; its
+/// Fault 67: a node that cannot have all entries goes on from what another one knows; its
 /// people hear how much is missing.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_said() {
@@ -157,7 +157,7 @@ async fn a_gap_is_said() {
         ann.say(&format!("line {number}")).await;
     }
     sleep(A_MOMENT).await;
-    rig.machines[1].skip_to(echoline_chat::ReplicatedState::snapshot(&*rig.machines[0].chat));
+    rig.nodes[1].skip_to(echoline_chat::ReplicatedState::snapshot(&*rig.nodes[0].chat));
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** 50 lines missed ***").await;
     ben.hear("ann: line 50").await;
@@ -173,7 +173,7 @@ async fn a_gap_is_said() {
 }
 
 /// Fault 67, found by the campaign: a bus lost the last entry that all had seen, and all began anew
-/// with the others. Those who had to go are not there any more, and not as people of a machine
+/// with the others. Those who had to go are not there any more, and not as people of a node
 /// either whose silence would have to be noticed first.
 #[tokio::test(start_paused = true)]
 async fn the_same_order_again_has_nobody_in_it() {
@@ -191,7 +191,7 @@ async fn the_same_order_again_has_nobody_in_it() {
     }
     sleep(Duration::from_secs(2)).await;
     rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
+    assert_eq!((rig.nodes[0].chat.people(), rig.nodes[1].chat.people()), (0, 0));
     assert_eq!((rig.status(0).losses, rig.status(1).losses), (0, 0), "nothing of theirs is stuck");
     let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
@@ -221,7 +221,7 @@ async fn another_order_begins_anew() {
         assert!(guest.rest().await.is_empty());
     }
     rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
+    assert_eq!((rig.nodes[0].chat.people(), rig.nodes[1].chat.people()), (0, 0));
     let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
     ben.hear("ann: hi").await;

@@ -18,9 +18,9 @@ async fn lines_are_held_and_arrive_in_order() {
     for number in 1..=51 {
         ann.say(&format!("line {number}")).await;
     }
-    ann.hear("*** Not delivered, the link to the other machines is lost: line 51 ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: line 51 ***").await;
     ann.say("/me waves").await;
-    ann.hear("*** Not delivered, the link to the other machines is lost: /me waves ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: /me waves ***").await;
     ann.say("/status").await;
     ann.hear("*** This is m0 of the cluster test; the link is lost: lines are held ***").await;
     until(&mut ann, "50 lines said here wait, 2 were not delivered").await;
@@ -47,8 +47,8 @@ async fn what_waits_too_long_is_told() {
         ann.say(line).await;
         sleep(A_MOMENT).await;
     }
-    ann.hear("*** Not delivered, the link to the other machines is lost: waits ***").await;
-    ann.hear("*** That was not done: the link to the other machines is lost ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: waits ***").await;
+    ann.hear("*** That was not done: the link to the other nodes is lost ***").await;
     ben.hear("*** m0 is gone, and with it ann ***").await;
     rig.begin(0, Trouble::None);
     ben.hear("*** ann joined the chat ***").await;
@@ -67,7 +67,7 @@ async fn coming_and_going_waits() {
     rig.begin(1, Trouble::Cut);
     let mut dan = rig.parlours[1].knock(Role::User);
     dan.say("dan").await;
-    let words = "*** The link to the other machines is lost; you come in when it is back ***";
+    let words = "*** The link to the other nodes is lost; you come in when it is back ***";
     dan.hear(words).await;
     drop(ben);
     sleep(A_MOMENT).await;
@@ -125,7 +125,7 @@ async fn a_muted_line_is_not_delivered() {
     rig.settle().await;
 }
 
-/// Fault 67: a payload that cannot be read changes nothing on any machine, and is counted.
+/// Fault 67: a payload that cannot be read changes nothing on any node, and is counted.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_counted() {
     let rig = Rig::new(2);

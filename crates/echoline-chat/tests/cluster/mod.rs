@@ -1,4 +1,4 @@
-//! Several machines that are one chat, on a clock of their own, and everything that can happen to
+//! Several nodes that are one chat, on a clock of their own, and everything that can happen to
 //! them.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 

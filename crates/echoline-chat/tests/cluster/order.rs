@@ -1,4 +1,4 @@
-//! Keeping order, private words and coming back, from one machine to another.
+//! Keeping order, private words and coming back, from one node to another.
 
 use echoline_chat::{ReplicatedState, Role};
 use tokio::time::sleep;
@@ -6,9 +6,9 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::rig::{A_MOMENT, Rig, until};
 
-/// Fault 68: who keeps order does so on all machines.
+/// Fault 68: who keeps order does so on all nodes.
 #[tokio::test(start_paused = true)]
-async fn order_is_kept_from_another_machine() {
+async fn order_is_kept_from_another_node() {
     let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
@@ -41,10 +41,10 @@ async fn order_is_kept_from_another_machine() {
     rig.settle().await;
 }
 
-/// Issue 11, item 14: a deletion is the same on all machines, also on one that learns of it from a
+/// Issue 11, item 14: a deletion is the same on all nodes, also on one that learns of it from a
 /// snapshot.
 #[tokio::test(start_paused = true)]
-async fn regression_a_line_is_deleted_on_all_machines() {
+async fn regression_a_line_is_deleted_on_all_nodes() {
     let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("my secret").await;
@@ -64,13 +64,13 @@ async fn regression_a_line_is_deleted_on_all_machines() {
         guest.hear("#5 09:30 ann: [deleted]").await;
     }
     rig.settle().await;
-    let snapshot = String::from_utf8(rig.machines[0].chat.snapshot().state.to_vec()).unwrap();
+    let snapshot = String::from_utf8(rig.nodes[0].chat.snapshot().state.to_vec()).unwrap();
     assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
-/// Fault 68: the operator of the whole chat bans somebody whom another machine serves.
+/// Fault 68: the operator of the whole chat bans somebody whom another node serves.
 #[tokio::test(start_paused = true)]
-async fn a_ban_holds_on_all_machines() {
+async fn a_ban_holds_on_all_nodes() {
     let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
@@ -88,7 +88,7 @@ async fn a_ban_holds_on_all_machines() {
 
 /// Fault 68: private words find their way, and their author hears where they do not.
 #[tokio::test(start_paused = true)]
-async fn private_words_cross_machines() {
+async fn private_words_cross_nodes() {
     let mut rig = Rig::new(2);
     rig.parlours[1].pipe = 600;
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
@@ -117,7 +117,7 @@ async fn private_words_cross_machines() {
     rig.settle().await;
 }
 
-/// Fault 68: rooms are closed on all machines alike.
+/// Fault 68: rooms are closed on all nodes alike.
 #[tokio::test(start_paused = true)]
 async fn closed_rooms_are_closed_everywhere() {
     let rig = Rig::new(2);
@@ -146,9 +146,9 @@ async fn closed_rooms_are_closed_everywhere() {
     rig.settle().await;
 }
 
-/// Fault 68: a token brings its owner back on another machine while the connection before lives.
+/// Fault 68: a token brings its owner back on another node while the connection before lives.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_on_another_machine() {
+async fn a_token_brings_back_on_another_node() {
     let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
@@ -216,9 +216,9 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     rig.settle().await;
 }
 
-/// Fault 68: it does so too where the machine of the connection before is just taken for gone.
+/// Fault 68: it does so too where the node of the connection before is just taken for gone.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_from_a_machine_that_is_gone() {
+async fn a_token_brings_back_from_a_node_that_is_gone() {
     let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ben.say("/token").await;
@@ -243,7 +243,7 @@ async fn status_says_how_it_stands() {
     let rig = Rig::new(2);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;
-    ann.hear("*** Machines, with the people they serve: m0 (1), m1 (1) ***").await;
+    ann.hear("*** Nodes, with the people they serve: m0 (1), m1 (1) ***").await;
     let words = "*** Entry 4 of the common order; 0 lines said here wait, 0 were not delivered ***";
     ann.hear(words).await;
     rig.begin(0, Trouble::Cut);

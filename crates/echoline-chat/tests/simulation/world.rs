@@ -48,8 +48,8 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     /// The wall clock jumps, back too.
     pub(crate) jumps: bool,
-    /// Machines that share one order; 1 is a chat as it is.
-    pub(crate) machines: usize,
+    /// Nodes that share one order; 1 is a chat as it is.
+    pub(crate) nodes: usize,
     pub(crate) kicks: bool,
 }
 
@@ -70,7 +70,7 @@ impl Terms {
             limits,
             jumps: random.chance(25),
             kicks: random.chance(25),
-            machines: random.pick(&[1, 1, 3]),
+            nodes: random.pick(&[1, 1, 3]),
         }
     }
 
@@ -127,7 +127,7 @@ impl World {
         let (near, far) = duplex(pipe);
         let far =
             Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
-        // Who comes again comes to another machine.
+        // Who comes again comes to another node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
         (near, tokio::spawn(echoline_chat::serve(far, chat, role)))
@@ -148,12 +148,12 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     START.set(Some(Instant::now()));
     AHEAD_MS.set(1_000_000);
     let terms = Terms::of(&mut random);
-    let chats = match terms.machines {
+    let chats = match terms.nodes {
         1 => vec![Arc::new(Chat::new(terms.settings()))],
         count => {
             let settings = terms.settings();
-            let (_, machines) = Bus::machines(count, &settings, &mut random);
-            machines.into_iter().map(|machine| machine.chat).collect()
+            let (_, nodes) = Bus::nodes(count, &settings, &mut random);
+            nodes.into_iter().map(|node| node.chat).collect()
         }
     };
     // Many bytes one by one is what takes time.
