@@ -71,6 +71,21 @@ for features in "" "web"; do
         -D warnings
 done
 
+say "the oldest Rust"
+# The compiler that rust-version in Cargo.toml names must build the library.
+oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if ! cargo "+$oldest" --version >/dev/null 2>&1; then
+    timeout 300 rustup toolchain install "$oldest" --profile minimal >/dev/null 2>&1 || true
+fi
+if cargo "+$oldest" --version >/dev/null 2>&1; then
+    timeout 900 cargo "+$oldest" check -p echoline --locked --target-dir target/oldest
+else
+    echo "Rust $oldest cannot be installed here: the build with it was not checked"
+fi
+
+say "public API"
+scripts/semver.sh
+
 # Other programs that read what ours writes; without them some tests say that they skip.
 python=target/python/bin/python3
 if ! $python -c "import hdrh, jsonschema, prometheus_client, websockets" >/dev/null 2>&1; then

@@ -7,7 +7,9 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
+#[cfg(feature = "serde")]
 use serde::de::Error as _;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The origin of requests that have one limit together.
@@ -103,12 +105,14 @@ impl fmt::Display for Source {
 }
 
 /// As text: `192.0.2.1`, `2001:db8::/64`, `uid 1000` or `unknown`.
+#[cfg(feature = "serde")]
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
@@ -161,6 +165,7 @@ mod tests {
         assert!(!source("192.0.2.1").is_loopback() && !Source::User(0).is_loopback());
     }
 
+    #[cfg(feature = "serde")]
     #[test]
     fn a_source_is_stored_as_text() {
         for text in ["192.0.2.7", "2001:db8:0:1::/64", "uid 1000", "unknown"] {

@@ -1,12 +1,16 @@
 //! Keeps the house: what may stand where, how long files and lines may be, what must be tested.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that decide without a clock, a socket or a task: they do not depend on a runtime.
 const PURE_CRATES: &[&str] = &["echoline-base", "echoline-chat-core", "echoline-faults"];
+
+/// The crates that the library brings with its default features, itself included.
+const DEPENDENCIES_MAX: usize = 30;
 
 const FILE_LINES_MAX: usize = 500;
 const LINE_COLUMNS_MAX: usize = 100;
@@ -93,6 +97,19 @@ fn pure_crates_have_no_runtime() {
             assert!(!crates.lines().any(|line| line.starts_with(runtime)), "{name}: {runtime}");
         }
     }
+}
+
+/// `cargo add echoline` is cheap: the default features bring what a line server needs.
+#[test]
+fn the_library_has_few_dependencies() {
+    let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none"];
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(root()).args(arguments).args(["--no-dedupe", "-p", "echoline"]);
+    let tree = tree.output().unwrap();
+    let text = String::from_utf8(tree.stdout).unwrap();
+    assert!(text.starts_with("echoline "), "{}", String::from_utf8_lossy(&tree.stderr));
+    let crates: BTreeSet<&str> = text.lines().collect();
+    assert!(crates.len() <= DEPENDENCIES_MAX, "{} crates: {crates:#?}", crates.len());
 }
 
 /// The mechanism of servers does not know what the echo says.

@@ -10,14 +10,14 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 /// whomever they come.
 ///
 /// ```
-/// use echoline::faults::{DatagramFaults, Direction, Faults};
+/// use echoline_faults::{DatagramFaults, Direction, Faults};
 ///
 /// let faults = Faults::new("duplicate at=2\ntruncate=3 at=3".parse()?, 1);
 /// let mut faults = DatagramFaults::new(&faults);
 /// let mut fate = || faults.fate(Direction::Out, &mut b"hello".to_vec());
 /// assert_eq!((fate().copies, fate().copies), (1, 2));
 /// assert_eq!(fate().length, 3);
-/// # Ok::<(), echoline::faults::FaultError>(())
+/// # Ok::<(), echoline_faults::FaultError>(())
 /// ```
 #[derive(Debug)]
 pub struct DatagramFaults {

@@ -17,11 +17,11 @@ pub(super) const RULES_MAX: usize = 64;
 /// what follows a `#` are left out. `docs/faults.md` explains all of it.
 ///
 /// ```
-/// use echoline::faults::FaultPlan;
+/// use echoline_faults::FaultPlan;
 ///
 /// let plan: FaultPlan = "delay=50ms±10ms p=0.1\nreset after=1KiB first=2 # then ok".parse()?;
 /// assert_eq!(plan.to_string(), "delay=40ms..60ms p=0.1\nreset first=2 after=1KiB\n");
-/// # Ok::<(), echoline::faults::FaultError>(())
+/// # Ok::<(), echoline_faults::FaultError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {

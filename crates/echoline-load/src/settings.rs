@@ -7,7 +7,7 @@ use crate::message::{Expect, Plan};
 use crate::report::{LoopMode, RunSummary};
 use crate::schedule::{LatePolicy, Pacer};
 use crate::statistics::Percentile;
-use crate::target::{AddressFamily, ResolvePolicy, Targets};
+use crate::target::{IpFamily, ResolvePolicy, Targets};
 use crate::verdict::Objectives;
 use echoline::{Address, Eol};
 
@@ -191,9 +191,9 @@ impl LoadSettings {
         let bytes = |count: Option<u32>| count.map(|count| format!("{count} bytes"));
         let sources: Vec<_> = targets.sources.iter().map(ToString::to_string).collect();
         let family = match targets.family {
-            AddressFamily::Any => None,
-            AddressFamily::Ipv4 => Some("IPv4 only"),
-            AddressFamily::Ipv6 => Some("IPv6 only"),
+            IpFamily::Any => None,
+            IpFamily::Ipv4 => Some("IPv4 only"),
+            IpFamily::Ipv6 => Some("IPv6 only"),
         };
         let resolve = match targets.resolve {
             ResolvePolicy::Once => None,

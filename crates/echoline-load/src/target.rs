@@ -7,7 +7,7 @@ use echoline::transport::Transport;
 
 /// The family of the addresses that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AddressFamily {
+pub enum IpFamily {
     /// IPv4 and IPv6.
     #[default]
     Any,
@@ -39,7 +39,7 @@ pub struct Targets {
     /// that a transport does not speak is an error.
     pub transports: Vec<Transport>,
     /// The family of the addresses that are used.
-    pub family: AddressFamily,
+    pub family: IpFamily,
     /// When names are resolved, and the order in which their addresses are used.
     pub resolve: ResolvePolicy,
     /// Local addresses, used in turn; if empty, the system chooses. Each has its own ports, so that

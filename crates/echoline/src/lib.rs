@@ -1,7 +1,7 @@
-//! A library for servers that speak in lines, over TCP, Unix sockets, TLS, WebSocket and UDP.
+//! Servers for line protocols over TCP, Unix sockets, TLS, WebSocket and UDP.
 //!
-//! A handler is one `async fn` that reads like the dialogue it holds. Limits, deadlines, bounded
-//! buffers and an orderly end are in the types around it:
+//! A handler is one `async fn` that reads like its dialogue. Limits, deadlines, bounded buffers and
+//! an orderly end are built into the types around it:
 //!
 //! ```
 //! use echoline::{Closed, Connection, Limits, Server};
@@ -36,36 +36,43 @@
 //! # }
 //! ```
 //!
-//! # From a server to its end
+//! # Four types to know
 //!
-//! * [`Server::bind`] binds a plain TCP or Unix socket. A [`Listener`] is bound with
-//!   [`ListenerOptions`], and its [`Transport`] adds the steps between socket and handler: TLS, a
-//!   WebSocket, a PROXY header. [`Server::new`] serves several listeners.
-//! * [`Server::serve`] accepts connections until a signal or a [`Shutdown`] handle ends it, runs
-//!   the handler for each of them, and returns a [`Report`] that counts every end.
-//! * A [`Connection`] reads lines or bytes and writes; it works over any byte stream, so a handler
-//!   is tested over [`tokio::io::duplex`]. [`Lines`] is its line splitter alone.
-//! * [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes. [`LiveLimits`]
-//!   changes the limits of a running server.
-//! * [`Closed`] names every way in which a connection ends: a limit that was reached, an error of
-//!   the peer or of the system, a handler that panicked, the end of the server.
-//! * [`Server::observe`], [`Server::on_closed`] and [`Server::on_line`] tell what a server does:
-//!   figures, one [`ConnectionSummary`] for each connection, each line that is received.
-//! * [`DatagramServer`] answers datagrams, with the rules that an open UDP port needs.
+//! 1. [`Server`] accepts connections and runs a handler for each. [`Server::bind`] is enough for a
+//!    plain TCP or Unix socket; a [`Listener`] with a [`transport`] adds TLS, WebSocket or a PROXY
+//!    header. [`Server::serve`] ends on a signal or a [`Shutdown`] handle and returns a [`Report`].
+//! 2. [`Connection`] is what a handler gets: it reads lines or bytes, and writes. It works over any
+//!    byte stream, so a handler is tested over [`tokio::io::duplex`].
+//! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
+//!    [`LiveLimits`] changes the limits of a running server.
+//! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
+//!    panic of the handler, the end of the server. A handler passes it on with `?`.
 //!
-//! The module [`echo`] has the handlers of the command `echoline echo`, and [`fault`] injects
-//! faults by a plan.
+//! # Modules
 //!
-//! # Features
-//!
-//! | feature | adds |
+//! | module | contents |
 //! |---|---|
-//! | `tls` | `tls://` on both sides: `Certificates`, `TlsClient` |
-//! | `websocket` | `ws://` on both sides: `AcceptWebSocket`, `OpenWebSocket` |
-//! | `proxy` | the PROXY protocol on both sides: `AcceptProxy`, `SendProxy` |
-//! | `web` | a page in a browser beside its WebSocket: `Site` |
+//! | [`connection`] | the parts of a connection: reader and writer, feeds, messages |
+//! | [`listener`] | schemes of addresses, owners of socket files |
+//! | [`transport`] | streams, layers over them, and the steps that open a connection |
+//! | [`metrics`] | what a server counts: snapshots, service times, summaries of connections |
+//! | [`sources`] | rates and penalties for each client address |
+//! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
+//! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
+//! | [`echo`] | the handlers of the command `echoline echo` |
+//! | `tls` | TLS on both sides (feature `tls`) |
+//! | `websocket` | WebSocket on both sides (feature `websocket`) |
+//! | `proxy` | the PROXY protocol on both sides (feature `proxy`) |
+//! | `site` | a page in a browser beside its WebSocket (feature `web`) |
 //!
-//! A program that only serves lines needs none of them.
+//! The default features serve lines over TCP, Unix sockets and UDP. The library runs on Linux only.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "echoline runs on Linux only: it needs timerfd, SO_PEERCRED and TCP_USER_TIMEOUT; build it on \
+     Linux or in a container"
+);
 
 pub mod connection;
 pub mod echo;
@@ -97,6 +104,7 @@ pub mod faults {
 
 /// The PROXY protocol on both sides: a header that names the client.
 #[cfg(feature = "proxy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
 pub mod proxy {
     pub use crate::transport::proxy::{
         AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy,
@@ -105,12 +113,14 @@ pub mod proxy {
 
 /// A few files over HTTP, and a WebSocket beside them.
 #[cfg(feature = "web")]
+#[cfg_attr(docsrs, doc(cfg(feature = "web")))]
 pub mod site {
     pub use crate::transport::site::{Asset, Site};
 }
 
 /// TLS 1.2 and 1.3 on both sides.
 #[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls {
     pub use crate::transport::tls::{
         Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsError,
@@ -120,6 +130,7 @@ pub mod tls {
 
 /// WebSocket (RFC 6455) on both sides.
 #[cfg(feature = "websocket")]
+#[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket {
     pub use crate::transport::websocket::{
         AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,

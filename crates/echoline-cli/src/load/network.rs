@@ -11,7 +11,7 @@ use crate::tls_client::TlsSide;
 use crate::values;
 use crate::wires::{ClientWireFlags, network_value};
 use echoline::Address;
-use echoline_load::target::{AddressFamily, ResolvePolicy, SocketOptions};
+use echoline_load::target::{IpFamily, ResolvePolicy, SocketOptions};
 use echoline_load::{LoadSettings, Targets};
 
 /// Connections and threads.
@@ -112,9 +112,9 @@ impl NetworkFlags {
             addresses: addresses.to_vec(),
             transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
             family: match (self.ipv4, self.ipv6) {
-                (true, _) => AddressFamily::Ipv4,
-                (_, true) => AddressFamily::Ipv6,
-                _ => AddressFamily::Any,
+                (true, _) => IpFamily::Ipv4,
+                (_, true) => IpFamily::Ipv6,
+                _ => IpFamily::Any,
             },
             resolve: match self.resolve {
                 ResolveName::Once => ResolvePolicy::Once,

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use crate::target::{AddressFamily, ResolvePolicy, Targets};
+use crate::target::{IpFamily, ResolvePolicy, Targets};
 use echoline::Address;
 use echoline::listener::Scheme;
 use echoline::transport::{Origin, Protocol, Stream, Transport};
@@ -219,12 +219,12 @@ async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream
     })
 }
 
-async fn resolve(address: &Address, family: AddressFamily) -> io::Result<Vec<SocketAddr>> {
+async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAddr>> {
     let mut found = address.resolve().await?;
     found.retain(|address| match family {
-        AddressFamily::Any => true,
-        AddressFamily::Ipv4 => address.is_ipv4(),
-        AddressFamily::Ipv6 => address.is_ipv6(),
+        IpFamily::Any => true,
+        IpFamily::Ipv4 => address.is_ipv4(),
+        IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
         let text = format!("'{}' has no address of the family asked for", address.host());
@@ -324,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn rejects_a_family_without_an_address() {
         let addresses = vec!["127.0.0.1:1".parse().unwrap()];
-        let targets = Targets { addresses, family: AddressFamily::Ipv6, ..Targets::default() };
+        let targets = Targets { addresses, family: IpFamily::Ipv6, ..Targets::default() };
         let error = Dialer::new(&targets).await.unwrap_err().to_string();
         assert!(
             error.contains("cannot resolve 127.0.0.1:1") && error.contains("family"),

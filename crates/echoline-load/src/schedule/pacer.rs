@@ -73,7 +73,7 @@ impl Rate {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
-    schedule: Pacing,
+    schedule: ArrivalSchedule,
     /// For arrivals that are independent of one another; else they come at equal intervals.
     poisson: Option<Poisson>,
     /// This pacer yields the events `first + i × stride`.
@@ -84,7 +84,7 @@ pub struct Pacer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Pacing {
+enum ArrivalSchedule {
     ClosedLoop { think: Duration },
     Constant(Rate),
     Changing(RateCurve),
@@ -107,7 +107,7 @@ impl Poisson {
 }
 
 impl Pacer {
-    fn new(schedule: Pacing) -> Self {
+    fn new(schedule: ArrivalSchedule) -> Self {
         Self { schedule, poisson: None, first: 0, stride: 1, given: 0 }
     }
 
@@ -120,26 +120,26 @@ impl Pacer {
     /// Each event but the first `think` after the caller is ready for it.
     #[must_use]
     pub fn thinking(think: Duration) -> Self {
-        Self::new(Pacing::ClosedLoop { think })
+        Self::new(ArrivalSchedule::ClosedLoop { think })
     }
 
     /// Events at equal intervals, even if the caller is not ready.
     #[must_use]
     pub fn constant(rate: Rate) -> Self {
-        Self::new(Pacing::Constant(rate))
+        Self::new(ArrivalSchedule::Constant(rate))
     }
 
     /// A rate that stays at `from` for `lead`, changes linearly `over` a time, and then stays at
     /// `to`.
     #[must_use]
     pub fn ramp(from: Rate, to: Rate, over: Duration, lead: Duration) -> Self {
-        Self::new(Pacing::Changing(Self::curve(from, to, over, lead, None)))
+        Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, None)))
     }
 
     /// The same with `steps` equal steps, at least one, instead of a linear change.
     #[must_use]
     pub fn steps(from: Rate, to: Rate, over: Duration, lead: Duration, steps: u32) -> Self {
-        Self::new(Pacing::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))
+        Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))
     }
 
     fn curve(
@@ -181,19 +181,19 @@ impl Pacer {
         if let Some(poisson) = &mut self.poisson {
             poisson.position += poisson.random.exponential() * self.stride as f64;
             return match self.schedule {
-                Pacing::ClosedLoop { .. } => now,
-                Pacing::Constant(rate) => {
+                ArrivalSchedule::ClosedLoop { .. } => now,
+                ArrivalSchedule::Constant(rate) => {
                     let seconds = poisson.position / rate.as_per_second();
                     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
                 }
-                Pacing::Changing(curve) => curve.time_of(poisson.position),
+                ArrivalSchedule::Changing(curve) => curve.time_of(poisson.position),
             };
         }
         match self.schedule {
-            Pacing::ClosedLoop { .. } if self.given == 1 => now,
-            Pacing::ClosedLoop { think } => now.saturating_add(think),
-            Pacing::Constant(rate) => rate.due(number),
-            Pacing::Changing(curve) => curve.time_of(number as f64),
+            ArrivalSchedule::ClosedLoop { .. } if self.given == 1 => now,
+            ArrivalSchedule::ClosedLoop { think } => now.saturating_add(think),
+            ArrivalSchedule::Constant(rate) => rate.due(number),
+            ArrivalSchedule::Changing(curve) => curve.time_of(number as f64),
         }
     }
 
@@ -202,9 +202,9 @@ impl Pacer {
     #[must_use]
     pub fn remaining_until(&self, end: Duration) -> u64 {
         let all = match self.schedule {
-            Pacing::ClosedLoop { .. } => return 0,
-            Pacing::Constant(rate) => rate.count_until(end),
-            Pacing::Changing(curve) => curve.count_until(end).ceil() as u64,
+            ArrivalSchedule::ClosedLoop { .. } => return 0,
+            ArrivalSchedule::Constant(rate) => rate.count_until(end),
+            ArrivalSchedule::Changing(curve) => curve.count_until(end).ceil() as u64,
         };
         if let Some(poisson) = &self.poisson {
             let rest = (all as f64 - poisson.position) / self.stride as f64;
@@ -219,16 +219,16 @@ impl Pacer {
     pub(crate) fn time_of(&self, index: u64) -> Duration {
         let number = self.first.saturating_add(index.saturating_mul(self.stride));
         match self.schedule {
-            Pacing::ClosedLoop { .. } => Duration::ZERO,
-            Pacing::Constant(rate) => rate.due(number),
-            Pacing::Changing(curve) => curve.time_of(number as f64),
+            ArrivalSchedule::ClosedLoop { .. } => Duration::ZERO,
+            ArrivalSchedule::Constant(rate) => rate.due(number),
+            ArrivalSchedule::Changing(curve) => curve.time_of(number as f64),
         }
     }
 
     /// Whether events have due times; else each waits for the one before.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !matches!(self.schedule, Pacing::ClosedLoop { .. })
+        !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
     }
 
     /// The seed of a Poisson process; `None` for others.
@@ -242,9 +242,9 @@ impl Pacer {
     #[must_use]
     pub fn average_until(&self, end: Duration) -> Option<f64> {
         match self.schedule {
-            Pacing::ClosedLoop { .. } => None,
-            Pacing::Constant(rate) => Some(rate.as_per_second()),
-            Pacing::Changing(curve) => Some(curve.count_until(end) / end.as_secs_f64()),
+            ArrivalSchedule::ClosedLoop { .. } => None,
+            ArrivalSchedule::Constant(rate) => Some(rate.as_per_second()),
+            ArrivalSchedule::Changing(curve) => Some(curve.count_until(end) / end.as_secs_f64()),
         }
     }
 }
@@ -262,10 +262,12 @@ impl fmt::Display for Rate {
 impl fmt::Display for Pacer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.schedule {
-            Pacing::ClosedLoop { think: Duration::ZERO } => write!(f, "closed loop")?,
-            Pacing::ClosedLoop { think } => write!(f, "closed loop, think time {think:?}")?,
-            Pacing::Constant(rate) => write!(f, "{rate}")?,
-            Pacing::Changing(RateCurve { from, to, over, steps, .. }) => {
+            ArrivalSchedule::ClosedLoop { think: Duration::ZERO } => write!(f, "closed loop")?,
+            ArrivalSchedule::ClosedLoop { think } => {
+                write!(f, "closed loop, think time {think:?}")?
+            }
+            ArrivalSchedule::Constant(rate) => write!(f, "{rate}")?,
+            ArrivalSchedule::Changing(RateCurve { from, to, over, steps, .. }) => {
                 write!(f, "{from}..{to}/s over {:?}", Duration::from_secs_f64(over))?;
                 steps.map_or(Ok(()), |steps| write!(f, " in {steps} steps"))?;
             }

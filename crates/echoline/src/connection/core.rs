@@ -267,7 +267,7 @@ pub(super) fn poll_next<T>(
 }
 
 /// Whether the output is held while the connection reads, given the result of
-/// [`Deadlines::check`]: this read may be the last one, and the peer is to get the last answer together
+/// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
 /// with the end of the stream. A line that a client sends between the two has no answer.
 #[inline]
 fn is_held(

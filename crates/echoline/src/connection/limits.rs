@@ -131,8 +131,9 @@ pub enum Closed {
     /// The address had [`Limits::max_per_ip`] connections already.
     #[error("the address had all its places taken")]
     BusyAddress,
-    /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow; it may
-    /// try again after so many seconds. A [`Report`](crate::Report) counts all of them as
+    /// The address connected more often than
+    /// [`SourceLimits`](crate::sources::SourceLimits) allow; it may try again after so many
+    /// seconds. A [`Report`](crate::Report) counts all of them as
     /// `SourceRate(0)`.
     #[error("the address connected too often")]
     SourceRate(u16),

@@ -1,4 +1,28 @@
 //! One connection: reading, writing, its limits and deadlines, and its orderly end.
+//!
+//! # Design
+//!
+//! **Output is corked.** Written bytes leave when the handler next waits for input, on
+//! [`flush`](crate::Connection::flush), or past `write_high`. `write` takes the bytes at once and
+//! returns a `Write`; awaiting it waits for room. Only a write that has to wait allocates.
+//!
+//! **An idle connection has no buffer.** A read goes into the 64 KiB scratch buffer of the worker,
+//! which is lent for one poll. Received bytes move to a buffer of their own size, and a `Line` is
+//! a slice of it. The output buffer goes back to the worker when it is empty.
+//!
+//! **One timer serves all deadlines.** Activity only records the time. The timer is armed once and
+//! compares the records when it fires. If it fires late, the process was stopped: then the peer
+//! gets one more second, because its bytes may be unread.
+//!
+//! **The handler's future is small.** A handler is a chain of futures, and each of them holds its
+//! arguments, so a connection is one pointer.
+//!
+//! **Reads are cancel safe.** Bytes that were read stay in the connection until they are asked for.
+//!
+//! **Closing lingers.** A connection that is closed or dropped sends its remaining output, its last
+//! words and FIN, and then discards input for at most two seconds: closing a socket with unread
+//! bytes resets the connection, and the peer may lose the last line (RFC 1122, 4.2.2.13). A
+//! connection that is beyond use (reset, aborted, stalled) is reset at once.
 
 pub(crate) mod borrows;
 pub(crate) mod buffers;

@@ -55,8 +55,8 @@ pub struct EchoDialogue {
     pub prefix: String,
     /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
-    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] its line,
-    /// without an end.
+    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] the
+    /// whole line, without its end.
     pub clock: fn() -> String,
 }
 

@@ -19,7 +19,7 @@ const LOGGED_PER_SECOND: u32 = 10;
 /// The sources of one program with their buckets and penalties; shared by all its servers.
 ///
 /// ```
-/// use echoline::{Source, SourceAction, SourceLimits, Sources};
+/// use echoline::sources::{Source, SourceAction, SourceLimits, Sources};
 ///
 /// let limits: SourceLimits = "logins 1/s burst 2".parse().unwrap();
 /// let sources = Sources::new(limits);

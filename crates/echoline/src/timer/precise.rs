@@ -1,13 +1,11 @@
 //! A timer of the system that is finer than the runtime's.
 
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
-
-#[cfg(target_os = "linux")]
-pub(crate) use linux::Timer;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use other::Timer;
 
 /// Waits until `due`, by `timer` as precisely as the system can, and no longer than the runtime's
 /// timer would. Cancel safe.
@@ -26,73 +24,44 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
     }
 }
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::os::fd::{AsFd, AsRawFd, RawFd};
+/// A `timerfd(2)`, which is not rounded up to ticks.
+#[derive(Debug)]
+pub(crate) struct Timer(AsyncFd<Descriptor>);
 
-    use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-    use tokio::io::unix::AsyncFd;
+/// What the runtime asks of a descriptor.
+#[derive(Debug)]
+struct Descriptor(TimerFd);
 
-    use super::Duration;
-
-    /// A `timerfd(2)`, which is not rounded up to ticks.
-    #[derive(Debug)]
-    pub(crate) struct Timer(AsyncFd<Descriptor>);
-
-    /// What the runtime asks of a descriptor.
-    #[derive(Debug)]
-    struct Descriptor(TimerFd);
-
-    impl AsRawFd for Descriptor {
-        fn as_raw_fd(&self) -> RawFd {
-            self.0.as_fd().as_raw_fd()
-        }
-    }
-
-    impl Timer {
-        /// `None` where the system gives none.
-        #[expect(
-            deprecated,
-            reason = "what replaces it is unsafe, and asks for nothing more than \
-            that the descriptor is owned and stays the same: that of a `Descriptor` is and does"
-        )]
-        pub(crate) fn new() -> Option<Self> {
-            let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-            let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
-            AsyncFd::new(Descriptor(timer)).ok().map(Self)
-        }
-
-        /// About this long; may end early. Cancel safe.
-        pub(crate) async fn sleep(&mut self, length: Duration) {
-            // A timer of no length is one that is switched off.
-            let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
-            let set = self.0.get_ref().0.set(once, TimerSetTimeFlags::empty());
-            if set.is_err() {
-                return tokio::time::sleep(length).await;
-            }
-            // Events come at each expiry, so that there is nothing to be read.
-            if let Ok(mut ready) = self.0.readable().await {
-                ready.clear_ready();
-            }
-        }
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-mod other {
-    use super::Duration;
+impl Timer {
+    /// `None` where the system gives none.
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, and asks for nothing more than \
+        that the descriptor is owned and stays the same: that of a `Descriptor` is and does"
+    )]
+    pub(crate) fn new() -> Option<Self> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
+        AsyncFd::new(Descriptor(timer)).ok().map(Self)
+    }
 
-    /// There is none; the runtime's timer does.
-    #[derive(Debug)]
-    pub(crate) enum Timer {}
-
-    impl Timer {
-        pub(crate) fn new() -> Option<Self> {
-            None
+    /// About this long; may end early. Cancel safe.
+    pub(crate) async fn sleep(&mut self, length: Duration) {
+        // A timer of no length is one that is switched off.
+        let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
+        let set = self.0.get_ref().0.set(once, TimerSetTimeFlags::empty());
+        if set.is_err() {
+            return tokio::time::sleep(length).await;
         }
-
-        pub(crate) async fn sleep(&mut self, _length: Duration) {
-            match *self {}
+        // Events come at each expiry, so that there is nothing to be read.
+        if let Ok(mut ready) = self.0.readable().await {
+            ready.clear_ready();
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Origin {
     /// What TLS was agreed on; `None` where there is none.
     pub tls: Option<TlsFacts>,
     /// Why a step failed, in words for a log or a user, where it knows more than its
-    /// [`Closed`] says.
+    /// [`Closed`](crate::Closed) says.
     pub failure: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use super::certificate::CertificateFacts;
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
 use super::layer::TlsLayer;
-use super::sentence::{TlsSide, closed, sentence};
+use super::sentence::{TlsRole, closed, sentence};
 use crate::connection::limits::Closed;
 use crate::transport::origin::{Origin, TlsFacts};
 use crate::transport::steps::{OpenFuture, Protocol, Step};
@@ -175,7 +175,7 @@ impl Step for AcceptTls {
                     Ok(Stream::layered(TlsLayer(TlsStream::Server(stream))))
                 }
                 Err((error, stream)) => {
-                    origin.failure = Some(sentence(&error, TlsSide::Server));
+                    origin.failure = Some(sentence(&error, TlsRole::Server));
                     let closed = closed(&error);
                     if closed != Closed::Reset {
                         see_off(stream).await;

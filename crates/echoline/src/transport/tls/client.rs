@@ -12,7 +12,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
 use super::layer::TlsLayer;
-use super::sentence::{TlsSide, closed, sentence};
+use super::sentence::{TlsRole, closed, sentence};
 use crate::transport::origin::{Origin, TlsFacts};
 use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
@@ -119,7 +119,7 @@ impl Step for ConnectTls {
                     Ok(Stream::layered(TlsLayer(TlsStream::Client(stream))))
                 }
                 Err((error, _)) => {
-                    origin.failure = Some(sentence(&error, TlsSide::Client));
+                    origin.failure = Some(sentence(&error, TlsRole::Client));
                     Err(closed(&error))
                 }
             }

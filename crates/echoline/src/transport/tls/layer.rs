@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
-use super::sentence::{TlsSide, sentence, tls_error};
+use super::sentence::{TlsRole, sentence, tls_error};
 use crate::transport::stream::{Layer, Stream};
 
 /// An established TLS connection.
@@ -26,8 +26,8 @@ impl TlsLayer {
     /// The same error in words, where it is one of TLS.
     fn explain(&self, error: io::Error) -> io::Error {
         let side = match &self.0 {
-            TlsStream::Client(_) => TlsSide::Client,
-            TlsStream::Server(_) => TlsSide::Server,
+            TlsStream::Client(_) => TlsRole::Client,
+            TlsStream::Server(_) => TlsRole::Server,
         };
         if tls_error(&error).is_some() {
             io::Error::new(error.kind(), sentence(&error, side))

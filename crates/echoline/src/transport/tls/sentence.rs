@@ -8,13 +8,13 @@ use crate::connection::limits::Closed;
 
 /// Which end of a connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TlsSide {
+pub(super) enum TlsRole {
     Server,
     Client,
 }
 
 /// What `error` of a handshake or of a read says, and what to do where that is known.
-pub(super) fn sentence(error: &io::Error, side: TlsSide) -> String {
+pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     let peer = side.peer();
     match tls_error(error) {
         Some(error) => explain(error, side),
@@ -38,7 +38,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-impl TlsSide {
+impl TlsRole {
     fn peer(self) -> &'static str {
         match self {
             Self::Server => "the client",
@@ -47,10 +47,10 @@ impl TlsSide {
     }
 }
 
-fn explain(error: &Error, side: TlsSide) -> String {
+fn explain(error: &Error, side: TlsRole) -> String {
     let peer = side.peer();
     match error {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsSide::Server => {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsRole::Server => {
             "the client does not speak TLS: it has to connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -68,22 +68,22 @@ fn explain(error: &Error, side: TlsSide) -> String {
     }
 }
 
-fn certificate(error: &CertificateError, side: TlsSide) -> String {
+fn certificate(error: &CertificateError, side: TlsRole) -> String {
     use CertificateError as Kind;
     let whose = match side {
-        TlsSide::Server => "the client's certificate",
-        TlsSide::Client => "the server's certificate",
+        TlsRole::Server => "the client's certificate",
+        TlsRole::Client => "the server's certificate",
     };
     match (error, side) {
-        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Client)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Client) => {
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
             format!(
                 "{whose} is signed by nobody that this machine trusts: give the file of who signed \
              it with --ca FILE, or take any certificate with --insecure"
             )
         }
-        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Server)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Server) => {
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Server) => {
             format!("{whose} is signed by nobody in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
@@ -114,22 +114,22 @@ fn bare(name: &str) -> &str {
     inner.unwrap_or(name).trim_matches('"')
 }
 
-fn alert_received(alert: AlertDescription, side: TlsSide) -> String {
+fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
     use AlertDescription as Alert;
     match (alert, side) {
-        (Alert::UnknownCA, TlsSide::Server) => {
+        (Alert::UnknownCA, TlsRole::Server) => {
             "the client does not trust our certificate (alert unknown_ca)".to_owned()
         }
-        (Alert::CertificateRequired, TlsSide::Client) => {
+        (Alert::CertificateRequired, TlsRole::Client) => {
             "the server asks for a certificate: give one with --cert FILE --key FILE".to_owned()
         }
-        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsSide::Client) => {
+        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsRole::Client) => {
             format!(
                 "the server does not trust our certificate (alert {alert:?}): give --cert \
                      FILE --key FILE that it knows the signer of"
             )
         }
-        (Alert::CertificateExpired, TlsSide::Client) => {
+        (Alert::CertificateExpired, TlsRole::Client) => {
             "the server says that our certificate has expired".to_owned()
         }
         (Alert::ProtocolVersion, _) => {
@@ -148,16 +148,16 @@ mod tests {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
-                TlsSide::Client,
+                TlsRole::Client,
                 "--ca FILE",
             ),
             (
                 Error::AlertReceived(AlertDescription::CertificateRequired),
-                TlsSide::Client,
+                TlsRole::Client,
                 "--cert",
             ),
-            (Error::NoCertificatesPresented, TlsSide::Server, "--client-ca"),
-            (Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsSide::Server, "tls://"),
+            (Error::NoCertificatesPresented, TlsRole::Server, "--client-ca"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsRole::Server, "tls://"),
         ] {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             assert!(sentence(&error, side).contains(wanted), "{error}");

@@ -16,7 +16,7 @@ const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A right request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Upgrade {
+pub(super) struct UpgradeRequest {
     /// Bytes of the request; what follows is the first of its frames.
     pub(super) length: usize,
     /// The answer to its key.
@@ -45,7 +45,7 @@ pub(super) fn read_request(
     path: Option<&str>,
     policy: &OriginPolicy,
     security: RequestSecurity,
-) -> Result<Option<Upgrade>, Denial> {
+) -> Result<Option<UpgradeRequest>, Denial> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
@@ -73,7 +73,7 @@ pub(super) fn read_request(
     };
     let admitted = policy.admit_over(security, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
-    Ok(Some(Upgrade { length, accept }))
+    Ok(Some(UpgradeRequest { length, accept }))
 }
 
 /// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The answer to a right request.
-pub(super) fn accept(upgrade: &Upgrade) -> String {
+pub(super) fn accept(upgrade: &UpgradeRequest) -> String {
     let accept = &upgrade.accept;
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -261,7 +261,7 @@ mod tests {
 
     const NONCE: [u8; 16] = *b"the sample nonce";
 
-    fn read(text: &str) -> Result<Option<Upgrade>, Denial> {
+    fn read(text: &str) -> Result<Option<UpgradeRequest>, Denial> {
         read_request(text.as_bytes(), None, &OriginPolicy::default(), RequestSecurity::Plain)
     }
 
@@ -347,7 +347,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default(), RequestSecurity::Plain);
+            let policy = OriginPolicy::default();
+            let _ = read_request(&bytes, Some("/"), &policy, RequestSecurity::Plain);
             let _ = read_answer(&bytes, NONCE);
         }
     }
