@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, ReplicatedState, Settings, StreamEntry, is_clean};
+use echoline_chat::{Chat, ClusterOptions, ReplicatedState, ChatSettings, StreamEntry, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn chat(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, node_name, node };
-    Chat::clustered(Settings::default(), options).0
+    Chat::clustered(ChatSettings::default(), options).0
 }
 
 /// The next entry, of session 1 to 4 or of the node itself.

@@ -25,7 +25,7 @@ use super::outcome::{Joined, OperationError, Outcome};
 use super::password_checks::PasswordChecks;
 use super::room::MemberId;
 use super::rules::{LiveRules, Rules};
-use super::settings::Settings;
+use super::settings::ChatSettings;
 use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
 use super::wake_batcher::WakeBatchers;
@@ -38,7 +38,7 @@ use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptio
 #[derive(Debug)]
 pub struct Chat {
     /// As the chat began; what may have changed since is in `rules`.
-    pub(super) settings: Settings,
+    pub(super) settings: ChatSettings,
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
     pub(super) batchers: WakeBatchers,
@@ -83,12 +83,12 @@ impl Membership {
 impl Chat {
     /// An empty chat that keeps everything in memory.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ChatSettings) -> Self {
         Self::open(settings, Archive::default(), RestoredChat::default())
     }
 
     /// A chat with what was kept.
-    pub(super) fn open(settings: Settings, archive: Archive, kept: RestoredChat) -> Self {
+    pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
             log: settings.log,
@@ -105,7 +105,7 @@ impl Chat {
     }
 
     /// A chat that is one node of a cluster, whose sessions never repeat.
-    pub(super) fn replicated(settings: Settings, cluster: Cluster) -> Self {
+    pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
             log: settings.log,
@@ -121,7 +121,7 @@ impl Chat {
     }
 
     fn with_state(
-        settings: Settings,
+        settings: ChatSettings,
         archive: Archive,
         state: ChatState<SharedRoom>,
         cluster: Option<Arc<Cluster>>,
@@ -153,7 +153,7 @@ impl Chat {
     /// Takes over from `settings` what may change while the chat runs: how many rooms there may be,
     /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
     /// pace with which they came), and the operators' password (who is one stays one).
-    pub fn renew(&self, settings: &Settings) {
+    pub fn renew(&self, settings: &ChatSettings) {
         self.rules.set(settings);
     }
 
@@ -363,16 +363,16 @@ mod tests {
 
     #[test]
     fn a_chat_takes_over_what_may_change() {
-        let chat = Chat::new(Settings::default());
+        let chat = Chat::new(ChatSettings::default());
         assert!(chat.rules().operator_password.is_none());
-        let new = Settings {
+        let new = ChatSettings {
             max_rooms: 7,
             max_rooms_per_ip: 2,
             replay: 3,
             login_timeout: Duration::from_secs(1),
             flood: None,
             operator_password: Some("open sesame".into()),
-            ..Settings::default()
+            ..ChatSettings::default()
         };
         chat.renew(&new);
         let rules = chat.rules();

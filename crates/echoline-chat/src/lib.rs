@@ -7,11 +7,11 @@
 //! use std::sync::Arc;
 //!
 //! use echoline::{Connection, Eol, Server};
-//! use echoline_chat::{self as chat, Chat, Role, Settings};
+//! use echoline_chat::{self as chat, Chat, ChatSettings, Role};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let chat = Arc::new(Chat::new(Settings::default()));
+//! let chat = Arc::new(Chat::new(ChatSettings::default()));
 //! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
 //! let handler = move |client: Connection| chat::serve(client, Arc::clone(&chat), Role::User);
 //! server.serve_until(handler, async { /* until this is done */ }).await?;
@@ -96,7 +96,7 @@ pub use page::PAGE;
 pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
-pub use settings::Settings;
+pub use settings::ChatSettings;
 pub use telnet::Parser;
 pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::flood::FloodLimits;
-use super::settings::Settings;
+use super::settings::ChatSettings;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
 
-/// The part of [`Settings`] that can change; see there.
+/// The part of [`ChatSettings`] that can change; see there.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) max_rooms: usize,
@@ -21,8 +21,8 @@ pub(super) struct Rules {
     pub(super) operator_password: Option<SecretText>,
 }
 
-impl From<&Settings> for Rules {
-    fn from(settings: &Settings) -> Self {
+impl From<&ChatSettings> for Rules {
+    fn from(settings: &ChatSettings) -> Self {
         Self {
             max_rooms: settings.max_rooms,
             max_rooms_per_ip: settings.max_rooms_per_ip,
@@ -39,11 +39,11 @@ impl From<&Settings> for Rules {
 pub(super) struct LiveRules(Mutex<Arc<Rules>>);
 
 impl LiveRules {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &ChatSettings) -> Self {
         Self(Mutex::new(Arc::new(settings.into())))
     }
 
-    pub(super) fn set(&self, settings: &Settings) {
+    pub(super) fn set(&self, settings: &ChatSettings) {
         *self.0.lock().ignore_poison() = Arc::new(settings.into());
     }
 

@@ -14,7 +14,7 @@ use super::shared_files::SharedFilesFlag;
 use super::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
+use echoline_chat::{Chat, ChatSettings, ClusterOptions, ClusterStatus};
 use echoline_chat_nats::{
     self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
 };
@@ -182,7 +182,7 @@ impl ClusterFlags {
     /// Starts the node. Blocks until the chat has applied all entries of the stream.
     pub(super) fn open(
         &self,
-        settings: Settings,
+        settings: ChatSettings,
         shared: &SharedFilesFlag,
     ) -> anyhow::Result<Option<ClusteredChat>> {
         let Some(options) = self.options(shared)? else { return Ok(None) };

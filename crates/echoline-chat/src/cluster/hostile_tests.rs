@@ -9,7 +9,7 @@ use super::ClusterOptions;
 use crate::chat::Chat;
 use crate::key::Key;
 use crate::name::Name;
-use crate::settings::Settings;
+use crate::settings::ChatSettings;
 use crate::text::is_clean;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
@@ -21,7 +21,7 @@ const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 fn node(node: u32) -> Arc<Chat> {
     let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, node_name, node };
-    Chat::clustered(Settings::default(), options).0
+    Chat::clustered(ChatSettings::default(), options).0
 }
 
 /// Applies a payload as the next entry.

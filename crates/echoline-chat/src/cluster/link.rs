@@ -76,21 +76,21 @@ impl Cluster {
     pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.heartbeats += 1;
-        let pulse = Heartbeat {
+        let heartbeat = Heartbeat {
             count: state.heartbeats,
             node: state.node,
             name: self.options.node_name.clone(),
             applied: state.applied,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        serde_json::to_vec(&pulse).expect("it is made of texts and numbers").into()
+        serde_json::to_vec(&heartbeat).expect("it is made of texts and numbers").into()
     }
 
-    pub(super) fn hear(&self, pulse: &[u8]) {
-        let Ok(pulse) = serde_json::from_slice::<Heartbeat>(pulse) else { return };
+    pub(super) fn hear(&self, heartbeat: &[u8]) {
+        let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(heartbeat) else { return };
         let mut state = self.lock();
         let (now, own) = (state.now, state.node);
-        state.leases.hear(now, own, pulse);
+        state.leases.hear(now, own, heartbeat);
     }
 }
 

@@ -10,23 +10,23 @@ use crate::chat::Chat;
 use crate::operation::{Operation, OperationContext};
 use crate::outcome::Outcome;
 use crate::room_record::LOG_MIN;
-use crate::settings::Settings;
+use crate::settings::ChatSettings;
 use echoline_chat_core::Proposal;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::LeaveState;
 
 impl Chat {
     /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
-    /// feeds the chat, which is a [`ReplicatedState`](echoline_chat_core::ReplicatedState). Accept no users
-    /// until the driver has applied all entries of the stream.
+    /// feeds the chat, which is a [`ReplicatedState`](echoline_chat_core::ReplicatedState). Accept
+    /// no users until the driver has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
-        settings: Settings,
+        settings: ChatSettings,
         options: ClusterOptions,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Proposal>) {
         let (cluster, receiver) = Cluster::new(options);
         let log = settings.log.at_least(LOG_MIN);
-        let chat = Self::replicated(Settings { log, ..settings }, cluster);
+        let chat = Self::replicated(ChatSettings { log, ..settings }, cluster);
         (Arc::new(chat), receiver)
     }
 

@@ -150,13 +150,13 @@ mod tests {
     use crate::name::Name;
     use crate::operation::{Back, Operation, OperationContext, SaidLine};
     use crate::room::ReplayFrom;
-    use crate::settings::Settings;
+    use crate::settings::ChatSettings;
     use crate::user_table::person_id;
 
     fn node(node: u32) -> Arc<Chat> {
         let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
         let options = ClusterOptions { cluster, node_name, node };
-        Chat::clustered(Settings::default(), options).0
+        Chat::clustered(ChatSettings::default(), options).0
     }
 
     /// Issue 11, items 7 and 14: a node that joins later knows which session continues which: an id

@@ -88,7 +88,7 @@ impl Cluster {
         let open = authors.filter(is_open).count() + state.sent.len() + state.returning.len();
         let served = |node| sessions.values().filter(|&&serves| serves == node).count();
         let nodes = state.leases.alive(state.now);
-        let nodes = nodes.filter(|pulse| !state.gone_nodes.contains(&pulse.node));
+        let nodes = nodes.filter(|heartbeat| !state.gone_nodes.contains(&heartbeat.node));
         ClusterStatus {
             cluster: self.options.cluster.clone(),
             node_name: self.options.node_name.clone(),
@@ -102,7 +102,9 @@ impl Cluster {
             losses: state.counts.losses,
             returns: state.counts.returns,
             gaps: state.counts.gaps,
-            nodes: nodes.map(|pulse| (pulse.name.clone(), served(pulse.node))).collect(),
+            nodes: nodes
+                .map(|heartbeat| (heartbeat.name.clone(), served(heartbeat.node)))
+                .collect(),
         }
     }
 }

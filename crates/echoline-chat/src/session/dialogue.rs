@@ -435,13 +435,13 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::ChatSettings;
 
     /// Each member of the chat has one of these futures, for as long as they are in.
     #[test]
     fn the_future_of_a_session_keeps_only_what_an_idle_user_needs() {
         let (client, _) = duplex(64);
-        let chat = Arc::new(Chat::new(Settings::default()));
+        let chat = Arc::new(Chat::new(ChatSettings::default()));
         let serving = serve(Connection::new(client, Limits::default()), chat, Role::User);
         let (future, session) = (size_of_val(&serving), size_of::<Session<DuplexStream>>());
         assert!(future < session + 256, "{future} bytes, of which the session has {session}");

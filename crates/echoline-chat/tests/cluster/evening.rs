@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, LogLimits, ReplicatedState, Role, Settings, StateSnapshot, StreamEntry};
+use echoline_chat::{
+    self, ChatSettings, LogLimits, ReplicatedState, Role, StateSnapshot, StreamEntry,
+};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
@@ -61,13 +63,13 @@ impl Terms {
     }
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ChatSettings {
+    ChatSettings {
         flood: None,
         clock: now_ms,
         time: |_| "09:30".into(),
         moment: |_| "later".into(),
-        ..Settings::default()
+        ..ChatSettings::default()
     }
 }
 

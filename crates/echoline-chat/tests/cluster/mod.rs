@@ -5,6 +5,7 @@
 #[path = "../simulation/bus.rs"]
 pub(crate) mod bus;
 pub(crate) mod check;
+pub(crate) mod cluster_harness;
 pub(crate) mod evening;
 mod gone;
 pub(crate) mod guest;
@@ -12,6 +13,5 @@ mod loss;
 mod order;
 #[path = "../simulation/random.rs"]
 pub(crate) mod random;
-pub(crate) mod rig;
 pub(crate) mod storm;
 mod strangers;

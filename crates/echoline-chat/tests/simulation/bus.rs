@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline_chat::{
-    Chat, ClusterOptions, Link, LogLimits, Proposal, ReplicatedState, Settings, StateSnapshot,
+    Chat, ChatSettings, ClusterOptions, Link, LogLimits, Proposal, ReplicatedState, StateSnapshot,
     StreamEntry,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::random::Random;
 
-/// Seconds between two pulses of a node.
-const PULSE_SECONDS: u64 = 3;
+/// Seconds between two heartbeats of a node.
+const HEARTBEAT_SECONDS: u64 = 3;
 
 /// What goes wrong between a node and the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Trouble {
 /// The order that all nodes share.
 #[derive(Debug)]
 pub(crate) struct Bus {
-    settings: Settings,
+    settings: ChatSettings,
     /// What all nodes know is compared at every so many-th entry; 0 is never.
     compared_every: u64,
     state: Mutex<State>,
@@ -68,7 +68,7 @@ pub(crate) struct TestNode {
 
 impl Bus {
     /// A bus without nodes; runs until the runtime ends.
-    pub(crate) fn open(settings: &Settings, compared_every: u64) -> Arc<Self> {
+    pub(crate) fn open(settings: &ChatSettings, compared_every: u64) -> Arc<Self> {
         let (settings, length) = (settings.clone(), watch::Sender::new(0));
         let state = Mutex::default();
         let bus = Arc::new(Self { settings, compared_every, state, length });
@@ -79,7 +79,7 @@ impl Bus {
     /// So many nodes.
     pub(crate) fn nodes(
         count: usize,
-        settings: &Settings,
+        settings: &ChatSettings,
         random: &mut Random,
     ) -> (Arc<Self>, Vec<TestNode>) {
         let bus = Self::open(settings, 0);
@@ -105,7 +105,7 @@ impl Bus {
             node_name: name.to_owned(),
             node: 1000 * started,
         };
-        Chat::clustered(Settings { log, ..self.settings.clone() }, options)
+        Chat::clustered(ChatSettings { log, ..self.settings.clone() }, options)
     }
 
     /// A node that begins with this snapshot, or at the first entry.
@@ -328,7 +328,7 @@ async fn follow(
     }
 }
 
-/// Ticks and pulses.
+/// Ticks and heartbeats.
 async fn beat(bus: Arc<Bus>) {
     let mut next = Instant::now();
     for second in 0_u64.. {
@@ -340,10 +340,10 @@ async fn beat(bus: Arc<Bus>) {
             if trouble != Trouble::Stopped {
                 node.chat.tick();
             }
-            if second.is_multiple_of(PULSE_SECONDS) && node.is_well() {
-                let pulse = node.chat.heartbeat();
+            if second.is_multiple_of(HEARTBEAT_SECONDS) && node.is_well() {
+                let heartbeat = node.chat.heartbeat();
                 let others = nodes.iter().filter(|other| other.is_well());
-                others.for_each(|other| other.chat.receive_heartbeat(&pulse));
+                others.for_each(|other| other.chat.receive_heartbeat(&heartbeat));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Chat, FloodLimits, LogLimits, Role, Settings};
+use echoline_chat::{self, Chat, ChatSettings, FloodLimits, LogLimits, Role};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -74,7 +74,7 @@ impl Terms {
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> ChatSettings {
         let flood = FloodLimits {
             rate_per_second: 2,
             burst: 2,
@@ -83,14 +83,14 @@ impl Terms {
             mute_seconds: 1,
             mute_seconds_max: 2,
         };
-        Settings {
+        ChatSettings {
             log: self.log,
             replay: self.replay,
             flood: self.flood.then_some(flood),
             clock: wall_clock_ms,
             time: |_| "09:30".into(),
             moment: |_| "later".into(),
-            ..Settings::default()
+            ..ChatSettings::default()
         }
     }
 }

@@ -20,13 +20,13 @@ pub(crate) const LOST: &str = "*** The link to the other nodes is lost: what you
 pub(crate) const BACK: &str = "*** The link to the other nodes is back ***";
 
 /// A chat on several nodes.
-pub(crate) struct Rig {
+pub(crate) struct ClusterHarness {
     pub(crate) bus: Arc<Bus>,
     pub(crate) nodes: Vec<TestNode>,
-    pub(crate) parlours: Vec<ChatHarness>,
+    pub(crate) harnesses: Vec<ChatHarness>,
 }
 
-impl Rig {
+impl ClusterHarness {
     pub(crate) fn new(nodes: usize) -> Self {
         let settings = settings();
         let (bus, nodes) = Bus::nodes(nodes, &settings, &mut Random::new(7));
@@ -34,21 +34,21 @@ impl Rig {
             let limits = Limits { max_line: 4096, ..Limits::default() };
             ChatHarness { chat: Arc::clone(&node.chat), limits, pipe: 64 * 1024 }
         };
-        let parlours = nodes.iter().map(chat_harness).collect();
-        Self { bus, nodes, parlours }
+        let harnesses = nodes.iter().map(chat_harness).collect();
+        Self { bus, nodes, harnesses }
     }
 
     /// Each comes to the node of this number; all have heard of all of them.
     pub(crate) async fn all<const N: usize>(&self, names: [(&str, usize); N]) -> [Guest; N] {
         let mut guests: Vec<Guest> = Vec::new();
         for (name, site) in names {
-            let newcomer = self.parlours[site].enter(name).await;
+            let newcomer = self.harnesses[site].enter(name).await;
             for guest in &mut guests {
                 guest.hear(&format!("*** {name} joined the chat ***")).await;
             }
             guests.push(newcomer);
         }
-        // With the first pulses everybody knows everybody.
+        // With the first heartbeats everybody knows everybody.
         sleep(Duration::from_secs(4)).await;
         guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
     }
