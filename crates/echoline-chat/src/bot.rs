@@ -16,7 +16,7 @@ use super::position;
 use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
 use super::separators::lines;
 use super::session::Session;
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{Position, SavedSession, SessionState};
 use super::view::{Medium, print_json};

@@ -16,7 +16,7 @@ use super::name::Name;
 use super::operation::{Back, Operation, ResumeToken};
 use super::operator_password::is_proof;
 use super::outcome::Outcome;
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{SavedSession, SessionState, digest};
 use echoline::sources::{Source, SourceAction, SourceRefusal};

@@ -12,7 +12,7 @@ use crate::line::terminal_text;
 use crate::name::Name;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
 use echoline::Closed;
 

@@ -24,7 +24,7 @@ use super::history::LineKind;
 use super::outbound_feed::RoomQuestion;
 use super::protocol::ServerMessage;
 use super::session::Session;
-use super::telnet_stream::ByteStream;
+use super::telnet::ByteStream;
 use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
 

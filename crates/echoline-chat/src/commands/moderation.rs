@@ -16,7 +16,7 @@ use crate::operator_password::{self, Checked};
 use crate::outcome::OperationError;
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::session::Session;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::text::escape;
 use echoline::Closed;
 use echoline::sources::SourceAction;

@@ -15,7 +15,7 @@ use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::room::ReplayFrom;
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 

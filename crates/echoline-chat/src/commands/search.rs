@@ -6,7 +6,7 @@ use super::history::newest_that_fit;
 use crate::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
 use echoline::Closed;
 

@@ -8,7 +8,7 @@ use crate::operation::Operation;
 use crate::outcome::{OperationError, Outcome};
 use crate::protocol::ServerMessage;
 use crate::session::Session;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;

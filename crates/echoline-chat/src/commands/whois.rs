@@ -10,7 +10,7 @@ use crate::name::Name;
 use crate::room::MemberId;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;

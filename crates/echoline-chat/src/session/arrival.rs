@@ -9,7 +9,7 @@ use crate::outbound_feed::OutboundFeed;
 use crate::outcome::Outcome;
 use crate::protocol::ServerMessage;
 use crate::room::ReplayFrom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::tokens::{Position, SavedSession};
 use crate::view::{Medium, print_json};
 use echoline::Closed;

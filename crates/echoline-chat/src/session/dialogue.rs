@@ -20,7 +20,7 @@ use crate::login::{self, LoggedInUser};
 use crate::operation::Operation;
 use crate::protocol::{ClientMessage, ServerMessage};
 use crate::separators::has_break;
-use crate::telnet_stream::{ByteStream, Telnet};
+use crate::telnet::{ByteStream, Telnet};
 use crate::text::clean;
 use crate::view::{Medium, print_json};
 use echoline::{Closed, Connection, Line};

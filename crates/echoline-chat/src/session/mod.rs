@@ -26,7 +26,7 @@ use super::operation::{Operation, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
 use super::outcome::Outcome;
 use super::protocol::ServerMessage;
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::view::print_json;
 use echoline::sources::Source;
 use echoline::{Closed, Connection};

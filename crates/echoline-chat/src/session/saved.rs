@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{IN_NO_ROOM, Session};
 use crate::chat::Membership;
 use crate::operation::{Operation, ResumeToken};
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
 use echoline::Closed;
 use echoline::sources::Source;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::history::LineKind;
-use super::key::Key;
-use super::name::Name;
+use crate::history::LineKind;
+use crate::key::Key;
+use crate::name::Name;
 
 /// What one connection was sent, as far as it can be compared.
 ///
@@ -13,19 +13,19 @@ use super::name::Name;
 /// (`/history`, or all with `/times on`), have no place in the order and are passed over.
 #[derive(Debug)]
 pub struct Transcript {
-    pub(super) source: String,
-    pub(super) events: Vec<Event>,
+    pub(crate) source: String,
+    pub(crate) events: Vec<Event>,
 }
 
 /// Something in a transcript, and the line (from 1) on which it stands.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) line: usize,
-    pub(super) what: EventKind,
+pub(crate) struct Event {
+    pub(crate) line: usize,
+    pub(crate) what: EventKind,
 }
 
 #[derive(Debug)]
-pub(super) enum EventKind {
+pub(crate) enum EventKind {
     Seen(Seen),
     /// The server says that so many lines are not there, in this room.
     Missed {
@@ -47,14 +47,14 @@ pub(super) enum EventKind {
 
 /// One line of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) room: Key,
-    pub(super) room_name: String,
-    pub(super) number: u64,
-    pub(super) time_ms: Option<u64>,
-    pub(super) kind: LineKind,
-    pub(super) name: String,
-    pub(super) text: String,
+pub(crate) struct Seen {
+    pub(crate) room: Key,
+    pub(crate) room_name: String,
+    pub(crate) number: u64,
+    pub(crate) time_ms: Option<u64>,
+    pub(crate) kind: LineKind,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// Why there is nothing to compare in a transcript.
@@ -312,7 +312,7 @@ fn has_time(shown: &str) -> bool {
 }
 
 /// What kind of line a terminal shows so, whose it is, and its text.
-pub(super) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
+pub(crate) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
     let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
     if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
         let (name, words) = inner.split_once(' ').unwrap_or((inner, ""));
@@ -344,9 +344,9 @@ pub(super) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::line::Shape;
-    use super::super::verify::verify;
     use super::*;
+    use crate::line::Shape;
+    use crate::transcript::verify;
 
     #[test]
     fn what_a_terminal_shows_is_read_back() {

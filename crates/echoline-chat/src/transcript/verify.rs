@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::history::{DELETED, LineKind, MISSING};
-use super::key::Key;
-use super::name::Name;
-use super::node_down_line::{NodeDownLine, read_node_down_line};
-use super::persistence::RESTARTED;
-use super::transcript::{EventKind, Seen, Transcript};
+use super::reader::{EventKind, Seen, Transcript};
+use crate::history::{DELETED, LineKind, MISSING};
+use crate::key::Key;
+use crate::name::Name;
+use crate::node_down_line::{NodeDownLine, read_node_down_line};
+use crate::persistence::RESTARTED;
 
 /// Contradictions that a report holds; more are only counted.
 const SHOWN_MAX: usize = 100;
