@@ -1,56 +1,56 @@
 //! The command line: the commands, and what each of them runs.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use echoline_base::printable::{is_harmful, printable_lines};
-
-use crate::reload::Reload;
-use crate::usage_error::UsageError;
-use crate::{
-    cert, chat, check, compare, config, echo, generate, hangup, load, log, merge, resources, send,
-};
+use crate::commands::{cert, chat, check, compare, echo, generate, load, merge, send};
+use crate::config::{ConfigError, EffectiveSettings};
+use crate::process::reload::Reload;
+use crate::process::{hangup, resources};
+use crate::server::args::ServerCommand;
+use crate::{config, usage_error};
+use echoline_base::printable::printable_lines;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
 #[command(name = "echoline", version, about, max_term_width = 100)]
-pub(crate) struct Arguments {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
-    Echo(Box<echo::EchoFlags>),
+    Echo(Box<echo::EchoArgs>),
 
     /// Serves a chat for nc, Telnet and programs.
-    Chat(Box<chat::ChatFlags>),
+    Chat(Box<chat::ChatArgs>),
 
     /// Sends lines to a server and prints what it answers.
-    Send(send::SendFlags),
+    Send(send::SendArgs),
 
     /// Tests a server with many clients at once, and checks every reply.
-    Load(Box<load::LoadFlags>),
+    Load(Box<load::LoadArgs>),
 
     /// Compares runs of load before and after a change, and says whether it made them worse.
-    Compare(compare::CompareFlags),
+    Compare(compare::CompareArgs),
 
     /// Says whether a server would start: its configuration, flags, files and addresses.
-    Check(check::CheckFlags),
+    Check(check::CheckArgs),
 
     /// Makes a certificate and its key for tests of TLS.
-    Cert(cert::CertFlags),
+    Cert(cert::CertArgs),
 
     /// Merges the reports of load on several machines into one, exactly.
-    Merge(merge::MergeFlags),
+    Merge(merge::MergeArgs),
 
     /// Writes pages for man(1) and completions for shells.
     #[command(hide = true)]
-    Generate(generate::GenerateFlags),
+    Generate(generate::GenerateArgs),
 }
 
 /// Runs what is asked for by the program's arguments, its name first. Ends the process where they
@@ -61,25 +61,63 @@ pub(crate) enum Command {
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Files may take their time; a server that is told meanwhile to reload must live to do so.
     hangup::hold();
-    let (arguments, settings) = config::read(typed).map_err(config::Refusal::into_error)?;
-    let reload = || Reload::new(typed, settings);
-    if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
+    let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
+    if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {
         hangup::release();
     }
     let ended = match arguments.command {
-        Command::Echo(flags) => echo::run(*flags, reload()),
-        Command::Chat(flags) => chat::run(*flags, reload()),
-        Command::Send(flags) => send::run(flags),
-        Command::Load(flags) => load::run(&flags),
-        Command::Compare(flags) => compare::run(&flags),
-        Command::Check(flags) => check::run(&flags),
-        Command::Cert(flags) => cert::run(&flags),
-        Command::Merge(flags) => merge::run(&flags),
-        Command::Generate(flags) => generate::run(&flags),
+        CliCommand::Echo(flags) => {
+            echo::run(*flags, Reload::new(reader(typed, echo_args), settings, echo::APPLIED_BY))
+        }
+        CliCommand::Chat(flags) => {
+            chat::run(*flags, Reload::new(reader(typed, chat_args), settings, chat::APPLIED_BY))
+        }
+        CliCommand::Send(flags) => send::run(flags),
+        CliCommand::Load(flags) => load::run(&flags),
+        CliCommand::Compare(flags) => compare::run(&flags),
+        CliCommand::Check(flags) => check::run(&flags, &Cli::command(), read_server),
+        CliCommand::Cert(flags) => cert::run(&flags),
+        CliCommand::Merge(flags) => merge::run(&flags),
+        CliCommand::Generate(flags) => generate::run(&flags, Cli::command()),
     };
     ended.map_err(|error| match error.downcast() {
-        Ok(error) => exit_with_usage(&error),
+        Ok(error) => usage_error::exit_with_usage(&mut Cli::command(), &error),
         Err(error) => resources::explain(error),
+    })
+}
+
+fn echo_args(command: CliCommand) -> Option<echo::EchoArgs> {
+    if let CliCommand::Echo(args) = command { Some(*args) } else { None }
+}
+
+fn chat_args(command: CliCommand) -> Option<chat::ChatArgs> {
+    if let CliCommand::Chat(args) = command { Some(*args) } else { None }
+}
+
+/// Reads the settings of a server again, and checks that its flags fit together.
+fn reader<F: ServerCommand>(
+    typed: &[OsString],
+    args: fn(CliCommand) -> Option<F>,
+) -> impl FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send + 'static {
+    let typed = typed.to_vec();
+    move || {
+        let read = config::read::<Cli>(&typed);
+        let (arguments, settings) = read.map_err(|error| anyhow!("{}", error.sentence()))?;
+        let args = args(arguments.command).ok_or_else(|| anyhow!("no server"))?;
+        match args.mistake() {
+            Some(mistake) => Err(anyhow!(mistake)),
+            None => Ok((args, settings)),
+        }
+    }
+}
+
+/// Reads the flags of a server for `echoline check`; `None` for a client.
+fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerCommand>>, ConfigError> {
+    let (arguments, _) = config::read::<Cli>(typed)?;
+    Ok(match arguments.command {
+        CliCommand::Echo(args) => Some(args),
+        CliCommand::Chat(args) => Some(args),
+        _ => None,
     })
 }
 
@@ -87,37 +125,4 @@ pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
 #[must_use]
 pub(crate) fn shown(error: &anyhow::Error) -> String {
     printable_lines(&format!("{error:#}")).into_owned()
-}
-
-/// Ends the program with the error of its usage, or the help that was asked for.
-pub(crate) fn exit(error: &clap::Error) -> ! {
-    // The help shows the values of variables.
-    let is_foreign =
-        |(_, value): (OsString, OsString)| value.to_string_lossy().contains(is_harmful);
-    if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
-        error.exit();
-    }
-    // An error quotes the command line, the configuration or a variable. The colours of the parser
-    // cannot be told from escape sequences in these, so there is one of ours.
-    let text = printable_lines(&error.render().to_string()).into_owned();
-    let text = match text.strip_prefix("error:") {
-        Some(rest) if log::has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
-        _ => text,
-    };
-    // Without the stream there is no place for the error.
-    let _ = match error.use_stderr() {
-        true => std::io::stderr().write_all(text.as_bytes()),
-        false => std::io::stdout().write_all(text.as_bytes()),
-    };
-    std::process::exit(error.exit_code())
-}
-
-/// Exits with the usage line of the command, as the parser does.
-fn exit_with_usage(error: &UsageError) -> ! {
-    let mut program = Arguments::command();
-    program.build();
-    exit(&match program.find_subcommand_mut(error.command) {
-        Some(command) => command.error(error.kind, &error.text),
-        None => program.error(error.kind, &error.text),
-    })
 }

@@ -1,6 +1,13 @@
-//! The error of a wrong use that only the command itself can detect.
+//! Usage errors: how they are printed, and the exit that follows.
 
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use clap::Command;
 use clap::error::ErrorKind;
+
+use crate::files::output::has_colours;
+use echoline_base::printable::{is_harmful, printable_lines};
 
 /// A wrong use of a command. It ends the program like every other usage error, with the usage line
 /// of the command.
@@ -16,4 +23,36 @@ impl UsageError {
     pub(crate) fn new(command: &'static str, kind: ErrorKind, text: impl Into<String>) -> Self {
         Self { command, kind, text: text.into() }
     }
+}
+
+/// Ends the program with the error of its usage, or the help that was asked for.
+pub(crate) fn exit(error: &clap::Error) -> ! {
+    // The help shows the values of variables.
+    let is_foreign =
+        |(_, value): (OsString, OsString)| value.to_string_lossy().contains(is_harmful);
+    if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
+        error.exit();
+    }
+    // An error quotes the command line, the configuration or a variable. The colours of the parser
+    // cannot be told from escape sequences in these, so there is one of ours.
+    let text = printable_lines(&error.render().to_string()).into_owned();
+    let text = match text.strip_prefix("error:") {
+        Some(rest) if has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
+        _ => text,
+    };
+    // Without the stream there is no place for the error.
+    let _ = match error.use_stderr() {
+        true => std::io::stderr().write_all(text.as_bytes()),
+        false => std::io::stdout().write_all(text.as_bytes()),
+    };
+    std::process::exit(error.exit_code())
+}
+
+/// Exits with the usage line of the command, as the parser does.
+pub(crate) fn exit_with_usage(program: &mut Command, error: &UsageError) -> ! {
+    program.build();
+    exit(&match program.find_subcommand_mut(error.command) {
+        Some(command) => command.error(error.kind, &error.text),
+        None => program.error(error.kind, &error.text),
+    })
 }

@@ -22,7 +22,7 @@ const SHARE_MAX: f64 = 100.0;
 
 /// What lines end with.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum EolName {
+pub(crate) enum EolName {
     Lf,
     Crlf,
 }
@@ -37,7 +37,7 @@ impl From<EolName> for Eol {
 }
 
 /// A length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     amount::time_or_seconds(text).ok_or_else(|| {
         format!(
             "'{text}' is no length of time: write for example 500ms, 60s or 1h30m (at most 100 \
@@ -47,16 +47,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number of things, at least one.
-pub(super) fn count<N: FromStr>(text: &str) -> Result<N, String> {
+pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("'{text}' is no number from 1 up"))
 }
 
 /// A time-out: a length of time, or `off` (or `0`) for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Timeout(pub(super) Option<Duration>);
+pub(crate) struct Timeout(pub(crate) Option<Duration>);
 
 /// Reads a [`Timeout`].
-pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
+pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
     if matches!(text, "off" | "0") {
         return Ok(Timeout(None));
     }
@@ -68,7 +68,7 @@ pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
 }
 
 /// A length of time that is not zero.
-pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("that is no time at all: write for example 5s".to_owned()),
         length => Ok(length),
@@ -77,10 +77,10 @@ pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
 
 /// A rate, or `max` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MaxRate(pub(super) Option<Rate>);
+pub(crate) struct MaxRate(pub(crate) Option<Rate>);
 
 /// Reads a [`MaxRate`]: `1000/s`, `0.5/s`, `90/m`, `1/h`, `max`; a bare number is per second.
-pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
+pub(crate) fn rate(text: &str) -> Result<MaxRate, String> {
     if text == "max" {
         return Ok(MaxRate(None));
     }
@@ -103,18 +103,18 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
 
 /// How fast one person may write, or not at all limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FloodRate(Option<NonZeroU16>);
+pub(crate) struct FloodRate(Option<NonZeroU16>);
 
 impl FloodRate {
     /// The limits of a chat, with so many lines at once.
-    pub(super) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
+    pub(crate) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
         let rate_per_second = self.0?.get();
         Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
     }
 }
 
 /// Reads a [`FloodRate`]: `5/s`, `off`.
-pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
+pub(crate) fn flood(text: &str) -> Result<FloodRate, String> {
     if text == "off" {
         return Ok(FloodRate(None));
     }
@@ -125,10 +125,10 @@ pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
 
 /// Answers per second, or not at all limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AnswerRate(pub(super) Option<NonZeroU32>);
+pub(crate) struct AnswerRate(pub(crate) Option<NonZeroU32>);
 
 /// Reads an [`AnswerRate`]: `100/s`, `off`.
-pub(super) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
+pub(crate) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
     if text == "off" {
         return Ok(AnswerRate(None));
     }
@@ -139,10 +139,10 @@ pub(super) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
 
 /// A share, typed in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Share(pub(super) f64);
+pub(crate) struct Share(pub(crate) f64);
 
 /// Reads a [`Share`]: `5%`, `0.5%`, `200%`.
-pub(super) fn share(text: &str) -> Result<Share, String> {
+pub(crate) fn share(text: &str) -> Result<Share, String> {
     amount::share(text)
         .filter(|&share| share <= SHARE_MAX)
         .map(Share)
@@ -151,13 +151,13 @@ pub(super) fn share(text: &str) -> Result<Share, String> {
 
 /// Rates from one to another; the same where there is but one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RateRange {
-    pub(super) from: Rate,
-    pub(super) to: Rate,
+pub(crate) struct RateRange {
+    pub(crate) from: Rate,
+    pub(crate) to: Rate,
 }
 
 /// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
-pub(super) fn rate_range(text: &str) -> Result<RateRange, String> {
+pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
     let wrong = || format!("'{text}' is no rate: write for example 5000/s or 1000..20000/s");
     let read = |text: &str| read_rate(text).ok_or_else(wrong);
     let Some((first, last)) = text.split_once("..") else {
@@ -170,19 +170,19 @@ pub(super) fn rate_range(text: &str) -> Result<RateRange, String> {
 }
 
 /// A number of steps, at least two.
-pub(super) fn from_two(text: &str) -> Result<u32, String> {
+pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
     number.ok_or_else(|| format!("'{text}' is no number of steps: write one from 2 to {STEPS_MAX}"))
 }
 
 /// Messages in flight on one connection.
-pub(super) fn depth(text: &str) -> Result<NonZero<u32>, String> {
+pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
     number.ok_or_else(|| format!("'{text}' is no depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
 /// A number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
-pub(super) fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| format!("'{text}' is no size: write for example 512, 64KiB or 1MiB"))
 }

@@ -18,13 +18,13 @@ use programs::{Program, echoline, run, wait_for};
 use server::NatsServer;
 
 /// One machine of the chat, on a free port.
-struct Machine {
+struct Node {
     program: Program,
     address: String,
     _folder: tempfile::TempDir,
 }
 
-impl Machine {
+impl Node {
     fn start(name: &str, server: &NatsServer, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
@@ -38,10 +38,10 @@ impl Machine {
         Self { program, address, _folder: folder }
     }
 
-    fn come(&self, name: &str) -> Person {
+    fn come(&self, name: &str) -> ChatClient {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut person = Person(BufReader::new(stream));
+        let mut person = ChatClient(BufReader::new(stream));
         person.say(name);
         person.hear(&format!("Enter your name: *** {name} joined the chat ***"));
         person.say("/numbers on");
@@ -51,9 +51,9 @@ impl Machine {
 }
 
 /// Somebody with `nc`.
-struct Person(BufReader<TcpStream>);
+struct ChatClient(BufReader<TcpStream>);
 
-impl Person {
+impl ChatClient {
     fn say(&mut self, line: &str) {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -79,7 +79,7 @@ impl Person {
 #[test]
 fn two_machines_are_one_chat() {
     let Some(server) = NatsServer::start() else { return };
-    let (east, west) = (Machine::start("east", &server, &[]), Machine::start("west", &server, &[]));
+    let (east, west) = (Node::start("east", &server, &[]), Node::start("west", &server, &[]));
     let mut ann = east.come("ann");
     let mut ben = west.come("ben");
     ann.hear("#2 *** ben joined the chat ***");
@@ -112,7 +112,7 @@ const LOST: &str = "*** The link to the other nodes is lost: what you say waits,
 #[test]
 fn what_is_said_without_nats_waits_for_it() {
     let Some(mut server) = NatsServer::start() else { return };
-    let (east, west) = (Machine::start("east", &server, &[]), Machine::start("west", &server, &[]));
+    let (east, west) = (Node::start("east", &server, &[]), Node::start("west", &server, &[]));
     let mut ann = east.come("ann");
     let mut ben = west.come("ben");
     ann.hear("#2 *** ben joined the chat ***");

@@ -1,13 +1,14 @@
 //! The rights of a request to the admin address, and the secret that gives them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
-use crate::shared_files::SharedFilesFlag;
+use crate::files::shared_files::SharedFilesArgs;
 
 /// Fewer characters could be guessed.
 const SECRET_MIN: usize = 16;
@@ -16,7 +17,7 @@ const SECRET_MIN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Metrics, health, and a page without names, addresses and the log. Changes nothing.
-    Figures,
+    Metrics,
     /// The log and the addresses too, and changes of the plan of faults.
     Full,
 }
@@ -27,21 +28,21 @@ pub(super) struct WrongSecret;
 
 /// The secret of `--admin-secret-file`; it is never printed.
 #[derive(Clone)]
-pub(super) struct Secret(Box<[u8]>);
+pub(super) struct AdminSecret(Box<[u8]>);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for AdminSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-impl Secret {
+impl AdminSecret {
     /// Reads the first line of the file.
     ///
     /// # Errors
     /// One sentence: the file cannot be read, other users can read it, or its first line cannot
     /// be a secret.
-    pub(super) fn read(path: &Path, shared: &SharedFilesFlag) -> anyhow::Result<Self> {
+    pub(super) fn read(path: &Path, shared: &SharedFilesArgs) -> anyhow::Result<Self> {
         let flag = "--admin-secret-file";
         let text = shared.read_secret(flag, path)?;
         Self::parse(&text).map_err(|reason| anyhow::anyhow!("{flag} {}: {reason}", path.display()))
@@ -66,16 +67,19 @@ impl Secret {
 
 /// The rights that the `Authorization` headers of a request give: `Bearer SECRET`, or `Basic` with
 /// any user name and the secret as password, which is the form that browsers send.
-pub(super) fn authorize(headers: &[&str], secret: Option<&Secret>) -> Result<Access, WrongSecret> {
-    let Some(secret) = secret else { return Ok(Access::Figures) };
+pub(super) fn authorize(
+    headers: &[&str],
+    secret: Option<&AdminSecret>,
+) -> Result<Access, WrongSecret> {
+    let Some(secret) = secret else { return Ok(Access::Metrics) };
     match headers {
-        [] => Ok(Access::Figures),
+        [] => Ok(Access::Metrics),
         [header] if carries(header, secret) => Ok(Access::Full),
         _ => Err(WrongSecret),
     }
 }
 
-fn carries(header: &str, secret: &Secret) -> bool {
+fn carries(header: &str, secret: &AdminSecret) -> bool {
     let Some((scheme, value)) = header.split_once(' ') else { return false };
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -87,6 +91,15 @@ fn carries(header: &str, secret: &Secret) -> bool {
     let decoded = STANDARD.decode(value).unwrap_or_default();
     let password = decoded.splitn(2, |byte| *byte == b':').nth(1);
     password.is_some_and(|password| secret.is(password))
+}
+
+/// A client, by its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HttpClient {
+    /// The rights of its requests without a secret.
+    pub(super) access: Access,
+    /// `None` over a Unix socket.
+    pub(super) address: Option<SocketAddr>,
 }
 
 #[cfg(test)]
@@ -101,7 +114,7 @@ mod tests {
     /// Issue 12, item 11: only the whole secret, in one header, gives more than figures.
     #[test]
     fn attack_a_request_without_the_secret_gets_figures_or_nothing() {
-        let secret = Secret::parse(LINE).unwrap();
+        let secret = AdminSecret::parse(LINE).unwrap();
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let ask = |headers: &[&str]| authorize(headers, Some(&secret));
         for header in
@@ -109,7 +122,7 @@ mod tests {
         {
             assert_eq!(ask(&[header]), Ok(Access::Full), "{header}");
         }
-        assert_eq!(ask(&[]), Ok(Access::Figures));
+        assert_eq!(ask(&[]), Ok(Access::Metrics));
         let right = format!("Bearer {LINE}");
         for wrong in [
             String::new(),
@@ -127,7 +140,7 @@ mod tests {
         }
         assert_eq!(ask(&[&right, &right]), Err(WrongSecret));
         // Without a secret no header gives anything.
-        assert_eq!(authorize(&[&right], None), Ok(Access::Figures));
+        assert_eq!(authorize(&[&right], None), Ok(Access::Metrics));
         assert_eq!(format!("{secret:?}"), "***");
     }
 
@@ -139,7 +152,8 @@ mod tests {
         let read = |text: &str, mode: u32| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Secret::read(&path, &SharedFilesFlag::default()).map_err(|error| format!("{error:#}"))
+            AdminSecret::read(&path, &SharedFilesArgs::default())
+                .map_err(|error| format!("{error:#}"))
         };
         assert!(read(&format!("{LINE}\nmore\n"), 0o600).unwrap().is(LINE.as_bytes()));
         if nix::unistd::Uid::effective().is_root() {
@@ -158,7 +172,8 @@ mod tests {
             assert!(said.contains("openssl rand -hex 24"), "{text}: {said}");
         }
         fs::remove_file(&path).unwrap();
-        let said = format!("{:#}", Secret::read(&path, &SharedFilesFlag::default()).unwrap_err());
+        let said =
+            format!("{:#}", AdminSecret::read(&path, &SharedFilesArgs::default()).unwrap_err());
         assert!(said.starts_with("cannot read --admin-secret-file "), "{said}");
     }
 }

@@ -13,12 +13,12 @@ pub(super) struct Chart {
     /// What the upper edge stands for, as a number and as text.
     pub(super) top: f64,
     pub(super) top_text: String,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<PanelLine>,
 }
 
 /// One line of a chart.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(super) struct PanelLine {
     pub(super) name: &'static str,
     /// The newest value as text.
     pub(super) now: String,
@@ -27,11 +27,11 @@ pub(super) struct Line {
 }
 
 /// The values of one second, for the first line and the second.
-pub(super) type Values = [Option<f64>; 2];
+pub(super) type ChartValues = [Option<f64>; 2];
 
 /// What the numbers of a chart are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum ChartUnit {
     Things,
     /// Things a second.
     Rate,
@@ -45,9 +45,9 @@ impl Chart {
     /// A chart with a line for each of `names`, up to two.
     pub(super) fn new(
         title: &'static str,
-        unit: Unit,
+        unit: ChartUnit,
         names: &[&'static str],
-        seconds: Vec<Values>,
+        seconds: Vec<ChartValues>,
     ) -> Self {
         let highest = seconds.iter().flatten().flatten().copied().fold(0.0, f64::max);
         let top = unit.round_up(highest);
@@ -55,14 +55,14 @@ impl Chart {
             let values: Vec<_> = seconds.iter().map(|second| second[place]).collect();
             let newest = values.last().copied().flatten();
             let now = newest.map_or_else(|| "–".to_owned(), |value| unit.text(value));
-            Line { name, now, values }
+            PanelLine { name, now, values }
         };
         let lines = names.iter().enumerate().map(line).collect();
         Self { title, top, top_text: unit.text(top), lines }
     }
 }
 
-impl Unit {
+impl ChartUnit {
     fn text(self, value: f64) -> String {
         match self {
             // Saturates, which is what is wanted of a figure for people.
@@ -95,18 +95,18 @@ mod tests {
 
     #[test]
     fn a_chart_ends_at_a_round_figure() {
-        let tops =
-            [0.0, 1.0, 1.1, 4.9, 9.0, 9.9, 512.0, 99_999.0].map(|value| Unit::Rate.round_up(value));
+        let tops = [0.0, 1.0, 1.1, 4.9, 9.0, 9.9, 512.0, 99_999.0]
+            .map(|value| ChartUnit::Rate.round_up(value));
         assert_eq!(tops, [2.0, 2.0, 2.0, 10.0, 10.0, 20.0, 1000.0, 200_000.0]);
         let tops = [900.0, 1024.0, 130.0 * 1024.0, 1e6, 3e6]
-            .map(|value| figures::bytes(Unit::Bytes.round_up(value)));
+            .map(|value| figures::bytes(ChartUnit::Bytes.round_up(value)));
         assert_eq!(tops, ["1.00 KiB", "2.00 KiB", "200 KiB", "2.00 MiB", "5.00 MiB"]);
     }
 
     #[test]
     fn the_newest_value_is_told_and_gaps_stay() {
         let seconds = vec![[Some(10.0), None], [None, Some(20.0)], [Some(30.0), None]];
-        let chart = Chart::new("Times", Unit::Micros, &["p50", "p99"], seconds);
+        let chart = Chart::new("Times", ChartUnit::Micros, &["p50", "p99"], seconds);
         assert_eq!((chart.top, chart.top_text.as_str()), (50.0, "50.0 µs"));
         assert_eq!(chart.lines[0].values, [Some(10.0), None, Some(30.0)]);
         assert_eq!((chart.lines[0].now.as_str(), chart.lines[1].now.as_str()), ("30.0 µs", "–"));

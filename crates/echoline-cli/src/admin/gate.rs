@@ -9,7 +9,7 @@ use echoline::internals::{Host, HostKind, is_same_origin};
 
 /// Who the admin address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum AdminReach {
     /// Programs and browsers on this machine.
     Loopback,
     /// Other machines as well.
@@ -20,7 +20,7 @@ pub(super) enum Reach {
 
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum GateError {
     #[error("the request has no Host header, or more than one")]
     NoHost,
     #[error(
@@ -35,12 +35,12 @@ pub(super) enum Refusal {
 }
 
 /// Lets a request through that wants to know something.
-pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
-    let [host] = hosts else { return Err(Refusal::NoHost) };
+pub(super) fn admit(hosts: &[&str], reach: AdminReach) -> Result<(), GateError> {
+    let [host] = hosts else { return Err(GateError::NoHost) };
     match Host::read(host).kind {
         HostKind::Loopback => Ok(()),
-        HostKind::Address | HostKind::Name if reach != Reach::Loopback => Ok(()),
-        _ => Err(Refusal::ForeignHost),
+        HostKind::Address | HostKind::Name if reach != AdminReach::Loopback => Ok(()),
+        _ => Err(GateError::ForeignHost),
     }
 }
 
@@ -51,18 +51,18 @@ pub(super) fn admit_change(
     hosts: &[&str],
     origins: &[&str],
     fetch_sites: &[&str],
-    reach: Reach,
-) -> Result<(), Refusal> {
-    let [host] = hosts else { return Err(Refusal::NoHost) };
-    if Host::read(host).kind == HostKind::Name && reach != Reach::Socket {
-        return Err(Refusal::NamedHost);
+    reach: AdminReach,
+) -> Result<(), GateError> {
+    let [host] = hosts else { return Err(GateError::NoHost) };
+    if Host::read(host).kind == HostKind::Name && reach != AdminReach::Socket {
+        return Err(GateError::NamedHost);
     }
     let own = |origin: &&str| is_same_origin(origin, host, &["http"]);
     let near = |site: &&str| ["same-origin", "none"].contains(site);
     if origins.iter().all(own) && fetch_sites.iter().all(near) {
         Ok(())
     } else {
-        Err(Refusal::ForeignOrigin)
+        Err(GateError::ForeignOrigin)
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     /// Fault 70: a page that was given our address under its own name (DNS rebinding) gets nothing.
     #[test]
     fn only_names_that_cannot_be_borrowed_are_answered() {
-        let near = |host| admit(&[host], Reach::Loopback);
+        let near = |host| admit(&[host], AdminReach::Loopback);
         for host in
             ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "LocalHost:1", "127.9.9.9"]
         {
@@ -87,16 +87,17 @@ mod tests {
             "a@127.0.0.1",
             ":1",
         ] {
-            assert_eq!(near(host), Err(Refusal::ForeignHost), "{host}");
-            assert_eq!(admit(&[host], Reach::Remote), Ok(()), "{host}");
+            assert_eq!(near(host), Err(GateError::ForeignHost), "{host}");
+            assert_eq!(admit(&[host], AdminReach::Remote), Ok(()), "{host}");
         }
-        assert_eq!(admit(&[], Reach::Remote), Err(Refusal::NoHost));
-        assert_eq!(admit(&["localhost", "localhost"], Reach::Remote), Err(Refusal::NoHost));
+        assert_eq!(admit(&[], AdminReach::Remote), Err(GateError::NoHost));
+        assert_eq!(admit(&["localhost", "localhost"], AdminReach::Remote), Err(GateError::NoHost));
     }
 
     #[test]
     fn other_origins_and_names_change_nothing() {
-        let change = |host, origins: &[&str]| admit_change(&[host], origins, &[], Reach::Remote);
+        let change =
+            |host, origins: &[&str]| admit_change(&[host], origins, &[], AdminReach::Remote);
         assert_eq!(change("127.0.0.1:9090", &[]), Ok(()));
         assert_eq!(change("127.0.0.1:9090", &["http://127.0.0.1:9090"]), Ok(()));
         assert_eq!(change("192.0.2.1:9090", &[]), Ok(()));
@@ -105,23 +106,23 @@ mod tests {
         {
             assert_eq!(
                 change("127.0.0.1:9090", &[origin]),
-                Err(Refusal::ForeignOrigin),
+                Err(GateError::ForeignOrigin),
                 "{origin}"
             );
         }
         for (site, wanted) in [
             ("same-origin", Ok(())),
             ("none", Ok(())),
-            ("same-site", Err(Refusal::ForeignOrigin)),
-            ("cross-site", Err(Refusal::ForeignOrigin)),
+            ("same-site", Err(GateError::ForeignOrigin)),
+            ("cross-site", Err(GateError::ForeignOrigin)),
         ] {
-            let admitted = admit_change(&["127.0.0.1:9090"], &[], &[site], Reach::Loopback);
+            let admitted = admit_change(&["127.0.0.1:9090"], &[], &[site], AdminReach::Loopback);
             assert_eq!(admitted, wanted, "{site}");
         }
         let own = "http://evil.example:9090";
-        assert_eq!(change("evil.example:9090", &[own]), Err(Refusal::NamedHost));
-        assert_eq!(admit_change(&["admin"], &[], &[], Reach::Socket), Ok(()));
-        let foreign = admit_change(&["admin"], &[own], &[], Reach::Socket);
-        assert_eq!(foreign, Err(Refusal::ForeignOrigin));
+        assert_eq!(change("evil.example:9090", &[own]), Err(GateError::NamedHost));
+        assert_eq!(admit_change(&["admin"], &[], &[], AdminReach::Socket), Ok(()));
+        let foreign = admit_change(&["admin"], &[own], &[], AdminReach::Socket);
+        assert_eq!(foreign, Err(GateError::ForeignOrigin));
     }
 }

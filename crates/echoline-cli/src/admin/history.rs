@@ -13,7 +13,7 @@ const WINDOW: usize = 10;
 
 /// What happened from one look at the server to the next, for each second of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Second {
+pub(super) struct PerSecond {
     /// Connections that were open at its end.
     pub(super) open: usize,
     pub(super) accepted: f64,
@@ -31,13 +31,13 @@ pub(super) struct Second {
 /// The newest seconds.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    seconds: VecDeque<Second>,
-    last: Option<Look>,
+    seconds: VecDeque<PerSecond>,
+    last: Option<HistorySample>,
 }
 
 /// What there was to be seen.
 #[derive(Debug)]
-struct Look {
+struct HistorySample {
     at: Duration,
     accepted: u64,
     traffic: Traffic,
@@ -49,7 +49,7 @@ impl History {
     pub(super) fn push(&mut self, at: Duration, snapshot: &Snapshot) {
         let traffic = snapshot.traffic();
         let busy = snapshot.workers.iter().map(|worker| worker.busy).sum();
-        let look = Look { at, accepted: snapshot.accepted, traffic, busy };
+        let look = HistorySample { at, accepted: snapshot.accepted, traffic, busy };
         if let Some(last) = &self.last {
             let mut second = look.since(last);
             second.open = snapshot.open;
@@ -59,16 +59,16 @@ impl History {
     }
 
     /// The newest second; nothing at all where there is none yet.
-    pub(super) fn newest(&self) -> Second {
+    pub(super) fn newest(&self) -> PerSecond {
         self.seconds.back().cloned().unwrap_or_default()
     }
 
     /// All seconds, the oldest first.
-    pub(super) fn seconds(&self) -> impl Iterator<Item = &Second> {
+    pub(super) fn seconds(&self) -> impl Iterator<Item = &PerSecond> {
         self.seconds.iter()
     }
 
-    fn keep(&mut self, mut second: Second) {
+    fn keep(&mut self, mut second: PerSecond) {
         let mut recent = second.service.clone();
         for earlier in self.seconds.iter().rev().take(WINDOW - 1) {
             recent.merge(&earlier.service);
@@ -81,12 +81,12 @@ impl History {
     }
 }
 
-impl Look {
-    fn since(&self, last: &Self) -> Second {
+impl HistorySample {
+    fn since(&self, last: &Self) -> PerSecond {
         // Two looks in one moment would make everything infinite.
         let length = self.at.saturating_sub(last.at).max(Duration::from_millis(1)).as_secs_f64();
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / length;
-        Second {
+        PerSecond {
             open: 0,
             accepted: rate(self.accepted, last.accepted),
             messages: rate(self.traffic.messages, last.traffic.messages),
@@ -126,7 +126,7 @@ mod tests {
     fn rates_are_of_the_time_between_two_looks() {
         let mut history = History::default();
         history.push(Duration::from_secs(1), &snapshot(100, &[7]));
-        assert_eq!(history.newest(), Second::default());
+        assert_eq!(history.newest(), PerSecond::default());
         history.push(Duration::from_secs(3), &snapshot(200, &[7, 40, 40]));
         let newest = history.newest();
         assert_eq!((newest.open, newest.messages, newest.received), (3, 100.0, 1000.0));

@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::access::Access;
-use super::site::Site;
+use super::access::{Access, HttpClient};
+use super::site::AdminSite;
 use echoline::transport::Stream;
 use echoline::{Phase, Shutdown};
 
@@ -39,30 +39,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A socket that listens.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct AdminListener {
     pub(super) socket: OwnedFd,
     pub(super) is_unix: bool,
     /// The rights of those who connect, without a secret.
     pub(super) access: Access,
 }
 
-/// A client, by its connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    /// The rights of its requests without a secret.
-    pub(super) access: Access,
-    /// `None` over a Unix socket.
-    pub(super) address: Option<SocketAddr>,
-}
-
 #[derive(Debug)]
-enum Listening {
+enum BoundListener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Listening {
-    fn open(door: &Door) -> io::Result<Self> {
+impl BoundListener {
+    fn open(door: &AdminListener) -> io::Result<Self> {
         let socket = door.socket.try_clone()?;
         if door.is_unix {
             let socket = std::os::unix::net::UnixListener::from(socket);
@@ -87,12 +78,16 @@ impl Listening {
 
 /// Answers at `doors`, in a runtime of its own. Returns if that cannot go on, or if another process
 /// answers at the same sockets.
-pub(super) fn serve(doors: &[Door], site: &Arc<Site>, shutdown: &Shutdown) -> io::Result<()> {
+pub(super) fn serve(
+    doors: &[AdminListener],
+    site: &Arc<AdminSite>,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut parts = JoinSet::new();
         for door in doors {
-            let listening = Listening::open(door)?;
+            let listening = BoundListener::open(door)?;
             parts.spawn(accept_from(listening, door.access, Arc::clone(site), shutdown.clone()));
         }
         let looking = look(site);
@@ -118,7 +113,7 @@ async fn retired(shutdown: &Shutdown) {
     }
 }
 
-async fn look(site: &Site) {
+async fn look(site: &AdminSite) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     // After a pause one look is enough.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -128,8 +123,13 @@ async fn look(site: &Site) {
     }
 }
 
-async fn accept_from(listener: Listening, access: Access, site: Arc<Site>, shutdown: Shutdown) {
-    let mut guests = Guests::default();
+async fn accept_from(
+    listener: BoundListener,
+    access: Access,
+    site: Arc<AdminSite>,
+    shutdown: Shutdown,
+) {
+    let mut connections = HttpConnections::default();
     let retired = retired(&shutdown);
     tokio::pin!(retired);
     loop {
@@ -137,15 +137,16 @@ async fn accept_from(listener: Listening, access: Access, site: Arc<Site>, shutd
             () = &mut retired => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    guests.welcome(answer(stream, Client { access, address }, Arc::clone(&site)));
+                    let client = HttpClient { access, address };
+                    connections.push(answer(stream, client, Arc::clone(&site)));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
-            Some(ended) = guests.tasks.join_next() => note(ended),
+            Some(ended) = connections.tasks.join_next() => note(ended),
         }
     }
     // Who has asked already is answered.
-    while guests.tasks.join_next().await.is_some() {}
+    while connections.tasks.join_next().await.is_some() {}
 }
 
 /// A panic costs one request. The log has told of it already.
@@ -155,7 +156,7 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
-async fn answer(stream: Stream, client: Client, site: Arc<Site>) {
+async fn answer(stream: Stream, client: HttpClient, site: Arc<AdminSite>) {
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
         async move { Ok::<_, Infallible>(site.answer(request, client).await) }
@@ -173,13 +174,13 @@ async fn answer(stream: Stream, client: Client, site: Arc<Site>) {
 
 /// Who is connected, the oldest first.
 #[derive(Debug, Default)]
-struct Guests {
+struct HttpConnections {
     tasks: JoinSet<()>,
     order: VecDeque<AbortHandle>,
 }
 
-impl Guests {
-    fn welcome(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
+impl HttpConnections {
+    fn push(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
         self.order.retain(|task| !task.is_finished());
         if self.order.len() == CONNECTIONS_MAX
             && let Some(oldest) = self.order.pop_front()

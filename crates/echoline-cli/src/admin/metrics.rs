@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::exposition::Exposition;
-use super::figure::{Figure, FigureKind};
+use super::observed_server::{ExtraMetric, ExtraMetricKind};
 use super::process::ProcessState;
 use echoline::metrics::Snapshot;
 use echoline::sources::{SourceAction, Sources};
@@ -15,7 +15,7 @@ use echoline::{Closed, Limits, Phase};
 
 /// All that is told in metrics.
 #[derive(Debug)]
-pub(super) struct Figures<'a> {
+pub(super) struct MetricsInput<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) process: &'a ProcessState,
     /// When the process began to serve, in seconds since 1970.
@@ -33,7 +33,7 @@ pub(super) struct Figures<'a> {
     /// Requests to the admin address with a wrong secret.
     pub(super) refused_secrets: u64,
     /// What a command tells of itself.
-    pub(super) others: &'a [Figure],
+    pub(super) others: &'a [ExtraMetric],
 }
 
 /// The rates of each source in numbers.
@@ -56,7 +56,7 @@ impl SourceFigures {
 }
 
 /// The metrics as text.
-pub(super) fn text(figures: &Figures<'_>) -> String {
+pub(super) fn text(figures: &MetricsInput<'_>) -> String {
     let mut to = Exposition::default();
     connections(&mut to, figures.snapshot);
     traffic(&mut to, figures.snapshot);
@@ -76,10 +76,10 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
     }
     let help = "Requests to the admin address with a wrong secret.";
     to.counter("echoline_admin_wrong_secrets_total", help, figures.refused_secrets);
-    for Figure { name, help, kind, value } in figures.others {
+    for ExtraMetric { name, help, kind, value } in figures.others {
         match kind {
-            FigureKind::Counter => to.counter(name, help, *value),
-            FigureKind::Gauge => to.gauge(name, help, *value),
+            ExtraMetricKind::Counter => to.counter(name, help, *value),
+            ExtraMetricKind::Gauge => to.gauge(name, help, *value),
         }
     }
     process(&mut to, figures);
@@ -171,7 +171,7 @@ fn limits(to: &mut Exposition, limits: &Limits) {
     seconds("echoline_limit_drain_seconds", help, Some(limits.drain_timeout));
 }
 
-fn process(to: &mut Exposition, figures: &Figures<'_>) {
+fn process(to: &mut Exposition, figures: &MetricsInput<'_>) {
     let help = "Always 1; the labels say what runs.";
     let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
     let labels = vec![version, ("mode", figures.mode.to_owned())];

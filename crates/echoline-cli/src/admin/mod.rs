@@ -3,13 +3,12 @@
 
 mod access;
 mod chart;
-mod control;
 mod exposition;
-mod figure;
 mod gate;
 mod history;
 mod http;
 mod metrics;
+mod observed_server;
 mod process;
 mod refusals;
 mod reply;
@@ -25,29 +24,24 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::check::{self, Findings};
-use super::life::inherited::{Inherited, Parcel};
-use super::restart::keep_running;
-use super::shared_files::SharedFilesFlag;
-use super::socket_flags;
-use access::Secret;
-pub(super) use control::FaultControl;
+use crate::files::shared_files::SharedFilesArgs;
+use crate::process::inherited::{HandoverSocket, Inherited};
+use crate::process::restart::keep_running;
+use crate::server::check_report::{self, CheckReport};
+use crate::server::socket_args;
+use access::AdminSecret;
 use echoline::internals::is_loopback;
 use echoline::listener::{FileUser, Scheme};
-use echoline::metrics::Observer;
-use echoline::sources::Sources;
-use echoline::tls::Certificates;
-use echoline::udp::DatagramCounts;
-use echoline::{Address, ListenerOptions, Shutdown};
-pub(super) use figure::{Figure, Figures};
-use gate::Reach;
-use site::Site;
+use echoline::{Address, ListenerOptions};
+use gate::AdminReach;
+pub(crate) use observed_server::{ExtraMetric, ExtraMetrics, FaultControl, ObservedServer};
+use site::AdminSite;
 use socket::AdminSocket;
 
 /// The flags of the admin address.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Administration")]
-pub(super) struct AdminFlags {
+pub(crate) struct AdminArgs {
     /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
     /// HOST:PORT of this machine, for example 127.0.0.1:9090, or at unix:PATH; may be given several
     /// times. Port 0 is any free one. Over a Unix socket a request sees the log
@@ -63,12 +57,12 @@ pub(super) struct AdminFlags {
     /// Permissions of the file of an admin socket, in octal. If other users may connect (0666),
     /// the socket gives no more than TCP without a secret.
     #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
-    #[arg(value_parser = socket_flags::mode)]
+    #[arg(value_parser = socket_args::mode)]
     admin_mode: u32,
 
     /// Group of the file of an admin socket, by name or number. [default: that of the process]
     #[arg(long, env = "ECHOLINE_ADMIN_GROUP", value_name = "GROUP", requires = "admin")]
-    #[arg(value_parser = socket_flags::group)]
+    #[arg(value_parser = socket_args::group)]
     admin_group: Option<u32>,
 
     /// Let --admin be an address that other machines can reach. It speaks no TLS, so a secret can
@@ -79,61 +73,41 @@ pub(super) struct AdminFlags {
 
 /// An admin address that is bound. It queues connections and answers none before it is started.
 #[derive(Debug)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     sockets: Vec<AdminSocket>,
-    reach: Reach,
-    secret: Option<Secret>,
+    reach: AdminReach,
+    secret: Option<AdminSecret>,
 }
 
 /// The sockets of an admin address that answers. Their files are removed with this value.
 #[derive(Debug)]
-pub(super) struct Answering(Vec<AdminSocket>);
+pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
-/// The server that an admin address tells of.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) observer: Observer,
-    pub(super) shutdown: Shutdown,
-    /// A mode of the echo, or `chat`.
-    pub(super) mode: &'static str,
-    pub(super) addresses: Vec<String>,
-    /// `None` where the server takes no datagrams.
-    pub(super) datagrams: Option<DatagramCounts>,
-    /// `None` where the server cannot have planned faults.
-    pub(super) faults: Option<FaultControl>,
-    /// `None` where no TLS is spoken.
-    pub(super) certificates: Option<Certificates>,
-    /// The rates of each source, and the penalties that there are.
-    pub(super) sources: Arc<Sources>,
-    /// What else there is to tell of what is served.
-    pub(super) figures: Option<Figures>,
-}
-
-impl AdminFlags {
+impl AdminArgs {
     /// Whether there will be an admin address.
-    pub(super) fn is_asked_for(&self) -> bool {
+    pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
 
     /// The addresses of the flags.
-    pub(super) fn addresses(&self) -> &[Address] {
+    pub(crate) fn addresses(&self) -> &[Address] {
         &self.admin
     }
 
     /// Whether a request could have the right to change faults.
-    pub(super) fn may_change_faults(&self) -> bool {
+    pub(crate) fn may_change_faults(&self) -> bool {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
 
     /// Says whether there could be one, without listening.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
-        shared: &SharedFilesFlag,
-        findings: &mut Findings,
+        shared: &SharedFilesArgs,
+        findings: &mut CheckReport,
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => check::listening("shows itself at", address, findings)?,
+                Ok(()) => check_report::listening("shows itself at", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
@@ -146,11 +120,11 @@ impl AdminFlags {
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
     /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
     /// user that the files of sockets are made for.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         &self,
         inherited: &mut Inherited,
         unix_user: Option<FileUser>,
-        shared: &SharedFilesFlag,
+        shared: &SharedFilesArgs,
     ) -> anyhow::Result<Option<Admin>> {
         if self.admin.is_empty() {
             return Ok(None);
@@ -170,13 +144,13 @@ impl AdminFlags {
         Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret(shared)? }))
     }
 
-    fn secret(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<Secret>> {
+    fn secret(&self, shared: &SharedFilesArgs) -> anyhow::Result<Option<AdminSecret>> {
         let path = self.admin_secret_file.as_deref();
-        path.map(|path| Secret::read(path, shared)).transpose()
+        path.map(|path| AdminSecret::read(path, shared)).transpose()
     }
 
-    fn reach(&self) -> Reach {
-        if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback }
+    fn reach(&self) -> AdminReach {
+        if self.admin_allow_remote { AdminReach::Remote } else { AdminReach::Loopback }
     }
 
     /// # Errors
@@ -192,7 +166,7 @@ impl AdminFlags {
         let found: Vec<SocketAddr> =
             found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
         let far = found.iter().find(|at| !is_loopback(at.ip()));
-        if let (Some(far), Reach::Loopback) = (far, self.reach()) {
+        if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             bail!(
                 "--admin {far} could be reached from other machines, over HTTP without TLS: say \
                  127.0.0.1:{}, or add --admin-allow-remote",
@@ -205,33 +179,33 @@ impl AdminFlags {
 
 impl Admin {
     /// Where it really is: with the port, where 0 was asked for.
-    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         self.sockets.iter().map(AdminSocket::address).collect()
     }
 
     /// The same sockets once more, for a successor.
-    pub(super) fn hand_on(&self) -> io::Result<Vec<Parcel>> {
+    pub(crate) fn hand_on(&self) -> io::Result<Vec<HandoverSocket>> {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
     /// Answers from now on until the process ends.
-    pub(super) fn start(self, served: Served) -> io::Result<Answering> {
+    pub(crate) fn start(self, served: ObservedServer) -> io::Result<RunningAdmin> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
         }
         let shutdown = served.shutdown.clone();
         let doors: io::Result<Vec<_>> = self.sockets.iter().map(AdminSocket::door).collect();
-        let (site, doors) = (Arc::new(Site::new(served, self.reach, self.secret)), doors?);
+        let (site, doors) = (Arc::new(AdminSite::new(served, self.reach, self.secret)), doors?);
         let work = move || http::serve(&doors, &site, &shutdown);
         let thread = std::thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || keep_running("the admin address", work))?;
-        Ok(Answering(self.sockets))
+        Ok(RunningAdmin(self.sockets))
     }
 }
 
-impl Answering {
+impl RunningAdmin {
     /// Leaves the files of its sockets to the process that has taken them over.
-    pub(super) fn leave(self) {
+    pub(crate) fn leave(self) {
         self.0.into_iter().for_each(AdminSocket::leave);
     }
 }
@@ -243,8 +217,8 @@ mod tests {
     use super::access::Access;
     use super::*;
 
-    fn flags(address: &str) -> AdminFlags {
-        AdminFlags {
+    fn flags(address: &str) -> AdminArgs {
+        AdminArgs {
             admin: vec![address.parse().unwrap()],
             admin_secret_file: None,
             admin_mode: 0o600,
@@ -253,15 +227,15 @@ mod tests {
         }
     }
 
-    fn bind_with(flags: &AdminFlags) -> anyhow::Result<Admin> {
+    fn bind_with(flags: &AdminArgs) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime
-            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesFlag::default()))
+            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesArgs::default()))
             .map(Option::unwrap)
     }
 
     fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Admin> {
-        bind_with(&AdminFlags { admin_allow_remote, ..flags(address) })
+        bind_with(&AdminArgs { admin_allow_remote, ..flags(address) })
     }
 
     /// Fault 70: nobody opens the admin address to others by mistake.
@@ -303,20 +277,20 @@ mod tests {
         let path = folder.path().join("admin.sock");
         let address = format!("unix:{}", path.display());
         for (admin_mode, access) in
-            [(0o600, Access::Full), (0o660, Access::Full), (0o666, Access::Figures)]
+            [(0o600, Access::Full), (0o660, Access::Full), (0o666, Access::Metrics)]
         {
-            let admin = bind_with(&AdminFlags { admin_mode, ..flags(&address) }).unwrap();
+            let admin = bind_with(&AdminArgs { admin_mode, ..flags(&address) }).unwrap();
             let made = std::fs::symlink_metadata(&path).unwrap();
             assert_eq!(made.mode() & 0o777, admin_mode);
             assert_eq!(admin.sockets[0].access(), access, "{admin_mode:o}");
             let is_warned = admin.sockets[0].warning().is_some();
-            assert_eq!(is_warned, access == Access::Figures, "{admin_mode:o}");
+            assert_eq!(is_warned, access == Access::Metrics, "{admin_mode:o}");
         }
         assert!(!path.exists(), "the file of a server that ended is removed");
         // An abstract name has no permissions at all.
         let name = format!("unix:@echoline-admin-{}", std::process::id());
         let admin = bind(&name, false).unwrap();
-        assert_eq!(admin.sockets[0].access(), Access::Figures);
+        assert_eq!(admin.sockets[0].access(), Access::Metrics);
         let warning = admin.sockets[0].warning().unwrap();
         assert!(warning.contains("every user of this machine may connect"), "{warning}");
     }

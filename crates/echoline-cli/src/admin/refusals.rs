@@ -12,10 +12,10 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The count of requests with a wrong secret.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Counts>);
+pub(super) struct Refusals(Mutex<RefusalCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct RefusalCounts {
     total: u64,
     logged: u64,
     logged_at: Option<Instant>,
@@ -38,12 +38,12 @@ impl Refusals {
         self.counts(|counts| counts.total)
     }
 
-    fn counts<T>(&self, with: impl FnOnce(&mut Counts) -> T) -> T {
+    fn counts<T>(&self, with: impl FnOnce(&mut RefusalCounts) -> T) -> T {
         with(&mut self.0.lock().ignore_poison())
     }
 }
 
-impl Counts {
+impl RefusalCounts {
     /// Counts one; returns how many the log does not have yet, if a line is due.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.total += 1;
@@ -63,7 +63,7 @@ mod tests {
     /// Issue 12, item 11: guesses are counted, and do not fill the log.
     #[test]
     fn attack_a_flood_of_guesses_is_one_line_of_the_log() {
-        let (mut counts, start) = (Counts::default(), Instant::now());
+        let (mut counts, start) = (RefusalCounts::default(), Instant::now());
         assert_eq!(counts.add(start), Some(1));
         let later = |seconds| start + Duration::from_secs(seconds);
         assert!((0..1000).all(|_| counts.add(later(9)).is_none()));

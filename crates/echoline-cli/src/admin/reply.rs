@@ -5,19 +5,19 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::gate::Refusal;
+use super::gate::GateError;
 
 /// A whole answer.
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type HttpReply = Response<Full<Bytes>>;
 
 /// The `Content-Type` of an answer.
 pub(super) mod kind {
-    pub(in super::super) const TEXT: &str = "text/plain; charset=utf-8";
-    pub(in super::super) const METRICS: &str = super::super::exposition::CONTENT_TYPE;
-    pub(in super::super) const HTML: &str = "text/html; charset=utf-8";
-    pub(in super::super) const STYLE: &str = "text/css; charset=utf-8";
-    pub(in super::super) const SCRIPT: &str = "text/javascript; charset=utf-8";
-    pub(in super::super) const JSON: &str = "application/json";
+    pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+    pub(crate) const METRICS: &str = crate::admin::exposition::CONTENT_TYPE;
+    pub(crate) const HTML: &str = "text/html; charset=utf-8";
+    pub(crate) const STYLE: &str = "text/css; charset=utf-8";
+    pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
+    pub(crate) const JSON: &str = "application/json";
 }
 
 /// A page may load what this address has, run no script but the one file, and be shown in no
@@ -39,14 +39,14 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
 const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
 
 /// An answer that sends a browser to the page.
-pub(super) fn to_page() -> Reply {
+pub(super) fn to_page() -> HttpReply {
     let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "signed in; the page is at /\n");
     reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
     reply
 }
 
 /// An answer with its headers.
-pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
@@ -59,9 +59,9 @@ pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Byte
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum RequestError {
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] GateError),
     /// The request has another secret than the one there is.
     #[error("this is not the secret of --admin-secret-file")]
     WrongSecret,
@@ -91,11 +91,11 @@ pub(super) enum Problem {
     Page(String),
 }
 
-impl Problem {
+impl RequestError {
     /// The sentence as an answer.
-    pub(super) fn into_reply(self) -> Reply {
+    pub(super) fn into_reply(self) -> HttpReply {
         let status = match &self {
-            Self::Refused(Refusal::NoHost) | Self::Body(_) | Self::Plan(_) => {
+            Self::Refused(GateError::NoHost) | Self::Body(_) | Self::Plan(_) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Refused(_) | Self::OnlyFigures => StatusCode::FORBIDDEN,

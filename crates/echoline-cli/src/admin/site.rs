@@ -10,19 +10,16 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use super::Served;
-use super::access::{Access, Secret, authorize};
-use super::control::FaultControl;
-use super::figure;
-use super::gate::{Reach, admit, admit_change};
+use super::access::{Access, AdminSecret, HttpClient, authorize};
+use super::gate::{AdminReach, admit, admit_change};
 use super::history::History;
-use super::http::Client;
-use super::metrics::{self, Figures, SourceFigures};
+use super::metrics::{self, MetricsInput, SourceFigures};
+use super::observed_server::{ExtraMetrics, FaultControl, ObservedServer};
 use super::process::ProcessState;
 use super::refusals::Refusals;
-use super::reply::{Problem, Reply, kind, reply, to_page};
-use super::view::{Shown, Sources, View, word};
-use crate::newest_lines::newest_lines;
+use super::reply::{HttpReply, RequestError, kind, reply, to_page};
+use super::view::{AdminView, ViewSources, VisiblePart, word};
+use crate::log::newest_lines::newest_lines;
 use echoline::Phase;
 use echoline::udp::DatagramCounts;
 use echoline_base::poison::IgnorePoison;
@@ -43,12 +40,12 @@ const SCRIPT: &str = include_str!("../../templates/admin.js");
 
 /// Everything that the admin address tells of.
 #[derive(Debug)]
-pub(super) struct Site {
-    reach: Reach,
-    secret: Option<Secret>,
+pub(super) struct AdminSite {
+    reach: AdminReach,
+    secret: Option<AdminSecret>,
     /// Requests with a wrong secret.
     refusals: Refusals,
-    served: Served,
+    served: ObservedServer,
     start: Instant,
     /// In seconds since 1970.
     started: f64,
@@ -57,12 +54,16 @@ pub(super) struct Site {
 
 #[derive(Template)]
 #[template(path = "admin.html")]
-struct Page {
-    view: View,
+struct AdminPage {
+    view: AdminView,
 }
 
-impl Site {
-    pub(super) fn new(served: Served, reach: Reach, secret: Option<Secret>) -> Self {
+impl AdminSite {
+    pub(super) fn new(
+        served: ObservedServer,
+        reach: AdminReach,
+        secret: Option<AdminSecret>,
+    ) -> Self {
         Self {
             reach,
             secret,
@@ -81,86 +82,86 @@ impl Site {
     }
 
     /// The answer to one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Reply {
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: HttpClient) -> HttpReply {
         let answer = self.try_answer(request, client).await;
-        if let Err(Problem::WrongSecret) = answer {
+        if let Err(RequestError::WrongSecret) = answer {
             sleep(GUESS_PAUSE).await;
         }
-        answer.unwrap_or_else(Problem::into_reply)
+        answer.unwrap_or_else(RequestError::into_reply)
     }
 
     async fn try_answer(
         &self,
         request: Request<Incoming>,
-        client: Client,
-    ) -> Result<Reply, Problem> {
+        client: HttpClient,
+    ) -> Result<HttpReply, RequestError> {
         let hosts = values(request.headers(), header::HOST);
-        let reach = if client.address.is_some() { self.reach } else { Reach::Socket };
+        let reach = if client.address.is_some() { self.reach } else { AdminReach::Socket };
         admit(&hosts, reach)?;
         let access = self.access(request.headers(), client)?;
         match (&self.served.faults, request.uri().path()) {
-            (_, "/faults" | "/login") if access == Access::Figures => Err(self.needs_more()),
+            (_, "/faults" | "/login") if access == Access::Metrics => Err(self.needs_more()),
             (Some(faults), "/faults") => answer_faults(faults, request, reach).await,
             (_, "/login") if is_question(request.method()) => Ok(to_page()),
             (_, path) => {
                 let reply = self.tell(path, access)?;
                 let is_question = is_question(request.method());
-                if is_question { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+                if is_question { Ok(reply) } else { Err(RequestError::Method("GET, HEAD")) }
             }
         }
     }
 
     /// The rights of a request.
-    fn access(&self, headers: &HeaderMap, client: Client) -> Result<Access, Problem> {
+    fn access(&self, headers: &HeaderMap, client: HttpClient) -> Result<Access, RequestError> {
         if client.access == Access::Full {
             return Ok(Access::Full);
         }
         let headers = values(headers, header::AUTHORIZATION);
         authorize(&headers, self.secret.as_ref()).map_err(|_| {
             self.refusals.count(client.address);
-            Problem::WrongSecret
+            RequestError::WrongSecret
         })
     }
 
-    fn needs_more(&self) -> Problem {
-        if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
+    fn needs_more(&self) -> RequestError {
+        if self.secret.is_some() { RequestError::NeedsSecret } else { RequestError::OnlyFigures }
     }
 
     /// Returns the answer to a request that reads `path`.
-    fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
+    fn tell(&self, path: &str, access: Access) -> Result<HttpReply, RequestError> {
         let ok = StatusCode::OK;
         match path {
-            "/" => Page { view: self.view(access) }
+            "/" => AdminPage { view: self.view(access) }
                 .render()
                 .map(|page| reply(ok, kind::HTML, page))
-                .map_err(|error| Problem::Page(error.to_string())),
+                .map_err(|error| RequestError::Page(error.to_string())),
             "/page.css" => Ok(reply(ok, kind::STYLE, STYLE)),
             "/page.js" => Ok(reply(ok, kind::SCRIPT, SCRIPT)),
             "/snapshot.json" => serde_json::to_vec(&self.view(access))
                 .map(|view| reply(ok, kind::JSON, view))
-                .map_err(|error| Problem::Page(error.to_string())),
+                .map_err(|error| RequestError::Page(error.to_string())),
             "/metrics" => Ok(reply(ok, kind::METRICS, self.metrics())),
             "/healthz" => Ok(self.failure(access).unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
             "/readyz" => Ok(self.readiness(access)),
             path => {
                 let more = self.served.faults.as_ref().map_or("", |_| ", and /faults");
-                Err(Problem::NotFound(printable(path).into_owned(), more))
+                Err(RequestError::NotFound(printable(path).into_owned(), more))
             }
         }
     }
 
     /// The answer of a server of which a part has panicked; `None` while all of them work. The
     /// message of a panic may quote what a client sent.
-    fn failure(&self, access: Access) -> Option<Reply> {
+    fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
-            (Access::Figures, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            (Access::Metrics, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
             _ => format!("failed: {}\n", printable(&failure)),
         };
         Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
     }
 
-    fn readiness(&self, access: Access) -> Reply {
+    fn readiness(&self, access: Access) -> HttpReply {
         if let Some(failure) = self.failure(access) {
             return failure;
         }
@@ -175,7 +176,7 @@ impl Site {
     fn metrics(&self) -> String {
         let faults = self.served.faults.as_ref().map(|faults| (faults.totals)());
         let datagrams = self.served.datagrams.as_ref().map(DatagramCounts::read);
-        metrics::text(&Figures {
+        metrics::text(&MetricsInput {
             snapshot: &self.served.observer.snapshot(),
             process: &ProcessState::now(),
             started: self.started,
@@ -188,24 +189,25 @@ impl Site {
             }),
             sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),
-            others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
+            others: &self.served.figures.as_ref().map(ExtraMetrics::read).unwrap_or_default(),
         })
     }
 
-    fn view(&self, access: Access) -> View {
-        let line =
-            |line: crate::newest_lines::LogLine| [line.time, line.level.to_string(), line.text];
+    fn view(&self, access: Access) -> AdminView {
+        let line = |line: crate::log::newest_lines::LogLine| {
+            [line.time, line.level.to_string(), line.text]
+        };
         let is_full = access == Access::Full;
-        View::new(Sources {
+        AdminView::new(ViewSources {
             snapshot: &self.served.observer.snapshot(),
             history: &self.history(),
             process: &ProcessState::now(),
             up: self.start.elapsed(),
             mode: self.served.mode,
             shown: match (access, &self.secret) {
-                (Access::Full, _) => Shown::All,
-                (Access::Figures, Some(_)) => Shown::FiguresUntilLogin,
-                (Access::Figures, None) => Shown::Figures,
+                (Access::Full, _) => VisiblePart::All,
+                (Access::Metrics, Some(_)) => VisiblePart::FiguresUntilLogin,
+                (Access::Metrics, None) => VisiblePart::Figures,
             },
             addresses: if is_full { &self.served.addresses } else { &[] },
             faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
@@ -224,8 +226,8 @@ impl Site {
 async fn answer_faults(
     faults: &FaultControl,
     request: Request<Incoming>,
-    reach: Reach,
-) -> Result<Reply, Problem> {
+    reach: AdminReach,
+) -> Result<HttpReply, RequestError> {
     if !is_question(request.method()) {
         let hosts = values(request.headers(), header::HOST);
         let origins = values(request.headers(), header::ORIGIN);
@@ -234,18 +236,18 @@ async fn answer_faults(
         let plan = match *request.method() {
             Method::PUT | Method::POST => plan(request.into_body()).await?,
             Method::DELETE => String::new(),
-            _ => return Err(Problem::Method("GET, HEAD, PUT, POST, DELETE")),
+            _ => return Err(RequestError::Method("GET, HEAD, PUT, POST, DELETE")),
         };
-        (faults.replace)(&plan).map_err(Problem::Plan)?;
+        (faults.replace)(&plan).map_err(RequestError::Plan)?;
         tracing::info!(rules = (faults.rules)().len(), "the admin address changed the faults");
     }
     Ok(reply(StatusCode::OK, kind::TEXT, faults.text()))
 }
 
-async fn plan(body: Incoming) -> Result<String, Problem> {
+async fn plan(body: Incoming) -> Result<String, RequestError> {
     let body = Limited::new(body, PLAN_BYTES_MAX).collect().await;
-    let bytes = body.map_err(|_| Problem::Body(PLAN_BYTES_MAX))?.to_bytes();
-    String::from_utf8(bytes.into()).map_err(|_| Problem::Body(PLAN_BYTES_MAX))
+    let bytes = body.map_err(|_| RequestError::Body(PLAN_BYTES_MAX))?.to_bytes();
+    String::from_utf8(bytes.into()).map_err(|_| RequestError::Body(PLAN_BYTES_MAX))
 }
 
 fn is_question(method: &Method) -> bool {
@@ -299,7 +301,7 @@ mod tests {
 
     fn start_for(server: &mut Server, access: Access) -> SocketAddr {
         let shutdown = server.shutdown();
-        let served = Served {
+        let served = ObservedServer {
             observer: server.observe(),
             shutdown: shutdown.clone(),
             mode: "line",
@@ -310,10 +312,10 @@ mod tests {
             datagrams: None,
             faults: Some(control()),
         };
-        let site = Arc::new(Site::new(served, Reach::Loopback, None));
+        let site = Arc::new(AdminSite::new(served, AdminReach::Loopback, None));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        let door = http::Door { socket: listener.into(), is_unix: false, access };
+        let door = http::AdminListener { socket: listener.into(), is_unix: false, access };
         std::thread::spawn(move || http::serve(&[door], &site, &shutdown));
         at
     }
@@ -328,7 +330,7 @@ mod tests {
         };
         let mut server = Server::bind("127.0.0.1:0").await.unwrap();
         let at = start_for(&mut server, Access::Full);
-        let public = start_for(&mut server, Access::Figures);
+        let public = start_for(&mut server, Access::Metrics);
         let health = move |at, path: &'static str| {
             tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
         };

@@ -5,9 +5,9 @@ use std::io;
 use anyhow::anyhow;
 
 use super::access::Access;
-use super::http::Door;
-use crate::life::inherited::Parcel;
-use crate::socket_flags::admits_everybody;
+use super::http::AdminListener;
+use crate::process::inherited::HandoverSocket;
+use crate::server::socket_args::admits_everybody;
 use echoline::{Address, Listener, ListenerOptions};
 
 /// A bound socket. The file of a Unix socket is removed with this value.
@@ -24,13 +24,13 @@ impl AdminSocket {
     pub(super) async fn open(
         address: &Address,
         asked: &str,
-        given: Vec<Parcel>,
+        given: Vec<HandoverSocket>,
         options: &ListenerOptions,
     ) -> anyhow::Result<Vec<Self>> {
         let listeners = if given.is_empty() {
             Listener::bind(address, options).await
         } else {
-            let inherit = |parcel: Parcel| {
+            let inherit = |parcel: HandoverSocket| {
                 Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options)
             };
             given.into_iter().map(inherit).collect()
@@ -43,7 +43,7 @@ impl AdminSocket {
         let address = listener.address()?;
         let access = match address.unix_path() {
             Some(path) if !admits_everybody(path) => Access::Full,
-            _ => Access::Figures,
+            _ => Access::Metrics,
         };
         Ok(Self { listener, asked: asked.to_owned(), access })
     }
@@ -61,7 +61,7 @@ impl AdminSocket {
     /// The sentence about a Unix socket that gives less than it could.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
-        let path = address.unix_path().filter(|_| self.access == Access::Figures)?;
+        let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
         let remedy = if path.starts_with('@') { "use a path" } else { "use the mode 0600 or 0660" };
         Some(format!(
             "--admin {address} shows figures only, because every user of this machine may connect \
@@ -70,16 +70,16 @@ impl AdminSocket {
     }
 
     /// The socket as the thread that answers needs it.
-    pub(super) fn door(&self) -> io::Result<Door> {
+    pub(super) fn door(&self) -> io::Result<AdminListener> {
         let (socket, _) = self.listener.hand_on()?;
         let is_unix = self.address()?.unix_path().is_some();
-        Ok(Door { socket, is_unix, access: self.access })
+        Ok(AdminListener { socket, is_unix, access: self.access })
     }
 
     /// The same socket once more, for a successor.
-    pub(super) fn hand_on(&self) -> io::Result<Parcel> {
+    pub(super) fn hand_on(&self) -> io::Result<HandoverSocket> {
         let (socket, owner) = self.listener.hand_on()?;
-        Ok(Parcel { asked: self.asked.clone(), owner, socket })
+        Ok(HandoverSocket { asked: self.asked.clone(), owner, socket })
     }
 
     /// Leaves its file to another process.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::chart::{Chart, Unit, Values, rate};
-use super::history::{History, Second};
+use super::chart::{Chart, ChartUnit, ChartValues, rate};
+use super::history::{History, PerSecond};
 use super::process::ProcessState;
 use echoline::metrics::Snapshot;
 use echoline::sources::PenalisedSource;
@@ -17,12 +17,12 @@ use echoline_base::amount::figures::{self, bytes};
 
 /// What the page shows.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct AdminView {
     /// One word.
     pub(super) phase: &'static str,
     pub(super) headline: String,
-    pub(super) shown: Shown,
-    pub(super) tiles: Vec<Tile>,
+    pub(super) shown: VisiblePart,
+    pub(super) tiles: Vec<StatTile>,
     pub(super) charts: Vec<Chart>,
     pub(super) ends: Vec<[String; 3]>,
     pub(super) workers: Vec<[String; 6]>,
@@ -38,7 +38,7 @@ pub(super) struct View {
 /// The part of the view that a request has the rights to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Shown {
+pub(super) enum VisiblePart {
     All,
     /// Neither names nor addresses, and not the log.
     Figures,
@@ -48,7 +48,7 @@ pub(super) enum Shown {
 
 /// One figure in large letters.
 #[derive(Debug, Serialize)]
-pub(super) struct Tile {
+pub(super) struct StatTile {
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) more: String,
@@ -56,13 +56,13 @@ pub(super) struct Tile {
 
 /// What is shown.
 #[derive(Debug)]
-pub(super) struct Sources<'a> {
+pub(super) struct ViewSources<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) history: &'a History,
     pub(super) process: &'a ProcessState,
     pub(super) up: Duration,
     pub(super) mode: &'a str,
-    pub(super) shown: Shown,
+    pub(super) shown: VisiblePart,
     pub(super) addresses: &'a [String],
     pub(super) faults: Option<Vec<(String, u64)>>,
     /// `None` if addresses are not shown.
@@ -81,9 +81,9 @@ pub(super) fn word(phase: Option<Phase>) -> &'static str {
     }
 }
 
-impl View {
-    pub(super) fn new(sources: Sources<'_>) -> Self {
-        let Sources { snapshot, history, .. } = sources;
+impl AdminView {
+    pub(super) fn new(sources: ViewSources<'_>) -> Self {
+        let ViewSources { snapshot, history, .. } = sources;
         let counted = |(rule, count)| [rule, figures::count(count)];
         Self {
             phase: word(snapshot.phase),
@@ -101,7 +101,7 @@ impl View {
     }
 }
 
-fn headline(sources: &Sources<'_>) -> String {
+fn headline(sources: &ViewSources<'_>) -> String {
     let mut mode = sources.mode.to_owned();
     if !sources.addresses.is_empty() {
         mode.push_str(&format!(" on {}", sources.addresses.join(", ")));
@@ -110,10 +110,10 @@ fn headline(sources: &Sources<'_>) -> String {
     format!("{mode} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
 }
 
-fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
+fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
     let (snapshot, process) = (sources.snapshot, sources.process);
     let traffic = snapshot.traffic();
-    let tile = |name, value, more| Tile { name, value, more };
+    let tile = |name, value, more| StatTile { name, value, more };
     let total = |number| format!("{} in all", figures::count(number));
     let room = snapshot.limits.max_connections as u64;
     let cores = snapshot.workers.len();
@@ -145,14 +145,17 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
 
 fn charts(history: &History) -> Vec<Chart> {
     let micros = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6);
-    let chart = |title, unit, names: &[&'static str], values: &dyn Fn(&Second) -> Values| {
-        Chart::new(title, unit, names, history.seconds().map(values).collect())
-    };
+    let chart =
+        |title, unit, names: &[&'static str], values: &dyn Fn(&PerSecond) -> ChartValues| {
+            Chart::new(title, unit, names, history.seconds().map(values).collect())
+        };
     vec![
-        chart("Connections", Unit::Things, &["open"], &|s| [Some(s.open as f64), None]),
-        chart("Messages", Unit::Rate, &["a second"], &|s| [Some(s.messages), None]),
-        chart("Bytes", Unit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
-        chart("Service time", Unit::Micros, &["p50", "p99"], &|s| [micros(s.p50), micros(s.p99)]),
+        chart("Connections", ChartUnit::Things, &["open"], &|s| [Some(s.open as f64), None]),
+        chart("Messages", ChartUnit::Rate, &["a second"], &|s| [Some(s.messages), None]),
+        chart("Bytes", ChartUnit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Service time", ChartUnit::Micros, &["p50", "p99"], &|s| {
+            [micros(s.p50), micros(s.p99)]
+        }),
     ]
 }
 

@@ -14,7 +14,7 @@ const OFF: [&str; 4] = ["0", "false", "no", "off"];
 
 /// One variable that holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Setting {
+pub(super) struct EnvironmentSetting {
     pub(super) key: String,
     pub(super) variable: String,
     /// Nothing for a switch that is off.
@@ -46,7 +46,7 @@ pub(super) fn settings(
     command: &Command,
     get: impl Fn(&str) -> Option<OsString>,
     is_typed: impl Fn(&Arg) -> bool,
-) -> Result<Vec<Setting>, String> {
+) -> Result<Vec<EnvironmentSetting>, String> {
     let bare = keys::alone(command);
     let mut settings = Vec::new();
     for flag in command.get_arguments().filter(|flag| !is_typed(flag)) {
@@ -67,7 +67,7 @@ pub(super) fn settings(
             words.map_or(Ok(argument), Err)
         });
         let argument = checked.map_err(|words| format!("{variable}: {words}"))?;
-        settings.push(Setting { key: key.to_owned(), variable, argument });
+        settings.push(EnvironmentSetting { key: key.to_owned(), variable, argument });
     }
     Ok(settings)
 }
@@ -90,12 +90,12 @@ fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, St
 }
 
 /// Adds to an error of the command line which of its flags come from the environment.
-pub(super) fn explain(mut error: clap::Error, settings: &[Setting]) -> clap::Error {
+pub(super) fn explain(mut error: clap::Error, settings: &[EnvironmentSetting]) -> clap::Error {
     let about: Vec<_> = [ContextKind::InvalidArg, ContextKind::PriorArg]
         .into_iter()
         .filter_map(|kind| error.get(kind).map(ToString::to_string))
         .collect();
-    let is_meant = |setting: &&Setting| {
+    let is_meant = |setting: &&EnvironmentSetting| {
         let flag = format!("--{}", setting.key);
         let words = about.iter().flat_map(|text| text.split([' ', ',', '=']));
         words.into_iter().any(|word| word == flag)
@@ -103,7 +103,9 @@ pub(super) fn explain(mut error: clap::Error, settings: &[Setting]) -> clap::Err
     let tips: Vec<_> = settings
         .iter()
         .filter(is_meant)
-        .map(|Setting { key, variable, .. }| format!("--{key} comes from {variable}").into())
+        .map(|EnvironmentSetting { key, variable, .. }| {
+            format!("--{key} comes from {variable}").into()
+        })
         .collect();
     if !tips.is_empty() {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
@@ -121,11 +123,11 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Cli;
 
     /// Returns the arguments that these variables give a command, or the error.
     fn read(command: &str, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        let program = Arguments::command();
+        let program = Cli::command();
         let command = program.find_subcommand(command).unwrap();
         let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn flags_stand_under_the_heading_of_their_group() {
-        let program = Arguments::command();
+        let program = Cli::command();
         for (key, heading) in [
             ("ready-file", "Serving"),
             ("proxy-from", "Serving"),
@@ -226,7 +228,7 @@ mod tests {
     /// Issue 11, item 43: no variable of one command is that of all for another flag.
     #[test]
     fn regression_no_two_flags_share_a_variable() {
-        let program = Arguments::command();
+        let program = Cli::command();
         let mut general = Vec::new();
         let mut own = Vec::new();
         for command in program.get_subcommands() {

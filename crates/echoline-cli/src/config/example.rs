@@ -19,7 +19,7 @@ const HEAD: &str = "\
 /// The text of the file.
 pub(super) fn text(program: &Command) -> String {
     let mut text = HEAD.to_owned();
-    for command in super::configurable(program) {
+    for command in keys::configurable(program) {
         text.push_str(&format!("\n[{}]\n", command.get_name()));
         for (key, flag) in keys::flags(command) {
             text.push('\n');
@@ -86,14 +86,14 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
-    use crate::config::{self, file::File};
+    use crate::command_line::Cli;
+    use crate::config::file::ConfigFile;
 
     /// The file that is shipped has every flag and its default.
     #[test]
     fn the_shipped_file_is_the_one_that_is_made() {
         let shipped = include_str!("../../../../packaging/echoline.toml");
-        let made = text(&Arguments::command());
+        let made = text(&Cli::command());
         let hint = "run: cargo run -- check --example > packaging/echoline.toml";
         assert!(shipped == made, "packaging/echoline.toml is not what the flags are; {hint}");
     }
@@ -101,9 +101,9 @@ mod tests {
     /// With every default written out, each key is known and each value is right.
     #[test]
     fn every_default_can_be_written_out() {
-        let program = Arguments::command();
+        let program = Cli::command();
         let mut count = 0;
-        for command in config::configurable(&program) {
+        for command in keys::configurable(&program) {
             let has_default =
                 |flag: &Arg| keys::is_switch(flag) || !flag.get_default_values().is_empty();
             let lines: String = keys::flags(command)
@@ -111,7 +111,7 @@ mod tests {
                 .map(|(key, flag)| format!("{key} = {}\n", value(flag)))
                 .collect();
             assert!(text(&program).contains(&format!("#{}", lines.lines().next().unwrap())));
-            let file = File::parse(&format!("[{}]\n{lines}", command.get_name())).unwrap();
+            let file = ConfigFile::parse(&format!("[{}]\n{lines}", command.get_name())).unwrap();
             let settings = keys::arguments(&program, command, &file.tables[0]);
             count += settings.unwrap_or_else(|mistake| panic!("{mistake}\n{lines}")).len();
         }

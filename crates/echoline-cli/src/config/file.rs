@@ -6,29 +6,29 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 /// What a configuration file says, in the order in which it says it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct File {
-    pub(super) tables: Vec<Table>,
+pub(super) struct ConfigFile {
+    pub(super) tables: Vec<ConfigTable>,
 }
 
 /// The settings of one command.
 #[derive(Debug, PartialEq)]
-pub(super) struct Table {
+pub(super) struct ConfigTable {
     pub(super) name: String,
     pub(super) line: usize,
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<ConfigKey>,
 }
 
 /// One setting.
 #[derive(Debug, PartialEq)]
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     pub(super) name: String,
     pub(super) line: usize,
-    pub(super) value: Value,
+    pub(super) value: ConfigValue,
 }
 
 /// A value, as it would be typed on the command line.
 #[derive(Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum ConfigValue {
     Switch(bool),
     One(String),
     Many(Vec<String>),
@@ -36,29 +36,29 @@ pub(super) enum Value {
 
 /// What is wrong with a file, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
+pub(super) struct ConfigFileError {
     pub(super) line: usize,
     pub(super) text: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.text)
     }
 }
 
-impl File {
+impl ConfigFile {
     /// Reads TOML.
-    pub(super) fn parse(text: &str) -> Result<Self, Mistake> {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigFileError> {
         let document = DeTable::parse(text).map_err(|error| {
             let place = error.span().map_or(0, |span| span.start);
-            Mistake { line: line(text, place), text: error.message().replace('\n', ", ") }
+            ConfigFileError { line: line(text, place), text: error.message().replace('\n', ", ") }
         })?;
         let tables = in_order(document.get_ref()).into_iter().map(|(name, place, value)| {
             let line = line(text, place);
-            let wrong = |words| Err(Mistake { line, text: words });
+            let wrong = |words| Err(ConfigFileError { line, text: words });
             match value {
-                DeValue::Table(table) => Ok(Table { name, line, keys: keys(text, table)? }),
+                DeValue::Table(table) => Ok(ConfigTable { name, line, keys: keys(text, table)? }),
                 DeValue::Array(_) => wrong(format!(
                     "'{name}' is a list: write one table, [{name}], with all keys in it"
                 )),
@@ -72,22 +72,22 @@ impl File {
     }
 
     /// What is said about one command.
-    pub(super) fn table(&self, name: &str) -> Option<&Table> {
+    pub(super) fn table(&self, name: &str) -> Option<&ConfigTable> {
         self.tables.iter().find(|table| table.name == name)
     }
 }
 
-fn keys(text: &str, table: &DeTable<'_>) -> Result<Vec<Key>, Mistake> {
+fn keys(text: &str, table: &DeTable<'_>) -> Result<Vec<ConfigKey>, ConfigFileError> {
     let keys = in_order(table).into_iter().map(|(name, place, value)| {
         let line = line(text, place);
         let value = match value {
-            DeValue::Array(values) => many(values).map(Value::Many),
-            DeValue::Boolean(on) => Ok(Value::Switch(*on)),
-            value => one(value).map(Value::One),
+            DeValue::Array(values) => many(values).map(ConfigValue::Many),
+            DeValue::Boolean(on) => Ok(ConfigValue::Switch(*on)),
+            value => one(value).map(ConfigValue::One),
         };
         match value {
-            Ok(value) => Ok(Key { name, line, value }),
-            Err(words) => Err(Mistake { line, text: format!("{name}: {words}") }),
+            Ok(value) => Ok(ConfigKey { name, line, value }),
+            Err(words) => Err(ConfigFileError { line, text: format!("{name}: {words}") }),
         }
     });
     keys.collect()
@@ -137,15 +137,15 @@ mod tests {
     fn tables_keys_and_lines_are_those_of_the_file() {
         let text = "# mine\n[echo]\nlisten = [\"127.0.0.1:1\", '[::1]:2']\nmode = 'raw'\n\n[chat]\n\
                     max-rooms = 10\ncheck = true\nzero.point = 1\n";
-        let error = File::parse(text).unwrap_err();
+        let error = ConfigFile::parse(text).unwrap_err();
         assert_eq!(error.to_string(), "line 9: zero: takes no table: write KEY = VALUE");
-        let file = File::parse(text.strip_suffix("zero.point = 1\n").unwrap()).unwrap();
+        let file = ConfigFile::parse(text.strip_suffix("zero.point = 1\n").unwrap()).unwrap();
         let [echo, chat] = &file.tables[..] else { panic!("{file:?}") };
         assert_eq!((echo.line, echo.keys[0].line, echo.keys[1].line), (2, 3, 4));
         let addresses = ["127.0.0.1:1", "[::1]:2"].map(str::to_owned).to_vec();
-        assert_eq!(echo.keys[0].value, Value::Many(addresses));
-        assert_eq!(chat.keys[0].value, Value::One("10".to_owned()));
-        assert_eq!(chat.keys[1].value, Value::Switch(true));
+        assert_eq!(echo.keys[0].value, ConfigValue::Many(addresses));
+        assert_eq!(chat.keys[0].value, ConfigValue::One("10".to_owned()));
+        assert_eq!(chat.keys[1].value, ConfigValue::Switch(true));
         assert_eq!(file.table("chat"), Some(chat));
         assert_eq!(file.table("send"), None);
     }
@@ -162,7 +162,7 @@ mod tests {
             ("[echo]\nmode = 'raw'\nmode = 'line'", "line 3: duplicate key"),
             ("[echo", "line 1: "),
         ] {
-            let said = File::parse(text).unwrap_err().to_string();
+            let said = ConfigFile::parse(text).unwrap_err().to_string();
             assert!(said.starts_with(sentence), "{text:?}: {said}");
             assert!(!said.contains('\n'), "{text:?}: {said:?}");
         }
@@ -172,7 +172,7 @@ mod tests {
         /// Whatever a file holds, it is read or refused in one line.
         #[test]
         fn no_text_is_too_strange(text in "[\\[\\]=a-c\"'\n. 0-9#{},]{0,60}") {
-            if let Err(mistake) = File::parse(&text) {
+            if let Err(mistake) = ConfigFile::parse(&text) {
                 prop_assert!(mistake.line <= text.lines().count() + 1);
                 prop_assert!(!mistake.to_string().contains('\n'));
             }

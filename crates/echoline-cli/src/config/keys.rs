@@ -6,11 +6,14 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use super::file::{Key, Mistake, Table, Value};
-use crate::hints;
+use super::file::{ConfigFileError, ConfigKey, ConfigTable, ConfigValue};
+use crate::config::hints;
 
 /// Flags that choose what the program does; a file only says how.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
+
+/// The name of the flag `--config`, and of its field.
+pub(super) const CONFIG: &str = "config";
 
 /// The flags of `command` that a file can set, in the order of its help.
 pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
@@ -18,6 +21,12 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .get_arguments()
         .filter_map(|flag| Some((flag.get_long()?, flag)))
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
+}
+
+/// The commands that a file can configure, each in a table of its own.
+pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
+    let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
+    program.get_subcommands().filter(has_flag)
 }
 
 /// The former names of a flag, which stay valid.
@@ -39,12 +48,13 @@ pub(super) fn is_switch(flag: &Arg) -> bool {
 pub(super) fn arguments(
     program: &Command,
     command: &Command,
-    table: &Table,
-) -> Result<Vec<(String, Vec<OsString>)>, Mistake> {
+    table: &ConfigTable,
+) -> Result<Vec<(String, Vec<OsString>)>, ConfigFileError> {
     let bare = alone(command);
     let settings = table.keys.iter().map(|key| {
         let flag = find(program, command, key)?;
-        let wrong = |text| Mistake { line: key.line, text: format!("{}: {text}", key.name) };
+        let wrong =
+            |text| ConfigFileError { line: key.line, text: format!("{}: {text}", key.name) };
         let arguments = typed(flag, key).map_err(wrong)?;
         for argument in &arguments {
             if let Some(words) = refusal(&bare, argument) {
@@ -62,7 +72,11 @@ pub(super) fn alone(command: &Command) -> Command {
     bare.mut_args(|flag| flag.required(false).env(None))
 }
 
-fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Arg, Mistake> {
+fn find<'a>(
+    program: &Command,
+    command: &'a Command,
+    key: &ConfigKey,
+) -> Result<&'a Arg, ConfigFileError> {
     let is_meant = |name: &str, flag: &Arg| {
         name == key.name || former_names(flag).any(|former| former == key.name)
     };
@@ -81,12 +95,12 @@ fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Ar
     } else {
         format!("[{table}] has no key '{name}'; 'echoline {table} --help' lists all of them")
     };
-    Err(Mistake { line: key.line, text })
+    Err(ConfigFileError { line: key.line, text })
 }
 
 /// Another command that has such a flag.
 fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
-    let mut commands = super::configurable(program);
+    let mut commands = configurable(program);
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
 }
 
@@ -103,19 +117,19 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
 }
 
 /// The arguments that a key stands for.
-fn typed(flag: &Arg, key: &Key) -> Result<Vec<OsString>, String> {
+fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     let argument = |value: &String| OsString::from(format!("--{}={value}", key.name));
     match &key.value {
-        Value::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
-        Value::Switch(false) if is_switch(flag) => Ok(Vec::new()),
+        ConfigValue::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
+        ConfigValue::Switch(false) if is_switch(flag) => Ok(Vec::new()),
         _ if is_switch(flag) => Err("is a switch: write true or false".to_owned()),
-        Value::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
-        Value::One(value) => Ok(vec![argument(value)]),
-        Value::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
-        Value::Many(values) if values.is_empty() => {
+        ConfigValue::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
+        ConfigValue::One(value) => Ok(vec![argument(value)]),
+        ConfigValue::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
+        ConfigValue::Many(values) if values.is_empty() => {
             Err("the list is empty: name something, or leave the key out".to_owned())
         }
-        Value::Many(values) => Ok(values.iter().map(argument).collect()),
+        ConfigValue::Many(values) => Ok(values.iter().map(argument).collect()),
     }
 }
 
@@ -158,12 +172,12 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
-    use crate::config::file::File;
+    use crate::command_line::Cli;
+    use crate::config::file::ConfigFile;
 
     fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
-        let program = Arguments::command();
-        let file = File::parse(text).unwrap();
+        let program = Cli::command();
+        let file = ConfigFile::parse(text).unwrap();
         let table = &file.tables[0];
         let command = program.find_subcommand(&table.name).unwrap();
         arguments(&program, command, table).map_err(|mistake| mistake.to_string())
@@ -230,8 +244,8 @@ mod tests {
     /// Every flag that a file can set can be set by the environment too, under the same name.
     #[test]
     fn every_key_has_its_variable() {
-        let program = Arguments::command();
-        for command in crate::config::configurable(&program) {
+        let program = Cli::command();
+        for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
                     // The same flag means another thing in other commands.

@@ -6,6 +6,7 @@
 mod environment;
 mod example;
 mod file;
+pub(crate) mod hints;
 mod keys;
 mod settings;
 
@@ -19,48 +20,46 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 
-use self::environment::Setting;
-pub(super) use self::environment::may_set;
-use self::file::{File, Mistake};
-pub(super) use self::settings::{Change, Settings};
-use super::{Arguments, hints};
+use self::environment::EnvironmentSetting;
+pub(crate) use self::environment::may_set;
+use self::file::{ConfigFile, ConfigFileError};
+use self::keys::{CONFIG, configurable};
+pub(crate) use self::settings::{EffectiveSettings, SettingChange};
+use crate::usage_error;
 
 /// Longer than any configuration; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The name of the flag, and of its field.
-const CONFIG: &str = "config";
-
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
-pub(super) struct ConfigFlags {
+pub(crate) struct ConfigArgs {
     /// Read settings from this TOML file: one table for each command, keys named as its flags.
     /// What the command line or the environment says wins.
     #[arg(long, env = "ECHOLINE_CONFIG", value_name = "PATH")]
-    pub(super) config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Why the settings cannot be had.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum ConfigError {
     /// Wrong usage of the command line, or a wish for help.
     Usage(clap::Error),
     /// The file cannot be used.
     File(anyhow::Error),
 }
 
-impl Refusal {
+impl ConfigError {
     /// For the start of the program: ends it in the parser's words if these are right.
-    pub(super) fn into_error(self) -> anyhow::Error {
+    pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Usage(error) => super::exit(&error),
+            Self::Usage(error) => usage_error::exit(&error),
             Self::File(error) => error,
         }
     }
 
     /// In one line, for a log.
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
             Self::File(error) => format!("{error:#}"),
@@ -69,13 +68,15 @@ impl Refusal {
 }
 
 /// Reads arguments, the program's name first, and the file that they or the environment name.
-pub(super) fn read(typed: &[OsString]) -> Result<(Arguments, Settings), Refusal> {
-    let program = Arguments::command();
+pub(crate) fn read<P: CommandFactory + FromArgMatches>(
+    typed: &[OsString],
+) -> Result<(P, EffectiveSettings), ConfigError> {
+    let program = P::command();
     let bare = without_environment(program.clone());
     let (arguments, variables) = with_layers(&program, &bare, typed)?;
     let matches = bare.try_get_matches_from(arguments);
     let mut matches = matches.map_err(|error| {
-        Refusal::Usage(match error.kind() {
+        ConfigError::Usage(match error.kind() {
             // With the names of the variables.
             ErrorKind::DisplayHelp => {
                 program.clone().try_get_matches_from(typed).err().unwrap_or(error)
@@ -88,15 +89,9 @@ pub(super) fn read(typed: &[OsString]) -> Result<(Arguments, Settings), Refusal>
         Some((name, matches)) => program.find_subcommand(name).map(|command| (command, matches)),
         None => None,
     };
-    let settings = settings.map(|(command, matches)| Settings::of(command, matches));
-    let arguments = Arguments::from_arg_matches_mut(&mut matches).map_err(Refusal::Usage)?;
+    let settings = settings.map(|(command, matches)| EffectiveSettings::of(command, matches));
+    let arguments = P::from_arg_matches_mut(&mut matches).map_err(ConfigError::Usage)?;
     Ok((arguments, settings.unwrap_or_default()))
-}
-
-/// The commands that a file can configure, each in a table of its own.
-fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
-    let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
-    program.get_subcommands().filter(has_flag)
 }
 
 /// Adds a hint to the error of an unknown flag if another program has the flag.
@@ -125,7 +120,7 @@ fn with_layers(
     program: &Command,
     bare: &Command,
     typed: &[OsString],
-) -> Result<(Vec<OsString>, Vec<Setting>), Refusal> {
+) -> Result<(Vec<OsString>, Vec<EnvironmentSetting>), ConfigError> {
     let mut arguments = typed.to_vec();
     // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
@@ -145,7 +140,7 @@ fn with_layers(
     let variables = variables.map_err(|words| {
         let named = format!("{} {}", program.get_name(), command.get_name());
         let mut command = command.clone().bin_name(named);
-        Refusal::Usage(command.error(ErrorKind::ValueValidation, words))
+        ConfigError::Usage(command.error(ErrorKind::ValueValidation, words))
     })?;
     let mut said: HashSet<String> = variables.iter().map(|found| found.key.clone()).collect();
     said.extend(keys::flags(command).filter(|(_, flag)| is_typed(flag)).map(|(key, _)| key.into()));
@@ -156,7 +151,7 @@ fn with_layers(
     };
     let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
     let of_file = match path.filter(|_| is_configurable) {
-        Some(path) => settings(program, command, &path, &said).map_err(Refusal::File)?,
+        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::File)?,
         None => Vec::new(),
     };
     if place > 0 {
@@ -181,7 +176,7 @@ fn settings(
     path: &Path,
     said: &HashSet<String>,
 ) -> anyhow::Result<Vec<OsString>> {
-    let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
+    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
     check_tables(program, &file).map_err(wrong)?;
     let Some(table) = file.table(command.get_name()) else { return Ok(Vec::new()) };
@@ -194,26 +189,25 @@ fn settings(
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
-pub(super) fn tables(path: &Path) -> anyhow::Result<Vec<String>> {
-    let program = Arguments::command();
-    let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
+pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
+    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
-    check_tables(&program, &file).map_err(wrong)?;
+    check_tables(program, &file).map_err(wrong)?;
     for table in &file.tables {
         if let Some(command) = program.find_subcommand(&table.name) {
-            keys::arguments(&program, command, table).map_err(wrong)?;
+            keys::arguments(program, command, table).map_err(wrong)?;
         }
     }
     Ok(file.tables.into_iter().map(|table| table.name).collect())
 }
 
 /// A file with every key there is.
-pub(super) fn example() -> String {
-    example::text(&Arguments::command())
+pub(crate) fn example(program: &Command) -> String {
+    example::text(program)
 }
 
 /// The file's text, read and parsed.
-fn load(path: &Path) -> anyhow::Result<File> {
+fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");
     let mut bytes = Vec::new();
@@ -223,10 +217,10 @@ fn load(path: &Path) -> anyhow::Result<File> {
         bail!("{flag} is longer than {FILE_BYTES_MAX} bytes: it is no configuration");
     }
     let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is no text in UTF-8") };
-    File::parse(&text).map_err(|mistake| anyhow!("{} {mistake}", path.display()))
+    ConfigFile::parse(&text).map_err(|mistake| anyhow!("{} {mistake}", path.display()))
 }
 
-fn check_tables(program: &Command, file: &File) -> Result<(), Mistake> {
+fn check_tables(program: &Command, file: &ConfigFile) -> Result<(), ConfigFileError> {
     let names = || configurable(program).map(Command::get_name);
     let strange = file.tables.iter().find(|table| names().all(|name| name != table.name));
     let Some(table) = strange else { return Ok(()) };
@@ -237,5 +231,8 @@ fn check_tables(program: &Command, file: &File) -> Result<(), Mistake> {
             format!("there are {}", all.join(", "))
         }
     };
-    Err(Mistake { line: table.line, text: format!("no command reads [{}]; {hint}", table.name) })
+    Err(ConfigFileError {
+        line: table.line,
+        text: format!("no command reads [{}]; {hint}", table.name),
+    })
 }

@@ -13,11 +13,11 @@ const UNSET: &str = "default";
 
 /// The settings of one command, wherever each of them comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settings(BTreeMap<String, Setting>);
+pub(crate) struct EffectiveSettings(BTreeMap<String, SettingValue>);
 
 /// The value of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Setting {
+struct SettingValue {
     value: SecretText,
     /// As a log shows it: without a login.
     shown: String,
@@ -25,13 +25,13 @@ struct Setting {
 
 /// A setting that is not what it was.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct SettingChange {
     pub(crate) key: String,
     pub(crate) from: String,
     pub(crate) to: String,
 }
 
-impl Settings {
+impl EffectiveSettings {
     /// What `matches` hold for the flags of `command`.
     pub(super) fn of(command: &Command, matches: &ArgMatches) -> Self {
         let settings = keys::flags(command).filter_map(|(key, flag)| {
@@ -40,13 +40,13 @@ impl Settings {
             let shown: Vec<_> = values.iter().map(|value| without_login(value)).collect();
             // Control characters in a file must give the terminal that shows the log no orders.
             let shown = shown.join(", ").escape_debug().to_string();
-            Some((key.to_owned(), Setting { value: values.join(", ").into(), shown }))
+            Some((key.to_owned(), SettingValue { value: values.join(", ").into(), shown }))
         });
         Self(settings.collect())
     }
 
     /// What is different in `new`, by key.
-    pub(crate) fn changes(&self, new: &Self) -> Vec<Change> {
+    pub(crate) fn changes(&self, new: &Self) -> Vec<SettingChange> {
         let mut keys: Vec<&String> = self.0.keys().chain(new.0.keys()).collect();
         keys.sort();
         keys.dedup();
@@ -55,7 +55,11 @@ impl Settings {
         };
         keys.into_iter()
             .filter(|key| self.0.get(*key) != new.0.get(*key))
-            .map(|key| Change { key: key.clone(), from: text(self, key), to: text(new, key) })
+            .map(|key| SettingChange {
+                key: key.clone(),
+                from: text(self, key),
+                to: text(new, key),
+            })
             .collect()
     }
 
@@ -73,12 +77,12 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Cli;
 
-    fn settings(arguments: &[&str]) -> Settings {
-        let program = Arguments::command();
+    fn settings(arguments: &[&str]) -> EffectiveSettings {
+        let program = Cli::command();
         let echo = program.find_subcommand("echo").unwrap().clone().no_binary_name(true);
-        Settings::of(&echo, &echo.clone().try_get_matches_from(arguments).unwrap())
+        EffectiveSettings::of(&echo, &echo.clone().try_get_matches_from(arguments).unwrap())
     }
 
     #[test]
@@ -88,7 +92,7 @@ mod tests {
         let changes: Vec<String> = old
             .changes(&new)
             .into_iter()
-            .map(|Change { key, from, to }| format!("{key}: {from} → {to}"))
+            .map(|SettingChange { key, from, to }| format!("{key}: {from} → {to}"))
             .collect();
         assert_eq!(
             changes,
@@ -100,13 +104,16 @@ mod tests {
     /// Issue 12, item 2: a reload tells of another `--bus` without its password.
     #[test]
     fn attack_a_reload_shows_no_password() {
-        let program = Arguments::command();
+        let program = Cli::command();
         let chat = program.find_subcommand("chat").unwrap().clone().no_binary_name(true);
         let of = |bus: &str| {
-            Settings::of(&chat, &chat.clone().try_get_matches_from(["--bus", bus]).unwrap())
+            EffectiveSettings::of(
+                &chat,
+                &chat.clone().try_get_matches_from(["--bus", bus]).unwrap(),
+            )
         };
         let changes = of("nats://me:sesame@a").changes(&of("nats://me:seed,cake@b"));
-        let [Change { from, to, .. }] = &changes[..] else { panic!("{changes:?}") };
+        let [SettingChange { from, to, .. }] = &changes[..] else { panic!("{changes:?}") };
         assert_eq!((&**from, &**to), ("nats://***@a", "nats://***@b"));
         let changes = of("nats://me:sesame@a").changes(&of("nats://me:other@a"));
         assert_eq!(changes.len(), 1, "another password is a change");

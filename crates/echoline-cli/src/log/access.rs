@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::sink::{Kind, Target};
-use super::{Writing, write};
-use crate::check::{self, Findings};
-use crate::reload::Reload;
+use super::sink::{LogOutput, LogTarget, LogWriter, write};
+use crate::process::reload::Reload;
+use crate::server::check_report::{self, CheckReport};
 use echoline::Server;
 use echoline::metrics::ConnectionSummary;
 use echoline_base::printable::{printable, printable_json};
@@ -20,7 +19,7 @@ const STDOUT: &str = "-";
 
 /// The flags of the access log.
 #[derive(Debug, Args)]
-pub(crate) struct AccessLogFlags {
+pub(crate) struct AccessLogArgs {
     /// Write one line for each connection when it ends to the end of this file, or to standard
     /// output (-): its source, its duration, the bytes and lines each way, and its end.
     /// SIGHUP reopens the file. [default: none]
@@ -29,12 +28,12 @@ pub(crate) struct AccessLogFlags {
 
     /// The format of --access-log.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
-    access_log_format: Format,
+    access_log_format: AccessLogFormat,
 }
 
 /// The format of the access log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+enum AccessLogFormat {
     /// KEY=VALUE, with a space between two of them.
     Text,
     /// One JSON object a line.
@@ -43,19 +42,19 @@ enum Format {
 
 /// The access log of a process. Dropping it writes the queued lines.
 pub(crate) struct AccessLog {
-    writing: Writing,
-    format: Format,
+    writing: LogWriter,
+    format: AccessLogFormat,
 }
 
-impl AccessLogFlags {
+impl AccessLogArgs {
     fn path(&self) -> Option<&Path> {
         self.access_log.as_deref().filter(|path| *path != Path::new(STDOUT))
     }
 
     /// Says whether the access log can be written.
-    pub(crate) fn check(&self, findings: &mut Findings) {
+    pub(crate) fn check(&self, findings: &mut CheckReport) {
         if let Some(path) = self.path() {
-            check::writable("--access-log", path, findings);
+            check_report::writable("--access-log", path, findings);
         }
     }
 
@@ -63,7 +62,7 @@ impl AccessLogFlags {
     ///
     /// # Errors
     /// One sentence if the file cannot be written.
-    pub(crate) fn start(&self, reload: &mut Reload) -> anyhow::Result<Option<AccessLog>> {
+    pub(crate) fn start<F>(&self, reload: &mut Reload<F>) -> anyhow::Result<Option<AccessLog>> {
         if self.access_log.is_none() {
             return Ok(None);
         }
@@ -89,8 +88,8 @@ impl AccessLog {
     }
 }
 
-impl Format {
-    fn kind(self) -> Kind {
+impl AccessLogFormat {
+    fn kind(self) -> LogOutput {
         let notice: fn(usize) -> String = match self {
             Self::Text => |lost| format!("{:.6} lines_lost={lost}\n", jiff::Timestamp::now()),
             Self::Json => |lost| {
@@ -98,7 +97,7 @@ impl Format {
                 format!("{{\"time\":\"{now:.6}\",\"lines_lost\":{lost}}}\n")
             },
         };
-        Kind { flag: "--access-log", standard: || Target::Stdout, notice }
+        LogOutput { flag: "--access-log", standard: || LogTarget::Stdout, notice }
     }
 
     /// The line about one connection.
@@ -208,7 +207,7 @@ mod tests {
     /// peer chooses can forge nothing.
     #[test]
     fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
-        let plain = Format::Text.line("NOW", "127.0.0.1:80", &summary(origin()));
+        let plain = AccessLogFormat::Text.line("NOW", "127.0.0.1:80", &summary(origin()));
         assert_eq!(
             plain,
             "NOW connection=7 listener=127.0.0.1:80 source=192.0.2.1:4711 duration=1.203456 \
@@ -223,7 +222,8 @@ mod tests {
         tls.subject = Some("CN=ann b\n".to_owned());
         tls.server_name = Some("a.example".to_owned());
         proxied.tls = Some(tls);
-        let text = Format::Text.line("NOW", "tls://127.0.0.1:80", &summary(proxied.clone()));
+        let text =
+            AccessLogFormat::Text.line("NOW", "tls://127.0.0.1:80", &summary(proxied.clone()));
         assert_eq!(text.lines().count(), 1, "{text}");
         for part in [
             " client=198.51.100.7:1 tls=TLSv1.3 server_name=a.example subject=\"CN=ann b\\n\" ",
@@ -231,13 +231,13 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-        let line = Format::Json.line("NOW", "tls://127.0.0.1:80", &summary(proxied));
+        let line = AccessLogFormat::Json.line("NOW", "tls://127.0.0.1:80", &summary(proxied));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["client"], "198.51.100.7:1");
         assert_eq!(value["tls"]["subject"], "CN=ann b\n");
         assert_eq!((&value["lines_sent"], &value["duration"]), (&json!(2), &json!(1.203456)));
         assert_eq!(line.lines().count(), 1);
-        let unix = Format::Text.line("NOW", "unix:/run/a b", &summary(Origin::default()));
+        let unix = AccessLogFormat::Text.line("NOW", "unix:/run/a b", &summary(Origin::default()));
         assert!(unix.contains(" listener=\"unix:/run/a b\" source=unix "), "{unix}");
     }
 }

@@ -91,6 +91,16 @@ impl<W: Write> Write for HarmlessJson<W> {
     }
 }
 
+/// Foreign text for a line of the log: control characters can give a terminal no orders and forge
+/// no line, and it is not longer than a line should be.
+pub(super) fn escaped(text: &str, characters_max: usize) -> String {
+    let mut shown: String = text.chars().take(characters_max).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    printable(&shown).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -164,5 +174,18 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(value["text"], FOREIGN);
         assert_eq!(value["number"], 7);
+    }
+
+    /// Fault 22: what comes from outside is escaped and short where it is logged.
+    #[test]
+    fn foreign_text_is_harmless() {
+        for order in ["\x1b[2J", "\u{9b}2J", "\x1b]52;c;aGk=\x07", "a\rb", "a\nINFO b", "\u{202e}a"]
+        {
+            let shown = escaped(order, 128);
+            let harmless = |letter: char| !letter.is_control() && letter != '\u{202e}';
+            assert!(shown.chars().all(harmless), "{shown}");
+        }
+        assert_eq!(escaped("plain", 128), "plain");
+        assert_eq!(escaped(&"x".repeat(1000), 128).chars().count(), 129);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use super::escaped;
+use super::harmless::escaped;
 use echoline::Server;
 use echoline::metrics::ReceivedLine;
 
@@ -17,11 +17,11 @@ const LINES_PER_SECOND: u32 = 1000;
 const CHARACTERS_MAX: usize = 256;
 
 /// The part of a line that may be logged: a chat hides passwords and tokens.
-pub(crate) type Shown = fn(&str) -> Cow<'_, str>;
+pub(crate) type RedactLine = fn(&str) -> Cow<'_, str>;
 
 /// Has `server` log each line that it receives.
-pub(crate) fn log_messages(server: Server, shown: Shown) -> Server {
-    let (start, pace) = (Instant::now(), Pace::default());
+pub(crate) fn log_messages(server: Server, shown: RedactLine) -> Server {
+    let (start, pace) = (Instant::now(), LineRateLimit::default());
     server.on_line(move |line| {
         let Some(missed) = pace.take(start.elapsed().as_secs()) else { return };
         if missed > 0 {
@@ -35,7 +35,7 @@ pub(crate) fn log_messages(server: Server, shown: Shown) -> Server {
     })
 }
 
-fn printable(line: ReceivedLine<'_>, shown: Shown) -> String {
+fn printable(line: ReceivedLine<'_>, shown: RedactLine) -> String {
     // A character has at most four bytes.
     let start = &line.bytes[..line.bytes.len().min(4 * (CHARACTERS_MAX + 1))];
     if let Ok(text) = str::from_utf8(line.bytes) {
@@ -63,13 +63,13 @@ fn bytes_escaped(bytes: &[u8]) -> String {
 
 /// A count of the lines that were logged in this second.
 #[derive(Debug, Default)]
-struct Pace {
+struct LineRateLimit {
     second: AtomicU64,
     logged: AtomicU32,
     missed: AtomicU64,
 }
 
-impl Pace {
+impl LineRateLimit {
     /// Whether a line of `second` may be logged: `None`, or how many were not logged before it.
     fn take(&self, second: u64) -> Option<u64> {
         let is_known = self.second.load(Ordering::Relaxed) == second;
@@ -93,14 +93,14 @@ mod tests {
     /// log tells how many are missing.
     #[test]
     fn regression_a_flood_of_messages_is_bounded_and_told() {
-        let pace = Pace::default();
+        let pace = LineRateLimit::default();
         let logged = (0..5000).filter_map(|_| pace.take(7)).count();
         assert_eq!(logged, LINES_PER_SECOND as usize);
         assert_eq!((pace.take(8), pace.take(8)), (Some(4000), Some(0)));
     }
 
     fn shown(bytes: &[u8]) -> String {
-        let hide: Shown = |text| match text.strip_prefix("/oper ") {
+        let hide: RedactLine = |text| match text.strip_prefix("/oper ") {
             Some(_) => "/oper ***".into(),
             None => text.into(),
         };

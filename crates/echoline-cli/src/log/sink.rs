@@ -7,41 +7,46 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context;
-use tracing_appender::non_blocking::ErrorCounter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use crate::links::Followed;
+use crate::files::links::ResolvedPath;
+use crate::process::resources;
 use echoline_base::poison::IgnorePoison;
+
+/// Lines that wait to be written before more are dropped.
+const QUEUE_LINES: usize = 8192;
 
 /// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
 
 /// One of the logs: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kind {
+pub(super) struct LogOutput {
     /// The flag that names its file.
     pub(super) flag: &'static str,
     /// Where its lines go without a file.
-    pub(super) standard: fn() -> Target,
+    pub(super) standard: fn() -> LogTarget,
     /// The line that tells how many lines are missing.
     pub(super) notice: fn(usize) -> String,
 }
 
 /// A place for lines.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum LogTarget {
     Stderr,
     Stdout,
     File(File),
 }
 
-impl Target {
+impl LogTarget {
     /// Opens the file at `path`, or makes it; without a path, the standard stream of this log.
-    pub(super) fn open(kind: Kind, path: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn open(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
         // A FIFO without a reader is an error now instead of a log that waits for ever.
         options.append(true).create(true).mode(FILE_MODE);
-        let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
+        let file =
+            ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
         let file =
             file.with_context(|| format!("cannot write {} {}", kind.flag, path.display()))?;
         Ok(Self::File(file))
@@ -59,30 +64,30 @@ impl Target {
 
 /// The target that replaces the present one; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Successor(Arc<Mutex<Place>>, Kind);
+pub(super) struct TargetSwitch(Arc<Mutex<SwitchState>>, LogOutput);
 
 #[derive(Debug)]
-struct Place {
+struct SwitchState {
     /// The file of the lines; `None` is a standard stream.
     path: Option<PathBuf>,
     /// Taken by the sink when it has the next line to write.
-    next: Option<Target>,
+    next: Option<LogTarget>,
 }
 
-impl Successor {
-    pub(super) fn new(kind: Kind, path: Option<&Path>) -> Self {
-        Self(Arc::new(Mutex::new(Place { path: path.map(Path::to_owned), next: None })), kind)
+impl TargetSwitch {
+    pub(super) fn new(kind: LogOutput, path: Option<&Path>) -> Self {
+        Self(Arc::new(Mutex::new(SwitchState { path: path.map(Path::to_owned), next: None })), kind)
     }
 
     /// From the next line on, lines go to `target`, which was opened at `path`.
-    pub(super) fn set(&self, path: Option<PathBuf>, target: Target) {
-        *self.place() = Place { path, next: Some(target) };
+    pub(super) fn set(&self, path: Option<PathBuf>, target: LogTarget) {
+        *self.place() = SwitchState { path, next: Some(target) };
     }
 
     /// Reopens the file that is written now.
     pub(super) fn reopen(&self) -> anyhow::Result<()> {
         let path = self.path();
-        let target = Target::open(self.1, path.as_deref())?;
+        let target = LogTarget::open(self.1, path.as_deref())?;
         self.set(path, target);
         Ok(())
     }
@@ -91,11 +96,11 @@ impl Successor {
         self.place().path.clone()
     }
 
-    fn take(&self) -> Option<Target> {
+    fn take(&self) -> Option<LogTarget> {
         self.place().next.take()
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
+    fn place(&self) -> MutexGuard<'_, SwitchState> {
         self.0.lock().ignore_poison()
     }
 }
@@ -104,8 +109,8 @@ impl Successor {
 /// written is counted, and the count is said once something can be written again.
 #[derive(Debug)]
 pub(super) struct Sink {
-    target: Target,
-    successor: Successor,
+    target: LogTarget,
+    successor: TargetSwitch,
     /// Lines for which there was no room in the queue.
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// Lines that the target did not take.
@@ -118,8 +123,8 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(
-        target: Target,
-        successor: Successor,
+        target: LogTarget,
+        successor: TargetSwitch,
         dropped: Arc<OnceLock<ErrorCounter>>,
     ) -> Self {
         Self { target, successor, dropped, refused: 0, told: 0, torn: false }
@@ -173,22 +178,44 @@ impl Write for Sink {
     }
 }
 
+/// The way of lines to their file, on a thread of its own.
+pub(super) struct LogWriter {
+    /// Never blocks: lines for which the queue has no room are dropped and counted.
+    pub(super) writer: NonBlocking,
+    pub(super) successor: TargetSwitch,
+    /// Writes what is queued when it is dropped.
+    pub(super) guard: WorkerGuard,
+}
+
+/// Begins to write a log of this kind to `path`, or to its standard stream.
+pub(super) fn write(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<LogWriter> {
+    let target = LogTarget::open(kind, path)?;
+    // Its thread panics if it cannot be started.
+    resources::try_thread().context("cannot start the thread of the log")?;
+    let (dropped, successor) = (Arc::default(), TargetSwitch::new(kind, path));
+    let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
+    let (writer, guard) = builder.finish(sink);
+    let _ = dropped.set(writer.error_counter());
+    Ok(LogWriter { writer, successor, guard })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KIND: Kind = Kind {
+    const KIND: LogOutput = LogOutput {
         flag: "--log-file",
-        standard: || Target::Stderr,
+        standard: || LogTarget::Stderr,
         notice: |lost| format!("WARN {lost} log lines lost\n"),
     };
 
-    fn sink(target: Target) -> Sink {
-        Sink::new(target, Successor::new(KIND, None), Arc::default())
+    fn sink(target: LogTarget) -> Sink {
+        Sink::new(target, TargetSwitch::new(KIND, None), Arc::default())
     }
 
-    fn open(path: &str) -> Target {
-        Target::open(KIND, Some(Path::new(path))).unwrap()
+    fn open(path: &str) -> LogTarget {
+        LogTarget::open(KIND, Some(Path::new(path))).unwrap()
     }
 
     /// Fault 56: lines that a full disk does not take are counted, and the count is said.
@@ -215,9 +242,9 @@ mod tests {
         let path = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(Target::open(KIND, Some(&path)).is_err(), "nobody reads it");
+        assert!(LogTarget::open(KIND, Some(&path)).is_err(), "nobody reads it");
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
-        let mut sink = sink(Target::open(KIND, Some(&path)).unwrap());
+        let mut sink = sink(LogTarget::open(KIND, Some(&path)).unwrap());
         // More than a pipe of 64 KiB holds, written in one piece.
         let long = [&[b'x'; 100_000][..], b"\n"].concat();
         sink.write_all(&long).unwrap();
@@ -237,7 +264,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        drop(Target::open(KIND, Some(&path)).unwrap());
+        drop(LogTarget::open(KIND, Some(&path)).unwrap());
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         // The umask may take more away.
         assert_eq!(mode & 0o777 & !FILE_MODE, 0, "{mode:o}");

@@ -8,7 +8,7 @@ use echoline_chat::{ChatSettings, Role};
 use tokio::time::advance;
 
 use crate::chat_harness::{ChatHarness, Guest, settings};
-use crate::rig::{Chat, FLOOD, OTHER};
+use crate::source_harness::{Chat, FLOOD, OTHER};
 
 fn chat_harness(limits: &str) -> ChatHarness {
     let limits: SourceLimits = limits.parse().unwrap();

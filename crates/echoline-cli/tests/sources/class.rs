@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::programs::wait_for;
-use crate::rig::Chat;
+use crate::source_harness::Chat;
 
 const PEOPLE: usize = 60;
 

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::rig::{Chat, Client, FLOOD, OTHER, PASSWORD};
+use crate::source_harness::{Chat, Client, FLOOD, OTHER, PASSWORD};
 
 /// The time within which a flood is refused.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);

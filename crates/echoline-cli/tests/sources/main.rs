@@ -10,5 +10,5 @@ mod chat_harness;
 mod chat;
 mod class;
 mod floods;
-mod rig;
 mod server;
+mod source_harness;

@@ -1,0 +1,120 @@
+//! The server that an admin address shows: its metrics and the control of its planned faults.
+
+use std::fmt;
+use std::sync::Arc;
+
+use echoline::Shutdown;
+use echoline::metrics::Observer;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramCounts;
+
+/// The server that an admin address tells of.
+#[derive(Debug)]
+pub(crate) struct ObservedServer {
+    pub(crate) observer: Observer,
+    pub(crate) shutdown: Shutdown,
+    /// A mode of the echo, or `chat`.
+    pub(crate) mode: &'static str,
+    pub(crate) addresses: Vec<String>,
+    /// `None` where the server takes no datagrams.
+    pub(crate) datagrams: Option<DatagramCounts>,
+    /// `None` where the server cannot have planned faults.
+    pub(crate) faults: Option<FaultControl>,
+    /// `None` where no TLS is spoken.
+    pub(crate) certificates: Option<Certificates>,
+    /// The rates of each source, and the penalties that there are.
+    pub(crate) sources: Arc<Sources>,
+    /// What else there is to tell of what is served.
+    pub(crate) figures: Option<ExtraMetrics>,
+}
+
+/// What can be asked of a plan of faults while the server works.
+///
+/// Closures, so that neither side has to know the other's types.
+pub(crate) struct FaultControl {
+    /// Where chance begins.
+    pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Every rule of the plan that holds as it is written, and how often it has happened.
+    pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
+    /// Every kind of fault, and how often it has happened since the start.
+    pub(crate) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// Puts a whole plan in the place of the one there is, one rule a line; or says in one
+    /// sentence what is wrong with it.
+    pub(crate) replace: Box<Replace>,
+}
+
+/// What takes a plan, or says what is wrong with it.
+type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+impl FaultControl {
+    /// The plan with its counts as comments: what can be sent back as a plan.
+    pub(super) fn text(&self) -> String {
+        let rules = (self.rules)();
+        let mut text = format!("# seed {}\n", (self.seed)());
+        if rules.is_empty() {
+            text.push_str("# no faults are planned\n");
+        }
+        for (rule, count) in rules {
+            let times = if count == 1 { "time" } else { "times" };
+            text.push_str(&format!("# happened {count} {times}\n{rule}\n"));
+        }
+        text
+    }
+}
+
+impl fmt::Debug for FaultControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultControl").finish_non_exhaustive()
+    }
+}
+
+/// The kind of a metric without labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExtraMetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric without labels.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtraMetric {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: ExtraMetricKind,
+    pub(super) value: u64,
+}
+
+/// Metrics that a command adds, read at each request.
+#[derive(Clone)]
+pub(crate) struct ExtraMetrics(Arc<dyn Fn() -> Vec<ExtraMetric> + Send + Sync>);
+
+impl ExtraMetric {
+    /// Something that goes up and down.
+    pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: ExtraMetricKind::Gauge, value }
+    }
+
+    /// Something that only grows.
+    pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: ExtraMetricKind::Counter, value }
+    }
+}
+
+impl ExtraMetrics {
+    pub(crate) fn new(read: impl Fn() -> Vec<ExtraMetric> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(super) fn read(&self) -> Vec<ExtraMetric> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ExtraMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExtraMetrics")
+    }
+}

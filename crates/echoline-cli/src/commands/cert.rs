@@ -1,0 +1,204 @@
+//! `echoline cert`: certificates for tests.
+
+mod name;
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose as Usage,
+};
+use tempfile::NamedTempFile;
+
+use crate::files::output;
+use echoline_base::file_access::if_there;
+
+/// A certificate is valid from a bit before it is made: clocks of machines differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The flags of `echoline cert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes server.pem and server-key.pem; with --ca also ca.pem, ca-key.pem, client.pem and \
+client-key.pem. Keys are ECDSA P-256 and for their owner only (mode 0600).
+
+These are for tests: nobody's browser trusts them.")]
+pub(crate) struct CertArgs {
+    /// The folder to write to; it is made where there is none.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+
+    /// The DNS names and IP addresses that the server's certificate is for.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = name::name)]
+    #[arg(default_value = "localhost,127.0.0.1,::1")]
+    name: Vec<String>,
+
+    /// How long the certificates are valid, in days.
+    #[arg(long, value_name = "N", default_value = "365")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+
+    /// Make a server's certificate that expired a day ago, for tests of clients.
+    #[arg(long, conflicts_with = "not_yet_valid")]
+    expired: bool,
+
+    /// Make a server's certificate that is valid from tomorrow on, for tests of clients.
+    #[arg(long)]
+    not_yet_valid: bool,
+
+    /// Makes a small authority that signs the server's certificate, and one for a client
+    /// (--client-ca); else the server's certificate is signed by itself.
+    #[arg(long)]
+    ca: bool,
+
+    /// Overwrites files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+/// What is written: a name and a text.
+type PemFile = (&'static str, String);
+
+/// Makes the certificates, writes them, and says what to type next.
+pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
+    let files = if flags.ca { flags.family()? } else { flags.alone()? };
+    let out = &flags.out;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
+        // A file that cannot be looked at may be there as well.
+        let found = if_there(fs::symlink_metadata(&path));
+        if found.with_context(|| format!("cannot look at {}", path.display()))?.is_some() {
+            bail!(
+                "{} is there already: choose another folder with --out DIR, or overwrite it with \
+                 --force",
+                path.display()
+            );
+        }
+    }
+    for (name, text) in &files {
+        write(&out.join(name), text)?;
+    }
+    output::print(&flags.next_steps(&files))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl CertArgs {
+    /// The server's certificate, signed by itself.
+    fn alone(&self) -> anyhow::Result<Vec<PemFile>> {
+        let key = KeyPair::generate()?;
+        let certificate = self.server()?.self_signed(&key)?;
+        Ok(vec![("server.pem", certificate.pem()), ("server-key.pem", key.serialize_pem())])
+    }
+
+    /// An authority, and what it has signed.
+    fn family(&self) -> anyhow::Result<Vec<PemFile>> {
+        let mut params = self.params(&[], "test CA")?;
+        // It can sign certificates of servers and clients, and nobody who could sign more.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![Usage::KeyCertSign, Usage::CrlSign];
+        let ca_key = KeyPair::generate()?;
+        let ca = params.self_signed(&ca_key)?;
+        let mut files = vec![("ca.pem", ca.pem()), ("ca-key.pem", ca_key.serialize_pem())];
+        let issuer = Issuer::new(params, ca_key);
+        let mut client = self.params(&[], "client")?;
+        client.extended_key_usages = vec![Purpose::ClientAuth];
+        for (cert_name, key_name, mut params) in [
+            ("server.pem", "server-key.pem", self.server()?),
+            ("client.pem", "client-key.pem", client),
+        ] {
+            params.use_authority_key_identifier_extension = true;
+            let key = KeyPair::generate()?;
+            files.push((cert_name, params.signed_by(&key, &issuer)?.pem()));
+            files.push((key_name, key.serialize_pem()));
+        }
+        Ok(files)
+    }
+
+    fn server(&self) -> anyhow::Result<CertificateParams> {
+        let first = self.name.first().map_or("localhost", String::as_str);
+        let mut params = self.params(&self.name, first)?;
+        params.extended_key_usages = vec![Purpose::ServerAuth];
+        let (now, length) = (now(), self.days * DAY);
+        if self.expired {
+            (params.not_before, params.not_after) =
+                ((now - DAY - length).into(), (now - DAY).into());
+        } else if self.not_yet_valid {
+            (params.not_before, params.not_after) =
+                ((now + DAY).into(), (now + DAY + length).into());
+        }
+        Ok(params)
+    }
+
+    fn params(&self, names: &[String], common_name: &str) -> anyhow::Result<CertificateParams> {
+        let mut params = CertificateParams::new(names).with_context(|| {
+            format!("--name {}: write host names and IP addresses with commas", names.join(","))
+        })?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        // So that it is not taken for another certificate of the same name that a system trusts.
+        params.distinguished_name.push(DnType::OrganizationName, "echoline test");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let now = now();
+        params.not_before = (now - CLOCKS_DIFFER).into();
+        params.not_after = (now + self.days * DAY).into();
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![Usage::DigitalSignature];
+        Ok(params)
+    }
+
+    /// What was written, and lines to be pasted.
+    fn next_steps(&self, files: &[PemFile]) -> String {
+        let path = |name: &str| self.out.join(name).display().to_string();
+        let written: Vec<_> = files.iter().map(|(name, _)| path(name)).collect();
+        let host = self.name.first().map_or("localhost", String::as_str);
+        let host = host.replacen('*', "test", 1);
+        let validity = match (self.expired, self.not_yet_valid) {
+            (true, _) => "expired since yesterday".to_owned(),
+            (_, true) => "valid from tomorrow on".to_owned(),
+            _ => format!("valid for {} days", self.days),
+        };
+        let (cert, key) = (path("server.pem"), path("server-key.pem"));
+        let (serve, send) = if self.ca {
+            let (ca, client, client_key) =
+                (path("ca.pem"), path("client.pem"), path("client-key.pem"));
+            (format!(" --client-ca {ca}"), format!("--ca {ca} --cert {client} --key {client_key}"))
+        } else {
+            (String::new(), format!("--ca {cert}"))
+        };
+        format!(
+            "wrote {}, {validity}\n\
+             next:\n  \
+             echoline echo --listen tls://127.0.0.1:8443 --cert {cert} --key {key}{serve}\n  \
+             echoline send tls://127.0.0.1:8443 {send} --server-name {host} hello\n",
+            written.join(" ")
+        )
+    }
+}
+
+/// Writes a whole file or none; keys for their owner only.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mode = if text.contains("PRIVATE KEY") { 0o600 } else { 0o644 };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let writing = || {
+        let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        std::io::Result::Ok(())
+    };
+    writing().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates live by the wall clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

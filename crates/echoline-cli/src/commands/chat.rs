@@ -1,0 +1,420 @@
+//! `echoline chat`: flags to a chat, a chat to an exit code.
+
+pub(crate) mod cluster;
+pub(crate) mod doctor;
+pub(crate) mod hash_password;
+pub(crate) mod history;
+pub(crate) mod verify;
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+
+use self::cluster::ClusterArgs;
+use self::doctor::DoctorArgs;
+use self::hash_password::{HashPasswordArgs, PASSWORD_MIN};
+use self::history::{BackupArgs, EraseArgs, ExportArgs, RestoreArgs};
+use self::verify::VerifyArgs;
+use crate::admin::ExtraMetrics;
+use crate::files::output;
+use crate::process::reload::{Commit, Reload, ReloadHook};
+use crate::server::args::{ServerCommand, ServingArgs};
+use crate::server::binding::OnCrowded;
+use crate::server::check_report::CheckReport;
+use crate::server::service::{Service, WebPage};
+use crate::server::tls::ExpiredCertificatePolicy;
+use crate::server::web::WebArgs;
+use crate::values;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Eol, Limits};
+use echoline_base::SecretText;
+use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
+use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
+
+/// The longest line and the stall time-out of a chat, where the flags say nothing: people type
+/// lines, and who reads nothing for 10 s is in nobody's conversation.
+const MAX_LINE: usize = 4096;
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bounds of the time that the end waits for the disk: the rest of --drain-timeout within them.
+/// Lines that are not written yet are worth a second.
+const CLOSE_MIN: Duration = Duration::from_secs(1);
+const CLOSE_MAX: Duration = Duration::from_secs(6);
+
+/// The action that applies a setting that a reload cannot change.
+pub(crate) const APPLIED_BY: &str = "a restart";
+
+/// The flags of `echoline chat`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ChatArgs {
+    #[command(subcommand)]
+    also: Option<ChatSubcommand>,
+
+    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
+    /// `telnet://HOST:PORT` asks Telnet clients for their window's width first, to wrap long lines.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
+    #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<ChatListen>,
+
+    /// Where to listen for programs, which speak JSON in lines and are not slowed down.
+    #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
+    bot: Vec<Address>,
+
+    #[command(flatten)]
+    web: WebArgs,
+
+    /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
+    #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// When a line is shown to the others: once it is safe on disk (each), or at once, and on disk
+    /// within a second (second).
+    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_name = "WHEN")]
+    #[arg(value_enum, default_value = "second")]
+    history_sync: SyncName,
+
+    /// Lines of each room that are kept.
+    #[arg(long, env = "ECHOLINE_HISTORY", value_name = "N", default_value = "10000")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    history: NonZeroUsize,
+
+    /// Earlier said lines that a newcomer sees. [default: 20 with --data or --bus, else 0]
+    #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
+    replay: Option<u64>,
+
+    /// The room that everybody comes into.
+    #[arg(long, env = "ECHOLINE_LOBBY", value_name = "NAME", default_value = "lobby")]
+    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    lobby: Name,
+
+    /// Rooms at most.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS", value_name = "N", default_value = "1000")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms: NonZeroUsize,
+
+    /// Rooms at most that one address has made and that are still there.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms_per_ip: NonZeroUsize,
+
+    /// Lines a second that one person may write for long, or `off`.
+    #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
+    #[arg(value_parser = values::flood)]
+    flood: values::FloodRate,
+
+    /// Lines that one person may write at once.
+    #[arg(long, env = "ECHOLINE_BURST", value_name = "N", default_value = "20")]
+    burst: NonZeroU16,
+
+    /// The time in which a client has to give a name.
+    #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::some_duration, default_value = "30s")]
+    login_timeout: Duration,
+
+    /// When nine of ten connections are taken: how long a user has to be silent to be disconnected
+    /// for newcomers, or `off`. Users of the addresses with the most users go first.
+    #[arg(long, env = "ECHOLINE_IDLE_WHEN_FULL", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "5m")]
+    idle_when_full: values::Timeout,
+
+    /// A file whose first line is the password that makes a user an operator (`/oper`), or its
+    /// hash (`echoline chat hash-password`).
+    #[arg(long, env = "ECHOLINE_OPERATOR_PASSWORD_FILE", value_name = "PATH")]
+    operator_password_file: Option<PathBuf>,
+
+    /// Only say whether all of this is right, and end.
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    bus: ClusterArgs,
+
+    #[command(flatten)]
+    serving: ServingArgs,
+}
+
+/// What there is to do about a chat besides serving one.
+#[derive(Debug, Subcommand)]
+enum ChatSubcommand {
+    /// Compares what several clients saw: one order, no gap without a notice, nothing twice.
+    Verify(VerifyArgs),
+
+    /// Looks at the NATS servers of a chat of several nodes: versions and their known
+    /// defects, the stream as it is, snapshots, clocks. Changes nothing.
+    Doctor(DoctorArgs),
+
+    /// Copy the history of --data into one file, also while the chat runs.
+    Backup(BackupArgs),
+
+    /// Put a backup into a folder for --data.
+    Restore(RestoreArgs),
+
+    /// Print all lines of a room of --data, as text or JSON, also while the chat runs.
+    Export(ExportArgs),
+
+    /// Erase the words and the name of a person from the history of --data.
+    ///
+    /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
+    /// the person read "deleted" in brackets, their tokens are removed, and the file is rewritten.
+    /// Bans of the name stay. Words of other people about the person stay.
+    Erase(EraseArgs),
+
+    /// Print the Argon2id hash of an operator password, for --operator-password-file.
+    ///
+    /// Asks for the password twice without showing it. If standard input is no terminal, its first
+    /// line is the password. Put the printed line into the file in place of the password.
+    HashPassword(HashPasswordArgs),
+}
+
+/// An address for people, and what they use.
+#[derive(Clone, Debug)]
+struct ChatListen {
+    address: Address,
+    role: Role,
+}
+
+impl FromStr for ChatListen {
+    type Err = <Address as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (rest, role) = match text.strip_prefix("telnet://") {
+            Some(rest) => (rest, Role::Telnet),
+            None => (text, Role::User),
+        };
+        rest.parse().map(|address| Self { address, role })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum SyncName {
+    Each,
+    Second,
+}
+
+/// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
+pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Result<ExitCode> {
+    match &flags.also {
+        Some(ChatSubcommand::Verify(flags)) => return verify::run(flags),
+        Some(ChatSubcommand::Doctor(flags)) => return doctor::run(flags),
+        Some(ChatSubcommand::Backup(flags)) => return history::back_up(flags),
+        Some(ChatSubcommand::Restore(flags)) => return history::put_back(flags),
+        Some(ChatSubcommand::Export(flags)) => return history::export(flags),
+        Some(ChatSubcommand::Erase(flags)) => return history::erase_name(flags),
+        Some(ChatSubcommand::HashPassword(_)) => return hash_password::run(),
+        None => {}
+    }
+    let mut settings = flags.settings()?;
+    if flags.check {
+        return flags.try_out(settings);
+    }
+    let mut bound = flags.serving.bind(flags.service())?;
+    let _log = flags.serving.start_log(&mut reload)?;
+    settings.sources = Arc::clone(&bound.sources);
+    let linked = flags.bus.open(settings.clone(), flags.serving.shared_files())?;
+    let chat = match &linked {
+        Some(linked) => {
+            bound.figures = Some(ExtraMetrics::new(linked.figures()));
+            linked.chat()
+        }
+        None => flags.open(settings)?,
+    };
+    let roles = flags.roles(bound.counts().collect());
+    reload.add(reload_hook(Arc::clone(&chat)));
+    let crowded = Arc::clone(&chat);
+    bound.on_nearly_full = Some(OnCrowded(Box::new(move |occupancy| {
+        crowded.end_idle_users(occupancy.excess());
+    })));
+    let guests = Arc::clone(&chat);
+    let handler = move |client: echoline::Connection| {
+        let role = roles.get(client.origin().listener).copied();
+        echoline_chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
+    };
+    let (code, left) = flags.serving.run_and_leave(bound, reload, handler)?;
+    if let Some(linked) = linked {
+        linked.leave();
+    }
+    match chat.close_within(left.clamp(CLOSE_MIN, CLOSE_MAX)) {
+        0 => Ok(code),
+        lost => bail!("{lost} changes could not be written to --data; see the log"),
+    }
+}
+
+impl ServerCommand for ChatArgs {
+    /// The flags of every server.
+    fn serving(&self) -> &ServingArgs {
+        &self.serving
+    }
+
+    /// Says whether all of this is right, without listening.
+    fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
+        match self.settings().and_then(|settings| self.describe(settings)) {
+            Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
+            // Perhaps by the very chat whose next start is being checked.
+            Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        self.serving.check(&self.service(), findings)
+    }
+}
+
+impl ChatArgs {
+    fn settings(&self) -> anyhow::Result<ChatSettings> {
+        self.bus.refuse_half()?;
+        if let Some(login) = self.bus.login() {
+            self.serving.check_config(login)?;
+        }
+        if self.bus.is_asked_for() && self.data.is_some() {
+            bail!(
+                "--data and --bus exclude each other: with --bus the stream of the NATS servers \
+                 keeps what is said"
+            );
+        }
+        let lasts = self.data.is_some() || self.bus.is_asked_for();
+        Ok(ChatSettings {
+            lobby: self.lobby.clone(),
+            max_rooms: self.max_rooms.get(),
+            max_rooms_per_ip: self.max_rooms_per_ip.get(),
+            log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
+            replay: self.replay.unwrap_or(if lasts { 20 } else { 0 }),
+            login_timeout: self.login_timeout,
+            flood: self.flood.limits(self.burst),
+            idle_when_full: self.idle_when_full.0,
+            operator_password: self.operator_password()?,
+            ..ChatSettings::default()
+        })
+    }
+
+    /// The first line of the file.
+    fn operator_password(&self) -> anyhow::Result<Option<SecretText>> {
+        let Some(path) = &self.operator_password_file else { return Ok(None) };
+        let flag = "--operator-password-file";
+        let text = self.serving.shared_files().read_secret(flag, path)?;
+        match text.lines().next().map(str::trim) {
+            Some(line) if line.starts_with("$argon2") && !echoline_chat::is_password_hash(line) => {
+                bail!(
+                    "{flag} {}: its first line begins as a hash does and is none; print one with \
+                 `echoline chat hash-password`",
+                    path.display()
+                )
+            }
+            Some(line) if line.len() >= PASSWORD_MIN => Ok(Some(line.into())),
+            _ => bail!(
+                "{flag} {}: its first line is to be a password of 8 letters or more",
+                path.display()
+            ),
+        }
+    }
+
+    fn open(&self, settings: ChatSettings) -> anyhow::Result<Arc<Chat>> {
+        let Some(folder) = &self.data else { return Ok(Arc::new(Chat::new(settings))) };
+        let options = StoreOptions {
+            keep_lines: self.history.get() as u64,
+            sync: match self.history_sync {
+                SyncName::Each => SyncPolicy::Each,
+                SyncName::Second => SyncPolicy::Second,
+            },
+            shared: self.serving.shared_files().folder(),
+            ..StoreOptions::default()
+        };
+        let chat = Chat::with_store(settings, folder, options);
+        chat.context("cannot use --data")
+    }
+
+    fn service(&self) -> Service {
+        Service {
+            listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
+            also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
+            page: Some(WebPage { addresses: self.web.count(), assets: echoline_chat::PAGE }),
+            what: "chat",
+            eol: Eol::CrLf,
+            farewell: echoline_chat::farewell(),
+            outdated: ExpiredCertificatePolicy::Refuse,
+            framing: Framing::Lines,
+            limits: Limits {
+                max_line: MAX_LINE,
+                stall_timeout: Some(STALL_TIMEOUT),
+                ..Limits::default()
+            },
+            source_limits: SourceLimits::default(),
+            shown: echoline_chat::without_secrets,
+            datagrams: None,
+            upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
+                --data and tokens they come back"),
+        }
+    }
+
+    /// The role of who comes to each listener; `counts` are how many each address has become.
+    fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
+        let people = counts.len() - self.bot.len() - self.web.count();
+        let typed = self.listen.iter().map(|listen| listen.role);
+        // Where nothing was typed, people come wherever the service manager lets them in.
+        let people = typed.chain(std::iter::repeat(Role::User)).take(people);
+        let bots = self.bot.iter().map(|_| Role::Bot);
+        let pages = self.web.addresses().map(|_| Role::Web);
+        let roles = people.chain(bots).chain(pages);
+        roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
+    }
+
+    /// Tries everything but to listen, and says what a chat would be like.
+    fn try_out(&self, settings: ChatSettings) -> anyhow::Result<ExitCode> {
+        let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
+        output::print(&format!("All is right: {room}\n{}\n", rest.join("\n")))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn describe(&self, settings: ChatSettings) -> anyhow::Result<Vec<String>> {
+        let lobby = settings.lobby.clone();
+        self.serving.life.as_user(|| self.open(settings).map(|chat| chat.close()))?;
+        let linked = self.bus.describe(self.serving.shared_files())?;
+        let keeps = match &self.data {
+            Some(folder) => format!("What is said is kept in {}.", folder.display()),
+            None if self.bus.is_asked_for() => "What is said is kept by the bus.".to_owned(),
+            None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
+        };
+        let mut people: Vec<String> =
+            self.listen.iter().map(|to| format!("People come to {}.", to.address)).collect();
+        if people.is_empty() {
+            people.push("People come to what systemd passes, or 127.0.0.1:8080.".to_owned());
+        }
+        let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
+        let pages = self.web.links().map(|link| format!("Browsers come to {link}"));
+        let sentences = [format!("the chat's first room is {lobby}."), keeps];
+        Ok(sentences.into_iter().chain(linked).chain(people).chain(bots).chain(pages).collect())
+    }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::InUse { .. }))
+}
+
+/// What a reload does to a chat.
+fn reload_hook(chat: Arc<Chat>) -> ReloadHook<ChatArgs> {
+    let prepare = move |flags: &ChatArgs| {
+        let settings = flags.settings()?;
+        let chat = Arc::clone(&chat);
+        let commit: Commit = Box::new(move || {
+            chat.renew(&settings);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    let keys = &[
+        "burst",
+        "flood",
+        "idle-when-full",
+        "login-timeout",
+        "max-rooms",
+        "max-rooms-per-ip",
+        "operator-password-file",
+        "replay",
+    ];
+    ReloadHook { keys, prepare: Box::new(prepare) }
+}

@@ -1,0 +1,60 @@
+//! `echoline chat doctor`: examines the NATS servers and the stream of a cluster.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::commands::chat::cluster::{StreamArgs, command_line_warning};
+use crate::files::output::print;
+use crate::files::shared_files::SharedFilesArgs;
+use echoline_base::SecretText;
+use echoline_base::secret::without_login;
+use echoline_chat_nats::{Severity, examine};
+
+/// The exit code if there is a problem.
+const PROBLEMS: u8 = 3;
+
+/// The flags of `echoline chat doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The NATS servers: nats://HOST:4222, separated by commas.
+    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
+    #[arg(default_value = "nats://127.0.0.1:4222")]
+    bus: SecretText,
+
+    #[command(flatten)]
+    stream: StreamArgs,
+
+    #[command(flatten)]
+    shared_files: SharedFilesArgs,
+}
+
+/// Prints the findings, and changes nothing. Returns exit code 0, or 3 if there is a problem.
+pub(crate) fn run(flags: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
+    let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));
+    let findings = findings.with_context(cannot)?;
+    let mut text = String::new();
+    if let Some(warning) = command_line_warning(&flags.bus) {
+        let _ = writeln!(text, " note  {warning}");
+    }
+    for finding in &findings {
+        let mark = match finding.severity {
+            Severity::Fine => "right",
+            Severity::Note => "note",
+            Severity::Problem => "WRONG",
+        };
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "{mark:>5}  {}", finding.sentence);
+    }
+    let problems = findings.iter().filter(|f| f.severity == Severity::Problem).count();
+    let _ = match problems {
+        0 => writeln!(text, "Nothing is wrong."),
+        1 => writeln!(text, "One thing is wrong."),
+        _ => writeln!(text, "{problems} things are wrong."),
+    };
+    print(&text)?;
+    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+}

@@ -1,0 +1,85 @@
+//! `echoline chat hash-password`: an Argon2id hash for `--operator-password-file`.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::files::output::{print, tell_plainly};
+use echoline_chat::hash_password;
+
+/// The shortest password, in bytes.
+pub(crate) const PASSWORD_MIN: usize = 8;
+
+/// The longest password, in bytes: `/oper PASSWORD` has to fit a line.
+const PASSWORD_MAX: usize = 1024;
+
+/// Ctrl-C, which is read as a character while the terminal's signals are off.
+const INTERRUPT: char = '\u{3}';
+
+/// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
+#[derive(Debug, Args)]
+pub(crate) struct HashPasswordArgs {}
+
+/// Prints the hash of a password that is typed twice, or is the first line of standard input.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let password = if io::stdin().is_terminal() { ask()? } else { read_line()? };
+    if password.len() < PASSWORD_MIN {
+        bail!("the password is too short: type at least {PASSWORD_MIN} characters");
+    }
+    if password.len() > PASSWORD_MAX {
+        bail!("the password is too long: at most {PASSWORD_MAX} bytes");
+    }
+    let hash = hash_password(&password).context("the system has no memory for a hash")?;
+    print(&format!("{hash}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask() -> anyhow::Result<String> {
+    let _quiet = Quiet::begin().context("cannot turn off the terminal's echo")?;
+    tell_plainly("Operator password: ");
+    let password = typed()?;
+    tell_plainly("The same again: ");
+    if typed()? != password {
+        bail!("the two passwords differ");
+    }
+    Ok(password)
+}
+
+fn typed() -> anyhow::Result<String> {
+    let line = read_line();
+    tell_plainly("\n");
+    match line? {
+        line if line.contains(INTERRUPT) => bail!("interrupted"),
+        line => Ok(line),
+    }
+}
+
+/// Reads a line without the white space around it, as `--operator-password-file` is read.
+fn read_line() -> anyhow::Result<String> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).context("cannot read standard input")?;
+    Ok(line.trim().to_owned())
+}
+
+/// A terminal without echo and signals, until this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut modes = before.clone();
+        modes.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &modes)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // If this fails there is no terminal any more.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! `echoline chat verify`: files to transcripts, a comparison to an exit code.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::files::output::print;
+use echoline_chat::{Name, Transcript, TranscriptReport, verify};
+
+/// The exit code where transcripts contradict each other.
+const CONTRADICTED: u8 = 3;
+
+/// The flags of `echoline chat verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// What clients of one run of a server were sent: terminals after `/numbers on` (without
+    /// `/times on` and `/quiet on`), or programs on a `--bot` address.
+    #[arg(required = true, value_name = "TRANSCRIPT")]
+    transcripts: Vec<PathBuf>,
+
+    /// The room that everybody comes into.
+    #[arg(long, value_name = "NAME", default_value = "lobby")]
+    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    lobby: Name,
+}
+
+/// Compares; exit code 0 where everything agrees, else 3.
+pub(crate) fn run(flags: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read(path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        anyhow::Ok(Transcript::read(&path.display().to_string(), &flags.lobby, &text)?)
+    };
+    let transcripts = flags.transcripts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let report = verify(&transcripts);
+    print(&sentences(&report, transcripts.len()))?;
+    Ok(if report.found == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONTRADICTED) })
+}
+
+fn sentences(report: &TranscriptReport, transcripts: usize) -> String {
+    let TranscriptReport { rooms, lines, seen, contradictions, found } = report;
+    let mut text = String::new();
+    // Writing to memory does not fail.
+    for contradiction in contradictions {
+        let _ = writeln!(text, "{contradiction}");
+    }
+    let _ = writeln!(
+        text,
+        "{}, {}, {}, each seen {:.1} times",
+        count(transcripts, "transcript"),
+        count(*rooms, "room"),
+        count(*lines, "line"),
+        *seen as f64 / (*lines).max(1) as f64,
+    );
+    let _ = match found {
+        0 => writeln!(
+            text,
+            "All saw one order: no gap without a notice, nothing twice, times increase, and who \
+             spoke was there."
+        ),
+        1 => writeln!(text, "There is 1 contradiction."),
+        found if *found > contradictions.len() => {
+            writeln!(text, "There are {found} contradictions; these are the first.")
+        }
+        found => writeln!(text, "There are {found} contradictions."),
+    };
+    text
+}
+
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}

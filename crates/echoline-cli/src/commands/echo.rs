@@ -1,0 +1,244 @@
+//! `echoline echo`: flags to a server, a server to an exit code.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
+
+use crate::process::reload::{Commit, Reload, ReloadHook};
+use crate::server::args::{ServerCommand, ServingArgs};
+use crate::server::check_report::CheckReport;
+use crate::server::datagrams::DatagramArgs;
+use crate::server::service::Service;
+use crate::server::tls::ExpiredCertificatePolicy;
+use crate::usage_error::UsageError;
+use crate::values::EolName;
+use echoline::echo::{self, EchoDialogue, EchoMode};
+use echoline::listener::Scheme;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Limits};
+use echoline_base::poison::IgnorePoison;
+
+/// The action that applies a setting that a reload cannot change.
+pub(crate) const APPLIED_BY: &str = "a restart or an upgrade (SIGUSR2)";
+
+/// The flags of `echoline echo`.
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// Where to listen: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or
+    /// unix:PATH; may be given several times. Port 0 is any free one.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
+    #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<Address>,
+
+    /// What to echo.
+    #[arg(long, env = "ECHOLINE_MODE", value_enum, default_value = "line")]
+    mode: ModeName,
+
+    /// A line that every client hears first; may be given several times. [default: none; in
+    /// command mode the two lines of the lesson]
+    #[arg(long, env = "ECHOLINE_GREETING", value_name = "TEXT")]
+    greeting: Option<Vec<String>>,
+
+    /// What stands before an echoed line. [default: "Echo: "]
+    #[arg(long, env = "ECHOLINE_PREFIX", value_name = "TEXT")]
+    prefix: Option<String>,
+
+    /// What lines end with. [default: lf; in command mode crlf]
+    #[arg(long, env = "ECHOLINE_EOL", value_enum)]
+    eol: Option<EolName>,
+
+    #[command(flatten)]
+    datagrams: DatagramArgs,
+
+    #[command(flatten)]
+    serving: ServingArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum ModeName {
+    /// Bytes, unchanged (RFC 862).
+    Raw,
+    /// Lines, without the white space around them, behind a prefix.
+    Line,
+    /// As line; TIME, HELP, QUIT and WHOAMI are commands.
+    Command,
+    /// Who connects hears who they are, and nothing else.
+    Whoami,
+    /// Nothing: whatever comes is thrown away (RFC 863).
+    Discard,
+    /// Nothing: sends lines of characters without an end (RFC 864).
+    Chargen,
+    /// Nothing: says the time in one line and closes (RFC 867).
+    Daytime,
+}
+
+impl ModeName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Line => "line",
+            Self::Command => "command",
+            Self::Whoami => "whoami",
+            Self::Discard => "discard",
+            Self::Chargen => "chargen",
+            Self::Daytime => "daytime",
+        }
+    }
+
+    fn mode(self) -> EchoMode {
+        match self {
+            Self::Raw => EchoMode::Raw,
+            Self::Line => EchoMode::Line,
+            Self::Command => EchoMode::Command,
+            Self::Whoami => EchoMode::Whoami,
+            Self::Discard => EchoMode::Discard,
+            Self::Chargen => EchoMode::Chargen,
+            Self::Daytime => EchoMode::Daytime,
+        }
+    }
+}
+
+/// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
+pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Result<ExitCode> {
+    if let Some(text) = flags.mistake() {
+        return Err(UsageError::new("echo", ErrorKind::ArgumentConflict, text).into());
+    }
+    let dialogue = flags.dialogue();
+    let bound = flags.serving.bind(flags.service(&dialogue))?;
+    let _log = flags.serving.start_log(&mut reload)?;
+    let current = CurrentDialogue::new(dialogue);
+    reload.add(reload_hook(current.clone()));
+    let handler = move |client| echo::serve(client, current.dialogue());
+    flags.serving.run(bound, reload, handler)
+}
+
+impl ServerCommand for EchoArgs {
+    /// The flags of every server.
+    fn serving(&self) -> &ServingArgs {
+        &self.serving
+    }
+
+    /// What is wrong with flags that are right by themselves.
+    fn mistake(&self) -> Option<String> {
+        let (name, mode) = (self.mode.name(), self.mode.mode());
+        let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
+        let amplification = self.datagrams.udp_allow_amplification;
+        if mode.amplifies() && !amplification && self.listen.iter().any(is_udp) {
+            return Some(format!(
+                "--mode {name} answers a datagram with more than it has, so that a forged one \
+                 floods somebody else: leave udp:// out, or add --udp-allow-amplification"
+            ));
+        }
+        if mode == EchoMode::Whoami && self.listen.iter().any(is_udp) {
+            let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
+            return Some(text.to_owned());
+        }
+        let place = match mode {
+            _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
+                "over udp://, where datagrams come back unchanged".to_owned()
+            }
+            EchoMode::Raw => "in --mode raw, which changes no byte".to_owned(),
+            mode if !mode.answers_lines() => format!("in --mode {name}, which answers no line"),
+            _ => return None,
+        };
+        let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
+        let (flag, _) = unused.into_iter().find(|(_, given)| *given)?;
+        Some(format!("{flag} has no place {place}"))
+    }
+
+    /// Says whether all of this is right, without listening.
+    fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
+        match self.mistake() {
+            Some(mistake) => findings.wrong(mistake),
+            None => findings.right(format!("an echo in mode {}", self.mode.name())),
+        }
+        self.serving.check(&self.service(&self.dialogue()), findings)
+    }
+}
+
+impl EchoArgs {
+    fn service(&self, dialogue: &EchoDialogue) -> Service {
+        Service {
+            listen: self.listen.clone(),
+            also: Vec::new(),
+            what: self.mode.name(),
+            eol: dialogue.eol,
+            farewell: dialogue.farewell(),
+            outdated: ExpiredCertificatePolicy::Serve,
+            page: None,
+            framing: match self.mode {
+                ModeName::Raw => Framing::Messages,
+                _ => Framing::Lines,
+            },
+            limits: Limits::default(),
+            source_limits: SourceLimits::off(),
+            shown: |line| line.into(),
+            datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
+            upgrade: Ok(()),
+        }
+    }
+
+    fn dialogue(&self) -> EchoDialogue {
+        let clock = if self.mode == ModeName::Daytime { daytime } else { now };
+        let mut dialogue = self.words(EchoDialogue::new(self.mode.mode(), clock));
+        if let Some(eol) = self.eol {
+            dialogue.eol = eol.into();
+        }
+        dialogue
+    }
+
+    /// The dialogue in other words, where there are any.
+    fn words(&self, dialogue: EchoDialogue) -> EchoDialogue {
+        let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
+        let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
+        EchoDialogue { greeting, prefix, ..dialogue }
+    }
+}
+
+/// The dialogue that is held with those who come now.
+#[derive(Clone)]
+struct CurrentDialogue(Arc<Mutex<Arc<EchoDialogue>>>);
+
+impl CurrentDialogue {
+    fn new(dialogue: EchoDialogue) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(dialogue))))
+    }
+
+    fn dialogue(&self) -> Arc<EchoDialogue> {
+        Arc::clone(&self.0.lock().ignore_poison())
+    }
+
+    fn set(&self, dialogue: EchoDialogue) {
+        *self.0.lock().ignore_poison() = Arc::new(dialogue);
+    }
+}
+
+/// What a reload does to an echo: it greets and echoes in other words.
+fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
+    let prepare = move |flags: &EchoArgs| {
+        let running = current.dialogue();
+        // Mode and line end stay, whatever the flags say now.
+        let usual = EchoDialogue::new(running.mode, running.clock);
+        let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
+        let current = current.clone();
+        let commit: Commit = Box::new(move || {
+            current.set(dialogue);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    ReloadHook { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
+}
+
+/// The local time with its offset, to the microsecond like the lesson's `isoformat()`.
+fn now() -> String {
+    jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
+}
+
+/// The local time as the first example of RFC 867 has it.
+fn daytime() -> String {
+    jiff::ZonedDateTime::now().strftime("%A, %B %-d, %Y %H:%M:%S-%Z").to_string()
+}

@@ -1,0 +1,252 @@
+//! `echoline load`: flags to settings, a report to stdout and an exit code.
+
+mod message;
+mod network;
+mod progress_display;
+mod traffic;
+
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, error::ErrorKind};
+
+use self::message::MessageArgs;
+use self::network::NetworkArgs;
+use self::progress_display::ProgressDisplay;
+use self::traffic::TrafficArgs;
+use crate::commands::load_output::OutputArgs;
+use crate::commands::tls_client::{TlsClientArgs, TlsSide};
+use crate::config::ConfigArgs;
+use crate::process::descriptors::Descriptors;
+use crate::process::resources;
+use crate::usage_error::UsageError;
+use echoline::internals::{Hangup, Signals};
+use echoline::listener::Scheme;
+use echoline::tls::Resumption;
+use echoline::{Address, Phase, Shutdown};
+use echoline_base::amount::figures;
+use echoline_load::search::check_search;
+use echoline_load::{Expect, LoadReport, LoadSettings, Objectives, RunProgress};
+
+/// The largest datagram: 65,535 bytes less the headers of IPv4 and UDP.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+/// Flags of `echoline load`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --rate it is a closed loop: each client sends a line, waits for the reply and checks it. \
+With --rate it is an open loop: latency counts from the time at which the plan intends a message, \
+so that a server that stalls cannot hide it.
+
+An echo is a line that ends with what was sent; what stands before that (as 'Echo: ') is learnt \
+from the first reply and must stay the same. Up to 16 lines before the first answer are taken for \
+a greeting. Over udp:// each message and each answer is one datagram; one that is lost ends \
+nothing, and answers that come late, twice or out of order are counted beside.
+
+Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
+conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
+clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
+sending, waits for what is in flight and reports; a second one reports at once.")]
+pub(crate) struct LoadArgs {
+    /// Servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH. Clients use several in turn.
+    #[arg(value_name = "ADDR", required = true)]
+    addresses: Vec<Address>,
+
+    #[command(flatten)]
+    traffic: TrafficArgs,
+
+    #[command(flatten)]
+    messages: MessageArgs,
+
+    #[command(flatten)]
+    network: NetworkArgs,
+
+    #[command(flatten)]
+    tls: TlsClientArgs,
+
+    /// Resume the TLS session of an earlier connection, as browsers do, instead of a full
+    /// handshake.
+    #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
+    tls_resume: bool,
+
+    /// Search the highest rate that meets --slo: double it until it breaks, bisect, confirm. The
+    /// search begins at --rate [default: 1000/s]. Each rate is tried for --duration [default: 5s],
+    /// or for up to 10 minutes if its percentiles need more messages.
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
+    #[arg(conflicts_with_all = ["messages", "total_messages"])]
+    find_max: bool,
+
+    /// Objectives that must hold: percentiles, max, mean, errors …
+    // If --messages excuses --find-max, clap excuses what needs --find-max as well.
+    #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
+    #[arg(conflicts_with_all = ["messages", "total_messages"])]
+    #[arg(value_parser = goals, help_heading = "Search")]
+    slo: Option<Objectives>,
+
+    /// Run to the end even if a condition of --fail-if is certain to come true.
+    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if", help_heading = "Reports")]
+    keep_going: bool,
+
+    /// Show no progress.
+    #[arg(long, short, env = "ECHOLINE_QUIET", help_heading = "Reports")]
+    quiet: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn goals(text: &str) -> Result<Objectives, String> {
+    Objectives::goals(text).map_err(|error| error.to_string())
+}
+
+/// Runs the load and writes the report.
+pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
+    let settings = flags.settings()?;
+    flags.output.check("load")?;
+    Descriptors::raise()
+        .fit_clients(flags.traffic.clients().get())
+        .map_err(|sentence| anyhow!(sentence))?;
+    let threads = settings.workers.get().min(settings.plan.clients() as usize);
+    resources::check_memory(threads)?;
+    let runtime = resources::runtime()?;
+    let stop = Shutdown::new();
+    let report = runtime.block_on(run_until_stopped(flags, &settings, &stop))?;
+    let code = flags.output.write(report);
+    // A closed loop for a duration plans only what it sends, so its ledger does not show a stop.
+    let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
+    Ok(if is_cut && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
+}
+
+/// Runs until the end of the plan. The first signal ends the sending, the second everything; there
+/// is a report in each case.
+async fn run_until_stopped(
+    flags: &LoadArgs,
+    settings: &LoadSettings,
+    stop: &Shutdown,
+) -> anyhow::Result<LoadReport> {
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
+    let display = ProgressDisplay::start(settings.plan.total(), flags.quiet);
+    let running = async {
+        match &flags.slo {
+            None => echoline_load::run(settings, stop, |view| display.show("", view)).await,
+            Some(goals) => {
+                let label = |rate| format!("{}/s: ", figures::per_second(rate));
+                let first = flags.traffic.first_rate();
+                let show = |rate, _, view: &RunProgress| display.show(&label(rate), view);
+                echoline_load::find_max(settings, goals, first, stop, show).await
+            }
+        }
+    };
+    let report = tokio::select! {
+        report = running => report,
+        () = stop_on_signal(&mut signals, stop, &display, settings) => unreachable!("never ends"),
+    };
+    display.clear();
+    report.context("cannot run the load")
+}
+
+/// Stops the run on signals. Never returns.
+async fn stop_on_signal(
+    signals: &mut Signals,
+    stop: &Shutdown,
+    display: &ProgressDisplay,
+    settings: &LoadSettings,
+) {
+    let signal = signals.next().await;
+    stop.drain();
+    display.tell(&format!(
+        "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports at \
+         once",
+        settings.timeout
+    ));
+    let signal = signals.next().await;
+    display.tell(&format!("{signal}: ends at once"));
+    stop.abort();
+    std::future::pending().await
+}
+
+impl LoadArgs {
+    /// The number of messages of each client; `None` for a search, which ends by itself.
+    fn messages_each(&self) -> Option<NonZero<u32>> {
+        if self.find_max { None } else { self.traffic.messages() }
+    }
+
+    /// Returns the settings, or exits with a usage error if flags do not fit together.
+    fn settings(&self) -> anyhow::Result<LoadSettings> {
+        let depth = self.traffic.depth();
+        if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
+        {
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+        }
+        let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
+        if let Some(Err(text)) = searched.map(|(goals, first)| check_search(goals, first)) {
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+        }
+        let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
+        let plan = match self.traffic.total_messages() {
+            Some(total) => plan.with_total(total),
+            None => plan,
+        };
+        let expect = self.messages.expect();
+        let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
+        if self.addresses.iter().any(is_udp)
+            && let Some(text) = datagram_usage_error(&expect, plan.size())
+        {
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+        }
+        // There is at least one address, because the flag is required.
+        let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);
+        settings.expect = expect;
+        settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        settings.wall_clock = Some(since_epoch);
+        self.traffic.apply(self.messages.seed, &mut settings);
+        settings.stop_if = self.output.fail_if().filter(|_| !self.keep_going).cloned();
+        let tls = self.tls(&mut settings)?;
+        self.network.apply(&self.addresses, &tls, &mut settings)?;
+        Ok(settings)
+    }
+}
+
+impl LoadArgs {
+    /// Prepares TLS, and notes it for the report.
+    fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
+        let (resumption, handshakes) = match self.tls_resume {
+            true => (Resumption::On, "handshakes resumed"),
+            false => (Resumption::Off, "each handshake whole"),
+        };
+        let side = self.tls.prepare(&self.addresses, resumption)?;
+        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+            let remark = format!("{handshakes}; {}", self.tls.describe());
+            settings.remarks.push(("tls".to_owned(), remark));
+        }
+        Ok(side)
+    }
+}
+
+/// The wall-clock time in whole milliseconds since the Unix epoch.
+fn since_epoch() -> Duration {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// The usage error of a run over `udp://`.
+fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
+    if size > DATAGRAM_BYTES_MAX {
+        return Some(format!(
+            "a message of {size} bytes, its line end included, does not fit into a datagram of \
+             udp://: {DATAGRAM_BYTES_MAX} is the most"
+        ));
+    }
+    let lines = expect.lines > 1 || expect.greeting_lines > 0;
+    lines.then(|| {
+        "--reply-lines and --skip-greeting are for connections: over udp:// one datagram answers \
+         one datagram"
+            .to_owned()
+    })
+}

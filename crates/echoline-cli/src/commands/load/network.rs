@@ -1,0 +1,142 @@
+//! Flags of `load` for connections and threads.
+
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::commands::tls_client::TlsSide;
+use crate::server::transport_args::{ClientTransportArgs, network_value};
+use crate::values;
+use echoline::Address;
+use echoline_load::target::{IpFamily, ResolvePolicy, SocketOptions};
+use echoline_load::{LoadSettings, Targets};
+
+/// Connections and threads.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections")]
+pub(super) struct NetworkArgs {
+    /// Local addresses to connect from, used in turn. Each has its own ports, about 28,000 to each
+    /// server.
+    #[arg(long, env = "ECHOLINE_SOURCE", value_name = "IP,...", value_delimiter = ',')]
+    #[arg(value_parser = source)]
+    source: Vec<IpAddr>,
+
+    /// Resolution of names: once, with the addresses tried in order; once, with each connection
+    /// beginning at the next address (rotate); or for each connection.
+    #[arg(long, env = "ECHOLINE_RESOLVE", value_enum, default_value = "once")]
+    resolve: ResolveName,
+
+    /// IPv4 addresses only.
+    #[arg(short = '4', long, env = "ECHOLINE_IPV4")]
+    ipv4: bool,
+
+    /// IPv6 addresses only.
+    #[arg(short = '6', long, env = "ECHOLINE_IPV6", conflicts_with = "ipv4")]
+    ipv6: bool,
+
+    /// TCP_NODELAY: off lets the system delay small packets.
+    #[arg(long, env = "ECHOLINE_NODELAY", value_enum, default_value = "on")]
+    nodelay: OnOff,
+
+    /// Socket buffer for sending (SO_SNDBUF) [default: the system's].
+    #[arg(long, env = "ECHOLINE_SEND_BUFFER", value_name = "BYTES", value_parser = buffer)]
+    send_buffer: Option<u32>,
+
+    /// Socket buffer for receiving (SO_RCVBUF) [default: the system's].
+    #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
+    receive_buffer: Option<u32>,
+
+    #[command(flatten)]
+    wires: ClientTransportArgs,
+
+    /// With --proxy: network whose addresses the headers of the connections contain in turn.
+    #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
+    #[arg(value_parser = network_value)]
+    proxy_source: Option<IpNet>,
+
+    /// End connections with a reset, so that their local ports are free at once.
+    #[arg(long, env = "ECHOLINE_RST")]
+    rst: bool,
+
+    /// Number of sending threads [default: half the cores, the rest for the system and a local
+    /// server].
+    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZero<usize>>)]
+    workers: Option<NonZero<usize>>,
+
+    /// Time before each due time of --rate in which a thread polls instead of sleeping. It sends to
+    /// the microsecond, at the cost of a core. 100us suits.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION", default_value = "0s")]
+    #[arg(value_parser = values::duration)]
+    busy_poll: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ResolveName {
+    Once,
+    Rotate,
+    Each,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+fn source(text: &str) -> Result<IpAddr, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("'{text}' is no IP address: write for example 127.0.0.2,127.0.0.3"))
+}
+
+fn buffer(text: &str) -> Result<u32, String> {
+    let bytes = values::bytes(text)?;
+    u32::try_from(bytes).map_err(|_| format!("'{text}' is too much: write for example 256KiB"))
+}
+
+impl NetworkArgs {
+    /// Applies the flags. `tls` is the TLS step of addresses that need it.
+    pub(super) fn apply(
+        &self,
+        addresses: &[Address],
+        tls: &TlsSide,
+        settings: &mut LoadSettings,
+    ) -> anyhow::Result<()> {
+        let transport =
+            |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
+        settings.targets = Targets {
+            addresses: addresses.to_vec(),
+            transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => IpFamily::Ipv4,
+                (_, true) => IpFamily::Ipv6,
+                _ => IpFamily::Any,
+            },
+            resolve: match self.resolve {
+                ResolveName::Once => ResolvePolicy::Once,
+                ResolveName::Rotate => ResolvePolicy::Rotate,
+                ResolveName::Each => ResolvePolicy::Each,
+            },
+            sources: self.source.clone(),
+            socket: SocketOptions {
+                nodelay: self.nodelay == OnOff::On,
+                send_buffer: self.send_buffer,
+                receive_buffer: self.receive_buffer,
+                reset: self.rst,
+            },
+        };
+        settings.workers = self.workers.unwrap_or_else(half_the_cores);
+        settings.busy_poll = self.busy_poll;
+        Ok(())
+    }
+}
+
+/// Half of the cores, at least one.
+fn half_the_cores() -> NonZero<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
+}

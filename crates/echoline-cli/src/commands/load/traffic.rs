@@ -1,0 +1,213 @@
+//! Flags of `load` for the schedule and the duration.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::values::{self, MaxRate, RateRange};
+use echoline_load::schedule::LatePolicy;
+use echoline_load::{LoadSettings, Pacer};
+
+/// The duration of an open loop by default.
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The messages of each client by default, without a duration or a rate.
+const MESSAGES_DEFAULT: NonZero<u32> = NonZero::new(100).expect("100 is not 0");
+
+/// The first rate of a search by default, in messages per second.
+const FIND_FROM: f64 = 1000.0;
+
+/// Schedule and duration.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Traffic")]
+pub(super) struct TrafficArgs {
+    /// Number of clients, each with one connection at a time.
+    #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    clients: NonZero<u32>,
+
+    /// Messages of each client [default: 100, or no limit with --duration or --rate].
+    #[arg(long, env = "ECHOLINE_MESSAGES", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    messages: Option<NonZero<u32>>,
+
+    /// Messages of all clients together, distributed evenly. With fewer messages than clients there
+    /// are fewer clients.
+    #[arg(long, env = "ECHOLINE_TOTAL_MESSAGES", value_name = "N", conflicts_with = "messages")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    total_messages: Option<NonZero<u32>>,
+
+    /// Duration of the sending [default: until --messages are sent; with --rate 10s, or --over].
+    #[arg(long, env = "ECHOLINE_DURATION", value_name = "DURATION")]
+    #[arg(value_parser = values::some_duration)]
+    duration: Option<Duration>,
+
+    /// Open loop: messages per second of all clients together, independent of replies. A range,
+    /// '1000..20000/s', is a ramp over --over.
+    #[arg(long, env = "ECHOLINE_RATE", value_name = "RATE", value_parser = values::rate_range)]
+    pub(super) rate: Option<RateRange>,
+
+    /// Duration of a range of --rate. After it, the last rate stays.
+    #[arg(long, env = "ECHOLINE_OVER", value_name = "DURATION", requires = "rate")]
+    #[arg(value_parser = values::some_duration)]
+    over: Option<Duration>,
+
+    /// Number of steps of constant rate in which a range of --rate is made, at least 2.
+    #[arg(long, env = "ECHOLINE_STEPS", value_name = "N", requires = "rate")]
+    #[arg(value_parser = values::from_two)]
+    steps: Option<u32>,
+
+    /// Arrivals of an open loop: at equal intervals, or independent of one another.
+    #[arg(long, env = "ECHOLINE_ARRIVAL", value_enum, default_value = "constant")]
+    arrival: ArrivalProcess,
+
+    /// Policy for messages of an open loop whose time has passed while their connection was busy:
+    /// send them as soon as it is free, or skip all but the last. Both are counted.
+    #[arg(long, env = "ECHOLINE_WHEN_LATE", value_enum, default_value = "catch-up")]
+    when_late: LateChoice,
+
+    /// Closed loop: pause of a client between a reply and the next message.
+    #[arg(long, env = "ECHOLINE_THINK", value_name = "DURATION", conflicts_with = "rate")]
+    #[arg(value_parser = values::duration)]
+    think: Option<Duration>,
+
+    /// Messages in flight on a connection at most (pipelining).
+    #[arg(long, env = "ECHOLINE_DEPTH", value_name = "N", default_value = "1")]
+    #[arg(value_parser = values::depth)]
+    depth: NonZero<u32>,
+
+    /// Messages after which a client closes its connection and opens another. 1 is churn: connect,
+    /// one exchange, close.
+    #[arg(long, env = "ECHOLINE_MESSAGES_PER_CONNECTION", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    messages_per_connection: Option<NonZero<u32>>,
+
+    /// Whether a client whose connection failed opens another [default: always with --duration or
+    /// --rate, else never]. Without a server it retries after 10 ms, then with increasing delays of
+    /// up to one second.
+    #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
+    reconnect: Option<ReconnectChoice>,
+
+    /// Duration of a warm-up before the measuring, whose messages are counted separately.
+    #[arg(long, env = "ECHOLINE_WARMUP", value_name = "DURATION", default_value = "0s")]
+    #[arg(value_parser = values::duration)]
+    warmup: Duration,
+
+    /// Rate of opening connections before the run starts, or 'max' for all at once.
+    #[arg(long, env = "ECHOLINE_CONNECT_RATE", value_name = "RATE", value_parser = values::rate)]
+    #[arg(default_value = "1000/s")]
+    connect_rate: MaxRate,
+
+    /// Time-out of replies and of connecting.
+    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::some_duration, default_value = "5s")]
+    timeout: Duration,
+
+    /// Time after the end in which late messages are still sent and replies are awaited [default:
+    /// --timeout].
+    #[arg(long, env = "ECHOLINE_GRACE", value_name = "DURATION", value_parser = values::duration)]
+    grace: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ArrivalProcess {
+    Constant,
+    Poisson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LateChoice {
+    CatchUp,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReconnectChoice {
+    Always,
+    Never,
+}
+
+impl TrafficArgs {
+    /// The number of clients: none without a message to send.
+    pub(super) fn clients(&self) -> NonZero<u32> {
+        self.total_messages.map_or(self.clients, |total| total.min(self.clients))
+    }
+
+    /// The most messages of each client; `None` if only time ends the run.
+    pub(super) fn messages(&self) -> Option<NonZero<u32>> {
+        if let Some(total) = self.total_messages {
+            return NonZero::new(total.get().div_ceil(self.clients().get()));
+        }
+        let timed = self.duration.is_some() || self.rate.is_some();
+        self.messages.or_else(|| (!timed).then_some(MESSAGES_DEFAULT))
+    }
+
+    /// Messages of all clients together, if given.
+    pub(super) fn total_messages(&self) -> Option<u64> {
+        self.total_messages.map(|total| total.get().into())
+    }
+
+    /// The first rate of a search in messages per second.
+    pub(super) fn first_rate(&self) -> f64 {
+        self.rate.map_or(FIND_FROM, |rate| rate.from.as_per_second())
+    }
+
+    pub(super) fn depth(&self) -> u32 {
+        self.depth.get()
+    }
+
+    /// The usage error of flags that do not fit together.
+    pub(super) fn usage_error(&self) -> Option<&'static str> {
+        let range = self.rate.is_some_and(|rate| rate.from != rate.to);
+        let two = self.steps.is_some() || self.over.is_some();
+        match (range, two) {
+            (true, _) if self.over.is_none() => {
+                Some("--rate is a range, which takes time: add for example --over 60s")
+            }
+            (false, true) => Some(
+                "--over and --steps go through a range of rates: write for example --rate \
+                 1000..20000/s",
+            ),
+            _ if self.arrival == ArrivalProcess::Poisson && self.rate.is_none() => {
+                Some("--arrival poisson is for an open loop: add for example --rate 1000/s")
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn apply(&self, seed: u64, settings: &mut LoadSettings) {
+        settings.messages = self.pacer(seed);
+        settings.connects = self.connect_rate.0.map_or_else(Pacer::closed_loop, Pacer::constant);
+        settings.duration = self.planned_duration();
+        settings.warm_up = self.warmup;
+        settings.timeout = self.timeout;
+        settings.grace = self.grace.unwrap_or(self.timeout);
+        settings.depth = self.depth;
+        settings.per_connection = self.messages_per_connection;
+        let goes_on = settings.duration.is_some() || self.rate.is_some();
+        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::Always);
+        settings.late_policy = match self.when_late {
+            LateChoice::CatchUp => LatePolicy::CatchUp,
+            LateChoice::Skip => LatePolicy::Skip,
+        };
+    }
+
+    fn pacer(&self, seed: u64) -> Pacer {
+        let Some(RateRange { from, to }) = self.rate else {
+            return Pacer::thinking(self.think.unwrap_or(Duration::ZERO));
+        };
+        let pacer = match (self.over, self.steps) {
+            (Some(over), Some(steps)) => Pacer::steps(from, to, over, self.warmup, steps),
+            (Some(over), None) => Pacer::ramp(from, to, over, self.warmup),
+            (None, _) => Pacer::constant(from),
+        };
+        if self.arrival == ArrivalProcess::Poisson { pacer.poisson(seed) } else { pacer }
+    }
+
+    fn planned_duration(&self) -> Option<Duration> {
+        let numbered = self.messages.is_some() || self.total_messages.is_some();
+        let counted = self.rate.is_none() || numbered;
+        self.duration.or(self.over).or((!counted).then_some(DURATION_DEFAULT))
+    }
+}

@@ -1,0 +1,77 @@
+//! `echoline merge`: merges the reports of several machines.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+
+use crate::commands::load_output::OutputArgs;
+use crate::commands::report_files::{self, LoadedReport};
+use echoline_load::report::MergeError;
+
+/// The flags of `echoline merge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Histograms and counts are added, so a percentile is that of all messages together and not a mean \
+of percentiles. Clients and planned rates are added too, as of machines that ran at the same time; \
+the time is that of the longest run. Runs that did not run at the same time are refused without \
+--not-at-once. One file alone is shown, or written in another format.
+
+Exit code: as of 'echoline load'.")]
+pub(crate) struct MergeArgs {
+    /// Files written by 'echoline load --json FILE'; '-' is stdin.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Merge sequential runs: their times are added, and the report warns that they were not one
+    /// run.
+    #[arg(long)]
+    not_at_once: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Refuses runs if two of them were not concurrent.
+fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
+    for (index, one) in loaded.iter().enumerate() {
+        for other in &loaded[index + 1..] {
+            let together = one.report.check_concurrent(&other.report);
+            together.map_err(|error| {
+                let names = format!("{} and {}", one.name, other.name);
+                match error {
+                    MergeError::NotConcurrent { .. } => {
+                        anyhow!("{names}: {error}; --not-at-once merges them as one after another")
+                    }
+                    _ => anyhow!("{names}: {error}"),
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Merges the files and writes the report.
+pub(crate) fn run(flags: &MergeArgs) -> anyhow::Result<ExitCode> {
+    flags.output.check("merge")?;
+    let loaded = report_files::load(&flags.files)?;
+    if !flags.not_at_once {
+        check_concurrent(&loaded)?;
+    }
+    let names: Vec<_> = loaded.iter().map(|one| one.name.clone()).collect();
+    let mut loaded = loaded.into_iter();
+    let LoadedReport { name: first, report: mut merged, .. } =
+        loaded.next().ok_or_else(|| anyhow!("there is no file to merge"))?;
+    for LoadedReport { name, report, .. } in loaded {
+        let result = match flags.not_at_once {
+            true => merged.merge_sequential(&report),
+            false => merged.merge(&report),
+        };
+        result.map_err(|error| anyhow!("{first} and {name}: {error}"))?;
+    }
+    if names.len() > 1 {
+        merged.settings.listed.insert(0, ("merged".to_owned(), names.join(" ")));
+    }
+    Ok(flags.output.write(merged))
+}

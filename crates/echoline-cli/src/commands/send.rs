@@ -1,0 +1,262 @@
+//! `echoline send`: lines to a server, its answers to stdout.
+
+mod connect;
+mod datagrams;
+mod dialogue;
+mod failure;
+mod input;
+mod line_ends;
+mod prompt;
+mod protocol;
+mod screen;
+mod tally;
+mod terminal;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use tokio::net::UdpSocket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::commands::tls_client::TlsClientArgs;
+use crate::config::ConfigArgs;
+use crate::files::output;
+use crate::server::transport_args::ClientTransportArgs;
+use crate::values::{self, EolName, Timeout};
+use connect::{advice, connect, shake_hands};
+use datagrams::DatagramDialogue;
+use dialogue::{DialogueEnd, DialogueEndpoint, DialogueOptions, LineDialogue};
+use echoline::Address;
+use echoline::listener::Scheme;
+use echoline::tls::Resumption;
+use echoline::transport::Stream;
+use failure::SendFailure;
+use input::Input;
+use line_ends::LineEnds;
+use prompt::Prompt;
+use protocol::{ForeignProtocol, StreamCarrier};
+use screen::Screen;
+use tally::ReplyTally;
+use terminal::Terminal;
+
+/// What a client that the user broke off ends with, as shells have it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// The same for SIGTERM.
+const TERMINATED: u8 = 143;
+
+/// The flags of `echoline send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line counts as answered when a line came back: lines that come before the first one is sent \
+(echoline waits a moment for a greeting) do not count, and from then on every line of the server \
+is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
+the answer to one.
+
+Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not \
+found); 4 if --timeout ran out; 5 if the server closed the connection before it had taken and \
+answered every line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after \
+SIGTERM.")]
+pub(crate) struct SendArgs {
+    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH.
+    #[arg(value_name = "ADDR")]
+    address: Address,
+
+    /// Lines to send. Without any, the lines of stdin; on a terminal, a prompt: Ctrl-D ends.
+    #[arg(value_name = "TEXT")]
+    texts: Vec<String>,
+
+    /// What lines end with. With lf the bytes of stdin go out unchanged. A last line of stdin that
+    /// has no end gets none.
+    #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
+    eol: EolName,
+
+    /// How long the server may be silent while it is connected to, while it takes nothing, and
+    /// after the end of the input; or 'off'.
+    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "10s")]
+    timeout: Timeout,
+
+    /// Keep the sending side open at the end of the input, for servers that drop the connection at
+    /// a half-close. 'send' then closes the connection when every line was answered and nothing
+    /// more comes for 200 ms.
+    #[arg(long, env = "ECHOLINE_NO_HALF_CLOSE")]
+    no_half_close: bool,
+
+    #[command(flatten)]
+    wires: ClientTransportArgs,
+
+    #[command(flatten)]
+    tls: TlsClientArgs,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Sends and prints. Exit code 0 when every line was answered.
+pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
+    let runtime = crate::process::resources::runtime()?;
+    let result = runtime.block_on(send(flags));
+    // A thread may still wait for stdin, which may never end.
+    runtime.shutdown_background();
+    result.or_else(|SendFailure { code, error }| {
+        output::tell(&format!("{:#}", crate::process::resources::explain(error)));
+        Ok(ExitCode::from(code))
+    })
+}
+
+async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
+    let (address, timeout) = (&flags.address, flags.timeout.0);
+    let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
+    let transport = flags.wires.transport(address, None, side.step(address)?);
+    let begin = Instant::now();
+    let wire = match address.scheme() {
+        Scheme::Udp => SendTransport::Datagrams(datagrams::open(address).await?),
+        _ => SendTransport::Stream(connect(address, timeout).await?),
+    };
+    let round_trip = begin.elapsed();
+    let wire = match wire {
+        SendTransport::Stream(stream) => {
+            SendTransport::Stream(shake_hands(&transport, stream, address, timeout).await?)
+        }
+        datagrams => datagrams,
+    };
+    let interactive =
+        flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
+    // It would end the program with the terminal as the prompt has it.
+    let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
+    // Put back even while the prompt's own thread still waits for a key.
+    let terminal = interactive.then(Terminal::save);
+    let line_ends = LineEnds::new(flags.eol.into());
+    let (input, screen) = if interactive {
+        let (prompt, printer) = Prompt::start(&format!("{address}> "))?;
+        (Input::prompt(prompt, line_ends), Screen::prompt(printer))
+    } else if flags.texts.is_empty() {
+        (Input::stdin(line_ends), Screen::stdout())
+    } else {
+        (Input::texts(flags.texts, line_ends), Screen::stdout())
+    };
+    let carrier = match address.scheme() {
+        scheme if scheme.is_websocket() => StreamCarrier::WebSocket,
+        scheme if scheme.is_tls() => StreamCarrier::Tls,
+        _ => StreamCarrier::Plain,
+    };
+    let manner = DialogueOptions { half_close: !flags.no_half_close, carrier };
+    let holding = async {
+        match wire {
+            SendTransport::Stream(stream) => {
+                LineDialogue { input, screen, timeout, round_trip, manner }.hold(stream).await
+            }
+            SendTransport::Datagrams(socket) => {
+                DatagramDialogue { input, screen, timeout }.hold(&socket).await
+            }
+        }
+    };
+    let held = tokio::select! {
+        held = holding => Some(held),
+        () = terminated(termination) => None,
+    };
+    drop(terminal);
+    let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
+    if interactive && matches!(ending, DialogueEnd::Closed { input_left: true }) {
+        // At a prompt a user leaves in this way (`QUIT`), and the program expects no more input.
+        output::tell(&format!("{address} closed the connection"));
+        return Ok(if tally.unanswered() == 0 {
+            ExitCode::SUCCESS
+        } else {
+            failure::CLOSED.into()
+        });
+    }
+    conclude(ending, &tally, (address, flags.no_half_close), timeout)
+}
+
+/// Waits for SIGTERM, where there is somebody to hear it.
+async fn terminated(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What the lines travel over.
+enum SendTransport {
+    Stream(Stream),
+    Datagrams(UdpSocket),
+}
+
+/// One sentence and the exit code.
+fn conclude(
+    ending: DialogueEnd,
+    tally: &ReplyTally,
+    (address, no_half_close): (&Address, bool),
+    timeout: Option<Duration>,
+) -> Result<ExitCode, SendFailure> {
+    let count = match tally.unanswered() {
+        0 => String::new(),
+        missing => format!("; {missing} of {} lines were not answered", tally.sent()),
+    };
+    let answered = tally.unanswered() == 0;
+    let closed = |text| Err(SendFailure::closed(anyhow!("{address} {text}{count}")));
+    match ending {
+        DialogueEnd::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        DialogueEnd::OutputGone => {}
+        DialogueEnd::Closed { input_left: false } | DialogueEnd::Silent { unsent: false }
+            if answered => {}
+        DialogueEnd::Closed { input_left: false } => {
+            let (missing, sent) = (tally.unanswered(), tally.sent());
+            let hint = match missing == sent && !no_half_close {
+                true => "; if it ends at a half-close, try --no-half-close",
+                false => "",
+            };
+            let text = format!("{missing} of {sent} lines were not answered by {address}{hint}");
+            return Err(SendFailure::closed(anyhow!(text)));
+        }
+        DialogueEnd::Closed { input_left: true } => {
+            return closed("closed the connection before the end of the input");
+        }
+        DialogueEnd::Silent { unsent } => {
+            let length = timeout.unwrap_or_default();
+            let what = if unsent { "took and said" } else { "said" };
+            let text = format!("{address} {what} nothing for {length:?} (--timeout){count}");
+            return Err(SendFailure::timed_out(anyhow!(text)));
+        }
+        DialogueEnd::MisdirectedProtocol(protocol) => return Err(foreign(protocol, address).into()),
+        DialogueEnd::Broken(DialogueEndpoint::Server, _) if tally.is_complete() => {}
+        DialogueEnd::Broken(DialogueEndpoint::Server, error) if address.scheme() == Scheme::Udp => {
+            let text = format!("{address} cannot be reached{}{count}", advice(&error));
+            return Err(SendFailure::not_connected(anyhow!(error).context(text)));
+        }
+        DialogueEnd::Broken(DialogueEndpoint::Server, error) => {
+            let text = format!("{address} broke off the connection{count}");
+            return Err(SendFailure::closed(anyhow!(error).context(text)));
+        }
+        DialogueEnd::Broken(DialogueEndpoint::Input, error) => {
+            return Err(anyhow!(error).context("cannot read the input").into());
+        }
+        DialogueEnd::Broken(DialogueEndpoint::Output, error) => {
+            return Err(anyhow!(error).context("cannot write to stdout").into());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says which protocol the server speaks, and how to reach it.
+fn foreign(protocol: ForeignProtocol, address: &Address) -> anyhow::Error {
+    match protocol {
+        ForeignProtocol::Tls if address.scheme() == Scheme::Unix => anyhow!(
+            "{address} speaks TLS and was sent plain text: there is no TLS over a Unix socket here"
+        ),
+        ForeignProtocol::Tls => {
+            anyhow!("{address} speaks TLS and was sent plain text: write tls://{address}")
+        }
+        ForeignProtocol::Http => anyhow!(
+            "{address} answered in HTTP, so it is a web server: check the port, or write \
+             ws://HOST:PORT/PATH for a WebSocket"
+        ),
+    }
+}

@@ -1,0 +1,181 @@
+//! Lines to a server of datagrams: each is one, and so is each answer.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use memchr::memchr;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+
+use super::dialogue::{DialogueEnd, DialogueEndpoint};
+use super::failure::SendFailure;
+use super::input::{Input, NextInput};
+use super::screen::Screen;
+use super::tally::ReplyTally;
+use echoline::Address;
+use echoline::internals::socket_error;
+
+/// The most that a datagram holds over IPv4; over IPv6 the system takes 20 bytes more.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+/// Lines that may wait for an answer while others are sent: what a server can be trusted to queue.
+const WINDOW: u64 = 32;
+
+/// How long the next line waits where nothing is answered: the answers may be lost, or there may
+/// be none.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A client of datagrams and what it needs.
+pub(super) struct DatagramDialogue {
+    pub(super) input: Input,
+    pub(super) screen: Screen,
+    /// How long answers are waited for after the last line.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Lines that wait to be sent.
+#[derive(Debug, Default)]
+struct PendingLines {
+    bytes: Vec<u8>,
+    /// The number of them that were sent.
+    gone: usize,
+    /// Nothing follows: what has no end is a line too.
+    ended: bool,
+}
+
+/// A socket that sends to `address` and hears it alone.
+pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
+    let found = address.resolve().await.with_context(|| {
+        format!("cannot find {address}: check the name, or write the number of the address")
+    });
+    let found = found.map_err(SendFailure::not_connected)?;
+    let none = || SendFailure::not_connected(anyhow!("{address} has no address"));
+    let to = found.first().ok_or_else(none)?;
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let connected = async {
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(to).await?;
+        io::Result::Ok(socket)
+    };
+    let connected = connected.await.with_context(|| format!("cannot send to {address}"));
+    connected.map_err(SendFailure::not_connected)
+}
+
+impl DatagramDialogue {
+    /// Sends all input and prints what comes, until every line was answered or nothing more comes.
+    pub(super) async fn hold(mut self, socket: &UdpSocket) -> (DialogueEnd, ReplyTally) {
+        let mut tally = ReplyTally::default();
+        let ending = self.run(socket, &mut tally).await.unwrap_or_else(|ending| ending);
+        self.screen.settle().await;
+        (ending, tally)
+    }
+
+    async fn run(
+        &mut self,
+        socket: &UdpSocket,
+        tally: &mut ReplyTally,
+    ) -> Result<DialogueEnd, DialogueEnd> {
+        let (mut lines, mut typed) = (PendingLines::default(), Vec::new());
+        let mut chunk = vec![0; DATAGRAM_BYTES_MAX + 21];
+        let (mut active_at, mut window) = (Instant::now(), WINDOW);
+        loop {
+            if let Some(line) = lines.first().filter(|_| tally.unanswered() < window) {
+                send(socket, line).await?;
+                lines.drop_first();
+                tally.note_sent(1);
+                active_at = Instant::now();
+                continue;
+            }
+            let waits = lines.first().is_some();
+            let reads = !waits && !tally.has_input_ended();
+            if tally.is_complete() && !waits {
+                return Ok(DialogueEnd::Closed { input_left: false });
+            }
+            let patience = if waits { Some(PAUSE) } else { self.timeout };
+            tokio::select! {
+                biased;
+                received = socket.recv(&mut chunk) => {
+                    let count = received.map_err(broken(DialogueEndpoint::Server))?;
+                    tally.note_datagram();
+                    self.show(&chunk[..count]).await?;
+                    active_at = Instant::now();
+                }
+                error = socket_error(socket) => return Err(broken(DialogueEndpoint::Server)(error)),
+                next = self.input.next(&mut typed), if reads => {
+                    match next.map_err(broken(DialogueEndpoint::Input))? {
+                        NextInput::Lines(_) => {}
+                        NextInput::End(unended) => {
+                            tally.note_input_end(unended);
+                            lines.ended = true;
+                        }
+                        NextInput::Interrupted => return Err(DialogueEnd::Interrupted),
+                    }
+                    lines.push(&typed)?;
+                    active_at = Instant::now();
+                }
+                () = until(active_at, patience), if waits || !reads => {
+                    if !waits {
+                        return Ok(DialogueEnd::Silent { unsent: false });
+                    }
+                    // One goes although nobody has answered.
+                    window += 1;
+                    active_at = Instant::now();
+                }
+            }
+        }
+    }
+
+    async fn show(&mut self, datagram: &[u8]) -> Result<(), DialogueEnd> {
+        self.screen.show(datagram).await.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => DialogueEnd::OutputGone,
+            _ => DialogueEnd::Broken(DialogueEndpoint::Output, error),
+        })
+    }
+}
+
+/// Never, where there is no patience to lose.
+async fn until(active_at: Instant, patience: Option<Duration>) {
+    match patience.and_then(|length| active_at.checked_add(length)) {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), DialogueEnd> {
+    let sent = socket.send(line).await;
+    sent.map(drop).map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))
+}
+
+/// The end of a dialogue by an error at one of its endpoints.
+fn broken(endpoint: DialogueEndpoint) -> impl FnOnce(io::Error) -> DialogueEnd {
+    move |error| DialogueEnd::Broken(endpoint, error)
+}
+
+impl PendingLines {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), DialogueEnd> {
+        self.bytes.drain(..self.gone);
+        self.gone = 0;
+        self.bytes.extend_from_slice(bytes);
+        let longest = self.bytes.split(|&byte| byte == b'\n').map(<[u8]>::len).max();
+        if longest.is_some_and(|longest| longest >= DATAGRAM_BYTES_MAX) {
+            let text = format!(
+                "a line of more than {DATAGRAM_BYTES_MAX} bytes does not fit into a datagram"
+            );
+            let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+            return Err(DialogueEnd::Broken(DialogueEndpoint::Input, error));
+        }
+        Ok(())
+    }
+
+    /// The first whole line, with its end; at the end of the input also the last one without.
+    fn first(&self) -> Option<&[u8]> {
+        let rest = &self.bytes[self.gone..];
+        let whole = memchr(b'\n', rest).map(|end| &rest[..=end]);
+        whole.or_else(|| Some(rest).filter(|rest| self.ended && !rest.is_empty()))
+    }
+
+    fn drop_first(&mut self) {
+        self.gone += self.first().map_or(0, <[u8]>::len);
+    }
+}

@@ -1,0 +1,50 @@
+//! Why `send` failed: a sentence and its exit code.
+
+use std::io;
+
+/// No connection: the server refused it, the address cannot be reached, the name was not found.
+const NOT_CONNECTED: u8 = 3;
+
+/// The server stayed silent, or took nothing, for `--timeout`.
+const TIMED_OUT: u8 = 4;
+
+/// The server closed or reset the connection before it had taken and answered every line.
+pub(super) const CLOSED: u8 = 5;
+
+/// Everything else.
+const OTHER: u8 = 1;
+
+/// An error with the exit code that the help and docs/send.md document for it.
+#[derive(Debug)]
+pub(super) struct SendFailure {
+    pub(super) code: u8,
+    pub(super) error: anyhow::Error,
+}
+
+impl SendFailure {
+    pub(super) fn not_connected(error: anyhow::Error) -> Self {
+        Self { code: NOT_CONNECTED, error }
+    }
+
+    pub(super) fn timed_out(error: anyhow::Error) -> Self {
+        Self { code: TIMED_OUT, error }
+    }
+
+    pub(super) fn closed(error: anyhow::Error) -> Self {
+        Self { code: CLOSED, error }
+    }
+
+    /// The failure of a `connect` that the system refused: its own time-out has the code of ours.
+    pub(super) fn of_connecting(kind: io::ErrorKind, error: anyhow::Error) -> Self {
+        match kind {
+            io::ErrorKind::TimedOut => Self::timed_out(error),
+            _ => Self::not_connected(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for SendFailure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: OTHER, error }
+    }
+}

@@ -1,0 +1,106 @@
+//! The prompt: line editing and history, on a thread of its own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::Context;
+use nix::unistd::Uid;
+use rustyline::error::ReadlineError;
+use rustyline::{DefaultEditor, ExternalPrinter};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// Lines that may wait to be sent; then typing waits.
+const LINES_WAITING: usize = 16;
+
+/// Lines of one session that are kept for the next.
+const HISTORY_LINES: usize = 1000;
+
+/// Shows a text above the prompt, which moves down.
+pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
+
+/// What the user did.
+#[derive(Debug)]
+pub(super) enum PromptEvent {
+    Line(String),
+    /// Ctrl-D.
+    End,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// The lines that a user types.
+#[derive(Debug)]
+pub(super) struct Prompt {
+    typed: Receiver<PromptEvent>,
+}
+
+impl Prompt {
+    /// Shows the prompt and starts to read.
+    pub(super) fn start(prompt: &str) -> anyhow::Result<(Self, Option<Printer>)> {
+        let config = rustyline::Config::builder().max_history_size(HISTORY_LINES);
+        let config = config.context("cannot set the size of the history")?.build();
+        let mut editor = DefaultEditor::with_config(config).context("cannot use the terminal")?;
+        // A terminal without any abilities has no printer: then replies are just written.
+        let printer = editor.create_external_printer().ok();
+        let printer = printer.map(|printer| Box::new(printer) as Printer);
+        // One that is never dropped: without any the editor would return, and put the terminal back
+        // at the same time as `Terminal` does.
+        let _ = editor.create_external_printer().ok().map(|last| Box::leak(Box::new(last)));
+        let (sender, typed) = mpsc::channel(LINES_WAITING);
+        let prompt = prompt.to_owned();
+        thread::Builder::new()
+            .name("prompt".to_owned())
+            .spawn(move || read(editor, &prompt, &sender))
+            .context("cannot start the thread of the prompt")?;
+        Ok((Self { typed }, printer))
+    }
+
+    pub(super) async fn next(&mut self) -> PromptEvent {
+        self.typed.recv().await.unwrap_or(PromptEvent::End)
+    }
+}
+
+/// Reads until the end; what cannot be read is the end too.
+fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
+    let history = history_file();
+    if let Some(path) = &history {
+        // There is none at the first start, and one that is broken is no reason not to start.
+        let _ = editor.load_history(path);
+    }
+    let last = loop {
+        match editor.readline(prompt) {
+            Ok(line) => {
+                let _ = editor.add_history_entry(line.as_str());
+                if let Some(path) = &history {
+                    // Each line at once: the program may end while this thread waits for the next.
+                    let _ = editor.append_history(path);
+                }
+                if sender.blocking_send(PromptEvent::Line(line)).is_err() {
+                    return;
+                }
+            }
+            Err(ReadlineError::Interrupted) => break PromptEvent::Interrupted,
+            Err(_) => break PromptEvent::End,
+        }
+    };
+    // First the editor, so that whoever prints now knows that the terminal is free.
+    drop(editor);
+    let _ = sender.blocking_send(last);
+}
+
+/// `$XDG_STATE_HOME/echoline/history`, by default under `~/.local/state`, in a folder that is
+/// there; `None` where there is no place for it, which is no error.
+fn history_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    // The specification: a relative path is to be ignored.
+    let state = state.filter(|path| path.is_absolute());
+    let folder = state
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))?
+        .join("echoline");
+    fs::create_dir_all(&folder).ok()?;
+    // In a folder of another user (HOME of sudo), a link in place of the file could lead anywhere.
+    let is_own = fs::metadata(&folder).ok()?.uid() == Uid::effective().as_raw();
+    is_own.then(|| folder.join("history"))
+}

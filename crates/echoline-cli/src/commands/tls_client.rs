@@ -1,0 +1,117 @@
+//! The side of a client of TLS, in `send` and `load`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::config;
+use crate::files::shared_files::SharedFilesArgs;
+use echoline::Address;
+use echoline::tls::{Authorities, Identity, Resumption, TlsClient, Trust};
+use echoline::transport::Step;
+
+/// The flags of a client's side of TLS.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsClientArgs {
+    /// Trust servers whose certificate is in this file (PEM), or was signed by one in it, instead
+    /// of those that the system trusts.
+    #[arg(long, env = "ECHOLINE_CA", value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+
+    /// Take any certificate. Whoever is on the way can read and change everything: for tests.
+    #[arg(long, env = "ECHOLINE_INSECURE")]
+    insecure: bool,
+
+    /// The certificate to show to a server that asks for one, as PEM.
+    #[arg(long, env = "ECHOLINE_CLIENT_CERT", value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// The private key of --cert, as PEM. [default: it is in the file of --cert]
+    #[arg(long, env = "ECHOLINE_CLIENT_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// The name that the server's certificate must be for. [default: the host of the address]
+    #[arg(long, env = "ECHOLINE_SERVER_NAME", value_name = "NAME")]
+    server_name: Option<String>,
+
+    #[command(flatten)]
+    shared_files: SharedFilesArgs,
+}
+
+/// How TLS is begun; nothing where no address asks for it.
+#[derive(Debug)]
+pub(crate) struct TlsSide {
+    client: Option<TlsClient>,
+    server_name: Option<String>,
+}
+
+impl TlsClientArgs {
+    /// Reads the files, where one of `addresses` asks for TLS.
+    pub(crate) fn prepare(
+        &self,
+        addresses: &[Address],
+        resumption: Resumption,
+    ) -> anyhow::Result<TlsSide> {
+        let server_name = self.server_name.clone();
+        if !addresses.iter().any(|address| address.scheme().is_tls()) {
+            if let Some(flag) = self.given() {
+                bail!(
+                    "{flag} has nothing to do: no address begins with tls:// or wss://; write for \
+                     example tls://localhost:8443"
+                );
+            }
+            return Ok(TlsSide { client: None, server_name });
+        }
+        let trust = match (&self.ca, self.insecure) {
+            (_, true) => Trust::AnyCertificate,
+            (Some(path), _) => Trust::Authorities(Authorities::load(path)?),
+            (None, _) => Trust::Authorities(Authorities::of_the_system()?),
+        };
+        let identity = match &self.cert {
+            Some(cert) => {
+                let key = self.key.as_ref().unwrap_or(cert);
+                self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
+                Some(Identity::load(cert, key, now())?)
+            }
+            None => None,
+        };
+        let client = TlsClient::new(&trust, identity.as_ref(), resumption)?;
+        Ok(TlsSide { client: Some(client), server_name })
+    }
+
+    /// Whether certificates are checked, for a report.
+    pub(crate) fn describe(&self) -> &'static str {
+        if self.insecure { "certificates not checked" } else { "certificates checked" }
+    }
+
+    /// A flag that was typed, and not set for all commands by a variable.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("--ca", self.ca.is_some()),
+            ("--insecure", self.insecure),
+            ("--cert", self.cert.is_some()),
+            ("--server-name", self.server_name.is_some()),
+        ]
+        .into_iter()
+        .filter(|(flag, _)| !config::may_set(flag.trim_start_matches('-')))
+        .find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+}
+
+impl TlsSide {
+    /// The handshake with the server at `address`, where that asks for one.
+    pub(crate) fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
+        let client = self.client.as_ref().filter(|_| address.scheme().is_tls());
+        let name = self.server_name.as_deref().unwrap_or(address.host());
+        Ok(client.map(|client| client.step(name)).transpose()?)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates live by the wall clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,149 @@
+//! Flags of other programs, and the flags that do the same here; flags that were removed. Pure.
+
+/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands that they are typed for,
+/// and the hint; `{}` is the value.
+const HINTS: [(&[&str], &[&str], &str); 26] = [
+    (&["-c", "--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
+    (
+        &["-n", "--requests", "--count", "--number"],
+        LOAD,
+        "use '--messages {}' for each client, or '--total-messages {}' for all of them together",
+    ),
+    (&["-d", "-z", "--time"], LOAD, "use '--duration {}'"),
+    (&["-q", "-r", "--qps", "--rps"], LOAD, "use '--rate {}'"),
+    (&["-t", "--threads"], LOAD, "use '--workers {}', or '--timeout {}' for a time-out"),
+    (&["-s", "--message-size", "--bytes"], LOAD, "use '--size {}'"),
+    (&["-m", "--text", "--payload"], LOAD, "use '--message {}'"),
+    (&["-o", "--output"], LOAD, "use '--json {}', or '--csv {}'"),
+    (&["-p", "--pipeline"], LOAD, "use '--depth {}'"),
+    (&["-k"], CLIENTS, "use '--insecure' to take any certificate"),
+    (&["--cacert", "--cafile"], CLIENTS, "use '--ca {}'"),
+    (&["-w", "--wait"], SEND, "use '--timeout {}'"),
+    (&["-C", "--crlf"], SEND, "use '--eol crlf'"),
+    (&["-u", "--udp"], SEND, "write the address as udp://HOST:PORT"),
+    (&["-U", "--unixsock", "--unix"], ALL, "write the address as unix:PATH"),
+    (&["-N", "-q"], SEND, "the sending side is closed at the end of the input anyway"),
+    (&["--ssl", "--tls", "--https"], ALL, "write the address as tls://HOST:PORT"),
+    (&["--host", "--bind", "--address", "-b", "-a"], SERVERS, "use '--listen {}:PORT'"),
+    (&["-p", "--port", "-l"], SERVERS, "use '--listen 127.0.0.1:{}'"),
+    (&["-p", "--port", "--host"], SEND, "write the server as HOST:PORT, without a flag"),
+    (&["--port", "--host", "--url", "-u"], LOAD, "write the server as HOST:PORT, without a flag"),
+    (&["-v", "--verbose", "--debug"], SERVERS, "use '--log-level debug'"),
+    (&["-q", "--quiet", "--silent"], SERVERS, "use '--log-level error'"),
+    (&["-d", "--daemon"], SERVERS, "let a service manager start it: see packaging/"),
+    (&["--max-clients", "--maxclients", "-m"], SERVERS, "use '--max-connections {}'"),
+    (&["--timeout", "-t"], SERVERS, "use '--idle-timeout {}'"),
+];
+
+const LOAD: &[&str] = &["load"];
+const SEND: &[&str] = &["send"];
+const CLIENTS: &[&str] = &["send", "load"];
+const SERVERS: &[&str] = &["echo", "chat"];
+const ALL: &[&str] = &["echo", "chat", "send", "load"];
+
+/// Flags that `echoline` had in an earlier version, their command, and the reason of the removal.
+const REMOVED: [(&str, &str, &str); 1] = [(
+    "--on-loss",
+    "chat",
+    "--on-loss was removed: while the link to the other nodes is lost, lines always wait (50 of \
+     each user, for 60 s)",
+)];
+
+/// Returns the sentence for a `flag` of an earlier version of `command`.
+pub(crate) fn removed(command: &str, flag: &str) -> Option<&'static str> {
+    let is_meant = |(known, owner, _): &&(&str, &str, &str)| (*owner, *known) == (command, flag);
+    REMOVED.iter().find(is_meant).map(|&(_, _, sentence)| sentence)
+}
+
+/// Returns the hint for a `flag` that `command` does not have, typed with `value`.
+pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<String> {
+    let is_meant = |(flags, commands, _): &&(&[&str], &[&str], &str)| {
+        flags.contains(&flag) && commands.contains(&command)
+    };
+    if let Some(sentence) = removed(command, flag) {
+        return Some(sentence.to_owned());
+    }
+    let (_, _, words) = HINTS.iter().find(is_meant)?;
+    Some(words.replace("{}", value.unwrap_or("N")))
+}
+
+/// The value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
+pub(crate) fn value<'a>(typed: &'a [String], flag: &str) -> Option<&'a str> {
+    let place = typed.iter().position(|argument| argument.starts_with(flag))?;
+    let behind = &typed[place][flag.len()..];
+    let behind = behind.strip_prefix('=').unwrap_or(behind);
+    if !behind.is_empty() {
+        return Some(behind);
+    }
+    typed.get(place + 1).map(String::as_str).filter(|next| !next.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::command_line::Cli;
+
+    fn typed(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Issue 11, item 44: the flags of other programs are answered with ours.
+    #[test]
+    fn regression_flags_of_other_programs_get_a_hint() {
+        for (text, flag, wanted) in [
+            ("load a:1 -c 50", "-c", "use '--clients 50'"),
+            ("load a:1 -c50", "-c", "use '--clients 50'"),
+            ("load a:1 --connections=50", "--connections", "use '--clients 50'"),
+            ("load -n 10 a:1", "-n", "use '--messages 10' for each client, or '--total-messages"),
+            ("load -d --quiet", "-d", "use '--duration N'"),
+            ("echo -p 7", "-p", "use '--listen 127.0.0.1:7'"),
+            ("send -u a:1 x", "-u", "write the address as udp://HOST:PORT"),
+            ("chat -v", "-v", "use '--log-level debug'"),
+        ] {
+            let typed = typed(text);
+            let said = hint(&typed[0], flag, value(&typed, flag)).unwrap();
+            assert!(said.starts_with(wanted), "{text}: {said}");
+        }
+        assert_eq!(hint("load", "-x", None), None);
+        assert_eq!(hint("cert", "-c", None), None);
+    }
+
+    #[test]
+    fn a_removed_flag_is_explained_and_is_no_flag_any_more() {
+        let program = Cli::command();
+        for (flag, command, sentence) in REMOVED {
+            assert_eq!(hint(command, flag, None).as_deref(), Some(sentence));
+            assert!(sentence.starts_with(&format!("{flag} was removed")));
+            let command = program.find_subcommand(command).unwrap();
+            let long = flag.strip_prefix("--");
+            assert!(command.get_arguments().all(|known| known.get_long() != long), "{flag}");
+        }
+    }
+
+    /// A flag that a command has needs no hint, and every flag of a hint is one.
+    #[test]
+    fn hints_are_about_flags_that_are_not_there_and_name_flags_that_are() {
+        let program = Cli::command();
+        for (flags, commands, words) in HINTS {
+            for name in commands {
+                let command = program.find_subcommand(name).unwrap();
+                let long = |flag: &str| {
+                    command.get_arguments().any(|known| known.get_long() == Some(flag))
+                };
+                for flag in flags {
+                    let bare = flag.trim_start_matches('-');
+                    // A command with such a flag never asks for the hint.
+                    assert!(flag.len() > 1 && !bare.is_empty(), "{flag}");
+                }
+                let named =
+                    words.split([' ', '\'', ',']).filter_map(|word| word.strip_prefix("--"));
+                for flag in named {
+                    let comes = flag == "total-messages";
+                    assert!(long(flag) || comes, "{name}: --{flag} of {words:?}");
+                }
+            }
+        }
+    }
+}

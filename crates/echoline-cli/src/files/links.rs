@@ -1,0 +1,114 @@
+//! Files that are written under a name that a user gave. Symbolic links are followed only if root
+//! or the user of this process made them: in a folder that others may write, another link could
+//! lead to any file of this user.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
+
+use echoline_base::file_access::if_there;
+
+/// As many links as Linux follows (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// A name behind which no symbolic link of another user is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResolvedPath {
+    pub(crate) path: PathBuf,
+    /// Whether the path is a link of the system to an open file, as /dev/fd/63 is.
+    is_descriptor: bool,
+}
+
+impl ResolvedPath {
+    /// Follows the symbolic links that `path` ends in. There may be no file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] if a link belongs to a user other than root and this one, or
+    /// an error of the system.
+    pub(crate) fn from(path: &Path) -> io::Result<Self> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            let found = if_there(fs::symlink_metadata(&path))?;
+            let Some(link) = found.filter(fs::Metadata::is_symlink) else {
+                return Ok(Self { path, is_descriptor: false });
+            };
+            if ![0, Uid::effective().as_raw()].contains(&link.uid()) {
+                let text = format!(
+                    "{} is a symbolic link that user {} made: name the file that it leads to",
+                    path.display(),
+                    link.uid()
+                );
+                return Err(io::Error::new(ErrorKind::PermissionDenied, text));
+            }
+            let target = path.parent().unwrap_or(Path::new("/")).join(fs::read_link(&path)?);
+            let is_named = if_there(fs::symlink_metadata(&target))?.is_some();
+            if !is_named && if_there(fs::metadata(&path))?.is_some() {
+                return Ok(Self { path, is_descriptor: true });
+            }
+            path = target;
+        }
+        Err(io::Error::from_raw_os_error(libc::ELOOP))
+    }
+
+    /// Opens the file. A link that another user has put there meanwhile is an error. `flags` are
+    /// further flags of open(2).
+    pub(crate) fn open(&self, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
+        let no_link = if self.is_descriptor { 0 } else { libc::O_NOFOLLOW };
+        options.custom_flags(flags | no_link).open(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    fn open(path: &Path) -> io::Result<File> {
+        ResolvedPath::from(path)?.open(File::options().write(true), 0)
+    }
+
+    #[test]
+    fn a_link_of_this_user_is_followed_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, first, second] =
+            ["file", "first", "second"].map(|name| folder.path().join(name));
+        symlink("second", &first).unwrap();
+        symlink(&file, &second).unwrap();
+        assert_eq!(ResolvedPath::from(&first).unwrap().path, file, "the file may be missing");
+        fs::write(&file, "").unwrap();
+        open(&first).unwrap();
+        symlink("loop", folder.path().join("loop")).unwrap();
+        assert!(ResolvedPath::from(&folder.path().join("loop")).is_err());
+    }
+
+    #[test]
+    fn a_link_of_the_system_to_an_open_file_is_followed() {
+        let pipe = io::pipe().unwrap();
+        let path = PathBuf::from(format!("/dev/fd/{}", pipe.1.as_raw_fd()));
+        open(&path).unwrap();
+    }
+
+    /// Issue 12, item 1: a link that another user made is not followed, whatever it leads to, and
+    /// neither is one that replaces a file after the check.
+    #[test]
+    fn attack_a_link_of_another_user_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        fs::write(&file, "precious").unwrap();
+        let followed = ResolvedPath::from(&link).unwrap();
+        symlink(&file, &link).unwrap();
+        assert!(followed.open(File::options().write(true), 0).is_err(), "it was put there later");
+        if !Uid::effective().is_root() {
+            eprintln!("SKIPPED, not passed: the rest of this test needs root");
+            return;
+        }
+        lchown(&link, Some(54_321), Some(54_321)).unwrap();
+        let error = open(&link).unwrap_err().to_string();
+        assert!(error.contains("symbolic link that user 54321 made"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Files and standard streams that the program reads and writes.
+
+pub(crate) mod destination;
+pub(crate) mod links;
+pub(crate) mod output;
+pub(crate) mod shared_files;

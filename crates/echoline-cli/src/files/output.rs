@@ -1,0 +1,46 @@
+//! Standard output, whose reader may end early, and standard error. Text for people gives a
+//! terminal no orders, whatever it quotes.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
+
+use echoline_base::printable::printable_lines;
+
+/// Writes a text for people to stdout. A reader that has gone (`| head`) has had enough: no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    write(&printable_lines(text))
+}
+
+/// Writes a file to stdout: unchanged, unless it is a terminal.
+pub(crate) fn print_file(text: &str) -> io::Result<()> {
+    write(&stdout_filter()(text))
+}
+
+/// The form in which stdout gets the text of a file: unchanged, unless it is a terminal.
+pub(crate) fn stdout_filter() -> fn(&str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { printable_lines } else { |text| Cow::Borrowed(text) }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Tells the user something beside the output. Without a stderr the text is lost.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "echoline: {}", printable_lines(text));
+}
+
+/// Writes a whole text to stderr, where stdout is taken by something else.
+pub(crate) fn tell_plainly(text: &str) {
+    let _ = io::stderr().write_all(printable_lines(text).as_bytes());
+}
+
+/// Whether text on stderr may be coloured (<https://no-color.org>).
+pub(crate) fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_refused
+}

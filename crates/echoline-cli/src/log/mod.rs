@@ -1,0 +1,183 @@
+//! The log of a server: to stderr or a file, on a thread of its own, never in the way.
+//!
+//! A full disk, a closed pipe or a terminal that is stopped (Ctrl-S) costs log lines, which are
+//! counted, and nothing else.
+
+pub(crate) mod access;
+mod filter;
+mod harmless;
+pub(crate) mod newest_lines;
+pub(crate) mod received;
+mod sink;
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+use self::harmless::{HarmlessFields, HarmlessJson, escaped};
+use self::sink::{LogOutput, LogTarget, LogWriter, TargetSwitch, write};
+use crate::files::output::has_colours;
+use crate::log::newest_lines::KeepNewest;
+use crate::process::reload::{Commit, ReloadHook};
+use crate::server::check_report::{self, CheckReport};
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people; coloured on a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    fn kind(self) -> LogOutput {
+        let notice: fn(usize) -> String = match self {
+            Self::Human => |lost| {
+                let now = jiff::Timestamp::now();
+                format!("{now:.6}  WARN {lost} log lines lost\n")
+            },
+            Self::Json => |lost| {
+                let now = jiff::Timestamp::now();
+                format!(
+                    "{{\"timestamp\":\"{now:.6}\",\"level\":\"WARN\",\
+                     \"message\":\"{lost} log lines lost\"}}\n"
+                )
+            },
+        };
+        LogOutput { flag: "--log-file", standard: || LogTarget::Stderr, notice }
+    }
+}
+
+/// The flags about the log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub(crate) struct LogArgs {
+    /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
+    #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
+    log_file: Option<PathBuf>,
+
+    /// The format of the log.
+    #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
+    log_format: LogFormat,
+
+    /// The lowest level that is logged: error, warn, info, debug (each connection) or trace.
+    /// Without this flag the variable RUST_LOG counts: a level, or TARGET=LEVEL with commas between
+    /// several. [default: RUST_LOG, or info]
+    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<Level>,
+}
+
+impl LogArgs {
+    /// The filter of the log, and a warning if RUST_LOG counts and cannot be read.
+    fn filter(&self) -> (Targets, Option<String>) {
+        let rust_log = env::var_os("RUST_LOG");
+        let rust_log = rust_log.as_ref().map(|text| text.to_string_lossy());
+        match filter::filter(self.log_level, rust_log.as_deref()) {
+            Ok(filter) => (filter, None),
+            Err(wrong) => (filter::everywhere(LevelFilter::INFO), Some(wrong)),
+        }
+    }
+
+    /// Says whether the log can be written.
+    pub(crate) fn check(&self, findings: &mut CheckReport) {
+        if let Some(path) = &self.log_file {
+            check_report::writable("--log-file", path, findings);
+        }
+    }
+}
+
+/// Whether the newest lines are kept for somebody to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewestLines {
+    Kept,
+    Forgotten,
+}
+
+/// The log of a process. It ends, with all lines written that can be, when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ServerLog {
+    level: reload::Handle<Targets, Registry>,
+    successor: TargetSwitch,
+    kind: LogOutput,
+    _writing: WorkerGuard,
+}
+
+impl ServerLog {
+    /// Starts the log.
+    ///
+    /// # Errors
+    /// If its file or its thread cannot be had.
+    pub(crate) fn start(flags: &LogArgs, newest: NewestLines) -> anyhow::Result<Self> {
+        let path = flags.log_file.as_deref();
+        let colours = path.is_none() && has_colours();
+        let LogWriter { writer, successor, guard } = write(flags.log_format.kind(), path)?;
+        let (filter, wrong) = flags.filter();
+        let (filter, level) = reload::Layer::new(filter);
+        let lines = tracing_subscriber::fmt::layer().with_target(false);
+        let lines = match flags.log_format {
+            LogFormat::Human => {
+                lines.with_ansi(colours).fmt_fields(HarmlessFields).with_writer(writer).boxed()
+            }
+            LogFormat::Json => {
+                lines.json().flatten_event(true).with_writer(HarmlessJson::to(writer)).boxed()
+            }
+        };
+        let newest = (newest == NewestLines::Kept).then_some(KeepNewest);
+        // An error means that a log has been started before; that one goes on.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
+        log_panics();
+        if let Some(wrong) = wrong {
+            tracing::warn!("{wrong}");
+        }
+        Ok(Self { level, successor, kind: flags.log_format.kind(), _writing: guard })
+    }
+
+    /// Reopens the file of the log: a renamed one (logrotate) is written no more.
+    pub(crate) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
+        let successor = self.successor.clone();
+        move || successor.reopen()
+    }
+
+    /// The part of the log in a reload.
+    pub(crate) fn reload_hook(&self) -> ReloadHook<LogArgs> {
+        let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
+        let prepare = move |flags: &LogArgs| {
+            let path = flags.log_file.clone();
+            let moved = (path != successor.path()).then(|| LogTarget::open(kind, path.as_deref()));
+            let moved = moved.transpose()?;
+            let (filter, _) = flags.filter();
+            let (level, successor) = (level.clone(), successor.clone());
+            let commit: Commit = Box::new(move || {
+                if let Some(target) = moved {
+                    successor.set(path, target);
+                }
+                // It fails only where there is no log any more.
+                let _ = level.reload(filter);
+                String::new()
+            });
+            Ok(Some(commit))
+        };
+        ReloadHook { keys: &["log-file", "log-level"], prepare: Box::new(prepare) }
+    }
+}
+
+/// Characters of a panic's message that are logged.
+const PANIC_CHARACTERS: usize = 128;
+
+/// A panic is a line of the log like any other, and its message is escaped like any other.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = escaped(panic.payload_as_str().unwrap_or("no message"), PANIC_CHARACTERS);
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, payload, "panicked");
+    }));
+}

@@ -1,0 +1,242 @@
+//! How listening sockets get from one process to its successor: over a pair of connected sockets,
+//! one of which is the successor's standard input. There is no path that somebody else could
+//! open, and no number of a descriptor that could be another's.
+//!
+//! The predecessor says which sockets there are; the successor, once it can accept, `READY`; the
+//! predecessor, when it has left the service to it, `YOURS`. The end of the stream says that the
+//! other process has ended.
+
+use std::io::{self, IoSlice, IoSliceMut, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use echoline::listener::FileOwner;
+
+/// Sockets in one message: what Linux takes (`SCM_MAX_FD`).
+const SOCKETS_MAX: usize = 253;
+
+/// Bytes of the list of sockets: as many of the longest Unix paths need less than half of it.
+const LIST_MAX: usize = 64 * 1024;
+
+/// What the list begins with: a successor may be of another version.
+const VERSION: &str = "echoline-1";
+
+/// What it ends with: each entry ends with a NUL and none is empty.
+const LIST_END: &[u8] = b"\0\0";
+
+/// A socket on its way.
+#[derive(Debug)]
+pub(crate) struct HandoverSocket {
+    /// For what it was bound: an address as it was typed, port 0 too.
+    pub(crate) asked: String,
+    pub(crate) owner: FileOwner,
+    pub(crate) socket: OwnedFd,
+}
+
+/// What one process says to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandoverMessage {
+    /// The successor: I am able to accept.
+    Ready,
+    /// The predecessor: the service is yours.
+    Yours,
+}
+
+impl HandoverMessage {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Ready => b'R',
+            Self::Yours => b'Y',
+        }
+    }
+}
+
+/// Puts `parcels` on their way; does not wait for anybody to take them.
+pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::Result<()> {
+    let list = list(parcels);
+    if parcels.len() > SOCKETS_MAX || list.len() > LIST_MAX {
+        let text = format!("more than {SOCKETS_MAX} listening sockets cannot be handed over");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let sockets: Vec<BorrowedFd<'_>> = parcels.iter().map(|parcel| parcel.socket.as_fd()).collect();
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !sockets.is_empty() {
+        let fits = control.push(SendAncillaryMessage::ScmRights(&sockets));
+        assert!(fits, "there is room for SOCKETS_MAX sockets");
+    }
+    let sent = sendmsg(to, &[IoSlice::new(list.as_bytes())], &mut control, SendFlags::DONTWAIT)?;
+    // The pair is new, so its buffer, larger than the longest list, is empty.
+    if sent == list.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Takes what [`send_parcels`] sent, which is there already.
+pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<HandoverSocket>> {
+    let mut bytes = vec![0; LIST_MAX];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let got = recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+    let sockets: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let mut length = got.bytes;
+    from.set_nonblocking(true)?;
+    while length > 0 && length < LIST_MAX && !bytes[..length].ends_with(LIST_END) {
+        match (&mut &*from).read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    let parcels = str::from_utf8(&bytes[..length]).ok();
+    let parcels = parcels.filter(|_| !got.flags.contains(ReturnFlags::CTRUNC));
+    let parcels = parcels.and_then(|list| unpack(list, sockets));
+    let unreadable = "this version does not understand the list of sockets of the running one";
+    parcels.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, unreadable))
+}
+
+/// NUL ends each entry: it is the one byte that no path has.
+fn list(parcels: &[HandoverSocket]) -> String {
+    let entries = parcels.iter().map(|parcel| {
+        let owner = match parcel.owner {
+            FileOwner::Us => "us",
+            FileOwner::Somebody => "somebody",
+        };
+        format!("{owner} {}\0", parcel.asked)
+    });
+    let version = std::iter::once(format!("{VERSION}\0"));
+    version.chain(entries).chain(std::iter::once("\0".to_owned())).collect()
+}
+
+/// `None` where the list is not one of ours.
+fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
+    let mut entries = list.strip_suffix("\0\0")?.split('\0');
+    if entries.next()? != VERSION {
+        return None;
+    }
+    let entries: Vec<&str> = entries.collect();
+    if entries.len() != sockets.len() {
+        return None;
+    }
+    let parcel = |(entry, socket): (&str, OwnedFd)| {
+        let (owner, asked) = entry.split_once(' ')?;
+        let owner = match owner {
+            "us" => FileOwner::Us,
+            "somebody" => FileOwner::Somebody,
+            _ => return None,
+        };
+        Some(HandoverSocket { asked: asked.to_owned(), owner, socket })
+    };
+    entries.into_iter().zip(sockets).map(parcel).collect()
+}
+
+/// One end, once the parcels are there.
+#[derive(Debug)]
+pub(super) struct HandoverChannel(tokio::net::UnixStream);
+
+impl HandoverChannel {
+    /// To be called in a runtime.
+    pub(super) fn new(end: UnixStream) -> io::Result<Self> {
+        end.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(end).map(Self)
+    }
+
+    /// Says `word`; it arrives unless the other process has ended.
+    pub(super) fn say(&self, word: HandoverMessage) -> io::Result<()> {
+        // The buffer has room for more than all the words there are.
+        rustix::net::send(self.0.as_fd(), &[word.byte()], SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Waits for `word`; whether it came before the end of the other process. Cancel safe.
+    pub(super) async fn hear(&self, word: HandoverMessage) -> bool {
+        let mut byte = [0];
+        loop {
+            if self.0.readable().await.is_err() {
+                return false;
+            }
+            match self.0.try_read(&mut byte) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(1) => return byte[0] == word.byte(),
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// Waits for the end of the other process. Cancel safe.
+    pub(super) async fn ended(&self) {
+        // Whatever it may still have to say.
+        while self.hear(HandoverMessage::Ready).await {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn parcel(asked: &str, owner: FileOwner) -> (HandoverSocket, std::net::SocketAddr) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        (HandoverSocket { asked: asked.to_owned(), owner, socket: socket.into() }, address)
+    }
+
+    #[test]
+    fn sockets_arrive_with_what_they_were_bound_for() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (first, first_at) = parcel("127.0.0.1:0", FileOwner::Somebody);
+        let (second, second_at) = parcel("unix:/run/with a\nline end", FileOwner::Us);
+        send_parcels(&near, &[first, second]).unwrap();
+        let got = receive_parcels(&far).unwrap();
+        let asked: Vec<_> =
+            got.iter().map(|parcel| (parcel.asked.as_str(), parcel.owner)).collect();
+        let unix = "unix:/run/with a\nline end";
+        assert_eq!(asked, [("127.0.0.1:0", FileOwner::Somebody), (unix, FileOwner::Us)]);
+        let addresses = got
+            .into_iter()
+            .map(|parcel| TcpListener::from(parcel.socket).local_addr().unwrap())
+            .collect::<Vec<_>>();
+        assert_eq!(addresses, [first_at, second_at]);
+    }
+
+    #[test]
+    fn a_list_that_is_not_ours_is_refused() {
+        let socket = || vec![TcpListener::bind("127.0.0.1:0").unwrap().into()];
+        for list in ["", "\0\0", "echoline-2\0us a\0\0", "echoline-1\0us a\0", "echoline-1\0a\0\0"]
+        {
+            assert!(unpack(list, socket()).is_none(), "{list:?}");
+        }
+        assert!(unpack("echoline-1\0\0", socket()).is_none(), "a socket more than the list has");
+        assert!(unpack("echoline-1\0us a\0\0", Vec::new()).is_none(), "one less");
+        assert!(unpack("echoline-1\0\0", Vec::new()).is_some_and(|parcels| parcels.is_empty()));
+        let (near, far) = UnixStream::pair().unwrap();
+        assert_eq!(receive_parcels(&far).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(near);
+        assert_eq!(receive_parcels(&far).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn words_are_heard_and_so_is_the_end() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = (HandoverChannel::new(near).unwrap(), HandoverChannel::new(far).unwrap());
+        far.say(HandoverMessage::Ready).unwrap();
+        assert!(near.hear(HandoverMessage::Ready).await);
+        near.say(HandoverMessage::Ready).unwrap();
+        assert!(!far.hear(HandoverMessage::Yours).await, "another word");
+        drop(far);
+        assert!(!near.hear(HandoverMessage::Ready).await);
+        near.ended().await;
+    }
+}

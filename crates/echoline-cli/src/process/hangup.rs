@@ -1,0 +1,106 @@
+//! What SIGHUP means to a server: read the settings anew, or the terminal is gone.
+
+use std::fs::{self, File};
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal as Number};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a SIGHUP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HangupAction {
+    /// Somebody wants the settings read anew.
+    Reload,
+    /// The terminal that the server was started on has been closed.
+    TerminalGone,
+}
+
+/// The SIGHUPs of this process.
+#[derive(Debug)]
+pub(crate) struct Hangups {
+    signal: Signal,
+    /// Whether the server ends with its terminal: not without one, and not behind nohup(1).
+    ends_with_terminal: bool,
+}
+
+/// Has SIGHUP wait until it is listened to. To be called while the process has one thread.
+pub(crate) fn hold() {
+    // Where it fails a SIGHUP during the start ends the process, as it does anywhere else.
+    let _ = SigSet::from(Number::SIGHUP).thread_block();
+}
+
+/// Has it end the process again, a held one too: for a program that is no server.
+pub(crate) fn release() {
+    let _ = SigSet::from(Number::SIGHUP).thread_unblock();
+}
+
+impl Hangups {
+    /// Listens from now on; one that has been held is heard too.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let ends_with_terminal = !is_ignored() && has_terminal(open_terminal()) == Some(true);
+        let signal = signal(SignalKind::hangup())?;
+        SigSet::from(Number::SIGHUP).thread_unblock()?;
+        Ok(Self { signal, ends_with_terminal })
+    }
+
+    /// The next one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> HangupAction {
+        if self.signal.recv().await.is_none() {
+            // The runtime is going away.
+            std::future::pending::<()>().await;
+        }
+        if self.ends_with_terminal && has_terminal(open_terminal()) == Some(false) {
+            return HangupAction::TerminalGone;
+        }
+        HangupAction::Reload
+    }
+}
+
+fn open_terminal() -> io::Result<File> {
+    File::open("/dev/tty")
+}
+
+/// Whether this process belongs to a terminal (tty(4)). `None` if an error such as "too many open
+/// files" leaves it open: such an error must not end the server.
+fn has_terminal(opened: io::Result<File>) -> Option<bool> {
+    match opened.map_err(|error| error.raw_os_error()) {
+        Ok(_) => Some(true),
+        Err(Some(libc::ENXIO | libc::ENODEV | libc::ENOENT | libc::EIO)) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Whether whoever started this process had it ignore SIGHUP.
+fn is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_hangup(&status)
+}
+
+/// The lowest bit of `SigIgn` in proc(5).
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item A: an error is no proof that the terminal is gone.
+    #[test]
+    fn regression_a_lack_of_descriptors_does_not_close_the_terminal() {
+        let failed = |code| has_terminal(Err(io::Error::from_raw_os_error(code)));
+        assert_eq!(failed(libc::EMFILE), None);
+        assert_eq!(failed(libc::ENFILE), None);
+        assert_eq!(failed(libc::ENXIO), Some(false));
+        assert_eq!(has_terminal(File::open("/dev/null")), Some(true));
+    }
+
+    #[test]
+    fn who_ignores_hangups_is_seen_in_proc() {
+        assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
+}

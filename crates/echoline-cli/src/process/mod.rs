@@ -1,0 +1,180 @@
+//! The life of a serving command: what each signal does to it, and what the service manager hears.
+
+pub(crate) mod args;
+pub(crate) mod descriptors;
+mod handover;
+pub(crate) mod hangup;
+pub(crate) mod inherited;
+pub(crate) mod notify;
+pub(crate) mod privileges;
+pub(crate) mod reload;
+pub(crate) mod resources;
+pub(crate) mod restart;
+pub(crate) mod upgrade;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{SetOnce, oneshot};
+
+use notify::{Notifier, NotifyState};
+use upgrade::{OutgoingProcess, Predecessor, SuccessorStatus, UpgradePlan};
+
+use crate::process::hangup::{HangupAction, Hangups};
+use echoline::internals::{Hangup, Signals, handle_signal};
+use echoline::metrics::LivenessProbe;
+use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
+use echoline_base::poison::IgnorePoison;
+
+/// How much longer than its drain a process may take to end.
+const LAST_STEPS: Duration = Duration::from_secs(5);
+
+/// What a serving command lives with besides its server.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) notifier: Notifier,
+    /// What SIGUSR2 does; or why it does nothing.
+    pub(crate) upgrade: Result<UpgradePlan, &'static str>,
+    /// The line to the process that this one takes the service over from.
+    pub(crate) predecessor: Option<UnixStream>,
+    /// One line for `systemctl status`.
+    pub(crate) status: String,
+}
+
+impl Lifecycle {
+    /// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads. `announce`
+    /// is called once connections are accepted; its error ends the server.
+    pub(crate) async fn serve<H, F>(
+        self,
+        server: Server,
+        reload: impl FnMut() + Send + 'static,
+        announce: impl FnOnce() -> anyhow::Result<()>,
+        handler: H,
+    ) -> anyhow::Result<(Report, SuccessorStatus)>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
+        let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
+        let (shutdown, probe, live) =
+            (server.shutdown(), server.liveness_probe(), server.live_limits());
+        let successor = Cell::new(SuccessorStatus::None);
+        let predecessor = self.predecessor.map(Predecessor::new).transpose();
+        let predecessor = predecessor.context("cannot hear the running process")?;
+        let notifier = &self.notifier;
+        notifier.log_trouble();
+        let serving = server.serve_until(handler, pending());
+        let is_ready = SetOnce::new();
+        let ready = async {
+            // The tasks that accept have been started; they run before this goes on.
+            tokio::task::yield_now().await;
+            announce()?;
+            if let Some(predecessor) = &predecessor {
+                predecessor.take_over().await;
+            }
+            notifier.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
+            is_ready.set(()).context("ready twice")?;
+            Ok(watch(notifier, &probe).await)
+        };
+        let old = OutgoingProcess { shutdown: &shutdown, notifier, successor: &successor };
+        let upgrading = async {
+            // Before that the service may be the predecessor's still.
+            is_ready.wait().await;
+            upgrade::when_told(self.upgrade, old).await
+        };
+        let stopping = tell_of_end(&shutdown, notifier, &successor, live);
+        let reloading = async {
+            // To say that it is ready again would say so too early.
+            is_ready.wait().await;
+            reload_when_told(hangups, reload, &shutdown, notifier).await
+        };
+        tokio::pin!(serving, ready, reloading, upgrading, stopping);
+        loop {
+            tokio::select! {
+                report = &mut serving => {
+                    return Ok((report.context("cannot serve")?, successor.get()));
+                }
+                Err::<Infallible, anyhow::Error>(error) = &mut ready => return Err(error),
+                Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
+                never = &mut stopping => match never {},
+                never = &mut reloading => match never {},
+                name = signals.next() => handle_signal(name, &shutdown),
+            }
+        }
+    }
+}
+
+/// Tells the service manager that the process drains, and how long that may take, unless the
+/// service is another process's by then.
+async fn tell_of_end(
+    shutdown: &Shutdown,
+    notifier: &Notifier,
+    successor: &Cell<SuccessorStatus>,
+    live: LiveLimits,
+) -> Infallible {
+    shutdown.reached(Phase::Draining).await;
+    if successor.get() == SuccessorStatus::None {
+        let most = NotifyState::ExtendTimeout(live.current().drain_timeout + LAST_STEPS);
+        notifier.tell(&[
+            NotifyState::Stopping,
+            most,
+            NotifyState::Status("waiting for connections to finish"),
+        ]);
+    }
+    pending().await
+}
+
+async fn watch(notifier: &Notifier, probe: &LivenessProbe) -> Infallible {
+    if let Some(limit) = notify::watchdog_limit() {
+        notify::feed_watchdog(notifier, probe, limit).await;
+    }
+    pending().await
+}
+
+/// Reads the settings anew whenever SIGHUP comes, for as long as the server serves. Signals that
+/// come during a reload are one more reload.
+async fn reload_when_told(
+    mut hangups: Hangups,
+    reload: impl FnMut() + Send + 'static,
+    shutdown: &Shutdown,
+    notifier: &Notifier,
+) -> Infallible {
+    let reload = Arc::new(Mutex::new(reload));
+    loop {
+        match hangups.next().await {
+            HangupAction::TerminalGone => handle_signal("SIGHUP", shutdown),
+            HangupAction::Reload if shutdown.phase() == Phase::Running => {
+                notifier.tell(&[NotifyState::Reloading]);
+                run_aside(Arc::clone(&reload)).await;
+                notifier.tell(&[NotifyState::Ready]);
+            }
+            // The service may be another process's by now.
+            HangupAction::Reload => {
+                tracing::warn!("nothing is reloaded: this process is about to end")
+            }
+        }
+    }
+}
+
+/// Runs the reload on a thread of its own, because files may take long (a pipe: for ever), which
+/// must hold up neither those who connect nor the end.
+async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
+    let (finished, end) = oneshot::channel::<()>();
+    let run = move || {
+        let _finished = finished;
+        // A reload that panicked has changed nothing that the next one does not look at again.
+        (*reload.lock().ignore_poison())();
+    };
+    match thread::Builder::new().name("reload".to_owned()).spawn(run) {
+        // An error means that it is over too: the sender is gone.
+        Ok(_) => drop(end.await),
+        Err(error) => tracing::error!(%error, "nothing was reloaded: no thread can be started"),
+    }
+}

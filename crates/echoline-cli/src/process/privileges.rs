@@ -1,0 +1,256 @@
+//! Fewer rights: from root to somebody else, for good.
+
+use std::ffi::CString;
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{
+    Gid, Group, Uid, User, getgrouplist, getgroups, getresgid, getresuid, setgid, setgroups, setuid,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+use echoline::listener::FileUser;
+
+/// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserSpec {
+    user: String,
+    group: Option<String>,
+}
+
+impl FromStr for UserSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
+            return Err("write NAME or NAME:GROUP, for example nobody:nogroup".to_owned());
+        }
+        Ok(Self { user: user.to_owned(), group: group.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for UserSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.group {
+            Some(group) => write!(f, "{}:{group}", self.user),
+            None => f.write_str(&self.user),
+        }
+    }
+}
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
+/// An account as the system numbers it.
+#[derive(Debug)]
+pub(crate) struct ProcessIdentity {
+    /// As it was typed, for errors.
+    account: UserSpec,
+    user: Uid,
+    group: Gid,
+    /// The further groups: those that the user is a member of, or `group` alone.
+    groups: Vec<Gid>,
+}
+
+impl ProcessIdentity {
+    /// Looks the account up.
+    ///
+    /// # Errors
+    /// One sentence that names the flag: there is no such account, or it is root's.
+    pub(crate) fn of(account: &UserSpec) -> anyhow::Result<Self> {
+        Self::find(account).with_context(|| format!("--user {account}"))
+    }
+
+    fn find(account: &UserSpec) -> anyhow::Result<Self> {
+        let number = account.user.parse().ok().map(Uid::from_raw);
+        let known = known(match number {
+            Some(id) => User::from_uid(id),
+            None => User::from_name(&account.user),
+        });
+        let known = known.context("cannot look the user up")?;
+        let user = known.as_ref().map(|user| user.uid).or(number);
+        let user = user.with_context(|| format!("there is no user '{}'", account.user))?;
+        ensure!(!user.is_root(), "root is who the rights are to be taken from: name another user");
+        let (group, groups) = match (&account.group, known) {
+            (Some(group), _) => {
+                let group = find_group(group)?;
+                (group, vec![group])
+            }
+            (None, Some(user)) => {
+                let groups = getgrouplist(&CString::new(user.name)?, user.gid);
+                (user.gid, groups.context("cannot look the groups of the user up")?)
+            }
+            (None, None) => bail!("user {user} is in no list of users: write {user}:GROUP"),
+        };
+        ensure!(group.as_raw() != 0, "group 0 is root's: name another one");
+        Ok(Self { account: account.clone(), user, group, groups })
+    }
+
+    /// The user that files are made for.
+    pub(crate) fn file_user(&self) -> FileUser {
+        let groups = self.groups.iter().map(|group| group.as_raw()).collect();
+        FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
+    }
+
+    /// Has the process become this account for good, and take no rights from any program that it
+    /// may start. To be called before there are other threads: some steps hold for the calling one
+    /// and for those that it starts.
+    ///
+    /// # Errors
+    /// One sentence that names the flag. The process must end then: it has rights that it was told
+    /// to give up.
+    pub(crate) fn assume_for_good(&self) -> anyhow::Result<()> {
+        let assume = || {
+            self.assume()?;
+            prctl::set_no_new_privs().context("cannot forbid new privileges")
+        };
+        assume().with_context(|| format!("--user {}", self.account))
+    }
+
+    /// In this order: each step needs the rights that the next one gives up.
+    fn assume(&self) -> anyhow::Result<()> {
+        forbid_capabilities();
+        // An upgraded process has the user and the group of its predecessor.
+        if !self.has_ids()? {
+            if !Uid::effective().is_root() {
+                bail!("only root can become another user: start as root, or without --user");
+            }
+            setgroups(&self.groups).context("cannot set the groups")?;
+            setgid(self.group).context("cannot set the group")?;
+            setuid(self.user).context("cannot set the user")?;
+        }
+        self.leave_other_groups()?;
+        give_up_capabilities()?;
+        self.verify()
+    }
+
+    fn has_ids(&self) -> anyhow::Result<bool> {
+        let (user, group) = (getresuid()?, getresgid()?);
+        Ok([user.real, user.effective, user.saved] == [self.user; 3]
+            && [group.real, group.effective, group.saved] == [self.group; 3])
+    }
+
+    /// Leaves the groups that the account is not in. Without the right to do so, that is an error.
+    fn leave_other_groups(&self) -> anyhow::Result<()> {
+        let others = self.other_groups()?;
+        if others.is_empty() || setgroups(&self.groups).is_ok() {
+            return Ok(());
+        }
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        bail!(
+            "this process is in groups that the account is not in ({}), and may not leave them: \
+             start it without these groups, or as root",
+            others.join(", ")
+        )
+    }
+
+    fn other_groups(&self) -> anyhow::Result<Vec<Gid>> {
+        let groups = getgroups().context("cannot ask for the groups")?;
+        let is_other = |group: &Gid| *group != self.group && !self.groups.contains(group);
+        Ok(groups.into_iter().filter(is_other).collect())
+    }
+
+    /// The system says that it was done; whether it was shows when one tries to go back.
+    fn verify(&self) -> anyhow::Result<()> {
+        let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
+        ensure!(self.has_ids()? && !back, "the system let this process become root again");
+        ensure!(self.other_groups()?.is_empty(), "the system did not take the groups away");
+        ensure!(!has_capabilities()?, "the system did not take the capabilities away");
+        Ok(())
+    }
+}
+
+/// Takes every capability out of the bounding set, so that no program can give one back. Needs
+/// CAP_SETPCAP; without it, [`no_new_privs`](prctl::set_no_new_privs) does the same.
+fn forbid_capabilities() {
+    let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    // The first error is that there are no more capabilities, or that there is no right to do this.
+    all.map(remove_capability_from_bounding_set).find(Result::is_err);
+}
+
+/// Clears the ambient, inheritable, permitted and effective capabilities of this thread.
+fn give_up_capabilities() -> anyhow::Result<()> {
+    if has_capabilities()? {
+        // Of a kernel before 4.3 this is an error: it has no ambient set.
+        let _ = clear_ambient_capability_set();
+        set_capabilities(None, NO_CAPABILITIES).context("cannot give up capabilities")?;
+    }
+    Ok(())
+}
+
+/// Whether this thread has a capability. Each ambient one is permitted as well.
+fn has_capabilities() -> anyhow::Result<bool> {
+    let sets = capabilities(None).context("cannot ask for the capabilities")?;
+    Ok(sets != NO_CAPABILITIES)
+}
+
+/// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
+fn known<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        found => found,
+    }
+}
+
+fn find_group(name: &str) -> anyhow::Result<Gid> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let found = known(Group::from_name(name)).context("cannot look the group up")?;
+    found.map(|group| group.gid).ok_or_else(|| anyhow!("there is no group '{name}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str) -> anyhow::Result<ProcessIdentity> {
+        ProcessIdentity::find(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_account_is_read_as_it_is_written() {
+        for text in ["nobody", "nobody:nogroup", "65534:65534"] {
+            assert_eq!(text.parse::<UserSpec>().unwrap().to_string(), text);
+        }
+        for text in ["", ":", "nobody:", ":nogroup", "a:b:c"] {
+            assert!(text.parse::<UserSpec>().unwrap_err().contains("NAME:GROUP"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_would_be_no_drop_is_refused() {
+        for (text, sentence) in [
+            ("root", "name another user"),
+            ("0:65534", "name another user"),
+            ("65533:0", "group 0 is root's"),
+            ("no-such-user-here", "there is no user 'no-such-user-here'"),
+            ("65533:no-such-group", "there is no group 'no-such-group'"),
+            ("3999999999", "write 3999999999:GROUP"),
+        ] {
+            let error = format!("{:#}", find(text).unwrap_err());
+            assert!(error.contains(sentence), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_need_no_list_of_users() {
+        let identity = find("3999999999:3999999998").unwrap();
+        assert_eq!(identity.user.as_raw(), 3_999_999_999);
+        assert_eq!(identity.group.as_raw(), 3_999_999_998);
+        assert_eq!(identity.groups, [identity.group]);
+    }
+}

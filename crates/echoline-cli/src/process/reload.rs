@@ -1,0 +1,123 @@
+//! A reload (SIGHUP): everything is read and checked first and then put in place, or nothing is.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::config::{EffectiveSettings, SettingChange};
+
+/// The part of a component of a running server in a reload. `F` are the flags that it reads.
+pub(crate) struct ReloadHook<F> {
+    /// The flags, by their long names, that this component applies on a running server. A flag
+    /// that no hook names takes effect at the next start, and the log says so.
+    pub(crate) keys: &'static [&'static str],
+    /// Reads and checks the new settings and their files, without a change. Returns `None` if there
+    /// is nothing to put in place. An error, in one sentence, cancels the whole reload. Runs on a
+    /// thread that may block.
+    pub(crate) prepare: Prepare<F>,
+}
+
+/// See [`ReloadHook::prepare`].
+pub(crate) type Prepare<F> = Box<dyn FnMut(&F) -> anyhow::Result<Option<Commit>> + Send>;
+
+impl<P: 'static> ReloadHook<P> {
+    /// The same hook for flags of which its own are a part.
+    pub(crate) fn within<F>(mut self, part: impl Fn(&F) -> &P + Send + 'static) -> ReloadHook<F> {
+        let prepare = move |flags: &F| (self.prepare)(part(flags));
+        ReloadHook { keys: self.keys, prepare: Box::new(prepare) }
+    }
+}
+
+/// Puts in place what was prepared, which cannot fail; answers what is to be said about it in the
+/// log, or nothing.
+pub(crate) type Commit = Box<dyn FnOnce() -> String + Send>;
+
+/// What is done at each SIGHUP, whatever becomes of the settings.
+pub(crate) type ReloadAction = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
+
+/// Reads the flags of a server, and its settings as text.
+type ReadSettings<F> = Box<dyn FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send>;
+
+/// All that a reload puts in place.
+struct PreparedReload {
+    settings: EffectiveSettings,
+    commits: Vec<Commit>,
+}
+
+/// Reloads the settings of one process, any number of times. `F` are the flags of its command.
+pub(crate) struct Reload<F> {
+    read: ReadSettings<F>,
+    /// The settings in effect. A key that cannot change at run time keeps its first value.
+    settings: EffectiveSettings,
+    /// The action that applies the keys that a reload cannot.
+    applied_by: &'static str,
+    always: Vec<ReloadAction>,
+    hooks: Vec<ReloadHook<F>>,
+}
+
+impl<F> fmt::Debug for Reload<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reload").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl<F> Reload<F> {
+    /// A reload of a program that runs with these settings and `read`s new ones.
+    pub(crate) fn new(
+        read: impl FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send + 'static,
+        settings: EffectiveSettings,
+        applied_by: &'static str,
+    ) -> Self {
+        let read = Box::new(read);
+        Self { read, settings, applied_by, always: Vec::new(), hooks: Vec::new() }
+    }
+
+    /// Adds a hook, which runs after those that are there.
+    pub(crate) fn add(&mut self, hook: ReloadHook<F>) {
+        self.hooks.push(hook);
+    }
+
+    /// Has something done at each SIGHUP, before the settings are read.
+    pub(crate) fn always(&mut self, always: impl FnMut() -> anyhow::Result<()> + Send + 'static) {
+        self.always.push(Box::new(always));
+    }
+
+    /// Reads everything anew, and logs what has become of it. Blocks for as long as files take.
+    pub(crate) fn run(&mut self) {
+        for always in &mut self.always {
+            if let Err(error) = always() {
+                tracing::error!("{error:#}; it goes on as before");
+            }
+        }
+        match self.prepare() {
+            Ok(ready) => self.commit(ready),
+            Err(error) => tracing::error!("nothing was reloaded, all stays as it was: {error:#}"),
+        }
+    }
+
+    fn prepare(&mut self) -> anyhow::Result<PreparedReload> {
+        let (flags, settings) = (self.read)()?;
+        let mut commits = Vec::new();
+        for hook in &mut self.hooks {
+            commits.extend((hook.prepare)(&flags)?);
+        }
+        Ok(PreparedReload { settings, commits })
+    }
+
+    fn commit(&mut self, prepared: PreparedReload) {
+        let PreparedReload { settings: new, commits } = prepared;
+        let said: Vec<String> = commits.into_iter().map(|commit| commit()).collect();
+        let live: BTreeSet<&str> = self.hooks.iter().flat_map(|hook| hook.keys).copied().collect();
+        for SettingChange { key, from, to } in self.settings.changes(&new) {
+            if live.contains(key.as_str()) {
+                tracing::info!("{key}: {from} → {to}");
+                self.settings.take(&key, &new);
+            } else {
+                tracing::warn!("{key}: {to} needs {}; {from} stays", self.applied_by);
+            }
+        }
+        for sentence in said.iter().filter(|sentence| !sentence.is_empty()) {
+            tracing::info!("{sentence}");
+        }
+        tracing::info!("reloaded");
+    }
+}

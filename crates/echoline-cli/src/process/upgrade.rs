@@ -1,0 +1,315 @@
+//! SIGUSR2: the program is started anew from its file, which may be a newer one, and takes the
+//! service over; or it does not, and nothing has happened.
+//!
+//! Both accept from the same sockets until the old process retires, so that nobody is refused;
+//! whoever has connected to the old one stays there.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::env;
+use std::ffi::OsString;
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use nix::sys::signal::{SigSet, Signal as Number};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use super::handover::{self, HandoverChannel, HandoverMessage, HandoverSocket};
+use super::inherited::UPGRADE;
+use super::notify::{Notifier, NotifyState};
+use echoline::{Phase, Shutdown};
+
+/// How long a new process has to go on living once it says that it is able to accept: one that is
+/// broken mostly shows it at once, and until then it can be done without.
+const TRIAL: Duration = Duration::from_secs(1);
+
+/// Everything that a successor needs.
+#[derive(Debug)]
+pub(crate) struct UpgradePlan {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    parcels: Vec<HandoverSocket>,
+    times: UpgradeTimeouts,
+}
+
+/// Who has what belongs to the service when a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SuccessorStatus {
+    None,
+    /// The process of an upgrade.
+    TookOver,
+}
+
+/// How long things may take at an upgrade.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpgradeTimeouts {
+    /// From the start of the new process until it is able to accept.
+    pub(crate) ready: Duration,
+    /// Until the connections of the old one are told to end; `None` is for ever.
+    pub(crate) retire: Option<Duration>,
+}
+
+impl UpgradePlan {
+    /// `parcels` are what is handed over. To be called at the start, as long as the program's file
+    /// is where it was when it was started.
+    pub(crate) fn new(
+        parcels: Vec<HandoverSocket>,
+        times: UpgradeTimeouts,
+    ) -> anyhow::Result<Self> {
+        let mut arguments = env::args_os();
+        let program = program(arguments.next())?;
+        Ok(Self { program, arguments: arguments.collect(), parcels, times })
+    }
+
+    /// Starts the new process, and waits until it has proved itself. Dropped before that, it ends
+    /// the new process.
+    async fn run(&self) -> anyhow::Result<(SuccessorProcess, HandoverChannel)> {
+        let shown = self.program.display();
+        let (near, far) = UnixStream::pair().context("cannot make a line to the new process")?;
+        handover::send_parcels(&near, &self.parcels).context("cannot hand the sockets over")?;
+        let line = HandoverChannel::new(near).context("cannot watch the new process")?;
+        let mut candidate = SuccessorProcess(Some(self.start(far)?));
+        let ready = timeout(self.times.ready, line.hear(HandoverMessage::Ready));
+        match ready.await {
+            Ok(true) => {}
+            Ok(false) => return Err(anyhow!("{shown} {}", candidate.end())),
+            Err(_) => {
+                let limit = self.times.ready;
+                return Err(anyhow!("{shown} was not ready within {limit:?} (--upgrade-timeout)"));
+            }
+        }
+        if timeout(TRIAL, line.ended()).await.is_ok() {
+            return Err(anyhow!("{shown} was ready, and then {}", candidate.end()));
+        }
+        Ok((candidate, line))
+    }
+
+    fn start(&self, line: UnixStream) -> anyhow::Result<Child> {
+        Command::new(&self.program)
+            .args(&self.arguments)
+            .env(UPGRADE, "1")
+            // These are for the process that systemd started; without the last, whoever has the
+            // time of the watchdog has to keep it.
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(OwnedFd::from(line)))
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))
+    }
+}
+
+/// The file that an upgrade starts: as it was called, if that was by a path, because a link on the
+/// way may lead to a newer one later; else where the system found it.
+fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
+    let called = called.map(PathBuf::from).filter(|path| path.components().count() > 1);
+    if let Some(Ok(path)) = called.map(std::path::absolute) {
+        // A file that cannot be looked at is not replaced by the old program: the upgrade fails.
+        let is_there = path.try_exists();
+        if is_there.with_context(|| format!("cannot look at {}", path.display()))? {
+            return Ok(path);
+        }
+    }
+    env::current_exe().context("cannot find the file of this program")
+}
+
+/// A new process that may still be ended.
+#[derive(Debug)]
+struct SuccessorProcess(Option<Child>);
+
+impl SuccessorProcess {
+    fn id(&self) -> u32 {
+        self.0.as_ref().map_or(0, Child::id)
+    }
+
+    /// Waits for a process that has ended, or is made to; how it ended.
+    fn end(&mut self) -> String {
+        let Some(mut child) = self.0.take() else { return "has ended".to_owned() };
+        // One that has only closed its line must not live on beside this one.
+        let _ = child.kill();
+        match child.wait() {
+            Ok(status) => format!("ended ({status})"),
+            Err(error) => format!("ended ({error})"),
+        }
+    }
+
+    /// It is on its own now.
+    fn release(mut self) -> Option<Child> {
+        self.0.take()
+    }
+}
+
+impl Drop for SuccessorProcess {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What an upgrade acts on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OutgoingProcess<'a> {
+    pub(super) shutdown: &'a Shutdown,
+    pub(super) notifier: &'a Notifier,
+    pub(super) successor: &'a Cell<SuccessorStatus>,
+}
+
+/// Has SIGUSR2 wait until it is listened to: before that it would end the process, and an impatient
+/// script may send it just after the start. To be called while the process has one thread.
+pub(crate) fn hold() {
+    // Where it fails it ends the process, as it does anywhere else.
+    let _ = SigSet::from(Number::SIGUSR2).thread_block();
+}
+
+/// Upgrades when SIGUSR2 comes, or says why not. Never returns: after an upgrade the old process is
+/// ended by its server, which has retired. Dropped, it ends a new process that has not proved
+/// itself.
+///
+/// # Errors
+/// When the signal cannot be had.
+pub(super) async fn when_told(
+    upgrade: Result<UpgradePlan, &'static str>,
+    old: OutgoingProcess<'_>,
+) -> io::Result<Infallible> {
+    let mut wishes = signal(SignalKind::user_defined2())?;
+    SigSet::from(Number::SIGUSR2).thread_unblock()?;
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(reason) => return Ok(refuse(&mut wishes, reason).await),
+    };
+    let times = upgrade.times;
+    let succeeded = tokio::select! {
+        // It takes its copies of the listening sockets along: as long as there are any, clients
+        // would come to a queue that nobody serves.
+        succeeded = succeed(upgrade, &mut wishes) => succeeded,
+        () = old.shutdown.reached(Phase::Draining) => None,
+    };
+    if let Some((candidate, line)) = succeeded {
+        retire(old, candidate, line, times).await;
+    }
+    Ok(refuse(&mut wishes, "this process is about to end").await)
+}
+
+/// Tries whenever it is wished, until there is a successor.
+async fn succeed(
+    upgrade: UpgradePlan,
+    wishes: &mut Signal,
+) -> Option<(SuccessorProcess, HandoverChannel)> {
+    loop {
+        wishes.recv().await;
+        tracing::info!(signal = "SIGUSR2", "upgrading: starting {}", upgrade.program.display());
+        let tried = tokio::select! {
+            tried = upgrade.run() => tried,
+            never = refuse(wishes, "one is under way") => match never {},
+        };
+        match tried {
+            Ok(succeeded) => return Some(succeeded),
+            Err(error) => {
+                tracing::error!("the upgrade failed, this process goes on serving: {error:#}");
+            }
+        }
+    }
+}
+
+async fn refuse(wishes: &mut Signal, reason: &str) -> Infallible {
+    loop {
+        wishes.recv().await;
+        tracing::warn!(signal = "SIGUSR2", "no upgrade: {reason}");
+    }
+}
+
+/// Leaves the service to the new process.
+async fn retire(
+    old: OutgoingProcess<'_>,
+    candidate: SuccessorProcess,
+    line: HandoverChannel,
+    times: UpgradeTimeouts,
+) {
+    let id = candidate.id();
+    tracing::info!("upgraded: process {id} has taken over");
+    // In this order: the service manager listens to the new process only once it knows it.
+    old.notifier.tell(&[
+        NotifyState::MainProcess(id),
+        NotifyState::Status("handing over to a new process"),
+    ]);
+    let successor = candidate.release();
+    if let Err(error) = line.say(HandoverMessage::Yours) {
+        tracing::error!(%error, "process {id} cannot be told that it has taken over");
+    }
+    old.successor.set(SuccessorStatus::TookOver);
+    old.shutdown.retire();
+    let limit = async {
+        match times.retire {
+            Some(limit) => sleep(limit).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = limit => {
+            tracing::info!("connections have had their time since the upgrade: draining");
+            old.shutdown.drain();
+        }
+        () = old.shutdown.reached(Phase::Draining) => {}
+        () = line.ended() => {
+            let status = successor.and_then(|mut child| child.try_wait().ok().flatten());
+            tracing::error!(?status, "process {id}, which has taken over, has ended");
+        }
+    }
+}
+
+/// The other side: what a new process owes its predecessor. To be kept as long as the process
+/// lives: the end of the line is the sign of its own.
+#[derive(Debug)]
+pub(super) struct Predecessor(HandoverChannel);
+
+impl Predecessor {
+    /// To be called in a runtime.
+    pub(super) fn new(line: UnixStream) -> io::Result<Self> {
+        HandoverChannel::new(line).map(Self)
+    }
+
+    /// Says that this process is able to accept, and waits until the service is its own. That the
+    /// predecessor has ended makes it so too.
+    pub(super) async fn take_over(&self) {
+        if let Err(error) = self.0.say(HandoverMessage::Ready) {
+            tracing::warn!(%error, "the predecessor has ended");
+        }
+        let _ = self.0.hear(HandoverMessage::Yours).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_on_the_way_to_the_program_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("current");
+        std::os::unix::fs::symlink(env::current_exe().unwrap(), &link).unwrap();
+        assert_eq!(program(Some(link.clone().into())).unwrap(), link);
+        let found = env::current_exe().unwrap();
+        for unclear in [Some("echoline".into()), Some("/no/such/program".into()), None] {
+            assert_eq!(program(unclear).unwrap(), found);
+        }
+        assert!(found.is_absolute());
+    }
+
+    /// Issue 11, item A: a program that cannot be looked at is not missing, so the old program is
+    /// not started again.
+    #[test]
+    fn regression_a_program_that_cannot_be_looked_at_fails_the_upgrade() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("loop");
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+        let error = format!("{:#}", program(Some(link.into())).unwrap_err());
+        assert!(error.contains("cannot look at") && error.contains("loop"), "{error}");
+    }
+}

@@ -1,0 +1,301 @@
+//! From flags to bound addresses: before there is any thread, and with the rights that only this
+//! needs.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use socket2::{SockRef, Type};
+
+use crate::admin::Admin;
+use crate::admin::ExtraMetrics;
+use crate::process::Lifecycle;
+use crate::process::descriptors::Descriptors;
+use crate::process::inherited::{HandoverSocket, Inherited, key};
+use crate::process::notify::Notifier;
+use crate::process::privileges::ProcessIdentity;
+use crate::process::resources;
+use crate::process::upgrade::{self, UpgradePlan};
+use crate::server::args::ServingArgs;
+use crate::server::bounds::{LimitInputs, NetworkReach};
+use crate::server::faults::FaultChanges;
+use crate::server::port_owner::holder;
+use crate::server::ready_file;
+use crate::server::service::{Service, needs_connections, usual_address};
+use echoline::faults::Faults;
+use echoline::listener::{FileOwner, Scheme};
+use echoline::metrics::ConnectionUsage;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramListener;
+use echoline::{Address, Limits, Listener, ListenerOptions};
+
+/// A service whose addresses are bound; and who the process is from now on.
+#[derive(Debug)]
+pub(crate) struct BoundServer {
+    pub(crate) service: Service,
+    pub(crate) basis: LimitInputs,
+    pub(crate) limits: Limits,
+    /// For each address that was asked for, what it has become.
+    pub(crate) sockets: Vec<ServiceSockets>,
+    /// What is shown where TLS is listened for.
+    pub(crate) certificates: Option<Certificates>,
+    pub(crate) admin: Option<Admin>,
+    pub(crate) faults: Option<Faults>,
+    pub(crate) life: Lifecycle,
+    /// Metrics of the service, besides those of connections.
+    pub(crate) figures: Option<ExtraMetrics>,
+    /// Called when places run short.
+    pub(crate) on_nearly_full: Option<OnCrowded>,
+    /// The rates of each source, and the penalties that there are.
+    pub(crate) sources: Arc<Sources>,
+}
+
+impl BoundServer {
+    /// How many listeners each address has become: they are numbered through.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
+        self.sockets.iter().map(|sockets| match sockets {
+            ServiceSockets::Streams(listeners) => listeners.len(),
+            ServiceSockets::Datagrams(_) => 0,
+        })
+    }
+}
+
+/// Called with the occupancy of the server when places run short.
+pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
+
+impl std::fmt::Debug for OnCrowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnCrowded")
+    }
+}
+
+/// What one address has become.
+#[derive(Debug)]
+pub(crate) enum ServiceSockets {
+    Streams(Vec<Listener>),
+    Datagrams(Vec<DatagramListener>),
+}
+
+impl ServiceSockets {
+    /// Where they were really bound.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(DatagramListener::address).collect(),
+        }
+    }
+
+    /// Whether only this machine can reach them.
+    fn are_loopback(&self) -> io::Result<bool> {
+        let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
+        match self {
+            Self::Streams(listeners) => all(listeners.iter().map(Listener::is_loopback).collect()),
+            Self::Datagrams(sockets) => {
+                all(sockets.iter().map(DatagramListener::is_loopback).collect())
+            }
+        }
+    }
+
+    /// The listeners of all addresses, and the sockets of datagrams.
+    pub(crate) fn split(all: Vec<Self>) -> (Vec<Listener>, Vec<DatagramListener>) {
+        let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
+        for sockets in all {
+            match sockets {
+                Self::Streams(bound) => listeners.extend(bound),
+                Self::Datagrams(bound) => datagrams.extend(bound),
+            }
+        }
+        (listeners, datagrams)
+    }
+
+    /// The same sockets once more, for a successor; and who removes their files.
+    fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
+        let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::hand_on).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(udp).collect(),
+        }
+    }
+}
+
+impl ServingArgs {
+    /// Binds all addresses or none, and gives up rights that only that needs. To be called before
+    /// there are other threads.
+    pub(crate) fn bind(&self, mut service: Service) -> anyhow::Result<BoundServer> {
+        upgrade::hold();
+        let faults = self.faults.start(match self.admin.may_change_faults() {
+            true => FaultChanges::Yes,
+            false => FaultChanges::No,
+        })?;
+        let mut inherited = Inherited::take_all()?;
+        let notifier = Notifier::from_environment();
+        let descriptors = Descriptors::raise();
+        resources::check_memory(self.threads())?;
+        if service.listen.is_empty() {
+            let also = service.also.iter().chain(self.admin.addresses()).collect::<Vec<_>>();
+            service.listen = default_addresses(&inherited, &also)?;
+        }
+        let mut basis = self.basis(&service, descriptors);
+        let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
+        // Not the one that serves: what it has registered with the system ends with it.
+        let runtime = resources::runtime()?;
+        let (bound, admin) = runtime.block_on(async {
+            let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
+            let options = ListenerOptions {
+                unix_user: unix_user.clone(),
+                ..self.listener_options(&self.bounds.limits(&basis))
+            };
+            let bound = self.bind_all(&mut inherited, &service, &options).await?;
+            anyhow::Ok((
+                bound,
+                self.admin.bind(&mut inherited, unix_user, self.shared_files()).await?,
+            ))
+        })?;
+        drop(runtime);
+        basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
+        let limits = self.bounds.limits(&basis);
+        let predecessor = inherited.finish()?;
+        // While there are still the rights to read a key that only root may read.
+        let certificates =
+            self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
+        let parcels = parcels(&bound, admin.as_ref());
+        let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
+        let life = Lifecycle {
+            notifier,
+            upgrade: self.upgrade(&service, parcels)?,
+            predecessor,
+            status: String::new(),
+        };
+        if let Some(identity) = &identity {
+            identity.assume_for_good()?;
+        }
+        // Not as root: the folder of the file may be one that another user can replace.
+        if life.predecessor.is_none() {
+            self.ready_file.as_deref().map_or(Ok(()), ready_file::remove)?;
+        }
+        let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
+        let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
+        Ok(BoundServer {
+            service,
+            basis,
+            limits,
+            sockets,
+            certificates,
+            admin,
+            faults,
+            life,
+            figures: None,
+            on_nearly_full: None,
+            sources,
+        })
+    }
+
+    /// For each address its sockets: those that the process was born with, or new ones.
+    async fn bind_all(
+        &self,
+        inherited: &mut Inherited,
+        service: &Service,
+        options: &ListenerOptions,
+    ) -> anyhow::Result<Vec<(Address, ServiceSockets)>> {
+        let mut bound = Vec::new();
+        for address in service.listen.iter().chain(&service.also) {
+            let given = inherited.take(address).await?;
+            let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
+            let named = |error| name_holder(&error, address);
+            let sockets = if is_udp && service.datagrams.is_none() {
+                bail!("{}", needs_connections(service, address));
+            } else if given.is_empty() && is_udp {
+                let bound = DatagramListener::bind_with(address, options).await;
+                ServiceSockets::Datagrams(bound.map_err(named)?)
+            } else if given.is_empty() {
+                ServiceSockets::Streams(Listener::bind(address, options).await.map_err(named)?)
+            } else {
+                inherit(given, address, options)
+                    .with_context(|| format!("cannot take over the socket for {address}"))?
+            };
+            bound.push((address.clone(), sockets));
+        }
+        Ok(bound)
+    }
+
+    /// What SIGUSR2 does; or why it does nothing.
+    fn upgrade(
+        &self,
+        service: &Service,
+        parcels: Vec<HandoverSocket>,
+    ) -> anyhow::Result<Result<UpgradePlan, &'static str>> {
+        if let Err(reason) = service.upgrade {
+            return Ok(Err(reason));
+        }
+        if std::process::id() == 1 {
+            return Ok(Err("a container ends with its first process: start a new container"));
+        }
+        UpgradePlan::new(parcels, self.life.times()).map(Ok)
+    }
+}
+
+/// The machines that can reach the sockets, by their bound addresses.
+fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
+    for (_, sockets) in bound {
+        if !sockets.are_loopback()? {
+            return Ok(NetworkReach::Network);
+        }
+    }
+    Ok(NetworkReach::Loopback)
+}
+
+/// Sockets that the process was born with; all those for one address are of one kind.
+fn inherit(
+    given: Vec<HandoverSocket>,
+    address: &Address,
+    options: &ListenerOptions,
+) -> io::Result<ServiceSockets> {
+    if given.iter().any(is_datagram) {
+        let sockets = given.into_iter().map(|parcel| DatagramListener::inherit(parcel.socket));
+        return Ok(ServiceSockets::Datagrams(sockets.collect::<Result<_, _>>()?));
+    }
+    let inherit = |parcel: HandoverSocket| {
+        Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options)
+    };
+    Ok(ServiceSockets::Streams(given.into_iter().map(inherit).collect::<Result<_, _>>()?))
+}
+
+fn is_datagram(parcel: &HandoverSocket) -> bool {
+    SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
+}
+
+/// What is listened on where nothing was asked for; `also` is for something else.
+fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses(also)?;
+    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+}
+
+/// The inheritance of a successor: every listening socket with its address.
+fn parcels(
+    bound: &[(Address, ServiceSockets)],
+    admin: Option<&Admin>,
+) -> io::Result<Vec<HandoverSocket>> {
+    let mut parcels = Vec::new();
+    let mut seen = HashMap::new();
+    for (address, sockets) in bound {
+        let asked = key(address, &mut seen);
+        for (socket, owner) in sockets.hand_on()? {
+            parcels.push(HandoverSocket { asked: asked.clone(), owner, socket });
+        }
+    }
+    if let Some(admin) = admin {
+        parcels.extend(admin.hand_on()?);
+    }
+    Ok(parcels)
+}
+
+/// The sentence of `error`, and who has the port where somebody has it.
+fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
+    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
+        None => anyhow!("{error}"),
+    }
+}

@@ -1,0 +1,237 @@
+//! The flags that bound what clients can take, and the limits that come of them.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::process::descriptors::Descriptors;
+use crate::process::reload::{Commit, ReloadHook};
+use crate::server::check_report::CheckReport;
+use crate::values::{self, Timeout};
+use echoline::sources::{SourceLimits, Sources};
+use echoline::{Limits, ListenerOptions, LiveLimits};
+
+/// What a running server can take over, for connections that begin after it.
+const LIVE: [&str; 7] = [
+    "drain-timeout",
+    "idle-timeout",
+    "line-timeout",
+    "max-connections",
+    "max-line",
+    "max-per-ip",
+    "stall-timeout",
+];
+
+/// The flags that bound what a client can take.
+#[derive(Debug, Args)]
+pub(crate) struct BoundsArgs {
+    /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
+    /// what the descriptor limit leaves room for]
+    #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_connections: Option<NonZeroUsize>,
+
+    /// Connections at once from one address (IPv6: one /64 network). [default: a quarter of
+    /// --max-connections; no limit where only loopback addresses are listened on]
+    #[arg(long, env = "ECHOLINE_MAX_PER_IP", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_per_ip: Option<NonZeroUsize>,
+
+    /// The longest line, its end not counted. [default: 64KiB; in a chat 4KiB]
+    #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::bytes)]
+    max_line: Option<usize>,
+
+    /// How long to wait for the next line.
+    #[arg(long, env = "ECHOLINE_IDLE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "off")]
+    idle_timeout: Timeout,
+
+    /// How long one line may take from its first byte to its end.
+    #[arg(long, env = "ECHOLINE_LINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "30s")]
+    line_timeout: Timeout,
+
+    /// How long a client may leave unread what was sent to it. [default: 30s; in a chat 10s]
+    #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout)]
+    stall_timeout: Option<Timeout>,
+
+    /// How long connections may take to finish after SIGTERM or Ctrl-C; the rest is broken off.
+    #[arg(long, env = "ECHOLINE_DRAIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::duration, default_value = "30s")]
+    drain_timeout: Duration,
+
+    /// Connections that the system queues until they are accepted.
+    #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
+    backlog: u32,
+
+    #[command(flatten)]
+    pub(crate) sources: SourceLimitArgs,
+}
+
+/// The values besides the flags from which limits follow; they stay while the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitInputs {
+    /// The limits without flags.
+    pub(crate) defaults: Limits,
+    /// Addresses that are listened on.
+    pub(crate) listeners: usize,
+    /// Known when they are bound.
+    pub(crate) reach: NetworkReach,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) descriptors: Descriptors,
+}
+
+impl BoundsArgs {
+    pub(crate) fn limits(&self, basis: &LimitInputs) -> Limits {
+        let asked = self.max_connections.map(NonZeroUsize::get);
+        let (listeners, workers) = (basis.listeners, basis.workers.get());
+        let places = basis.descriptors.places(asked, listeners, workers);
+        let quarter =
+            (basis.reach == NetworkReach::Network).then_some((places.connections / 4).max(1));
+        let defaults = &basis.defaults;
+        Limits {
+            max_connections: places.connections,
+            max_lingering: places.lingering,
+            max_per_ip: self.max_per_ip.map(NonZeroUsize::get).or(quarter),
+            max_line: self.max_line.unwrap_or(defaults.max_line),
+            idle_timeout: self.idle_timeout.0,
+            line_timeout: self.line_timeout.0,
+            stall_timeout: self.stall_timeout.map_or(defaults.stall_timeout, |timeout| timeout.0),
+            drain_timeout: self.drain_timeout,
+            ..defaults.clone()
+        }
+    }
+
+    /// The rates and penalties of each source, of a command whose defaults these are.
+    pub(crate) fn source_limits(&self, defaults: &SourceLimits) -> SourceLimits {
+        self.sources.limits(defaults)
+    }
+
+    pub(crate) fn backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    pub(crate) fn check(&self, basis: &LimitInputs, findings: &mut CheckReport) {
+        let limits = self.limits(basis);
+        match self.shortage(&limits, basis.descriptors) {
+            Some(sentence) => findings.note(sentence),
+            None => findings.right(format!(
+                "{} connections at once fit the limit of {} descriptors",
+                limits.max_connections, basis.descriptors.limit
+            )),
+        }
+    }
+
+    /// What is to be said where fewer connections fit than were asked for.
+    pub(crate) fn shortage(&self, limits: &Limits, descriptors: Descriptors) -> Option<String> {
+        let asked = self.max_connections.filter(|asked| asked.get() > limits.max_connections)?;
+        Some(format!(
+            "--max-connections {asked} does not fit the limit of {} descriptors: {} it is",
+            descriptors.limit, limits.max_connections
+        ))
+    }
+}
+
+/// The machines that can reach a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkReach {
+    /// On this machine only: every socket is bound to a loopback address or is a Unix socket.
+    Loopback,
+    /// On other machines too.
+    Network,
+}
+
+/// When the system gives up a peer that takes nothing, where `limits` hold from the start: not
+/// before --stall-timeout does.
+pub(crate) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
+    let stall = limits.stall_timeout?;
+    Some(ListenerOptions::default().unacknowledged_timeout.map_or(stall, |usual| usual.max(stall)))
+}
+
+/// What a reload does to the limits of a server.
+pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<BoundsArgs> {
+    let given_up = unacknowledged_timeout(&live.current());
+    let prepare = move |flags: &BoundsArgs| {
+        let limits = flags.limits(&basis);
+        if limits == live.current() {
+            return Ok(None);
+        }
+        let said = [flags.shortage(&limits, basis.descriptors), impatience(&limits, given_up)];
+        let said = said.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let live = live.clone();
+        let commit: Commit = Box::new(move || {
+            live.set(limits);
+            said
+        });
+        Ok(Some(commit))
+    };
+    ReloadHook { keys: &LIVE, prepare: Box::new(prepare) }
+}
+
+/// The listening sockets were made for the stall time-out of the start.
+fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
+    let given_up =
+        given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
+    Some(format!(
+        "stall-timeout: until a restart the system itself gives up who takes nothing for \
+         {given_up:?}"
+    ))
+}
+
+/// The flag that changes the rates of a source.
+#[derive(Debug, Args)]
+pub(crate) struct SourceLimitArgs {
+    /// Change the limits of one source (an address, IPv6: one /64 network; a user of this machine
+    /// at a Unix socket), for example "logins 5/s burst 300, exempt 192.0.2.0/24" or "off"; may be
+    /// given several times. [default: a chat limits every action; an echo none]
+    ///
+    /// The actions are connections, logins, wrong-passwords, wrong-operator-passwords, rooms,
+    /// tokens, moderation and expensive-commands. Each is `ACTION RATE [burst N]` or `ACTION off`.
+    /// A source that goes over a rate is refused for `first-penalty` (2s), each further time twice
+    /// as long up to `longest-penalty` (5m); the length halves after each `penalty-decay` (2m)
+    /// without another one. `exempt NETWORK` has no limits. `loopback limited` limits connections
+    /// and logins from loopback addresses too. `max-sources N` bounds the table (65536).
+    #[arg(long, env = "ECHOLINE_SOURCE_LIMIT", value_name = "TEXT")]
+    #[arg(value_parser = check_source_limit, help_heading = "Rates and penalties per source")]
+    source_limit: Vec<String>,
+}
+
+/// Each text is checked by itself, so that the error names the flag.
+fn check_source_limit(text: &str) -> Result<String, String> {
+    let error = SourceLimits::off().change(text).err();
+    error.map_or_else(|| Ok(text.to_owned()), |error| Err(error.to_string()))
+}
+
+impl SourceLimitArgs {
+    /// The limits of a command whose defaults these are.
+    pub(crate) fn limits(&self, defaults: &SourceLimits) -> SourceLimits {
+        let mut limits = defaults.clone();
+        for text in &self.source_limit {
+            limits.change(text).expect("the parser of the flag has read it");
+        }
+        limits
+    }
+}
+
+/// Puts changed limits in force; penalties stay.
+pub(crate) fn source_reload_hook(
+    defaults: SourceLimits,
+    sources: Arc<Sources>,
+) -> ReloadHook<SourceLimitArgs> {
+    let prepare = move |flags: &SourceLimitArgs| {
+        let limits = flags.limits(&defaults);
+        if limits == sources.limits() {
+            return Ok(None);
+        }
+        let sources = Arc::clone(&sources);
+        let commit: Commit = Box::new(move || {
+            sources.set_limits(limits);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    ReloadHook { keys: &["source-limit"], prepare: Box::new(prepare) }
+}

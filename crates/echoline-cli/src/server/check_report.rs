@@ -1,0 +1,120 @@
+//! The findings of `echoline check`, and the checks that several flags need.
+
+use std::fs::File;
+use std::io::ErrorKind::AddrInUse;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::files::links::ResolvedPath;
+use crate::files::output;
+use echoline::listener::Scheme;
+use echoline::{Address, Listener};
+
+/// What a check has found.
+#[derive(Debug, Default)]
+pub(crate) struct CheckReport {
+    subject: String,
+    /// Lines for stdout, notes too.
+    right: String,
+    wrong: Vec<String>,
+}
+
+impl CheckReport {
+    /// Has all lines from now on begin with what they are about.
+    pub(crate) fn about(&mut self, subject: String) {
+        self.subject = subject;
+    }
+
+    /// Prints all findings. Exit code 0 when a start would succeed.
+    ///
+    /// # Errors
+    /// All reasons why a start would fail.
+    pub(crate) fn report(&self) -> anyhow::Result<ExitCode> {
+        output::print(&self.right)?;
+        if self.wrong.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // Each on a line of its own, like all errors of the program.
+        bail!("{}", self.wrong.join("\necholine: "))
+    }
+
+    /// Something is as it should be.
+    pub(crate) fn right(&mut self, sentence: String) {
+        self.right.push_str(&format!("{}: {sentence}\n", self.subject));
+    }
+
+    /// A start would succeed, and yet somebody may want to know this.
+    pub(crate) fn note(&mut self, sentence: String) {
+        self.right.push_str(&format!("{}: note: {sentence}\n", self.subject));
+    }
+
+    /// A start would fail.
+    pub(crate) fn wrong(&mut self, sentence: String) {
+        self.wrong.push(format!("{}: {sentence}", self.subject));
+    }
+}
+
+/// Whether this machine could listen there; `words` stand before the address.
+pub(crate) fn listening(
+    words: &str,
+    address: &Address,
+    findings: &mut CheckReport,
+) -> anyhow::Result<()> {
+    if address.scheme() == Scheme::Fd {
+        findings.note(format!("{words} {address}, which the service manager is to pass"));
+        return Ok(());
+    }
+    if let Some(path) = address.unix_path() {
+        if path.starts_with('@') {
+            findings.right(format!("{words} {address}"));
+        } else {
+            let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+            in_folder(&format!("{words} {address}"), folder, findings);
+        }
+        return Ok(());
+    }
+    let runtime = crate::process::resources::runtime()?;
+    match runtime.block_on(Listener::probe(address)) {
+        Ok(resolved) => {
+            let resolved: Vec<String> = resolved.iter().map(|at| at.ip().to_string()).collect();
+            let named = !resolved.iter().any(|ip| ip == address.host());
+            let resolved =
+                if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
+            findings.right(format!("{words} {address}{resolved}"));
+        }
+        // Perhaps by the very server whose next start is being checked.
+        Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),
+        Err(error) => findings.wrong(format!("{error}")),
+    }
+    Ok(())
+}
+
+/// Whether the file of a flag could be written; none is made.
+pub(crate) fn writable(flag: &str, path: &Path, findings: &mut CheckReport) {
+    let subject = format!("{flag} {}", path.display());
+    let mut options = File::options();
+    // Writing to a pipe without a reader fails at once.
+    options.append(true);
+    let file = ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
+    match file {
+        Ok(_) => findings.right(format!("{subject} can be written")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            in_folder(&subject, folder.unwrap_or(Path::new(".")), findings);
+        }
+        Err(error) => findings.wrong(format!("cannot write {subject}: {error}")),
+    }
+}
+
+/// Whether a file could be made in the folder.
+fn in_folder(subject: &str, folder: &Path, findings: &mut CheckReport) {
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => findings.right(format!("{subject}, which will be made")),
+        Err(error) => {
+            findings
+                .wrong(format!("{subject}: nothing can be made in {}: {error}", folder.display()));
+        }
+    }
+}

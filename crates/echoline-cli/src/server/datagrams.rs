@@ -1,0 +1,184 @@
+//! Datagrams beside connections: who is answered, and the thread that answers.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use tokio::sync::oneshot;
+
+use crate::values::{self, AnswerRate};
+use echoline::faults::Faults;
+use echoline::internals::spawn_with_runtime;
+use echoline::udp::{
+    AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
+    DatagramSnapshot, Loopback, SourcePorts,
+};
+use echoline::{Phase, Shutdown};
+
+/// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
+/// sends to somebody who never asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
+pub(crate) struct DatagramArgs {
+    /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
+    /// 'off'. [default: 100/s, and off for this machine itself]
+    #[arg(long, env = "ECHOLINE_UDP_RATE", value_name = "RATE", value_parser = values::answer_rate)]
+    udp_rate: Option<AnswerRate>,
+
+    /// Answers per second to all sources together, and twice as many at once; or 'off'.
+    #[arg(long, env = "ECHOLINE_UDP_TOTAL_RATE", value_name = "RATE", default_value = "off")]
+    #[arg(value_parser = values::answer_rate)]
+    udp_total_rate: AnswerRate,
+
+    /// Answer source ports below 1024 too, and those that this server itself listens on: both are
+    /// usually other servers, whose answers are answered again, and so on.
+    #[arg(long, env = "ECHOLINE_UDP_ALLOW_ANY_PORT")]
+    udp_allow_any_port: bool,
+
+    /// Send answers that are longer than what they answer, as --mode chargen and daytime have
+    /// them: whoever forges a source can use this server to flood others.
+    #[arg(long, env = "ECHOLINE_UDP_ALLOW_AMPLIFICATION")]
+    pub(crate) udp_allow_amplification: bool,
+}
+
+impl DatagramArgs {
+    /// What is to be done with datagrams.
+    pub(crate) fn service<A>(&self, answer: A) -> DatagramService
+    where
+        A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
+    {
+        let rules = self.rules();
+        let serve = |server: DatagramServer| -> ServeFuture { Box::pin(server.serve(answer)) };
+        DatagramService { rules, serve: Box::new(serve) }
+    }
+
+    fn rules(&self) -> DatagramRules {
+        let default = DatagramRules::default();
+        DatagramRules {
+            rate: self.udp_rate.map_or(default.rate, |rate| rate.0),
+            // Who asks for a limit means it; who does not should be able to test.
+            loopback: match self.udp_rate {
+                Some(_) => Loopback::Limited,
+                None => Loopback::Unlimited,
+            },
+            total_rate: self.udp_total_rate.0,
+            source_ports: match self.udp_allow_any_port {
+                true => SourcePorts::Any,
+                false => SourcePorts::Clients,
+            },
+            answers: match self.udp_allow_amplification {
+                true => AnswerLength::Any,
+                false => AnswerLength::Request,
+            },
+        }
+    }
+}
+
+/// What a command does with datagrams.
+pub(crate) struct DatagramService {
+    rules: DatagramRules,
+    serve: Box<dyn FnOnce(DatagramServer) -> ServeFuture + Send>,
+}
+
+type ServeFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+impl fmt::Debug for DatagramService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramService").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// The thread that serves all datagrams, so that neither they nor connections starve the others.
+#[derive(Debug)]
+pub(crate) struct DatagramThread {
+    ended: oneshot::Receiver<io::Result<()>>,
+    counts: DatagramCounts,
+    shutdown: Shutdown,
+}
+
+impl DatagramThread {
+    /// Serves the sockets, where there are any, until [`end_with`](Self::end_with) ends that.
+    pub(crate) fn start(
+        sockets: Vec<DatagramListener>,
+        service: Option<DatagramService>,
+        faults: Option<Faults>,
+    ) -> anyhow::Result<Option<Self>> {
+        match service {
+            Some(service) if !sockets.is_empty() => {
+                let server = DatagramServer::new(sockets)?.faults(faults);
+                Self::run(server, service).context("cannot serve udp://").map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn run(server: DatagramServer, service: DatagramService) -> io::Result<Self> {
+        let (counts, shutdown) = (server.counts(), Shutdown::new());
+        let server = server.shutdown(shutdown.clone());
+        let serving = (service.serve)(server.rules(service.rules));
+        let (end, ended) = oneshot::channel();
+        spawn_with_runtime("udp", move |runtime| {
+            // An error means that nobody waits any more.
+            let _ = end.send(runtime.block_on(serving));
+        })?;
+        Ok(Self { ended, counts, shutdown })
+    }
+
+    /// What becomes of the datagrams.
+    pub(crate) fn counts(&self) -> DatagramCounts {
+        self.counts.clone()
+    }
+
+    /// Has `thread`, where there is one, begin to end when the server of `connections` does, waits
+    /// for its end, and logs what became of the datagrams.
+    pub(crate) async fn end_with(
+        connections: Shutdown,
+        thread: Option<Self>,
+    ) -> anyhow::Result<()> {
+        let Some(Self { ended, counts, shutdown }) = thread else { return Ok(()) };
+        let ended = tokio::select! {
+            ended = ended => ended.map_err(|_| anyhow!("the thread of udp:// panicked"))?,
+            never = follow(&connections, &shutdown) => match never {},
+        };
+        ended.context("cannot serve udp://")?;
+        log_account(&counts.read());
+        Ok(())
+    }
+}
+
+/// Passes on how the end begins, and nothing after that: a server without a connection is over at
+/// once, and still what waits at a socket of datagrams is answered. That takes a second at most.
+async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
+    connections.reached(Phase::Retiring).await;
+    match connections.phase() {
+        Phase::Retiring => datagrams.retire(),
+        _ => datagrams.drain(),
+    }
+    pending().await
+}
+
+fn log_account(datagrams: &DatagramSnapshot) {
+    let refused: Vec<String> = datagrams
+        .refusals()
+        .map(|(refusal, count)| format!("{}={count}", refusal.label()))
+        .collect();
+    tracing::info!(
+        received = datagrams.received,
+        answered = datagrams.answered,
+        not_sent = datagrams.not_sent,
+        overflowed = datagrams.overflowed,
+        "datagrams ended; {}",
+        if refused.is_empty() { "none was refused".to_owned() } else { refused.join(" ") }
+    );
+    if datagrams.overflowed > 0 {
+        tracing::warn!(
+            "{} datagrams came faster than they were read, and the system dropped them: raise \
+             net.core.rmem_max",
+            datagrams.overflowed
+        );
+    }
+}

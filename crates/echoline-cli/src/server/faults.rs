@@ -1,0 +1,162 @@
+//! Planned faults: flags to a plan, counts to the log.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+
+use crate::admin::FaultControl;
+use crate::process::reload::{Commit, ReloadHook};
+use crate::server::check_report::CheckReport;
+use echoline::Address;
+use echoline::faults::{FaultKind, FaultPlan, FaultRule, Faults};
+use echoline::listener::Scheme;
+use echoline_base::poison::IgnorePoison;
+
+/// The flags about planned faults.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Fault injection")]
+pub(crate) struct FaultArgs {
+    /// Have something go wrong, for example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'; may be
+    /// given several times. docs/faults.md lists them all.
+    #[arg(long, env = "ECHOLINE_FAULT", value_name = "RULE", value_delimiter = ';')]
+    fault: Vec<FaultRule>,
+
+    /// A file with more of them, one a line; # begins a comment.
+    #[arg(long, env = "ECHOLINE_FAULT_FILE", value_name = "PATH")]
+    fault_file: Option<PathBuf>,
+
+    /// Where chance begins: with the same number and the same plan the same goes wrong. [default:
+    /// a new one each time, said in the log]
+    #[arg(long, env = "ECHOLINE_FAULT_SEED", value_name = "N")]
+    fault_seed: Option<u64>,
+}
+
+impl FaultArgs {
+    /// The faults that were asked for; with nothing asked for, an empty plan where one is to be
+    /// `changeable` while the server works, else none.
+    pub(crate) fn start(&self, changeable: FaultChanges) -> anyhow::Result<Option<Faults>> {
+        let plan = self.plan()?;
+        if plan.is_empty() && changeable == FaultChanges::No {
+            return Ok(None);
+        }
+        let seed = match self.fault_seed {
+            Some(seed) => seed,
+            // Short enough to be typed.
+            None => getrandom::u32().context("the system has no random number")?.into(),
+        };
+        Ok(Some(Faults::new(plan, seed)))
+    }
+
+    /// The rules of the file, then those of the flags.
+    fn plan(&self) -> anyhow::Result<FaultPlan> {
+        let mut plan = match &self.fault_file {
+            Some(path) => {
+                let flag = format!("--fault-file {}", path.display());
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| format!("cannot read {flag}"))?;
+                text.parse().map_err(|error| anyhow!("{flag}: {error}"))?
+            }
+            None => FaultPlan::default(),
+        };
+        for rule in &self.fault {
+            plan.push(rule.clone()).map_err(|error| anyhow!("--fault: {error}"))?;
+        }
+        Ok(plan)
+    }
+
+    /// Says whether the plan can be read, and which of it does nothing.
+    pub(crate) fn check(&self, listen: &[Address], findings: &mut CheckReport) {
+        match self.plan() {
+            Ok(plan) if plan.is_empty() => {}
+            Ok(plan) => {
+                findings.right(format!("plans {}", rules(&plan)));
+                idle(&plan, listen).for_each(|sentence| findings.note(sentence));
+            }
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+    }
+
+    /// What a reload does to the plan: it reads flags and file again. One that was put in place
+    /// over the admin address stays, unless they have changed.
+    pub(crate) fn reload_hook(&self, faults: &Faults) -> ReloadHook<Self> {
+        let (faults, read) = (faults.clone(), Arc::new(Mutex::new(faults.plan())));
+        let prepare = move |flags: &Self| {
+            let plan = flags.plan()?;
+            if plan == *read.lock().ignore_poison() {
+                return Ok(None);
+            }
+            let (faults, read) = (faults.clone(), Arc::clone(&read));
+            let commit: Commit = Box::new(move || {
+                let said = format!("faults: {}", rules(&plan));
+                faults.replace(plan.clone());
+                *read.lock().ignore_poison() = plan;
+                said
+            });
+            Ok(Some(commit))
+        };
+        ReloadHook { keys: &["fault", "fault-file"], prepare: Box::new(prepare) }
+    }
+}
+
+fn rules(plan: &FaultPlan) -> String {
+    match plan.rules().len() {
+        0 => "none planned".to_owned(),
+        1 => "1 rule".to_owned(),
+        count => format!("{count} rules"),
+    }
+}
+
+/// A sentence for each rule that does nothing where `listen` is listened on.
+fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
+    let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
+    let (streams, datagrams) = (has(false), has(true));
+    plan.rules().iter().filter_map(move |rule| {
+        let kind = rule.kind();
+        let acts = kind.is_for_streams() && streams || kind.is_for_datagrams() && datagrams;
+        let what = if kind.is_for_streams() { "streams" } else { "datagrams" };
+        (!acts).then(|| format!("'{rule}' does nothing here: it happens to {what} only"))
+    })
+}
+
+/// Whether the plan may be replaced while the server works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultChanges {
+    No,
+    Yes,
+}
+
+/// Says what is planned, and how to have it again.
+pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
+    let plan = faults.plan();
+    if plan.is_empty() {
+        return;
+    }
+    tracing::info!("faults are planned; --fault-seed {} repeats them", faults.seed());
+    plan.rules().iter().for_each(|rule| tracing::info!("fault: {rule}"));
+    idle(&plan, listen).for_each(|sentence| tracing::warn!("{sentence}"));
+}
+
+/// Says how often what went wrong by plan.
+pub(crate) fn log_counts(faults: &Faults) {
+    let totals = faults.totals().into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = totals.map(|(kind, count)| format!("{kind}={count}")).collect();
+    if !counts.is_empty() {
+        tracing::info!("planned faults; {}", counts.join(" "));
+    } else if !faults.plan().is_empty() {
+        tracing::info!("planned faults; none took place");
+    }
+}
+
+/// What the admin address may do with the faults.
+pub(crate) fn control(faults: &Faults) -> FaultControl {
+    let [seed, rules, totals, replace] = [(); 4].map(|()| faults.clone());
+    let named = |(kind, count): (FaultKind, u64)| (kind.name(), count);
+    FaultControl {
+        seed: Box::new(move || seed.seed()),
+        rules: Box::new(move || rules.counts()),
+        totals: Box::new(move || totals.totals().into_iter().map(named).collect()),
+        replace: Box::new(move |text| replace.set_plan(text).map_err(|error| error.to_string())),
+    }
+}

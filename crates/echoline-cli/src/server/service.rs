@@ -1,0 +1,60 @@
+//! What a command serves.
+
+use std::net::Ipv4Addr;
+
+use crate::log::received::RedactLine;
+use crate::server::datagrams::DatagramService;
+use crate::server::tls::ExpiredCertificatePolicy;
+use echoline::site::Asset;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Eol, Farewell, Limits};
+
+/// What a command serves.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// All of them are bound before the first is served. Where there are none, what a service
+    /// manager has passed is served, or else 127.0.0.1:8080.
+    pub(crate) listen: Vec<Address>,
+    /// Addresses that are never left to the service manager.
+    pub(crate) also: Vec<Address>,
+    /// Where browsers get a page instead.
+    pub(crate) page: Option<WebPage>,
+    /// Said in the log.
+    pub(crate) what: &'static str,
+    pub(crate) eol: Eol,
+    pub(crate) farewell: Farewell,
+    /// The form in which the handler reads and writes the messages of a WebSocket.
+    pub(crate) framing: Framing,
+    /// Whether a certificate that is not valid now is served.
+    pub(crate) outdated: ExpiredCertificatePolicy,
+    /// The limits without flags.
+    pub(crate) limits: Limits,
+    /// The rates of each source without flags.
+    pub(crate) source_limits: SourceLimits,
+    /// Hides the secrets of a received line from the log.
+    pub(crate) shown: RedactLine,
+    /// What is done with datagrams; `None` where only connections are served.
+    pub(crate) datagrams: Option<DatagramService>,
+    /// Whether another process can take the service over while this one still has connections;
+    /// if not, why.
+    pub(crate) upgrade: Result<(), &'static str>,
+}
+
+/// A page, at the last addresses of a service.
+#[derive(Debug)]
+pub(crate) struct WebPage {
+    /// How many.
+    pub(crate) addresses: usize,
+    pub(crate) assets: &'static [Asset],
+}
+
+/// What is wrong with datagrams where there is nothing to be done with them.
+pub(crate) fn needs_connections(service: &Service, address: &Address) -> String {
+    format!("cannot listen on {address}: a {} needs connections", service.what)
+}
+
+/// Where a server listens when nobody says where.
+pub(crate) fn usual_address() -> Address {
+    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
+}

@@ -1,0 +1,97 @@
+//! The flags about how listening sockets are made.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use clap::Args;
+use nix::unistd::Group;
+
+use echoline::ListenerOptions;
+
+/// The flags about how listening sockets are made.
+#[derive(Debug, Args)]
+pub(crate) struct SocketArgs {
+    /// Permissions of the files of Unix sockets (`unix:PATH`), in octal, for example 0660.
+    /// Connecting needs the bit to write. A socket that the service manager passes keeps its own.
+    #[arg(long, env = "ECHOLINE_UNIX_MODE", value_name = "MODE", default_value = "0600")]
+    #[arg(value_parser = mode)]
+    unix_mode: u32,
+
+    /// Group of the files of Unix sockets, by name or number. [default: that of the process]
+    #[arg(long, env = "ECHOLINE_UNIX_GROUP", value_name = "GROUP", value_parser = group)]
+    unix_group: Option<u32>,
+
+    /// Let other processes with the same option listen on the same port (SO_REUSEPORT); the system
+    /// shares connections and datagrams out among them. When one of them ends, clients that it has
+    /// not accepted yet are reset.
+    #[arg(long, env = "ECHOLINE_REUSE_PORT")]
+    reuse_port: bool,
+}
+
+impl SocketArgs {
+    /// The permissions of the files of Unix sockets.
+    pub(crate) fn unix_mode(&self) -> u32 {
+        self.unix_mode
+    }
+
+    /// Sets the values of these flags in `options`.
+    pub(crate) fn apply(&self, options: ListenerOptions) -> ListenerOptions {
+        ListenerOptions {
+            reuse_port: self.reuse_port,
+            unix_mode: self.unix_mode,
+            unix_group: self.unix_group,
+            ..options
+        }
+    }
+}
+
+/// Reads a mode as chmod(1) does: octal digits.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..b'8').contains(&digit));
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|&mode| is_octal && mode <= 0o777);
+    mode.ok_or_else(|| {
+        format!("'{text}' is no mode: write three octal digits, for example 0600, 0660 or 0666")
+    })
+}
+
+/// Reads a group, by name or number.
+pub(crate) fn group(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let found = Group::from_name(text).ok().flatten();
+    let found = found.ok_or_else(|| format!("there is no group '{text}' on this machine"))?;
+    Ok(found.gid.as_raw())
+}
+
+/// Whether every user of this machine may connect to a Unix socket that is bound: the mode of its
+/// file lets them, or its name is in the abstract namespace, which has no permissions.
+pub(crate) fn admits_everybody(path: &str) -> bool {
+    let found = fs::symlink_metadata(path);
+    path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 5: a mode is octal as for chmod(1), and a mistake is answered with the form.
+    #[test]
+    fn regression_a_mode_is_read_as_chmod_reads_it() {
+        for (text, wanted) in [("0660", 0o660), ("600", 0o600), ("0o777", 0o777), ("0", 0)] {
+            assert_eq!(mode(text), Ok(wanted), "{text}");
+        }
+        for text in ["", "0o", "8", "01000", "rw-rw----", "+600", "0x1ff", "99999999999999"] {
+            assert!(mode(text).unwrap_err().contains("octal"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_a_name_or_a_number() {
+        assert_eq!(group("54321"), Ok(54_321));
+        assert_eq!(group("root"), Ok(0));
+        let error = group("no-such-group").unwrap_err();
+        assert_eq!(error, "there is no group 'no-such-group' on this machine");
+    }
+}

@@ -1,0 +1,188 @@
+//! The certificates of a server: from flags to what it shows, at the start and later.
+
+pub(crate) mod watch;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use crate::config;
+use crate::files::shared_files::SharedFilesArgs;
+use crate::server::check_report::CheckReport;
+use echoline::Address;
+use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
+
+/// A certificate that is valid for no longer than this is worth a warning.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The warning about a certificate that is not valid now.
+const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for tests only";
+
+/// The flags of a server's side of TLS.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArgs {
+    /// The certificate for --listen tls://…, as PEM: the server's own first, then who signed it.
+    /// `echoline cert` makes one for tests. It is read anew when the file changes, and on SIGHUP.
+    #[arg(long, env = "ECHOLINE_CERT", value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// The private key of --cert, as PEM. [default: it is in the file of --cert]
+    #[arg(long, env = "ECHOLINE_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Ask clients for a certificate that one in this file (PEM) has signed.
+    #[arg(long, env = "ECHOLINE_CLIENT_CA", value_name = "FILE", requires = "cert")]
+    client_ca: Option<PathBuf>,
+
+    /// The treatment of clients that show no certificate. [default: require]
+    #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
+    client_auth: Option<ClientAuthName>,
+
+    /// Here because the key is read again with these flags.
+    #[command(flatten)]
+    pub(crate) shared_files: SharedFilesArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClientAuthName {
+    /// They are refused.
+    Require,
+    /// They are served; a certificate that nobody in --client-ca has signed is refused.
+    Request,
+}
+
+/// The treatment of a certificate that has expired or is not valid yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpiredCertificatePolicy {
+    Refuse,
+    /// It is served with a warning, for tests of clients.
+    Serve,
+}
+
+impl TlsArgs {
+    /// The certificates where one of `listen` wants them.
+    pub(crate) fn load<'a>(
+        &self,
+        listen: impl IntoIterator<Item = &'a Address>,
+        outdated: ExpiredCertificatePolicy,
+    ) -> anyhow::Result<Option<Certificates>> {
+        let wants = listen.into_iter().find(|address| address.scheme().is_tls());
+        match (wants, &self.cert) {
+            (None, None) => Ok(None),
+            // A variable may be there for another server in the same environment.
+            (None, Some(_)) if config::may_set("cert") => Ok(None),
+            (None, Some(_)) => bail!(
+                "--cert has nothing to do: no --listen begins with tls:// or wss://; write for \
+                 example --listen tls://127.0.0.1:8443"
+            ),
+            (Some(address), None) => bail!(
+                "--listen {address} needs a certificate: give --cert FILE --key FILE ('echoline \
+                 cert' makes a pair for tests)"
+            ),
+            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.config(outdated)?))),
+        }
+    }
+
+    /// Reads and checks what a server shows and asks for. Reads files each time.
+    pub(crate) fn config(
+        &self,
+        outdated: ExpiredCertificatePolicy,
+    ) -> anyhow::Result<TlsServerConfig> {
+        let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
+        let key = self.key.as_ref().unwrap_or(cert);
+        self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
+        let identity = match outdated {
+            ExpiredCertificatePolicy::Refuse => Identity::load(cert, key, now())?,
+            ExpiredCertificatePolicy::Serve => Identity::load_outdated(cert, key, now())?.0,
+        };
+        let clients = match &self.client_ca {
+            None => ClientAuth::Off,
+            Some(path) => {
+                let trusted = Authorities::load(path)?;
+                match self.client_auth {
+                    Some(ClientAuthName::Request) => ClientAuth::Requested(trusted),
+                    Some(ClientAuthName::Require) | None => ClientAuth::Required(trusted),
+                }
+            }
+        };
+        Ok(TlsServerConfig::new(&identity, &clients)?)
+    }
+
+    /// Says whether a server that listens on `listen` could be started with these files.
+    pub(crate) fn check<'a>(
+        &self,
+        listen: impl IntoIterator<Item = &'a Address>,
+        outdated: ExpiredCertificatePolicy,
+        findings: &mut CheckReport,
+    ) {
+        match self.load(listen, outdated) {
+            Ok(None) => {}
+            Ok(Some(certificates)) if is_outdated(&certificates) => {
+                findings.note(format!("{}; {ONLY_FOR_TESTS}", describe(&certificates)));
+            }
+            Ok(Some(certificates)) => findings.right(describe(&certificates)),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+    }
+
+    /// The files that are read.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.cert, &self.key, &self.client_ca].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
+/// Says who the certificate is for and how long it is valid.
+fn announce(certificates: &Certificates, what: &str) {
+    let sentence = describe(certificates);
+    if is_outdated(certificates) {
+        tracing::warn!("{what}: {sentence}; {ONLY_FOR_TESTS}");
+    } else if left(certificates) < SOON {
+        tracing::warn!("{what}: {sentence}: get a new one soon");
+    } else {
+        tracing::info!("{what}: {sentence}");
+    }
+}
+
+/// For example `certificate CN=localhost, valid until 2027-11-24 (365 days)`.
+fn describe(certificates: &Certificates) -> String {
+    let (subject, now) = (certificates.subject(), now());
+    if now > certificates.expires() {
+        return format!("certificate {subject}, expired on {}", date(certificates.expires()));
+    }
+    if now < certificates.begins() {
+        return format!("certificate {subject}, not valid before {}", date(certificates.begins()));
+    }
+    let days = left(certificates).as_secs() / (24 * 60 * 60);
+    format!("certificate {subject}, valid until {} ({days} days)", date(certificates.expires()))
+}
+
+fn date(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .map_or_else(|_| "the end of time".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
+fn is_outdated(certificates: &Certificates) -> bool {
+    !(certificates.begins()..=certificates.expires()).contains(&now())
+}
+
+/// Decides whether a reload may replace `certificates` by outdated ones: a valid certificate is
+/// never replaced by one that clients refuse.
+fn replacement(certificates: &Certificates) -> ExpiredCertificatePolicy {
+    if is_outdated(certificates) {
+        ExpiredCertificatePolicy::Serve
+    } else {
+        ExpiredCertificatePolicy::Refuse
+    }
+}
+
+fn left(certificates: &Certificates) -> Duration {
+    certificates.expires().duration_since(now()).unwrap_or_default()
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates live by the wall clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

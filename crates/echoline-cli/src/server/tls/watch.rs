@@ -1,0 +1,190 @@
+//! Looks whether the files of a certificate have changed.
+//!
+//! It looks at them instead of being told (inotify), because certificates are replaced in many
+//! ways: written over, renamed into place, or by a symbolic link to a folder that is another one
+//! now (Kubernetes), and mounted from where nobody tells.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use super::{TlsArgs, announce, describe, left, replacement};
+use crate::process::reload::{Commit, ReloadHook};
+use crate::process::restart::keep_running;
+use echoline::tls::Certificates;
+use echoline_base::poison::IgnorePoison;
+
+/// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
+/// and its key that are replaced one after the other are taken together.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often somebody is warned whose certificate is about to expire.
+const WARN_EVERY: u32 = 24 * 60 * 60;
+
+/// What takes effect without a restart.
+const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
+
+/// The thread that looks; it ends with the process.
+#[derive(Clone, Debug)]
+struct CertificateWatcher(Arc<Mutex<FileFollower>>);
+
+impl CertificateWatcher {
+    /// Has `certificates` follow the files of `flags`.
+    fn start(flags: TlsArgs, certificates: Certificates) -> io::Result<Self> {
+        let watch = Self(Arc::new(Mutex::new(FileFollower::new(flags))));
+        let follower = Arc::clone(&watch.0);
+        let look = move || {
+            for look in 1.. {
+                thread::sleep(LOOK_EVERY);
+                let news = lock(&follower).look();
+                if let Some(flags) = news {
+                    reload(&flags, &certificates);
+                } else if look % WARN_EVERY == 0 && left(&certificates) < super::SOON {
+                    announce(&certificates, "TLS");
+                }
+            }
+            Ok(())
+        };
+        // Each time from the beginning; what the follower has seen is kept.
+        let work = move || keep_running("the watch over --cert", &look);
+        thread::Builder::new().name("certificates".to_owned()).spawn(work)?;
+        Ok(watch)
+    }
+
+    /// Has it look at the files of `flags`, which have just been read, from now on.
+    fn follow(&self, flags: TlsArgs) {
+        *lock(&self.0) = FileFollower::new(flags);
+    }
+}
+
+/// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
+///
+/// # Errors
+/// Where the thread cannot be started.
+pub(crate) fn follow(
+    flags: &TlsArgs,
+    certificates: &Certificates,
+) -> io::Result<ReloadHook<TlsArgs>> {
+    announce(certificates, "TLS");
+    let watch = CertificateWatcher::start(flags.clone(), certificates.clone())?;
+    let certificates = certificates.clone();
+    let prepare = move |flags: &TlsArgs| {
+        // Always: the files may have changed while the flags have not.
+        let flags = flags.clone();
+        let config = flags.config(replacement(&certificates))?;
+        let (certificates, watch) = (certificates.clone(), watch.clone());
+        let commit: Commit = Box::new(move || {
+            certificates.replace(config);
+            watch.follow(flags);
+            describe(&certificates)
+        });
+        Ok(Some(commit))
+    };
+    Ok(ReloadHook { keys: &LIVE, prepare: Box::new(prepare) })
+}
+
+/// A follower is never left half changed, so a panic elsewhere must not take it away.
+fn lock(follower: &Mutex<FileFollower>) -> MutexGuard<'_, FileFollower> {
+    follower.lock().ignore_poison()
+}
+
+fn reload(flags: &TlsArgs, certificates: &Certificates) {
+    match flags.config(replacement(certificates)) {
+        Ok(config) => {
+            certificates.replace(config);
+            announce(certificates, "the files have changed");
+        }
+        Err(error) => tracing::error!(
+            "the files have changed, and the old certificate stays ({}): {error:#}",
+            describe(certificates)
+        ),
+    }
+}
+
+/// What tells one state of a file from another; `None` where there is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// Which files are followed, which state of them was read, and which was seen at the last look.
+#[derive(Debug)]
+struct FileFollower {
+    flags: TlsArgs,
+    read: Vec<Option<FileStamp>>,
+    seen: Vec<Option<FileStamp>>,
+}
+
+impl FileFollower {
+    fn new(flags: TlsArgs) -> Self {
+        let read = stamps(flags.files());
+        Self { flags, seen: read.clone(), read }
+    }
+
+    /// Looks; what is to be read anew where something has changed and come to rest. Each state is
+    /// told once.
+    fn look(&mut self) -> Option<TlsArgs> {
+        let now = stamps(self.flags.files());
+        let rests = now == self.seen;
+        self.seen.clone_from(&now);
+        if !rests || now == self.read {
+            return None;
+        }
+        self.read = now;
+        Some(self.flags.clone())
+    }
+}
+
+fn stamps<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<FileStamp>> {
+    let stamp = |path| {
+        let file = fs::metadata(path).ok()?;
+        Some(FileStamp {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            changed: (file.mtime(), file.mtime_nsec()),
+        })
+    };
+    files.map(stamp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct TestCli {
+        #[command(flatten)]
+        tls: TlsArgs,
+    }
+
+    #[test]
+    fn a_change_is_taken_up_once_when_it_has_come_to_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert", "key"].map(|name| folder.path().join(name));
+        fs::write(&cert, "1").unwrap();
+        fs::write(&key, "1").unwrap();
+        let [cert_flag, key_flag] = [&cert, &key].map(|path| path.to_str().unwrap());
+        let flags = TestCli::parse_from(["test", "--cert", cert_flag, "--key", key_flag]).tls;
+        let mut follower = FileFollower::new(flags);
+        assert!(follower.look().is_none());
+        fs::write(&cert, "22").unwrap();
+        assert!(follower.look().is_none(), "the key is still to come");
+        fs::write(&key, "22").unwrap();
+        assert!(follower.look().is_none());
+        assert!(follower.look().is_some());
+        assert!(follower.look().is_none());
+        fs::remove_file(&key).unwrap();
+        assert!(follower.look().is_none());
+        assert!(follower.look().is_some(), "a file that is gone is said, once");
+    }
+}

@@ -1,0 +1,309 @@
+//! The flags that become steps of a transport, between a socket and its handler or client.
+
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use ipnet::IpNet;
+use nix::unistd::User;
+
+use crate::server::check_report::CheckReport;
+use crate::server::socket_args::admits_everybody;
+use echoline::proxy::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
+use echoline::site::{Asset, Site};
+use echoline::tls::Certificates;
+use echoline::transport::{Step, Transport};
+use echoline::websocket::{AcceptWebSocket, Framing, OpenWebSocket, OriginPolicy};
+use echoline::{Address, Listener};
+use echoline_base::file_access;
+
+/// The flags of every command that serves.
+#[derive(Debug, Args)]
+pub(crate) struct TransportArgs {
+    /// Networks of the proxies in front: a connection from there must begin with a PROXY header,
+    /// version 1 or 2, that names the client. `unix:USER` trusts programs of that user that come
+    /// through a Unix socket, `unix` all programs that may connect to one; its mode must keep other
+    /// users out. From all others such a header is ordinary data.
+    #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
+    proxy_from: Vec<TrustedProxies>,
+
+    /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
+    /// them: `https://chat.example.com`; or `*` for all.
+    #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
+    #[arg(value_parser = origin)]
+    allow_origin: Vec<String>,
+
+    /// Names under which browsers may reach this server over HTTP without TLS: `chat.example.com`;
+    /// or `*` for all. Known without it: IP addresses, localhost, the name of this machine, the
+    /// host of the address that is listened on, and the hosts of --allow-origin.
+    #[arg(long, env = "ECHOLINE_WEB_HOST", value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(value_parser = host_name)]
+    web_host: Vec<String>,
+}
+
+/// Where proxies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrustedProxies {
+    Network(IpNet),
+    /// All who may connect to a Unix socket.
+    Unix,
+    /// This user, at a Unix socket.
+    User(u32),
+}
+
+impl FromStr for TrustedProxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        if let Some(user) = text.strip_prefix("unix:") {
+            return local_user(user).map(Self::User);
+        }
+        network(text).map(Self::Network)
+    }
+}
+
+/// A user of this machine, by name or number.
+fn local_user(text: &str) -> Result<u32, String> {
+    let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
+    let user = text.parse().ok().or_else(known);
+    let user = user.ok_or_else(|| {
+        format!(
+            "there is no user '{text}' on this machine: write unix:USER, for example unix:haproxy"
+        )
+    })?;
+    if file_access::is_unmapped(user) {
+        return Err(format!(
+            "user {user} stands for all users who have no number in this user namespace \
+             (PrivateUsers= of a unit, rootless containers): use 'unix', and a socket whose mode \
+             keeps other users out"
+        ));
+    }
+    Ok(user)
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse().ok().map(|ip: std::net::IpAddr| IpNet::from(ip.to_canonical()));
+    text.parse().ok().or_else(one).ok_or_else(|| {
+        format!("'{text}' is no network: write for example 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1")
+    })
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+    if text == "*" || is_origin {
+        return Ok(text.to_owned());
+    }
+    let bare = text.trim_end_matches('/');
+    Err(format!(
+        "'{text}' is no origin: write scheme and host without a path, for example \
+         https://{}, or '*' for every site",
+        if bare.is_empty() || bare.contains('/') { "chat.example.com" } else { bare }
+    ))
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if text == "*" || (!text.is_empty() && text.chars().all(is_letter)) {
+        return Ok(text.strip_suffix('.').unwrap_or(text).to_owned());
+    }
+    Err(format!(
+        "'{text}' is no host name: write it without scheme, port and path, for example \
+         chat.example.com (xn--… for other letters), or '*' for every name"
+    ))
+}
+
+/// The names of this machine, without and with the domain of multicast DNS.
+fn machine_names() -> Vec<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() || name.contains('.') {
+        vec![name]
+    } else {
+        vec![format!("{name}.local"), name]
+    }
+}
+
+impl TransportArgs {
+    /// The steps for the clients of `listener`, which was asked for as `address`.
+    pub(crate) fn transport(
+        &self,
+        address: &Address,
+        listener: &Listener,
+        framing: Framing,
+        certificates: Option<&Certificates>,
+    ) -> io::Result<Transport> {
+        let mut transport = Transport::plain();
+        if !self.proxy_from.is_empty() {
+            let bound = listener.address()?;
+            let is_open = bound.unix_path().is_some_and(admits_everybody);
+            self.refuse_open_socket(&bound, is_open).map_err(io::Error::other)?;
+            transport = transport.then(Arc::new(self.accept_proxy()));
+        }
+        if let Some(certificates) = certificates.filter(|_| address.scheme().is_tls()) {
+            transport = transport.then(certificates.step());
+        }
+        if address.scheme().is_websocket() {
+            let step = AcceptWebSocket::new(address, framing, self.policy(address, listener)?);
+            transport = transport.then(Arc::new(step));
+        }
+        Ok(transport)
+    }
+
+    /// The step that answers with a page, and lets its WebSocket through.
+    pub(crate) fn site(
+        &self,
+        address: &Address,
+        listener: &Listener,
+        assets: &[Asset],
+    ) -> io::Result<Arc<dyn Step>> {
+        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
+    }
+
+    /// Says whether the proxies of a socket that is going to be made can be trusted.
+    pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut CheckReport) {
+        let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
+        let is_open = address.unix_path().is_some_and(is_open);
+        if let Err(sentence) = self.refuse_open_socket(address, is_open) {
+            findings.wrong(sentence);
+        }
+    }
+
+    /// Refuses to take every user of this machine for a proxy.
+    fn refuse_open_socket(&self, address: &Address, is_open: bool) -> Result<(), String> {
+        if !is_open || !self.proxy_from.contains(&TrustedProxies::Unix) {
+            return Ok(());
+        }
+        Err(format!(
+            "--proxy-from unix: every user of this machine may connect to {address}, and could \
+             pose as any client there: name the proxy's user (--proxy-from unix:USER), or use a \
+             path with the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
+        ))
+    }
+
+    /// The bound address decides and not the typed one, which may be any name of this machine.
+    fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
+        let is_loopback = listener.is_loopback()?;
+        let mut hosts = self.web_host.clone();
+        if !is_loopback {
+            hosts.push(address.host().to_owned());
+            hosts.extend(machine_names());
+        }
+        hosts.retain(|host| !host.is_empty());
+        Ok(OriginPolicy { allowed: self.allow_origin.clone(), hosts, is_loopback })
+    }
+
+    fn accept_proxy(&self) -> AcceptProxy {
+        let networks = self.proxy_from.iter().filter_map(|proxies| match proxies {
+            TrustedProxies::Network(network) => Some(*network),
+            TrustedProxies::Unix | TrustedProxies::User(_) => None,
+        });
+        let users = self.proxy_from.iter().filter_map(|proxies| match proxies {
+            TrustedProxies::User(user) => Some(*user),
+            TrustedProxies::Unix | TrustedProxies::Network(_) => None,
+        });
+        let step = AcceptProxy::from_networks(networks.collect()).and_users(users.collect());
+        if self.proxy_from.contains(&TrustedProxies::Unix) { step.and_unix() } else { step }
+    }
+}
+
+/// `v1` or `v2`, and for whom: `v2=192.0.2.1:4711`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyClaim {
+    version: ProxyVersion,
+    source: Option<SocketAddr>,
+}
+
+impl FromStr for ProxyClaim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("'{text}' is no PROXY header: write v1 or v2, or for example v2=192.0.2.1:4711")
+        };
+        let (version, source) = match text.split_once('=') {
+            Some((version, source)) => (version, Some(source.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let version = match version {
+            "v1" => ProxyVersion::V1,
+            "v2" => ProxyVersion::V2,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { version, source })
+    }
+}
+
+/// The flags of every command that connects.
+#[derive(Debug, Args)]
+pub(crate) struct ClientTransportArgs {
+    /// Begin each connection with a PROXY header, as a proxy in front of the server would: v1 or
+    /// v2; about this end of the connection, or with v2=IP:PORT about that client.
+    #[arg(long, env = "ECHOLINE_PROXY", value_name = "VERSION[=IP:PORT]")]
+    proxy: Option<ProxyClaim>,
+}
+
+impl ClientTransportArgs {
+    /// The steps on the way to `address`; `network`: whose addresses the headers tell in turn.
+    pub(crate) fn transport(
+        &self,
+        address: &Address,
+        network: Option<IpNet>,
+        tls: Option<Arc<dyn Step>>,
+    ) -> Transport {
+        let mut transport = Transport::plain();
+        if let Some(claim) = self.proxy {
+            let source = match (network, claim.source) {
+                (Some(network), _) => ProxySource::Network(network),
+                (None, Some(source)) => ProxySource::Address(source),
+                (None, None) => ProxySource::Own,
+            };
+            transport = transport.then(Arc::new(SendProxy::new(claim.version, source)));
+        }
+        if let Some(step) = tls {
+            transport = transport.then(step);
+        }
+        if address.scheme().is_websocket() {
+            transport = transport.then(Arc::new(OpenWebSocket::new(address)));
+        }
+        transport
+    }
+}
+
+/// The value of a flag that names a network.
+pub(crate) fn network_value(text: &str) -> Result<IpNet, String> {
+    network(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_wrong_is_answered_with_what_to_type() {
+        for (text, wanted) in
+            [("10.0.0.0/33", "10.0.0.0/8"), ("localhost", "127.0.0.1"), ("", "10.0.0.0/8")]
+        {
+            assert!(text.parse::<TrustedProxies>().unwrap_err().contains(wanted), "{text}");
+        }
+        assert_eq!(
+            "127.0.0.1".parse(),
+            Ok(TrustedProxies::Network("127.0.0.1/32".parse().unwrap()))
+        );
+        for text in ["v3", "v1=localhost", "v2=192.0.2.1", "="] {
+            assert!(text.parse::<ProxyClaim>().unwrap_err().contains("v2=192.0.2.1:4711"));
+        }
+        assert!(origin("chat.example.com").unwrap_err().contains("https://chat.example.com"));
+        assert!(origin("https://a.example/").is_err() && origin("*").is_ok());
+        for text in ["https://a.example", "a.example:80", "a.example/x", "", "a b", "ü.example"] {
+            assert!(host_name(text).unwrap_err().contains("chat.example.com"), "{text}");
+        }
+        assert_eq!(host_name("a.example."), Ok("a.example".to_owned()));
+        assert!(host_name("*").is_ok() && !machine_names().is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! `echoline chat --web`: where browsers come to.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use echoline::Address;
+use echoline::listener::Scheme;
+
+/// The flags of the page.
+#[derive(Debug, Args)]
+pub(crate) struct WebArgs {
+    /// Where to listen for browsers, HOST:PORT; may be given several times. With
+    /// `--web 127.0.0.1:8081` the same chat is at http://127.0.0.1:8081. `https://HOST:PORT` needs
+    /// a certificate. `unix:PATH` is for a proxy in front, `fd://NAME` a socket of the service
+    /// manager.
+    #[arg(long, env = "ECHOLINE_WEB", value_name = "ADDR", value_delimiter = ',')]
+    web: Vec<WebAddress>,
+}
+
+impl WebArgs {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.web.iter().map(|WebAddress(address)| address)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.web.len()
+    }
+
+    /// What is typed into a browser.
+    pub(crate) fn links(&self) -> impl Iterator<Item = String> {
+        self.addresses().map(link)
+    }
+}
+
+/// What is typed into a browser to come to `address`.
+pub(crate) fn link(address: &Address) -> String {
+    match address.scheme() {
+        Scheme::Tls => format!("https://{}:{}/", bracketed(address), address.port()),
+        Scheme::Tcp => format!("http://{}:{}/", bracketed(address), address.port()),
+        _ => address.to_string(),
+    }
+}
+
+fn bracketed(address: &Address) -> String {
+    let host = address.host();
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// An address as it is typed for a page.
+#[derive(Clone, Debug)]
+struct WebAddress(Address);
+
+impl FromStr for WebAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // What one copies from a browser ends with a slash.
+        let bare = text.strip_suffix('/').unwrap_or(text);
+        let address: Address = match bare.split_once("://") {
+            Some(("http", rest)) => rest.parse(),
+            Some(("https", rest)) => format!("tls://{rest}").parse(),
+            _ => bare.parse(),
+        }
+        .map_err(|error: <Address as FromStr>::Err| error.to_string())?;
+        match address.scheme() {
+            Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::Fd => Ok(Self(address)),
+            _ => Err(format!(
+                "a page cannot be had at {text}: write HOST:PORT, https://HOST:PORT or unix:PATH"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Result<String, String> {
+        text.parse().map(|WebAddress(address)| address.to_string())
+    }
+
+    #[test]
+    fn an_address_is_what_a_browser_shows_or_less() {
+        assert_eq!(shown("127.0.0.1:8081").as_deref(), Ok("127.0.0.1:8081"));
+        assert_eq!(shown("http://127.0.0.1:8081/").as_deref(), Ok("127.0.0.1:8081"));
+        assert_eq!(shown("https://[::1]:8443").as_deref(), Ok("tls://[::1]:8443"));
+        assert_eq!(shown("fd://web").as_deref(), Ok("fd://web"));
+        assert!(shown("ws://127.0.0.1:1").unwrap_err().contains("HOST:PORT"));
+        assert!(shown("udp://127.0.0.1:1").is_err());
+        assert!(shown("").is_err());
+    }
+
+    #[test]
+    fn a_link_can_be_opened() {
+        let flags =
+            WebArgs { web: vec!["[::1]:1".parse().unwrap(), "https://a:2".parse().unwrap()] };
+        assert_eq!(flags.links().collect::<Vec<_>>(), ["http://[::1]:1/", "https://a:2/"]);
+    }
+}
