@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use echoline::{Connection, Eol, Limits};
-use echoline_chat::{self, Chat, Role, Settings};
+use echoline_chat::{self, Chat, Role, ChatSettings};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
@@ -17,7 +17,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// The answer to all that the program sends.
 async fn converse(input: &[u8], role: Role) -> Vec<u8> {
-    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
     let (near, far) = duplex(1 << 20);
     let far = Connection::accepted(far, limits, Eol::CrLf, echoline_chat::farewell());

@@ -2,7 +2,7 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, ReplicatedState, Settings, StateSnapshot, StreamEntry};
+use echoline_chat::{Chat, ClusterOptions, ReplicatedState, ChatSettings, StateSnapshot, StreamEntry};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn open_node(node: u32) -> std::sync::Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
-    Chat::clustered(Settings::default(), options).0
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
+    Chat::clustered(ChatSettings::default(), options).0
 }

@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, ReplicatedState, Settings, StreamEntry, is_clean};
+use echoline_chat::{Chat, ClusterOptions, ReplicatedState, ChatSettings, StreamEntry, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -28,12 +28,12 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn chat(node: u32) -> std::sync::Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
-    Chat::clustered(Settings::default(), options).0
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
+    Chat::clustered(ChatSettings::default(), options).0
 }
 
-/// The next entry, of session 1 to 4 or of the machine itself.
+/// The next entry, of session 1 to 4 or of the node itself.
 fn apply(chat: &Chat, line: &[u8]) {
     let sequence = chat.applied() + 1;
     let payload = match line.strip_prefix(b"!") {

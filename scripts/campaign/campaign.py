@@ -189,7 +189,7 @@ class Campaign:
         wrong += [f"{name} has panicked" for name, log in logs.items() if "panicked" in log]
         faults = [f"{whom} {how} {self.faults[whom, how]}"
                   for whom in (*MACHINES, "nats") for how in (KILL, STOP, RESTART)]
-        losses = sum(log.count("to the other machines is lost") for log in logs.values())
+        losses = sum(log.count("to the other nodes is lost") for log in logs.values())
         say(f"\nseed {self.seed}, {self.rounds} rounds")
         say("rounds: " + ", ".join(f"{kind} {n}" for kind, n in sorted(self.kinds.items())))
         say("faults: " + ", ".join(faults))

@@ -5,6 +5,38 @@
 //! has to be done outside of the state is an [`Effect`](effect::Effect).
 //!
 //! The interface serves the other crates of the workspace and may change with any release.
+//!
+//! # Design
+//!
+//! **One order.** A room is a log: an append gives the line its number and its time, both larger
+//! than those before. Joins, leaves, renames and topics are lines too, so membership changes at
+//! one position of the room's order.
+//!
+//! **Fan-out without copies.** A line is encoded once, as a terminal shows it, into a chunk of
+//! bytes. A member is a number: the next line to see. A batch for a member is a few slices of those
+//! chunks. A member that does not read costs one line of memory; it falls off the log's tail in
+//! the end, and its missed lines are counted.
+//!
+//! **Names** are looked up by keys that look-alikes share. While a user is renamed, both names are
+//! theirs.
+//!
+//! **Lines may be held back.** If each line is synced to the store, a line has its number at once
+//! but is visible only when the store has committed it. An outage of the store lifts that.
+//!
+//! **Replication.** An operation goes into its author's outbox and leaves in an envelope. It comes
+//! back as an entry of the stream, and all nodes apply it: the result depends on the state, the
+//! operation and the entry's time only. There is no leader and no lock between nodes, and the
+//! snapshots of two nodes after the same entry are the same bytes.
+//!
+//! * *Exactly once.* An author has one operation on its way. Operations are numbered by their
+//!   author, and a number is applied once, whatever the stream stores twice. An operation is sent
+//!   again until it comes back. Only an operation that was never sent can be given up, and its
+//!   author is told.
+//! * *Lines gather* behind the operation on its way, up to 64 KiB: a fast author costs one
+//!   operation for each round trip.
+//! * *A node has a number*, a new one after each start and when it rejoins after its lease expired.
+//!   Operations of the old number have no effect after the entry that says that the node is down.
+//! * *Time* is counted in ticks of the driver and in the times of entries.
 
 pub mod answer_limits;
 pub mod command;

@@ -148,7 +148,7 @@ impl ClaimNameError {
             }
             Self::Banned(words) => words.clone(),
             Self::NotDelivered => {
-                "The link to the other machines is lost; type your name again".to_owned()
+                "The link to the other nodes is lost; type your name again".to_owned()
             }
         }
     }

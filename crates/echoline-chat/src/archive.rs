@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::audit_log::{AuditLog, Entry};
+use super::audit_log::{AuditEntry, AuditLog};
 use super::bans::{Ban, Scope, Subject};
 use super::effect::Effect;
 use super::history::{
@@ -97,7 +97,7 @@ impl Archive {
     }
 
     /// Writes down an operation of an operator, of the chat or only of rooms.
-    pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): Entry) {
+    pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
@@ -122,7 +122,7 @@ impl Archive {
     }
 
     /// The last acts in the audit log, the oldest of them first.
-    pub(super) async fn acts(&self, most: usize) -> Vec<Entry> {
+    pub(super) async fn acts(&self, most: usize) -> Vec<AuditEntry> {
         let mut acts = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
             None => self.audit_log().newest(most),

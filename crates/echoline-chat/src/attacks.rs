@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
+use super::chat::{Chat, ClaimNameError, Credential, JoinError};
 use super::cluster::ClusterOptions;
 use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
 use super::operation::{Operation, OperationContext, RoomChange as Alteration, SaidLine};
 use super::outcome::{OperationError, Outcome};
 use super::room::ReplayFrom;
-use super::settings::Settings;
-use super::state::{Chat, ClaimNameError, Credential, JoinError};
+use super::settings::ChatSettings;
 use echoline_chat_core::ReplicatedState;
 
 fn name(text: &str) -> Name {
@@ -26,14 +26,14 @@ fn room(text: &str) -> Name {
 
 /// A chat with a store in this folder.
 fn stored(folder: &Path) -> Arc<Chat> {
-    Chat::with_store(Settings::default(), folder, StoreOptions::default()).unwrap()
+    Chat::with_store(ChatSettings::default(), folder, StoreOptions::default()).unwrap()
 }
 
 /// One node of a cluster, which has no other part of it.
 fn node(node: u32) -> Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
-    Chat::clustered(Settings::default(), options).0
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
+    Chat::clustered(ChatSettings::default(), options).0
 }
 
 /// The actions of all sessions, at the same time.
@@ -176,8 +176,8 @@ fn leave(chat: &Chat, session: u64) {
 #[test]
 fn attack_empty_rooms_use_up_no_place() {
     const MALLORY: &str = "192.0.2.66";
-    let most = Settings::default().max_rooms;
-    let each = Settings::default().max_rooms_per_ip;
+    let most = ChatSettings::default().max_rooms;
+    let each = ChatSettings::default().max_rooms_per_ip;
     let play = |chat: &Chat| {
         for session in 1..=most as u64 + 5 {
             chat.comes_from(session, "mallory", MALLORY).unwrap();
@@ -275,7 +275,7 @@ fn attack_a_store_full_of_empty_rooms_has_places_again() {
 #[test]
 fn attack_a_token_of_a_removed_room_opens_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    for chat in [Arc::new(Chat::new(Settings::default())), stored(folder.path()), node(1)] {
+    for chat in [Arc::new(Chat::new(ChatSettings::default())), stored(folder.path()), node(1)] {
         chat.comes(1, "mallory");
         chat.joins(1, "den").unwrap();
         let position = chat.room(&room("den")).unwrap().with(|room| room.position_in());
@@ -337,7 +337,7 @@ fn attack_a_ban_costs_no_more_after_many_bans() {
         let (by, reason) = ("u1".to_owned(), String::new());
         Ban { subject, scope: Scope::Chat, by, reason, until_ms: None, lineage: None }
     };
-    let chat = Chat::new(Settings::default());
+    let chat = Chat::new(ChatSettings::default());
     let context = |session| OperationContext { session, node: 0, is_here: true, now_ms: 1 };
     for number in 1..=1000 {
         let name = name(&format!("u{number}"));

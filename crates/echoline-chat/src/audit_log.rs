@@ -12,20 +12,20 @@ const ACTS_MAX: usize = 1000;
 const SOURCES_MAX: usize = 200;
 
 /// An entry: when (milliseconds since 1970), who, what.
-pub(super) type Entry = (u64, String, String);
+pub(super) type AuditEntry = (u64, String, String);
 
 /// The log; the newest entries come first.
 #[derive(Debug, Default)]
 pub(super) struct AuditLog {
     acts: u64,
-    of_chat: VecDeque<(u64, Entry)>,
-    of_rooms: VecDeque<(u64, Entry)>,
+    of_chat: VecDeque<(u64, AuditEntry)>,
+    of_rooms: VecDeque<(u64, AuditEntry)>,
     guesses: VecDeque<PasswordGuesses>,
 }
 
 impl AuditLog {
     /// Writes down an act of an operator, of the chat or only of rooms.
-    pub(super) fn add(&mut self, is_of_chat: bool, entry: Entry) {
+    pub(super) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
         self.acts += 1;
         let acts = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
         acts.truncate(ACTS_MAX - 1);
@@ -49,7 +49,7 @@ impl AuditLog {
     }
 
     /// The newest acts, newest first.
-    pub(super) fn newest(&self, most: usize) -> Vec<Entry> {
+    pub(super) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let acts = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut acts: Vec<_> = acts.collect();
         acts.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::character;
+use super::chat::Chat;
 use super::command::Command;
 use super::command_cost::LineClass;
 use super::commands::Flow;
@@ -15,8 +16,7 @@ use super::position;
 use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
 use super::separators::lines;
 use super::session::Session;
-use super::state::Chat;
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{Position, SavedSession, SessionState};
 use super::view::{Medium, print_json};

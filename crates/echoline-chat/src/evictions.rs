@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bans::network_of;
+use super::chat::Chat;
 use super::idle_policy::{Presence, choose};
-use super::session_handle::SessionHandle;
-use super::state::{Chat, ChatUser};
+use super::live_state::ChatUser;
+use super::live_state::SessionHandle;
 
 impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's places are
     /// taken: of the addresses with the most users, those who have said nothing for longest, and
-    /// for [`Settings::idle_when_full`](super::Settings::idle_when_full) at least. Operators of the
+    /// for [`idle_when_full`](super::ChatSettings::idle_when_full) at least. Operators of the
     /// chat stay. `excess` is the number of connections above nine tenths.
     ///
     /// For [`Server::on_nearly_full`](crate::Server::on_nearly_full). Returns the number of users.

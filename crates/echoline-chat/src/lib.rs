@@ -7,11 +7,11 @@
 //! use std::sync::Arc;
 //!
 //! use echoline::{Connection, Eol, Server};
-//! use echoline_chat::{self as chat, Chat, Role, Settings};
+//! use echoline_chat::{self as chat, Chat, ChatSettings, Role};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let chat = Arc::new(Chat::new(Settings::default()));
+//! let chat = Arc::new(Chat::new(ChatSettings::default()));
 //! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
 //! let handler = move |client: Connection| chat::serve(client, Arc::clone(&chat), Role::User);
 //! server.serve_until(handler, async { /* until this is done */ }).await?;
@@ -21,19 +21,43 @@
 //!
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
+//!
+//! # Design
+//!
+//! **Locks** are taken in one order: the chat's state, a room, a mailbox. No lock is held across an
+//! await or a system call.
+//!
+//! **Wake-ups are late.** A line is appended at once. The members are woken when its author has no
+//! more lines waiting: a thousand lines in one packet cost one wake-up and one write for each
+//! member. [`Connection::read_line_feeding`](echoline::Connection::read_line_feeding) is the hook:
+//! it asks the session's feed whenever the peer has taken all output. Wakers are grouped by
+//! thread, because a wake-up of another thread is a system call. A member whose connection is
+//! stuck waits in no list.
+//!
+//! **Answers have their place.** `/users` is answered when the user has been sent every line up to
+//! that point, under the room's lock: the list agrees with the joins and leaves before it.
+//!
+//! **Costs are bounded.** An answer has at most a few pages, and the next question of a connection
+//! is answered when its peer has read the answer. A search reads a bounded part of a room, in
+//! short steps behind all other queries of the store. Passwords are hashed in a bounded queue off
+//! the workers.
+//!
+//! **Rights** belong to a session and its token, not to a name. An operator's kick takes effect in
+//! the room's order at once; the session notices when it next reads its mailbox.
 
 mod archive;
 #[cfg(test)]
 mod attacks;
 mod audit_log;
 mod bot;
+mod chat;
 mod clock;
 mod cluster;
 mod command_cost;
 mod commands;
 mod erase;
 mod evictions;
-mod line_end;
+mod live_state;
 mod login;
 mod mailbox;
 mod misdirected_protocol;
@@ -48,16 +72,12 @@ mod position;
 mod rules;
 mod secret_words;
 mod session;
-mod session_handle;
 mod settings;
 mod shared_room;
 mod source_gates;
 mod speech;
-mod state;
 mod telnet;
-mod telnet_stream;
 mod transcript;
-mod verify;
 mod view;
 mod wake_batcher;
 
@@ -76,6 +96,7 @@ use echoline_chat_core::{
 };
 
 pub use arguments::{BanTarget, CommandSecret, Passage, Switch};
+pub use chat::Chat;
 pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;
@@ -95,13 +116,10 @@ pub use page::PAGE;
 pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
-pub use settings::Settings;
-pub use state::Chat;
-pub use telnet::Parser;
-pub use telnet_stream::Telnet;
+pub use settings::ChatSettings;
+pub use telnet::{Parser, Telnet};
 pub use text::{NotText, clean, escape, excerpt, is_clean};
-pub use transcript::{NotNumbered, Transcript};
-pub use verify::{Contradiction, Report, verify};
+pub use transcript::{Contradiction, NotNumbered, Transcript, TranscriptReport, verify};
 pub use wrap::wrap;
 
 use std::borrow::Cow;

@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::bans::Suspect;
+use super::chat::{Chat, ClaimNameError};
 use super::command::Command;
 use super::erase::obey_erasing;
+use super::live_state::SessionHandle;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
 use super::operation::{Operation, RestoredSession, ResumeToken};
 use super::operator_password::is_proof;
 use super::outcome::Outcome;
-use super::session_handle::SessionHandle;
-use super::state::{Chat, ClaimNameError};
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{SavedSession, SessionState, digest};
 use echoline::sources::{Source, SourceAction, SourceRefusal};
@@ -117,7 +117,7 @@ pub(super) async fn ask<S: ByteStream>(
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
-        let words = "The link to the other machines is lost; you come in when it is back";
+        let words = "The link to the other nodes is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::chat::Chat;
 use super::password_checks::{PasswordError, is_hash};
-use super::state::Chat;
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,12 +57,12 @@ fn is_same(right: &str, given: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::password_checks;
-    use super::super::settings::Settings;
+    use super::super::settings::ChatSettings;
     use super::*;
 
     fn chat(password: &str) -> Chat {
         let operator_password = Some(password.into());
-        Chat::new(Settings { operator_password, ..Settings::default() })
+        Chat::new(ChatSettings { operator_password, ..ChatSettings::default() })
     }
 
     #[tokio::test]
@@ -80,7 +80,7 @@ mod tests {
             let Ok(Checked::Right(Some(proof))) = checked else { panic!("{checked:?}") };
             assert!(is_proof(&chat, &proof).await && proof.starts_with("$argon2id$"));
         }
-        let none = Chat::new(Settings::default());
+        let none = Chat::new(ChatSettings::default());
         assert_eq!(check(&none, String::new()).await, Ok(Checked::Wrong));
     }
 

@@ -11,19 +11,19 @@ use tokio::io::AsyncWrite;
 
 use super::answer_limits::{lags_in_words, names_in_words};
 use super::batch::Batch;
+use super::chat::{Chat, Membership};
 use super::days::Days;
 use super::history::LineKind;
 use super::line::EOL;
+use super::live_state::SessionHandle;
 use super::name::Name;
 use super::notification::Notification;
 use super::operation::SaidLine;
-use super::people::People;
+use super::people::MemberList;
 use super::protocol::{JoinedRoom, ServerMessage, Thread};
-use super::session_handle::SessionHandle;
-use super::state::{Chat, Membership};
 use super::text::excerpt;
 use super::user_table::person_id;
-use super::view::{Frame, View, print_json};
+use super::view::{DisplaySettings, Frame, print_json};
 use super::wake_batcher::WakeBatcher;
 use echoline::Closed;
 use echoline::connection::Outlet;
@@ -45,7 +45,7 @@ pub(super) struct OutboundFeed {
     pub(super) memberships: Vec<Membership>,
     /// The one in which they speak.
     current: usize,
-    pub(super) view: View,
+    pub(super) view: DisplaySettings,
     /// Somebody may be waiting for what this member said.
     pub(super) has_said: bool,
     /// To be answered at the member's place in the order of their current room.
@@ -82,7 +82,7 @@ impl OutboundFeed {
             // One room is what most are in.
             memberships: Vec::with_capacity(1),
             current: 0,
-            view: View::default(),
+            view: DisplaySettings::default(),
             has_said: false,
             question: None,
             patience: 0,
@@ -443,7 +443,7 @@ impl OutboundFeed {
         };
         let (mut people, mut sentence) = (None, None);
         let answered = shared_room.at_end(*member_id, self.patience > 0, |room| match question {
-            RoomQuestion::People { after } => people = Some(People::of(room, after)),
+            RoomQuestion::People { after } => people = Some(MemberList::of(room, after)),
             RoomQuestion::Users => {
                 let members = room.members();
                 let names = names_in_words(members.iter().map(|member| member.name.as_str()));

@@ -1,12 +1,12 @@
 //! The people of a room, as a page shows them: a bounded number of them in each answer.
 
 use super::answer_limits::{Budget, LIST_BYTES_MAX};
+use super::chat::Chat;
 use super::name::Name;
 use super::protocol::{ListedMember, ServerMessage};
 use super::room::{Member, Room};
-use super::state::Chat;
 use super::user_table::person_id;
-use super::view::View;
+use super::view::DisplaySettings;
 
 /// People in one answer, at most.
 const NAMED_MAX: usize = 100;
@@ -16,7 +16,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// A part of the people who are in a room at one place of its order.
 #[derive(Debug)]
-pub(super) struct People {
+pub(super) struct MemberList {
     room: Name,
     topic: String,
     /// The last line before this holds.
@@ -39,7 +39,7 @@ struct Named {
     operator: bool,
 }
 
-impl People {
+impl MemberList {
     /// The first page of the members who came after the arrival `after`.
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
@@ -70,7 +70,7 @@ impl People {
     }
 
     /// For a page with this view: what users say who are ignored is left out.
-    pub(super) fn message(&self, chat: &Chat, view: &View) -> ServerMessage<'_> {
+    pub(super) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);
         let (mut people, mut last) = (Vec::new(), self.after);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
+use super::chat::{Chat, RestoredChat};
 use super::effect::Effect;
 use super::history::{LineKind, MISSING};
 use super::history::{
@@ -15,8 +16,7 @@ use super::history::{
 use super::log::{LineView, Log};
 use super::name::Name;
 use super::room::Room;
-use super::settings::Settings;
-use super::state::{Chat, RestoredChat};
+use super::settings::ChatSettings;
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
 use echoline_chat_core::state::RestoredState;
 
@@ -30,7 +30,7 @@ impl Chat {
     /// # Errors
     /// What is wrong with the folder, in one sentence.
     pub fn with_store(
-        settings: Settings,
+        settings: ChatSettings,
         folder: &Path,
         options: StoreOptions,
     ) -> Result<Arc<Self>, StoreError> {
@@ -137,7 +137,7 @@ impl Chat {
     }
 }
 
-fn kept(settings: &Settings, found: RestoredHistory) -> RestoredChat {
+fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
     let mut dropped = 0;
@@ -191,7 +191,7 @@ fn place(token: &StoredToken) -> Option<SavedSession> {
 ///
 /// Up to `trimmed` the store keeps only lines that users said. If another number before the last
 /// line has no line, the room shows [`MISSING`] under it, and the log gets a warning.
-fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
+fn restore(settings: &ChatSettings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
     let whole_from = earliest.max(kept.trimmed.saturating_add(1));
@@ -259,7 +259,7 @@ mod tests {
             store.write(StoreChange::Line { room: Arc::from("lobby"), line });
         }
         assert_eq!(store.close(), 0);
-        let chat = Chat::with_store(Settings::default(), folder.path(), options).unwrap();
+        let chat = Chat::with_store(ChatSettings::default(), folder.path(), options).unwrap();
         let room = chat.room(&Name::parse_room("lobby").unwrap()).unwrap();
         let texts: Vec<_> = (1..=6)
             .map(|number| room.with(|room| room.log.line(number).unwrap().text.to_owned()))
@@ -274,7 +274,8 @@ mod tests {
     fn regression_a_store_is_closed_whoever_else_has_the_chat() {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
-            Chat::with_store(Settings::default(), folder.path(), StoreOptions::default()).unwrap()
+            Chat::with_store(ChatSettings::default(), folder.path(), StoreOptions::default())
+                .unwrap()
         };
         let chat = open();
         let other = Arc::clone(&chat);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::chat::Chat;
 use super::key::Key;
 use super::name::Name;
 use super::protocol::LastSeen;
-use super::state::Chat;
 
 /// Lines of a room that was renewed which somebody sees who comes back to it.
 const RENEWED_SHOWN: u64 = 50;

@@ -12,7 +12,7 @@ use echoline_base::SecretText;
 
 /// The settings of a chat. Each default says why it is what it is.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ChatSettings {
     /// The room that everybody comes into. Default `lobby`.
     pub lobby: Name,
     /// Rooms at most, empty ones with a history too. Default 1,000.
@@ -53,7 +53,7 @@ pub struct Settings {
     pub moment: fn(u64) -> String,
 }
 
-impl Default for Settings {
+impl Default for ChatSettings {
     fn default() -> Self {
         Self {
             lobby: Name::parse_room("lobby").expect("it is a name"),
@@ -76,9 +76,9 @@ impl Default for Settings {
     }
 }
 
-impl std::fmt::Debug for Settings {
+impl std::fmt::Debug for ChatSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ChatSettings")
             .field("lobby", &self.lobby)
             .field("log", &self.log)
             .field("flood", &self.flood)

@@ -23,14 +23,14 @@ struct State {
     /// By seat.
     waiters: Vec<Waiter>,
     /// The seats that have to be woken at the next line, by thread.
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingMembers>,
     /// Up to which line everybody was woken.
     told: u64,
 }
 
 /// Who waits on one thread.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingMembers {
     batcher: Arc<WakeBatcher>,
     memberships: Vec<MemberId>,
     /// Room for the next waking, so that it allocates nothing.
@@ -214,13 +214,17 @@ impl State {
     }
 
     /// Who waits on the thread of this relay. There are few threads.
-    fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut Waiting {
-        let same = |waiting: &Waiting| Arc::ptr_eq(&waiting.batcher, batcher);
+    fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut WaitingMembers {
+        let same = |waiting: &WaitingMembers| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {
             // A thread that is gone has nobody waiting.
             self.waiting.retain(|waiting| !waiting.memberships.is_empty());
             let batcher = Arc::clone(batcher);
-            self.waiting.push(Waiting { batcher, memberships: Vec::new(), spare: Vec::new() });
+            self.waiting.push(WaitingMembers {
+                batcher,
+                memberships: Vec::new(),
+                spare: Vec::new(),
+            });
             self.waiting.len() - 1
         });
         &mut self.waiting[index]
@@ -229,7 +233,7 @@ impl State {
     fn take_wakers(&mut self) -> Vec<(Arc<WakeBatcher>, Vec<Waker>)> {
         let Self { waiting, waiters, .. } = self;
         let mut lists = Vec::new();
-        for Waiting { batcher, memberships, spare } in
+        for WaitingMembers { batcher, memberships, spare } in
             waiting.iter_mut().filter(|w| !w.memberships.is_empty())
         {
             let mut wakers = std::mem::take(spare);

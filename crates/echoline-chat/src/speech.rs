@@ -1,12 +1,12 @@
 //! The one way in which a user's line comes into a room: at once, or through the stream.
 
+use super::chat::{Chat, Membership};
 use super::cluster::Backpressure;
 use super::effect::Effect;
 use super::history::LineKind;
+use super::live_state::SessionHandle;
 use super::operation::SaidLine;
 use super::outcome::OperationError;
-use super::session_handle::SessionHandle;
-use super::state::{Chat, Membership};
 use super::text::escape;
 
 impl Chat {

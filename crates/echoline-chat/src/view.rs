@@ -30,7 +30,7 @@ pub(super) enum Medium {
 
 /// The choices of a member about the display of lines.
 #[derive(Clone, Debug, Default)]
-pub(super) struct View {
+pub(super) struct DisplaySettings {
     /// With their numbers, own lines too.
     pub(super) numbers: bool,
     /// With the time of day.
@@ -47,7 +47,7 @@ pub(super) struct View {
 /// The lines of a room that a member sees.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
-    pub(super) view: &'a View,
+    pub(super) view: &'a DisplaySettings,
     /// The member's lineage.
     pub(super) lineage: u64,
     pub(super) room: &'a str,
@@ -56,7 +56,7 @@ pub(super) struct Frame<'a> {
     pub(super) time: fn(u64) -> String,
 }
 
-impl View {
+impl DisplaySettings {
     /// Whether everything is said in JSON.
     pub(super) fn is_json(&self) -> bool {
         self.medium != Medium::Terminal
@@ -254,7 +254,7 @@ mod tests {
     const IGNORED: u64 = 7;
 
     fn printed(medium: Medium, author: u64, kind: LineKind, name: &str, text: &str) -> String {
-        let mut view = View { medium, ..View::default() };
+        let mut view = DisplaySettings { medium, ..DisplaySettings::default() };
         assert!(view.ignore(Name::parse("mallory").unwrap(), IGNORED));
         let frame = Frame {
             view: &view,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chat_harness::{ChatHarness, settings};
 use echoline::{Closed, Limits};
-use echoline_chat::{LogLimits, Role, Settings};
+use echoline_chat::{ChatSettings, LogLimits, Role};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +231,7 @@ async fn telnet_is_understood() {
 /// Fault 33: who reads nothing hears how much was missed, then goes, and the others hear why.
 #[tokio::test(start_paused = true)]
 async fn who_reads_nothing_misses_lines_and_goes() {
-    let mut chat_harness = ChatHarness::new(Settings {
+    let mut chat_harness = ChatHarness::new(ChatSettings {
         log: LogLimits { lines: 10, ..LogLimits::default() },
         ..settings()
     });
@@ -268,7 +268,7 @@ async fn the_clock_may_jump() {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NOW: AtomicU64 = AtomicU64::new(5_000);
     let clock = || NOW.load(Ordering::Relaxed);
-    let chat_harness = ChatHarness::new(Settings { clock, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });
     let mut program = chat_harness.program(r#"{"name": "ci"}"#).await;
     let mut times = vec![time_of(&program.line().await)];
     for now in [9_000, 1_000, 0, u64::MAX / 2, 7] {
@@ -304,7 +304,7 @@ async fn nobody_is_left_over() {
 /// terminal that shows numbers shows every line.
 #[tokio::test]
 async fn regression_a_newcomer_sees_what_was_said() {
-    let chat_harness = ChatHarness::new(Settings { replay: 2, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { replay: 2, ..settings() });
     let mut ann = chat_harness.enter("ann").await;
     ann.say("one").await;
     for visit in 0..30 {
@@ -345,7 +345,7 @@ async fn regression_a_newcomer_sees_what_was_said() {
 /// announces.
 #[tokio::test]
 async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
-    let chat_harness = ChatHarness::new(Settings { replay: 2, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { replay: 2, ..settings() });
     let mut ann = chat_harness.enter("ann").await;
     ann.say("one").await;
     ann.say("two").await;
@@ -387,7 +387,7 @@ async fn a_panic_ends_one_session() {
         false => 1_000_000,
         true => panic!("the clock breaks once, as this test wants"),
     };
-    let chat_harness = ChatHarness::new(Settings { clock, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     for round in 0..20 {
         BROKEN.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! A chat on several machines, on thousands of evenings on which machines and links fail: all
-//! machines know the same, nothing that was said is lost without a word or heard twice, and who is
+//! A chat on several nodes, on thousands of evenings on which nodes and links fail: all
+//! nodes know the same, nothing that was said is lost without a word or heard twice, and who is
 //! there is there.
 //!
 //! `ECHOLINE_SEEDS` says how many seeds, `ECHOLINE_SEED` runs one, and with `ECHOLINE_TRANSCRIPT`
@@ -51,7 +51,7 @@ fn show(outcome: &evening::Outcome, name: &str) {
 
 /// Fault 67, Fault 68: whatever fails for however long, all is well within 15 s after it.
 #[test]
-fn machines_stay_one_chat_whatever_fails() {
+fn nodes_stay_one_chat_whatever_fails() {
     if let Some(seed) = number("ECHOLINE_SEED") {
         return run(seed).unwrap();
     }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat_harness::{ChatHarness, Guest, settings};
-use echoline_chat::{LogLimits, Role, Settings};
+use echoline_chat::{ChatSettings, LogLimits, Role};
 use tokio::time::Instant;
 
 /// Issue 12, item 13: one search looks at a bounded number of lines, and the next one goes on.
 #[tokio::test]
 async fn attack_a_search_in_memory_looks_at_a_bounded_number_of_lines() {
     let log = LogLimits { lines: 50_000, bytes: 16 << 20 };
-    let mut chat_harness = ChatHarness::new(Settings { log, ..settings() });
+    let mut chat_harness = ChatHarness::new(ChatSettings { log, ..settings() });
     chat_harness.limits.max_line = 1 << 20;
     let mut ann = chat_harness.enter("ann").await;
     ann.say("Needle").await;
@@ -166,7 +166,7 @@ async fn attack_no_command_has_a_large_answer() {
 async fn attack_idlers_leave_a_full_chat_and_speakers_stay() {
     static SECONDS: AtomicU64 = AtomicU64::new(1);
     let clock = || SECONDS.load(Ordering::Relaxed) * 1000;
-    let chat_harness = ChatHarness::new(Settings { clock, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });
     let [mut ann, mut bob, mut eve, mut oper] =
         chat_harness.all(["ann", "bob", "eve", "olga"]).await;
     oper.say("/oper open sesame").await;
@@ -187,9 +187,9 @@ async fn attack_idlers_leave_a_full_chat_and_speakers_stay() {
     assert!(rest.contains(words), "{rest}");
     until(&mut ann, "eve left the chat").await;
     SECONDS.store(2000, Ordering::Relaxed);
-    chat_harness.chat.renew(&Settings { idle_when_full: None, clock, ..settings() });
+    chat_harness.chat.renew(&ChatSettings { idle_when_full: None, clock, ..settings() });
     assert_eq!(chat_harness.chat.end_idle_users(4), 0, "it is off");
-    chat_harness.chat.renew(&Settings { clock, ..settings() });
+    chat_harness.chat.renew(&ChatSettings { clock, ..settings() });
     assert_eq!(chat_harness.chat.end_idle_users(4), 1, "two of a source always stay");
     until(&mut oper, "left the chat").await;
     oper.say("/users").await;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use dhat::HeapStats;
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Chat, Role, Settings};
+use echoline_chat::{self, Chat, ChatSettings, Role};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::Mutex;
 
@@ -79,7 +79,7 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     read_all(&mut waiting).await;
     let plain = HeapStats::get().curr_bytes - empty;
 
-    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let empty = HeapStats::get().curr_bytes;
     let mut members = Vec::new();
     for number in 0..MEMBERS {
@@ -113,7 +113,7 @@ async fn saying_lines_boxes_nothing() {
         // Reading the JSON takes most of it.
         (Role::Bot, "{\"name\": \"bot\"}\n", "{\"say\": \"hello\"}\n", 3072),
     ] {
-        let settings = Settings { flood: None, ..Settings::default() };
+        let settings = ChatSettings { flood: None, ..ChatSettings::default() };
         let chat = Arc::new(Chat::new(settings));
         let (client, there) = pair();
         tokio::spawn(echoline_chat::serve(client, Arc::clone(&chat), role));
@@ -137,7 +137,7 @@ async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     const PAGES: usize = 60;
     let _alone = ALONE.lock().await;
     let _profiler = dhat::Profiler::builder().testing().build();
-    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let mut members = Vec::new();
     for number in 0..MEMBERS {
         let mut member = join(&chat, number).await;

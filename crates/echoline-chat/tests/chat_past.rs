@@ -6,7 +6,7 @@ mod chat_harness;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_harness::{ChatHarness, Guest, settings};
-use echoline_chat::{LogLimits, Role, Settings};
+use echoline_chat::{ChatSettings, LogLimits, Role};
 
 /// Issue 11, item 14: the author deletes a line; the others and programs are told, and later
 /// readers see `[deleted]` under its number.
@@ -75,7 +75,7 @@ async fn regression_a_deleted_topic_holds_no_more() {
 /// who came back with a token still owns the lines of the connection before.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
-    let chat_harness = ChatHarness::new(Settings { replay: 10, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { replay: 10, ..settings() });
     let (mut ann, _) = enter_past_replay(&chat_harness, "ann").await;
     let (mut bob, _) = enter_past_replay(&chat_harness, "bob").await;
     ann.hear("*** bob joined the chat ***").await;
@@ -117,7 +117,7 @@ async fn regression_lines_of_other_days_show_their_date() {
     static DAY: AtomicU64 = AtomicU64::new(1);
     let clock = || DAY.load(Ordering::Relaxed) * 86_400_000;
     let date = |time_ms| format!("day {}", time_ms / 86_400_000);
-    let chat_harness = ChatHarness::new(Settings { replay: 10, clock, date, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { replay: 10, clock, date, ..settings() });
     let (mut ann, heard) = enter_past_replay(&chat_harness, "ann").await;
     assert_eq!(heard, ["Enter your name: *** ann joined the chat ***"]);
     ann.ask("/topic bees", "*** ann set the topic: bees ***").await;
@@ -168,7 +168,7 @@ async fn enter_past_replay(chat_harness: &ChatHarness, name: &str) -> (Guest, Ve
 async fn attack_visits_hide_nothing_that_was_said() {
     const VISITS: u64 = 150;
     let log = LogLimits { lines: 100, ..LogLimits::default() };
-    let chat_harness = ChatHarness::new(Settings { replay: 5, log, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { replay: 5, log, ..settings() });
     let mut ann = chat_harness.enter("ann").await;
     ann.say("first").await;
     ann.say("/me waves").await;

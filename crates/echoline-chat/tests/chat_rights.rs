@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::history::StoreOptions;
-use echoline_chat::{Chat, FloodLimits, Role, Settings};
+use echoline_chat::{Chat, ChatSettings, FloodLimits, Role};
 
 /// A chat that keeps its history in `folder`.
 fn stored(folder: &Path) -> ChatHarness {
@@ -124,8 +124,8 @@ async fn regression_resume_after_a_restart_keeps_the_current_room() {
 }
 
 /// Settings with another password for operators.
-fn with_password(password: &str) -> Settings {
-    Settings { operator_password: Some(password.into()), ..settings() }
+fn with_password(password: &str) -> ChatSettings {
+    ChatSettings { operator_password: Some(password.into()), ..settings() }
 }
 
 async fn become_operator(guest: &mut Guest) {
@@ -264,7 +264,7 @@ async fn regression_leave_and_join_keep_the_operator() {
 async fn regression_a_room_without_an_operator_gets_one() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
     let clock = || NOW_MS.load(Ordering::Relaxed);
-    let chat_harness = ChatHarness::new(Settings { clock, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });
     let [mut ann, mut bob, mut eve] = chat_harness.all(["ann", "bob", "eve"]).await;
     for guest in [&mut ann, &mut bob, &mut eve] {
         join(guest, &["den"]).await;
@@ -371,7 +371,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     }
     let limits = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
     let clock = || NOW_MS.load(Ordering::Relaxed);
-    let chat_harness = ChatHarness::new(Settings { flood: Some(limits), clock, ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { flood: Some(limits), clock, ..settings() });
     let [mut ann, mut bob, mut eve] = chat_harness.all(["ann", "bob", "eve"]).await;
     // By name.
     flood(&mut ann, 30).await;

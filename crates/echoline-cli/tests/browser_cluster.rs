@@ -54,7 +54,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.see_in("#log .alert .text", "Not delivered");
     let alert = ann.texts("#log .alert .text").pop().unwrap();
     assert_eq!(
-        alert, "Not delivered (the link to the other machines is lost): /me waves",
+        alert, "Not delivered (the link to the other nodes is lost): /me waves",
         "the fifty-first line is more than can wait"
     );
     ann.see_in("#waiting li", "line 50");

@@ -96,8 +96,8 @@ fn two_machines_are_one_chat() {
         ann.hear("*** This is east of the cluster tea; the link is there ***");
         let machines = ann.line();
         assert!(ann.line().ends_with("; 0 lines said here wait, 0 were not delivered ***"));
-        machines == "*** Machines, with the people they serve: east (1), west (1) ***"
-            || machines == "*** Machines, with the people they serve: west (1), east (1) ***"
+        machines == "*** Nodes, with the people they serve: east (1), west (1) ***"
+            || machines == "*** Nodes, with the people they serve: west (1), east (1) ***"
     });
     west.program.signal("TERM");
     assert_eq!(west.program.finish().code(), Some(0));
@@ -106,7 +106,7 @@ fn two_machines_are_one_chat() {
     ann.hear("Online: ann");
 }
 
-const LOST: &str = "*** The link to the other machines is lost: what you say waits, at most 50 \
+const LOST: &str = "*** The link to the other nodes is lost: what you say waits, at most 50 \
                     lines for 60 s (/status) ***";
 
 #[test]
@@ -126,7 +126,7 @@ fn what_is_said_without_nats_waits_for_it() {
     ann.line();
     assert!(ann.line().ends_with("; 2 lines said here wait, 0 were not delivered ***"));
     server.start_again();
-    let back = "*** The link to the other machines is back ***";
+    let back = "*** The link to the other nodes is back ***";
     ann.hear_all(&[back, "#3 ann: one", "#4 ann: two"]);
     // The other machine may have read them before it noticed that it can.
     let mut heard = [ben.line(), ben.line(), ben.line()];

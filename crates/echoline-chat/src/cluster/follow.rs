@@ -1,13 +1,15 @@
 //! Applies the entries of the stream, in their order.
 
-use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
+use super::proposals::{Cluster, ReplySender, TAKEN_FOR_GONE};
+use crate::chat::Chat;
 use crate::notification::Notification;
 use crate::operation::{Operation, OperationContext};
 use crate::outcome::{JoinError, OperationError, Outcome};
-use crate::state::Chat;
 use bytes::Bytes;
+use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::envelope::Envelope;
 use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
+use echoline_chat_core::replication::{JUMP_MAX, NODE};
 use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
@@ -97,14 +99,14 @@ impl Chat {
                 Outcome::Done
             }
             _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),
-            act if session == NODE => self.take_of_machine(cluster, context, number, act),
+            act if session == NODE => self.take_of_node(cluster, context, number, act),
             act => self.take_of_person(cluster, context, number, act),
         };
         self.settle(cluster, &id, session, outcome);
     }
 
-    /// What a machine itself does; where that was done before it is refused.
-    fn take_of_machine(
+    /// What a node itself does; where that was done before it is refused.
+    fn take_of_node(
         &self,
         cluster: &Cluster,
         context: OperationContext,
@@ -183,14 +185,14 @@ impl Chat {
         outcome
     }
 
-    /// An act of this machine's has come back: its author hears of it, and goes on.
+    /// An act of this node's has come back: its author hears of it, and goes on.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(cluster, session);
         let mut state = cluster.lock();
         let Some(sent) = state.settle(id, session) else { return };
         cluster.send_next(&mut state, session);
         let mut is_over = false;
-        // The machine itself goes on counting.
+        // The node itself goes on counting.
         let may_be_over = !is_served && session != NODE;
         if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             is_over = state.outboxes.remove(&session).is_some_and(|outbox| outbox.is_over);
@@ -229,9 +231,9 @@ impl Chat {
         }
     }
 
-    fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
+    fn answer(&self, cluster: &Cluster, reply: ReplySender, outcome: Outcome) {
         let outcome = match outcome {
-            // This machine has lost sight of the session and takes it for another's.
+            // This node has lost sight of the session and takes it for another's.
             Outcome::Joined(Ok(joined)) if !joined.is_here => {
                 Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }

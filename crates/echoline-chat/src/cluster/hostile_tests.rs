@@ -6,22 +6,22 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::ClusterOptions;
+use crate::chat::Chat;
 use crate::key::Key;
 use crate::name::Name;
-use crate::settings::Settings;
-use crate::state::Chat;
+use crate::settings::ChatSettings;
 use crate::text::is_clean;
-use echoline_chat_core::replication::GONE_MAX;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
+use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
-    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, node };
-    Chat::clustered(Settings::default(), options).0
+    let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, node_name, node };
+    Chat::clustered(ChatSettings::default(), options).0
 }
 
 /// Applies a payload as the next entry.
@@ -116,7 +116,7 @@ fn attack_words_of_the_bus_are_cleaned() {
 #[test]
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
-    for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + super::JUMP_MAX + 1, 0] {
+    for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + JUMP_MAX + 1, 0] {
         act(&chat, 5, number, &say("forged"));
         act(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
     }
@@ -239,10 +239,10 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
     }
 }
 
-/// A session whose machine is gone saves its place a moment later, with the machine's next number;
+/// A session whose node is gone saves its place a moment later, with the node's next number;
 /// but not if a token has brought it back elsewhere.
 #[test]
-fn a_session_that_went_with_its_machine_saves_its_place() {
+fn a_session_that_went_with_its_node_saves_its_place() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
         let keep = json!({ "keep": { "token": "a", "place": place } });

@@ -1,16 +1,16 @@
-//! How it stands with the bus and the other machines, and what people hear of it.
+//! How it stands with the bus and the other nodes, and what people hear of it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::reply::Reply;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST};
+use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
+use crate::chat::Chat;
+use crate::live_state::SessionHandle;
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
-use crate::session_handle::SessionHandle;
-use crate::state::Chat;
 use echoline_chat_core::Link;
+use echoline_chat_core::replication::HELD_TICKS;
 use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::leases::Heartbeat;
 use echoline_chat_core::replication::outbox::QueuedOperation;
@@ -19,7 +19,7 @@ use echoline_chat_core::replication::outbox::QueuedOperation;
 const SWEEP_TICKS: u64 = 10;
 
 impl Cluster {
-    /// Tells the people of this machine where the link was lost or is there again.
+    /// Tells the people of this node where the link was lost or is there again.
     pub(super) fn look_at_link(&self, chat: &Chat) {
         let mut state = self.lock();
         // Who has left needs no link.
@@ -56,7 +56,7 @@ impl Cluster {
             let (now, own) = (state.now, state.node);
             let others: Vec<u32> = nodes.into_iter().filter(|&node| node != own).collect();
             for node in state.leases.overdue(now, own, &others) {
-                let name = state.leases.name(node).unwrap_or("a machine").to_owned();
+                let name = state.leases.name(node).unwrap_or("a node").to_owned();
                 self.propose_gone(&mut state, node, &name, "is gone");
             }
         }
@@ -76,26 +76,26 @@ impl Cluster {
     pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.heartbeats += 1;
-        let pulse = Heartbeat {
+        let heartbeat = Heartbeat {
             count: state.heartbeats,
             node: state.node,
-            name: self.options.machine.clone(),
+            name: self.options.node_name.clone(),
             applied: state.applied,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        serde_json::to_vec(&pulse).expect("it is made of texts and numbers").into()
+        serde_json::to_vec(&heartbeat).expect("it is made of texts and numbers").into()
     }
 
-    pub(super) fn hear(&self, pulse: &[u8]) {
-        let Ok(pulse) = serde_json::from_slice::<Heartbeat>(pulse) else { return };
+    pub(super) fn hear(&self, heartbeat: &[u8]) {
+        let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(heartbeat) else { return };
         let mut state = self.lock();
         let (now, own) = (state.now, state.node);
-        state.leases.record(now, own, pulse);
+        state.leases.record(now, own, heartbeat);
     }
 }
 
 impl Chat {
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: QueuedOperation<Reply>) {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: QueuedOperation<ReplySender>) {
         let QueuedOperation { operation: act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
@@ -117,9 +117,9 @@ impl Chat {
 fn words(is_lost: bool) -> String {
     match is_lost {
         true => format!(
-            "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
+            "The link to the other nodes is lost: what you say waits, at most {HELD_MAX} \
              lines for {HELD_TICKS} s (/status)"
         ),
-        false => "The link to the other machines is back".to_owned(),
+        false => "The link to the other nodes is back".to_owned(),
     }
 }

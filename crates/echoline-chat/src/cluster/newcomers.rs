@@ -5,13 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-
-use super::NODE;
-use crate::operation::Operation;
-use crate::outcome::Outcome;
-use crate::state::Chat;
 
 /// Acts before login that are on their way at once.
 const ENTRANCES_MAX: usize = 64;
@@ -24,12 +19,12 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each act before login that is on its way.
     permits: Arc<Semaphore>,
-    /// Rounds of [`Chat::catch_up`] so far.
+    /// Rounds of [`catch_up`](Newcomers::catch_up) so far.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }
 
-/// The last round of [`Chat::catch_up`].
+/// The last round of [`catch_up`](Newcomers::catch_up).
 #[derive(Debug, Default)]
 struct Round {
     begun: Option<Instant>,
@@ -44,24 +39,20 @@ impl Default for Newcomers {
     }
 }
 
-impl Chat {
-    /// Performs an act of a session that has not come in yet. In a cluster, few of these acts are
-    /// on their way at once, so that strangers cannot fill the stream with them.
-    pub(crate) async fn propose_entrance(&self, session: u64, act: Operation) -> Outcome {
-        let Some(cluster) = &self.cluster else {
-            return self.propose(session, act).outcome().await;
-        };
-        let permit = Arc::clone(&cluster.newcomers.permits).acquire_owned().await.ok();
-        cluster.propose(session, Some(act), permit).await
+impl Newcomers {
+    /// Waits until an act before login may be on its way.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Waits until this node has applied all entries that the stream had when this was called;
-    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows
-    /// it for all of them.
-    pub(crate) async fn catch_up(&self) -> bool {
-        let Some(cluster) = &self.cluster else { return true };
-        let wanted = cluster.newcomers.rounds_begun.load(Ordering::Acquire) + 1;
-        let mut last = cluster.newcomers.last_round.lock().await;
+    /// Waits until `ask`, called after this, returns `true`; `false` if it does not. However many
+    /// sessions wait, one call of `ask` a second answers all of them.
+    pub(super) async fn catch_up<F>(&self, ask: impl FnOnce() -> F) -> bool
+    where
+        F: Future<Output = bool>,
+    {
+        let wanted = self.rounds_begun.load(Ordering::Acquire) + 1;
+        let mut last = self.last_round.lock().await;
         if last.completed >= wanted {
             return true;
         }
@@ -69,11 +60,8 @@ impl Chat {
             tokio::time::sleep_until(begun + ROUNDS_APART).await;
         }
         last.begun = Some(Instant::now());
-        let round = cluster.newcomers.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        // It comes back in its place of the order, and tells no session anything.
-        let nothing = Operation::Tell { to: NODE, words: String::new() };
-        let outcome = cluster.propose(NODE, Some(nothing), None).await;
-        let is_back = outcome.refusal().is_none();
+        let round = self.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let is_back = ask().await;
         if is_back {
             last.completed = round;
         }

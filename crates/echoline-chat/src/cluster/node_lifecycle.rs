@@ -1,11 +1,13 @@
 //! Nodes that go down, and nodes that rejoin after their lease expired.
 
-use super::{Cluster, LeaveState, NODE};
+use super::proposals::{Cluster, State};
 use crate::apply::GOES_ON;
+use crate::chat::Chat;
+use crate::live_state::LiveState;
 use crate::operation::{Operation, OperationContext, RejoiningUser};
 use crate::rejoin::DownUser;
-use crate::state::{Chat, LiveState};
-use echoline_chat_core::replication::cluster_state::remember;
+use echoline_chat_core::replication::NODE;
+use echoline_chat_core::replication::cluster_state::{LeaveState, remember};
 use echoline_chat_core::replication::inspect::REJOINING_MAX;
 
 impl Chat {
@@ -126,7 +128,7 @@ fn rejoins(live: &LiveState, session: u64) -> bool {
 }
 
 impl Cluster {
-    fn send_all(&self, state: &mut super::State) {
+    fn send_all(&self, state: &mut State) {
         let sessions: Vec<u64> = state.outboxes.keys().copied().collect();
         for session in sessions {
             self.send_next(state, session);

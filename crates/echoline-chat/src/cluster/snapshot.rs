@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::reply::Reply;
-use super::{Cluster, LOST};
+use super::proposals::{Cluster, LOST, ReplySender};
 use crate::apply::GOES_ON;
+use crate::chat::Chat;
 use crate::outcome::{OperationError, Outcome};
-use crate::state::Chat;
 use echoline_chat_core::StateSnapshot;
 use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
 use echoline_chat_core::replication::outbox::Sent;
@@ -93,14 +92,18 @@ impl Chat {
             self.come_back(cluster, &[]);
         } else {
             followed.is_returning = true;
-            let name = &cluster.options.machine;
+            let name = &cluster.options.node_name;
             cluster.propose_gone(&mut followed, node, name, "fell behind");
         }
     }
 
     /// Settles what was sent before a gap: a waiting caller hears that there is no answer, and the
     /// author of a refused line hears so.
-    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent<Reply>, OperationStatus)>) {
+    fn tell_lost_in_gap(
+        &self,
+        cluster: &Cluster,
+        lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>,
+    ) {
         for (session, sent, fate) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
@@ -134,7 +137,7 @@ impl Chat {
         followed.is_returning = false;
         // If the stream is the same up to some entry, the users who leave now are found in it
         // again: as those of a node that does not exist any more.
-        cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
+        cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
@@ -148,19 +151,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
     use crate::history::LineKind;
     use crate::name::Name;
     use crate::operation::{Operation, OperationContext, RestoredSession, SaidLine};
     use crate::room::ReplayFrom;
-    use crate::settings::Settings;
-    use crate::state::Credential;
+    use crate::settings::ChatSettings;
     use crate::user_table::person_id;
 
     fn node(node: u32) -> Arc<Chat> {
-        let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-        let options = ClusterOptions { cluster, machine, node };
-        Chat::clustered(Settings::default(), options).0
+        let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
+        let options = ClusterOptions { cluster, node_name, node };
+        Chat::clustered(ChatSettings::default(), options).0
     }
 
     /// Issue 11, items 7 and 14: a node that joins later knows which session continues which: an id

@@ -1,23 +1,23 @@
-//! What one machine knows of the cluster, for people and for metrics.
+//! What one node knows of the cluster, for people and for metrics.
 
 use std::collections::BTreeMap;
 
-use super::reply::Reply;
-use super::{Cluster, NODE};
-use crate::state::Chat;
+use super::proposals::{Cluster, ReplySender};
+use crate::chat::Chat;
+use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::outbox::Outbox;
 
-/// How a machine stands in its cluster.
+/// How a node stands in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterStatus {
     /// What the cluster is called.
     pub cluster: String,
-    /// What this machine is called.
-    pub machine: String,
-    /// Whether the other machines can be reached.
+    /// What this node is called.
+    pub node_name: String,
+    /// Whether the other nodes can be reached.
     pub is_linked: bool,
-    /// The last entry of the common order that this machine has applied.
+    /// The last entry of the common order that this node has applied.
     pub applied: u64,
     /// Entries that were applied since the start.
     pub entries: u64,
@@ -26,28 +26,28 @@ pub struct ClusterStatus {
     /// Lines of people here that are not yet known to have reached the others.
     pub held: u64,
     /// People here of whom something waits or is on its way, and those who are just coming back
-    /// with this machine; 0 where all is settled.
+    /// with this node; 0 where all is settled.
     pub open: u64,
     /// Lines whose authors heard that they were not delivered.
     pub not_delivered: u64,
     /// How often the link was lost.
     pub losses: u64,
-    /// How often this machine was taken for gone and came back.
+    /// How often this node was taken for gone and came back.
     pub returns: u64,
     /// How often it fell so far behind that lines were missed.
     pub gaps: u64,
-    /// The machines that are heard of: what each is called, and how many people it serves.
-    pub machines: Vec<(String, usize)>,
+    /// The nodes that are heard of: what each is called, and how many people it serves.
+    pub nodes: Vec<(String, usize)>,
 }
 
 impl Chat {
-    /// How this machine stands in its cluster; `None` where the chat is one process.
+    /// How this node stands in its cluster; `None` where the chat is one process.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
         Some(self.cluster.as_ref()?.status(&self.sessions()))
     }
 
-    /// Who is in, and which machine serves them.
+    /// Who is in, and which node serves them.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
         state.users.iter().map(|(&session, user)| (session, user.node)).collect()
@@ -57,18 +57,18 @@ impl Chat {
     pub(crate) fn status_words(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else {
             let people = self.people();
-            return vec![format!("This chat is one machine, with {people} people")];
+            return vec![format!("This chat is one node, with {people} people")];
         };
         let status = cluster.status(&self.sessions());
-        let machines: Vec<String> =
-            status.machines.iter().map(|(name, people)| format!("{name} ({people})")).collect();
+        let nodes: Vec<String> =
+            status.nodes.iter().map(|(name, people)| format!("{name} ({people})")).collect();
         let link = if status.is_linked { "there" } else { "lost: lines are held" };
         vec![
             format!(
                 "This is {} of the cluster {}; the link is {link}",
-                status.machine, status.cluster
+                status.node_name, status.cluster
             ),
-            format!("Machines, with the people they serve: {}", machines.join(", ")),
+            format!("Nodes, with the people they serve: {}", nodes.join(", ")),
             format!(
                 "Entry {} of the common order; {} lines said here wait, {} were not delivered",
                 status.applied, status.held, status.not_delivered
@@ -81,17 +81,17 @@ impl Cluster {
     fn status(&self, sessions: &BTreeMap<u64, u32>) -> ClusterStatus {
         let state = self.lock();
         let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
-        let is_open = |(session, outbox): &(&u64, &Outbox<Reply>)| {
+        let is_open = |(session, outbox): &(&u64, &Outbox<ReplySender>)| {
             !outbox.is_empty() || !sessions.contains_key(session)
         };
         let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);
         let open = authors.filter(is_open).count() + state.sent.len() + state.returning.len();
         let served = |node| sessions.values().filter(|&&serves| serves == node).count();
-        let machines = state.leases.alive(state.now);
-        let machines = machines.filter(|pulse| !state.gone_nodes.contains(&pulse.node));
+        let nodes = state.leases.alive(state.now);
+        let nodes = nodes.filter(|heartbeat| !state.gone_nodes.contains(&heartbeat.node));
         ClusterStatus {
             cluster: self.options.cluster.clone(),
-            machine: self.options.machine.clone(),
+            node_name: self.options.node_name.clone(),
             is_linked: !state.is_lost,
             applied: state.applied,
             entries: state.counts.entries,
@@ -102,7 +102,9 @@ impl Cluster {
             losses: state.counts.losses,
             returns: state.counts.returns,
             gaps: state.counts.gaps,
-            machines: machines.map(|pulse| (pulse.name.clone(), served(pulse.node))).collect(),
+            nodes: nodes
+                .map(|heartbeat| (heartbeat.name.clone(), served(heartbeat.node)))
+                .collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::name::Name;
 use crate::operation::Operation;
 use crate::outcome::Outcome;
 use crate::session::Session;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::Source;
 

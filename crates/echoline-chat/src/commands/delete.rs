@@ -9,7 +9,7 @@ use crate::operation::Operation;
 use crate::outcome::{OperationError, Outcome};
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use echoline::Closed;
 
 /// A line that `/delete` has found.

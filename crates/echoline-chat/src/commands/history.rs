@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Passage;
+use crate::chat::Chat;
 use crate::days::Days;
 use crate::history::{LineKind, MISSING, StoreError, StoredLine};
 use crate::line::terminal_text;
 use crate::name::Name;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
-use crate::state::Chat;
-use crate::telnet_stream::ByteStream;
-use crate::view::View;
+use crate::telnet::ByteStream;
+use crate::view::DisplaySettings;
 use echoline::Closed;
 
 /// Lines that `/history` shows without a number, and at most.
@@ -140,7 +140,7 @@ impl<S: ByteStream> Session<S> {
 }
 
 /// A line that is in memory, unless the view hides its author.
-fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<StoredLine> {
+fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option<StoredLine> {
     shared_room.with(|room| {
         let line = room.log.line(number);
         let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
@@ -159,7 +159,7 @@ impl HistoryRange {
     }
 
     /// Those of the lines that the log has, oldest first, without those that the view hides.
-    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &View) -> Vec<StoredLine> {
+    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &DisplaySettings) -> Vec<StoredLine> {
         let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
                 let earlier = |number| shared_room.with(|room| room.log.kept_before(number));

@@ -24,8 +24,8 @@ use super::history::LineKind;
 use super::outbound_feed::RoomQuestion;
 use super::protocol::ServerMessage;
 use super::session::Session;
-use super::telnet_stream::ByteStream;
-use super::view::{View, print_json};
+use super::telnet::ByteStream;
+use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
 
 /// Whether the session goes on after a line, or the user leaves with these last words.
@@ -162,7 +162,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Changes a display choice.
-    fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
+    fn set(&mut self, choice: fn(&mut DisplaySettings) -> &mut bool, what: &str, switch: Switch) {
         *choice(&mut self.feed.view) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
         if self.feed.view.is_page() {

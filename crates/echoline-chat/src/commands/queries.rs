@@ -15,7 +15,7 @@ use crate::protocol::{
     EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
 };
 use crate::session::{IN_NO_ROOM, Session};
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::arguments::{CommandSecret, Switch};
+use crate::chat::{Credential, JoinError, Membership};
 use crate::entrance::Entrance;
 use crate::name::Name;
 use crate::operation::{Operation, RoomChange};
@@ -14,8 +15,7 @@ use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::room::ReplayFrom;
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
-use crate::state::{Credential, JoinError, Membership};
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 

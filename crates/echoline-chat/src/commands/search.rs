@@ -6,8 +6,8 @@ use super::history::newest_that_fit;
 use crate::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
-use crate::telnet_stream::ByteStream;
-use crate::view::View;
+use crate::telnet::ByteStream;
+use crate::view::DisplaySettings;
 use echoline::Closed;
 
 /// Lines that `/search` shows at most.
@@ -86,7 +86,7 @@ async fn search_memory(
     shared_room: &SharedRoom,
     words: &str,
     before: u64,
-    view: &View,
+    view: &DisplaySettings,
 ) -> SearchPage {
     let (terms, mut buffer) = (SearchTerms::new(words), CaseFoldBuffer::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());

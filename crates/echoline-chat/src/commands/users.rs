@@ -2,13 +2,13 @@
 
 use crate::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::history::LineKind;
+use crate::live_state::ChatUser;
 use crate::name::Name;
 use crate::operation::Operation;
 use crate::outcome::{OperationError, Outcome};
 use crate::protocol::ServerMessage;
 use crate::session::Session;
-use crate::state::ChatUser;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;

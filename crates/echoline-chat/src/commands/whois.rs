@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use crate::bans::{Ban, Scope, network_of};
 use crate::entrance::Entrance;
 use crate::former_users::FormerUser;
+use crate::live_state::ChatUser;
 use crate::name::Name;
 use crate::room::MemberId;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
-use crate::state::ChatUser;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;

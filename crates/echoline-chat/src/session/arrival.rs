@@ -1,15 +1,15 @@
 //! The beginning of a session: the user enters their rooms, as a token or a program names them.
 
 use super::Session;
+use crate::chat::{Credential, JoinError, Membership};
+use crate::live_state::SessionHandle;
 use crate::name::Name;
 use crate::operation::Operation;
 use crate::outbound_feed::OutboundFeed;
 use crate::outcome::Outcome;
 use crate::protocol::ServerMessage;
 use crate::room::ReplayFrom;
-use crate::session_handle::SessionHandle;
-use crate::state::{Credential, JoinError, Membership};
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::tokens::{Position, SavedSession};
 use crate::view::{Medium, print_json};
 use echoline::Closed;

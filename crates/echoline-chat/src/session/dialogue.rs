@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Session;
 use crate::bot::{self, Malformed};
+use crate::chat::{Chat, Leaving};
 use crate::command::Command;
 use crate::command_cost::LineClass;
 use crate::commands::Flow;
@@ -19,8 +20,7 @@ use crate::login::{self, LoggedInUser};
 use crate::operation::Operation;
 use crate::protocol::{ClientMessage, ServerMessage};
 use crate::separators::has_break;
-use crate::state::{Chat, Leaving};
-use crate::telnet_stream::{ByteStream, Telnet};
+use crate::telnet::{ByteStream, Telnet};
 use crate::text::clean;
 use crate::view::{Medium, print_json};
 use echoline::{Closed, Connection, Line};
@@ -435,13 +435,13 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::ChatSettings;
 
     /// Each member of the chat has one of these futures, for as long as they are in.
     #[test]
     fn the_future_of_a_session_keeps_only_what_an_idle_user_needs() {
         let (client, _) = duplex(64);
-        let chat = Arc::new(Chat::new(Settings::default()));
+        let chat = Arc::new(Chat::new(ChatSettings::default()));
         let serving = serve(Connection::new(client, Limits::default()), chat, Role::User);
         let (future, session) = (size_of_val(&serving), size_of::<Session<DuplexStream>>());
         assert!(future < session + 256, "{future} bytes, of which the session has {session}");

@@ -15,18 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
+use super::chat::{Chat, Leaving, Membership};
 use super::cluster::Proposed;
 use super::command_table::Rank;
 use super::flood::Flood;
 use super::history::LineKind;
+use super::live_state::SessionHandle;
 use super::name::Name;
 use super::operation::{Operation, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
 use super::outcome::Outcome;
 use super::protocol::ServerMessage;
-use super::session_handle::SessionHandle;
-use super::state::{Chat, Leaving, Membership};
-use super::telnet_stream::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet};
 use super::view::print_json;
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
@@ -222,7 +222,7 @@ impl<S: ByteStream> Session<S> {
         if !self.user.is_retired() {
             let tells = self.knows_more && !self.feed.view.is_json();
             if tells && self.charge_token_quietly() {
-                let token = self.user.token_or(saved::new_token);
+                let token = self.user.token_or_new();
                 self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
             saved = self.resume_token_if_issued();

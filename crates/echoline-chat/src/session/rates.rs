@@ -4,7 +4,7 @@
 use super::Session;
 use crate::command_cost::RateCost;
 use crate::protocol::{ErrorTopic, ServerMessage};
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use crate::view::print_json;
 use echoline::sources::{SourceAction, SourceRefusal};
 

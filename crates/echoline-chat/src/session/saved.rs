@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{IN_NO_ROOM, Session};
+use crate::chat::Membership;
 use crate::operation::{Operation, ResumeToken};
-use crate::state::Membership;
-use crate::telnet_stream::ByteStream;
-use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, TOKEN_LETTERS, digest, token};
+use crate::telnet::ByteStream;
+use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
 use echoline::Closed;
 use echoline::sources::Source;
 use echoline_base::SecretText;
@@ -61,7 +61,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         }
         let saved = self.resume_token();
-        let token = self.user.token_or(new_token);
+        let token = self.user.token_or_new();
         let outcome = self.propose(Operation::SaveSession(saved)).await?;
         if outcome.refusal().is_some() {
             self.explain_refusal(&outcome);
@@ -85,12 +85,12 @@ impl<S: ByteStream> Session<S> {
     /// Saves the session, and returns the token that restores it.
     pub(super) fn issue_token(&self) -> SecretText {
         self.chat.announce(self.user.session, Operation::SaveSession(self.resume_token()));
-        self.user.token_or(new_token)
+        self.user.token_or_new()
     }
 
     /// Returns the session to save under its token. Makes the token if there is none.
     fn resume_token(&self) -> ResumeToken {
-        let token = digest(self.user.token_or(new_token).reveal());
+        let token = digest(self.user.token_or_new().reveal());
         ResumeToken { token, saved: self.saved_session() }
     }
 
@@ -130,11 +130,4 @@ fn positions(memberships: &[Membership]) -> Vec<Position> {
         })
     };
     memberships.iter().filter_map(position).collect()
-}
-
-/// A token that no other session has.
-pub(super) fn new_token() -> SecretText {
-    let mut random = [0; TOKEN_LETTERS];
-    getrandom::fill(&mut random).expect("the system has random bytes");
-    token(random)
 }

@@ -6,7 +6,7 @@ use crate::cluster::Backpressure;
 use crate::history::LineKind;
 use crate::operation::SaidLine;
 use crate::outcome::OperationError;
-use crate::telnet_stream::ByteStream;
+use crate::telnet::ByteStream;
 use echoline::Closed;
 
 impl<S: ByteStream> Session<S> {

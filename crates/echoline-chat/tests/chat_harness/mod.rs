@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Chat, Role, Settings};
+use echoline_chat::{self, Chat, ChatSettings, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -30,19 +30,19 @@ pub(crate) struct Guest {
 }
 
 /// The settings of most tests: a clock that stands still, nobody too fast.
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> ChatSettings {
+    ChatSettings {
         flood: None,
         clock: || 1_000_000,
         time: |_| "09:30".into(),
         moment: |_| "tomorrow".into(),
         operator_password: Some("open sesame".into()),
-        ..Settings::default()
+        ..ChatSettings::default()
     }
 }
 
 impl ChatHarness {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: ChatSettings) -> Self {
         let limits = Limits { max_line: 4096, ..Limits::default() };
         Self { chat: Arc::new(Chat::new(settings)), limits, pipe: 64 * 1024 }
     }

@@ -21,7 +21,7 @@ struct Line {
 pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     let Outcome { visits, healed, after, differences, .. } = outcome;
     if let Some(first) = differences.first() {
-        return Err(format!("machines know different things {first}"));
+        return Err(format!("nodes know different things {first}"));
     }
     let rooms = rooms(&visits[0])?;
     agree(visits)?;
@@ -179,10 +179,10 @@ fn state(snapshot: &StateSnapshot) -> Value {
     serde_json::from_slice(&snapshot.state).unwrap()
 }
 
-/// All machines know the same, and those who are really there, under names of their own.
+/// All nodes know the same, and those who are really there, under names of their own.
 fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
     if healed.iter().any(|snapshot| *snapshot != healed[0]) {
-        return Err(format!("machines are not at one place: {healed:?}"));
+        return Err(format!("nodes are not at one place: {healed:?}"));
     }
     let state = state(&healed[0]);
     let people = state["people"].as_array().unwrap();

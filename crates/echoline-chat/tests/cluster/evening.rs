@@ -1,16 +1,18 @@
-//! One evening of a chat on several machines: runs one seed and returns what happened.
+//! One evening of a chat on several nodes: runs one seed and returns what happened.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, LogLimits, ReplicatedState, Role, Settings, StateSnapshot, StreamEntry};
+use echoline_chat::{
+    self, ChatSettings, LogLimits, ReplicatedState, Role, StateSnapshot, StreamEntry,
+};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
 
-use super::bus::{Bus, Machine};
+use super::bus::{Bus, TestNode};
 use super::guest::{self, Visit};
 use super::random::Random;
 use super::storm;
@@ -32,20 +34,20 @@ fn now_ms() -> u64 {
 /// What differs from seed to seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    pub(crate) machines: usize,
+    pub(crate) nodes: usize,
     pub(crate) guests: usize,
     /// Things that each of them does in one visit, at most.
     pub(crate) actions: usize,
     pub(crate) storm: Duration,
     compared_every: u64,
-    /// Lines that each room has on a machine, but for the first.
+    /// Lines that each room has on a node, but for the first.
     lines: [usize; 3],
 }
 
 impl Terms {
     fn of(random: &mut Random) -> Self {
         Self {
-            machines: random.pick(&[2, 3, 3, 3]),
+            nodes: random.pick(&[2, 3, 3, 3]),
             guests: 8 + random.below(5),
             actions: 3 + random.below(10),
             storm: Duration::from_secs(20 + random.below(80) as u64),
@@ -54,20 +56,20 @@ impl Terms {
         }
     }
 
-    /// The keeper's machine has all there is.
+    /// The keeper's node has all there is.
     fn log(&self, site: usize) -> LogLimits {
         let lines = site.checked_sub(1).map_or(5000, |index| self.lines[index]);
         LogLimits { lines, ..LogLimits::default() }
     }
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ChatSettings {
+    ChatSettings {
         flood: None,
         clock: now_ms,
         time: |_| "09:30".into(),
         moment: |_| "later".into(),
-        ..Settings::default()
+        ..ChatSettings::default()
     }
 }
 
@@ -77,11 +79,11 @@ pub(crate) struct Outcome {
     pub(crate) terms: Terms,
     /// The first is the keeper's.
     pub(crate) visits: Vec<Visit>,
-    /// What each machine knew when all was well again.
+    /// What each node knew when all was well again.
     pub(crate) healed: Vec<StateSnapshot>,
-    /// And when all had gone; how many people each machine counted, and what was left over.
+    /// And when all had gone; how many people each node counted, and what was left over.
     pub(crate) after: Vec<(StateSnapshot, usize, u64)>,
-    /// Where machines knew different things, those that were made of it later too.
+    /// Where nodes knew different things, those that were made of it later too.
     pub(crate) differences: Vec<String>,
     pub(crate) entries: Vec<StreamEntry>,
 }
@@ -94,15 +96,15 @@ pub(crate) struct World {
     sites: Arc<Mutex<Vec<Site>>>,
 }
 
-/// Where a machine stands; `None` where it fell.
+/// Where a node stands; `None` where it fell.
 #[derive(Debug)]
 struct Site {
-    machine: Option<Machine>,
+    node: Option<TestNode>,
     sessions: Vec<AbortHandle>,
 }
 
 impl World {
-    /// A new connection to a machine, or to the first one where that one is down.
+    /// A new connection to a node, or to the first one where that one is down.
     pub(crate) fn connect(
         &self,
         site: usize,
@@ -112,22 +114,22 @@ impl World {
         let far =
             Connection::accepted(far, Limits::default(), Eol::CrLf, echoline_chat::farewell());
         let mut sites = self.sites.lock().unwrap();
-        let site = if sites[site].machine.is_some() { site } else { 0 };
-        let machine = sites[site].machine.as_ref().expect("the first one stands");
-        let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&machine.chat), role));
+        let site = if sites[site].node.is_some() { site } else { 0 };
+        let node = sites[site].node.as_ref().expect("the first one stands");
+        let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&node.chat), role));
         sites[site].sessions.push(session.abort_handle());
         (near, session)
     }
 
-    pub(crate) fn machine(&self, site: usize) -> Option<Machine> {
-        self.sites.lock().unwrap()[site].machine.clone()
+    pub(crate) fn node(&self, site: usize) -> Option<TestNode> {
+        self.sites.lock().unwrap()[site].node.clone()
     }
 
-    /// A machine falls, and all connections to it.
+    /// A node falls, and all connections to it.
     pub(crate) fn kill(&self, site: usize) {
         let site = &mut self.sites.lock().unwrap()[site];
-        if let Some(machine) = site.machine.take() {
-            self.bus.kill(&machine);
+        if let Some(node) = site.node.take() {
+            self.bus.kill(&node);
         }
         site.sessions.drain(..).for_each(|session| session.abort());
     }
@@ -135,16 +137,16 @@ impl World {
     /// Another one takes its place.
     pub(crate) fn start(&self, site: usize, snapshot: Option<StateSnapshot>, random: &mut Random) {
         let log = self.terms.log(site);
-        let machine = self.bus.start(&format!("m{site}"), log, snapshot, random);
-        self.sites.lock().unwrap()[site].machine = Some(machine);
+        let node = self.bus.start(&format!("m{site}"), log, snapshot, random);
+        self.sites.lock().unwrap()[site].node = Some(node);
     }
 
     pub(crate) fn count(&self) -> usize {
         self.sites.lock().unwrap().len()
     }
 
-    fn machines(&self) -> Vec<Machine> {
-        (0..self.count()).filter_map(|site| self.machine(site)).collect()
+    fn nodes(&self) -> Vec<TestNode> {
+        (0..self.count()).filter_map(|site| self.node(site)).collect()
     }
 }
 
@@ -164,10 +166,10 @@ async fn live(mut random: Random) -> Outcome {
     let bus = Bus::open(&settings(), terms.compared_every);
     let site = |number: usize, random: &mut Random| {
         let log = terms.log(number);
-        let machine = Some(bus.start(&format!("m{number}"), log, None, random));
-        Site { machine, sessions: Vec::new() }
+        let node = Some(bus.start(&format!("m{number}"), log, None, random));
+        Site { node, sessions: Vec::new() }
     };
-    let sites = (0..terms.machines).map(|number| site(number, &mut random)).collect();
+    let sites = (0..terms.nodes).map(|number| site(number, &mut random)).collect();
     let world = World { bus: Arc::clone(&bus), terms, sites: Arc::new(Mutex::new(sites)) };
     let keeper = guest::keeper(&world, terms.storm, random.fork()).await;
     let guests: Vec<_> = (1..=terms.guests)
@@ -181,23 +183,23 @@ async fn live(mut random: Random) -> Outcome {
     }
     // What was begun before is to have come to its end.
     tokio::time::sleep_until((well + HEALING).max(Instant::now() + Duration::from_secs(3))).await;
-    let healed = world.machines().iter().map(|machine| machine.chat.snapshot()).collect();
+    let healed = world.nodes().iter().map(|node| node.chat.snapshot()).collect();
     for present in &mut present {
         present.look_around().await;
     }
     sleep(Duration::from_secs(3)).await;
     let visits: Vec<Visit> = present.into_iter().map(guest::Present::go).collect();
     sleep(HEALING).await;
-    let after = |machine: &Machine| {
-        let left = machine.chat.cluster_status().expect("it is one of several").open;
-        (machine.chat.snapshot(), machine.chat.people(), left)
+    let after = |node: &TestNode| {
+        let left = node.chat.cluster_status().expect("it is one of several").open;
+        (node.chat.snapshot(), node.chat.people(), left)
     };
-    let after = world.machines().iter().map(after).collect();
+    let after = world.nodes().iter().map(after).collect();
     replay(&bus, &mut random);
     Outcome { terms, visits, healed, after, differences: bus.differences(), entries: bus.entries() }
 }
 
-/// A machine that knows only the order, or a snapshot and the rest of it, comes to know the same.
+/// A node that knows only the order, or a snapshot and the rest of it, comes to know the same.
 fn replay(bus: &Bus, random: &mut Random) {
     let (known, last) = (bus.known(), bus.entries().len() as u64);
     if known.is_empty() || random.chance(30) {
@@ -205,7 +207,7 @@ fn replay(bus: &Bus, random: &mut Random) {
         bus.apply(&fresh, last);
     } else {
         let (late, _) = bus.chat("late", LogLimits { lines: 20, bytes: 2000 });
-        late.restore(&known[random.below(known.len())]).expect("a machine made it");
+        late.restore(&known[random.below(known.len())]).expect("a node made it");
         bus.apply(&late, last);
     }
 }

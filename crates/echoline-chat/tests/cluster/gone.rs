@@ -1,4 +1,4 @@
-//! Machines that are taken for gone, that end, that fall behind, and an order that is lost.
+//! Nodes that are taken for gone, that end, that fall behind, and an order that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,45 +7,45 @@ use echoline_chat::Role;
 use tokio::time::sleep;
 
 use super::bus::Trouble;
-use super::rig::{A_MOMENT, Rig, until};
+use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Fault 68: two machines that do not see each other give a name to one person each: the first in
+/// Fault 68: two nodes that do not see each other give a name to one person each: the first in
 /// the order has it, the other one hears so.
 #[tokio::test(start_paused = true)]
 async fn the_first_in_the_order_has_the_name() {
-    let rig = Rig::new(3);
-    let [mut ann, mut ben, mut cat] = rig.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
-    rig.begin(0, Trouble::Cut);
-    rig.begin(1, Trouble::Cut);
+    let cluster = ClusterHarness::new(3);
+    let [mut ann, mut ben, mut cat] = cluster.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
+    cluster.begin(0, Trouble::Cut);
+    cluster.begin(1, Trouble::Cut);
     ann.say("/nick eve").await;
     ben.say("/nick Eve").await;
-    let mut dan = rig.parlours[0].knock(Role::User);
+    let mut dan = cluster.harnesses[0].knock(Role::User);
     dan.say("\u{435}ve").await;
     sleep(A_MOMENT).await;
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     until(&mut cat, "*** ben is now Eve ***").await;
-    rig.begin(0, Trouble::None);
+    cluster.begin(0, Trouble::None);
     until(&mut ann, "*** The name Eve is taken; type another ***").await;
     until(&mut dan, "That looks too much like Eve").await;
     cat.ask("/users", "Online: ann, Eve, cat").await;
     drop(dan);
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 68: a machine that is silent is gone, in one line for each room, and its names are free;
+/// Fault 68: a node that is silent is gone, in one line for each room, and its names are free;
 /// when it comes back its people do, under another name who has lost theirs.
 #[tokio::test(start_paused = true)]
-async fn a_machine_is_gone_and_comes_back() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
+async fn a_node_is_gone_and_comes_back() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;
-    rig.begin(1, Trouble::Cut);
+    cluster.begin(1, Trouble::Cut);
     ann.hear("*** m1 is gone, and with it ben, dan ***").await;
     ann.ask("/users den", "Nobody is in den").await;
-    let mut other = rig.parlours[0].enter("ben").await;
+    let mut other = cluster.harnesses[0].enter("ben").await;
     ann.hear("*** ben joined the chat ***").await;
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     ann.hear("*** ben_2 joined the chat ***").await;
     ann.hear("*** dan joined the chat ***").await;
     until(&mut ben, "*** Your name was taken; you are ben_2 now ***").await;
@@ -56,22 +56,22 @@ async fn a_machine_is_gone_and_comes_back() {
     until(&mut ben, "Online: ben_2").await;
     dan.say("hi").await;
     until(&mut other, "dan: hi").await;
-    rig.settle().await;
-    assert_eq!((rig.status(1).returns, rig.status(0).returns), (1, 0));
+    cluster.settle().await;
+    assert_eq!((cluster.status(1).returns, cluster.status(0).returns), (1, 0));
 }
 
-/// Fault 68: who was sent out, or banned, does not come back into the room with their machine.
+/// Fault 68: who was sent out, or banned, does not come back into the room with their node.
 #[tokio::test(start_paused = true)]
 async fn nobody_comes_back_to_where_they_may_not() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     for guest in [&mut ben, &mut dan] {
         guest.say("/join den").await;
         until(guest, "joined").await;
     }
-    rig.begin(1, Trouble::Cut);
+    cluster.begin(1, Trouble::Cut);
     sleep(A_MOMENT).await;
     ann.say("/kick ben enough").await;
     until(&mut ann, "ben is out of den").await;
@@ -79,8 +79,8 @@ async fn nobody_comes_back_to_where_they_may_not() {
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
     // All of it at once: nobody there hears of one before the other.
-    rig.bus.apply(&rig.machines[1].chat, rig.bus.entries().len() as u64);
-    rig.begin(1, Trouble::None);
+    cluster.bus.apply(&cluster.nodes[1].chat, cluster.bus.entries().len() as u64);
+    cluster.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
     until(&mut dan, "*** You are banned from the room den ***").await;
     until(&mut ann, "[lobby] *** dan joined the chat ***").await;
@@ -88,68 +88,68 @@ async fn nobody_comes_back_to_where_they_may_not() {
     until(&mut ann, "Online in den: ann").await;
     dan.say("in the lobby").await;
     until(&mut ben, "dan: in the lobby").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 68: who has left while their machine was taken for gone does not come back with it.
+/// Fault 68: who has left while their node was taken for gone does not come back with it.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_left_over() {
-    let rig = Rig::new(2);
-    let [mut ann, ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
-    rig.begin(1, Trouble::Stopped);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
+    cluster.begin(1, Trouble::Stopped);
     drop(ben);
     dan.say("/token").await;
     dan.say("/quit").await;
     until(&mut ann, "m1 is gone").await;
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     sleep(Duration::from_secs(2)).await;
     until(&mut ann, "dan left").await;
     ann.ask("/users", "Online: ann").await;
-    rig.settle().await;
+    cluster.settle().await;
     drop(ann);
-    rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
+    cluster.settle().await;
+    assert_eq!((cluster.nodes[0].chat.people(), cluster.nodes[1].chat.people()), (0, 0));
 }
 
-/// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone.
+/// Fault 68: a node that hears nothing, not even itself, takes nobody for gone.
 #[tokio::test(start_paused = true)]
 async fn who_is_deaf_judges_nobody() {
-    let rig = Rig::new(3);
-    let [mut ann, mut ben, _cat] = rig.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
-    rig.begin(0, Trouble::Frozen);
+    let cluster = ClusterHarness::new(3);
+    let [mut ann, mut ben, _cat] = cluster.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
+    cluster.begin(0, Trouble::Frozen);
     until(&mut ben, "m0 is gone, and with it ann").await;
     sleep(Duration::from_secs(20)).await;
-    rig.begin(0, Trouble::None);
+    cluster.begin(0, Trouble::None);
     ben.hear("*** ann joined the chat ***").await;
     sleep(Duration::from_secs(20)).await;
     ben.ask("/users", "Online: ben, cat, ann").await;
     until(&mut ann, "m0 is gone").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 68: who ends says so, and is gone at once.
 #[tokio::test(start_paused = true)]
-async fn a_machine_takes_its_leave() {
-    let rig = Rig::new(2);
-    let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    let chat = Arc::clone(&rig.machines[1].chat);
+async fn a_node_takes_its_leave() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    let chat = Arc::clone(&cluster.nodes[1].chat);
     let leave = std::thread::spawn(move || chat.take_leave(Duration::from_secs(20)));
     while !leave.is_finished() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(leave.join().unwrap());
     ann.hear("*** m1 is shut down, and with it ben ***").await;
-    assert_eq!(rig.status(1).returns, 0);
-    rig.parlours[0].enter("ben").await;
+    assert_eq!(cluster.status(1).returns, 0);
+    cluster.harnesses[0].enter("ben").await;
 }
 
-/// Fault 67: a machine that cannot have all entries goes on from what another one knows; its
+/// Fault 67: a node that cannot have all entries goes on from what another one knows; its
 /// people hear how much is missing.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_said() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    rig.begin(1, Trouble::Cut);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    cluster.begin(1, Trouble::Cut);
     ben.say("before").await;
     sleep(A_MOMENT).await;
     ben.say("behind").await;
@@ -157,8 +157,8 @@ async fn a_gap_is_said() {
         ann.say(&format!("line {number}")).await;
     }
     sleep(A_MOMENT).await;
-    rig.machines[1].skip_to(echoline_chat::ReplicatedState::snapshot(&*rig.machines[0].chat));
-    rig.begin(1, Trouble::None);
+    cluster.nodes[1].skip_to(echoline_chat::ReplicatedState::snapshot(&*cluster.nodes[0].chat));
+    cluster.begin(1, Trouble::None);
     until(&mut ben, "*** 50 lines missed ***").await;
     ben.hear("ann: line 50").await;
     until(&mut ann, "ben: before").await;
@@ -168,65 +168,69 @@ async fn a_gap_is_said() {
     until(&mut ben, "*** ben joined the chat ***").await;
     ann.say("/msg ben psst").await;
     until(&mut ben, "[ann -> you] psst").await;
-    rig.settle().await;
-    assert_eq!((rig.status(1).gaps, rig.status(1).returns), (1, 1));
+    cluster.settle().await;
+    assert_eq!((cluster.status(1).gaps, cluster.status(1).returns), (1, 1));
 }
 
 /// Fault 67, found by the campaign: a bus lost the last entry that all had seen, and all began anew
-/// with the others. Those who had to go are not there any more, and not as people of a machine
+/// with the others. Those who had to go are not there any more, and not as people of a node
 /// either whose silence would have to be noticed first.
 #[tokio::test(start_paused = true)]
 async fn the_same_order_again_has_nobody_in_it() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     for line in ["one", "two", "three"] {
         ann.say(line).await;
         until(&mut ben, line).await;
     }
-    rig.bus.read_anew();
+    cluster.bus.read_anew();
     let words = "*** The chat begins anew, because its stream is another one; come back ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());
     }
     sleep(Duration::from_secs(2)).await;
-    rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
-    assert_eq!((rig.status(0).losses, rig.status(1).losses), (0, 0), "nothing of theirs is stuck");
-    let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
+    cluster.settle().await;
+    assert_eq!((cluster.nodes[0].chat.people(), cluster.nodes[1].chat.people()), (0, 0));
+    assert_eq!(
+        (cluster.status(0).losses, cluster.status(1).losses),
+        (0, 0),
+        "nothing of theirs is stuck"
+    );
+    let [mut ann, mut ben] = cluster.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
     ben.hear("ann: hi").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 67: where the order is lost, everybody has to go, those too who were coming back; all is
 /// free then.
 #[tokio::test(start_paused = true)]
 async fn another_order_begins_anew() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    rig.begin(1, Trouble::Stopped);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    cluster.begin(1, Trouble::Stopped);
     until(&mut ann, "m1 is gone").await;
-    rig.begin(1, Trouble::None);
-    while rig.status(1).returns == 0 {
+    cluster.begin(1, Trouble::None);
+    while cluster.status(1).returns == 0 {
         sleep(Duration::from_millis(1)).await;
     }
-    rig.begin(1, Trouble::Cut);
+    cluster.begin(1, Trouble::Cut);
     sleep(A_MOMENT).await;
-    rig.bus.begin_anew();
-    rig.begin(1, Trouble::None);
+    cluster.bus.begin_anew();
+    cluster.begin(1, Trouble::None);
     let words = "*** The chat begins anew, because its stream is another one; come back ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());
     }
-    rig.settle().await;
-    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
-    let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
+    cluster.settle().await;
+    assert_eq!((cluster.nodes[0].chat.people(), cluster.nodes[1].chat.people()), (0, 0));
+    let [mut ann, mut ben] = cluster.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
     ben.hear("ann: hi").await;
     ann.say("/numbers on").await;
     ann.say("/history 1").await;
     until(&mut ann, "#3 09:30 ann: hi").await;
-    rig.settle().await;
+    cluster.settle().await;
 }

@@ -6,136 +6,136 @@ use echoline_chat::Role;
 use tokio::time::sleep;
 
 use super::bus::Trouble;
-use super::rig::{A_MOMENT, BACK, LOST, Rig, until};
+use super::cluster_harness::{A_MOMENT, BACK, ClusterHarness, LOST, until};
 
 /// Fault 67: lines wait, fifty of them, and arrive in their order; one more is refused aloud.
 #[tokio::test(start_paused = true)]
 async fn lines_are_held_and_arrive_in_order() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    rig.begin(0, Trouble::Cut);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    cluster.begin(0, Trouble::Cut);
     ann.hear(LOST).await;
     for number in 1..=51 {
         ann.say(&format!("line {number}")).await;
     }
-    ann.hear("*** Not delivered, the link to the other machines is lost: line 51 ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: line 51 ***").await;
     ann.say("/me waves").await;
-    ann.hear("*** Not delivered, the link to the other machines is lost: /me waves ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: /me waves ***").await;
     ann.say("/status").await;
     ann.hear("*** This is m0 of the cluster test; the link is lost: lines are held ***").await;
     until(&mut ann, "50 lines said here wait, 2 were not delivered").await;
     sleep(Duration::from_secs(3)).await;
-    rig.begin(0, Trouble::None);
+    cluster.begin(0, Trouble::None);
     for number in 1..=50 {
         ben.hear(&format!("ann: line {number}")).await;
     }
     ann.hear(BACK).await;
     ann.ask("/users", "Online: ann, ben").await;
-    rig.settle().await;
-    assert_eq!((rig.status(0).losses, rig.status(0).not_delivered), (1, 2));
+    cluster.settle().await;
+    assert_eq!((cluster.status(0).losses, cluster.status(0).not_delivered), (1, 2));
 }
 
 /// Fault 67: what waits for more than a minute was not delivered, and its author hears so; what
 /// may have arrived already does so later.
 #[tokio::test(start_paused = true)]
 async fn what_waits_too_long_is_told() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    rig.begin(0, Trouble::Cut);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    cluster.begin(0, Trouble::Cut);
     ann.hear(LOST).await;
     for line in ["on its way", "waits", "/nick anna"] {
         ann.say(line).await;
         sleep(A_MOMENT).await;
     }
-    ann.hear("*** Not delivered, the link to the other machines is lost: waits ***").await;
-    ann.hear("*** That was not done: the link to the other machines is lost ***").await;
+    ann.hear("*** Not delivered, the link to the other nodes is lost: waits ***").await;
+    ann.hear("*** That was not done: the link to the other nodes is lost ***").await;
     ben.hear("*** m0 is gone, and with it ann ***").await;
-    rig.begin(0, Trouble::None);
+    cluster.begin(0, Trouble::None);
     ben.hear("*** ann joined the chat ***").await;
     ben.hear("ann: on its way").await;
     ann.say("here again").await;
     ben.hear("ann: here again").await;
-    rig.settle().await;
-    assert_eq!(rig.status(0).returns, 1);
+    cluster.settle().await;
+    assert_eq!(cluster.status(0).returns, 1);
 }
 
 /// Fault 67: who comes or goes while the link is lost does so when it is back.
 #[tokio::test(start_paused = true)]
 async fn coming_and_going_waits() {
-    let rig = Rig::new(2);
-    let [mut ann, ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    rig.begin(1, Trouble::Cut);
-    let mut dan = rig.parlours[1].knock(Role::User);
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
+    cluster.begin(1, Trouble::Cut);
+    let mut dan = cluster.harnesses[1].knock(Role::User);
     dan.say("dan").await;
-    let words = "*** The link to the other machines is lost; you come in when it is back ***";
+    let words = "*** The link to the other nodes is lost; you come in when it is back ***";
     dan.hear(words).await;
     drop(ben);
     sleep(A_MOMENT).await;
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     dan.hear("Enter your name: *** dan joined the chat ***").await;
     until(&mut ann, "*** dan joined the chat ***").await;
     ann.ask("/users", "Online: ann, dan").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 67: who gave up waiting for their place does not take it away from themselves later.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_given_up_is_not_used() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
-    rig.begin(1, Trouble::Frozen);
-    let mut again = rig.parlours[1].knock(Role::User);
+    cluster.begin(1, Trouble::Frozen);
+    let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     sleep(Duration::from_secs(31)).await;
     drop(again);
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     until(&mut ben, BACK).await;
     ann.say("still here").await;
     until(&mut ben, "ann: still here").await;
-    rig.settle().await;
+    cluster.settle().await;
     ann.say("/users").await;
     until(&mut ann, "Online: ann, ben").await;
-    let mut third = rig.parlours[1].knock(Role::User);
+    let mut third = cluster.harnesses[1].knock(Role::User);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("Back in lobby").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 67: the author of a line that waited hears that it was not delivered because of a mute.
 #[tokio::test(start_paused = true)]
 async fn a_muted_line_is_not_delivered() {
-    let rig = Rig::new(2);
-    let [mut ann, mut cat, _ben] = rig.all([("ann", 0), ("cat", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut cat, _ben] = cluster.all([("ann", 0), ("cat", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
     ann.ask("/mute cat", "*** You muted cat in lobby for good ***").await;
     cat.hear("*** You were muted in lobby ***").await;
-    rig.begin(0, Trouble::Cut);
+    cluster.begin(0, Trouble::Cut);
     cat.hear(LOST).await;
     cat.say("psst").await;
     sleep(A_MOMENT).await;
-    rig.begin(0, Trouble::None);
+    cluster.begin(0, Trouble::None);
     cat.hear(BACK).await;
     cat.hear_of("*** Not delivered, you may not speak there for good: psst ***").await;
     ann.ask("/status", LOST).await;
     ann.hear(BACK).await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 67: a payload that cannot be read changes nothing on any machine, and is counted.
+/// Fault 67: a payload that cannot be read changes nothing on any node, and is counted.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_counted() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     let newer = br#"{"v":9,"node":1,"session":2,"number":3,"act":{"dance":{}}}"#;
     for payload in [&b"\xff\0garbage"[..], newer, b"{}", b""] {
-        rig.bus.inject(payload);
+        cluster.bus.inject(payload);
     }
     ann.say("hi").await;
     ben.hear("ann: hi").await;
-    rig.settle().await;
-    assert_eq!((rig.status(0).unreadable, rig.status(1).unreadable), (4, 4));
+    cluster.settle().await;
+    assert_eq!((cluster.status(0).unreadable, cluster.status(1).unreadable), (4, 4));
 }

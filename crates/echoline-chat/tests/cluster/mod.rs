@@ -1,10 +1,11 @@
-//! Several machines that are one chat, on a clock of their own, and everything that can happen to
+//! Several nodes that are one chat, on a clock of their own, and everything that can happen to
 //! them.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../simulation/bus.rs"]
 pub(crate) mod bus;
 pub(crate) mod check;
+pub(crate) mod cluster_harness;
 pub(crate) mod evening;
 mod gone;
 pub(crate) mod guest;
@@ -12,6 +13,5 @@ mod loss;
 mod order;
 #[path = "../simulation/random.rs"]
 pub(crate) mod random;
-pub(crate) mod rig;
 pub(crate) mod storm;
 mod strangers;

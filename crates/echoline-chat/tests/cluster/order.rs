@@ -1,16 +1,16 @@
-//! Keeping order, private words and coming back, from one machine to another.
+//! Keeping order, private words and coming back, from one node to another.
 
 use echoline_chat::{ReplicatedState, Role};
 use tokio::time::sleep;
 
 use super::bus::Trouble;
-use super::rig::{A_MOMENT, Rig, until};
+use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Fault 68: who keeps order does so on all machines.
+/// Fault 68: who keeps order does so on all nodes.
 #[tokio::test(start_paused = true)]
-async fn order_is_kept_from_another_machine() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn order_is_kept_from_another_node() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     ben.ask("/kick ann", "*** Only an operator can do that ***").await;
@@ -38,15 +38,15 @@ async fn order_is_kept_from_another_machine() {
     ben.ask("/unban ann", "*** ann may come to den again ***").await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Issue 11, item 14: a deletion is the same on all machines, also on one that learns of it from a
+/// Issue 11, item 14: a deletion is the same on all nodes, also on one that learns of it from a
 /// snapshot.
 #[tokio::test(start_paused = true)]
-async fn regression_a_line_is_deleted_on_all_machines() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn regression_a_line_is_deleted_on_all_nodes() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("my secret").await;
     ben.hear("ann: my secret").await;
     ben.ask("/delete 3", "*** Line 3 is not yours: only an operator can delete it ***").await;
@@ -63,35 +63,35 @@ async fn regression_a_line_is_deleted_on_all_machines() {
         guest.hear("#4 09:30 *** Line 3 was deleted by ann ***").await;
         guest.hear("#5 09:30 ann: [deleted]").await;
     }
-    rig.settle().await;
-    let snapshot = String::from_utf8(rig.machines[0].chat.snapshot().state.to_vec()).unwrap();
+    cluster.settle().await;
+    let snapshot = String::from_utf8(cluster.nodes[0].chat.snapshot().state.to_vec()).unwrap();
     assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
-/// Fault 68: the operator of the whole chat bans somebody whom another machine serves.
+/// Fault 68: the operator of the whole chat bans somebody whom another node serves.
 #[tokio::test(start_paused = true)]
-async fn a_ban_holds_on_all_machines() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn a_ban_holds_on_all_nodes() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
     ann.say("/ban ben 1h spam").await;
     until(&mut ben, "You are banned from this chat until tomorrow: spam").await;
     assert!(ben.rest().await.is_empty());
     until(&mut ann, "*** ben left the chat (banned) ***").await;
-    let mut again = rig.parlours[1].knock(Role::User);
+    let mut again = cluster.harnesses[1].knock(Role::User);
     again.say("Ben").await;
     again.hear_of("You are banned from this chat").await;
     drop(again);
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 68: private words find their way, and their author hears where they do not.
 #[tokio::test(start_paused = true)]
-async fn private_words_cross_machines() {
-    let mut rig = Rig::new(2);
-    rig.parlours[1].pipe = 600;
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn private_words_cross_nodes() {
+    let mut cluster = ClusterHarness::new(2);
+    cluster.harnesses[1].pipe = 600;
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/msg ben psst", "[you -> ben] psst").await;
     ben.hear("[ann -> you] psst").await;
     ben.ask("/reply yes", "[you -> ann] yes").await;
@@ -114,14 +114,14 @@ async fn private_words_cross_machines() {
         refused += usize::from(line == "*** ben does not read: that was not delivered ***");
     }
     assert!(refused > 100, "each of them is told: {refused}");
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 68: rooms are closed on all machines alike.
+/// Fault 68: rooms are closed on all nodes alike.
 #[tokio::test(start_paused = true)]
 async fn closed_rooms_are_closed_everywhere() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     ann.say("/private on").await;
@@ -143,18 +143,18 @@ async fn closed_rooms_are_closed_everywhere() {
     ben.ask("/join safe bream", "*** safe has a password: /join safe PASSWORD ***").await;
     ben.say("/join safe swordfish").await;
     until(&mut ben, "ben joined").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 68: a token brings its owner back on another machine while the connection before lives.
+/// Fault 68: a token brings its owner back on another node while the connection before lives.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_on_another_machine() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn a_token_brings_back_on_another_node() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
-    let mut again = rig.parlours[1].knock(Role::User);
+    let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
     until(&mut ann, "*** You go on in another connection ***").await;
@@ -163,19 +163,19 @@ async fn a_token_brings_back_on_another_machine() {
     ben.hear("*** ann joined the chat ***").await;
     again.say("here").await;
     ben.hear("ann: here").await;
-    let mut third = rig.parlours[0].knock(Role::User);
+    let mut third = cluster.harnesses[0].knock(Role::User);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("That token brings nobody back").await;
     drop(third);
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// A user who has read the stream to its end comes back on another node at once: nothing that they
 /// said is lost, and no line is shown twice.
 #[tokio::test(start_paused = true)]
 async fn regression_who_read_to_the_end_comes_back_exactly_there() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
@@ -184,21 +184,21 @@ async fn regression_who_read_to_the_end_comes_back_exactly_there() {
     ann.say("two").await;
     ann.say("/quit good night").await;
     ann.rest().await;
-    let mut again = rig.parlours[1].knock(Role::User);
+    let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 4 on").await;
     ben.hear("ann: two").await;
     ben.hear("*** ann left the chat (good night) ***").await;
     ben.hear("*** ann joined the chat ***").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Issue 11, item 6: on another node too, while the connection before hangs, a user who comes back
 /// speaks in the room in which they spoke.
 #[tokio::test(start_paused = true)]
 async fn regression_resume_on_another_node_keeps_the_current_room() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
@@ -208,45 +208,45 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     }
     ben.say("/join garden").await;
     until(&mut ben, "ben joined").await;
-    let mut again = rig.parlours[1].knock(Role::User);
+    let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     until(&mut again, "*** You speak in garden now ***").await;
     again.say("among the beans").await;
     until(&mut ben, "ann: among the beans").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
-/// Fault 68: it does so too where the machine of the connection before is just taken for gone.
+/// Fault 68: it does so too where the node of the connection before is just taken for gone.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_from_a_machine_that_is_gone() {
-    let rig = Rig::new(2);
-    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+async fn a_token_brings_back_from_a_node_that_is_gone() {
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ben.say("/token").await;
     let line = ben.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
-    rig.begin(1, Trouble::Cut);
+    cluster.begin(1, Trouble::Cut);
     until(&mut ann, "*** m1 is gone, and with it ben ***").await;
-    let mut again = rig.parlours[0].knock(Role::User);
+    let mut again = cluster.harnesses[0].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
-    rig.begin(1, Trouble::None);
+    cluster.begin(1, Trouble::None);
     until(&mut ben, "*** You go on in another connection ***").await;
     assert!(ben.rest().await.is_empty());
     ann.hear("*** ben joined the chat ***").await;
     ann.ask("/users", "Online: ann, ben").await;
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// Fault 67: `/status` says how it stands.
 #[tokio::test(start_paused = true)]
 async fn status_says_how_it_stands() {
-    let rig = Rig::new(2);
-    let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;
-    ann.hear("*** Machines, with the people they serve: m0 (1), m1 (1) ***").await;
+    ann.hear("*** Nodes, with the people they serve: m0 (1), m1 (1) ***").await;
     let words = "*** Entry 4 of the common order; 0 lines said here wait, 0 were not delivered ***";
     ann.hear(words).await;
-    rig.begin(0, Trouble::Cut);
+    cluster.begin(0, Trouble::Cut);
     sleep(A_MOMENT).await;
     until(&mut ann, "what you say waits").await;
     ann.say("/status").await;

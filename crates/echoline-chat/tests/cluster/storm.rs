@@ -1,4 +1,4 @@
-//! What goes wrong, on all machines at once, until all is well again.
+//! What goes wrong, on all nodes at once, until all is well again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::bus::Trouble;
 use super::evening::World;
 use super::random::Random;
 
-/// Things go wrong until then; after it all machines are well.
+/// Things go wrong until then; after it all nodes are well.
 pub(crate) async fn rage(world: &World, length: Duration, random: &mut Random) {
     let end = Instant::now() + length;
     let storms: Vec<_> = (0..world.count())
@@ -26,12 +26,12 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
         if Instant::now() >= end {
             return;
         }
-        // The keeper's machine lasts, and misses nothing.
+        // The keeper's node lasts, and misses nothing.
         if site > 0 && random.chance(15) {
             fall(&world, site, &mut random).await;
             continue;
         }
-        let Some(machine) = world.machine(site) else { return };
+        let Some(node) = world.node(site) else { return };
         let (trouble, most) =
             random.pick(&[(Trouble::Cut, 40), (Trouble::Frozen, 25), (Trouble::Stopped, 25)]);
         let seconds = match random.below(10) {
@@ -42,25 +42,25 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
         let length = Duration::from_secs(seconds as u64).min(end - Instant::now());
         if site > 0 && random.chance(20) {
             // What was said meanwhile is not kept any more.
-            let source = world.machine(0).expect("it lasts");
+            let source = world.node(0).expect("it lasts");
             let length = length + random.millis(1000);
             let gap = async {
                 sleep(length.saturating_sub(random.millis(1000))).await;
-                machine.skip_to(source.chat.snapshot());
+                node.skip_to(source.chat.snapshot());
             };
-            tokio::join!(gap, machine.suffer(trouble, length));
+            tokio::join!(gap, node.suffer(trouble, length));
         } else {
-            machine.suffer(trouble, length + random.millis(1000)).await;
+            node.suffer(trouble, length + random.millis(1000)).await;
         }
     }
 }
 
-/// A machine falls, and another one takes its place.
+/// A node falls, and another one takes its place.
 async fn fall(world: &World, site: usize, random: &mut Random) {
     world.kill(site);
     sleep(random.millis(5000)).await;
     let snapshot = random.chance(50).then(|| {
-        let source = world.machine(0).expect("it lasts");
+        let source = world.node(0).expect("it lasts");
         source.chat.snapshot()
     });
     world.start(site, snapshot, random);

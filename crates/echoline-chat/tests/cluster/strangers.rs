@@ -4,21 +4,21 @@ use echoline_chat::Role;
 use tokio::time::sleep;
 
 use super::bus::Trouble;
-use super::rig::{A_MOMENT, Rig, until};
+use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
 /// Issue 12, item 6: no attempt with a name that is taken, malformed, reserved or banned, and no
 /// wrong token, becomes an entry of the stream, on whichever node.
 #[tokio::test(start_paused = true)]
 async fn attack_refused_names_and_tokens_are_no_entries() {
-    let rig = Rig::new(2);
-    let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    let cluster = ClusterHarness::new(2);
+    let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
     ann.say("/ban eve").await;
     until(&mut ann, "You banned eve from the chat").await;
     sleep(A_MOMENT).await;
-    let before = rig.bus.entries().len();
-    for chat_harness in &rig.parlours {
+    let before = cluster.bus.entries().len();
+    for chat_harness in &cluster.harnesses {
         let mut stranger = chat_harness.knock(Role::User);
         for name in ["ann", "ANN", "\u{430}nn", "ben", "eve", "a b", "server"].repeat(20) {
             stranger.say(name).await;
@@ -30,20 +30,20 @@ async fn attack_refused_names_and_tokens_are_no_entries() {
             until(&mut program, "is taken").await;
         }
     }
-    assert_eq!(rig.bus.entries().len(), before, "no attempt reached the stream");
+    assert_eq!(cluster.bus.entries().len(), before, "no attempt reached the stream");
     // A node that is behind must not refuse a token: it asks once for all who wait.
     let mut strangers = Vec::new();
     for _ in 0..100 {
-        let mut stranger = rig.parlours[1].knock(Role::User);
+        let mut stranger = cluster.harnesses[1].knock(Role::User);
         stranger.say("/resume ab2c-d3ef-gh45-ab2c-d3ef").await;
         strangers.push(stranger);
     }
     for stranger in &mut strangers {
         until(stranger, "That token brings nobody back").await;
     }
-    let entries = rig.bus.entries().len() - before;
+    let entries = cluster.bus.entries().len() - before;
     assert!((1..=2).contains(&entries), "{entries} entries for 100 wrong tokens");
-    rig.settle().await;
+    cluster.settle().await;
 }
 
 /// 64 acts on their way, and the sessions that wait for them.
@@ -53,28 +53,28 @@ const OPEN: u64 = 64 + 64;
 /// once; those who wait come in later.
 #[tokio::test(start_paused = true)]
 async fn attack_few_acts_before_login_are_on_their_way() {
-    let rig = Rig::new(1);
-    rig.begin(0, Trouble::Frozen);
+    let cluster = ClusterHarness::new(1);
+    cluster.begin(0, Trouble::Frozen);
     let mut strangers = Vec::new();
     for number in 0..300 {
-        let mut stranger = rig.parlours[0].knock(Role::User);
+        let mut stranger = cluster.harnesses[0].knock(Role::User);
         stranger.say(&format!("n{number}")).await;
         strangers.push(stranger);
     }
     sleep(A_MOMENT).await;
-    assert_eq!(rig.status(0).open, OPEN, "acts on their way");
+    assert_eq!(cluster.status(0).open, OPEN, "acts on their way");
     // Half of them leave: what is on its way still counts, so that they make room for no others.
     strangers.drain(..150);
     for number in 300..450 {
-        let mut stranger = rig.parlours[0].knock(Role::User);
+        let mut stranger = cluster.harnesses[0].knock(Role::User);
         stranger.say(&format!("n{number}")).await;
         strangers.push(stranger);
     }
     sleep(A_MOMENT).await;
-    assert_eq!(rig.status(0).open, OPEN, "acts on their way");
-    rig.begin(0, Trouble::None);
+    assert_eq!(cluster.status(0).open, OPEN, "acts on their way");
+    cluster.begin(0, Trouble::None);
     for stranger in &mut strangers {
         until(stranger, "joined the chat").await;
     }
-    rig.settle().await;
+    cluster.settle().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echoline_chat::{FloodLimits, Role, Settings};
+use echoline_chat::{ChatSettings, FloodLimits, Role};
 use tokio::time::Instant;
 
 use crate::chat_harness::{ChatHarness, settings};
@@ -45,7 +45,7 @@ async fn regression_a_ban_says_until_when_it_holds() {
 /// A chat in which the fifth line at once begins a mute.
 fn strict() -> ChatHarness {
     let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
-    ChatHarness::new(Settings { flood: Some(flood), ..settings() })
+    ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() })
 }
 
 /// Issue 11, item 9: commands work while one is muted, nothing that others hear does, and at the
@@ -131,7 +131,7 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
 #[tokio::test(start_paused = true)]
 async fn floods_are_slowed_warned_and_muted() {
     let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };
-    let chat_harness = ChatHarness::new(Settings { flood: Some(flood), ..settings() });
+    let chat_harness = ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() });
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     let start = Instant::now();
     ann.send((0..10).map(|n| format!("{n}\n")).collect::<String>()).await;

@@ -1,5 +1,5 @@
-//! A bus in memory between several machines of one chat: it delays, it takes some things twice, it
-//! loses sight of machines; what it never does is to give two machines two orders.
+//! A bus in memory between several nodes of one chat: it delays, it takes some things twice, it
+//! loses sight of nodes; what it never does is to give two nodes two orders.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline_chat::{
-    Chat, ClusterOptions, Link, LogLimits, Proposal, ReplicatedState, Settings, StateSnapshot,
+    Chat, ChatSettings, ClusterOptions, Link, LogLimits, Proposal, ReplicatedState, StateSnapshot,
     StreamEntry,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,26 +17,26 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::random::Random;
 
-/// Seconds between two pulses of a machine.
-const PULSE_SECONDS: u64 = 3;
+/// Seconds between two heartbeats of a node.
+const HEARTBEAT_SECONDS: u64 = 3;
 
-/// What goes wrong between a machine and the bus.
+/// What goes wrong between a node and the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
-    /// The machine knows that it has no connection.
+    /// The node knows that it has no connection.
     Cut,
     /// It has one, but nothing is taken and nothing comes: the bus has lost its majority.
     Frozen,
-    /// The machine itself stands still, and its people's connections with it.
+    /// The node itself stands still, and its people's connections with it.
     Stopped,
 }
 
-/// The order that all machines share.
+/// The order that all nodes share.
 #[derive(Debug)]
 pub(crate) struct Bus {
-    settings: Settings,
-    /// What all machines know is compared at every so many-th entry; 0 is never.
+    settings: ChatSettings,
+    /// What all nodes know is compared at every so many-th entry; 0 is never.
     compared_every: u64,
     state: Mutex<State>,
     /// How many entries there are.
@@ -47,18 +47,18 @@ pub(crate) struct Bus {
 struct State {
     entries: Vec<StreamEntry>,
     ids: HashSet<String>,
-    /// The machines that run.
-    machines: Vec<Machine>,
+    /// The nodes that run.
+    nodes: Vec<TestNode>,
     /// How many were started.
     started: u32,
-    /// What machines knew, by entry.
+    /// What nodes knew, by entry.
     known: BTreeMap<u64, StateSnapshot>,
     differences: Vec<String>,
 }
 
-/// One machine on the bus.
+/// One node on the bus.
 #[derive(Clone, Debug)]
-pub(crate) struct Machine {
+pub(crate) struct TestNode {
     pub(crate) chat: Arc<Chat>,
     trouble: watch::Sender<Trouble>,
     /// What it goes on from, instead of the entries before it.
@@ -67,8 +67,8 @@ pub(crate) struct Machine {
 }
 
 impl Bus {
-    /// A bus without machines; runs until the runtime ends.
-    pub(crate) fn open(settings: &Settings, compared_every: u64) -> Arc<Self> {
+    /// A bus without nodes; runs until the runtime ends.
+    pub(crate) fn open(settings: &ChatSettings, compared_every: u64) -> Arc<Self> {
         let (settings, length) = (settings.clone(), watch::Sender::new(0));
         let state = Mutex::default();
         let bus = Arc::new(Self { settings, compared_every, state, length });
@@ -76,17 +76,17 @@ impl Bus {
         bus
     }
 
-    /// So many machines.
-    pub(crate) fn machines(
+    /// So many nodes.
+    pub(crate) fn nodes(
         count: usize,
-        settings: &Settings,
+        settings: &ChatSettings,
         random: &mut Random,
-    ) -> (Arc<Self>, Vec<Machine>) {
+    ) -> (Arc<Self>, Vec<TestNode>) {
         let bus = Self::open(settings, 0);
         let log = settings.log;
-        let machines = (0..count).map(|number| bus.start(&format!("m{number}"), log, None, random));
-        let machines = machines.collect();
-        (bus, machines)
+        let nodes = (0..count).map(|number| bus.start(&format!("m{number}"), log, None, random));
+        let nodes = nodes.collect();
+        (bus, nodes)
     }
 
     /// A chat that knows nothing yet and takes no part.
@@ -102,23 +102,23 @@ impl Bus {
         };
         let options = ClusterOptions {
             cluster: "test".into(),
-            machine: name.to_owned(),
+            node_name: name.to_owned(),
             node: 1000 * started,
         };
-        Chat::clustered(Settings { log, ..self.settings.clone() }, options)
+        Chat::clustered(ChatSettings { log, ..self.settings.clone() }, options)
     }
 
-    /// A machine that begins with this snapshot, or at the first entry.
+    /// A node that begins with this snapshot, or at the first entry.
     pub(crate) fn start(
         self: &Arc<Self>,
         name: &str,
         log: LogLimits,
         snapshot: Option<StateSnapshot>,
         random: &mut Random,
-    ) -> Machine {
+    ) -> TestNode {
         let (chat, proposals) = self.chat(name, log);
         if let Some(snapshot) = snapshot {
-            chat.restore(&snapshot).expect("another machine made it");
+            chat.restore(&snapshot).expect("another node made it");
         }
         let trouble = watch::Sender::new(Trouble::None);
         let gap = Arc::<Mutex<Option<StateSnapshot>>>::default();
@@ -128,18 +128,18 @@ impl Bus {
         let following =
             follow(Arc::clone(self), Arc::clone(&chat), well, Arc::clone(&gap), random.fork());
         let tasks = Arc::new([tokio::spawn(sending), tokio::spawn(following)]);
-        let machine = Machine { chat, trouble, gap, tasks };
-        self.state.lock().unwrap().machines.push(machine.clone());
-        machine
+        let node = TestNode { chat, trouble, gap, tasks };
+        self.state.lock().unwrap().nodes.push(node.clone());
+        node
     }
 
-    /// A machine is no more, from one moment to the next.
-    pub(crate) fn kill(&self, machine: &Machine) {
-        machine.tasks.iter().for_each(JoinHandle::abort);
+    /// A node is no more, from one moment to the next.
+    pub(crate) fn kill(&self, node: &TestNode) {
+        node.tasks.iter().for_each(JoinHandle::abort);
         // What it sent and the bus has not taken is lost.
-        machine.trouble.send_replace(Trouble::Stopped);
-        let machines = &mut self.state.lock().unwrap().machines;
-        machines.retain(|other| !Arc::ptr_eq(&other.chat, &machine.chat));
+        node.trouble.send_replace(Trouble::Stopped);
+        let nodes = &mut self.state.lock().unwrap().nodes;
+        nodes.retain(|other| !Arc::ptr_eq(&other.chat, &node.chat));
     }
 
     /// All entries so far.
@@ -152,12 +152,12 @@ impl Bus {
         self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
     }
 
-    /// What machines knew at some places of the order.
+    /// What nodes knew at some places of the order.
     pub(crate) fn known(&self) -> Vec<StateSnapshot> {
         self.state.lock().unwrap().known.values().cloned().collect()
     }
 
-    /// Where machines knew different things.
+    /// Where nodes knew different things.
     pub(crate) fn differences(&self) -> Vec<String> {
         self.state.lock().unwrap().differences.clone()
     }
@@ -192,7 +192,7 @@ impl Bus {
         }
     }
 
-    /// Something comes into the order that no machine proposed.
+    /// Something comes into the order that no node proposed.
     pub(crate) fn inject(&self, payload: &[u8]) {
         let payload = payload.to_vec().into();
         self.take(&Proposal { id: String::new(), payload }, true);
@@ -200,26 +200,26 @@ impl Bus {
 
     /// The order is lost, and another one begins.
     pub(crate) fn begin_anew(&self) {
-        let machines = {
+        let nodes = {
             let state = &mut *self.state.lock().unwrap();
             state.entries.clear();
             state.ids.clear();
             state.known.clear();
-            state.machines.clone()
+            state.nodes.clone()
         };
         self.length.send_replace(0);
-        machines.iter().for_each(|machine| machine.chat.reset());
+        nodes.iter().for_each(|node| node.chat.reset());
     }
 
-    /// What every machine was given last was not in the order: all begin anew with what is.
+    /// What every node was given last was not in the order: all begin anew with what is.
     pub(crate) fn read_anew(&self) {
-        let machines = {
+        let nodes = {
             let state = &mut *self.state.lock().unwrap();
             state.entries.pop();
             state.known.clear();
-            state.machines.clone()
+            state.nodes.clone()
         };
-        machines.iter().for_each(|machine| machine.chat.reset());
+        nodes.iter().for_each(|node| node.chat.reset());
         self.length.send_modify(|length| *length -= 1);
     }
 
@@ -235,7 +235,7 @@ impl Bus {
     }
 }
 
-impl Machine {
+impl TestNode {
     /// Something goes wrong for so long.
     pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
         self.begin(trouble);
@@ -263,7 +263,7 @@ impl Machine {
     }
 }
 
-/// Whether a machine can do its work.
+/// Whether a node can do its work.
 #[derive(Clone)]
 struct Well(watch::Sender<Trouble>);
 
@@ -274,7 +274,7 @@ impl Well {
     }
 }
 
-/// Takes what a machine proposes, each after a while of its own, some of it twice.
+/// Takes what a node proposes, each after a while of its own, some of it twice.
 async fn send(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
@@ -301,7 +301,7 @@ async fn send(
     }
 }
 
-/// Gives a machine the entries, some at a time.
+/// Gives a node the entries, some at a time.
 async fn follow(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
@@ -317,7 +317,7 @@ async fn follow(
         let applied = chat.applied();
         let gap = gap.lock().unwrap().take();
         if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
-            chat.restore(&snapshot).expect("another machine made it");
+            chat.restore(&snapshot).expect("another node made it");
             continue;
         }
         let length = *length.borrow();
@@ -328,22 +328,22 @@ async fn follow(
     }
 }
 
-/// Ticks and pulses.
+/// Ticks and heartbeats.
 async fn beat(bus: Arc<Bus>) {
     let mut next = Instant::now();
     for second in 0_u64.. {
         next += Duration::from_secs(1);
         sleep_until(next).await;
-        let machines = bus.state.lock().unwrap().machines.clone();
-        for machine in &machines {
-            let trouble = *machine.trouble.borrow();
+        let nodes = bus.state.lock().unwrap().nodes.clone();
+        for node in &nodes {
+            let trouble = *node.trouble.borrow();
             if trouble != Trouble::Stopped {
-                machine.chat.tick();
+                node.chat.tick();
             }
-            if second.is_multiple_of(PULSE_SECONDS) && machine.is_well() {
-                let pulse = machine.chat.heartbeat();
-                let others = machines.iter().filter(|other| other.is_well());
-                others.for_each(|other| other.chat.receive_heartbeat(&pulse));
+            if second.is_multiple_of(HEARTBEAT_SECONDS) && node.is_well() {
+                let heartbeat = node.chat.heartbeat();
+                let others = nodes.iter().filter(|other| other.is_well());
+                others.for_each(|other| other.chat.receive_heartbeat(&heartbeat));
             }
         }
     }

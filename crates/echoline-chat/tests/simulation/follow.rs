@@ -159,8 +159,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen, and no other line. That is exact with several machines
-    /// too: the stream of a terminal ends after its exit has a place in the order of all machines.
+    /// Every line before `number` was seen, and no other line. That is exact with several nodes
+    /// too: the stream of a terminal ends after its exit has a place in the order of all nodes.
     pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
         let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
             return Ok(());

@@ -80,8 +80,8 @@ fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, Stri
         };
         order.push(&value)?;
         let time_ms = value["time_ms"].as_u64().unwrap_or_default();
-        // Between machines a line is on its way for some milliseconds, and behind others.
-        let way_ms = if terms.machines > 1 { 500 } else { 0 };
+        // Between nodes a line is on its way for some milliseconds, and behind others.
+        let way_ms = if terms.nodes > 1 { 500 } else { 0 };
         if !terms.jumps && heard_ms + 1_000_000 > time_ms + way_ms {
             return Err(format!("P7: heard only at {heard_ms} ms: {line}"));
         }

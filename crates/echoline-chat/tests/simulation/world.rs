@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Chat, FloodLimits, LogLimits, Role, Settings};
+use echoline_chat::{self, Chat, ChatSettings, FloodLimits, LogLimits, Role};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -48,8 +48,8 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     /// The wall clock jumps, back too.
     pub(crate) jumps: bool,
-    /// Machines that share one order; 1 is a chat as it is.
-    pub(crate) machines: usize,
+    /// Nodes that share one order; 1 is a chat as it is.
+    pub(crate) nodes: usize,
     pub(crate) kicks: bool,
 }
 
@@ -70,11 +70,11 @@ impl Terms {
             limits,
             jumps: random.chance(25),
             kicks: random.chance(25),
-            machines: random.pick(&[1, 1, 3]),
+            nodes: random.pick(&[1, 1, 3]),
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> ChatSettings {
         let flood = FloodLimits {
             rate_per_second: 2,
             burst: 2,
@@ -83,14 +83,14 @@ impl Terms {
             mute_seconds: 1,
             mute_seconds_max: 2,
         };
-        Settings {
+        ChatSettings {
             log: self.log,
             replay: self.replay,
             flood: self.flood.then_some(flood),
             clock: wall_clock_ms,
             time: |_| "09:30".into(),
             moment: |_| "later".into(),
-            ..Settings::default()
+            ..ChatSettings::default()
         }
     }
 }
@@ -127,7 +127,7 @@ impl World {
         let (near, far) = duplex(pipe);
         let far =
             Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
-        // Who comes again comes to another machine.
+        // Who comes again comes to another node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
         (near, tokio::spawn(echoline_chat::serve(far, chat, role)))
@@ -148,12 +148,12 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     START.set(Some(Instant::now()));
     AHEAD_MS.set(1_000_000);
     let terms = Terms::of(&mut random);
-    let chats = match terms.machines {
+    let chats = match terms.nodes {
         1 => vec![Arc::new(Chat::new(terms.settings()))],
         count => {
             let settings = terms.settings();
-            let (_, machines) = Bus::machines(count, &settings, &mut random);
-            machines.into_iter().map(|machine| machine.chat).collect()
+            let (_, nodes) = Bus::nodes(count, &settings, &mut random);
+            nodes.into_iter().map(|node| node.chat).collect()
         }
     };
     // Many bytes one by one is what takes time.

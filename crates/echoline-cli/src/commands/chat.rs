@@ -36,7 +36,7 @@ use echoline::websocket::Framing;
 use echoline::{Address, Eol, Limits};
 use echoline_base::SecretText;
 use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
-use echoline_chat::{self, Chat, LogLimits, Name, Role, Settings};
+use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
 /// lines, and who reads nothing for 10 s is in nobody's conversation.
@@ -266,7 +266,7 @@ impl ServerCommand for ChatArgs {
 }
 
 impl ChatArgs {
-    fn settings(&self) -> anyhow::Result<Settings> {
+    fn settings(&self) -> anyhow::Result<ChatSettings> {
         self.bus.refuse_half()?;
         if let Some(login) = self.bus.login() {
             self.serving.check_config(login)?;
@@ -278,7 +278,7 @@ impl ChatArgs {
             );
         }
         let lasts = self.data.is_some() || self.bus.is_asked_for();
-        Ok(Settings {
+        Ok(ChatSettings {
             lobby: self.lobby.clone(),
             max_rooms: self.max_rooms.get(),
             max_rooms_per_ip: self.max_rooms_per_ip.get(),
@@ -288,7 +288,7 @@ impl ChatArgs {
             flood: self.flood.limits(self.burst),
             idle_when_full: self.idle_when_full.0,
             operator_password: self.operator_password()?,
-            ..Settings::default()
+            ..ChatSettings::default()
         })
     }
 
@@ -313,7 +313,7 @@ impl ChatArgs {
         }
     }
 
-    fn open(&self, settings: Settings) -> anyhow::Result<Arc<Chat>> {
+    fn open(&self, settings: ChatSettings) -> anyhow::Result<Arc<Chat>> {
         let Some(folder) = &self.data else { return Ok(Arc::new(Chat::new(settings))) };
         let options = StoreOptions {
             keep_lines: self.history.get() as u64,
@@ -364,13 +364,13 @@ impl ChatArgs {
     }
 
     /// Tries everything but to listen, and says what a chat would be like.
-    fn try_out(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+    fn try_out(&self, settings: ChatSettings) -> anyhow::Result<ExitCode> {
         let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
         output::print(&format!("All is right: {room}\n{}\n", rest.join("\n")))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
+    fn describe(&self, settings: ChatSettings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
         self.serving.life.as_user(|| self.open(settings).map(|chat| chat.close()))?;
         let linked = self.bus.describe(self.serving.shared_files())?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::sources::{SourceLimits, Sources};
-use echoline_chat::{Role, Settings};
+use echoline_chat::{ChatSettings, Role};
 use tokio::time::advance;
 
 use crate::chat_harness::{ChatHarness, Guest, settings};
@@ -12,7 +12,7 @@ use crate::source_harness::{Chat, FLOOD, OTHER};
 
 fn chat_harness(limits: &str) -> ChatHarness {
     let limits: SourceLimits = limits.parse().unwrap();
-    ChatHarness::new(Settings { sources: Arc::new(Sources::new(limits)), ..settings() })
+    ChatHarness::new(ChatSettings { sources: Arc::new(Sources::new(limits)), ..settings() })
 }
 
 async fn guess(guest: &mut Guest) -> Option<u64> {

@@ -14,7 +14,7 @@ use crate::files::shared_files::SharedFilesArgs;
 use crate::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
+use echoline_chat::{Chat, ChatSettings, ClusterOptions, ClusterStatus};
 use echoline_chat_nats::{
     self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
 };
@@ -182,7 +182,7 @@ impl ClusterArgs {
     /// Starts the node. Blocks until the chat has applied all entries of the stream.
     pub(crate) fn open(
         &self,
-        settings: Settings,
+        settings: ChatSettings,
         shared: &SharedFilesArgs,
     ) -> anyhow::Result<Option<ClusteredChat>> {
         let Some(options) = self.options(shared)? else { return Ok(None) };
@@ -192,7 +192,7 @@ impl ClusterArgs {
         let servers = without_login(options.servers.reveal());
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
-            machine: self.node_name()?,
+            node_name: self.node_name()?,
             node: node_id()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
@@ -284,7 +284,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
         gauge("echoline_cluster_linked",
             "1 while the stream can be read and appended to.", u64::from(chat.is_linked)),
         gauge("echoline_cluster_machines",
-            "Nodes whose lease has not expired, this one included.", chat.machines.len() as u64),
+            "Nodes whose lease has not expired, this one included.", chat.nodes.len() as u64),
         gauge("echoline_cluster_applied_entry",
             "The last applied entry of the stream.", chat.applied),
         gauge("echoline_cluster_held_lines",

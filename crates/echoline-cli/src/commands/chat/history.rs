@@ -14,7 +14,7 @@ use crate::files::links::ResolvedPath;
 use crate::files::output::{print, stdout_filter, tell};
 use crate::files::shared_files::SharedFilesArgs;
 use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
-use echoline_chat::{Name, Settings, terminal_text};
+use echoline_chat::{ChatSettings, Name, terminal_text};
 
 /// The folder of a chat.
 #[derive(Debug, Args)]
@@ -150,7 +150,7 @@ pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
         let rooms = if rooms.is_empty() { "none".to_owned() } else { rooms.join(", ") };
         bail!("there is no room {} in {}; its rooms: {rooms}", flags.room, folder.display());
     };
-    let moment = Settings::default().moment;
+    let moment = ChatSettings::default().moment;
     let filter = stdout_filter();
     let mut out = BufWriter::new(io::stdout().lock());
     let written = reader.lines(room, |line| {

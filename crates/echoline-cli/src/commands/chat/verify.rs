@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::files::output::print;
-use echoline_chat::{Name, Report, Transcript, verify};
+use echoline_chat::{Name, Transcript, TranscriptReport, verify};
 
 /// The exit code where transcripts contradict each other.
 const CONTRADICTED: u8 = 3;
@@ -40,8 +40,8 @@ pub(crate) fn run(flags: &VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.found == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONTRADICTED) })
 }
 
-fn sentences(report: &Report, transcripts: usize) -> String {
-    let Report { rooms, lines, seen, contradictions, found } = report;
+fn sentences(report: &TranscriptReport, transcripts: usize) -> String {
+    let TranscriptReport { rooms, lines, seen, contradictions, found } = report;
     let mut text = String::new();
     // Writing to memory does not fail.
     for contradiction in contradictions {

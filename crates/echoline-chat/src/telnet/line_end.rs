@@ -9,8 +9,8 @@ use memchr::memchr;
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
 /// once, and an LF at the start of the next one is dropped. `after_cr` is whether the last byte of
 /// the call before was a CR; NUL after CR is removed before, by
-/// [`Parser`](super::telnet::Parser).
-pub(super) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
+/// [`Parser`](super::parser::Parser).
+pub(crate) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return 0 };
     let mut length = bytes.len();
     if *after_cr && first == b'\n' {

@@ -9,11 +9,11 @@ use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::line_end::end_lines;
-use super::telnet::Parser;
+use super::parser::Parser;
 use echoline::transport::Layer;
 
 /// The stream of a client's connection.
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 

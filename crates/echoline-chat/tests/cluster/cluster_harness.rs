@@ -1,4 +1,4 @@
-//! Machines and guests for tests that say what happens and what everybody hears.
+//! Nodes and guests for tests that say what happens and what everybody hears.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use echoline::Limits;
 use echoline_chat::{ClusterStatus, ReplicatedState};
 use tokio::time::{sleep, timeout};
 
-use super::bus::{Bus, Machine, Trouble};
+use super::bus::{Bus, TestNode, Trouble};
 use super::random::Random;
 use crate::chat_harness::{ChatHarness, Guest, settings};
 
@@ -15,58 +15,58 @@ use crate::chat_harness::{ChatHarness, Guest, settings};
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// What people hear at the loss of the link and at its return.
-pub(crate) const LOST: &str = "*** The link to the other machines is lost: what you say waits, \
+pub(crate) const LOST: &str = "*** The link to the other nodes is lost: what you say waits, \
                                at most 50 lines for 60 s (/status) ***";
-pub(crate) const BACK: &str = "*** The link to the other machines is back ***";
+pub(crate) const BACK: &str = "*** The link to the other nodes is back ***";
 
-/// A chat on several machines.
-pub(crate) struct Rig {
+/// A chat on several nodes.
+pub(crate) struct ClusterHarness {
     pub(crate) bus: Arc<Bus>,
-    pub(crate) machines: Vec<Machine>,
-    pub(crate) parlours: Vec<ChatHarness>,
+    pub(crate) nodes: Vec<TestNode>,
+    pub(crate) harnesses: Vec<ChatHarness>,
 }
 
-impl Rig {
-    pub(crate) fn new(machines: usize) -> Self {
+impl ClusterHarness {
+    pub(crate) fn new(nodes: usize) -> Self {
         let settings = settings();
-        let (bus, machines) = Bus::machines(machines, &settings, &mut Random::new(7));
-        let chat_harness = |machine: &Machine| {
+        let (bus, nodes) = Bus::nodes(nodes, &settings, &mut Random::new(7));
+        let chat_harness = |node: &TestNode| {
             let limits = Limits { max_line: 4096, ..Limits::default() };
-            ChatHarness { chat: Arc::clone(&machine.chat), limits, pipe: 64 * 1024 }
+            ChatHarness { chat: Arc::clone(&node.chat), limits, pipe: 64 * 1024 }
         };
-        let parlours = machines.iter().map(chat_harness).collect();
-        Self { bus, machines, parlours }
+        let harnesses = nodes.iter().map(chat_harness).collect();
+        Self { bus, nodes, harnesses }
     }
 
-    /// Each comes to the machine of this number; all have heard of all of them.
+    /// Each comes to the node of this number; all have heard of all of them.
     pub(crate) async fn all<const N: usize>(&self, names: [(&str, usize); N]) -> [Guest; N] {
         let mut guests: Vec<Guest> = Vec::new();
         for (name, site) in names {
-            let newcomer = self.parlours[site].enter(name).await;
+            let newcomer = self.harnesses[site].enter(name).await;
             for guest in &mut guests {
                 guest.hear(&format!("*** {name} joined the chat ***")).await;
             }
             guests.push(newcomer);
         }
-        // With the first pulses everybody knows everybody.
+        // With the first heartbeats everybody knows everybody.
         sleep(Duration::from_secs(4)).await;
         guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
     }
 
     pub(crate) fn begin(&self, site: usize, trouble: Trouble) {
-        self.machines[site].begin(trouble);
+        self.nodes[site].begin(trouble);
     }
 
     pub(crate) fn status(&self, site: usize) -> ClusterStatus {
-        self.machines[site].chat.cluster_status().unwrap()
+        self.nodes[site].chat.cluster_status().unwrap()
     }
 
-    /// All machines know the same, and nothing is on its way.
+    /// All nodes know the same, and nothing is on its way.
     pub(crate) async fn settle(&self) {
         sleep(Duration::from_secs(12)).await;
-        let one = self.machines[0].chat.snapshot();
-        for (site, machine) in self.machines.iter().enumerate() {
-            assert_eq!(machine.chat.snapshot(), one);
+        let one = self.nodes[0].chat.snapshot();
+        for (site, node) in self.nodes.iter().enumerate() {
+            assert_eq!(node.chat.snapshot(), one);
             assert_eq!((self.status(site).held, self.status(site).open), (0, 0), "m{site}");
         }
     }

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::history::LineKind;
-use super::key::Key;
-use super::name::Name;
+use crate::history::LineKind;
+use crate::key::Key;
+use crate::name::Name;
 
 /// What one connection was sent, as far as it can be compared.
 ///
@@ -13,19 +13,19 @@ use super::name::Name;
 /// (`/history`, or all with `/times on`), have no place in the order and are passed over.
 #[derive(Debug)]
 pub struct Transcript {
-    pub(super) source: String,
-    pub(super) events: Vec<Event>,
+    pub(crate) source: String,
+    pub(crate) events: Vec<Event>,
 }
 
 /// Something in a transcript, and the line (from 1) on which it stands.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) line: usize,
-    pub(super) what: What,
+pub(crate) struct Event {
+    pub(crate) line: usize,
+    pub(crate) what: EventKind,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum EventKind {
     Seen(Seen),
     /// The server says that so many lines are not there, in this room.
     Missed {
@@ -47,14 +47,14 @@ pub(super) enum What {
 
 /// One line of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) room: Key,
-    pub(super) room_name: String,
-    pub(super) number: u64,
-    pub(super) time_ms: Option<u64>,
-    pub(super) kind: LineKind,
-    pub(super) name: String,
-    pub(super) text: String,
+pub(crate) struct Seen {
+    pub(crate) room: Key,
+    pub(crate) room_name: String,
+    pub(crate) number: u64,
+    pub(crate) time_ms: Option<u64>,
+    pub(crate) kind: LineKind,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// Why there is nothing to compare in a transcript.
@@ -72,7 +72,7 @@ impl Transcript {
     /// # Errors
     /// [`NotNumbered`] where no line has a number.
     pub fn read(source: &str, lobby: &Name, text: &[u8]) -> Result<Self, NotNumbered> {
-        let mut reader = Reader::default();
+        let mut reader = TranscriptReader::default();
         reader.arrive(lobby);
         let text = String::from_utf8_lossy(text);
         // What has no end was cut off, and says nothing.
@@ -81,7 +81,7 @@ impl Transcript {
             reader.take(line, text.strip_suffix('\r').unwrap_or(text), lobby);
         }
         let events = reader.events;
-        if !events.iter().any(|event| matches!(event.what, What::Seen(_))) {
+        if !events.iter().any(|event| matches!(event.what, EventKind::Seen(_))) {
             return Err(NotNumbered(source.to_owned()));
         }
         Ok(Self { source: source.to_owned(), events })
@@ -107,7 +107,7 @@ impl KnownRoom {
 
 /// Follows in which room a client speaks: those lines have no room before them.
 #[derive(Default)]
-struct Reader {
+struct TranscriptReader {
     rooms: Vec<KnownRoom>,
     current: usize,
     /// The lobby is only what is to be expected: nothing has shown yet where the client is.
@@ -115,7 +115,7 @@ struct Reader {
     events: Vec<Event>,
 }
 
-impl Reader {
+impl TranscriptReader {
     fn arrive(&mut self, lobby: &Name) {
         let lobby = KnownRoom::new(&lobby.to_string());
         (self.rooms, self.current, self.is_guess) = (vec![lobby], 0, true);
@@ -155,26 +155,27 @@ impl Reader {
 
     fn connect(&mut self, line: usize, lobby: &Name) {
         self.arrive(lobby);
-        self.events.push(Event { line, what: What::Connected });
+        self.events.push(Event { line, what: EventKind::Connected });
     }
 
-    fn json(&mut self, text: &str, lobby: &Name) -> Option<What> {
+    fn json(&mut self, text: &str, lobby: &Name) -> Option<EventKind> {
         let Ok(value) = serde_json::from_str::<Value>(text) else {
-            return Some(What::Unreadable);
+            return Some(EventKind::Unreadable);
         };
         let word = |field: &str| value[field].as_str().unwrap_or_default();
         match word("kind") {
             "welcome" => {
                 self.arrive(lobby);
-                Some(What::Connected)
+                Some(EventKind::Connected)
             }
-            "missed" => {
-                Some(What::Missed { room: key(word("room"))?, count: value["count"].as_u64()? })
-            }
+            "missed" => Some(EventKind::Missed {
+                room: key(word("room"))?,
+                count: value["count"].as_u64()?,
+            }),
             // A program may speak in another room with every line: only who is in one is asked.
             "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
             "reply" => self.words(word("text")),
-            "" => Some(What::Unreadable),
+            "" => Some(EventKind::Unreadable),
             // Of the link, of who is there, of what a page asks for, or of a newer version.
             label => {
                 let kind = KINDS.into_iter().find(|kind| kind.label() == label)?;
@@ -194,7 +195,7 @@ impl Reader {
                 if let Some(seen) = &seen {
                     self.note_room(&seen.room_name);
                 }
-                Some(seen.map_or(What::Unreadable, What::Seen))
+                Some(seen.map_or(EventKind::Unreadable, EventKind::Seen))
             }
         }
     }
@@ -208,10 +209,13 @@ impl Reader {
         self.is_guess = false;
     }
 
-    fn words(&mut self, text: &str) -> Option<What> {
+    fn words(&mut self, text: &str) -> Option<EventKind> {
         if let Some(names) = text.strip_prefix("Online: ") {
             let names = names.split(", ").map(str::to_owned).collect();
-            return Some(What::Users { room: self.rooms.get(self.current)?.key.clone()?, names });
+            return Some(EventKind::Users {
+                room: self.rooms.get(self.current)?.key.clone()?,
+                names,
+            });
         }
         let (room, rest) = match text.strip_prefix('[').and_then(|text| text.split_once("] ")) {
             Some((room, rest)) => (room.to_owned(), rest),
@@ -225,19 +229,21 @@ impl Reader {
         if has_time(shown) {
             return None;
         }
-        let Some((kind, name, text)) = parse_shown(shown) else { return Some(What::Unreadable) };
+        let Some((kind, name, text)) = parse_shown(shown) else {
+            return Some(EventKind::Unreadable);
+        };
         let room_name = room;
         let room = key(&room_name)?;
-        Some(What::Seen(Seen { room, room_name, number, time_ms: None, kind, name, text }))
+        Some(EventKind::Seen(Seen { room, room_name, number, time_ms: None, kind, name, text }))
     }
 
     /// The server's words to this client alone that tell where it is.
-    fn notice(&mut self, words: &str, room: &str) -> Option<What> {
+    fn notice(&mut self, words: &str, room: &str) -> Option<EventKind> {
         if let Some(count) = ["line missed", "lines missed"]
             .iter()
             .find_map(|end| words.strip_suffix(end)?.trim_end().parse().ok())
         {
-            return Some(What::Missed { room: key(room)?, count });
+            return Some(EventKind::Missed { room: key(room)?, count });
         }
         if let Some(rest) = words.strip_prefix("You speak in ") {
             let room = rest.split([' ', ':']).next()?;
@@ -259,7 +265,7 @@ impl Reader {
         self.remove(gone)
     }
 
-    fn turn_to(&mut self, room: &str) -> Option<What> {
+    fn turn_to(&mut self, room: &str) -> Option<EventKind> {
         let wanted = KnownRoom::new(room);
         if let Some(found) = self.rooms.iter().position(|known| known.key == wanted.key) {
             self.current = found;
@@ -268,17 +274,17 @@ impl Reader {
         let room = wanted.key.clone();
         self.push(wanted);
         self.current = self.rooms.len() - 1;
-        Some(What::Anew(room?))
+        Some(EventKind::Anew(room?))
     }
 
-    fn remove(&mut self, room: &str) -> Option<What> {
+    fn remove(&mut self, room: &str) -> Option<EventKind> {
         let wanted = key(room);
         let index = self.rooms.iter().position(|known| known.key == wanted)?;
         self.rooms.remove(index);
         if self.current >= index {
             self.current = self.current.saturating_sub(1);
         }
-        Some(What::Anew(wanted?))
+        Some(EventKind::Anew(wanted?))
     }
 }
 
@@ -306,7 +312,7 @@ fn has_time(shown: &str) -> bool {
 }
 
 /// What kind of line a terminal shows so, whose it is, and its text.
-pub(super) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
+pub(crate) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
     let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
     if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
         let (name, words) = inner.split_once(' ').unwrap_or((inner, ""));
@@ -338,9 +344,9 @@ pub(super) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::line::Shape;
-    use super::super::verify::verify;
     use super::*;
+    use crate::line::Shape;
+    use crate::transcript::verify;
 
     #[test]
     fn what_a_terminal_shows_is_read_back() {
@@ -369,21 +375,21 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// Found by the campaign: a program on one of several machines hears of its link, and the
+    /// Found by the campaign: a program on one of several nodes hears of its link, and the
     /// checker took that for nothing that a chat sends.
     #[test]
     fn kinds_without_a_number_are_passed_over() {
         let lobby = Name::parse_room("lobby").unwrap();
         let text = r#"{"kind":"welcome","name":"ann"}
 {"kind":"said","room":"lobby","number":1,"time_ms":1,"name":"ann","text":"x"}
-{"kind":"link","lost":true,"text":"The link to the other machines is lost"}
+{"kind":"link","lost":true,"text":"The link to the other nodes is lost"}
 {"kind":"undelivered","text":"x","reason":"the link is lost"}
 {"kind":"people","room":"lobby","number":1,"people":[]}
 {"kind":"said","room":"lobby"}
 {"number":1}
 "#;
         let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
-        let unreadable = |event: &&Event| matches!(event.what, What::Unreadable);
+        let unreadable = |event: &&Event| matches!(event.what, EventKind::Unreadable);
         let lines: Vec<usize> =
             transcript.events.iter().filter(unreadable).map(|event| event.line).collect();
         assert_eq!(lines, [6, 7]);
@@ -404,7 +410,7 @@ mod tests {
             let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
             let last = transcript.events.last().map(|event| &event.what);
             assert!(
-                matches!(last, Some(What::Seen(seen)) if seen.room_name == "lobby"),
+                matches!(last, Some(EventKind::Seen(seen)) if seen.room_name == "lobby"),
                 "{words}: {last:?}"
             );
         }
@@ -420,7 +426,7 @@ mod tests {
             .events
             .iter()
             .filter_map(|event| match &event.what {
-                What::Seen(seen) => Some((seen.room_name.as_str(), seen.number)),
+                EventKind::Seen(seen) => Some((seen.room_name.as_str(), seen.number)),
                 _ => None,
             })
             .collect();
@@ -443,7 +449,7 @@ mod tests {
             format!("[room{n}] #1 a: x\n*** You speak in room{n} now: 2 people ***\n#2 a: y\n")
         };
         let text: String = (0..3 * ROOMS_MAX).map(said).collect();
-        let mut reader = Reader::default();
+        let mut reader = TranscriptReader::default();
         reader.arrive(&lobby);
         for (line, text) in (1..).zip(text.lines()) {
             reader.take(line, text, &lobby);

@@ -7,19 +7,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::history::{DELETED, LineKind, MISSING};
-use super::key::Key;
-use super::name::Name;
-use super::node_down_line::{NodeDownLine, read_node_down_line};
-use super::persistence::RESTARTED;
-use super::transcript::{Seen, Transcript, What};
+use super::reader::{EventKind, Seen, Transcript};
+use crate::history::{DELETED, LineKind, MISSING};
+use crate::key::Key;
+use crate::name::Name;
+use crate::node_down_line::{NodeDownLine, read_node_down_line};
+use crate::persistence::RESTARTED;
 
 /// Contradictions that a report holds; more are only counted.
 const SHOWN_MAX: usize = 100;
 
 /// What a comparison found.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct TranscriptReport {
     /// Rooms that were seen.
     pub rooms: usize,
     /// Lines of rooms, each counted once.
@@ -51,7 +51,7 @@ impl fmt::Display for Contradiction {
 
 /// Compares what several clients of one run of a server saw.
 #[must_use]
-pub fn verify(transcripts: &[Transcript]) -> Report {
+pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     let mut verifier = Verifier { transcripts, ..Verifier::default() };
     for index in 0..transcripts.len() {
         verifier.follow(index);
@@ -73,7 +73,7 @@ struct Spot {
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct SeenRoom {
     name: String,
     lines: BTreeMap<u64, (Seen, Spot)>,
     /// Who is said to be in, before which number, and where that stands.
@@ -82,7 +82,7 @@ struct Room {
 
 /// Where one client stands in one room.
 #[derive(Debug, Default)]
-struct Position {
+struct RoomCursor {
     /// The number that comes next; `None` until there was one.
     next: Option<u64>,
     missed: u64,
@@ -91,24 +91,24 @@ struct Position {
 #[derive(Default)]
 struct Verifier<'a> {
     transcripts: &'a [Transcript],
-    rooms: BTreeMap<Key, Room>,
-    report: Report,
+    rooms: BTreeMap<Key, SeenRoom>,
+    report: TranscriptReport,
 }
 
 impl Verifier<'_> {
     /// Follows one client through its lines.
     fn follow(&mut self, transcript: usize) {
-        let mut positions = HashMap::<Key, Position>::new();
+        let mut positions = HashMap::<Key, RoomCursor>::new();
         for event in &self.transcripts[transcript].events {
             let spot = Spot { transcript, line: event.line };
             match &event.what {
-                What::Connected => positions.clear(),
-                What::Anew(room) => drop(positions.remove(room)),
-                What::Missed { room, count } => {
+                EventKind::Connected => positions.clear(),
+                EventKind::Anew(room) => drop(positions.remove(room)),
+                EventKind::Missed { room, count } => {
                     let position = positions.entry(room.clone()).or_default();
                     position.missed = position.missed.saturating_add(*count);
                 }
-                What::Users { room, names } => {
+                EventKind::Users { room, names } => {
                     let position = positions.get(room);
                     let sure = position.filter(|position| position.missed == 0);
                     if let Some(next) = sure.and_then(|position| position.next) {
@@ -116,17 +116,19 @@ impl Verifier<'_> {
                         self.rooms.entry(room.clone()).or_default().users.push(users);
                     }
                 }
-                What::Seen(seen) => {
+                EventKind::Seen(seen) => {
                     self.step(positions.entry(seen.room.clone()).or_default(), seen, spot);
                     self.merge(seen, spot);
                 }
-                What::Unreadable => self.object(spot, "this is nothing that a chat sends".into()),
+                EventKind::Unreadable => {
+                    self.object(spot, "this is nothing that a chat sends".into())
+                }
             }
         }
     }
 
     /// P3: nothing twice, no gap without a notice that counts it.
-    fn step(&mut self, position: &mut Position, seen: &Seen, spot: Spot) {
+    fn step(&mut self, position: &mut RoomCursor, seen: &Seen, spot: Spot) {
         let missed = std::mem::take(&mut position.missed);
         let next = position.next.replace(seen.number.saturating_add(1));
         let Some(next) = next else { return };
@@ -174,8 +176,8 @@ impl Verifier<'_> {
     }
 
     /// P5, P6, P10: membership and time along one room's order.
-    fn fold(&mut self, room: &Room) {
-        let mut people = People::default();
+    fn fold(&mut self, room: &SeenRoom) {
+        let mut people = RoomPresence::default();
         let mut users = room.users.iter().collect::<Vec<_>>();
         users.sort_by_key(|(before, ..)| *before);
         let mut users = users.into_iter().peekable();
@@ -207,10 +209,10 @@ impl Verifier<'_> {
     /// `/users` is what came of all joins, leaves and renames before it.
     fn compare(
         &mut self,
-        people: &People,
+        people: &RoomPresence,
         (before, names, spot): &(u64, Vec<String>, Spot),
         next: u64,
-        room: &Room,
+        room: &SeenRoom,
     ) {
         if *before != next || !people.is_complete {
             return;
@@ -247,7 +249,7 @@ fn is_missing(seen: &Seen) -> bool {
 
 /// Who is in a room, as far as its lines tell.
 #[derive(Debug)]
-struct People {
+struct RoomPresence {
     /// In the order in which they came.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
@@ -257,14 +259,14 @@ struct People {
     is_complete: bool,
 }
 
-impl Default for People {
+impl Default for RoomPresence {
     fn default() -> Self {
         let (here, keys, gone) = Default::default();
         Self { here, keys, gone, is_complete: true }
     }
 }
 
-impl People {
+impl RoomPresence {
     /// Lines are missing: anybody may be here.
     fn forget(&mut self) {
         *self = Self { is_complete: false, ..Self::default() };
@@ -315,7 +317,7 @@ impl People {
         }
     }
 
-    /// A machine is gone, and these people with it.
+    /// A node is gone, and these people with it.
     fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
@@ -323,7 +325,7 @@ impl People {
         }
         for name in &departed.names {
             let name = Name::parse(name).map_err(|error| error.to_string())?;
-            self.be_here(&name, "goes with a machine")?;
+            self.be_here(&name, "goes with a node")?;
             self.go(&name);
         }
         Ok(())
@@ -464,9 +466,9 @@ mod tests {
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
     }
 
-    /// Issue 11, item 47: who goes with a machine is gone, if all of them are named.
+    /// Issue 11, item 47: who goes with a node is gone, if all of them are named.
     #[test]
-    fn regression_a_machine_takes_its_people_out() {
+    fn regression_a_node_takes_its_people_out() {
         let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
         let gone = "#3 *** east is gone, and with it bob ***\nOnline: ann\n#4 bob: x\n";
         let found_of = |rest: &str| found(&[&format!("{begin}{rest}")]);
@@ -476,7 +478,7 @@ mod tests {
         let strange = "#3 *** east is gone, and with it eve ***\n";
         assert_eq!(
             found_of(strange),
-            ["1:3: #3 of lobby: eve goes with a machine without being here"]
+            ["1:3: #3 of lobby: eve goes with a node without being here"]
         );
     }
 

@@ -103,7 +103,7 @@ impl Parser {
     }
 
     /// A parser in the middle of a stream, whose last byte was a CR or not.
-    pub(super) fn after(cr: bool) -> Self {
+    pub(crate) fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 

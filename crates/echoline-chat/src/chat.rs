@@ -3,9 +3,7 @@
 //! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
 //! an await. A line that is said takes its room's lock only.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -19,28 +17,28 @@ use super::effect::{Effect, Effects};
 pub(super) use super::entrance::Credential;
 use super::former_users::FormerUser;
 use super::key::Key;
+use super::live_state::{ChatUser, LiveState, SessionHandle};
 use super::name::Name;
 use super::operation::{Operation, OperationContext};
 pub(super) use super::outcome::{ClaimNameError, JoinError};
 use super::outcome::{Joined, OperationError, Outcome};
 use super::password_checks::PasswordChecks;
 use super::room::MemberId;
-use super::rules::LiveRules;
-use super::session_handle::SessionHandle;
-use super::settings::Settings;
+use super::rules::{LiveRules, Rules};
+use super::settings::ChatSettings;
 use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
-use super::user::User;
 use super::wake_batcher::WakeBatchers;
 use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::replication::NODE;
 use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
 pub struct Chat {
     /// As the chat began; what may have changed since is in `rules`.
-    pub(super) settings: Settings,
+    pub(super) settings: ChatSettings,
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
     pub(super) batchers: WakeBatchers,
@@ -52,30 +50,6 @@ pub struct Chat {
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
     state: Arc<Mutex<LiveState>>,
-}
-
-/// A copy of what the chat's state knows of a user.
-pub(super) type ChatUser = User<SharedRoom>;
-
-/// The chat's state, and the sessions that this node serves.
-#[derive(Debug)]
-pub(super) struct LiveState {
-    chat: ChatState<SharedRoom>,
-    sessions: HashMap<u64, Arc<SessionHandle>>,
-}
-
-impl Deref for LiveState {
-    type Target = ChatState<SharedRoom>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.chat
-    }
-}
-
-impl DerefMut for LiveState {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.chat
-    }
 }
 
 /// What a store brings back.
@@ -106,42 +80,15 @@ impl Membership {
     }
 }
 
-/// Carries effects out: in the store, and in the mailboxes of the sessions that this node serves.
-struct LiveEffects<'a> {
-    archive: &'a Archive,
-    sessions: &'a HashMap<u64, Arc<SessionHandle>>,
-    /// A session whose mailbox was full.
-    unread: Option<u64>,
-}
-
-impl Effects for LiveEffects<'_> {
-    fn emit(&mut self, effect: Effect<'_>) {
-        match effect {
-            Effect::Notify { session, notification } => {
-                let handle = self.sessions.get(&session);
-                if handle.is_some_and(|handle| !handle.mailbox.deliver(notification)) {
-                    self.unread = Some(session);
-                }
-            }
-            Effect::Disconnect { session, disconnect } => {
-                if let Some(handle) = self.sessions.get(&session) {
-                    handle.mailbox.end(disconnect);
-                }
-            }
-            effect => self.archive.keep(effect),
-        }
-    }
-}
-
 impl Chat {
     /// An empty chat that keeps everything in memory.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ChatSettings) -> Self {
         Self::open(settings, Archive::default(), RestoredChat::default())
     }
 
     /// A chat with what was kept.
-    pub(super) fn open(settings: Settings, archive: Archive, kept: RestoredChat) -> Self {
+    pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
             log: settings.log,
@@ -158,7 +105,7 @@ impl Chat {
     }
 
     /// A chat that is one node of a cluster, whose sessions never repeat.
-    pub(super) fn replicated(settings: Settings, cluster: Cluster) -> Self {
+    pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
             log: settings.log,
@@ -174,16 +121,15 @@ impl Chat {
     }
 
     fn with_state(
-        settings: Settings,
+        settings: ChatSettings,
         archive: Archive,
         state: ChatState<SharedRoom>,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
         let rules = LiveRules::new(&settings);
         let lobby = state.lobby.clone();
-        let state = LiveState { chat: state, sessions: HashMap::new() };
         let (batchers, passwords, gates, sessions) = Default::default();
-        let state = Arc::new(Mutex::new(state));
+        let state = Arc::new(Mutex::new(LiveState::new(state)));
         Self {
             settings,
             rules,
@@ -202,6 +148,17 @@ impl Chat {
     #[must_use]
     pub fn sources(&self) -> &Arc<Sources> {
         &self.settings.sources
+    }
+
+    /// Takes over from `settings` what may change while the chat runs: how many rooms there may be,
+    /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
+    /// pace with which they came), and the operators' password (who is one stays one).
+    pub fn renew(&self, settings: &ChatSettings) {
+        self.rules.set(settings);
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.get()
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -233,17 +190,17 @@ impl Chat {
             self.change(&mut live, |state, effects| state.apply(context, operation, effects));
         match &outcome {
             Outcome::Entered(Ok(entered)) if context.is_here => {
-                if let Some(user) = live.chat.user(entered.session) {
+                if let Some(user) = live.user(entered.session) {
                     let handle = SessionHandle::new(user, entered, Arc::downgrade(&self.state));
-                    live.sessions.insert(entered.session, Arc::new(handle));
+                    live.add_session(handle);
                 }
             }
-            Outcome::Done if is_exit => drop(live.sessions.remove(&context.session)),
+            Outcome::Done if is_exit => live.remove_session(context.session),
             _ => {}
         }
         match unread {
             Some(session) if is_write => {
-                let name = live.user(session).map(User::name);
+                let name = live.user(session).map(ChatUser::name);
                 drop(live);
                 name.map_or(outcome, |name| self.refuse_unread(context, &name))
             }
@@ -258,15 +215,12 @@ impl Chat {
         live: &mut LiveState,
         change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
     ) -> (T, Option<u64>) {
-        let LiveState { chat, sessions } = live;
-        let mut effects = LiveEffects { archive: &self.archive, sessions, unread: None };
-        let result = change(chat, &mut effects);
-        (result, effects.unread)
+        live.change(&self.archive, change)
     }
 
     /// The session that this node serves.
     pub(super) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
-        self.lock().sessions.get(&session).cloned()
+        self.lock().session(session).cloned()
     }
 
     /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
@@ -290,12 +244,12 @@ impl Chat {
 
     /// The user who has the name, or one that looks like it.
     pub(super) fn find(&self, name: &Name) -> Option<ChatUser> {
-        self.lock().chat.find(name).cloned()
+        self.lock().find(name).cloned()
     }
 
     /// The user of this session, while they are in the chat.
     pub(super) fn user(&self, session: u64) -> Option<ChatUser> {
-        self.lock().chat.user(session).cloned()
+        self.lock().user(session).cloned()
     }
 
     /// The user who left last under this name.
@@ -327,7 +281,7 @@ impl Chat {
     /// The away text of each of these sessions.
     pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
         let state = self.lock();
-        sessions.map(|session| state.chat.user(session)?.away()).collect()
+        sessions.map(|session| state.user(session)?.away()).collect()
     }
 
     /// The room of this name.
@@ -372,24 +326,18 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
+    /// Tells an author whom another node serves.
+    pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
+            cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
+        }
+    }
+
     /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves
     /// hears of it by an operation.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
         Outcome::Refused(OperationError::MailboxFull)
-    }
-}
-
-impl LiveState {
-    /// The session that this node serves.
-    pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
-        self.sessions.get(&session)
-    }
-
-    /// Removes a session that has ended, and gives its memberships back.
-    pub(super) fn end_session(&mut self, session: u64) {
-        self.sessions.remove(&session);
-        self.chat.release_suspended(session);
     }
 }
 
@@ -404,4 +352,33 @@ pub(super) enum Leaving<'a> {
     Because(&'a str),
     /// The others hear nothing: everybody has to leave.
     Silently,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use echoline_base::SecretText;
+
+    #[test]
+    fn a_chat_takes_over_what_may_change() {
+        let chat = Chat::new(ChatSettings::default());
+        assert!(chat.rules().operator_password.is_none());
+        let new = ChatSettings {
+            max_rooms: 7,
+            max_rooms_per_ip: 2,
+            replay: 3,
+            login_timeout: Duration::from_secs(1),
+            flood: None,
+            operator_password: Some("open sesame".into()),
+            ..ChatSettings::default()
+        };
+        chat.renew(&new);
+        let rules = chat.rules();
+        assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
+        assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
+        assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
+        assert!(!format!("{chat:?}").contains("sesame"), "a password is in no log");
+    }
 }

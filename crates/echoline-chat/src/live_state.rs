@@ -1,18 +1,117 @@
-//! A session that this node serves, as the chat reaches it: its mailbox, and what only its own node
-//! knows of it.
+//! The chat's state with the sessions that this node serves: the mailbox of each, and what only its
+//! own node knows of it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use super::archive::Archive;
+use super::effect::{Effect, Effects};
 use super::flood_mutes::ContinuedMute;
 use super::mailbox::Mailbox;
 use super::name::Name;
 use super::notification::Disconnect;
 use super::outcome::Entered;
-use super::state::{ChatUser, LiveState};
+use super::shared_room::SharedRoom;
+use super::tokens::{TOKEN_LETTERS, token};
+use super::user::User;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::state::ChatState;
+
+/// A copy of what the chat's state knows of a user.
+pub(super) type ChatUser = User<SharedRoom>;
+
+/// The chat's state, and the sessions that this node serves.
+#[derive(Debug)]
+pub(super) struct LiveState {
+    chat: ChatState<SharedRoom>,
+    sessions: HashMap<u64, Arc<SessionHandle>>,
+}
+
+impl Deref for LiveState {
+    type Target = ChatState<SharedRoom>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.chat
+    }
+}
+
+impl DerefMut for LiveState {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.chat
+    }
+}
+
+impl LiveState {
+    /// A state whose users this node serves as soon as they come in.
+    pub(super) fn new(chat: ChatState<SharedRoom>) -> Self {
+        Self { chat, sessions: HashMap::new() }
+    }
+
+    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
+    /// mailbox was full.
+    pub(super) fn change<T>(
+        &mut self,
+        archive: &Archive,
+        change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
+    ) -> (T, Option<u64>) {
+        let Self { chat, sessions } = self;
+        let mut effects = LiveEffects { archive, sessions, unread: None };
+        let result = change(chat, &mut effects);
+        (result, effects.unread)
+    }
+
+    /// Adds a session that this node serves from now on.
+    pub(super) fn add_session(&mut self, handle: SessionHandle) {
+        self.sessions.insert(handle.session, Arc::new(handle));
+    }
+
+    /// The session that this node serves.
+    pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
+        self.sessions.get(&session)
+    }
+
+    /// Removes a session whose user has left.
+    pub(super) fn remove_session(&mut self, session: u64) {
+        self.sessions.remove(&session);
+    }
+
+    /// Removes a session that has ended, and gives its memberships back.
+    pub(super) fn end_session(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        self.chat.release_suspended(session);
+    }
+}
+
+/// Carries effects out: in the store, and in the mailboxes of the sessions that this node serves.
+struct LiveEffects<'a> {
+    archive: &'a Archive,
+    sessions: &'a HashMap<u64, Arc<SessionHandle>>,
+    /// A session whose mailbox was full.
+    unread: Option<u64>,
+}
+
+impl Effects for LiveEffects<'_> {
+    fn emit(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::Notify { session, notification } => {
+                let handle = self.sessions.get(&session);
+                if handle.is_some_and(|handle| !handle.mailbox.deliver(notification)) {
+                    self.unread = Some(session);
+                }
+            }
+            Effect::Disconnect { session, disconnect } => {
+                if let Some(handle) = self.sessions.get(&session) {
+                    handle.mailbox.end(disconnect);
+                }
+            }
+            effect => self.archive.keep(effect),
+        }
+    }
+}
 
 /// A live session. Its user's name and rights are in the chat's state, and are looked up there:
 /// never while the state or a room is locked.
@@ -111,7 +210,12 @@ impl SessionHandle {
         self.mailbox.end(Disconnect { words: words.to_owned(), reason: None });
     }
 
-    /// The session's token, made by `make` if there is none yet.
+    /// The session's token; makes it if there is none yet.
+    pub(super) fn token_or_new(&self) -> SecretText {
+        self.token_or(new_token)
+    }
+
+    /// The session's token; `make` makes it if there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
         self.extras().get_or_insert_default().token.get_or_insert_with(make).clone()
     }
@@ -134,4 +238,11 @@ impl SessionHandle {
     fn extras(&self) -> MutexGuard<'_, Option<Box<SessionExtras>>> {
         self.extras.lock().ignore_poison()
     }
+}
+
+/// A token that no other session has.
+fn new_token() -> SecretText {
+    let mut random = [0; TOKEN_LETTERS];
+    getrandom::fill(&mut random).expect("the system has random bytes");
+    token(random)
 }

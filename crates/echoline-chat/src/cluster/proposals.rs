@@ -1,0 +1,258 @@
+//! The proposals of this node: the way of each operation to the stream, and of its outcome back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::newcomers::Newcomers;
+use crate::name::Name;
+use crate::operation::{Operation, SaidLine};
+use crate::outcome::{OperationError, Outcome};
+use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::Proposal;
+use echoline_chat_core::replication::NODE;
+use echoline_chat_core::replication::cluster_state::Replication;
+use echoline_chat_core::replication::outbox::{Outbox, PendingReply};
+
+/// Lines of one author that may wait while the link is there: then the author does.
+const WAITING_MAX: usize = 1024;
+
+/// Lines of one author that are held while the link is lost.
+pub(super) const HELD_MAX: usize = 50;
+
+/// What people hear whose act did not get to the others.
+pub(super) const LOST: &str = "the link to the other nodes is lost";
+pub(super) const TAKEN_FOR_GONE: &str = "this node was taken for gone";
+
+/// How a node takes part.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// What the cluster is called.
+    pub cluster: String,
+    /// What this node is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub node_name: String,
+    /// A number that no other start of any node of the cluster has: by chance.
+    pub node: u32,
+}
+
+/// The cluster as this node knows it.
+pub(super) type State = Replication<ReplySender>;
+
+/// What a chat knows of the other nodes.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(super) options: ClusterOptions,
+    proposals: mpsc::UnboundedSender<Proposal>,
+    state: Mutex<State>,
+    pub(super) newcomers: Newcomers,
+    /// Told when this node has taken its leave.
+    pub(super) left: Condvar,
+}
+
+impl Cluster {
+    /// A node that has not applied anything yet, and its proposals.
+    pub(super) fn new(options: ClusterOptions) -> (Self, mpsc::UnboundedReceiver<Proposal>) {
+        let (proposals, receiver) = mpsc::unbounded_channel();
+        let state = Mutex::new(State::new(options.node));
+        let (newcomers, left) = (Newcomers::default(), Condvar::new());
+        (Self { options, proposals, state, newcomers, left }, receiver)
+    }
+
+    /// The number of a session, of which so many came before it on this node.
+    pub(crate) fn session(&self, count: u64) -> u64 {
+        (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
+    }
+
+    pub(super) fn propose(
+        self: &Arc<Self>,
+        session: u64,
+        act: Option<Operation>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Wait {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        let now = state.now;
+        let reply = ReplySender::new(sender, permit);
+        state.outboxes.entry(session).or_default().push(now, act, Some(reply));
+        self.send_next(&mut state, session);
+        Wait { receiver, cluster: Arc::clone(self) }
+    }
+
+    pub(crate) fn announce(&self, session: u64, act: Operation) {
+        let mut state = self.lock();
+        let now = state.now;
+        state.outboxes.entry(session).or_default().push(now, Some(act), None);
+        self.send_next(&mut state, session);
+    }
+
+    /// Whoever did this has not waited for what came of it.
+    pub(super) fn undo(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Entered(Ok(entered)) => {
+                let exit = Operation::Exit { reason: Some(String::new()), keep: None };
+                self.announce(entered.session, exit);
+            }
+            // Nobody is brought back by it: it is worth something again.
+            Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
+            _ => {}
+        }
+    }
+
+    /// Waits until everything that the author has done is known to the others.
+    pub(crate) fn settled(self: &Arc<Self>, session: u64) -> Wait {
+        self.propose(session, None, None)
+    }
+
+    /// Whether nothing of this author is on its way or waits.
+    pub(crate) fn is_settled(&self, session: u64) -> bool {
+        self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
+    }
+
+    /// Whether the other nodes cannot be reached.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lock().is_lost
+    }
+
+    /// Notes that a session is over: its memberships are given back after its last operation.
+    pub(crate) fn retire_session(&self, session: u64) {
+        self.lock().outboxes.entry(session).or_default().is_over = true;
+    }
+
+    /// Queues a line of this author.
+    pub(crate) fn say(
+        &self,
+        session: u64,
+        room: &Name,
+        line: SaidLine,
+    ) -> Result<Backpressure, OperationError> {
+        let mut state = self.lock();
+        let (now, is_lost) = (state.now, state.is_lost);
+        let outbox = state.outboxes.entry(session).or_default();
+        let lines = outbox.lines();
+        if is_lost && lines >= HELD_MAX {
+            state.counts.not_delivered += 1;
+            return Err(OperationError::NotDelivered(LOST));
+        }
+        outbox.say(now, room, line);
+        Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
+    }
+
+    /// Sends what the author has said, if nothing of theirs is on its way.
+    pub(crate) fn send(&self, session: u64) {
+        self.send_next(&mut self.lock(), session);
+    }
+
+    pub(super) fn send_next(&self, state: &mut State, session: u64) {
+        self.publish(state.next_proposal(session));
+    }
+
+    /// Proposes that a node is gone.
+    pub(super) fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
+        self.publish(state.propose_gone(node, name, reason));
+    }
+
+    fn publish(&self, proposal: Option<Proposal>) {
+        if let Some(proposal) = proposal {
+            // The driver may have ended with the chat.
+            let _ = self.proposals.send(proposal);
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().ignore_poison()
+    }
+}
+
+/// Whether an author may go on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backpressure {
+    None,
+    /// So many lines wait that the author waits too.
+    Wait,
+}
+
+/// What becomes of an act.
+#[derive(Debug)]
+pub(crate) enum Proposed {
+    /// It is done.
+    Done(Outcome),
+    /// It is on its way to all nodes, and comes back.
+    Later(Wait),
+}
+
+impl Proposed {
+    /// What came of it.
+    ///
+    /// Cancel safe: who does not wait any longer has left, and whoever was let in for them leaves
+    /// again.
+    pub(crate) async fn outcome(self) -> Outcome {
+        match self {
+            Self::Done(outcome) => outcome,
+            Self::Later(wait) => wait.await,
+        }
+    }
+}
+
+/// Waits for what comes of an act.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    receiver: oneshot::Receiver<Outcome>,
+    cluster: Arc<Cluster>,
+}
+
+impl Future for Wait {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let polled = Pin::new(&mut self.receiver).poll(cx);
+        polled
+            .map(|outcome| outcome.unwrap_or(Outcome::Refused(OperationError::NotDelivered(LOST))))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(outcome) = self.receiver.try_recv() {
+            self.cluster.undo(outcome);
+        }
+    }
+}
+
+/// The way back to the caller who waits for the outcome of an operation.
+#[derive(Debug)]
+pub(super) struct ReplySender {
+    sender: oneshot::Sender<Outcome>,
+    /// Given back when the operation has come back or never will, also if the caller has left.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ReplySender {
+    pub(super) fn new(
+        sender: oneshot::Sender<Outcome>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { sender, _permit: permit }
+    }
+
+    /// # Errors
+    /// The outcome, if the caller does not wait any more.
+    #[expect(clippy::result_large_err, reason = "it is as large as the argument")]
+    pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
+        self.sender.send(outcome)
+    }
+}
+
+impl PendingReply for ReplySender {
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn complete(self) {
+        // The receiver may be gone.
+        let _ = self.send(Outcome::Done);
+    }
+}
