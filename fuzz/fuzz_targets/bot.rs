@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use echoline::{Connection, Eol, Limits};
-use echoline_chat::{self, Chat, Role, ChatSettings};
+use echoline_chat::{self, Chat, ChatSettings, Role};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};

@@ -2,7 +2,9 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, ReplicatedState, ChatSettings, StateSnapshot, StreamEntry};
+use echoline_chat::{
+    Chat, ChatSettings, ClusterOptions, ReplicatedState, StateSnapshot, StreamEntry,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

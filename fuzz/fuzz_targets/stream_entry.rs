@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, ReplicatedState, ChatSettings, StreamEntry, is_clean};
+use echoline_chat::{Chat, ChatSettings, ClusterOptions, ReplicatedState, StreamEntry, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.

@@ -472,7 +472,8 @@ mod tests {
             prop_assert_eq!(&cleaned(&once), &once);
             prop_assert!(is_clean(&once));
             prop_assert_eq!(is_clean(&text), once == text);
-            prop_assert!(!once.chars().any(|c| matches!(kind(c), CharacterKind::Unwanted | CharacterKind::Break)));
+            let is_bad = |c| matches!(kind(c), CharacterKind::Unwanted | CharacterKind::Break);
+            prop_assert!(!once.chars().any(is_bad));
             prop_assert!(is_clean(&excerpt(&text)));
         }
 

@@ -70,7 +70,8 @@ impl Leases {
     }
 
     /// Returns the nodes of `nodes` whose lease expired. Returns none while this node, `own`,
-    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first call.
+    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first
+    /// call.
     /// Leases of nodes that are not in `nodes` any more are dropped when they expire.
     pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
