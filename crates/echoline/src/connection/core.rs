@@ -237,8 +237,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 type PollClosed = Poll<Result<(), Closed>>;
 
-/// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
-/// for the last words.
+/// Returns what `next` finds in the input, calling `more` to read until `next` succeeds. Stores the
+/// close reason of a failure in `ended`, for the farewell.
 pub(super) fn poll_next<T>(
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,

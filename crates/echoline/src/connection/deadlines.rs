@@ -39,17 +39,17 @@ const LOOK: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a connection is waiting for.
+/// The direction that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// The peer is to send; it may have to take something first.
+    /// Input from the peer, which may have to take output first.
     Input {
-        /// Some of what is asked for has come.
+        /// The requested input has arrived in part.
         partial: bool,
-        /// Some of what was written is not sent.
+        /// Some output is not sent yet.
         unsent: bool,
     },
-    /// The peer is to take what is written.
+    /// The peer taking the output.
     Output,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Deadlines {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What only connections in trouble, or at their end, have to note.
+/// State that only slow, draining or closing connections need, boxed to keep the others small.
 #[derive(Debug, Default)]
 struct DeadlineExtras {
     stalled_since: Option<Instant>,
@@ -91,10 +91,10 @@ struct DeadlineExtras {
     /// When the connection had answered a late line and nothing more came.
     answered_since: Option<Instant>,
     grace_until: Option<Instant>,
-    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
-    /// phase is looked at, so that no change is missed.
+    /// Set only if the registry does not wake the waiting task when the phase changes. Created
+    /// before the phase is read, so that no change is missed.
     phase_change: Option<Pin<Box<OwnedNotified>>>,
-    /// Who was last told to be woken, where that is not the task that the server knows.
+    /// The waker registered last, if it differs from the one the registry holds.
     waker: Option<Waker>,
 }
 
@@ -112,7 +112,7 @@ impl Deadlines {
         }
     }
 
-    /// What was asked for has come in full.
+    /// Notes that the requested input is complete.
     #[inline]
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
@@ -290,7 +290,7 @@ impl Deadlines {
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
 
-    /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
+    /// Returns whether `waker` is the one already registered with the timer and for phase changes.
     #[inline]
     fn is_known(&self, waker: &Waker) -> bool {
         match self.extras.as_ref().and_then(|extras| extras.waker.as_ref()) {

@@ -1,4 +1,5 @@
-//! What a connection sends by itself while its handler waits for the peer: a chat's room, a ticker.
+//! Output that a connection sends while its handler waits for the peer: messages of a chat room,
+//! the ticks of a clock.
 
 use std::fmt;
 use std::io::{self, IoSlice, Write as _};
@@ -50,8 +51,8 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         self.full || self.output.len() >= self.write_high
     }
 
-    /// Sends from where the bytes lie, as much as the stream takes at once; returns how many bytes
-    /// that was. What it did not take is still the caller's.
+    /// Writes `parts` without copying, as much as the stream takes at once, and returns the number
+    /// of bytes written. The caller keeps the rest.
     ///
     /// # Errors
     /// What the stream reports.

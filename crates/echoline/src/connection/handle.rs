@@ -36,9 +36,9 @@ use crate::transport::stream::{Layer, Stream};
 /// **Limited.** Every wait has the deadlines of [`Limits`]; when one passes, the call returns the
 /// [`Closed`] that names it. A handler passes that on with `?`.
 ///
-/// **Closed in order.** When a connection is closed or dropped, the peer gets all that was
-/// written, then (where the server ended it) the words of [`Farewell`], then the end of the
-/// stream; what it still sends is taken for a moment, so that no reset swallows the last line.
+/// **Closed in order.** When a connection is closed or dropped, the peer receives all pending
+/// output, then the [`Farewell`] if the server ended the connection, then the end of the stream.
+/// The connection goes on reading for a short time, so that a reset does not discard the last line.
 ///
 /// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
 pub struct Connection<S = Stream>
@@ -104,8 +104,8 @@ where
     ///
     /// # Errors
     /// [`Closed::LineTooLong`], [`Closed::IdleTimeout`], [`Closed::LineTimeout`],
-    /// [`Closed::StallTimeout`], [`Closed::Drained`], or what the stream reports. After a
-    /// time-out the connection can still be used.
+    /// [`Closed::StallTimeout`], [`Closed::Drained`], or the error of the stream. After a time-out
+    /// the connection can still be used.
     ///
     /// Cancel safe.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
@@ -114,16 +114,16 @@ where
         core.show(line)
     }
 
-    /// As [`read_line`](Self::read_line); while no line comes, sends what `feed` gives: what
-    /// others say in a chat, the ticks of a clock.
+    /// As [`read_line`](Self::read_line), and sends the output of `feed` while no line arrives: the
+    /// messages of a chat, the ticks of a clock.
     ///
-    /// `feed` is called when the peer has taken all that was written. It writes to the [`Outlet`]
-    /// and answers Pending when it has nothing more now (it will wake the task when it has), Ready
-    /// to be called again. What it fails with ends the wait. A peer that takes nothing is fed
-    /// nothing, and ends as [`Closed::StallTimeout`].
+    /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
+    /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
+    /// the task when it has more. An error from `feed` ends the wait. A peer that takes nothing is
+    /// fed nothing, and ends as [`Closed::StallTimeout`].
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), and what `feed` fails with. Cancel safe.
+    /// As [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
     pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
     where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
@@ -134,11 +134,11 @@ where
         core.show(line)
     }
 
-    /// As [`read`](Self::read); while nothing comes, sends what `feed` gives (see
+    /// As [`read`](Self::read), and sends the output of `feed` while no input arrives (see
     /// [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
-    /// As [`read`](Self::read), and what `feed` fails with. Cancel safe.
+    /// As [`read`](Self::read), or the error of `feed`. Cancel safe.
     pub async fn read_feeding<F>(
         &mut self,
         most: usize,
@@ -155,8 +155,8 @@ where
     /// is done, and reads nothing meanwhile, so that the peer has to wait.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`], what the stream reports, or what `feed` fails with.
-    /// As cancel safe as `until`.
+    /// [`Closed::StallTimeout`], the error of the stream, or the error of `feed`. As cancel safe as
+    /// `until`.
     pub async fn feed_until<F, T>(
         &mut self,
         mut feed: F,
@@ -174,8 +174,8 @@ where
         .await
     }
 
-    /// What has come and was not read yet, at least one byte, without reading it; `None` at the
-    /// end of the stream.
+    /// Returns the unread input, at least one byte, without consuming it; `None` at the end of the
+    /// stream.
     ///
     /// # Errors
     /// As [`read`](Self::read). Cancel safe.
@@ -308,19 +308,19 @@ where
         Write::done(Ok(()))
     }
 
-    /// Sends all that was written and waits until the stream has taken it. asyncio's `drain`,
-    /// but down to nothing. Cancel safe.
+    /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
+    /// but waits until the buffer is empty. Cancel safe.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`], or what the stream reports.
+    /// [`Closed::StallTimeout`], or the error of the stream.
     pub async fn flush(&mut self) -> Result<(), Closed> {
         self.core_mut().flush().await
     }
 
-    /// Sends all that was written, ends the stream (FIN) and takes what the peer still sends
-    /// for at most [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that the last line
-    /// is not lost to a reset. asyncio's `close` and `wait_closed`. Dropping the connection does
-    /// the same in the background; there is no way to forget it.
+    /// Sends all pending output, ends the stream (FIN) and reads on for at most
+    /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
+    /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
+    /// same in the background.
     pub async fn close(mut self) {
         if let Some(core) = self.core.take() {
             Closing::begin(core).run().await;
@@ -340,8 +340,8 @@ where
         self.core_mut().is_silent = true;
     }
 
-    /// The client's address: whom a trusted proxy names, else the other end of the socket; `None`
-    /// over a stream that has none.
+    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
+    /// socket. `None` over a stream without addresses.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
@@ -436,7 +436,7 @@ where
         &self.core().stream
     }
 
-    /// How many bytes were written that the stream has not taken.
+    /// The number of written bytes that the stream has not taken.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.core().output.len()

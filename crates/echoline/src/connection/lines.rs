@@ -16,7 +16,7 @@ use memchr::{memchr, memmem};
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Line(Bytes);
 
-/// A line, or what was asked for with `read_until`, is longer than the limit.
+/// A line, or the input for `read_until`, is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line too long (limit {limit} bytes)")]
 pub struct LineTooLong {
@@ -47,7 +47,7 @@ pub struct Lines {
     /// Bytes at the front of `buffer` that are known to hold no separator.
     scanned: usize,
     max_line: usize,
-    /// What comes up to the next line end is thrown away.
+    /// The input up to the next line end is discarded.
     skipping: bool,
 }
 
@@ -89,8 +89,8 @@ impl Lines {
     /// The next whole line; `None` while its end has not come yet.
     ///
     /// # Errors
-    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that no more
-    /// than the limit and one read is ever kept. What was read stays where it is.
+    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
+    /// the limit and one read are buffered. The bytes stay in the buffer.
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
@@ -179,7 +179,7 @@ fn length_without_end(bytes: &[u8]) -> usize {
 }
 
 impl Line {
-    /// The line as text, where it is valid UTF-8.
+    /// The line as text, if it is valid UTF-8.
     ///
     /// # Errors
     /// Where and why it is not.
@@ -309,7 +309,8 @@ mod tests {
 
     use super::*;
 
-    /// What a reader gets from `input` when it comes in the given pieces: lines, then how it ended.
+    /// The result of reading `input` in pieces cut at `cuts`: the lines, and whether one was too
+    /// long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();

@@ -12,7 +12,7 @@ use crate::metrics::summary::Amount;
 /// Pieces of at least this size are sent from where they lie instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
 
-/// What was written and not sent yet.
+/// Output that was written and not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct OutputBuffer {
     buffer: Vec<u8>,

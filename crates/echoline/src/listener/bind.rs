@@ -26,7 +26,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// The longest `TCP_USER_TIMEOUT`: the system counts milliseconds in an `int`.
 const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
+/// Options for a listening socket, as in asyncio's `start_server(backlog=…, reuse_address=…,
 /// reuse_port=…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
@@ -260,9 +260,9 @@ impl Listener {
         Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
     }
 
-    /// The same socket once more, for another process that takes it over by
-    /// [`inherit`](Self::inherit); and who removes its file. After [`retire`] nobody in its queue
-    /// is lost.
+    /// Duplicates the socket for another process that takes it over with
+    /// [`inherit`](Self::inherit), and returns who removes its file. After [`retire`] no queued
+    /// connection is lost.
     ///
     /// [`retire`]: crate::Shutdown::retire
     ///
@@ -307,9 +307,10 @@ fn listen(socket: Socket, options: &ListenerOptions) -> io::Result<TcpListener> 
 }
 
 impl Listener {
-    /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a
-    /// server that is being started is not in the way. A port of UDP is not tried, because who has
-    /// it gets its datagrams at once; nor is a Unix socket, which would leave a file.
+    /// Checks whether `address` can be bound, without listening: no client can connect, and a
+    /// server that starts meanwhile is not blocked. UDP ports are not checked, because a bound UDP
+    /// socket receives datagrams at once. Unix sockets are not checked, because binding creates a
+    /// file.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).

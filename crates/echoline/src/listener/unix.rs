@@ -25,12 +25,12 @@ pub(crate) struct UnixAcceptor {
     file: SocketFile,
 }
 
-/// Who removes the file of a Unix socket at the end.
+/// The owner of a Unix socket's file, which removes it at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOwner {
-    /// We.
+    /// This server.
     Us,
-    /// Somebody else: the service manager that made it; or there is no file.
+    /// Another process, such as the service manager that created it; or there is no file.
     Somebody,
 }
 

@@ -21,7 +21,7 @@ impl Observer {
         Self { registry }
     }
 
-    /// What the server is doing now. Takes some microseconds, and no time from its connections.
+    /// Returns the server's current state. Takes a few microseconds and does not block connections.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let report = self.registry.report();
