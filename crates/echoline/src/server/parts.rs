@@ -9,7 +9,7 @@ use crate::connection::config::LiveLimits;
 use crate::metrics::snapshot::WorkerState;
 use crate::metrics::worker_stats::WorkerStats;
 
-/// What a server works with, once it does.
+/// The parts of a running server.
 #[derive(Debug)]
 pub(crate) struct ServerParts {
     pub(crate) live: LiveLimits,

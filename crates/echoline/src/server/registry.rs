@@ -1,4 +1,5 @@
-//! The places of a server: who is in, who may come, and what became of everybody.
+//! The connection slots of a server: open connections, admission of new ones, and close reasons of
+//! the ended ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -55,9 +56,9 @@ pub(crate) struct ConnectionSlot {
     counts_address: AtomicBool,
     /// Where the worker that serves this one counts.
     stats: Arc<WorkerStats>,
-    /// How the peer has ended its stream, if it has.
+    /// The close reason for the end of the peer's stream; unset while the stream is open.
     end: OnceLock<Closed>,
-    /// Counts the connections of this server, from 1: their name in the log.
+    /// The connection's number in this server and its log, counted from 1.
     number: u64,
     /// The task that the server wakes when its phase changes.
     task: OnceLock<Waker>,
@@ -175,7 +176,8 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Counts somebody from `address`, where addresses are counted; whether they are.
+    /// Counts a connection from `address` if connections per address are limited. Returns whether
+    /// it was counted.
     fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
         let Some(most) = limits.max_per_ip else { return Ok(false) };
         let network = network(address.ip());
@@ -187,9 +189,9 @@ impl ConnectionRegistry {
         Ok(true)
     }
 
-    /// Wakes the task of every connection, so that it sees the phase that has just begun.
+    /// Wakes the task of every connection, so that it sees the new phase.
     pub(crate) fn wake_all(&self) {
-        // A place must not be dropped under the lock that its drop takes.
+        // A slot must not be dropped under the lock that its drop takes.
         let members: Vec<Arc<ConnectionSlot>> =
             lock(&self.members).values().filter_map(Weak::upgrade).collect();
         for task in members.iter().filter_map(|slot| slot.task.get()) {
@@ -202,7 +204,7 @@ impl ConnectionRegistry {
         *lock(&self.ends).entry(closed.counted()).or_default() += 1;
     }
 
-    /// Counts somebody who was told that there was no descriptor left.
+    /// Counts a client that was refused because no descriptor was left.
     pub(crate) fn count_descriptor_refusal(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.count(Closed::Busy);
@@ -219,7 +221,7 @@ impl ConnectionRegistry {
         let _ = self.parts.set(parts);
     }
 
-    /// What the server works with; `None` before it serves.
+    /// The parts of the running server; `None` before it serves.
     pub(crate) fn parts(&self) -> Option<&ServerParts> {
         self.parts.get()
     }
@@ -240,7 +242,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// What has become of all so far.
+    /// The counts of accepted, open and ended connections.
     pub(crate) fn report(&self) -> Report {
         Report {
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -267,7 +269,7 @@ impl ConnectionSlot {
         &self.stats
     }
 
-    /// The same, where somebody watches.
+    /// The worker's traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.stats.worker_counters()
@@ -350,7 +352,8 @@ impl ConnectionSlot {
         self.end.get_or_init(|| end);
     }
 
-    /// Counts the end of this connection by what its handler returned, and says what it was.
+    /// Counts the end of this connection and returns its close reason. `result` is the result of
+    /// the handler.
     pub(crate) fn count(&self, result: Result<(), Closed>) -> Closed {
         let closed = match result {
             Err(closed) => closed,

@@ -65,7 +65,7 @@ impl Workers {
         self.workers.iter().map(|worker| worker.runtime.clone()).collect()
     }
 
-    /// All tallies, and what the runtimes say of themselves.
+    /// The counters and the runtime metrics of every worker.
     pub(crate) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
         let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
         self.workers.iter().map(observed).collect()

@@ -28,7 +28,7 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
 #[derive(Debug)]
 pub(crate) struct Timer(AsyncFd<Descriptor>);
 
-/// What the runtime asks of a descriptor.
+/// A timer descriptor in the form that the runtime registers.
 #[derive(Debug)]
 struct Descriptor(TimerFd);
 
