@@ -70,7 +70,7 @@ struct State {
     at_end: bool,
     /// The stream below was shut down.
     is_shut: bool,
-    /// The server drains, so a stalled connection stops waiting.
+    /// The server drains, so shutting down does not wait for a stalled direction.
     is_draining: bool,
 }
 
