@@ -1,4 +1,4 @@
-//! Datagrams that go on later. Pure.
+//! Datagrams that are passed on later. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -11,9 +11,9 @@ use super::datagram::DatagramFate;
 #[derive(Debug)]
 pub struct HeldDatagrams<T> {
     items: BTreeMap<u64, T>,
-    /// By the time at which they go on, then by the order in which they came.
+    /// The numbers of all held datagrams, by due time and then by order of arrival.
     due: BinaryHeap<Reverse<(Duration, u64)>>,
-    /// Those that go on as soon as another one has passed.
+    /// The datagrams that are passed on as soon as another one has passed.
     waiting: Vec<u64>,
     next: u64,
 }
@@ -55,7 +55,7 @@ impl<T> HeldDatagrams<T> {
                 return None;
             }
             self.due.pop();
-            // One that another has passed is due twice.
+            // A datagram that another one has passed is in `due` twice.
             if let Some(item) = self.items.remove(&number) {
                 self.waiting.retain(|waiting| *waiting != number);
                 return Some(item);
@@ -69,13 +69,13 @@ impl<T> HeldDatagrams<T> {
         if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }
     }
 
-    /// How many are kept.
+    /// The number of held datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether none is kept.
+    /// Returns whether no datagram is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -20,21 +20,21 @@ use crate::server::shutdown::{Phase, Shutdown};
 use crate::timer::precise::{Timer, exactly};
 use crate::transport::fault::{Direction, Faults};
 
-/// How long what waits at a socket is answered for when the server drains: datagrams that go on
-/// coming must not keep it.
+/// How long a draining server goes on answering the datagrams in the socket's queue. The limit
+/// matters if datagrams keep arriving.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a socket is left alone that could not be read.
+/// Pause after a failed read of a socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a datagram is answered with.
+/// The answer to a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramAnswer {
-    /// Its own bytes.
+    /// The datagram's own bytes.
     Same,
-    /// What was written into the room for it.
+    /// The bytes that were appended to the answer buffer.
     Written,
-    /// Nothing.
+    /// No answer.
     Nothing,
 }
 
@@ -100,7 +100,7 @@ impl DatagramServer {
         self
     }
 
-    /// What becomes of the datagrams, while they are served and after that.
+    /// The counters of datagrams; they stay readable after the server has ended.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
         self.counts.clone()
@@ -201,7 +201,7 @@ where
                 tokio::task::yield_now().await;
             }
         }
-        // What waits at a socket that another process has too is for that process.
+        // If another process shares the socket, it serves the queued datagrams.
         if shutdown.phase() == Phase::Retiring {
             return self.counts.close(self.inode);
         }
@@ -212,7 +212,7 @@ where
         self.counts.close(self.inode);
     }
 
-    /// Takes one batch. What is left afterwards makes the socket readable again.
+    /// Receives one batch. If more datagrams are queued, the socket stays readable.
     fn receive(&mut self) -> io::Result<()> {
         let (batch, family) = (&mut self.batch, self.family);
         let mut received = Err(io::ErrorKind::WouldBlock.into());
@@ -250,7 +250,7 @@ where
         }
     }
 
-    /// Decides what each datagram of the batch is answered with.
+    /// Decides how each datagram of the batch is answered.
     fn decide(&mut self) {
         let now = self.begun.elapsed();
         let count = self.batch.arrivals().len();
@@ -264,7 +264,7 @@ where
                 Ok(()) if planned => {
                     let bytes = self.batch.open(index).0.to_vec();
                     self.take_planned(DelayedDatagram { received, bytes }, now);
-                    // Whoever waited for this one to pass goes next.
+                    // This datagram may release others that the plan holds back until one passes.
                     self.go_on(now);
                 }
                 Ok(()) => self.decide_one(index),
