@@ -23,7 +23,7 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 pub struct DatagramFaults {
     incoming: DirectionFaults,
     outgoing: DirectionFaults,
-    /// Since when the plan holds; `None` until the first datagram of a plan that came later.
+    /// When the plan took effect; `None` until the first datagram after a change of plan.
     since: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ pub struct DatagramFate {
     pub length: usize,
     /// The delay before it is passed on.
     pub delay: Duration,
-    /// How long it waits, after that delay, for another datagram to pass it.
+    /// The maximum wait, after that delay, for another datagram to pass it.
     pub hold: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ pub struct DatagramFate {
 #[derive(Debug)]
 struct DirectionFaults {
     selector: RuleSelector,
-    /// Bytes that came this way.
+    /// The bytes that passed in this direction.
     passed: u64,
 }
 

@@ -11,7 +11,7 @@ use super::kind::{Direction, Per};
 use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
 
-/// How long a datagram is held back for another one to pass, unless the plan states a time.
+/// Default of the maximum time that a datagram is held back for another one to pass.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
 
 /// The pause between two pieces, so that the peer receives them one by one.

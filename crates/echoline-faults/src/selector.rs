@@ -45,7 +45,7 @@ pub(crate) struct MessageFaults {
     pub is_duplicated: bool,
     /// The sum of the delays of all rules.
     pub delay: Duration,
-    /// How long to wait for another datagram to pass.
+    /// The maximum wait for another datagram to pass.
     pub hold: Option<Duration>,
     /// The number of bytes that are kept.
     pub length: Option<u64>,
@@ -175,7 +175,7 @@ impl MessageFaults {
             Fault::Reset | Fault::HalfClose | Fault::Stall(_) => {
                 self.triggers.push((index, offset))
             }
-            // Decided when the connection came.
+            // Decided when the connection was accepted.
             Fault::Refuse => {}
         }
     }

@@ -73,7 +73,7 @@ mod tests {
         let text = std::str::from_utf8(&LINES).unwrap();
         assert!(text.starts_with(EXAMPLE));
         assert!(text.split_terminator("\r\n").all(|line| line.len() == LINE_CHARACTERS));
-        // From the last line of a round it goes on with the first.
+        // After the last line of a round the first one follows.
         assert_eq!(LINES[..ROUND_BYTES], LINES[ROUND_BYTES..2 * ROUND_BYTES]);
     }
 

@@ -9,9 +9,9 @@ use crate::connection::handle::Connection;
 /// The protocol of an echo server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoMode {
-    /// Every byte comes back as it is (RFC 862).
+    /// Every byte is sent back unchanged (RFC 862).
     Raw,
-    /// Every line comes back without the white space around it, behind a prefix.
+    /// Every line is sent back after the prefix, without the white space around it.
     Line,
     /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
@@ -49,7 +49,7 @@ impl EchoMode {
 pub struct EchoDialogue {
     /// The protocol.
     pub mode: EchoMode,
-    /// The lines that a new client hears first.
+    /// The lines that a new client receives first.
     pub greeting: Vec<String>,
     /// The text before an echoed line.
     pub prefix: String,

@@ -97,7 +97,7 @@ impl Acceptor {
 #[derive(Debug)]
 pub(crate) enum DrainedConnection {
     Connection(Stream, Option<SocketAddr>),
-    /// There was no descriptor, and they heard so.
+    /// No descriptor was left, and the client was refused.
     Refused,
 }
 

@@ -180,7 +180,7 @@ impl Address {
     /// Resolves the host to its socket addresses, in the resolver's order, without repeats.
     ///
     /// # Errors
-    /// The resolver's error; [`io::ErrorKind::NotFound`] where the name has no address, and
+    /// The resolver's error; [`io::ErrorKind::NotFound`] if the name has no address, and
     /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {

@@ -174,7 +174,7 @@ impl Listener {
         self
     }
 
-    /// The socket address that was really bound: with the port, where 0 was asked for.
+    /// The socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
@@ -341,7 +341,7 @@ impl Listener {
         if FileUser::present() != 0 {
             return Ok(());
         }
-        // A folder that is missing is told by the next check.
+        // The next check reports a missing directory.
         SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
     }
 }

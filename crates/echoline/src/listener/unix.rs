@@ -35,8 +35,8 @@ pub enum FileOwner {
 }
 
 impl UnixSocket {
-    /// Binds. A socket file whose server is gone is replaced; a socket that is served, and any
-    /// other file, is left alone.
+    /// Binds the socket. Replaces a socket file whose server has ended. A socket with a running
+    /// server, and any other file, is left unchanged.
     pub(crate) fn bind(path: &str, rights: &FileRights, backlog: u32) -> io::Result<Self> {
         if let Some(name) = path.strip_prefix('@') {
             // In the abstract namespace there is no file to be stale, and no mode.

@@ -127,7 +127,7 @@ impl WorkerCounters {
     fn is_due(&self) -> bool {
         let left = self.to_be_timed.load(Ordering::Relaxed);
         if left > 0 {
-            // A look in between may be overwritten; the next one comes.
+            // A concurrent snapshot may be overwritten; the next one resets the counter again.
             self.to_be_timed.store(left - 1, Ordering::Relaxed);
         }
         left > 0

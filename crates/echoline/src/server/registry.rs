@@ -34,7 +34,7 @@ pub(crate) struct ConnectionRegistry {
     ends: Mutex<BTreeMap<Closed, u64>>,
     /// Everybody who is in, by number: whose tasks wake when the phase changes.
     members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
-    /// Notified whenever the last place is given back.
+    /// Notified whenever the last slot is released.
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
     parts: OnceLock<ServerParts>,
@@ -48,13 +48,13 @@ pub(crate) struct ConnectionRegistry {
 pub(crate) struct ConnectionSlot {
     registry: Arc<ConnectionRegistry>,
     peer: PeerId,
-    /// Which listener it came to.
+    /// The index of the listener that accepted the connection.
     listener: u32,
     /// Boxed to keep idle connections small: most do not need it.
     extras: OnceLock<Box<SlotExtras>>,
-    /// Whether this place is part of the count of its client's address.
+    /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
-    /// Where the worker that serves this one counts.
+    /// The statistics of the worker that serves the connection.
     stats: Arc<WorkerStats>,
     /// The close reason for the end of the peer's stream; unset while the stream is open.
     end: OnceLock<Closed>,
@@ -71,7 +71,7 @@ struct SlotExtras {
     handshake_origin: OnceLock<Box<Origin>>,
     /// The counts for an access log.
     connection_counters: Option<ConnectionCounters>,
-    /// Whether the hook is not told of the end.
+    /// Whether the hook is not called at the end.
     is_suppressed: AtomicBool,
 }
 
@@ -135,7 +135,7 @@ impl ConnectionRegistry {
         Ok(slot)
     }
 
-    /// The counts of a new connection; `None` unless they are told or logged.
+    /// The counters of a new connection; `None` if neither the hook nor the log uses them.
     fn connection_counters(&self) -> Option<SlotExtras> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         is_wanted.then(|| SlotExtras {
@@ -150,14 +150,14 @@ impl ConnectionRegistry {
         let _ = self.hook.set(hook);
     }
 
-    /// Counts a connection for which there was no place.
+    /// Counts a connection that was refused because no slot was free.
     pub(crate) fn count_refusal(&self, origin: &Origin, closed: Closed) {
         self.count(closed);
         self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
     }
 
-    /// Counts a connection that its source may not make now. Only the one that began a penalty is
-    /// told to the hook: a flood does not fill an access log.
+    /// Counts a connection that the rate limit of its source refused. The hook is called only for
+    /// the connection that started a penalty, so that a flood does not fill an access log.
     pub(crate) fn count_source_refusal(&self, origin: &Origin, refusal: SourceRefusal) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let closed = refusal.closed();
@@ -167,8 +167,8 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
-    /// place of the connection must still be given back, and listeners must go on accepting.
+    /// Calls the hook, if there is one, for a connection that has ended. A panic of the hook must
+    /// not keep the slot from being released, or listeners from accepting.
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
         if catch_panic(|| hook(summary())).is_err() {
@@ -286,7 +286,7 @@ impl ConnectionSlot {
         self.registry.phase()
     }
 
-    /// Where who has this place comes from.
+    /// The origin of the connection in this slot.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
@@ -298,9 +298,9 @@ impl ConnectionSlot {
         Origin { number: self.number, ..handshake_origin }
     }
 
-    /// Notes what the handshake told.
+    /// Records the origin as the handshake has determined it.
     pub(crate) fn note_origin(&self, origin: Origin) {
-        // There is one handshake in a connection's life.
+        // A connection has only one handshake.
         self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
     }
 
@@ -323,8 +323,8 @@ impl ConnectionSlot {
         ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
     }
 
-    /// Counts the address that a proxy has named, or says that it has all its places; for a place
-    /// that was taken to be counted later.
+    /// Counts the address that a proxy has named, for a slot whose address was not counted on
+    /// accept. Fails if the address has reached its limit.
     pub(crate) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
         if let Some(source) =
             self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)

@@ -21,7 +21,7 @@ pub enum Precision {
     /// A timer of the system, to some tens of microseconds; with a length of time, the thread does
     /// not sleep for the last stretch before each due time but looks for work all the time.
     Exact {
-        /// How long before each due time the thread starts to poll without sleeping.
+        /// The time before each due time at which the thread starts to poll without sleeping.
         spin: Duration,
     },
 }

@@ -36,7 +36,7 @@ pub struct TlsFacts {
     pub version: String,
     /// For example `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// The subject of the client's certificate, where it showed one.
+    /// The subject of the client's certificate, if the client showed one.
     pub subject: Option<String>,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,

@@ -111,7 +111,7 @@ impl Transport {
         self.steps.is_empty()
     }
 
-    /// The answer of the first step that has one; [`Refusal::Next`] where bytes are just bytes.
+    /// The refusal of the first step that has one; [`Refusal::Next`] if no step changes the bytes.
     pub(crate) fn refusal(&self, closed: Closed) -> Refusal {
         first_refusal(&self.steps, closed)
     }

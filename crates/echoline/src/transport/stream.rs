@@ -106,7 +106,7 @@ impl Stream {
     /// and just closes.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
-            // It fails only on a socket that is gone, and then there is nothing to break off.
+            // It fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().reset_on_close(),
@@ -117,7 +117,7 @@ impl Stream {
     /// `TCP_CORK`), until the stream ends: then both leave in one segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
-            // It fails only on a socket that is gone, and then there is nothing to send.
+            // It fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().cork(),
@@ -131,8 +131,8 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
-    /// WebSocket) and the system takes it at once; and closes it.
+    /// Ends the stream, if that takes more than closing the socket (TLS, WebSocket) and the system
+    /// takes the bytes at once. Then closes the socket.
     pub fn shutdown_now(mut self) {
         if let StreamKind::Layered(layer) = &mut self.0 {
             // The connection ends here, so the result does not matter.
@@ -146,7 +146,7 @@ impl Stream {
         Ok(Self(match self.0 {
             StreamKind::Tcp(socket) => StreamKind::Tcp(TcpStream::from_std(socket.into_std()?)?),
             StreamKind::Unix(socket) => StreamKind::Unix(UnixStream::from_std(socket.into_std()?)?),
-            // Layers come later, on the runtime where the connection stays.
+            // Layers are added later, on the runtime that serves the connection.
             layered @ StreamKind::Layered(_) => layered,
         }))
     }
@@ -289,7 +289,7 @@ pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
             CloseSignal::Cork => stream.cork(),
         }
     } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
-        // Both fail only on a socket that is gone, and then there is nothing to send.
+        // Both fail only on a closed socket, which has nothing to send.
         match word {
             CloseSignal::Ends(_) => {}
             CloseSignal::Reset => drop(socket.set_zero_linger()),

@@ -97,8 +97,8 @@ impl DatagramBatch {
                 .extend(arrivals.map(|arrival| arrival.unwrap_or(ReceivedDatagram::UNKNOWN)));
             Ok(())
         })?;
-        // The system writes how much it said into the headers, which do not forget it: after a
-        // datagram that came without an address they would have no room for another's.
+        // The system writes the message lengths into the headers, which keep them. After a datagram
+        // without an address the headers would have no room for the next address.
         if self.arrivals.iter().any(|received| received.arrival.source.port() == 0) {
             forget_headers(family);
         }
@@ -148,7 +148,7 @@ impl DatagramBatch {
         self.push(self.arrivals[index], bytes);
     }
 
-    /// Answers what came as `received`, now or some time ago.
+    /// Answers the datagram `received`, which may belong to an earlier batch.
     pub(super) fn send_copy(&mut self, received: ReceivedDatagram, bytes: &[u8]) {
         let begin = self.written.len();
         self.written.extend_from_slice(bytes);
@@ -161,11 +161,11 @@ impl DatagramBatch {
         }
     }
 
-    /// Sends answers; how many went, and their bytes. Nothing where all are gone.
+    /// Sends the queued answers. Returns their number and bytes, both 0 if all are sent.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] where the system has no room now. With any other error the
-    /// first that was to go is given up.
+    /// [`io::ErrorKind::WouldBlock`] if the system has no room now. Any other error discards the
+    /// first queued answer.
     pub(super) fn send(
         &mut self,
         socket: &impl AsRawFd,

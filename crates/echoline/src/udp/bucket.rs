@@ -41,7 +41,7 @@ impl TokenRate {
 pub(super) struct SourceBuckets {
     rate: TokenRate,
     buckets: HashMap<IpAddr, TokenBucket>,
-    /// Of all who came when the table was full.
+    /// Shared by all sources that arrived while the table was full.
     others: TokenBucket,
     swept_at: Duration,
 }

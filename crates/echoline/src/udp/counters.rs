@@ -48,8 +48,8 @@ pub struct DatagramSnapshot {
     /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
     /// order.
     pub refused: [u64; DatagramRefusal::ALL.len()],
-    /// Datagrams that the system threw away because they came faster than they were read. They
-    /// are in no other number.
+    /// Datagrams that the system dropped because they arrived faster than they were read. No other
+    /// counter includes them.
     pub overflowed: u64,
 }
 

@@ -96,19 +96,19 @@ impl Default for DatagramRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DatagramRefusal {
-    /// It comes from one of this server's own addresses.
+    /// Its source is one of this server's own addresses.
     Own,
     /// It carries the mark of an answer.
     Answer,
-    /// It comes from a port that no client has.
+    /// Its source port is not one that clients use.
     Port,
-    /// It comes from, or was sent to, an address of many: multicast, broadcast, or none.
+    /// Its source or destination is multicast, broadcast or unspecified.
     Address,
-    /// Its source has had its share of answers.
+    /// Its source has used up its rate limit.
     Rate,
-    /// All sources together have.
+    /// All sources together have used up the total rate limit.
     TotalRate,
-    /// Its answer would be longer than itself.
+    /// Its answer would be longer than the datagram.
     Length,
 }
 
@@ -166,7 +166,7 @@ impl DatagramGuard {
         Self { rules, own, sources, total }
     }
 
-    /// Whether a datagram that came at `now` may be answered.
+    /// Returns whether a datagram received at `now` may be answered.
     pub(super) fn judge(
         &mut self,
         arrival: &DatagramArrival,
@@ -193,7 +193,7 @@ impl DatagramGuard {
         }
     }
 
-    /// Whether an answer of so many bytes may be given.
+    /// Returns whether an answer of this length may be sent.
     pub(super) fn judge_answer(
         &self,
         answer: usize,
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Fault 40: a source that cannot be told from a client gets its share and no more.
+    /// Fault 40: a source that looks like a client is limited to its rate.
     #[test]
     fn each_source_has_its_share_and_loopback_more() {
         let passed = |guard: &mut DatagramGuard, source: &str| {

@@ -20,8 +20,8 @@ use crate::server::shutdown::{Phase, Shutdown};
 use crate::timer::precise::{Timer, exactly};
 use crate::transport::fault::{Direction, Faults};
 
-/// How long a draining server goes on answering the datagrams in the socket's queue. The limit
-/// matters if datagrams keep arriving.
+/// Maximum time that a draining server goes on answering queued datagrams, so that datagrams that
+/// keep arriving do not prolong the drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Pause after a failed read of a socket.
@@ -239,7 +239,8 @@ where
                 Ok(None) => return,
                 Ok(Some((count, bytes))) => self.counts.note_answered(count, bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Meanwhile what comes waits in the system's buffer, which has an end.
+                    // Meanwhile new datagrams wait in the system's receive buffer, whose size is
+                    // limited.
                     let _ = self.socket.writable().await;
                 }
                 Err(error) => {
@@ -295,7 +296,7 @@ where
         }
     }
 
-    /// A datagram has come to which something may happen before it is answered.
+    /// Applies the plan to a received datagram before it is answered.
     fn take_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
         let Some(planned) = &mut self.planned else { return };
         let passed = planned.pass(Direction::In, datagram, now);
@@ -305,7 +306,7 @@ where
         passed.into_iter().for_each(|datagram| self.answer_planned(datagram, now));
     }
 
-    /// Answers a datagram to which something may have happened; the same holds for the answer.
+    /// Answers a datagram that the plan may have changed, and applies the plan to the answer.
     fn answer_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
         let DelayedDatagram { received, mut bytes } = datagram;
         let mut room = Vec::new();
@@ -382,7 +383,7 @@ mod tests {
         let answer = {
             let (refill, floods, to) = (Arc::clone(&refill), Arc::clone(&floods), addresses[0]);
             move |bytes: &[u8], _: &mut Vec<u8>| {
-                // For each datagram that is taken another one comes.
+                // Each received datagram triggers another one.
                 if bytes == b"flood" && floods.load(Ordering::Relaxed) {
                     refill.send_to(b"flood", to).unwrap();
                 }

@@ -78,8 +78,8 @@ impl DatagramListener {
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let options = socket2::SockRef::from(&socket);
-        // Each datagram comes with the address that it was sent to, from which it is answered,
-        // and with the byte of its header that marks answers.
+        // Request, with each datagram, its destination address, from which it is answered, and the
+        // header byte that marks answers.
         if socket.local_addr()?.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
             options.set_recv_tos_v4(true)?;
@@ -102,10 +102,10 @@ impl DatagramListener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// The socket address that was really bound: with the port, where 0 was asked for.
+    /// The socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

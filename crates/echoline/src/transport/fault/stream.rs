@@ -19,7 +19,7 @@ const READ_BYTES: usize = 4 * 1024;
 /// Maximum interval between two checks for a changed plan.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a connection stays stalled after one side of it has ended: long enough for the peer to
+/// Duration of a stall after one side of the connection has ended: long enough for the peer to
 /// reach its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,7 @@ const STALL_PATIENCE: Duration = Duration::from_secs(60);
 /// still paces, and the amount that the peer receives would be random.
 const RESET_AFTER: Duration = Duration::from_millis(50);
 
-/// How long shutting down a stream waits for a peer that takes nothing.
+/// Maximum wait for a peer that takes nothing while the stream is shut down.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// A stream with planned faults; see [`FaultPlan`](super::FaultPlan).
@@ -120,7 +120,7 @@ impl<S> FaultStream<S> {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
-    /// The connection about which was decided when it came.
+    /// A stream whose connection the plan has already decided about.
     fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
@@ -264,7 +264,8 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> FaultStream<S> {
-    /// Reads from below what there is room for. Ready when something came.
+    /// Reads as much from the stream below as the queue has room for. Ready when bytes or the end
+    /// arrived.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, state, .. } = self;
         let room = state.incoming.room().min(READ_BYTES);

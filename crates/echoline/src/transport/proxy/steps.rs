@@ -15,7 +15,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// How long a proxy may take to send its header, which it can send as soon as it connects.
+/// Maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads a PROXY header from every connection out of certain networks, where the header is
@@ -34,9 +34,9 @@ impl AcceptProxy {
         Self { networks, unix: false, users: Vec::new() }
     }
 
-    /// So are all who come through a Unix socket. Its file must keep other users out: where every
-    /// user may connect (mode 0666, a name in the abstract namespace), each could pose as any
-    /// client.
+    /// Also requires the header of every client of a Unix socket. The socket file must keep other
+    /// users out: if every user may connect (mode 0666, a name in the abstract namespace), each of
+    /// them could pose as any client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }

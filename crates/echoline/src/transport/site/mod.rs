@@ -78,7 +78,7 @@ impl Site {
         Self { files: files.collect(), policy }
     }
 
-    /// Speaks HTTP until the client is gone or wants a WebSocket.
+    /// Speaks HTTP until the client disconnects or requests a WebSocket.
     async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
         let scheme = if origin.tls.is_some() { Some("https://") } else { None };
         let is_open = AtomicBool::new(false);

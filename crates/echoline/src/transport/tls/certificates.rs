@@ -21,7 +21,7 @@ use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 use echoline_base::poison::IgnorePoison;
 
-/// How long a client whose handshake failed has to read the TLS alert.
+/// Maximum wait for a client whose handshake failed to read the TLS alert.
 const ALERT_TIME: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes read meanwhile. Unread bytes would turn the close into a reset, which
@@ -195,7 +195,7 @@ async fn see_off(mut stream: Stream) {
         tokio::io::copy(&mut stream.take(ALERT_BYTES), &mut tokio::io::sink()).await?;
         io::Result::Ok(())
     };
-    // Whether they took it in or not, they are gone then.
+    // The connection ends in any case, so the result does not matter.
     let _ = tokio::time::timeout(ALERT_TIME, seeing_off).await;
 }
 

@@ -72,11 +72,11 @@ impl TlsClient {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The step of a client's transport that holds the handshake with `name`, a host's name or IP
+    /// A step of a client's transport that performs the handshake with `name`, a host name or an IP
     /// address.
     ///
     /// # Errors
-    /// [`TlsError::BadName`] where no certificate can be for such a name.
+    /// [`TlsError::BadName`] if no certificate can have such a name.
     pub fn step(&self, name: &str) -> Result<Arc<dyn Step>, TlsError> {
         // The zone of an IPv6 address is this machine's own business.
         let bare = name.split('%').next().unwrap_or(name);

@@ -217,7 +217,8 @@ impl Decoder {
         if wrong { Err(Violation::Protocol) } else { Ok(()) }
     }
 
-    /// The payload's length, in as few bytes as it fits in (5.2), and where the mask is.
+    /// Returns the payload's length, which must be in its shortest encoding (5.2), and the offset
+    /// of the mask.
     fn length(&self) -> Result<(u64, usize), Violation> {
         let bytes = |count: usize| {
             let digits = &self.header[2..2 + count];

@@ -15,7 +15,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// How long a refused client may take to read the refusal.
+/// Maximum wait for a refused client to read the refusal.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server's side: an HTTP request becomes a WebSocket, or hears why not.
@@ -43,7 +43,7 @@ impl AcceptWebSocket {
                 Ok(Some(upgrade)) => break upgrade,
                 Err(denial) => {
                     origin.failure = Some(denial.sentence.clone());
-                    // Nobody waits for it, and it may be gone already.
+                    // The connection ends in any case, so the result does not matter.
                     let _ = timeout(DENIAL_TIMEOUT, refuse(stream, &denial)).await;
                     return Err(Closed::HandshakeFailed);
                 }

@@ -95,8 +95,8 @@ impl WebSocket {
         Self::new(stream, early, Framing::Lines, EndpointRole::Client)
     }
 
-    /// Asks for a sign of life when nothing has come for `silence`; where none comes for as long
-    /// again, reading fails with [`io::ErrorKind::TimedOut`].
+    /// Sends a ping after `silence` without input. If no input follows within the same time,
+    /// reading fails with [`io::ErrorKind::TimedOut`].
     #[must_use]
     pub fn keep_alive(mut self, silence: Duration) -> Self {
         let timer = Box::pin(sleep(silence));
@@ -125,8 +125,8 @@ impl WebSocket {
         }
     }
 
-    /// Reads once from below into `area` and leaves at its front what that is to the reader; how
-    /// much. 0 where nothing but control frames has come.
+    /// Reads once from the stream below into `area`, and leaves the reader's bytes at its front.
+    /// Returns their number, 0 if only control frames arrived.
     fn poll_area(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let came = ready!(self.poll_bytes(&mut area[SLACK..], cx))?;
         if let Some(keep_alive) = &mut self.keep_alive {
@@ -153,7 +153,7 @@ impl WebSocket {
         Poll::Ready(Ok(count))
     }
 
-    /// Decodes the `came` bytes behind the slack, and moves what is left of them to the front.
+    /// Decodes the `came` bytes behind the slack, and moves the reader's bytes to the front.
     fn decode(&mut self, area: &mut [u8], came: usize) -> usize {
         let (mut at, mut kept) = (SLACK, 0);
         let end = SLACK + came;
@@ -252,7 +252,7 @@ impl WebSocket {
                 return Poll::Ready(Ok(kept));
             }
         }
-        // Nothing but control frames: again, after the others' turn.
+        // Only control frames arrived. Polls again after other tasks had their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -394,9 +394,9 @@ impl PingBudget {
 struct KeepAlive {
     silence: Duration,
     timer: Pin<Box<Sleep>>,
-    /// Something has come since the timer was set.
+    /// Input arrived since the timer was set.
     heard: bool,
-    /// A ping was sent, and nothing has come since.
+    /// A ping was sent, and no input arrived since.
     asked: bool,
 }
 
@@ -475,7 +475,7 @@ impl AsyncWrite for WebSocket {
 }
 
 impl Drop for WebSocket {
-    /// A client that has what it wants says so, where that takes no waiting.
+    /// Sends a client's Close on drop, if that is possible without waiting.
     fn drop(&mut self) {
         if self.role == EndpointRole::Client && !self.end.said && self.push_close().is_ok() {
             let cx = &mut Context::from_waker(Waker::noop());

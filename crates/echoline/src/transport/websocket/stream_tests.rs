@@ -133,7 +133,7 @@ async fn a_flood_of_pings_ends_the_connection() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(server.writer.len() <= OUTGOING_HIGH + 200);
     server.shutdown().await.unwrap();
-    // The rest is taken, so that no reset swallows the Close, and not looked at.
+    // The rest is read, so that no reset overtakes the Close, and ignored.
     assert_eq!(server.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     drop(server);
     let mut heard = Vec::new();

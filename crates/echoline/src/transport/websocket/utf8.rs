@@ -22,7 +22,7 @@ impl Utf8 {
             bytes = &bytes[1..];
             match std::str::from_utf8(&self.begun[..self.length]) {
                 Ok(_) => self.length = 0,
-                // Never more than three bytes, so a fourth has its place.
+                // At most three bytes are incomplete, so there is room for a fourth.
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return Err(NotUtf8),
             }
