@@ -24,7 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// There is no rule where one should be.
+    /// A rule is empty.
     #[error("an empty rule: write for example 'delay=50ms p=0.1'")]
     Empty,
     /// No fault has this name.

@@ -179,7 +179,7 @@ impl PlanVersion {
         Random::of(&[&[self.seed, index as u64], numbers].concat())
     }
 
-    /// Counts that the fault of a rule took place.
+    /// Counts an injected fault of a rule.
     pub(crate) fn note(&self, index: usize) {
         self.counts[index].fetch_add(1, Ordering::Relaxed);
         let kind = self.plan.rules[index].kind();

@@ -26,7 +26,7 @@ impl<T> Default for HeldDatagrams<T> {
 }
 
 impl<T> HeldDatagrams<T> {
-    /// Keeps a datagram, whose fate is to go on later.
+    /// Holds a datagram whose fate is a delay.
     pub fn push(&mut self, now: Duration, fate: &DatagramFate, item: T) {
         let number = self.next;
         self.next += 1;
@@ -38,7 +38,8 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// Tells that a datagram that was not kept has gone on: those that waited for one follow.
+    /// Notes that a datagram that was not held has passed, which releases the datagrams that waited
+    /// for one.
     pub fn passed(&mut self, now: Duration) {
         for number in self.waiting.drain(..) {
             if self.items.contains_key(&number) {
@@ -47,7 +48,7 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// The next one whose time has come.
+    /// Returns the next datagram that is due.
     pub fn pop(&mut self, now: Duration) -> Option<T> {
         loop {
             let Reverse((at, number)) = *self.due.peek()?;
@@ -63,7 +64,7 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// When the next one goes on; it may be earlier than that.
+    /// Returns when to call [`pop`](Self::pop) next; `pop` may still return `None` then.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }

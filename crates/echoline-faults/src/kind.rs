@@ -6,19 +6,19 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// A message comes later.
+    /// A message is delayed.
     Delay,
     /// A message is lost.
     Drop,
-    /// A message comes twice.
+    /// A message is duplicated.
     Duplicate,
-    /// A datagram comes after the one behind it.
+    /// A datagram arrives after the next one.
     Reorder,
     /// Some bytes of a message are changed.
     Corrupt,
     /// A message is cut short.
     Truncate,
-    /// A message comes in small pieces.
+    /// A message arrives in small pieces.
     Split,
     /// The connection is reset (RST).
     Reset,
@@ -122,7 +122,7 @@ impl FaultKind {
         matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
     }
 
-    /// The direction where a rule says none.
+    /// The direction of a rule that states none.
     pub(super) const fn direction(self) -> Direction {
         if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
     }
@@ -136,7 +136,7 @@ impl FaultKind {
         }
     }
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// Its index in [`ALL`](Self::ALL).
     pub(super) const fn index(self) -> usize {
         self as usize
     }

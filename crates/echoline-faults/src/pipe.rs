@@ -26,16 +26,16 @@ const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 pub struct FaultPipe {
     direction: Direction,
     selector: RuleSelector,
-    /// Faults that happen once, after so many bytes.
+    /// Faults that happen once, after a number of bytes.
     triggers: Vec<Trigger>,
     carrier: MessageCarrier,
     /// Since when the plan holds.
     since: Duration,
-    /// Bytes that came in since the plan holds, lost ones too.
+    /// Bytes that were pushed under the current plan, including lost ones.
     passed: u64,
     message: Option<PipedMessage>,
     queue: TimedQueue,
-    /// Nothing goes on any more; what comes is thrown away.
+    /// The direction has ended; further bytes are discarded.
     closed: bool,
 }
 
@@ -212,7 +212,7 @@ impl FaultPipe {
         self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
     }
 
-    /// Does what is to happen after the bytes that have passed.
+    /// Injects the faults whose number of bytes has passed.
     fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
         let passed = self.passed;
         let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);

@@ -69,19 +69,19 @@ pub enum Fault {
     },
     /// A message is lost, with its line end.
     Drop,
-    /// A message comes twice.
+    /// A message is duplicated.
     Duplicate,
-    /// A datagram waits until another one has passed, or for this long.
+    /// A datagram waits until another one has passed, at most for this time.
     Reorder(Duration),
-    /// One bit of each of so many bytes is flipped; a line end stays one.
+    /// One bit is flipped in each of this number of bytes; a line end stays unchanged.
     Corrupt(u64),
-    /// A message keeps so many bytes, and its line end.
+    /// A message is cut to this number of bytes and its line end.
     Truncate(u64),
-    /// A message comes in pieces.
+    /// A message arrives in pieces.
     Split {
-        /// Of so many bytes.
+        /// The size of a piece in bytes.
         bytes: u64,
-        /// With so much time between two.
+        /// The pause between two pieces.
         gap: Duration,
     },
     /// The connection is reset (RST).
@@ -156,8 +156,8 @@ impl FaultRule {
 }
 
 impl Conditions {
-    /// Whether the connection or message with this number is one of those, where chance and
-    /// earlier ones do not say otherwise.
+    /// Returns whether the counting conditions hold for the connection or message with this number.
+    /// Probability and `count` are checked separately.
     pub(super) fn is_turn(&self, number: u64) -> bool {
         let Some(number) = number.checked_sub(self.skip).filter(|&number| number > 0) else {
             return false;

@@ -43,7 +43,7 @@ struct PacedBytes {
     from: Duration,
     pacing: Pacing,
     bytes: Vec<u8>,
-    /// Bytes at the front that have gone on.
+    /// The number of bytes at the front that were passed on.
     taken: usize,
 }
 
@@ -104,7 +104,7 @@ impl TimedQueue {
         self.items.push_back(QueueItem::Bytes(batch));
     }
 
-    /// Lets nothing that is appended from now on pass before so much time is over.
+    /// Delays everything that is appended from now on by `length`.
     pub(crate) fn pause(&mut self, now: Duration, length: Duration) {
         self.last = self.last.max(now).saturating_add(length);
     }
@@ -161,7 +161,7 @@ impl TimedQueue {
         }
     }
 
-    /// Tells that so many of the bytes that were due have gone on.
+    /// Removes `count` due bytes that were passed on.
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some(QueueItem::Bytes(batch)) = self.items.front_mut() {
             self.length -= count;
@@ -201,7 +201,7 @@ impl PacedBytes {
         end.min(self.bytes.len())
     }
 
-    /// When the first `length` bytes have gone on.
+    /// The time at which the first `length` bytes are passed on.
     fn due_at(&self, length: usize) -> Duration {
         let wait = match self.pacing {
             Pacing::AtOnce => Duration::ZERO,

@@ -88,7 +88,7 @@ struct DeadlineExtras {
     draining_since: Option<Instant>,
     /// Reads that got something after [`DRAIN_QUIET`].
     late_reads: u8,
-    /// When the connection had answered a late line and nothing more came.
+    /// When the connection had answered a late line and no further input arrived.
     answered_since: Option<Instant>,
     grace_until: Option<Instant>,
     /// Set only if the registry does not wake the waiting task when the phase changes. Created
@@ -167,7 +167,7 @@ impl Deadlines {
         self.slot.as_ref()?.worker_counters()
     }
 
-    /// The peer took so much.
+    /// Notes that the peer took `amount` of output.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
         if let Some(worker_counters) = self.worker_counters() {
@@ -207,7 +207,7 @@ impl Deadlines {
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
-                // A line whose first byte came in time is finished; a later one is not waited for.
+                // A line that began before the deadline is finished; a later one is not awaited.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
                     return Ok(None);
@@ -246,7 +246,7 @@ impl Deadlines {
         let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
         let since = extras.answered_since.filter(|_| answered);
         extras.answered_since = since.or_else(|| answered.then(Instant::now));
-        // A line whose first byte came this late has DRAIN_TURN, not the line timeout.
+        // A line that begins this late has DRAIN_TURN, not the line timeout.
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
@@ -356,7 +356,7 @@ impl Deadlines {
         timer.as_mut().poll(cx)
     }
 
-    /// The nearest deadline and its meaning; `None` where nothing limits this wait.
+    /// Returns the nearest deadline and its close reason; `None` if nothing limits this wait.
     fn earliest(&self, wait_for: WaitFor, phase: Phase) -> Option<(Instant, Closed)> {
         let limits = &self.config.limits;
         let (stalled_since, grace_until) = match self.extras.as_deref() {
@@ -364,7 +364,7 @@ impl Deadlines {
             None => (None, None),
         };
         let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
-            // A time-out too long to be added up never comes.
+            // A time-out that overflows the clock never fires.
             Some((since?.checked_add(length?)?, closed))
         };
         let stalled = after(stalled_since, limits.stall_timeout, Closed::StallTimeout);

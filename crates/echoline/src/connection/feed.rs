@@ -44,8 +44,8 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         let _ = write!(self.output.buffer(), "{text}{eol}");
     }
 
-    /// Whether the peer has enough to take already: a feed stops here and goes on when it is
-    /// called again.
+    /// Returns whether enough output is waiting for the peer. A feed then stops, and continues when
+    /// it is called again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full || self.output.len() >= self.write_high

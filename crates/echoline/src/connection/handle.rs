@@ -185,7 +185,7 @@ where
         Ok(has_some.then(|| core.input.unread()))
     }
 
-    /// Throws away the rest of a line that was too long, as it comes and without keeping it: after
+    /// Discards the rest of a line that was too long as it arrives, without buffering it. After
     /// [`Closed::LineTooLong`] the connection can go on with the next line.
     pub fn skip_line(&mut self) {
         self.core_mut().input.skip_line();
@@ -202,32 +202,32 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
     }
 
-    /// Exactly `length` bytes; 0 bytes are there at once. asyncio's `readexactly(n)`. The caller's
-    /// `length` is the only limit here, so take care where it comes from.
+    /// Reads exactly `length` bytes, as asyncio's `readexactly(n)`. Returns at once if `length` is
+    /// 0. No other limit than `length` applies, so do not take it unchecked from the peer.
     ///
     /// # Errors
-    /// [`Closed::Incomplete`] where the stream ends before; what had come can still be
-    /// [`read`](Self::read). Else as [`read_line`](Self::read_line). Cancel safe.
+    /// [`Closed::Incomplete`] if the stream ends before; the bytes received until then can still be
+    /// [`read`](Self::read). Otherwise as [`read_line`](Self::read_line). Cancel safe.
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
     }
 
-    /// Everything up to and with `separator`, which may be several bytes; `None` if the stream
-    /// ends right here. asyncio's `readuntil(separator)`. An empty separator is found at once, at
-    /// the end of the stream too: the result is no bytes.
+    /// Reads up to and including `separator`, which may be several bytes, as asyncio's
+    /// `readuntil(separator)`. Returns `None` if the stream ends before any byte. An empty
+    /// separator matches at once, even at the end of the stream, and returns no bytes.
     ///
     /// # Errors
-    /// [`Closed::LineTooLong`] where more than [`Limits::max_line`] bytes come before the
-    /// separator, [`Closed::Incomplete`] where the stream ends first. Else as
+    /// [`Closed::LineTooLong`] if more than [`Limits::max_line`] bytes precede the separator,
+    /// [`Closed::Incomplete`] if the stream ends first. Otherwise as
     /// [`read_line`](Self::read_line). Cancel safe.
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
     }
 
-    /// Sends everything back as it comes, until the stream ends (RFC 862): reading and writing by
-    /// hand, without a copy.
+    /// Sends all input back until the stream ends (RFC 862). Has the effect of reading and writing,
+    /// without a copy.
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
@@ -240,10 +240,10 @@ where
         .await
     }
 
-    /// Writes bytes: into the buffer at once if no more than [`Limits::write_high`] are unsent
-    /// then. Else, awaited, it waits until the peer has taken so much that the rest fits. Pieces of
-    /// 8 KiB and more go past an empty buffer to the stream, when the write is awaited. asyncio's
-    /// `write` and `drain` in one.
+    /// Writes bytes. If the unsent bytes then do not exceed [`Limits::write_high`], they are
+    /// buffered at once. Otherwise the write, when awaited, waits until the peer has taken enough
+    /// for the rest to fit. Pieces of 8 KiB and more bypass an empty buffer when the write is
+    /// awaited. Like asyncio's `write` and `drain` together.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
@@ -348,12 +348,13 @@ where
     }
 
     /// Begins a message that takes several reads: a header and its body, the lines of a mail. A
-    /// server that drains waits for its end, the drop of the value that this returns, for
-    /// [`Limits::drain_timeout`] at most. It is used like the connection itself.
+    /// draining server waits until the returned guard is dropped, for at most
+    /// [`Limits::drain_timeout`]. The guard is used like the connection itself.
     ///
     /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
-    /// only a single read (a line, the bytes of `read_exact`) of which some bytes have come. The
-    /// time-outs of [`Limits`] hold during a message, so that a silent peer does not hold a drain.
+    /// only a single read (a line, the bytes of `read_exact`) that has received some bytes. The
+    /// time-outs of [`Limits`] apply during a message, so that a silent peer does not delay a
+    /// drain.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -384,9 +385,9 @@ where
         self.core().deadlines.config.shutdown.phase()
     }
 
-    /// Waits until the server has reached `phase` or a later one, and returns the phase then: for
-    /// a handler, or a task of its own, that writes without reading and is to end with the server.
-    /// The future holds no part of the connection. Cancel safe.
+    /// Waits until the server has reached `phase` or a later one, and returns the current phase.
+    /// Use it in a handler, or a separate task, that writes without reading and must end with the
+    /// server. The future borrows nothing from the connection. Cancel safe.
     ///
     /// ```
     /// use echoline::{Closed, Connection, Phase};
@@ -414,7 +415,7 @@ where
         }
     }
 
-    /// Where the connection comes from.
+    /// The origin of the connection.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
@@ -454,7 +455,7 @@ where
         closed
     }
 
-    /// Ends a connection that gets no handler, with these words and no others.
+    /// Ends a connection that gets no handler, with `words` as its only message.
     pub(crate) fn close_with(mut self, words: &str) {
         self.keep_silent();
         self.core_mut().output.push(words.as_bytes());

@@ -62,7 +62,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Ready unless the connection has had its turn; then it is woken again after the others.
+    /// Ready unless the connection has used up its budget. Then it yields and is woken again after
+    /// the worker's other connections.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {
@@ -143,8 +144,8 @@ impl InputBuffer {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready when something has changed: more bytes, which `amount` measures, or the
-    /// end. While nothing comes, no buffer is kept but one of the size of an unfinished line.
+    /// Reads once. Ready when more bytes, which `amount` measures, or the end arrived. While it
+    /// waits it keeps no buffer except one for an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,

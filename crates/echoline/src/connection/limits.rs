@@ -17,8 +17,8 @@ use super::lines::LineTooLong;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; one more hears the refusal and ends as [`Closed::Busy`].
-    /// Default 10,000, as Redis.
+    /// Connections at once; one more is refused and ends as [`Closed::Busy`]. Default 10,000, as
+    /// Redis.
     pub max_connections: usize,
     /// Connections at once from one address (IPv6: one /64 network); one more ends as
     /// [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a local proxy
@@ -101,7 +101,7 @@ pub enum Closed {
     /// The stream ended before `read_exact` or `read_until` had all its input.
     #[error("the stream ended too early")]
     Incomplete,
-    /// No line came for [`Limits::idle_timeout`].
+    /// No line arrived within [`Limits::idle_timeout`].
     #[error("no line came within the idle time-out")]
     IdleTimeout,
     /// A line did not end within [`Limits::line_timeout`].
@@ -128,10 +128,9 @@ pub enum Closed {
     /// The address had [`Limits::max_per_ip`] connections already.
     #[error("the address had all its places taken")]
     BusyAddress,
-    /// The address connected more often than
-    /// [`SourceLimits`](crate::sources::SourceLimits) allow; it may try again after so many
-    /// seconds. A [`Report`](crate::Report) counts all of them as
-    /// `SourceRate(0)`.
+    /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
+    /// it may try again after this number of seconds. A [`Report`](crate::Report) counts all of
+    /// them as `SourceRate(0)`.
     #[error("the address connected too often")]
     SourceRate(u16),
     /// The server drained and the connection had nothing left to answer.
@@ -281,7 +280,7 @@ impl From<Closed> for io::Error {
 mod tests {
     use super::*;
 
-    /// Fault 28, 36: every name of "the peer is gone" is one outcome.
+    /// Fault 28, 36: all error kinds of a lost connection have the same close reason.
     #[test]
     fn the_names_of_a_reset_are_one() {
         for kind in [

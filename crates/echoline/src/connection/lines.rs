@@ -111,11 +111,11 @@ impl Lines {
         }
     }
 
-    /// Everything up to and with the next `separator`; `None` while it has not come yet.
-    /// An empty separator is found at once, before anything else.
+    /// Returns the bytes up to and including the next `separator`; `None` while it has not arrived.
+    /// An empty separator matches at once, before any byte.
     ///
     /// # Errors
-    /// [`LineTooLong`] where more than the limit comes before the separator.
+    /// [`LineTooLong`] if more bytes than the limit precede the separator.
     pub fn next_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, LineTooLong> {
         if separator.is_empty() {
             return Ok(Some(Bytes::new()));
@@ -135,7 +135,7 @@ impl Lines {
         }
     }
 
-    /// At the end of the stream: the last line, where the stream did not end with a line end.
+    /// Returns the last line at the end of the stream, if the stream did not end with a line end.
     pub fn finish(&mut self) -> Option<Line> {
         let rest = self.take(usize::MAX);
         (!rest.is_empty()).then_some(Line(rest))
@@ -332,7 +332,7 @@ mod tests {
         (found, true)
     }
 
-    /// Any byte, line ends more often than others.
+    /// Any byte, with more line ends than other bytes.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
     }
@@ -405,7 +405,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 47: what is unread is what came and was not given out, line ends too.
+    /// Issue 11, item 47: the unread bytes are those that were received and not returned, line ends
+    /// included.
     #[test]
     fn regression_unread_is_what_was_not_given_out() {
         let mut lines = Lines::new(10);

@@ -79,8 +79,8 @@ impl OutputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the stream all there is; the stream may still hold some of it, because more of the
-    /// same line is to come. An emptied buffer goes back to the worker.
+    /// Writes all output to the stream. The stream may still hold some of it, because more of the
+    /// same line will follow. An emptied buffer is returned to the worker.
     pub(super) fn poll_drain<S>(
         &mut self,
         stream: &mut S,

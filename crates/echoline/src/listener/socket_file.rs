@@ -387,8 +387,8 @@ pub(crate) mod tests {
         (found.uid(), found.gid(), found.mode() & 0o7777)
     }
 
-    /// Issue 12, item 1: root creates the file for another user with the rights of that user, so
-    /// that a link or a file in its place keeps its owner and grants no right of that user.
+    /// Issue 12, item 1: root creates the file for another user with only that user's rights, so
+    /// that a symbolic link of that user cannot lead to a directory that the user may not write.
     #[test]
     fn attack_a_file_for_another_user_is_made_without_roots_rights() {
         if !is_root() {

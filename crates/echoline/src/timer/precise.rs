@@ -39,7 +39,7 @@ impl AsRawFd for Descriptor {
 }
 
 impl Timer {
-    /// `None` where the system gives none.
+    /// `None` if the system provides no timer descriptor.
     #[expect(
         deprecated,
         reason = "what replaces it is unsafe, and asks for nothing more than \
