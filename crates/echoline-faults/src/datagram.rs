@@ -1,4 +1,4 @@
-//! What becomes of datagrams. Pure.
+//! Planned faults of datagrams. Pure.
 
 use std::time::Duration;
 
@@ -23,21 +23,21 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 pub struct DatagramFaults {
     incoming: DirectionFaults,
     outgoing: DirectionFaults,
-    /// Since when the plan holds; `None` until the first datagram of a plan that came later.
+    /// When the plan took effect; `None` until the first datagram after a change of plan.
     since: Option<Duration>,
 }
 
-/// What becomes of one datagram.
+/// The decision about one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramFate {
-    /// How often it goes on: 0 (lost), 1 or 2.
+    /// The number of copies to pass on: 0 (lost), 1 or 2.
     pub copies: u8,
-    /// Bytes of it that go on.
+    /// The length in bytes to which it is cut.
     pub length: usize,
-    /// How much later it goes on.
+    /// The delay before it is passed on.
     pub delay: Duration,
-    /// How long it waits, after that, for another one to pass it.
+    /// The maximum wait, after that delay, for another datagram to pass it.
     pub hold: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ pub struct DatagramFate {
 #[derive(Debug)]
 struct DirectionFaults {
     selector: RuleSelector,
-    /// Bytes that came this way.
+    /// The bytes that passed in this direction.
     passed: u64,
 }
 
@@ -65,7 +65,8 @@ impl DatagramFaults {
         Self { incoming: side(Direction::In), outgoing: side(Direction::Out), since }
     }
 
-    /// Whether no rule concerns datagrams now: then nobody has to ask.
+    /// Returns whether no rule applies to datagrams now, so that the caller need not ask about
+    /// each.
     #[must_use]
     pub fn is_idle(&mut self) -> bool {
         self.apply_plan();

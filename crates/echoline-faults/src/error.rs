@@ -1,4 +1,4 @@
-//! What is wrong with a plan, in one sentence. Pure.
+//! Explains the error in a plan in one sentence. Pure.
 
 use super::kind::FaultKind;
 use super::plan::RULES_MAX;
@@ -24,7 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// There is no rule where one should be.
+    /// A rule is empty.
     #[error("an empty rule: write for example 'delay=50ms p=0.1'")]
     Empty,
     /// No fault has this name.
@@ -34,7 +34,7 @@ pub enum FaultError {
         rule: String,
         /// Its first word.
         kind: String,
-        /// What may have been meant.
+        /// The most similar kind of fault.
         nearest: Option<&'static str>,
     },
     /// No rule takes a key of this name.
@@ -44,7 +44,7 @@ pub enum FaultError {
         rule: String,
         /// The key.
         key: String,
-        /// What may have been meant.
+        /// The most similar key.
         nearest: Option<&'static str>,
     },
     /// The value of a key cannot be read.
@@ -52,9 +52,9 @@ pub enum FaultError {
     WrongValue {
         /// The rule as it was written.
         rule: String,
-        /// What cannot be read.
+        /// The invalid value.
         value: String,
-        /// What was expected, with an example.
+        /// A description of the expected value, with an example.
         wanted: &'static str,
     },
     /// The key is there twice.
@@ -72,28 +72,28 @@ pub enum FaultError {
         rule: String,
         /// The fault.
         kind: FaultKind,
-        /// The key, or what else it does not take.
+        /// The key or value that this kind does not accept.
         key: String,
     },
-    /// Something is missing without which the fault means nothing.
+    /// A value that the fault requires is missing.
     #[error("'{rule}': {kind} needs {what}: write for example '{}'", .kind.example())]
     Missing {
         /// The rule as it was written.
         rule: String,
         /// The fault.
         kind: FaultKind,
-        /// What it needs.
+        /// The missing value.
         what: &'static str,
     },
     /// There are more rules than any plan needs.
     #[error("there are more than {RULES_MAX} rules: leave some out")]
     TooMany,
-    /// What is wrong in a plan of several lines.
+    /// The error in a plan of several lines.
     #[error("line {number}: {error}")]
     Line {
         /// Counted from 1.
         number: usize,
-        /// What is wrong there.
+        /// The error in that line.
         error: Box<Self>,
     },
 }

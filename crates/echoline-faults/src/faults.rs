@@ -11,19 +11,19 @@ use super::plan::{Fault, FaultLayer, FaultPlan};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::random::Random;
 
-/// A plan of faults at work: what connections and datagrams are asked about, and what counts the
-/// faults that took place. Clones share it.
+/// An active fault plan, which decides about connections and datagrams and counts the faults that
+/// were injected. Clones share it.
 ///
-/// The plan can be replaced at any time. The new one holds for connections that come, and for
-/// those that are open from the next message on, or at once where one waits because of the old
-/// plan. All counting of connections and messages begins anew.
+/// The plan can be replaced at any time. The new plan applies to new connections. It applies to
+/// open connections from the next message on, or at once if a connection waits because of the old
+/// plan. A new plan resets all counts of connections and messages.
 #[derive(Clone, Debug)]
 pub struct Faults(Arc<FaultsInner>);
 
 #[derive(Debug)]
 struct FaultsInner {
     seed: u64,
-    /// Counts the plans; to be looked at without taking the lock.
+    /// The number of the current plan, readable without taking the lock.
     version: AtomicU64,
     current: Mutex<CurrentPlan>,
     totals: Arc<FaultTotals>,
@@ -31,13 +31,13 @@ struct FaultsInner {
 
 type FaultTotals = [AtomicU64; FaultKind::ALL.len()];
 
-/// The plan that holds.
+/// The current plan.
 #[derive(Debug)]
 struct CurrentPlan {
     plan_version: Arc<PlanVersion>,
-    /// Connections that were asked about since it holds.
+    /// The connections that it has decided about.
     connections: u64,
-    /// How many of them each rule has chosen.
+    /// The number of these connections that each rule chose.
     chosen: Vec<u64>,
 }
 
@@ -46,19 +46,19 @@ pub(crate) struct PlanVersion {
     pub plan: FaultPlan,
     version: u64,
     seed: u64,
-    /// How often each rule's fault took place.
+    /// The number of faults that each rule has injected.
     counts: Vec<AtomicU64>,
     totals: Arc<FaultTotals>,
 }
 
-/// What a plan has decided about one connection.
+/// The decision of a plan about one connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionFaults {
     faults: Faults,
     pub(crate) plan_version: Arc<PlanVersion>,
-    /// Counted from 1.
+    /// The number of the connection, counted from 1.
     connection: u64,
-    /// One bit for each rule that is decided for connections: whether it has chosen this one.
+    /// One bit for each rule that applies to connections: whether it has chosen this one.
     chosen: u64,
 }
 
@@ -71,13 +71,13 @@ impl Faults {
         Self(Arc::new(FaultsInner { seed, version: 1.into(), current: current.into(), totals }))
     }
 
-    /// What all decisions are made of, besides the plan.
+    /// The seed of all random decisions.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// The plan that holds now.
+    /// The current plan.
     #[must_use]
     pub fn plan(&self) -> FaultPlan {
         self.current().plan_version.plan.clone()
@@ -89,21 +89,21 @@ impl Faults {
         self.current().plan_version.plan.to_string()
     }
 
-    /// Reads a plan and puts it in the place of the one that holds.
+    /// Parses a plan and replaces the current one.
     ///
     /// # Errors
-    /// What is wrong with the text; then the old plan goes on.
+    /// The error in the text; the old plan stays in force.
     pub fn set_plan(&self, text: &str) -> Result<(), FaultError> {
         self.replace(text.parse()?);
         Ok(())
     }
 
-    /// From now on nothing goes wrong by plan.
+    /// Removes all rules.
     pub fn clear(&self) {
         self.replace(FaultPlan::default());
     }
 
-    /// Puts `plan` in the place of the one that holds.
+    /// Replaces the current plan with `plan`.
     pub fn replace(&self, plan: FaultPlan) {
         let mut current = self.current();
         let version = current.plan_version.version + 1;
@@ -111,7 +111,7 @@ impl Faults {
         self.0.version.store(version, Ordering::Release);
     }
 
-    /// How often the fault of each rule took place since its plan holds.
+    /// The number of faults that each rule of the current plan has injected.
     #[must_use]
     pub fn counts(&self) -> Vec<(String, u64)> {
         let plan_version = Arc::clone(&self.current().plan_version);
@@ -119,7 +119,7 @@ impl Faults {
         plan_version.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
     }
 
-    /// How often faults of each kind took place, under whichever plan.
+    /// The number of injected faults of each kind, over all plans.
     #[must_use]
     pub fn totals(&self) -> Vec<(FaultKind, u64)> {
         let count = |kind: FaultKind| self.0.totals[kind.index()].load(Ordering::Relaxed);
@@ -179,7 +179,7 @@ impl PlanVersion {
         Random::of(&[&[self.seed, index as u64], numbers].concat())
     }
 
-    /// Counts that the fault of a rule took place.
+    /// Counts an injected fault of a rule.
     pub(crate) fn note(&self, index: usize) {
         self.counts[index].fetch_add(1, Ordering::Relaxed);
         let kind = self.plan.rules[index].kind();
@@ -194,13 +194,14 @@ impl ConnectionFaults {
         self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version
     }
 
-    /// What the plan that holds by now decides about the connection.
+    /// The decision of the current plan about the connection.
     pub fn renewed(&self) -> Self {
         self.faults.next_connection()
     }
 
-    /// Nothing more for a layer on the socket, whose rules hold for connections that came under
-    /// their plan: the layer above counts the connection for the new one.
+    /// No rules, for a layer on the socket after a change of plan. Its rules apply only to
+    /// connections accepted under their plan, and the layer above counts the connection for the new
+    /// plan.
     pub fn without_rules(&self) -> Self {
         let version = self.faults.0.version.load(Ordering::Acquire);
         let totals = &self.plan_version.totals;
@@ -224,7 +225,7 @@ impl ConnectionFaults {
         self.plan_version.random(index, &[self.connection, direction, message])
     }
 
-    /// Whether the connection is to be reset now, before anything is said; counts that.
+    /// Returns whether the connection must be reset before any byte is sent, and counts that fault.
     pub fn refuse(&self) -> bool {
         let rules = &self.plan_version.plan.rules;
         let refuses = |index: &usize| rules[*index].fault == Fault::Refuse;

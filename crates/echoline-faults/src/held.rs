@@ -1,4 +1,4 @@
-//! Datagrams that go on later. Pure.
+//! Datagrams that are passed on later. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -11,9 +11,9 @@ use super::datagram::DatagramFate;
 #[derive(Debug)]
 pub struct HeldDatagrams<T> {
     items: BTreeMap<u64, T>,
-    /// By the time at which they go on, then by the order in which they came.
+    /// The numbers of all held datagrams, by due time and then by order of arrival.
     due: BinaryHeap<Reverse<(Duration, u64)>>,
-    /// Those that go on as soon as another one has passed.
+    /// The datagrams that are passed on as soon as another one has passed.
     waiting: Vec<u64>,
     next: u64,
 }
@@ -26,7 +26,7 @@ impl<T> Default for HeldDatagrams<T> {
 }
 
 impl<T> HeldDatagrams<T> {
-    /// Keeps a datagram, whose fate is to go on later.
+    /// Holds a datagram whose fate is a delay.
     pub fn push(&mut self, now: Duration, fate: &DatagramFate, item: T) {
         let number = self.next;
         self.next += 1;
@@ -38,7 +38,8 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// Tells that a datagram that was not kept has gone on: those that waited for one follow.
+    /// Notes that a datagram that was not held has passed, which releases the datagrams that waited
+    /// for one.
     pub fn passed(&mut self, now: Duration) {
         for number in self.waiting.drain(..) {
             if self.items.contains_key(&number) {
@@ -47,7 +48,7 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// The next one whose time has come.
+    /// Returns the next datagram that is due.
     pub fn pop(&mut self, now: Duration) -> Option<T> {
         loop {
             let Reverse((at, number)) = *self.due.peek()?;
@@ -55,7 +56,7 @@ impl<T> HeldDatagrams<T> {
                 return None;
             }
             self.due.pop();
-            // One that another has passed is due twice.
+            // A datagram that another one has passed is in `due` twice.
             if let Some(item) = self.items.remove(&number) {
                 self.waiting.retain(|waiting| *waiting != number);
                 return Some(item);
@@ -63,19 +64,19 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// When the next one goes on; it may be earlier than that.
+    /// Returns when to call [`pop`](Self::pop) next; `pop` may still return `None` then.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }
     }
 
-    /// How many are kept.
+    /// The number of held datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether none is kept.
+    /// Returns whether no datagram is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -1,52 +1,52 @@
-//! The kinds of faults, and what each may be told. Pure.
+//! The kinds of faults, and the settings that each accepts. Pure.
 
 use std::fmt;
 
-/// What kind of fault it is: the word that a rule begins with.
+/// The kind of a fault: the word that a rule begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// A message comes later.
+    /// A message is delayed.
     Delay,
     /// A message is lost.
     Drop,
-    /// A message comes twice.
+    /// A message is duplicated.
     Duplicate,
-    /// A datagram comes after the one behind it.
+    /// A datagram arrives after the next one.
     Reorder,
     /// Some bytes of a message are changed.
     Corrupt,
     /// A message is cut short.
     Truncate,
-    /// A message comes in small pieces.
+    /// A message arrives in small pieces.
     Split,
-    /// The connection is broken off (RST).
+    /// The connection is reset (RST).
     Reset,
     /// One direction of the connection ends (FIN).
     HalfClose,
     /// Nothing passes for a while, or ever again.
     Stall,
-    /// What comes in is read slowly.
+    /// Input is read slowly.
     SlowRead,
-    /// What goes out is written slowly.
+    /// Output is written slowly.
     SlowWrite,
     /// The connection is reset as soon as it was accepted.
     Refuse,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// What this end receives.
+    /// Bytes that this end receives.
     In,
-    /// What this end sends.
+    /// Bytes that this end sends.
     Out,
 }
 
-/// What a rule counts and chooses.
+/// The unit that a rule counts and chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Per {
-    /// Connections: one that is chosen has the fault once, or on all of its messages.
+    /// Connections: a chosen connection has the fault once, or on all of its messages.
     Connection,
     /// Messages.
     Message,
@@ -90,7 +90,7 @@ impl FaultKind {
         }
     }
 
-    /// What an example of it looks like.
+    /// An example of a rule of this kind.
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::Delay => "delay=50ms±10ms",
@@ -122,12 +122,12 @@ impl FaultKind {
         matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
     }
 
-    /// The direction where a rule says none.
+    /// The direction of a rule that states none.
     pub(super) const fn direction(self) -> Direction {
         if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
     }
 
-    /// What is counted and chosen where a rule does not say it.
+    /// The unit that is counted and chosen unless the rule states another.
     pub(super) const fn per(self) -> Per {
         use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
         match self {
@@ -136,7 +136,7 @@ impl FaultKind {
         }
     }
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// Its index in [`ALL`](Self::ALL).
     pub(super) const fn index(self) -> usize {
         self as usize
     }

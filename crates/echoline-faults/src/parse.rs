@@ -11,13 +11,13 @@ use super::kind::{Direction, Per};
 use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
 
-/// How long a datagram is held back for another one to pass, where the plan does not say.
+/// Default of the maximum time that a datagram is held back for another one to pass.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
 
-/// Between two pieces, so that the other end gets them one by one.
+/// The pause between two pieces, so that the peer receives them one by one.
 const SPLIT_GAP: Duration = Duration::from_millis(1);
 
-/// So similar must a word be to be what was meant.
+/// The minimum similarity at which a known word is suggested for an unknown one.
 const SIMILARITY_MIN: f64 = 0.7;
 
 const A_TIME: &str = "length of time: write for example 50ms, 1.5s or 2m (24h at most)";
@@ -129,7 +129,7 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    /// The fault itself, of `value`, which stands behind its word.
+    /// Parses the fault from `value`, the text after the kind.
     fn fault(&mut self, value: Option<&str>) -> Result<Fault, FaultError> {
         let size = |text: &str| parse_bytes(text).filter(|&bytes| bytes > 0);
         let fault = match (self.kind, value) {
@@ -242,7 +242,7 @@ impl<'a> Pairs<'a> {
         Ok(layer.unwrap_or_default())
     }
 
-    /// The value of `key`, where it is there.
+    /// The value of `key`, if the rule has it.
     fn take<T>(
         &mut self,
         key: &str,
@@ -289,7 +289,7 @@ fn parse_delay(text: &str) -> Option<Fault> {
         return Some(Fault::Delay { shortest: time, longest: time });
     };
     let (middle, width) = (parse_time(middle)?, parse_time(width)?);
-    // What is printed must be readable: the sum is to be a length of time too.
+    // A printed plan must be readable, so the sum must be a valid length of time too.
     let longest = parse_time(&ExactTime(middle + width).to_string())?;
     Some(Fault::Delay { shortest: middle.checked_sub(width)?, longest })
 }

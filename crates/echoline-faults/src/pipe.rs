@@ -15,37 +15,37 @@ const MESSAGE_MAX: u64 = 64 * 1024;
 /// Bytes on their way, beyond which the sender has to wait.
 const QUEUE_MAX: usize = 256 * 1024;
 
-/// The same where they go slowly: whoever sends to a slow reader is to notice.
+/// The maximum of a slow direction, which is small so that the sender notices a slow reader.
 const SLOW_QUEUE_MAX: usize = 4 * 1024;
 
-/// "For ever" is no longer than this: what nobody ends must end some time.
+/// The maximum length of an unlimited stall, so that every stall ends.
 const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// One direction of a connection. Times are counted from any one moment.
+/// One direction of a connection. Times are relative to an arbitrary start.
 #[derive(Debug)]
 pub struct FaultPipe {
     direction: Direction,
     selector: RuleSelector,
-    /// Faults that happen once, after so many bytes.
+    /// Faults that happen once, after a number of bytes.
     triggers: Vec<Trigger>,
     carrier: MessageCarrier,
     /// Since when the plan holds.
     since: Duration,
-    /// Bytes that came in since the plan holds, lost ones too.
+    /// Bytes that were pushed under the current plan, including lost ones.
     passed: u64,
     message: Option<PipedMessage>,
     queue: TimedQueue,
-    /// Nothing goes on any more; what comes is thrown away.
+    /// The direction has ended; further bytes are discarded.
     closed: bool,
 }
 
-/// A message that has begun.
+/// A message in progress.
 #[derive(Debug, Default)]
 struct PipedMessage {
     message_faults: MessageFaults,
-    /// Bytes of it that came in.
+    /// Its length so far, in bytes.
     length: u64,
-    /// What is to be sent again at its end.
+    /// The bytes to send again at its end.
     copy: Vec<u8>,
 }
 
@@ -87,10 +87,10 @@ impl FaultPipe {
         &self.selector.faults
     }
 
-    /// How many bytes may come in.
+    /// The number of bytes that may be pushed.
     pub fn room(&self) -> usize {
         let most = match (self.closed, self.selector.is_slow()) {
-            // It is thrown away.
+            // Bytes pushed now are discarded.
             (true, _) => return usize::MAX,
             (false, true) => SLOW_QUEUE_MAX,
             (false, false) => QUEUE_MAX,
@@ -125,9 +125,8 @@ impl FaultPipe {
         }
     }
 
-    /// The sender has ended. What stands still for ever does so for no longer than `patience`
-    /// from now; then the connection is broken off, because a stream whose rest never comes must
-    /// not end as if that were all.
+    /// Ends the input. An unlimited stall now lasts at most `patience`. After that the connection
+    /// is reset, because ending the stream would make the truncated data look complete.
     pub fn finish(&mut self, now: Duration, patience: Duration) {
         self.queue.hurry(now.saturating_add(patience));
         if !self.closed {
@@ -137,7 +136,7 @@ impl FaultPipe {
         }
     }
 
-    /// Goes on by another plan. What waits because of the old one goes on at once.
+    /// Switches to another plan. Bytes that wait because of the old plan are passed on at once.
     pub fn apply_plan(&mut self, faults: ConnectionFaults, now: Duration) {
         self.queue.release(now);
         if let Some(message) = &mut self.message {
@@ -166,17 +165,17 @@ impl FaultPipe {
         timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
     }
 
-    /// What is to be done next.
+    /// The next action.
     pub fn next(&self, now: Duration) -> NextAction<'_> {
         self.queue.next(now)
     }
 
-    /// Tells that so many of the bytes that were due have gone on.
+    /// Removes `count` due bytes that were passed on.
     pub fn consume(&mut self, count: usize) {
         self.queue.consume(count);
     }
 
-    /// How many of `bytes` belong together: to one message, up to the next shot.
+    /// The number of `bytes` up to the end of the message or to the next trigger.
     fn piece(&self, bytes: &[u8]) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let message = self.message.as_ref().map_or(0, |message| message.length);
@@ -213,7 +212,7 @@ impl FaultPipe {
         self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
     }
 
-    /// Does what is to happen after the bytes that have passed.
+    /// Injects the faults whose number of bytes has passed.
     fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
         let passed = self.passed;
         let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);
@@ -266,7 +265,8 @@ impl PipedMessage {
 }
 
 impl MessageFaults {
-    /// What is left of `piece`, whose first byte is number `position` of the message.
+    /// Applies the faults to `piece`, whose first byte is byte `position` of the message, and
+    /// returns the remaining bytes.
     fn cut(&mut self, piece: &[u8], position: u64) -> Vec<u8> {
         let mut kept = piece.to_vec();
         self.corrupt(&mut kept, position);
@@ -281,14 +281,14 @@ impl MessageFaults {
         kept
     }
 
-    /// How the bytes go on that come after `position` others of the message.
+    /// The pacing of the bytes after the first `position` bytes of the message.
     fn pacing(&self, position: u64) -> Pacing {
         if let Some(rate) = self.rate {
             return Pacing::Rate(rate);
         }
         let Some((bytes, gap)) = self.split else { return Pacing::AtOnce };
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        // The cuts are at the same places of the message, however it came.
+        // Cuts are at fixed positions of the message, independent of how it arrived.
         Pacing::Pieces { first: size(bytes - position % bytes), bytes: size(bytes), gap }
     }
 }

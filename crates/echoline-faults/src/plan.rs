@@ -1,5 +1,4 @@
-//! What is to go wrong, when, and how often: rules that people write, printed as they are read.
-//! Pure.
+//! Fault plans: rules that users write, and that print in a form that parses again. Pure.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,10 +10,10 @@ use echoline_base::amount::{ExactBytes, ExactTime};
 /// Rules of one plan; more would be no plan.
 pub(super) const RULES_MAX: usize = 64;
 
-/// What is to go wrong: rules, of which each is asked for each connection or message.
+/// A fault plan: a list of rules, each of which is evaluated for every connection or message.
 ///
-/// Written as text, one rule a line: a fault and its value, then when it happens. Empty lines and
-/// what follows a `#` are left out. `docs/faults.md` explains all of it.
+/// The text has one rule per line: a fault and its value, then its conditions. Empty lines and
+/// comments, which begin with `#`, are ignored. `docs/faults.md` describes the syntax.
 ///
 /// ```
 /// use echoline_faults::FaultPlan;
@@ -32,11 +31,11 @@ pub struct FaultPlan {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FaultRule {
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
-    /// To whom, and how often.
+    /// The connections or messages that it affects.
     pub when: Conditions,
-    /// Which way the bytes go that it happens to.
+    /// The direction of the bytes that it affects.
     pub direction: Direction,
     /// The unit that is counted and chosen.
     pub per: Per,
@@ -57,66 +56,66 @@ pub enum FaultLayer {
     Socket,
 }
 
-/// What goes wrong. A message is a line, or 64 KiB without a line end; or a datagram.
+/// A fault. A message is a line, 64 KiB without a line end, or a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A message comes later, by a time between these two.
+    /// A message is delayed by a time between these two.
     Delay {
-        /// At least.
+        /// The minimum.
         shortest: Duration,
         /// At most.
         longest: Duration,
     },
     /// A message is lost, with its line end.
     Drop,
-    /// A message comes twice.
+    /// A message is duplicated.
     Duplicate,
-    /// A datagram waits until another one has passed, or for this long.
+    /// A datagram waits until another one has passed, at most for this time.
     Reorder(Duration),
-    /// One bit of each of so many bytes is flipped; a line end stays one.
+    /// One bit is flipped in each of this number of bytes; a line end stays unchanged.
     Corrupt(u64),
-    /// A message keeps so many bytes, and its line end.
+    /// A message is cut to this number of bytes and its line end.
     Truncate(u64),
-    /// A message comes in pieces.
+    /// A message arrives in pieces.
     Split {
-        /// Of so many bytes.
+        /// The size of a piece in bytes.
         bytes: u64,
-        /// With so much time between two.
+        /// The pause between two pieces.
         gap: Duration,
     },
-    /// The connection is broken off (RST).
+    /// The connection is reset (RST).
     Reset,
-    /// The direction ends: out, the peer sees the end of the stream; in, this end does.
+    /// The direction ends: for `Out` the peer sees the end of the stream, for `In` this end does.
     HalfClose,
-    /// Nothing passes for so long; `None`: ever again.
+    /// Nothing passes for this time; `None`: for ever.
     Stall(Option<Duration>),
-    /// What passes does so slowly: so many bytes a second. In, `slow-read`; out, `slow-write`.
+    /// Bytes pass at this rate, in bytes per second. `slow-read` is `In`, `slow-write` is `Out`.
     Slow(u64),
     /// The connection is reset as soon as it was accepted, before any handshake.
     Refuse,
 }
 
-/// To which connections or messages something happens: to those for which all of this holds.
-/// They are counted from 1, messages on each connection and in each direction by themselves.
+/// The conditions of a rule, all of which must hold for a connection or message. Both are counted
+/// from 1, messages separately for each connection and direction.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Conditions {
-    /// From 0 to 1.
+    /// The probability, from 0 to 1.
     pub probability: f64,
-    /// So many are left alone first; the others are counted from there.
+    /// Skips this many first; the others are counted from there.
     pub skip: u64,
-    /// Only the first so many.
+    /// Matches only the first N.
     pub first: Option<NonZeroU64>,
-    /// Only every so manieth.
+    /// Matches only every Nth.
     pub every: Option<NonZeroU64>,
-    /// Only this one.
+    /// Matches only the Nth.
     pub at: Option<NonZeroU64>,
-    /// At most so often: connections of a server, messages of a connection.
+    /// The maximum number of faults: per server for connections, per connection for messages.
     pub count: Option<NonZeroU64>,
-    /// Bytes of the connection, in the rule's direction, that pass unharmed first.
+    /// Bytes of the connection, in the rule's direction, that pass unchanged first.
     pub after: u64,
-    /// So old the connection (a datagram's: the socket) is at least.
+    /// The minimum age of the connection (for datagrams: of the socket).
     pub after_time: Duration,
 }
 
@@ -157,8 +156,8 @@ impl FaultRule {
 }
 
 impl Conditions {
-    /// Whether the connection or message with this number is one of those, where chance and
-    /// earlier ones do not say otherwise.
+    /// Returns whether the counting conditions hold for the connection or message with this number.
+    /// Probability and `count` are checked separately.
     pub(super) fn is_turn(&self, number: u64) -> bool {
         let Some(number) = number.checked_sub(self.skip).filter(|&number| number > 0) else {
             return false;
@@ -212,7 +211,7 @@ impl fmt::Display for FaultRule {
     }
 }
 
-/// What stands behind the word.
+/// Prints the value after the kind.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! What is on its way in one direction, in its order, and when each piece of it is due. Pure.
+//! The queue of one direction: bytes in their order, and the time at which each piece is due. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 /// A time that never comes.
 pub(crate) const NEVER: Duration = Duration::MAX;
 
-/// How many bytes a second make a piece: a hundredth, so that what is slow is also steady.
+/// Pieces per second at a limited rate. A piece is a hundredth of a second's bytes, so that a slow
+/// stream is also steady.
 const PIECES_PER_SECOND: u64 = 100;
 
-/// What is on its way. Nothing overtakes what is before it.
+/// A queue of bytes and events. Items are never reordered.
 #[derive(Debug, Default)]
 pub(crate) struct TimedQueue {
     items: VecDeque<QueueItem>,
-    /// Bytes in it.
+    /// The number of bytes in it.
     length: usize,
-    /// When the last item has gone on completely.
+    /// The time at which the last item is completely passed on.
     last: Duration,
 }
 
@@ -26,11 +27,11 @@ enum QueueItem {
     End {
         at: Duration,
     },
-    /// The connection is broken off here. Stays at the front.
+    /// The connection is reset here. Stays at the front.
     Reset {
         at: Duration,
     },
-    /// Nothing goes on until the plan changes; then the connection is broken off.
+    /// Nothing passes until the plan changes; at `until` the connection is reset.
     Stalled {
         until: Duration,
     },
@@ -42,16 +43,16 @@ struct PacedBytes {
     from: Duration,
     pacing: Pacing,
     bytes: Vec<u8>,
-    /// Bytes at the front that have gone on.
+    /// The number of bytes at the front that were passed on.
     taken: usize,
 }
 
-/// How bytes go on.
+/// The pacing of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pacing {
     AtOnce,
-    /// In pieces of so many bytes, with so much time between two; the first is shorter, where
-    /// other bytes of its message have gone before.
+    /// Pieces of a fixed size with a fixed pause between them. The first one is shorter if other
+    /// bytes of its message precede it.
     Pieces {
         first: usize,
         bytes: usize,
@@ -61,18 +62,18 @@ pub(crate) enum Pacing {
     Rate(u64),
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NextAction<'a> {
     /// These bytes are due, in one piece.
     Bytes(&'a [u8]),
     /// Nothing is due before this time.
     Wait(Duration),
-    /// Nothing is on its way.
+    /// The queue is empty.
     Nothing,
     /// The direction has ended.
     End,
-    /// The connection is to be broken off.
+    /// The connection must be reset.
     Reset,
 }
 
@@ -103,19 +104,19 @@ impl TimedQueue {
         self.items.push_back(QueueItem::Bytes(batch));
     }
 
-    /// Lets nothing that is appended from now on pass before so much time is over.
+    /// Delays everything that is appended from now on by `length`.
     pub(crate) fn pause(&mut self, now: Duration, length: Duration) {
         self.last = self.last.max(now).saturating_add(length);
     }
 
-    /// Lets nothing that is appended from now on pass; after `limit` the connection is broken off.
+    /// Blocks everything that is appended from now on; after `limit` the connection is reset.
     pub(crate) fn stall(&mut self, now: Duration, limit: Duration) {
         let until = self.last.max(now).saturating_add(limit);
         self.items.push_back(QueueItem::Stalled { until });
         self.last = NEVER;
     }
 
-    /// Lets nothing stand still beyond `limit`.
+    /// Shortens a stall to `limit`.
     pub(crate) fn hurry(&mut self, limit: Duration) {
         for item in &mut self.items {
             if let QueueItem::Stalled { until } = item {
@@ -124,17 +125,17 @@ impl TimedQueue {
         }
     }
 
-    /// Ends the direction behind what is on its way.
+    /// Ends the direction after the queued bytes.
     pub(crate) fn end(&mut self, now: Duration) {
         self.items.push_back(QueueItem::End { at: self.last.max(now) });
     }
 
-    /// Breaks the connection off behind what is on its way.
+    /// Resets the connection after the queued bytes.
     pub(crate) fn reset(&mut self, now: Duration) {
         self.items.push_back(QueueItem::Reset { at: self.last.max(now) });
     }
 
-    /// Makes everything due now, and lets what stands still go on.
+    /// Makes everything due now, and ends a stall.
     pub(crate) fn release(&mut self, now: Duration) {
         self.items.retain(|item| !matches!(item, QueueItem::Stalled { .. }));
         for item in &mut self.items {
@@ -160,7 +161,7 @@ impl TimedQueue {
         }
     }
 
-    /// Tells that so many of the bytes that were due have gone on.
+    /// Removes `count` due bytes that were passed on.
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some(QueueItem::Bytes(batch)) = self.items.front_mut() {
             self.length -= count;
@@ -200,7 +201,7 @@ impl PacedBytes {
         end.min(self.bytes.len())
     }
 
-    /// When the first `length` bytes have gone on.
+    /// The time at which the first `length` bytes are passed on.
     fn due_at(&self, length: usize) -> Duration {
         let wait = match self.pacing {
             Pacing::AtOnce => Duration::ZERO,
@@ -225,7 +226,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// What comes out, and when.
+    /// The output of the queue, with its times.
     fn run(queue: &mut TimedQueue, mut now: Duration) -> Vec<(u128, String)> {
         let mut seen = Vec::new();
         loop {

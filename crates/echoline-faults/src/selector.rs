@@ -17,13 +17,13 @@ pub(crate) struct RuleSelector {
     is_slow: bool,
 }
 
-/// A rule, and what it has said so far.
+/// A rule and its counters.
 #[derive(Debug)]
 struct RuleState {
     index: usize,
     /// Messages that began after the rule's first `after` bytes.
     messages: u64,
-    /// How many of them it has chosen.
+    /// The number of these messages that it chose.
     chosen: u64,
 }
 
@@ -43,18 +43,18 @@ pub enum MessageCarrier {
 pub(crate) struct MessageFaults {
     pub is_dropped: bool,
     pub is_duplicated: bool,
-    /// The sum of what the rules ask for.
+    /// The sum of the delays of all rules.
     pub delay: Duration,
-    /// How long to wait for a datagram that passes.
+    /// The maximum wait for another datagram to pass.
     pub hold: Option<Duration>,
-    /// Bytes that are kept.
+    /// The number of bytes that are kept.
     pub length: Option<u64>,
-    /// Bytes of a piece, and the time between two.
+    /// The bytes per piece, and the pause between two pieces.
     pub split: Option<(u64, Duration)>,
     /// Bytes a second.
     pub rate: Option<u64>,
     pub corruptions: Vec<Corruption>,
-    /// Rules that do something to the connection, and after how many bytes of the message.
+    /// Rules that act on the connection, each with the bytes of the message that pass first.
     pub triggers: Vec<(usize, u64)>,
 }
 
@@ -175,13 +175,13 @@ impl MessageFaults {
             Fault::Reset | Fault::HalfClose | Fault::Stall(_) => {
                 self.triggers.push((index, offset))
             }
-            // Decided when the connection came.
+            // Decided when the connection was accepted.
             Fault::Refuse => {}
         }
     }
 
-    /// Changes those of `bytes` that are to be, the first of which is number `position` of the
-    /// message. To be called with the bytes in their order, each once.
+    /// Corrupts the chosen positions of `bytes`, whose first byte is byte `position` of the
+    /// message. The caller passes all bytes of the message in order, each once.
     pub(crate) fn corrupt(&mut self, bytes: &mut [u8], position: u64) {
         for corrupt in &mut self.corruptions {
             corrupt.apply(bytes, position);

@@ -13,10 +13,10 @@ fn pipe(plan: &str, seed: u64, direction: Direction) -> (FaultPipe, Faults) {
     (FaultPipe::new(faults.next_connection(), direction, MessageCarrier::Stream), faults)
 }
 
-/// Pieces with the milliseconds at which they come out; how it ends stands behind.
+/// Pieces with the milliseconds at which they come out, followed by the end of the direction.
 type Seen = Vec<(u64, String)>;
 
-/// Lets time go by until nothing more comes.
+/// Advances the time until nothing more comes out.
 fn drain(pipe: &mut FaultPipe, mut now: Duration) -> Seen {
     let mut seen = Seen::new();
     loop {
@@ -38,7 +38,7 @@ fn drain(pipe: &mut FaultPipe, mut now: Duration) -> Seen {
     }
 }
 
-/// What becomes of `bytes`, which come at time 0, and of the end behind them.
+/// The output for `bytes`, pushed at time 0 and followed by the end.
 fn all(plan: &str, bytes: &str) -> Seen {
     let (mut pipe, _) = pipe(plan, 1, Direction::Out);
     pipe.push(bytes.as_bytes(), ms(0));
@@ -169,7 +169,8 @@ fn some_bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(byte, 0..150)
 }
 
-/// What comes out of `bytes` that come cut at `cuts`, a moment apart, and what was counted.
+/// The output for `bytes`, pushed in pieces cut at `cuts` with a moment between them, and the
+/// counts.
 fn outcome(plan: &str, seed: u64, bytes: &[u8], cuts: &[usize]) -> (String, Vec<u64>) {
     let (mut pipe, faults) = pipe(plan, seed, Direction::Out);
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();

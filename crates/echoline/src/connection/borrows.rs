@@ -57,7 +57,7 @@ pub struct MessageGuard<'a, C> {
     connection: &'a mut C,
     /// Sets whether a message is in progress; returns the value before.
     set: fn(&mut C, bool) -> bool,
-    /// An outer message was in progress before, and goes on.
+    /// An outer message was in progress before, and continues.
     outer: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What the connections of one worker thread share: hot buffers, so that an idle connection owns
-//! none, and a sign of life for the busy poller.
+//! State that the connections of one worker thread share: read and write buffers, so that an idle
+//! connection owns none, and an activity counter for the busy poller.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -31,7 +31,8 @@ fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
     LOCAL.try_with(look).ok()
 }
 
-/// Lends the worker's read buffer to `read`, for the length of one poll. What is in it is old.
+/// Lends the worker's read buffer to `read`, for the length of one poll. The buffer holds stale
+/// bytes.
 #[inline]
 pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut read = Some(read);
@@ -55,7 +56,7 @@ pub(crate) fn take_write() -> Vec<u8> {
     local(|local| local.write.borrow_mut().pop()).flatten().unwrap_or_default()
 }
 
-/// Gives an output buffer back; what is in it is lost.
+/// Returns an output buffer to the pool and discards its content.
 pub(crate) fn give_write(mut buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > WRITE_BYTES_MAX {
         return;
@@ -69,7 +70,7 @@ pub(crate) fn give_write(mut buffer: Vec<u8>) {
     });
 }
 
-/// Says that this worker has just read something.
+/// Counts a read on this worker and wakes the busy poller.
 #[inline]
 pub(crate) fn note_activity() {
     local(|local| {

@@ -67,8 +67,8 @@ where
         }
     }
 
-    /// Like `run`, for a place that cannot wait. Most connections end without waiting: the peer
-    /// has closed and the socket takes the rest at once. Only for the others a task is started.
+    /// Like `run`, for a caller that cannot wait. Most connections end without waiting: the peer
+    /// has closed and the socket takes the rest at once. Only the others need a task.
     pub(super) fn run_in_background(mut self) {
         if self.broken || self.is_done_at_once() {
             return self.reset_if_broken();

@@ -1,4 +1,4 @@
-//! What all connections of one server share: limits, line end, last words, the way to the end.
+//! Settings that all connections of one server share: limits, line end, farewell and shutdown.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{Refusal, Transport};
 use echoline_base::poison::IgnorePoison;
 
-/// What a line that is written ends with.
+/// The line end that is appended to each written line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Eol {
     /// `\n`, as Unix programs write it.
@@ -33,18 +33,18 @@ impl Eol {
     }
 }
 
-/// What a peer hears when the server, and not the dialogue, ends its connection.
+/// The message to the peer when the server, and not the handler, ends its connection.
 #[derive(Clone, Default)]
 pub enum Farewell {
     /// Nothing: the stream just ends.
     Silent,
-    /// One sentence where there is no place, else nothing: for servers that otherwise pass bytes
-    /// on unchanged.
+    /// One sentence if the server refuses the connection, otherwise nothing. For servers that pass
+    /// bytes on unchanged.
     Refusal,
     /// One sentence for each reason that the peer can do something about.
     #[default]
     Sentences,
-    /// What the function answers for the reason; `None` is silence.
+    /// The function returns the message for the close reason; `None` sends nothing.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 
@@ -106,8 +106,9 @@ impl ConnectionConfig {
         Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
     }
 
-    /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
-    /// it back there: for as long as they take there may be more of them than the limit.
+    /// Returns the same settings with new semaphores sized by the limits. A connection returns its
+    /// permit to the semaphore it came from, so until old permits are released there may be more in
+    /// use than the limit.
     pub(crate) fn with_fresh_permits(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
         let with_fresh_permits = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
@@ -145,12 +146,9 @@ impl ConnectionConfig {
     }
 }
 
-/// A handle that changes the [`Limits`] of a server, before it serves or while it does; clones are
-/// the same handle.
-///
-/// Who connects from now on has the new limits. A connection keeps those with which it began,
-/// because its dialogue may have been told of them; only how many may come, and how long a drain
-/// takes, is always asked anew.
+/// A new connection gets the new limits. An open connection keeps the limits it was accepted with,
+/// because its handler may have announced them to the client. Only the connection limits and the
+/// drain time-out are read again on each use.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,
@@ -167,18 +165,18 @@ impl LiveLimits {
         self.config().limits.clone()
     }
 
-    /// Puts `limits` in force for new connections. Those that are over a lower limit of places
-    /// stay; nobody new comes in until there is room.
+    /// Applies `limits` to new connections. If the connection limit falls below the current count,
+    /// open connections stay and new ones are refused until enough have closed.
     pub fn set(&self, limits: Limits) {
         self.change(|config| config.limits = limits);
     }
 
-    /// What a connection that begins now begins with.
+    /// The settings for a connection that is accepted now.
     pub(crate) fn config(&self) -> Arc<ConnectionConfig> {
         Arc::clone(&self.config.lock().ignore_poison())
     }
 
-    /// Puts changed terms in the place of those that hold.
+    /// Replaces the current settings with changed ones.
     pub(crate) fn change(&self, change: impl FnOnce(&mut ConnectionConfig)) {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();

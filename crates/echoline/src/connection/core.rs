@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// As `poll_read`; while nothing comes, sends what `feed` gives.
+    /// As `poll_read`, and sends the output of `feed` while no input arrives.
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// Sends back what comes until the stream ends.
+    /// Sends all input back until the stream ends.
     pub(super) fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         loop {
             ready!(self.input.poll_turn(cx));
@@ -163,8 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// Reads once and writes from where the bytes lie; keeps what the stream does not take, and
-    /// everything if the output is held.
+    /// Reads once and writes the bytes back without copying. Buffers the bytes that the stream does
+    /// not take, or all of them if the output is held.
     #[inline]
     fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
@@ -237,8 +237,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 type PollClosed = Poll<Result<(), Closed>>;
 
-/// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
-/// for the last words.
+/// Returns what `next` finds in the input, calling `more` to read until `next` succeeds. Stores the
+/// close reason of a failure in `ended`, for the farewell.
 pub(super) fn poll_next<T>(
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,

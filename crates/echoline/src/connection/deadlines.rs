@@ -39,17 +39,17 @@ const LOOK: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a connection is waiting for.
+/// The direction that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// The peer is to send; it may have to take something first.
+    /// Input from the peer, which may have to take output first.
     Input {
-        /// Some of what is asked for has come.
+        /// The requested input has arrived in part.
         partial: bool,
-        /// Some of what was written is not sent.
+        /// Some output is not sent yet.
         unsent: bool,
     },
-    /// The peer is to take what is written.
+    /// The peer taking the output.
     Output,
 }
 
@@ -81,20 +81,20 @@ pub(super) struct Deadlines {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What only connections in trouble, or at their end, have to note.
+/// State that only slow, draining or closing connections need, boxed to keep the others small.
 #[derive(Debug, Default)]
 struct DeadlineExtras {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
     /// Reads that got something after [`DRAIN_QUIET`].
     late_reads: u8,
-    /// When the connection had answered a late line and nothing more came.
+    /// When the connection had answered a late line and no further input arrived.
     answered_since: Option<Instant>,
     grace_until: Option<Instant>,
-    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
-    /// phase is looked at, so that no change is missed.
+    /// Set only if the registry does not wake the waiting task when the phase changes. Created
+    /// before the phase is read, so that no change is missed.
     phase_change: Option<Pin<Box<OwnedNotified>>>,
-    /// Who was last told to be woken, where that is not the task that the server knows.
+    /// The waker registered last, if it differs from the one the registry holds.
     waker: Option<Waker>,
 }
 
@@ -112,7 +112,7 @@ impl Deadlines {
         }
     }
 
-    /// What was asked for has come in full.
+    /// Notes that the requested input is complete.
     #[inline]
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
@@ -167,7 +167,7 @@ impl Deadlines {
         self.slot.as_ref()?.worker_counters()
     }
 
-    /// The peer took so much.
+    /// Notes that the peer took `amount` of output.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
         if let Some(worker_counters) = self.worker_counters() {
@@ -207,7 +207,7 @@ impl Deadlines {
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
-                // A line whose first byte came in time is finished; a later one is not waited for.
+                // A line that began before the deadline is finished; a later one is not awaited.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
                     return Ok(None);
@@ -246,7 +246,7 @@ impl Deadlines {
         let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
         let since = extras.answered_since.filter(|_| answered);
         extras.answered_since = since.or_else(|| answered.then(Instant::now));
-        // A line whose first byte came this late has DRAIN_TURN, not the line timeout.
+        // A line that begins this late has DRAIN_TURN, not the line timeout.
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
@@ -290,7 +290,7 @@ impl Deadlines {
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
 
-    /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
+    /// Returns whether `waker` is the one already registered with the timer and for phase changes.
     #[inline]
     fn is_known(&self, waker: &Waker) -> bool {
         match self.extras.as_ref().and_then(|extras| extras.waker.as_ref()) {
@@ -356,7 +356,7 @@ impl Deadlines {
         timer.as_mut().poll(cx)
     }
 
-    /// The nearest deadline and its meaning; `None` where nothing limits this wait.
+    /// Returns the nearest deadline and its close reason; `None` if nothing limits this wait.
     fn earliest(&self, wait_for: WaitFor, phase: Phase) -> Option<(Instant, Closed)> {
         let limits = &self.config.limits;
         let (stalled_since, grace_until) = match self.extras.as_deref() {
@@ -364,7 +364,7 @@ impl Deadlines {
             None => (None, None),
         };
         let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
-            // A time-out too long to be added up never comes.
+            // A time-out that overflows the clock never fires.
             Some((since?.checked_add(length?)?, closed))
         };
         let stalled = after(stalled_since, limits.stall_timeout, Closed::StallTimeout);

@@ -1,4 +1,5 @@
-//! What a connection sends by itself while its handler waits for the peer: a chat's room, a ticker.
+//! Output that a connection sends while its handler waits for the peer: messages of a chat room,
+//! the ticks of a clock.
 
 use std::fmt;
 use std::io::{self, IoSlice, Write as _};
@@ -43,15 +44,15 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         let _ = write!(self.output.buffer(), "{text}{eol}");
     }
 
-    /// Whether the peer has enough to take already: a feed stops here and goes on when it is
-    /// called again.
+    /// Returns whether enough output is waiting for the peer. A feed then stops, and continues when
+    /// it is called again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full || self.output.len() >= self.write_high
     }
 
-    /// Sends from where the bytes lie, as much as the stream takes at once; returns how many bytes
-    /// that was. What it did not take is still the caller's.
+    /// Writes `parts` without copying, as much as the stream takes at once, and returns the number
+    /// of bytes written. The caller keeps the rest.
     ///
     /// # Errors
     /// What the stream reports.

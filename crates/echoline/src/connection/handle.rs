@@ -36,9 +36,9 @@ use crate::transport::stream::{Layer, Stream};
 /// **Limited.** Every wait has the deadlines of [`Limits`]; when one passes, the call returns the
 /// [`Closed`] that names it. A handler passes that on with `?`.
 ///
-/// **Closed in order.** When a connection is closed or dropped, the peer gets all that was
-/// written, then (where the server ended it) the words of [`Farewell`], then the end of the
-/// stream; what it still sends is taken for a moment, so that no reset swallows the last line.
+/// **Closed in order.** When a connection is closed or dropped, the peer receives all pending
+/// output, then the [`Farewell`] if the server ended the connection, then the end of the stream.
+/// The connection goes on reading for a short time, so that a reset does not discard the last line.
 ///
 /// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
 pub struct Connection<S = Stream>
@@ -104,8 +104,8 @@ where
     ///
     /// # Errors
     /// [`Closed::LineTooLong`], [`Closed::IdleTimeout`], [`Closed::LineTimeout`],
-    /// [`Closed::StallTimeout`], [`Closed::Drained`], or what the stream reports. After a
-    /// time-out the connection can still be used.
+    /// [`Closed::StallTimeout`], [`Closed::Drained`], or the error of the stream. After a time-out
+    /// the connection can still be used.
     ///
     /// Cancel safe.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
@@ -114,16 +114,16 @@ where
         core.show(line)
     }
 
-    /// As [`read_line`](Self::read_line); while no line comes, sends what `feed` gives: what
-    /// others say in a chat, the ticks of a clock.
+    /// As [`read_line`](Self::read_line), and sends the output of `feed` while no line arrives: the
+    /// messages of a chat, the ticks of a clock.
     ///
-    /// `feed` is called when the peer has taken all that was written. It writes to the [`Outlet`]
-    /// and answers Pending when it has nothing more now (it will wake the task when it has), Ready
-    /// to be called again. What it fails with ends the wait. A peer that takes nothing is fed
-    /// nothing, and ends as [`Closed::StallTimeout`].
+    /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
+    /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
+    /// the task when it has more. An error from `feed` ends the wait. A peer that takes nothing is
+    /// fed nothing, and ends as [`Closed::StallTimeout`].
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), and what `feed` fails with. Cancel safe.
+    /// As [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
     pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
     where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
@@ -134,11 +134,11 @@ where
         core.show(line)
     }
 
-    /// As [`read`](Self::read); while nothing comes, sends what `feed` gives (see
+    /// As [`read`](Self::read), and sends the output of `feed` while no input arrives (see
     /// [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
-    /// As [`read`](Self::read), and what `feed` fails with. Cancel safe.
+    /// As [`read`](Self::read), or the error of `feed`. Cancel safe.
     pub async fn read_feeding<F>(
         &mut self,
         most: usize,
@@ -155,8 +155,8 @@ where
     /// is done, and reads nothing meanwhile, so that the peer has to wait.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`], what the stream reports, or what `feed` fails with.
-    /// As cancel safe as `until`.
+    /// [`Closed::StallTimeout`], the error of the stream, or the error of `feed`. As cancel safe as
+    /// `until`.
     pub async fn feed_until<F, T>(
         &mut self,
         mut feed: F,
@@ -174,8 +174,8 @@ where
         .await
     }
 
-    /// What has come and was not read yet, at least one byte, without reading it; `None` at the
-    /// end of the stream.
+    /// Returns the unread input, at least one byte, without consuming it; `None` at the end of the
+    /// stream.
     ///
     /// # Errors
     /// As [`read`](Self::read). Cancel safe.
@@ -185,7 +185,7 @@ where
         Ok(has_some.then(|| core.input.unread()))
     }
 
-    /// Throws away the rest of a line that was too long, as it comes and without keeping it: after
+    /// Discards the rest of a line that was too long as it arrives, without buffering it. After
     /// [`Closed::LineTooLong`] the connection can go on with the next line.
     pub fn skip_line(&mut self) {
         self.core_mut().input.skip_line();
@@ -202,32 +202,32 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
     }
 
-    /// Exactly `length` bytes; 0 bytes are there at once. asyncio's `readexactly(n)`. The caller's
-    /// `length` is the only limit here, so take care where it comes from.
+    /// Reads exactly `length` bytes, as asyncio's `readexactly(n)`. Returns at once if `length` is
+    /// 0. No other limit than `length` applies, so do not take it unchecked from the peer.
     ///
     /// # Errors
-    /// [`Closed::Incomplete`] where the stream ends before; what had come can still be
-    /// [`read`](Self::read). Else as [`read_line`](Self::read_line). Cancel safe.
+    /// [`Closed::Incomplete`] if the stream ends before; the bytes received until then can still be
+    /// [`read`](Self::read). Otherwise as [`read_line`](Self::read_line). Cancel safe.
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
     }
 
-    /// Everything up to and with `separator`, which may be several bytes; `None` if the stream
-    /// ends right here. asyncio's `readuntil(separator)`. An empty separator is found at once, at
-    /// the end of the stream too: the result is no bytes.
+    /// Reads up to and including `separator`, which may be several bytes, as asyncio's
+    /// `readuntil(separator)`. Returns `None` if the stream ends before any byte. An empty
+    /// separator matches at once, even at the end of the stream, and returns no bytes.
     ///
     /// # Errors
-    /// [`Closed::LineTooLong`] where more than [`Limits::max_line`] bytes come before the
-    /// separator, [`Closed::Incomplete`] where the stream ends first. Else as
+    /// [`Closed::LineTooLong`] if more than [`Limits::max_line`] bytes precede the separator,
+    /// [`Closed::Incomplete`] if the stream ends first. Otherwise as
     /// [`read_line`](Self::read_line). Cancel safe.
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
     }
 
-    /// Sends everything back as it comes, until the stream ends (RFC 862): reading and writing by
-    /// hand, without a copy.
+    /// Sends all input back until the stream ends (RFC 862). Has the effect of reading and writing,
+    /// without a copy.
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
@@ -240,10 +240,10 @@ where
         .await
     }
 
-    /// Writes bytes: into the buffer at once if no more than [`Limits::write_high`] are unsent
-    /// then. Else, awaited, it waits until the peer has taken so much that the rest fits. Pieces of
-    /// 8 KiB and more go past an empty buffer to the stream, when the write is awaited. asyncio's
-    /// `write` and `drain` in one.
+    /// Writes bytes. If the unsent bytes then do not exceed [`Limits::write_high`], they are
+    /// buffered at once. Otherwise the write, when awaited, waits until the peer has taken enough
+    /// for the rest to fit. Pieces of 8 KiB and more bypass an empty buffer when the write is
+    /// awaited. Like asyncio's `write` and `drain` together.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
@@ -308,19 +308,19 @@ where
         Write::done(Ok(()))
     }
 
-    /// Sends all that was written and waits until the stream has taken it. asyncio's `drain`,
-    /// but down to nothing. Cancel safe.
+    /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
+    /// but waits until the buffer is empty. Cancel safe.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`], or what the stream reports.
+    /// [`Closed::StallTimeout`], or the error of the stream.
     pub async fn flush(&mut self) -> Result<(), Closed> {
         self.core_mut().flush().await
     }
 
-    /// Sends all that was written, ends the stream (FIN) and takes what the peer still sends
-    /// for at most [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that the last line
-    /// is not lost to a reset. asyncio's `close` and `wait_closed`. Dropping the connection does
-    /// the same in the background; there is no way to forget it.
+    /// Sends all pending output, ends the stream (FIN) and reads on for at most
+    /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
+    /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
+    /// same in the background.
     pub async fn close(mut self) {
         if let Some(core) = self.core.take() {
             Closing::begin(core).run().await;
@@ -340,20 +340,21 @@ where
         self.core_mut().is_silent = true;
     }
 
-    /// The client's address: whom a trusted proxy names, else the other end of the socket; `None`
-    /// over a stream that has none.
+    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
+    /// socket. `None` over a stream without addresses.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
     }
 
     /// Begins a message that takes several reads: a header and its body, the lines of a mail. A
-    /// server that drains waits for its end, the drop of the value that this returns, for
-    /// [`Limits::drain_timeout`] at most. It is used like the connection itself.
+    /// draining server waits until the returned guard is dropped, for at most
+    /// [`Limits::drain_timeout`]. The guard is used like the connection itself.
     ///
     /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
-    /// only a single read (a line, the bytes of `read_exact`) of which some bytes have come. The
-    /// time-outs of [`Limits`] hold during a message, so that a silent peer does not hold a drain.
+    /// only a single read (a line, the bytes of `read_exact`) that has received some bytes. The
+    /// time-outs of [`Limits`] apply during a message, so that a silent peer does not delay a
+    /// drain.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -384,9 +385,9 @@ where
         self.core().deadlines.config.shutdown.phase()
     }
 
-    /// Waits until the server has reached `phase` or a later one, and returns the phase then: for
-    /// a handler, or a task of its own, that writes without reading and is to end with the server.
-    /// The future holds no part of the connection. Cancel safe.
+    /// Waits until the server has reached `phase` or a later one, and returns the current phase.
+    /// Use it in a handler, or a separate task, that writes without reading and must end with the
+    /// server. The future borrows nothing from the connection. Cancel safe.
     ///
     /// ```
     /// use echoline::{Closed, Connection, Phase};
@@ -414,7 +415,7 @@ where
         }
     }
 
-    /// Where the connection comes from.
+    /// The origin of the connection.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
@@ -436,7 +437,7 @@ where
         &self.core().stream
     }
 
-    /// How many bytes were written that the stream has not taken.
+    /// The number of written bytes that the stream has not taken.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.core().output.len()
@@ -454,7 +455,7 @@ where
         closed
     }
 
-    /// Ends a connection that gets no handler, with these words and no others.
+    /// Ends a connection that gets no handler, with `words` as its only message.
     pub(crate) fn close_with(mut self, words: &str) {
         self.keep_silent();
         self.core_mut().output.push(words.as_bytes());

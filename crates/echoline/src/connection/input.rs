@@ -12,21 +12,22 @@ use super::limits::Closed;
 use super::lines::{Line, Lines};
 use crate::metrics::summary::Amount;
 
-/// What one connection may do before it lets the worker's others have a turn, so that a client
-/// that never stops sending cannot hold them up. A line costs 1, a read 16: 128 lines, or
-/// half a megabyte.
+/// The work that one connection may do before it yields to the worker's other connections, so that
+/// a client that never stops sending cannot hold them up. A line costs 1, a read 16. The budget
+/// allows 128 lines or half a megabyte.
 const TURN_BUDGET: u16 = 128;
 const READ_COST: u16 = 16;
 
-/// What came in and was not handed out yet.
+/// Received bytes that the handler has not consumed.
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     lines: Lines,
-    /// How the peer has ended its stream, if it has: [`Closed::EndOfStream`] or
-    /// [`Closed::Truncated`].
+    /// The close reason for the end of the peer's stream, [`Closed::EndOfStream`] or
+    /// [`Closed::Truncated`]; `None` while the stream is open.
     end: Option<Closed>,
     spent: u16,
-    /// What was handed out and not counted yet: a packet may hold hundreds of lines.
+    /// Messages returned to the handler and not added to the counters yet. They are counted in
+    /// batches, because one packet may hold hundreds of lines.
     messages: u32,
 }
 
@@ -40,17 +41,17 @@ impl InputBuffer {
         self.end.is_some()
     }
 
-    /// How the peer has ended its stream, if it has.
+    /// The close reason for the end of the peer's stream; `None` while it is open.
     pub(super) fn end(&self) -> Option<Closed> {
         self.end
     }
 
-    /// Whether bytes are waiting that are no whole answer to what was asked for.
+    /// Returns whether unread bytes remain after the last complete message.
     pub(super) fn has_partial(&self) -> bool {
         !self.lines.is_empty()
     }
 
-    /// How many messages were handed out since this was last asked.
+    /// Returns the number of messages since the last call, and resets it.
     #[inline]
     pub(super) fn take_messages(&mut self) -> u32 {
         std::mem::take(&mut self.messages)
@@ -61,7 +62,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Ready unless the connection has had its turn; then it is woken again after the others.
+    /// Ready unless the connection has used up its budget. Then it yields and is woken again after
+    /// the worker's other connections.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {
@@ -83,7 +85,7 @@ impl InputBuffer {
         if !self.at_end() {
             return Ok(None);
         }
-        // What was cut off in the middle of a line was not said.
+        // A line that a truncated stream cut off is discarded.
         let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
         self.messages += u32::from(last.is_some());
         Ok(Some(last))
@@ -137,13 +139,13 @@ impl InputBuffer {
         self.unfinished()
     }
 
-    /// "Not yet", or [`Closed::Incomplete`] where no more can come. What came stays readable.
+    /// `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes stay readable.
     fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready when something has changed: more bytes, which `amount` measures, or the
-    /// end. While nothing comes, no buffer is kept but one of the size of an unfinished line.
+    /// Reads once. Ready when more bytes, which `amount` measures, or the end arrived. While it
+    /// waits it keeps no buffer except one for an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
@@ -177,7 +179,7 @@ impl InputBuffer {
             return Poll::Pending;
         };
         let length = match result {
-            // Whether there was to be more nobody knows, so this is no end that a line could have.
+            // A truncated stream has no known end, so the partial line is not a line.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.end.get_or_insert(Closed::Truncated);
                 0

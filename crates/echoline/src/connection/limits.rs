@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lines::LineTooLong;
 
-/// What one server, or one connection, allows. Each default says why it is what it is.
+/// The limits of one server, or of one connection. Each default states its reason.
 ///
 /// ```
 /// use echoline::Limits;
@@ -17,47 +17,44 @@ use super::lines::LineTooLong;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; one more hears the refusal and ends as [`Closed::Busy`].
-    /// Default 10,000, as Redis.
+    /// Connections at once; one more is refused and ends as [`Closed::Busy`]. Default 10,000, as
+    /// Redis.
     pub max_connections: usize,
     /// Connections at once from one address (IPv6: one /64 network); one more ends as
-    /// [`Closed::BusyAddress`]. Default `None`: no such limit, because behind a proxy on the same
-    /// machine everybody has one address. (The program sets a quarter of `max_connections` unless
-    /// it listens on loopback addresses only.)
+    /// [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a local proxy
+    /// share one address. (The program sets a quarter of `max_connections` unless it listens on
+    /// loopback addresses only.)
     pub max_per_ip: Option<usize>,
     /// Bytes of one line, its end not counted; one more is [`Closed::LineTooLong`].
     /// Default 65,536, as asyncio's reader.
     pub max_line: usize,
-    /// How long the server waits for the next line (in `read`: the next byte) before
-    /// [`Closed::IdleTimeout`]; what `asyncio.wait_for(reader.readline(), 60)` does.
-    /// Default `None`: an echo may be used by people who think.
+    /// Maximum wait for the next line (in `read`: the next byte) before [`Closed::IdleTimeout`],
+    /// like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an interactive user may
+    /// pause for any length of time.
     pub idle_timeout: Option<Duration>,
-    /// How long one line may take from its first byte to its end before
-    /// [`Closed::LineTimeout`], so that a client that sends a byte now and then holds nothing.
-    /// Default 30 s.
+    /// Maximum time from the first byte of a line to its end before [`Closed::LineTimeout`], so
+    /// that a client cannot hold a connection by sending single bytes. Default 30 s.
     pub line_timeout: Option<Duration>,
-    /// How long a peer may take nothing of what waits for it before [`Closed::StallTimeout`].
+    /// Maximum time without progress in sending pending output before [`Closed::StallTimeout`].
     /// Default 30 s.
     pub stall_timeout: Option<Duration>,
     /// Unsent bytes beyond which a write waits for the peer. Default 64 KiB, as asyncio.
     pub write_high: usize,
-    /// How long a connection may take until its handler can begin, where there is something to be
-    /// done first (TLS, WebSocket, a PROXY header), before [`Closed::HandshakeTimeout`].
-    /// Default 10 s.
+    /// Maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
+    /// [`Closed::HandshakeTimeout`]. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections that may be in the middle of that at once; more wait for their turn, inside
-    /// the same time-out, so that a flood of handshakes leaves processor time for who is in.
+    /// Connections that may be in their handshake at once. More wait for their turn within the same
+    /// time-out, so that a flood of handshakes leaves processor time for established connections.
     /// Default 256.
     pub max_handshakes: usize,
-    /// How long a closed connection goes on taking what the peer still sends, so that the last
-    /// line is not lost to a reset. Default 2 s (nginx: 5 s).
+    /// Maximum time that a closed connection goes on reading, so that a reset does not discard the
+    /// last line. Default 2 s (nginx: 5 s).
     pub linger_timeout: Duration,
-    /// How many such bytes are taken at most. Default 256 KiB.
+    /// Maximum number of bytes read meanwhile. Default 256 KiB.
     pub linger_bytes: usize,
-    /// Connections that may linger at once; beyond it they are closed without lingering.
-    /// Default 1,024.
+    /// Maximum number of bytes read meanwhile. Default 256 KiB.
     pub max_lingering: usize,
-    /// How long a draining server waits for its connections before it ends the rest as
+    /// Maximum time that a draining server waits for its connections before it ends the rest as
     /// [`Closed::Aborted`]. Default 30 s: systemd kills after 90 s.
     pub drain_timeout: Duration,
 }
@@ -82,9 +79,9 @@ impl Default for Limits {
     }
 }
 
-/// Every way a connection ends: the log's reason, the report's key and what tests look for.
+/// The close reason of a connection, as the log, the report and the tests name it.
 ///
-/// A handler passes on what its `Connection` returned (`?`), or ends with `Ok(())`.
+/// The close reason of a connection, as the log, the report and the tests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
@@ -101,13 +98,13 @@ pub enum Closed {
     /// All whole lines were answered; a partial last one was not.
     #[error("the peer's stream was cut off")]
     Truncated,
-    /// The stream ended in the middle of what `read_exact` or `read_until` waited for.
+    /// The stream ended before `read_exact` or `read_until` had all its input.
     #[error("the stream ended too early")]
     Incomplete,
-    /// No line came for [`Limits::idle_timeout`].
+    /// No line arrived within [`Limits::idle_timeout`].
     #[error("no line came within the idle time-out")]
     IdleTimeout,
-    /// A line was begun and not ended within [`Limits::line_timeout`].
+    /// A line did not end within [`Limits::line_timeout`].
     #[error("the line did not end within the line time-out")]
     LineTimeout,
     /// The peer took nothing for [`Limits::stall_timeout`].
@@ -131,10 +128,9 @@ pub enum Closed {
     /// The address had [`Limits::max_per_ip`] connections already.
     #[error("the address had all its places taken")]
     BusyAddress,
-    /// The address connected more often than
-    /// [`SourceLimits`](crate::sources::SourceLimits) allow; it may try again after so many
-    /// seconds. A [`Report`](crate::Report) counts all of them as
-    /// `SourceRate(0)`.
+    /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
+    /// it may try again after this number of seconds. A [`Report`](crate::Report) counts all of
+    /// them as `SourceRate(0)`.
     #[error("the address connected too often")]
     SourceRate(u16),
     /// The server drained and the connection had nothing left to answer.
@@ -238,10 +234,10 @@ impl From<io::Error> for Closed {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
-            // What the other end did by breaking off shows under several names.
+            // The system reports a reset by the peer under several names.
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
             Kind::UnexpectedEof => Self::Incomplete,
-            // What layers that have a grammar report.
+            // Layers with a grammar, such as WebSocket, report this.
             Kind::InvalidData => Self::Malformed,
             kind => Self::Io(kind),
         }
@@ -284,7 +280,7 @@ impl From<Closed> for io::Error {
 mod tests {
     use super::*;
 
-    /// Fault 28, 36: every name of "the peer is gone" is one outcome.
+    /// Fault 28, 36: all error kinds of a lost connection have the same close reason.
     #[test]
     fn the_names_of_a_reset_are_one() {
         for kind in [

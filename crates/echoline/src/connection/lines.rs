@@ -16,7 +16,7 @@ use memchr::{memchr, memmem};
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Line(Bytes);
 
-/// A line, or what was asked for with `read_until`, is longer than the limit.
+/// A line, or the input for `read_until`, is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line too long (limit {limit} bytes)")]
 pub struct LineTooLong {
@@ -47,7 +47,7 @@ pub struct Lines {
     /// Bytes at the front of `buffer` that are known to hold no separator.
     scanned: usize,
     max_line: usize,
-    /// What comes up to the next line end is thrown away.
+    /// The input up to the next line end is discarded.
     skipping: bool,
 }
 
@@ -89,8 +89,8 @@ impl Lines {
     /// The next whole line; `None` while its end has not come yet.
     ///
     /// # Errors
-    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that no more
-    /// than the limit and one read is ever kept. What was read stays where it is.
+    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
+    /// the limit and one read are buffered. The bytes stay in the buffer.
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
@@ -111,11 +111,11 @@ impl Lines {
         }
     }
 
-    /// Everything up to and with the next `separator`; `None` while it has not come yet.
-    /// An empty separator is found at once, before anything else.
+    /// Returns the bytes up to and including the next `separator`; `None` while it has not arrived.
+    /// An empty separator matches at once, before any byte.
     ///
     /// # Errors
-    /// [`LineTooLong`] where more than the limit comes before the separator.
+    /// [`LineTooLong`] if more bytes than the limit precede the separator.
     pub fn next_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, LineTooLong> {
         if separator.is_empty() {
             return Ok(Some(Bytes::new()));
@@ -135,7 +135,7 @@ impl Lines {
         }
     }
 
-    /// At the end of the stream: the last line, where the stream did not end with a line end.
+    /// Returns the last line at the end of the stream, if the stream did not end with a line end.
     pub fn finish(&mut self) -> Option<Line> {
         let rest = self.take(usize::MAX);
         (!rest.is_empty()).then_some(Line(rest))
@@ -179,7 +179,7 @@ fn length_without_end(bytes: &[u8]) -> usize {
 }
 
 impl Line {
-    /// The line as text, where it is valid UTF-8.
+    /// The line as text, if it is valid UTF-8.
     ///
     /// # Errors
     /// Where and why it is not.
@@ -309,7 +309,8 @@ mod tests {
 
     use super::*;
 
-    /// What a reader gets from `input` when it comes in the given pieces: lines, then how it ended.
+    /// The result of reading `input` in pieces cut at `cuts`: the lines, and whether one was too
+    /// long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();
@@ -331,7 +332,7 @@ mod tests {
         (found, true)
     }
 
-    /// Any byte, line ends more often than others.
+    /// Any byte, with more line ends than other bytes.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
     }
@@ -404,7 +405,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 47: what is unread is what came and was not given out, line ends too.
+    /// Issue 11, item 47: the unread bytes are those that were received and not returned, line ends
+    /// included.
     #[test]
     fn regression_unread_is_what_was_not_given_out() {
         let mut lines = Lines::new(10);

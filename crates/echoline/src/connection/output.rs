@@ -12,7 +12,7 @@ use crate::metrics::summary::Amount;
 /// Pieces of at least this size are sent from where they lie instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
 
-/// What was written and not sent yet.
+/// Output that was written and not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct OutputBuffer {
     buffer: Vec<u8>,
@@ -79,8 +79,8 @@ impl OutputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the stream all there is; the stream may still hold some of it, because more of the
-    /// same line is to come. An emptied buffer goes back to the worker.
+    /// Writes all output to the stream. The stream may still hold some of it, because more of the
+    /// same line will follow. An emptied buffer is returned to the worker.
     pub(super) fn poll_drain<S>(
         &mut self,
         stream: &mut S,

@@ -126,7 +126,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
         self.write(line.as_bytes()).await
     }
 
-    /// Sends all that was written. asyncio's `drain`. Cancel safe.
+    /// Sends all pending output. Like asyncio's `drain`. Cancel safe.
     ///
     /// # Errors
     /// As [`Connection::flush`](crate::Connection::flush).

@@ -22,7 +22,7 @@ const ROUND_BYTES: usize = CHARACTERS * (LINE_CHARACTERS + 2);
 /// Rounds that are offered in one write.
 const ROUNDS: usize = 10;
 
-/// What is taken of the client's bytes at once, to be thrown away.
+/// Bytes of client input that are read and discarded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Each line begins one character further on than the line before, as in the RFC's example.
@@ -73,7 +73,7 @@ mod tests {
         let text = std::str::from_utf8(&LINES).unwrap();
         assert!(text.starts_with(EXAMPLE));
         assert!(text.split_terminator("\r\n").all(|line| line.len() == LINE_CHARACTERS));
-        // From the last line of a round it goes on with the first.
+        // After the last line of a round the first one follows.
         assert_eq!(LINES[..ROUND_BYTES], LINES[ROUND_BYTES..2 * ROUND_BYTES]);
     }
 
@@ -84,7 +84,7 @@ mod tests {
         let mut received = vec![0; 3 * ROUND_BYTES];
         for chunk in received.chunks_mut(1000) {
             here.read_exact(chunk).await.unwrap();
-            // What the client says meanwhile changes nothing.
+            // Client input must not change the output.
             here.write_all(b"stop").await.unwrap();
         }
         assert!(received.starts_with(EXAMPLE.as_bytes()));

@@ -8,7 +8,7 @@ use crate::connection::borrows::Write;
 use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 
-/// What a line asks for.
+/// The command in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoCommand {
     /// `TIME`: the server's time.

@@ -1,4 +1,4 @@
-//! What a datagram is answered with.
+//! Answers to datagrams.
 
 use super::dialogue::{EchoDialogue, EchoMode};
 use super::{chargen, daytime};
@@ -11,17 +11,18 @@ const CHARACTERS_MAX: usize = 512;
 const CHARACTERS_STEP: usize = 199;
 
 impl EchoMode {
-    /// Whether a datagram may be answered with more bytes than it has: whoever forges its source
-    /// then floods somebody else with what costs himself little.
+    /// Returns whether an answer may be longer than its datagram. A sender that forges the source
+    /// address could then use this server to amplify a flood at a victim.
     #[must_use]
     pub fn amplifies(self) -> bool {
         matches!(self, Self::Chargen | Self::Daytime)
     }
 }
 
-/// Answers datagrams in the place of [`serve`](super::serve): each comes back unchanged (RFC 862),
-/// or gets what discard, chargen and daytime say of datagrams. An echo of lines has no other
-/// answer here, because an answer with a prefix would be longer than its request.
+/// Answers datagrams, as [`serve`](super::serve) does for connections. Each datagram comes back
+/// unchanged (RFC 862), or gets the answer that the RFC of discard, chargen or daytime specifies.
+/// The line modes answer the same way, because a prefix would make the answer longer than its
+/// request.
 ///
 /// ```
 /// use echoline::udp::DatagramAnswer;
@@ -37,7 +38,7 @@ pub fn answer_datagrams(
     let mut length = 0;
     move |_, room| match mode {
         EchoMode::Raw | EchoMode::Line | EchoMode::Command => DatagramAnswer::Same,
-        // Who sent a datagram is known to nobody for sure.
+        // The source address of a datagram can be forged, so whoami has nothing reliable to answer.
         EchoMode::Discard | EchoMode::Whoami => DatagramAnswer::Nothing,
         EchoMode::Chargen => {
             length = (length + CHARACTERS_STEP) % (CHARACTERS_MAX + 1);

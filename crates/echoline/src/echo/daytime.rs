@@ -6,7 +6,7 @@ use super::dialogue::EchoDialogue;
 use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 
-/// What the RFC ends its line with, whatever other lines end with.
+/// The line end that the RFC requires, independent of the server's line end.
 pub(super) const LINE_END: &str = "\r\n";
 
 pub(super) async fn serve<S>(
@@ -18,6 +18,6 @@ where
 {
     let line = (dialogue.clock)() + LINE_END;
     client.write(line.as_bytes()).await?;
-    // What the client may have said is taken and thrown away while the connection closes.
+    // Closing the connection reads and discards any client input.
     client.flush().await
 }

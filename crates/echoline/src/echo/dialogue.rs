@@ -1,4 +1,4 @@
-//! What one echo server says: its mode, greeting, prefix and line end.
+//! The settings of an echo server's dialogue: mode, greeting, prefix and line end.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -6,16 +6,16 @@ use crate::connection::borrows::Write;
 use crate::connection::config::{Eol, Farewell};
 use crate::connection::handle::Connection;
 
-/// How an echo server takes what it gets.
+/// The protocol of an echo server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoMode {
-    /// Every byte comes back as it is (RFC 862).
+    /// Every byte is sent back unchanged (RFC 862).
     Raw,
-    /// Every line comes back without the white space around it, behind a prefix.
+    /// Every line is sent back after the prefix, without the white space around it.
     Line,
     /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
-    /// Who connects hears who they are, and the connection ends.
+    /// The client receives its own address and TLS details, and the connection ends.
     Whoami,
     /// Every byte is thrown away (RFC 863).
     Discard,
@@ -44,16 +44,16 @@ impl EchoMode {
     }
 }
 
-/// What one echo server says, apart from what it is sent.
+/// The settings of an echo server's dialogue.
 #[derive(Clone, Debug)]
 pub struct EchoDialogue {
-    /// How input is taken.
+    /// The protocol.
     pub mode: EchoMode,
-    /// The lines that a new client hears first.
+    /// The lines that a new client receives first.
     pub greeting: Vec<String>,
-    /// What stands before an echoed line.
+    /// The text before an echoed line.
     pub prefix: String,
-    /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
+    /// The line end; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
     /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] the
     /// whole line, without its end.
@@ -77,7 +77,8 @@ impl EchoDialogue {
         Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
     }
 
-    /// What a client hears when the server ends its connection. Raw bytes stay unmixed.
+    /// The message to a client when the server ends its connection. A raw echo sends one only when
+    /// it refuses a connection, so that its output stays identical to its input.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }

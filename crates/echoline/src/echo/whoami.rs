@@ -1,4 +1,4 @@
-//! Who a client is, as far as the server can tell.
+//! Reports a client's address, TLS details and other facts that the server knows about it.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -32,7 +32,7 @@ fn describe(origin: &Origin) -> Vec<String> {
     let peer = origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
     let mut lines = vec![format!("peer: {peer}")];
     let mut say = |key: &str, value: Option<&str>| {
-        // What a client chose must not look like another line.
+        // A value that the client chose must not look like another line.
         let value = value.map(|value| value.replace(char::is_control, "?"));
         lines.extend(value.map(|value| format!("{key}: {value}")));
     };

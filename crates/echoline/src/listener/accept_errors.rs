@@ -1,4 +1,5 @@
-//! Out of descriptors: whoever is waiting is told, and the listener goes on.
+//! Handling of accept(2) errors. When no descriptor is left, a reserve descriptor lets the listener
+//! refuse the waiting client and go on.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -18,9 +19,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct AcceptErrors {
     pub(crate) backoff: Backoff,
     pub(crate) reserve: ReserveDescriptor,
-    /// What somebody hears for whom there is no descriptor.
+    /// The message to a client that is refused because no descriptor is left.
     pub(crate) words: String,
-    /// When the trouble was last told.
+    /// The time of the last log message about accept errors.
     logged: Option<Instant>,
 }
 
@@ -41,7 +42,8 @@ impl AcceptErrors {
     }
 }
 
-/// A descriptor to give up when no other is left, so that whoever is waiting can be told.
+/// A descriptor that is closed when no other is left, so that the waiting client can be accepted
+/// and refused.
 #[derive(Debug)]
 pub(crate) struct ReserveDescriptor(Option<File>);
 
@@ -50,7 +52,8 @@ impl ReserveDescriptor {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Tells the next one, whom `accept` accepts, that there is no place.
+    /// Closes the reserve, accepts the next connection with `accept`, refuses it and opens the
+    /// reserve again.
     pub(crate) fn refuse(
         &mut self,
         accept: impl FnOnce() -> AcceptOutcome,
@@ -63,8 +66,8 @@ impl ReserveDescriptor {
                 let _ = tell(stream, words);
                 ReserveOutcome::Refused
             }
-            // The system looks for a descriptor before it looks at the queue, so "none left" says
-            // nothing about whether somebody waits.
+            // The system looks for a descriptor before it looks at the queue, so an exhausted
+            // descriptor table does not mean that a client is waiting.
             AcceptOutcome::QueueEmpty | AcceptOutcome::ConnectionLost => ReserveOutcome::QueueEmpty,
             AcceptOutcome::Exhausted(_) => ReserveOutcome::NoDescriptor,
         };
@@ -73,13 +76,13 @@ impl ReserveDescriptor {
     }
 }
 
-/// What came of an attempt to tell somebody that there is no place.
+/// The result of an attempt to refuse a client through the reserve descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveOutcome {
     Refused,
-    /// Nobody was waiting.
+    /// The queue was empty.
     QueueEmpty,
-    /// Not even the reserve helped.
+    /// The reserve descriptor was not enough.
     NoDescriptor,
 }
 
@@ -87,29 +90,29 @@ fn tell(stream: Stream, words: &str) -> io::Result<()> {
     let mut stream = stream.into_socket()?;
     stream.write_all(words.as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
-    // What lies unread would turn the close into a reset.
+    // Unread input would turn the close into a reset.
     let mut unread = [0; 4096];
     while stream.read(&mut unread)? > 0 {}
     Ok(())
 }
 
-/// What came of one attempt to accept.
+/// The result of one attempt to accept.
 #[derive(Debug)]
 pub(crate) enum AcceptOutcome {
     Connection(Stream, Option<SocketAddr>),
-    /// Nobody is waiting.
+    /// The queue is empty.
     QueueEmpty,
-    /// The one who was waiting has gone again.
+    /// The client disconnected before it was accepted.
     ConnectionLost,
     /// No descriptor or memory was left.
     Exhausted(io::Error),
 }
 
-/// Who was accepted.
+/// An accepted stream and its peer address.
 pub(crate) type AcceptedStream = (Stream, Option<SocketAddr>);
 
-/// accept(2) names the errors of the connection that was to be accepted: those are over with it.
-/// The others are ours and last; a listener must outlive them all.
+/// Sorts the errors of accept(2). Errors of a single connection disappear with that connection. All
+/// other errors persist, and the listener must survive them.
 pub(crate) fn classify(result: io::Result<AcceptedStream>) -> AcceptOutcome {
     let error = match result {
         Ok((stream, peer)) => return AcceptOutcome::Connection(stream, peer),

@@ -28,17 +28,17 @@ pub(super) enum AcceptorSocket {
 }
 
 impl Acceptor {
-    /// What is done with each socket before its handler begins.
+    /// The steps that each socket passes before its handler begins.
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    /// Accepts one, waiting for it. Cancel safe.
+    /// Accepts one connection, waiting for it. Cancel safe.
     pub(crate) async fn accept(&self) -> AcceptOutcome {
         classify(poll_fn(|cx| self.poll_accept(cx)).await)
     }
 
-    /// Accepts one if the last attempt left somebody waiting.
+    /// Accepts one connection without waiting.
     pub(crate) fn accept_now(&self) -> AcceptOutcome {
         match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => classify(result),
@@ -65,8 +65,8 @@ impl Acceptor {
         }
     }
 
-    /// Closes the listener, after its queue was emptied: those in it have connected already, and
-    /// the system would reset them. Who finds no descriptor is told, as ever.
+    /// Closes the listener after emptying its queue: the queued clients have connected already, and
+    /// the system would reset them. A client for which no descriptor is left is refused.
     pub(crate) fn drain_queue(
         self,
         mut reserve: ReserveDescriptor,
@@ -97,7 +97,7 @@ impl Acceptor {
 #[derive(Debug)]
 pub(crate) enum DrainedConnection {
     Connection(Stream, Option<SocketAddr>),
-    /// There was no descriptor, and they heard so.
+    /// No descriptor was left, and the client was refused.
     Refused,
 }
 

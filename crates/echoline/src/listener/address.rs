@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use tokio::sync::oneshot;
 
-/// What is spoken over an address.
+/// The protocol of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -86,7 +86,7 @@ pub struct Address {
     host: String,
     /// Of a Unix socket: 0.
     port: u16,
-    /// What a WebSocket client asks for, from its slash; else empty.
+    /// The path that a WebSocket client requests, from its slash; empty for all other schemes.
     resource: String,
 }
 
@@ -97,7 +97,7 @@ pub enum AddressError {
     /// No `:PORT` at the end.
     #[error("'{0}' names no port: write HOST:PORT, for example 127.0.0.1:8080")]
     NoPort(String),
-    /// What follows the last colon is no number from 0 to 65535.
+    /// The text after the last colon is not a number from 0 to 65535.
     #[error("'{port}' in '{text}' is no port: write a number from 0 to 65535")]
     BadPort {
         /// The whole address as it was typed.
@@ -128,11 +128,11 @@ pub enum AddressError {
     UnknownScheme(String),
 }
 
-/// What `sockaddr_un` has room for, less the NUL at its end (unix(7)).
+/// The capacity of `sockaddr_un`, less the NUL at its end (unix(7)).
 const UNIX_PATH_MAX: usize = 107;
 
 impl Address {
-    /// What is spoken there.
+    /// The protocol.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -163,24 +163,24 @@ impl Address {
         (self.scheme == Scheme::Unix).then_some(self.host.as_str())
     }
 
-    /// What a WebSocket client asks for: `/` where nothing else is written.
+    /// The path that a WebSocket client requests; `/` by default.
     #[must_use]
     pub fn resource(&self) -> &str {
         if self.resource.is_empty() { "/" } else { &self.resource }
     }
 
-    /// A socket's address with another scheme that has a host and a port, and what is asked for
-    /// there where that is WebSocket.
+    /// The address of `socket` under a scheme that has a host and a port. `resource` is the path
+    /// for WebSocket and is ignored for all other schemes.
     pub(crate) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
         let is_said = scheme.is_websocket() && resource != "/";
         let resource = if is_said { resource.to_owned() } else { String::new() };
         Self { scheme, resource, ..Self::from(socket) }
     }
 
-    /// All socket addresses that the host stands for, in the resolver's order, without repeats.
+    /// Resolves the host to its socket addresses, in the resolver's order, without repeats.
     ///
     /// # Errors
-    /// The resolver's error; [`io::ErrorKind::NotFound`] where the name has no address, and
+    /// The resolver's error; [`io::ErrorKind::NotFound`] if the name has no address, and
     /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {

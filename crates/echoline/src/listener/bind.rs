@@ -26,7 +26,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// The longest `TCP_USER_TIMEOUT`: the system counts milliseconds in an `int`.
 const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
+/// Options for a listening socket, as in asyncio's `start_server(backlog=…, reuse_address=…,
 /// reuse_port=…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
@@ -174,7 +174,7 @@ impl Listener {
         self
     }
 
-    /// The socket address that was really bound: with the port, where 0 was asked for.
+    /// The socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
@@ -260,9 +260,9 @@ impl Listener {
         Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
     }
 
-    /// The same socket once more, for another process that takes it over by
-    /// [`inherit`](Self::inherit); and who removes its file. After [`retire`] nobody in its queue
-    /// is lost.
+    /// Duplicates the socket for another process that takes it over with
+    /// [`inherit`](Self::inherit), and returns who removes its file. After [`retire`] no queued
+    /// connection is lost.
     ///
     /// [`retire`]: crate::Shutdown::retire
     ///
@@ -307,9 +307,10 @@ fn listen(socket: Socket, options: &ListenerOptions) -> io::Result<TcpListener> 
 }
 
 impl Listener {
-    /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a
-    /// server that is being started is not in the way. A port of UDP is not tried, because who has
-    /// it gets its datagrams at once; nor is a Unix socket, which would leave a file.
+    /// Checks whether `address` can be bound, without listening: no client can connect, and a
+    /// server that starts meanwhile is not blocked. UDP ports are not checked, because a bound UDP
+    /// socket receives datagrams at once. Unix sockets are not checked, because binding creates a
+    /// file.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -340,7 +341,7 @@ impl Listener {
         if FileUser::present() != 0 {
             return Ok(());
         }
-        // A folder that is missing is told by the next check.
+        // The next check reports a missing directory.
         SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
     }
 }

@@ -52,16 +52,16 @@ struct OurFile {
 }
 
 impl SocketFile {
-    /// A name without a file of ours.
+    /// A path whose file this process does not own.
     pub(crate) fn foreign(path: &str) -> Self {
         Self { path: path.to_owned(), ours: None }
     }
 
-    /// The file that a predecessor made at `path`. It gets the owner that `rights` name if this
-    /// process is root's; if the predecessor made it so, nothing changes.
+    /// The file that a predecessor created at `path`. If this process runs as root, it sets the
+    /// owner that `rights` name, which the predecessor may have set already.
     ///
     /// # Errors
-    /// When another user can replace the file that is to get an owner.
+    /// If another user can replace the file whose owner is set.
     pub(crate) fn take_over(path: &str, rights: &FileRights) -> io::Result<Self> {
         let found = SocketFolder::open(Path::new(path)).and_then(|folder| {
             let file = folder.file()?;
@@ -257,8 +257,8 @@ pub(crate) mod tests {
         (folder, path)
     }
 
-    /// Issue 11, item 5: of many servers that start at once on one path, where a stale file lies,
-    /// exactly one serves; clients reach it, and the others fail with a sentence.
+    /// Issue 11, item 5: if many servers start at once on one path with a stale file, exactly one
+    /// serves. Clients reach it, and the others fail with one sentence.
     #[test]
     fn regression_of_servers_that_start_at_once_exactly_one_serves() {
         const SERVERS: usize = 8;
@@ -387,8 +387,8 @@ pub(crate) mod tests {
         (found.uid(), found.gid(), found.mode() & 0o7777)
     }
 
-    /// Issue 12, item 1: root makes the file of another user with the rights of that user, so that
-    /// a link or a file in its place gets no owner, and keeps no right of that user.
+    /// Issue 12, item 1: root creates the file for another user with only that user's rights, so
+    /// that a symbolic link of that user cannot lead to a directory that the user may not write.
     #[test]
     fn attack_a_file_for_another_user_is_made_without_roots_rights() {
         if !is_root() {
@@ -421,8 +421,8 @@ pub(crate) mod tests {
         assert_eq!(fs::read_dir(precious.path()).unwrap().count(), 0);
     }
 
-    /// Issue 12, item 1: root changes the owner of a file only in a folder in which no other user
-    /// can put another one in its place.
+    /// Issue 12, item 1: root changes the owner of a file only in a directory in which no other
+    /// user can replace it.
     #[test]
     fn attack_root_gives_no_file_away_in_a_folder_of_others() {
         if !is_root() {

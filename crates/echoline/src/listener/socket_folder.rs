@@ -57,7 +57,7 @@ impl SocketFolder {
         Err(io::Error::other(text))
     }
 
-    /// Removes a socket file whose server is gone.
+    /// Removes a socket file whose server has ended.
     pub(crate) fn remove_stale(&self) -> io::Result<()> {
         let Some(file) = if_there(self.file())? else { return Ok(()) };
         if !file.metadata()?.file_type().is_socket() {

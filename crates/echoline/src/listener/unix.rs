@@ -25,18 +25,18 @@ pub(crate) struct UnixAcceptor {
     file: SocketFile,
 }
 
-/// Who removes the file of a Unix socket at the end.
+/// The owner of a Unix socket's file, which removes it at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOwner {
-    /// We.
+    /// This server.
     Us,
-    /// Somebody else: the service manager that made it; or there is no file.
+    /// Another process, such as the service manager that created it; or there is no file.
     Somebody,
 }
 
 impl UnixSocket {
-    /// Binds. A socket file whose server is gone is replaced; a socket that is served, and any
-    /// other file, is left alone.
+    /// Binds the socket. Replaces a socket file whose server has ended. A socket with a running
+    /// server, and any other file, is left unchanged.
     pub(crate) fn bind(path: &str, rights: &FileRights, backlog: u32) -> io::Result<Self> {
         if let Some(name) = path.strip_prefix('@') {
             // In the abstract namespace there is no file to be stale, and no mode.

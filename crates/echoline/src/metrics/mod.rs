@@ -1,4 +1,4 @@
-//! What a server counts and measures: snapshots, service times, summaries of connections.
+//! Counters and measurements of a server: snapshots, service times, connection summaries.
 
 pub(crate) mod observer;
 pub(crate) mod service_times;

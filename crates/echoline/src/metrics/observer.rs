@@ -21,7 +21,7 @@ impl Observer {
         Self { registry }
     }
 
-    /// What the server is doing now. Takes some microseconds, and no time from its connections.
+    /// Returns the server's current state. Takes a few microseconds and does not block connections.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let report = self.registry.report();
@@ -46,9 +46,9 @@ pub struct LivenessProbe {
 }
 
 impl LivenessProbe {
-    /// Waits until each thread that serves connections has done something new: about as long as a
-    /// connection there waits for its turn, and for ever where a handler blocks its thread. To be
-    /// awaited under a time-out. Completes at once before the server serves. Cancel safe.
+    /// Waits until each serving thread has run a new task. That takes about as long as a connection
+    /// there waits for its turn, and for ever if a handler blocks its thread, so await it under a
+    /// time-out. Completes at once before the server serves. Cancel safe.
     pub async fn check(&self) {
         let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
         // All at once: they are threads of their own.

@@ -1,8 +1,9 @@
-//! How long a server worked on what its clients sent, as a histogram that can be added up. Pure.
+//! A mergeable histogram of service times: the time that a server needs to process client input.
+//! Pure.
 
 use std::time::Duration;
 
-/// What the bounds of a decade are multiples of; steps of a third or less.
+/// The bucket bounds within a decade; each is at most a third above the previous one.
 const STEPS: [u64; 10] = [10, 12, 15, 20, 25, 30, 40, 50, 60, 80];
 
 /// From 1 µs, which no service over a socket undercuts, to 8 s.
@@ -60,7 +61,7 @@ impl Default for ServiceTimes {
 }
 
 impl ServiceTimes {
-    /// How many buckets there are.
+    /// The number of buckets.
     pub(crate) const BUCKETS: usize = BUCKETS;
 
     /// One more sample.
@@ -88,7 +89,7 @@ impl ServiceTimes {
         self.add_sum(other.sum_nanos);
     }
 
-    /// What has come since `earlier`, a former state of the same histogram.
+    /// The samples recorded since `earlier`, a former state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
@@ -99,7 +100,7 @@ impl ServiceTimes {
         since
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -111,9 +112,9 @@ impl ServiceTimes {
         Duration::from_nanos(self.sum_nanos)
     }
 
-    /// The time that a share of the samples, from 0 to 1, did not exceed; `None` where there is
-    /// none. Between two bounds it is estimated along a straight line; a time over 8 s is told as
-    /// 8 s.
+    /// Returns the time that a share of the samples, from 0 to 1, did not exceed; `None` without
+    /// samples. Between two bounds the result is interpolated linearly; a time over 8 s counts as 8
+    /// s.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Option<Duration> {
         let count = self.count();
@@ -135,9 +136,8 @@ impl ServiceTimes {
         None
     }
 
-    /// How many samples did not exceed each of the bounds 1, 2 and 5 of every decade: what a
-    /// Prometheus histogram has in its buckets. In the order of the bounds, the last of which is
-    /// 5 s.
+    /// For each of the bounds 1, 2 and 5 of every decade, the number of samples that did not exceed
+    /// it, as in the buckets of a Prometheus histogram. In ascending order; the last bound is 5 s.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;

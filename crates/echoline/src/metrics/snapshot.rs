@@ -1,4 +1,4 @@
-//! What a server is doing at one moment, as plain data. Pure.
+//! A server's state at one moment, as plain data. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,9 +19,9 @@ pub struct Snapshot {
     pub accepted: u64,
     /// Connections that are open now, lingering ones too.
     pub open: usize,
-    /// How many ended in which way so far, refused ones too.
+    /// The number of ended connections for each close reason, including refused ones.
     pub ends: BTreeMap<Closed, u64>,
-    /// What new connections may do.
+    /// The limits of new connections.
     pub limits: Limits,
     /// Every worker, in the order in which they were started.
     pub workers: Vec<WorkerState>,
@@ -35,29 +35,29 @@ pub struct Snapshot {
 pub struct WorkerState {
     /// Connections that are open on it.
     pub connections: usize,
-    /// What has gone through them and those before.
+    /// Traffic of the open and the closed connections of this worker.
     pub traffic: Traffic,
-    /// How long it has worked since it was started, waits left out.
+    /// The time this worker was busy since its start, without waits.
     pub busy: Duration,
 }
 
-/// What has gone through connections since the server began.
+/// Traffic of connections since the server began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes that were read.
     pub received: u64,
     /// Bytes that the system has taken to send.
     pub sent: u64,
-    /// Lines, or what else a handler asked for and got; in a raw echo, reads.
+    /// Lines, or other units that a handler requested and received; in a raw echo, reads.
     pub messages: u64,
-    /// How long a turn took, of those in which something was read: from the wake-up to all
-    /// answers written. After each snapshot 500 turns of each worker are all timed, then one of
-    /// sixteen, chosen by chance.
+    /// Duration of the turns that read something, from the wake-up until all answers are written.
+    /// After each snapshot the next 500 turns of each worker are all timed, then a random one in
+    /// sixteen.
     pub service: ServiceTimes,
 }
 
 impl Snapshot {
-    /// What has gone through the connections of all workers.
+    /// The traffic of all workers together.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let mut all = Traffic::default();
@@ -71,8 +71,7 @@ impl Snapshot {
         all
     }
 
-    /// How many connections ended so far for the reason with this
-    /// [label](Closed::label).
+    /// The number of connections that ended for the reason with this [label](Closed::label).
     #[must_use]
     pub fn ended(&self, label: &str) -> u64 {
         let alike = self.ends.iter().filter(|(closed, _)| closed.label() == label);

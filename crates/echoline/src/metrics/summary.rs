@@ -42,7 +42,7 @@ pub struct ConnectionSummary {
 pub struct ReceivedLine<'a> {
     /// The number of the connection, as in [`Origin::number`].
     pub number: u64,
-    /// The listener that accepted it: its place among those of the server.
+    /// The index, among the server's listeners, of the one that accepted the connection.
     pub listener: usize,
     /// The address of the client, as in [`Origin::client`].
     pub client: Option<SocketAddr>,

@@ -1,8 +1,8 @@
-//! What the connections of one worker add up to, for whoever watches a server.
+//! Counters of one worker's connections, for the observers of a server.
 //!
-//! A worker has a tally of its own, so that no two cores write to one cache line, and adding is a
-//! relaxed atomic: about 5 ns, three of them in the about 3 µs that a message costs. Clocks cost
-//! more, so of many turns only some are timed.
+//! Each worker has its own counters, so that no two cores write to one cache line. Adding is a
+//! relaxed atomic operation: about 5 ns, three of them in the about 3 µs that a message costs.
+//! Reading the clock costs more, so only some turns are timed.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -30,21 +30,22 @@ pub(crate) struct WorkerStats {
     pub(crate) open: AtomicUsize,
     /// The thread of this worker has panicked.
     lost: AtomicBool,
-    /// `None` where nobody watches: then nothing else is counted or timed.
+    /// `None` if the server has no observer; then nothing else is counted or timed.
     worker_counters: Option<Box<WorkerCounters>>,
 }
 
-/// What is counted where somebody watches. Each is part of a [`Traffic`] of the same name.
+/// Counters that only an observed server updates. Each is part of a [`Traffic`] field of the same
+/// name.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounters {
     /// Bytes that were read.
     pub(crate) received: Counter,
     /// Bytes that the system has taken to send.
     pub(crate) sent: Counter,
-    /// Lines, or what else a handler asked for and got; in a raw echo, reads.
+    /// Lines, or other units that a handler requested and received; in a raw echo, reads.
     pub(crate) messages: Counter,
     service: TimedTurns,
-    /// Turns that are still to be timed whatever chance says.
+    /// Turns that are still timed unconditionally.
     to_be_timed: AtomicU32,
 }
 
@@ -95,14 +96,14 @@ impl WorkerStats {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Where to count; `None` where nobody watches.
+    /// The traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.worker_counters.as_deref()
     }
 
-    /// Takes part in one turn of a connection's task, `turn`, and notes how long it took where
-    /// that was chosen to be timed and something was read in it.
+    /// Runs `turn`, one turn of a connection's task. Records its duration if the turn was selected
+    /// for timing and read something.
     #[inline]
     pub(crate) fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
         match self.worker_counters() {
@@ -113,7 +114,7 @@ impl WorkerStats {
         }
     }
 
-    /// What was counted so far. After each look the next turns are timed.
+    /// The counts so far. Each call makes the next turns timed.
     pub(crate) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
         let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();
@@ -126,7 +127,7 @@ impl WorkerCounters {
     fn is_due(&self) -> bool {
         let left = self.to_be_timed.load(Ordering::Relaxed);
         if left > 0 {
-            // A look in between may be overwritten; the next one comes.
+            // A concurrent snapshot may be overwritten; the next one resets the counter again.
             self.to_be_timed.store(left - 1, Ordering::Relaxed);
         }
         left > 0
@@ -160,7 +161,7 @@ impl WorkerCounters {
     }
 }
 
-/// Whether somebody watches a server.
+/// Whether traffic is counted and timed, because the server has an observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metering {
     On,
@@ -172,7 +173,7 @@ thread_local! {
     static CHANCE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
 }
 
-/// Whether this turn is to be timed, by chance (Marsaglia's xorshift).
+/// Decides at random whether this turn is timed (Marsaglia's xorshift).
 #[inline]
 fn is_chosen() -> bool {
     CHANCE.with(|chance| {

@@ -118,7 +118,7 @@ impl ServerInner {
         None
     }
 
-    /// Gives a new connection its place and starts its handler, or tells it that there is none.
+    /// Gives a new connection its slot and starts its handler, or refuses it if no slot is free.
     fn handle_accept<H, F>(
         &self,
         stream: Stream,

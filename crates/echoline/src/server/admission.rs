@@ -21,7 +21,7 @@ impl Admission {
         Self { sources: Some(sources) }
     }
 
-    /// Takes a token of the source for a connection that comes from `origin`.
+    /// Takes a token of the source for a connection from `origin`.
     ///
     /// # Errors
     /// The refusal if the source has none left.

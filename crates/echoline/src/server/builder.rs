@@ -116,7 +116,7 @@ impl Server {
         self
     }
 
-    /// Sets what a client hears when the server ends its connection. Default
+    /// Sets the message to a client when the server ends its connection. Default
     /// [`Farewell::Sentences`].
     #[must_use]
     pub fn farewell(self, farewell: Farewell) -> Self {
@@ -132,9 +132,9 @@ impl Server {
         self
     }
 
-    /// Has the workers look for work for `length` after each read before they sleep: a third of
-    /// the latency of few connections for all the time of the cores. Needs
-    /// [`workers`](Self::workers); worse than nothing where the clients share the cores.
+    /// Makes the workers poll for `length` after each read before they sleep. With few connections
+    /// this takes a third of the latency and all the time of the cores. Needs
+    /// [`workers`](Self::workers); harmful if the clients share the cores.
     #[must_use]
     pub fn busy_poll(mut self, length: Duration) -> Self {
         self.busy_poll = Some(length);
@@ -165,18 +165,18 @@ impl Server {
         self
     }
 
-    /// Calls `hook` when a client comes and more than nine tenths of
-    /// [`Limits::max_connections`](crate::Limits::max_connections) are taken, at most twice a
-    /// second, so that it can end connections that matter least. It is called by the task that
-    /// accepts, so it must not block.
+    /// Calls `hook` when a client connects and more than nine tenths of
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are in use, at most twice a
+    /// second, so that it can end the least important connections. The accepting task calls it, so
+    /// it must not block.
     #[must_use]
     pub fn on_nearly_full(self, hook: impl Fn(ConnectionUsage) + Send + Sync + 'static) -> Self {
         self.registry.nearly_full.set_hook(Hook(Box::new(hook)));
         self
     }
 
-    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
-    /// called before the handler goes on, so it must not block.
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. The hook
+    /// runs before the handler continues, so it must not block.
     #[must_use]
     pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
         let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
@@ -248,17 +248,17 @@ impl Server {
         listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
     }
 
-    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
-    /// is in the queue already, closes the listeners, lets each connection answer what it was
-    /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
-    /// After [`Shutdown::retire`] it returns once the last connection has ended.
+    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts the
+    /// queued connections, closes the listeners, lets each connection answer the input it has
+    /// received, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all
+    /// connections. After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
-    /// When a listener cannot be registered, its transport does not speak what its address says,
-    /// or a thread cannot be started; nothing was served then. When a thread of
-    /// [`workers`](Self::workers) or a task that accepts connections panics: the connections of
-    /// that thread are lost, the others are drained, and the error names the part and its panic.
-    /// A handler that panics ends its own connection only.
+    /// If a listener cannot be registered, a transport does not match its listener's address, or a
+    /// thread cannot be started; no connection was served then. If a thread of
+    /// [`workers`](Self::workers) or an accepting task panics: the connections of that thread are
+    /// lost, the others are drained, and the error names the part and its panic. A handler that
+    /// panics ends its own connection only.
     pub async fn serve_until<H, F>(
         self,
         handler: H,

@@ -24,13 +24,13 @@ impl<F> HandlerTask<F> {
         Self { handler: Some(Box::pin(handler)), slot: Some(slot) }
     }
 
-    /// Counts the end, drops the handler, and gives the place back only then: when the last place
-    /// is given back, nothing of any handler is left.
+    /// Counts the end, drops the handler, and then releases the slot. After the last slot is
+    /// released no part of any handler is left.
     fn end(&mut self, result: Result<(), Closed>) {
         let slot = self.slot.take();
         if let Some(slot) = &slot {
             let closed = slot.count(result);
-            // A place with an account logs more, when the connection is over.
+            // A slot with counters logs a longer message when the connection is closed.
             if slot.connection_counters().is_none() {
                 tracing::debug!(place = slot.number(), reason = closed.label(), "closed");
             }

@@ -9,7 +9,7 @@ use crate::connection::config::LiveLimits;
 use crate::metrics::snapshot::WorkerState;
 use crate::metrics::worker_stats::WorkerStats;
 
-/// What a server works with, once it does.
+/// The parts of a running server.
 #[derive(Debug)]
 pub(crate) struct ServerParts {
     pub(crate) live: LiveLimits,
@@ -20,7 +20,7 @@ pub(crate) struct ServerParts {
 impl ServerParts {
     pub(crate) fn states(&self) -> Vec<WorkerState> {
         let state = |(stats, runtime): &(Arc<WorkerStats>, RuntimeMetrics)| WorkerState {
-            // One thread, but where the runtime is the caller's and has more.
+            // A worker has one thread, except if the runtime belongs to the caller.
             busy: (0..runtime.num_workers()).map(|n| runtime.worker_total_busy_duration(n)).sum(),
             ..stats.state()
         };

@@ -1,4 +1,5 @@
-//! The places of a server: who is in, who may come, and what became of everybody.
+//! The connection slots of a server: open connections, admission of new ones, and close reasons of
+//! the ended ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +34,7 @@ pub(crate) struct ConnectionRegistry {
     ends: Mutex<BTreeMap<Closed, u64>>,
     /// Everybody who is in, by number: whose tasks wake when the phase changes.
     members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
-    /// Notified whenever the last place is given back.
+    /// Notified whenever the last slot is released.
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
     parts: OnceLock<ServerParts>,
@@ -47,17 +48,17 @@ pub(crate) struct ConnectionRegistry {
 pub(crate) struct ConnectionSlot {
     registry: Arc<ConnectionRegistry>,
     peer: PeerId,
-    /// Which listener it came to.
+    /// The index of the listener that accepted the connection.
     listener: u32,
     /// Boxed to keep idle connections small: most do not need it.
     extras: OnceLock<Box<SlotExtras>>,
-    /// Whether this place is part of the count of its client's address.
+    /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
-    /// Where the worker that serves this one counts.
+    /// The statistics of the worker that serves the connection.
     stats: Arc<WorkerStats>,
-    /// How the peer has ended its stream, if it has.
+    /// The close reason for the end of the peer's stream; unset while the stream is open.
     end: OnceLock<Closed>,
-    /// Counts the connections of this server, from 1: their name in the log.
+    /// The connection's number in this server and its log, counted from 1.
     number: u64,
     /// The task that the server wakes when its phase changes.
     task: OnceLock<Waker>,
@@ -70,7 +71,7 @@ struct SlotExtras {
     handshake_origin: OnceLock<Box<Origin>>,
     /// The counts for an access log.
     connection_counters: Option<ConnectionCounters>,
-    /// Whether the hook is not told of the end.
+    /// Whether the hook is not called at the end.
     is_suppressed: AtomicBool,
 }
 
@@ -134,7 +135,7 @@ impl ConnectionRegistry {
         Ok(slot)
     }
 
-    /// The counts of a new connection; `None` unless they are told or logged.
+    /// The counters of a new connection; `None` if neither the hook nor the log uses them.
     fn connection_counters(&self) -> Option<SlotExtras> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         is_wanted.then(|| SlotExtras {
@@ -149,14 +150,14 @@ impl ConnectionRegistry {
         let _ = self.hook.set(hook);
     }
 
-    /// Counts a connection for which there was no place.
+    /// Counts a connection that was refused because no slot was free.
     pub(crate) fn count_refusal(&self, origin: &Origin, closed: Closed) {
         self.count(closed);
         self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
     }
 
-    /// Counts a connection that its source may not make now. Only the one that began a penalty is
-    /// told to the hook: a flood does not fill an access log.
+    /// Counts a connection that the rate limit of its source refused. The hook is called only for
+    /// the connection that started a penalty, so that a flood does not fill an access log.
     pub(crate) fn count_source_refusal(&self, origin: &Origin, refusal: SourceRefusal) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let closed = refusal.closed();
@@ -166,8 +167,8 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
-    /// place of the connection must still be given back, and listeners must go on accepting.
+    /// Calls the hook, if there is one, for a connection that has ended. A panic of the hook must
+    /// not keep the slot from being released, or listeners from accepting.
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
         if catch_panic(|| hook(summary())).is_err() {
@@ -175,7 +176,8 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Counts somebody from `address`, where addresses are counted; whether they are.
+    /// Counts a connection from `address` if connections per address are limited. Returns whether
+    /// it was counted.
     fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
         let Some(most) = limits.max_per_ip else { return Ok(false) };
         let network = network(address.ip());
@@ -187,9 +189,9 @@ impl ConnectionRegistry {
         Ok(true)
     }
 
-    /// Wakes the task of every connection, so that it sees the phase that has just begun.
+    /// Wakes the task of every connection, so that it sees the new phase.
     pub(crate) fn wake_all(&self) {
-        // A place must not be dropped under the lock that its drop takes.
+        // A slot must not be dropped under the lock that its drop takes.
         let members: Vec<Arc<ConnectionSlot>> =
             lock(&self.members).values().filter_map(Weak::upgrade).collect();
         for task in members.iter().filter_map(|slot| slot.task.get()) {
@@ -202,7 +204,7 @@ impl ConnectionRegistry {
         *lock(&self.ends).entry(closed.counted()).or_default() += 1;
     }
 
-    /// Counts somebody who was told that there was no descriptor left.
+    /// Counts a client that was refused because no descriptor was left.
     pub(crate) fn count_descriptor_refusal(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.count(Closed::Busy);
@@ -219,7 +221,7 @@ impl ConnectionRegistry {
         let _ = self.parts.set(parts);
     }
 
-    /// What the server works with; `None` before it serves.
+    /// The parts of the running server; `None` before it serves.
     pub(crate) fn parts(&self) -> Option<&ServerParts> {
         self.parts.get()
     }
@@ -240,7 +242,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// What has become of all so far.
+    /// The counts of accepted, open and ended connections.
     pub(crate) fn report(&self) -> Report {
         Report {
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -267,7 +269,7 @@ impl ConnectionSlot {
         &self.stats
     }
 
-    /// The same, where somebody watches.
+    /// The worker's traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.stats.worker_counters()
@@ -284,7 +286,7 @@ impl ConnectionSlot {
         self.registry.phase()
     }
 
-    /// Where who has this place comes from.
+    /// The origin of the connection in this slot.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
@@ -296,9 +298,9 @@ impl ConnectionSlot {
         Origin { number: self.number, ..handshake_origin }
     }
 
-    /// Notes what the handshake told.
+    /// Records the origin as the handshake has determined it.
     pub(crate) fn note_origin(&self, origin: Origin) {
-        // There is one handshake in a connection's life.
+        // A connection has only one handshake.
         self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
     }
 
@@ -321,8 +323,8 @@ impl ConnectionSlot {
         ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
     }
 
-    /// Counts the address that a proxy has named, or says that it has all its places; for a place
-    /// that was taken to be counted later.
+    /// Counts the address that a proxy has named, for a slot whose address was not counted on
+    /// accept. Fails if the address has reached its limit.
     pub(crate) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
         if let Some(source) =
             self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)
@@ -350,7 +352,8 @@ impl ConnectionSlot {
         self.end.get_or_init(|| end);
     }
 
-    /// Counts the end of this connection by what its handler returned, and says what it was.
+    /// Counts the end of this connection and returns its close reason. `result` is the result of
+    /// the handler.
     pub(crate) fn count(&self, result: Result<(), Closed>) -> Closed {
         let closed = match result {
             Err(closed) => closed,

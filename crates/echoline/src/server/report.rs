@@ -9,9 +9,9 @@ use crate::connection::limits::Closed;
 pub struct Report {
     /// Connections that the system gave us, refused ones too.
     pub accepted: u64,
-    /// Connections whose handler would not end even when it was told to.
+    /// Connections whose handler did not end although the server aborted them.
     pub still_open: u64,
-    /// The number of connections for each end.
+    /// The number of connections for each close reason.
     pub ends: BTreeMap<Closed, u64>,
 }
 

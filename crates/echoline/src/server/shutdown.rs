@@ -1,4 +1,4 @@
-//! How a server and all its connections learn that it is time to end.
+//! The shutdown phases of a server, and how connections are notified of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,11 +20,11 @@ pub enum Phase {
     Aborting,
 }
 
-/// A handle that ends a server, from anywhere and as often as one likes; clones are the same
-/// handle.
+/// A handle that ends a server. It may be used from any thread and any number of times; clones are
+/// the same handle.
 ///
-/// One atomic phase and one list of who waits for the next: a connection looks at the phase for
-/// the price of one load and is woken once, when it changes.
+/// It holds one atomic phase and one list of tasks that wait for the next phase. Reading the phase
+/// costs a connection one load, and a change of phase wakes each connection once.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     state: Arc<ShutdownState>,

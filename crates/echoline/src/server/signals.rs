@@ -12,16 +12,16 @@ use super::shutdown::{Phase, Shutdown};
 use super::workers::spawn_with_runtime;
 use echoline_base::poison::IgnorePoison;
 
-/// What SIGHUP does.
+/// The effect of SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hangup {
-    /// It ends the program, as where nobody listens to it.
+    /// Ends the program, which is the default action of the signal.
     Ends,
-    /// It is somebody else's: in a server with a configuration it is a wish to read it again.
+    /// The signal is handled elsewhere: a server with a configuration file reloads it.
     Elsewhere,
 }
 
-/// Ends a server as somebody who sends signals expects: the first drains, the next one aborts.
+/// Ends a server as users of signals expect: the first signal drains, the second one aborts.
 pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     if shutdown.phase() < Phase::Draining {
         tracing::info!(signal, "draining; a second signal ends it now");
@@ -68,7 +68,7 @@ impl Signals {
     }
 }
 
-/// Waits for the signal; answers at once where it is not listened to. Cancel safe.
+/// Waits for the signal. Returns `false` at once if no handler is installed. Cancel safe.
 async fn heard(signal: &mut Option<Signal>) -> bool {
     match signal {
         Some(signal) => signal.recv().await.is_some(),

@@ -22,7 +22,7 @@ pub struct ConnectionUsage {
 }
 
 impl ConnectionUsage {
-    /// The connections above nine tenths of the places.
+    /// The number of connections above nine tenths of the limit.
     #[must_use]
     pub fn excess(&self) -> usize {
         self.open.saturating_sub(self.max - self.max.div_ceil(10))
@@ -45,7 +45,7 @@ impl NearlyFullHook {
         let _ = self.hook.set(hook);
     }
 
-    /// Calls the hook if places run short, and it was not called just now.
+    /// Calls the hook if few slots are left, unless it was called recently.
     #[inline]
     pub(crate) fn note(&self, usage: ConnectionUsage) {
         if usage.excess() > 0 && self.hook.get().is_some() {
@@ -87,8 +87,8 @@ mod tests {
         assert_eq!(ConnectionUsage { open: 3, max: 0 }.excess(), 3);
     }
 
-    /// Issue 12, item 21: a flood of connections to a full server calls the hook now and then, and
-    /// a panic of it takes no place.
+    /// Issue 12, item 21: during a flood of connections to a full server, the hook is called at
+    /// intervals, and its panic does not use up a slot.
     #[tokio::test(start_paused = true)]
     async fn attack_a_flood_at_a_full_server_calls_the_hook_now_and_then() {
         let calls = Arc::new(Mutex::new(Vec::new()));

@@ -33,7 +33,7 @@ pub(crate) struct Workers {
 pub(crate) struct Worker {
     runtime: Handle,
     stats: Arc<WorkerStats>,
-    /// Dropped to end the worker's thread; `None` where the runtime is the caller's.
+    /// Dropped to end the worker's thread; `None` if the runtime belongs to the caller.
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -45,8 +45,8 @@ impl Workers {
         Self { workers: vec![worker] }
     }
 
-    /// Starts `count` threads. With `busy_poll` each of them goes on looking for work that long
-    /// after the last read before it sleeps. A thread that panics notes so in `failure`.
+    /// Starts `count` threads. With `busy_poll`, each of them polls for that long after the last
+    /// read before it sleeps. A thread that panics records the panic in `failure`.
     ///
     /// # Errors
     /// One sentence when the system gives no more threads, descriptors or memory.
@@ -65,7 +65,7 @@ impl Workers {
         self.workers.iter().map(|worker| worker.runtime.clone()).collect()
     }
 
-    /// All tallies, and what the runtimes say of themselves.
+    /// The counters and the runtime metrics of every worker.
     pub(crate) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
         let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
         self.workers.iter().map(observed).collect()

@@ -80,7 +80,7 @@ impl fmt::Display for SourceAction {
 /// A token bucket: so many actions at once, and then one in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceRate {
-    /// The nanoseconds in which one token comes back.
+    /// The interval, in nanoseconds, after which one token returns.
     interval: u64,
     burst: u32,
 }
@@ -171,8 +171,8 @@ impl Default for SourceLimits {
                 // A page in a browser opens several connections for its files.
                 SourceAction::Connection => SourceRate::new(20, SECOND, 600),
                 SourceAction::Login => SourceRate::new(5, SECOND, 300),
-                // A class that was told the wrong password, twice; a token is taken before each
-                // check, so all of them may be in one at the same time.
+                // Allows a class that was given the wrong password, twice. A token is taken before
+                // each check, so all of the class may be in a check at the same time.
                 SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 120),
                 // A few people mistype it; a guesser gets 1,440 guesses a day.
                 SourceAction::WrongOperatorPassword => SourceRate::new(1, MINUTE, 5),

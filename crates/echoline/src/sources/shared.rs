@@ -33,7 +33,8 @@ const LOGGED_PER_SECOND: u32 = 10;
 pub struct Sources {
     table: Mutex<SourceTable>,
     started: Instant,
-    /// One bit for each action that has a rate, and [`FREE_LOOPBACK`]: the others need no lock.
+    /// One bit for each action that has a rate, and [`FREE_LOOPBACK`]. Actions without a rate need
+    /// no lock.
     limited: AtomicU16,
     logged: Mutex<PenaltyLog>,
     refused: [AtomicU64; SourceAction::ALL.len()],
@@ -69,7 +70,7 @@ impl Sources {
         self.take_many(source, action, 1)
     }
 
-    /// Takes `count` tokens for one action that costs as much as so many usual ones.
+    /// Takes `count` tokens for one action that costs as much as `count` usual ones.
     ///
     /// # Errors
     /// As [`take`](Self::take).

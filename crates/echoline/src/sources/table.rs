@@ -73,7 +73,7 @@ impl Penalty {
 }
 
 impl SourceState {
-    /// Takes `count` tokens of an action at `rate`; returns whether there were so many. `now` is
+    /// Takes `count` tokens of an action at `rate`. Returns `false` if too few are left. `now` is
     /// in nanoseconds.
     fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: u64) -> bool {
         self.buckets[action as usize].take(rate.nanos_of(count), rate.depth(), now)
@@ -156,8 +156,7 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
-    /// The quick way for nearly all: whether the source is known, has no penalty, and had so many
-    /// tokens.
+    /// The fast path: returns whether the source is known, has no penalty, and had enough tokens.
     fn take_without_penalty(
         &mut self,
         source: Source,
@@ -264,7 +263,8 @@ impl SourceTable {
         }
     }
 
-    /// Notes that the source has got a penalty; forgets the oldest beyond half of the places.
+    /// Records that the source got a penalty. Forgets the oldest penalised sources beyond half of
+    /// the table.
     fn move_to_penalised(&mut self, source: Source) {
         let Some(entry) = self.entries.get_mut(&source) else { return };
         let key = (entry.order, source);

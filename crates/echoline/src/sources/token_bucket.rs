@@ -15,8 +15,8 @@ impl TokenBucket {
         Self { full_at: time }
     }
 
-    /// Takes the tokens that come back in `cost` out of a bucket that fills in `depth`; returns
-    /// whether there were so many.
+    /// Takes the tokens that return within `cost` from a bucket that fills within `depth`. Returns
+    /// `false` if too few are left.
     #[inline]
     pub(crate) fn take(&mut self, cost: u64, depth: u64, now: u64) -> bool {
         let full_at = self.full_at.max(now).saturating_add(cost);

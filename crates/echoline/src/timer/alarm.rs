@@ -21,18 +21,18 @@ pub enum Precision {
     /// A timer of the system, to some tens of microseconds; with a length of time, the thread does
     /// not sleep for the last stretch before each due time but looks for work all the time.
     Exact {
-        /// How long the thread looks for work without sleeping before each due time.
+        /// The time before each due time at which the thread starts to poll without sleeping.
         spin: Duration,
     },
 }
 
-/// One for each thread; its `run` does the waking.
+/// The timer of one thread; its `run` wakes the tasks.
 #[derive(Debug)]
 pub struct Alarm {
     precision: Precision,
-    /// At most one for each connection, and those that were woken by something else first.
+    /// At most one entry for each connection, plus entries whose task something else has woken.
     wakers: Mutex<BinaryHeap<Reverse<ScheduledWaker>>>,
-    /// The next time has changed.
+    /// Signals that the next due time has changed.
     changed: Notify,
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
 #[derive(Debug)]
 pub(crate) struct Timer(AsyncFd<Descriptor>);
 
-/// What the runtime asks of a descriptor.
+/// A timer descriptor in the form that the runtime registers.
 #[derive(Debug)]
 struct Descriptor(TimerFd);
 
@@ -39,7 +39,7 @@ impl AsRawFd for Descriptor {
 }
 
 impl Timer {
-    /// `None` where the system gives none.
+    /// `None` if the system provides no timer descriptor.
     #[expect(
         deprecated,
         reason = "what replaces it is unsafe, and asks for nothing more than \

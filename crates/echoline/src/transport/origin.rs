@@ -9,9 +9,9 @@ use crate::sources::Source;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// Counts the connections of its server, from 1; 0 where there is no server.
+    /// The connection's number in its server, counted from 1; 0 without a server.
     pub number: u64,
-    /// The listener that accepted it: its place among those of the server.
+    /// The index, among the server's listeners, of the one that accepted the connection.
     pub listener: usize,
     /// The other end of the socket; `None` if it has no address (a Unix socket).
     pub peer: Option<SocketAddr>,
@@ -21,14 +21,14 @@ pub struct Origin {
     pub source: Option<SocketAddr>,
     /// A trusted proxy says that it speaks for itself, as in a health check.
     pub is_proxy_itself: bool,
-    /// What TLS was agreed on; `None` where there is none.
+    /// The negotiated TLS parameters; `None` without TLS.
     pub tls: Option<TlsFacts>,
-    /// Why a step failed, in words for a log or a user, where it knows more than its
+    /// Why a step failed, in words for a log or a user, if the step knows more than its
     /// [`Closed`](crate::Closed) says.
     pub failure: Option<String>,
 }
 
-/// What two ends of a TLS connection agreed on.
+/// The negotiated parameters of a TLS connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFacts {
@@ -36,7 +36,7 @@ pub struct TlsFacts {
     pub version: String,
     /// For example `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// The subject of the client's certificate, where it showed one.
+    /// The subject of the client's certificate, if the client showed one.
     pub subject: Option<String>,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
@@ -49,7 +49,8 @@ impl Origin {
         Self { listener, peer, uid, ..Self::default() }
     }
 
-    /// The client: whom a trusted proxy names, else the other end of the socket.
+    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
+    /// socket.
     #[must_use]
     pub fn client(&self) -> Option<SocketAddr> {
         self.source.or(self.peer)

@@ -1,4 +1,4 @@
-//! What lies between an accepted socket and its handler: the steps that make a stream of it.
+//! The transport of a listener: the steps that turn an accepted socket into the handler's stream.
 
 use std::fmt;
 use std::future::Future;
@@ -11,26 +11,27 @@ use crate::connection::limits::Closed;
 use crate::listener::address::Scheme;
 use crate::sources::SourceRefusal;
 
-/// What one step makes of a stream.
+/// The future of one step, with the resulting stream.
 pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Send + 'a>>;
 
-/// One step: reads a header, holds a handshake, lays a layer over the stream.
+/// A transport step: it reads a header, performs a handshake, or adds a layer to the stream.
 ///
 /// It runs in the connection's own task, under
-/// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout): a client that is slow here
-/// holds nobody up. Dropping the future closes the connection.
+/// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), so a slow client does not delay
+/// other connections. Dropping the future closes the connection.
 pub trait Step: fmt::Debug + Send + Sync {
     /// The stream for the next step, or the reason for which the connection ends here.
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a>;
 
-    /// What somebody hears, before this step is taken, for whom there is no place.
+    /// The refusal that a client without a connection slot receives before this step runs.
     fn refusal(&self, closed: Closed) -> Refusal {
         let _ = closed;
         Refusal::Silence
     }
 
-    /// Whether who comes from `origin` is a proxy that will say who the client is, so that the
-    /// client's address is what [`Limits::max_per_ip`](crate::Limits::max_per_ip) counts.
+    /// Returns whether `origin` is a proxy that will name its client, so that
+    /// [`Limits::max_per_ip`](crate::Limits::max_per_ip) counts the client's address instead of the
+    /// proxy's.
     fn speaks_for_others(&self, origin: &Origin) -> bool {
         let _ = origin;
         false
@@ -71,15 +72,16 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What a step has to say to somebody for whom there is no place.
+/// A step's message to a client without a connection slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Nothing that would be understood: the connection just ends.
+    /// No message, because the client could not understand one; the connection just ends.
     Silence,
     /// These bytes, and then the connection ends.
     Words(String),
-    /// What the next step has to say, or the server itself: this step changes no byte it sends.
+    /// The message of the next step, or of the server itself, because this step does not change the
+    /// bytes that the server sends.
     Next,
 }
 
@@ -109,7 +111,7 @@ impl Transport {
         self.steps.is_empty()
     }
 
-    /// The answer of the first step that has one; [`Refusal::Next`] where bytes are just bytes.
+    /// The refusal of the first step that has one; [`Refusal::Next`] if no step changes the bytes.
     pub(crate) fn refusal(&self, closed: Closed) -> Refusal {
         first_refusal(&self.steps, closed)
     }

@@ -1,4 +1,4 @@
-//! What a server accepts and a client opens: a socket, or layers over one.
+//! The byte stream that a server accepts or a client opens: a socket, or layers over one.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::connection::limits::Closed;
 use echoline_base::backoff::Backoff;
 
-/// How long to wait for room in the queue of a Unix socket, at first and at most.
+/// First and maximum pause before a retry when the queue of a Unix socket is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(1);
 const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -39,7 +39,7 @@ impl Stream {
     /// # Errors
     /// What the system reports.
     pub async fn connect_unix(path: &str) -> io::Result<Self> {
-        // What tokio and std take for a name in the abstract namespace begins with NUL.
+        // tokio and std expect a name in the abstract namespace to begin with NUL.
         let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
         let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
         loop {
@@ -59,7 +59,7 @@ impl Stream {
         Self(StreamKind::Layered(Box::new(layer)))
     }
 
-    /// The TCP socket; `None` where there are layers over it, or where it is another one.
+    /// The TCP socket; `None` for a layered stream and for another kind of socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
@@ -68,13 +68,13 @@ impl Stream {
         }
     }
 
-    /// The address of the peer's TCP socket, where there are no layers over it.
+    /// The address of the peer's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.peer_addr().ok()
     }
 
-    /// The address of this end's TCP socket, where there are no layers over it.
+    /// The address of this end's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
@@ -106,7 +106,7 @@ impl Stream {
     /// and just closes.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
-            // It fails only on a socket that is gone, and then there is nothing to break off.
+            // It fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().reset_on_close(),
@@ -117,7 +117,7 @@ impl Stream {
     /// `TCP_CORK`), until the stream ends: then both leave in one segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
-            // It fails only on a socket that is gone, and then there is nothing to send.
+            // It fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().cork(),
@@ -131,11 +131,11 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
-    /// WebSocket) and the system takes it at once; and closes it.
+    /// Ends the stream, if that takes more than closing the socket (TLS, WebSocket) and the system
+    /// takes the bytes at once. Then closes the socket.
     pub fn shutdown_now(mut self) {
         if let StreamKind::Layered(layer) = &mut self.0 {
-            // Whether it is heard or not, there is nobody who would wait for it.
+            // The connection ends here, so the result does not matter.
             let cx = &mut Context::from_waker(std::task::Waker::noop());
             let _ = Pin::new(layer).poll_shutdown(cx);
         }
@@ -146,7 +146,7 @@ impl Stream {
         Ok(Self(match self.0 {
             StreamKind::Tcp(socket) => StreamKind::Tcp(TcpStream::from_std(socket.into_std()?)?),
             StreamKind::Unix(socket) => StreamKind::Unix(UnixStream::from_std(socket.into_std()?)?),
-            // Layers come later, on the runtime where the connection stays.
+            // Layers are added later, on the runtime that serves the connection.
             layered @ StreamKind::Layered(_) => layered,
         }))
     }
@@ -266,19 +266,20 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     }
 }
 
-/// What the streams below a connection are told.
+/// A notice to the streams below a connection that is about to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseSignal {
-    /// The connection is about to be closed, for this reason.
+    /// The connection is about to be closed, with this close reason.
     Ends(Closed),
-    /// The socket is to break the connection off when it is closed.
+    /// The socket must reset its connection when it is closed.
     Reset,
     /// The socket holds what is written until the stream ends, so that both leave in one segment.
     Cork,
 }
 
-/// Tells `stream`, where it is one that listens. A socket is broken off because it would else send
-/// what the system still holds, which a peer that takes nothing would make it hold for minutes.
+/// Sends the notice to `stream`, if its type accepts one. Without a reset the system would go on
+/// sending the pending bytes after the close; a peer that takes nothing would make it keep them for
+/// minutes.
 pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;
     if let Some(stream) = stream.downcast_mut::<Stream>() {
@@ -288,7 +289,7 @@ pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
             CloseSignal::Cork => stream.cork(),
         }
     } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
-        // Both fail only on a socket that is gone, and then there is nothing to send.
+        // Both fail only on a closed socket, which has nothing to send.
         match word {
             CloseSignal::Ends(_) => {}
             CloseSignal::Reset => drop(socket.set_zero_linger()),

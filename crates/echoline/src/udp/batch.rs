@@ -21,27 +21,28 @@ pub(super) const BATCH: usize = 32;
 /// the beginnings of all do not fall on the same lines of the processor's cache.
 const STRIDE: usize = 65_600;
 
-/// What came in one call, and what is to go out. Memory that no datagram has needed yet is none.
+/// The datagrams received in one system call, and the answers to send. The buffers are reserved,
+/// but the system commits memory only when a datagram first needs it.
 #[derive(Debug)]
 pub(super) struct DatagramBatch {
     received: Vec<u8>,
     arrivals: Vec<ReceivedDatagram>,
     written: Vec<u8>,
     outgoing: Vec<OutgoingDatagram>,
-    /// Of `outgoing`, so many have gone.
+    /// The number of `outgoing` datagrams that are sent already.
     gone: usize,
 }
 
-/// A datagram that came.
+/// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceivedDatagram {
     pub(super) arrival: DatagramArrival,
     pub(super) length: usize,
-    /// Which network interface it came through.
+    /// The index of the network interface that received it.
     interface: u32,
 }
 
-/// A datagram that is to go.
+/// A datagram to send.
 #[derive(Clone, Debug)]
 struct OutgoingDatagram {
     bytes: PayloadSource,
@@ -55,8 +56,8 @@ enum PayloadSource {
     Written(Range<usize>),
 }
 
-/// Which address of ours a datagram is sent from. The interface only where the address says
-/// nothing without it.
+/// The local address that a datagram is sent from. The interface is set only if the address is
+/// ambiguous without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LocalAddress {
     address: IpAddr,
@@ -74,10 +75,10 @@ impl DatagramBatch {
         }
     }
 
-    /// Takes what waits at the socket, in place of what came before.
+    /// Receives the waiting datagrams and replaces the previous batch.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] where nothing does.
+    /// [`io::ErrorKind::WouldBlock`] if no datagram is waiting.
     pub(super) fn receive(
         &mut self,
         socket: &impl AsRawFd,
@@ -96,15 +97,15 @@ impl DatagramBatch {
                 .extend(arrivals.map(|arrival| arrival.unwrap_or(ReceivedDatagram::UNKNOWN)));
             Ok(())
         })?;
-        // The system writes how much it said into the headers, which do not forget it: after a
-        // datagram that came without an address they would have no room for another's.
+        // The system writes the message lengths into the headers, which keep them. After a datagram
+        // without an address the headers would have no room for the next address.
         if self.arrivals.iter().any(|received| received.arrival.source.port() == 0) {
             forget_headers(family);
         }
         Ok(self.arrivals.len())
     }
 
-    /// Forgets what came and what went.
+    /// Empties the batch.
     pub(super) fn clear(&mut self) {
         self.arrivals.clear();
         self.written.clear();
@@ -112,23 +113,24 @@ impl DatagramBatch {
         self.gone = 0;
     }
 
-    /// What came.
+    /// The received datagrams.
     pub(super) fn arrivals(&self) -> &[ReceivedDatagram] {
         &self.arrivals
     }
 
-    /// The bytes of what came as number `index`, and room for an answer behind what is written.
+    /// The bytes of received datagram `index`, and the buffer to which the caller appends an
+    /// answer.
     pub(super) fn open(&mut self, index: usize) -> (&[u8], &mut Vec<u8>) {
         let length = self.arrivals[index].length;
         (&self.received[index * STRIDE..][..length], &mut self.written)
     }
 
-    /// How much was written.
+    /// The number of bytes in the answer buffer.
     pub(super) fn written(&self) -> usize {
         self.written.len()
     }
 
-    /// Takes back what was written after `length` bytes.
+    /// Truncates the answer buffer to `length` bytes.
     pub(super) fn unwrite(&mut self, length: usize) {
         self.written.truncate(length);
     }
@@ -140,13 +142,13 @@ impl DatagramBatch {
         self.push(self.arrivals[index], bytes);
     }
 
-    /// Answers datagram `index` with what was written from byte `begin` on.
+    /// Answers datagram `index` with the bytes of the answer buffer from `begin` on.
     pub(super) fn send_written(&mut self, index: usize, begin: usize) {
         let bytes = PayloadSource::Written(begin..self.written.len());
         self.push(self.arrivals[index], bytes);
     }
 
-    /// Answers what came as `received`, now or some time ago.
+    /// Answers the datagram `received`, which may belong to an earlier batch.
     pub(super) fn send_copy(&mut self, received: ReceivedDatagram, bytes: &[u8]) {
         let begin = self.written.len();
         self.written.extend_from_slice(bytes);
@@ -159,11 +161,11 @@ impl DatagramBatch {
         }
     }
 
-    /// Sends answers; how many went, and their bytes. Nothing where all are gone.
+    /// Sends the queued answers. Returns their number and bytes, both 0 if all are sent.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] where the system has no room now. With any other error the
-    /// first that was to go is given up.
+    /// [`io::ErrorKind::WouldBlock`] if the system has no room now. Any other error discards the
+    /// first queued answer.
     pub(super) fn send(
         &mut self,
         socket: &impl AsRawFd,
@@ -226,7 +228,7 @@ impl DatagramBatch {
 }
 
 impl ReceivedDatagram {
-    /// Of what has no address nothing is answered: 0 is nobody's port.
+    /// A datagram without an address is not answered: its port is 0, and no client uses port 0.
     const UNKNOWN: Self = Self {
         arrival: DatagramArrival {
             source: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
@@ -245,7 +247,7 @@ impl ReceivedDatagram {
             match said {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
                     let address = |raw: libc::in_addr| Ipv4Addr::from_bits(raw.s_addr.to_be());
-                    // What was sent to many comes with one of ours beside the other.
+                    // For a multicast or broadcast datagram the two addresses differ.
                     let is_ours = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
                     arrival.to = is_ours.then(|| address(info.ipi_addr).into());
                 }
@@ -274,7 +276,7 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddrV6::from(*v6).into()))
 }
 
-/// Of which family a socket's addresses are.
+/// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressFamily {
     V4,
@@ -313,7 +315,7 @@ fn forget_headers(family: AddressFamily) {
 }
 
 fn make_headers(family: AddressFamily, direction: IoDirection) -> Headers {
-    // Exactly what is said each time: of what is left over sendmmsg would make something.
+    // The buffer has exactly the size of the messages used, because sendmmsg would parse any rest.
     let said = match (family, direction) {
         (AddressFamily::V4, IoDirection::In) => cmsg_space!(libc::in_pktinfo, u8),
         (AddressFamily::V6, IoDirection::In) => cmsg_space!(libc::in6_pktinfo, libc::c_int),

@@ -12,10 +12,10 @@ use crate::sources::token_bucket::{TokenBucket, nanos};
 /// a million forged addresses costs no more memory than this, and gets one source's share.
 const SOURCES_MAX: usize = 65_536;
 
-/// How often, at most, sources are looked for that may be forgotten.
+/// Minimum interval between two searches for sources that can be forgotten.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
-/// How fast tokens come back, and how many there are at most.
+/// The rate at which tokens return, and the maximum number of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRate {
     /// In nanoseconds, as `depth`.
@@ -41,7 +41,7 @@ impl TokenRate {
 pub(super) struct SourceBuckets {
     rate: TokenRate,
     buckets: HashMap<IpAddr, TokenBucket>,
-    /// Of all who came when the table was full.
+    /// Shared by all sources that arrived while the table was full.
     others: TokenBucket,
     swept_at: Duration,
 }
@@ -52,7 +52,7 @@ impl SourceBuckets {
         Self { rate, buckets, others: TokenBucket::default(), swept_at: Duration::ZERO }
     }
 
-    /// Takes a token for a datagram from `source`, where there is one.
+    /// Takes a token for a datagram from `source`. Returns `false` if none is left.
     pub(super) fn take(&mut self, source: IpAddr, now: Duration) -> bool {
         if let Some(bucket) = self.buckets.get_mut(&source) {
             return self.rate.take(bucket, now);
@@ -66,7 +66,7 @@ impl SourceBuckets {
         self.rate.take(self.buckets.entry(source).or_default(), now)
     }
 
-    /// Forgets whose bucket is full: it is as if they had never come.
+    /// Forgets the sources whose bucket is full, because a full bucket equals a new one.
     fn sweep(&mut self, now: Duration) {
         if now >= self.swept_at + SWEEP_EVERY {
             self.swept_at = now;
@@ -110,9 +110,9 @@ mod tests {
         let mut buckets = SourceBuckets::new(rate(100));
         let passed = (0..1_000_000).filter(|&n| buckets.take(source(n), Duration::ZERO)).count();
         assert_eq!((passed, buckets.buckets.len()), (SOURCES_MAX + 200, SOURCES_MAX));
-        // Who was there before them is served as ever.
+        // Sources that have a bucket of their own are not affected.
         assert!(buckets.take(source(7), Duration::ZERO));
-        // When they have gone there is room again.
+        // The buckets are free again after the next sweep.
         let later = SWEEP_EVERY;
         let passed = (0..1000).filter(|_| buckets.take(source(2_000_000), later)).count();
         assert_eq!((passed, buckets.buckets.len()), (200, 1));

@@ -1,4 +1,4 @@
-//! What became of the datagrams of a server.
+//! Counters of a server's datagrams.
 
 use std::fs;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ struct CountersInner {
     taken: AtomicU64,
     not_sent: AtomicU64,
     refused: [AtomicU64; DatagramRefusal::ALL.len()],
-    /// What of the system's count was read when a socket was closed.
+    /// The overflow count that was read from the system when a socket was closed.
     overflowed: AtomicU64,
     /// The sockets that the system counts for, by inode; 0 for one that was closed.
     sockets: Vec<AtomicU64>,
 }
 
-/// The account of datagrams at one moment. Without planned faults received = answered + taken + not
-/// sent + refused, but for those that are under way.
+/// The counters at one moment. Without planned faults received = answered + taken + not sent +
+/// refused, except for datagrams in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramSnapshot {
@@ -48,8 +48,8 @@ pub struct DatagramSnapshot {
     /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
     /// order.
     pub refused: [u64; DatagramRefusal::ALL.len()],
-    /// Datagrams that the system threw away because they came faster than they were read. They
-    /// are in no other number.
+    /// Datagrams that the system dropped because they arrived faster than they were read. No other
+    /// counter includes them.
     pub overflowed: u64,
 }
 
@@ -117,7 +117,7 @@ impl DatagramSnapshot {
     }
 }
 
-/// What the system says it threw away for these sockets.
+/// The number of datagrams that the system dropped for these sockets.
 fn overflowed(sockets: &[u64]) -> u64 {
     let tables = ["/proc/net/udp", "/proc/net/udp6"];
     let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());

@@ -1,8 +1,8 @@
 //! Which datagrams are answered. Pure.
 //!
-//! A datagram's source address may be forged. Whoever answers it then sends to somebody who never
-//! asked: another echo, whose answer is answered again for ever (CVE-2024-2169), this server
-//! itself, or a victim. What can be told of a datagram's origin is told here.
+//! A datagram's source address may be forged. An answer then goes to a host that did not ask:
+//! another echo server, which answers the answer without end (CVE-2024-2169), this server itself,
+//! or a victim. The guard decides by the facts known about a datagram's origin.
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use std::num::NonZeroU32;
@@ -25,7 +25,7 @@ const ANSWER_DSCP: u8 = 0b00_0011;
 /// The byte of the IP header that an answer carries.
 pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
 
-/// Who gets answers to datagrams, and how many.
+/// The rules that decide which datagrams are answered, and how many.
 ///
 /// ```
 /// use echoline::udp::DatagramRules;
@@ -43,40 +43,40 @@ pub struct DatagramRules {
     pub loopback: Loopback,
     /// Answers per second to all sources together, and at once twice as many. Default `None`.
     pub total_rate: Option<NonZeroU32>,
-    /// From which ports a datagram may come. Default [`SourcePorts::Clients`].
+    /// The source ports that are answered. Default [`SourcePorts::Clients`].
     pub source_ports: SourcePorts,
-    /// How long an answer may be. Default [`AnswerLength::Request`].
+    /// The maximum length of an answer. Default [`AnswerLength::Request`].
     pub answers: AnswerLength,
 }
 
-/// Whether sources on loopback addresses, which nobody else can forge, have a limit.
+/// Whether loopback sources, which other hosts cannot forge, have a rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
-    /// They have none.
+    /// They have no limit.
     #[default]
     Unlimited,
-    /// The same as all others.
+    /// They have the same limit as all other sources.
     Limited,
 }
 
-/// From which ports a datagram may come.
+/// The source ports that are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourcePorts {
-    /// From those that clients have: 1024 and up, and none that this server itself listens on
-    /// (the datagram is then another server's answer).
+    /// The ports of clients: 1024 and up, except the ports that this server listens on (the
+    /// datagram is then another server's answer).
     #[default]
     Clients,
-    /// From all but 0.
+    /// All ports but 0.
     Any,
 }
 
-/// How long an answer may be.
+/// The maximum length of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerLength {
-    /// As long as what it answers: a forged source gains its sender nothing.
+    /// The length of the request, so that the server does not amplify a flood.
     #[default]
     Request,
-    /// As long as it likes: the server can be used to flood others.
+    /// No maximum: the server can be used to flood other hosts.
     Any,
 }
 
@@ -96,19 +96,19 @@ impl Default for DatagramRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DatagramRefusal {
-    /// It comes from one of this server's own addresses.
+    /// Its source is one of this server's own addresses.
     Own,
     /// It carries the mark of an answer.
     Answer,
-    /// It comes from a port that no client has.
+    /// Its source port is not one that clients use.
     Port,
-    /// It comes from, or was sent to, an address of many: multicast, broadcast, or none.
+    /// Its source or destination is multicast, broadcast or unspecified.
     Address,
-    /// Its source has had its share of answers.
+    /// Its source has used up its rate limit.
     Rate,
-    /// All sources together have.
+    /// All sources together have used up the total rate limit.
     TotalRate,
-    /// Its answer would be longer than itself.
+    /// Its answer would be longer than the datagram.
     Length,
 }
 
@@ -139,13 +139,13 @@ impl DatagramRefusal {
     }
 }
 
-/// What is known of a datagram before its bytes are looked at.
+/// The facts known about a datagram before its bytes are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DatagramArrival {
     pub(super) source: SocketAddr,
-    /// The address of ours that it was sent to; `None` where that is one of many.
+    /// The local address that it was sent to; `None` for multicast and broadcast.
     pub(super) to: Option<IpAddr>,
-    /// The byte of its IP header that says how it is to be treated.
+    /// The traffic class byte of its IP header (DSCP and ECN).
     pub(super) mark: u8,
 }
 
@@ -166,7 +166,7 @@ impl DatagramGuard {
         Self { rules, own, sources, total }
     }
 
-    /// Whether a datagram that came at `now` may be answered.
+    /// Returns whether a datagram received at `now` may be answered.
     pub(super) fn judge(
         &mut self,
         arrival: &DatagramArrival,
@@ -193,7 +193,7 @@ impl DatagramGuard {
         }
     }
 
-    /// Whether an answer of so many bytes may be given.
+    /// Returns whether an answer of this length may be sent.
     pub(super) fn judge_answer(
         &self,
         answer: usize,
@@ -252,7 +252,7 @@ mod tests {
         DatagramArrival { source: source.parse().unwrap(), to, mark: 0 }
     }
 
-    /// Fault 40: what is nobody's question is not answered.
+    /// Fault 40: only datagrams that a client may have sent are answered.
     #[test]
     fn what_no_client_sent_is_refused() {
         use DatagramRefusal::{Address, Own, Port};
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Fault 40: a source that cannot be told from a client gets its share and no more.
+    /// Fault 40: a source that looks like a client is limited to its rate.
     #[test]
     fn each_source_has_its_share_and_loopback_more() {
         let passed = |guard: &mut DatagramGuard, source: &str| {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 41: an answer is never longer than what it answers, unless that was asked for.
+        /// Fault 41: an answer is never longer than its request, unless the rules allow it.
         #[test]
         fn no_answer_is_longer_than_its_request(
             answer in 0usize..70_000, request in 0usize..70_000,

@@ -20,21 +20,21 @@ use crate::server::shutdown::{Phase, Shutdown};
 use crate::timer::precise::{Timer, exactly};
 use crate::transport::fault::{Direction, Faults};
 
-/// How long what waits at a socket is answered for when the server drains: datagrams that go on
-/// coming must not keep it.
+/// Maximum time that a draining server goes on answering queued datagrams, so that datagrams that
+/// keep arriving do not prolong the drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a socket is left alone that could not be read.
+/// Pause after a failed read of a socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a datagram is answered with.
+/// The answer to a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramAnswer {
-    /// Its own bytes.
+    /// The datagram's own bytes.
     Same,
-    /// What was written into the room for it.
+    /// The bytes that were appended to the answer buffer.
     Written,
-    /// Nothing.
+    /// No answer.
     Nothing,
 }
 
@@ -100,7 +100,7 @@ impl DatagramServer {
         self
     }
 
-    /// What becomes of the datagrams, while they are served and after that.
+    /// The counters of datagrams; they stay readable after the server has ended.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
         self.counts.clone()
@@ -201,7 +201,7 @@ where
                 tokio::task::yield_now().await;
             }
         }
-        // What waits at a socket that another process has too is for that process.
+        // If another process shares the socket, it serves the queued datagrams.
         if shutdown.phase() == Phase::Retiring {
             return self.counts.close(self.inode);
         }
@@ -212,7 +212,7 @@ where
         self.counts.close(self.inode);
     }
 
-    /// Takes one batch. What is left afterwards makes the socket readable again.
+    /// Receives one batch. If more datagrams are queued, the socket stays readable.
     fn receive(&mut self) -> io::Result<()> {
         let (batch, family) = (&mut self.batch, self.family);
         let mut received = Err(io::ErrorKind::WouldBlock.into());
@@ -239,7 +239,8 @@ where
                 Ok(None) => return,
                 Ok(Some((count, bytes))) => self.counts.note_answered(count, bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Meanwhile what comes waits in the system's buffer, which has an end.
+                    // Meanwhile new datagrams wait in the system's receive buffer, whose size is
+                    // limited.
                     let _ = self.socket.writable().await;
                 }
                 Err(error) => {
@@ -250,7 +251,7 @@ where
         }
     }
 
-    /// Decides what each datagram of the batch is answered with.
+    /// Decides how each datagram of the batch is answered.
     fn decide(&mut self) {
         let now = self.begun.elapsed();
         let count = self.batch.arrivals().len();
@@ -264,7 +265,7 @@ where
                 Ok(()) if planned => {
                     let bytes = self.batch.open(index).0.to_vec();
                     self.take_planned(DelayedDatagram { received, bytes }, now);
-                    // Whoever waited for this one to pass goes next.
+                    // This datagram may release others that the plan holds back until one passes.
                     self.go_on(now);
                 }
                 Ok(()) => self.decide_one(index),
@@ -295,7 +296,7 @@ where
         }
     }
 
-    /// A datagram has come to which something may happen before it is answered.
+    /// Applies the plan to a received datagram before it is answered.
     fn take_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
         let Some(planned) = &mut self.planned else { return };
         let passed = planned.pass(Direction::In, datagram, now);
@@ -305,7 +306,7 @@ where
         passed.into_iter().for_each(|datagram| self.answer_planned(datagram, now));
     }
 
-    /// Answers a datagram to which something may have happened; the same holds for the answer.
+    /// Answers a datagram that the plan may have changed, and applies the plan to the answer.
     fn answer_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
         let DelayedDatagram { received, mut bytes } = datagram;
         let mut room = Vec::new();
@@ -382,7 +383,7 @@ mod tests {
         let answer = {
             let (refill, floods, to) = (Arc::clone(&refill), Arc::clone(&floods), addresses[0]);
             move |bytes: &[u8], _: &mut Vec<u8>| {
-                // For each datagram that is taken another one comes.
+                // Each received datagram triggers another one.
                 if bytes == b"flood" && floods.load(Ordering::Relaxed) {
                     refill.send_to(b"flood", to).unwrap();
                 }

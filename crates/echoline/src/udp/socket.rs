@@ -13,7 +13,7 @@ use crate::listener::address::{Address, Scheme, is_loopback};
 use crate::listener::bind::ListenerOptions;
 use crate::listener::bind_error::{is_family_missing, say, unsupported};
 
-/// What the system may keep until it is read; it cuts the number to `net.core.rmem_max`.
+/// The receive buffer to request; the system caps it at `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A UDP socket that is bound. Datagrams queue up from now on and are served by a
@@ -24,13 +24,12 @@ pub struct DatagramListener {
 }
 
 impl DatagramListener {
-    /// Binds every socket address that `address` stands for (a name may stand for an IPv4 and an
-    /// IPv6 one). All or none.
+    /// Binds every socket address that `address` resolves to (a name may have an IPv4 and an IPv6
+    /// address). All or none.
     ///
     /// # Errors
     /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
-    /// address family that the machine does not
-    /// have is passed over as long as another could be bound.
+    /// address family that the host does not support is skipped if another one can be bound.
     pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
         Self::bind_with(address, &ListenerOptions::default()).await
     }
@@ -79,8 +78,8 @@ impl DatagramListener {
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let options = socket2::SockRef::from(&socket);
-        // Each datagram comes with the address that it was sent to, from which it is answered,
-        // and with the byte of its header that marks answers.
+        // Request, with each datagram, its destination address, from which it is answered, and the
+        // header byte that marks answers.
         if socket.local_addr()?.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
             options.set_recv_tos_v4(true)?;
@@ -103,10 +102,10 @@ impl DatagramListener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// The socket address that was really bound: with the port, where 0 was asked for.
+    /// The socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -127,7 +126,7 @@ impl DatagramListener {
         Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }
 
-    /// What the system's tables call it.
+    /// The inode number, which identifies the socket in the system's tables.
     pub(super) fn inode(&self) -> io::Result<u64> {
         Ok(fstat(&self.socket)?.st_ino)
     }

@@ -1,12 +1,12 @@
-//! When a datagram has come back as an ICMP message: nobody is there.
+//! Waits for the ICMP error of a datagram that could not be delivered.
 
 use std::io;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Completes when the system has heard that what a connected socket sends does not get there, with
-/// the error. Whoever waits to read is not woken by that. Cancel safe.
+/// Completes with the error when the system learns that the datagrams of a connected socket are not
+/// delivered. Such an error does not wake a task that waits to read. Cancel safe.
 pub async fn socket_error(socket: &UdpSocket) -> io::Error {
     loop {
         if let Err(error) = socket.ready(Interest::ERROR).await {

@@ -11,12 +11,12 @@ const HELD_MAX: usize = 4096;
 /// A datagram on its way, by itself.
 #[derive(Clone, Debug)]
 pub(super) struct DelayedDatagram {
-    /// What it came as, or what it answers.
+    /// The datagram itself as it was received, or the one that it answers.
     pub(super) received: ReceivedDatagram,
     pub(super) bytes: Vec<u8>,
 }
 
-/// What is planned, and what is kept back because of it.
+/// The planned faults of one socket, and the datagrams that they hold back.
 #[derive(Debug)]
 pub(super) struct SocketFaults {
     faults: DatagramFaults,
@@ -30,12 +30,13 @@ impl SocketFaults {
         Self { faults, incoming: HeldDatagrams::default(), outgoing: HeldDatagrams::default() }
     }
 
-    /// Whether datagrams go their way as if this were not here.
+    /// Returns whether datagrams pass unchanged.
     pub(super) fn is_idle(&mut self) -> bool {
         self.incoming.is_empty() && self.outgoing.is_empty() && self.faults.is_idle()
     }
 
-    /// What goes on now of `datagram`: none where it is lost or kept back, two where it is doubled.
+    /// Applies the plan to `datagram` and returns the copies to pass on now: none if it is lost or
+    /// held back, two if it is duplicated.
     pub(super) fn pass(
         &mut self,
         direction: Direction,

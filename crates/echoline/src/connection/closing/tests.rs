@@ -26,7 +26,7 @@ enum Call {
 /// A peer that sends its next line some time after each answer, until it has no more.
 struct Peer {
     calls: Arc<Mutex<Vec<Call>>>,
-    /// The pieces that are to come, each with its delay after the last read or write.
+    /// The pieces to receive, each with its delay after the last read or write.
     pieces: Box<dyn Iterator<Item = (Duration, &'static [u8])> + Send>,
     next: Option<(Pin<Box<Sleep>>, &'static [u8])>,
     is_shut: bool,

@@ -102,8 +102,8 @@ impl Drop for Witness {
     }
 }
 
-/// Issue 11, item F: when the last place is given back, nothing of a handler is left. What its
-/// drop writes is written before the server's end is known.
+/// Issue 11, item F: the last connection slot is released only after the handler has been dropped.
+/// Output that the drop writes precedes the end of the server.
 #[test]
 fn regression_a_place_is_given_back_after_its_handler() {
     let (registry, seen) = (Arc::new(ConnectionRegistry::default()), Arc::default());

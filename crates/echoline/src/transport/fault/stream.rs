@@ -16,35 +16,35 @@ use echoline_faults::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCar
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4 * 1024;
 
-/// How long something waits at most before it looks whether the plan has changed.
+/// Maximum interval between two checks for a changed plan.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a connection goes on standing still when one side of it has ended: long enough for the
-/// other end to run into its own time-out.
+/// Duration of a stall after one side of the connection has ended: long enough for the peer to
+/// reach its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a reset waits behind the bytes before it. It would overtake those that the system still
-/// paces out, and then it would be chance what the peer gets.
+/// Delay between the last bytes and a reset. An earlier reset would overtake bytes that the system
+/// still paces, and the amount that the peer receives would be random.
 const RESET_AFTER: Duration = Duration::from_millis(50);
 
-/// How long a stream that is being ended waits for a peer that takes nothing.
+/// Maximum wait for a peer that takes nothing while the stream is shut down.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
-/// A stream over which things go wrong by plan; see [`FaultPlan`](super::FaultPlan).
+/// A stream with planned faults; see [`FaultPlan`](super::FaultPlan).
 ///
-/// What is written is taken over as if the network had it: at most 256 KiB are on their way
-/// (4 KiB where a rule makes it slow), then the writer waits. It goes on while the stream is read,
-/// written, flushed or shut down. Flushing does not wait for what is late by plan, shutting down
-/// does. The stream that a plan resets fails with [`io::ErrorKind::ConnectionReset`]; whoever
-/// closes the socket below then has to make it a real reset, as
-/// [`Connection`](crate::Connection) does.
+/// A write succeeds as soon as the bytes are queued. At most 256 KiB are queued (4 KiB if a rule
+/// slows the stream); then the writer waits. The queue advances while the stream is read, written,
+/// flushed or shut down. Flushing does not wait for bytes that the plan delays, shutting down does.
+/// After a planned reset the stream fails with [`io::ErrorKind::ConnectionReset`]; the caller that
+/// closes the socket below then has to make it a real reset, as [`Connection`](crate::Connection)
+/// does.
 ///
-/// While no rule concerns it, a stream just passes on what it is given.
+/// While no rule applies to the stream, it passes all bytes on unchanged.
 #[derive(Debug)]
 pub struct FaultStream<S> {
     stream: S,
     state: Box<State>,
-    /// Has the socket below reset its connection when it is closed.
+    /// Makes the socket below reset its connection on close.
     reset_on_close: Option<fn(&mut S)>,
 }
 
@@ -58,9 +58,9 @@ struct State {
     read_timer: DueTimer,
     /// Wakes when delayed bytes are due.
     write_timer: DueTimer,
-    /// Wakes for a fault that is due although nothing is read or written.
+    /// Fires when a fault is due although nothing is read or written.
     fault_timer: DueTimer,
-    /// Somebody waits for room.
+    /// The task that waits for room in the queue.
     writer: Option<Waker>,
     /// When the stream below last took something.
     sent_at: Option<Duration>,
@@ -70,14 +70,14 @@ struct State {
     at_end: bool,
     /// The stream below was shut down.
     is_shut: bool,
-    /// The server ends: nobody is to wait for what never comes.
+    /// The server drains, so shutting down does not wait for a stalled direction.
     is_draining: bool,
 }
 
-/// How far sending has come.
+/// The progress of sending queued bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendProgress {
-    /// Nothing is on its way.
+    /// The queue is empty.
     All,
     /// The rest is not due yet.
     Due,
@@ -89,8 +89,8 @@ enum SendProgress {
     Resetting,
 }
 
-/// What the handler of a connection gets where something is planned for it. Faults lie over
-/// everything else: the bytes that they change are the handler's, whatever encrypts them.
+/// Wraps `stream` in the planned faults, if there are any. Faults are the outermost layer, so they
+/// change the handler's bytes, before encryption.
 pub(crate) fn wrap_stream(stream: Stream, planned: Option<ConnectionFaults>) -> Stream {
     match planned {
         Some(faults) => {
@@ -120,7 +120,7 @@ impl<S> FaultStream<S> {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
-    /// The connection about which was decided when it came.
+    /// A stream whose connection the plan has already decided about.
     fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
@@ -146,12 +146,12 @@ impl State {
         self.began.elapsed()
     }
 
-    /// When a reset takes nothing away from what was sent.
+    /// The earliest time at which a reset loses no sent bytes.
     fn reset_at(&self) -> Option<Duration> {
         self.sent_at.map(|at| at + RESET_AFTER)
     }
 
-    /// Takes over the plan that holds now.
+    /// Switches to the current plan.
     #[inline]
     fn apply_plan(&mut self) {
         if self.incoming.faults().is_outdated() {
@@ -230,7 +230,8 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         }
     }
 
-    /// Sends what is due while somebody reads, and wakes who waits for room.
+    /// Sends the bytes that are due while the stream is read, and wakes the writer that waits for
+    /// room.
     fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
         if self.state.outgoing.is_idle() {
             return Ok(SendProgress::All);
@@ -247,7 +248,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         Ok(sent)
     }
 
-    /// Gives a peer up that takes nothing of what is due.
+    /// Fails when the peer has taken no due bytes for too long.
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.state;
         let since = *state.blocked_since.get_or_insert_with(Instant::now);
@@ -263,7 +264,8 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> FaultStream<S> {
-    /// Reads from below what there is room for. Ready when something came.
+    /// Reads as much from the stream below as the queue has room for. Ready when bytes or the end
+    /// arrived.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, state, .. } = self;
         let room = state.incoming.room().min(READ_BYTES);
@@ -292,10 +294,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.state.apply_plan();
-        // What was delayed goes on while its writer waits for the peer.
+        // Delayed bytes are sent while the writer waits for the peer.
         let sent = this.send_aside(cx)?;
         if sent == SendProgress::Resetting {
-            // Nothing that comes now is heard any more.
+            // Input after a reset is ignored.
             return Poll::Pending;
         }
         this.state.poll_timed(cx);
@@ -314,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
                 NextAction::End => return Poll::Ready(Ok(())),
                 NextAction::Reset => {
                     if sent != SendProgress::All {
-                        // What was written before has the same time where none of it is out yet.
+                        // If no queued byte was sent yet, the delay of the reset starts now.
                         this.state.sent_at.get_or_insert(now);
                     }
                     match this.state.reset_at().filter(|at| *at > now) {

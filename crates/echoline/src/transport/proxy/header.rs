@@ -1,23 +1,24 @@
-//! The header with which a proxy says who its client is (PROXY protocol, versions 1 and 2:
+//! The header in which a proxy names its client (PROXY protocol, versions 1 and 2:
 //! <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>). Pure.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crc::{CRC_32_ISCSI, Crc};
 
-/// What version 2 begins with.
+/// The signature of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The longest line of version 1, its end counted.
 const LINE_MAX: usize = 107;
 
-/// The shortest: `PROXY UNKNOWN` and its end. So much can be read of either version.
+/// The shortest line of version 1: `PROXY UNKNOWN` and its end. This many bytes can be read of
+/// either version.
 const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// What a header of version 2 may have behind its fixed part: addresses and vectors. The protocol
-/// would let it be 64 KiB; certificates that proxies pass on take a few.
+/// Maximum length of a version 2 header after its fixed part: addresses and vectors. The protocol
+/// allows 64 KiB; certificates that proxies pass on take a few.
 const BODY_MAX: usize = 8 * 1024;
 
 /// The type of a vector with a checksum (`PP2_TYPE_CRC32C`).
@@ -35,7 +36,7 @@ pub enum ProxyVersion {
     V2,
 }
 
-/// What the bytes of a header say so far.
+/// The result of parsing the bytes of a header received so far.
 ///
 /// ```
 /// use echoline::proxy::ProxyHeader;
@@ -48,11 +49,11 @@ pub enum ProxyVersion {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// At least so many more bytes belong to it.
+    /// The header is incomplete: at least this many more bytes belong to it.
     More(usize),
-    /// It is whole: the client that the proxy names; `None` if the proxy cannot tell.
+    /// A complete header with the client that the proxy names; `None` if the proxy cannot tell.
     Source(Option<SocketAddr>),
-    /// It is whole, and the proxy speaks for itself (LOCAL): usually a health check.
+    /// A complete header of a proxy that speaks for itself (LOCAL): usually a health check.
     Local,
 }
 
@@ -62,11 +63,11 @@ pub enum ProxyHeader {
 pub struct ProxyHeaderError(&'static str);
 
 impl ProxyHeader {
-    /// Reads a header. Whoever gives it as many bytes as it asks for, and no others, reads none of
-    /// what follows.
+    /// Parses a header. A caller that reads exactly the requested bytes each time never reads
+    /// beyond the header.
     ///
     /// # Errors
-    /// It is no header, or can become none any more.
+    /// The bytes are not the beginning of a header.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProxyHeaderError> {
         parse(bytes)
     }
@@ -100,7 +101,7 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is no text"))?;
     let mut words = line.split(' ');
     let is_ipv4 = match (words.next(), words.next()) {
-        // What follows is to be ignored.
+        // The rest of the line is ignored.
         (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
         (_, Some("TCP4")) => true,
         (_, Some("TCP6")) => false,
@@ -158,10 +159,10 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     Ok(ProxyHeader::Source(source))
 }
 
-/// The client's address, where it has one that we can tell, and how long the addresses are.
+/// Returns the client's address, if the family has one, and the length of the addresses.
 fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
     let length = match family >> 4 {
-        // Nothing is known of what follows but its length.
+        // The layout is unknown, so only the length is used.
         0 => return Ok((None, body.len())),
         1 => 12,
         2 => 36,

@@ -15,11 +15,11 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// How long a proxy may take to send its header. It has all of it when it connects.
+/// Maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads the header of those who connect from certain networks, who must send one; of all others
-/// every byte is the client's own.
+/// Reads a PROXY header from every connection out of certain networks, where the header is
+/// required. On all other connections every byte is the client's own.
 #[derive(Debug)]
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
@@ -34,9 +34,9 @@ impl AcceptProxy {
         Self { networks, unix: false, users: Vec::new() }
     }
 
-    /// So are all who come through a Unix socket. Its file must keep other users out: where every
-    /// user may connect (mode 0666, a name in the abstract namespace), each could pose as any
-    /// client.
+    /// Also requires the header of every client of a Unix socket. The socket file must keep other
+    /// users out: if every user may connect (mode 0666, a name in the abstract namespace), each of
+    /// them could pose as any client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }
@@ -147,7 +147,7 @@ pub struct SendProxy {
     sent: AtomicU64,
 }
 
-/// Whom a proxy claims to stand for.
+/// The client that a proxy claims to connect for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxySource {
     /// Itself: its own end of the connection.
@@ -182,15 +182,15 @@ impl SendProxy {
     }
 }
 
-/// The address `number` of a network, round and round; those that name the network and everybody
-/// in it are left out where there are others.
+/// Returns address `number` of a network, starting over at its end. The network and broadcast
+/// addresses are left out if the network has others.
 fn nth(network: &IpNet, number: u64) -> IpAddr {
     let bits = u32::from(network.max_prefix_len() - network.prefix_len());
     let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
     let (first, count) = if bits >= 2 { (1, all - 2) } else { (0, all) };
     let offset = first + u128::from(number) % count;
     match network.network() {
-        // Less than 2^32, because the network has no more.
+        // Less than 2^32, because the network has no more addresses.
         IpAddr::V4(ip) => std::net::Ipv4Addr::from_bits(ip.to_bits() + offset as u32).into(),
         IpAddr::V6(ip) => std::net::Ipv6Addr::from_bits(ip.to_bits() + offset).into(),
     }

@@ -8,8 +8,9 @@ use hyper::{Response, StatusCode};
 /// A whole answer.
 pub(super) type SiteResponse = Response<Full<Bytes>>;
 
-/// A page may load the site's own files, speak with the site, and be shown in no other page. No
-/// script or style stands in the page itself, so what somebody wrote can never become one.
+/// The content security policy. A page may load the site's own files, connect to the site, and not
+/// be embedded in another page. Inline scripts and styles are forbidden, so text from users can
+/// never run as one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; img-src 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; form-action 'none'";
@@ -52,7 +53,7 @@ pub(super) fn switch(key: &str) -> SiteResponse {
     answer
 }
 
-/// What somebody hears for whom there is no place, as bytes: there is no HTTP yet.
+/// The refusal of a client without a connection slot, as bytes, because HTTP is not set up yet.
 pub(super) fn full(words: &str) -> String {
     format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\

@@ -26,37 +26,37 @@ use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
 use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
 use echoline_base::checksum::Fnv1a;
 
-/// How long a client may take for one request's headers, and be idle between two requests.
+/// Maximum time for the headers of one request, and maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's first line and headers together.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// How long we read on after the last answer, so that what the client still sends does not make the
-/// system throw the answer away; and how many bytes.
+/// Maximum time and number of bytes that the server reads on after its last answer. Closing with
+/// unread input would make the system discard the answer.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 const REST_BYTES_MAX: usize = 64 * 1024;
 
-/// After so much silence a client is asked whether it is still there; it has as long to answer.
+/// Silence after which the server pings a client; the client has the same time to answer.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// One file of a site.
 #[derive(Clone, Copy, Debug)]
 pub struct Asset {
-    /// Where it is: `/app.js`.
+    /// The path, such as `/app.js`.
     pub path: &'static str,
-    /// What it is: `text/javascript; charset=utf-8`.
+    /// The content type, such as `text/javascript; charset=utf-8`.
     pub kind: &'static str,
-    /// What is in it.
+    /// The file's content.
     pub content: &'static str,
 }
 
-/// A site: its files are answered here, and who opens a WebSocket at `/ws` comes to the handler,
-/// a text message for a line.
+/// A site that serves files over HTTP. A WebSocket opened at `/ws` goes to the handler, with one
+/// line per text message.
 ///
-/// A [`Step`] of a listener's transport: places, limits, the handshake's time-out and draining hold
-/// as for every other connection. Connections are kept alive for a page's next file as long as the
-/// handshake's time-out allows.
+/// A [`Step`] of a listener's transport: connection slots, limits, the handshake time-out and
+/// draining apply as for every other connection. A connection is kept alive for further requests as
+/// long as the handshake time-out allows.
 #[derive(Debug)]
 pub struct Site {
     files: Vec<SiteFile>,
@@ -78,7 +78,7 @@ impl Site {
         Self { files: files.collect(), policy }
     }
 
-    /// Speaks HTTP until the client is gone or wants a WebSocket.
+    /// Speaks HTTP until the client disconnects or requests a WebSocket.
     async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
         let scheme = if origin.tls.is_some() { Some("https://") } else { None };
         let is_open = AtomicBool::new(false);
@@ -105,9 +105,9 @@ impl Site {
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }
 
-    /// `scheme` is what a page's own address has to begin with where that is known: a proxy may
-    /// have taken TLS off, but where it ends here, a page without it is one that anybody may have
-    /// changed.
+    /// `scheme` is the prefix that a page's origin must have. It is `https://` if TLS ends at this
+    /// server, because a page loaded without TLS may have been modified in transit. It is `None`
+    /// without TLS, because a proxy may have ended TLS.
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -133,7 +133,7 @@ impl Site {
         }
     }
 
-    /// The answer to who wants a WebSocket. RFC 6455 4.2.1.
+    /// Answers a request to open a WebSocket. RFC 6455 4.2.1.
     fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> SiteResponse {
         let headers = request.headers();
         let &[page] = &values(headers, &header::ORIGIN)[..] else {

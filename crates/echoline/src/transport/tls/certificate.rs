@@ -1,4 +1,4 @@
-//! What a certificate says: who it is for, and when. Pure.
+//! Reads the subject and the validity of a certificate. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The side of a server: what it shows, and whom it asks for a certificate.
+//! The server's TLS settings: its certificate, and whether clients must show one.
 
 use std::io;
 use std::sync::{Arc, RwLock};
@@ -21,27 +21,27 @@ use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 use echoline_base::poison::IgnorePoison;
 
-/// How long somebody whose handshake failed has to take in the alert that says so.
+/// Maximum wait for a client whose handshake failed to read the TLS alert.
 const ALERT_TIME: Duration = Duration::from_secs(1);
 
-/// How many bytes of theirs are read meanwhile: unread ones would turn the end into a reset, which
+/// Maximum number of bytes read meanwhile. Unread bytes would turn the close into a reset, which
 /// may overtake the alert.
 const ALERT_BYTES: u64 = 64 * 1024;
 
-/// Whom a server asks for a certificate.
+/// Whether a server asks its clients for a certificate.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// Nobody.
+    /// It does not ask.
     #[default]
     Off,
-    /// Everybody; who has none is served too, but a wrong one is refused.
+    /// It asks. A client without a certificate is accepted, one with an invalid one is refused.
     Requested(Authorities),
-    /// Everybody; who has none is refused.
+    /// It asks, and refuses a client without a valid certificate.
     Required(Authorities),
 }
 
-/// What a server shows and asks for, checked and ready to be put in place.
+/// A checked TLS configuration of a server, ready for [`Certificates::replace`].
 #[derive(Clone, Debug)]
 pub struct TlsServerConfig {
     config: Arc<ServerConfig>,
@@ -50,7 +50,7 @@ pub struct TlsServerConfig {
     expires: SystemTime,
 }
 
-/// What a server shows and asks for, from now on; clones are handles of the same.
+/// The current TLS configuration of a server; clones are handles to the same one.
 ///
 /// ```no_run
 /// use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig};
@@ -75,10 +75,10 @@ pub struct TlsServerConfig {
 pub struct Certificates(Arc<RwLock<TlsServerConfig>>);
 
 impl TlsServerConfig {
-    /// Prepares what a server shows and asks for.
+    /// Prepares the TLS configuration of a server.
     ///
     /// # Errors
-    /// [`TlsError::Refused`] where TLS cannot be had with them.
+    /// [`TlsError::Refused`] if rustls rejects the settings.
     pub fn new(identity: &Identity, clients: &ClientAuth) -> Result<Self, TlsError> {
         let refused = |error: rustls::Error| TlsError::Refused(error.to_string());
         let provider = super::provider();
@@ -103,8 +103,8 @@ impl TlsServerConfig {
             }
         };
         let mut config = builder.with_cert_resolver(identity.resolver());
-        // Who comes again proves by a ticket that it was here: its key changes every six hours, and
-        // with each offer, so that nobody who is not trusted any more gets in by an old ticket.
+        // Resumption uses tickets. The ticket key changes every six hours and with each
+        // configuration, so that an old ticket does not admit a client that is no longer trusted.
         config.ticketer = Ticketer::new().map_err(refused)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
@@ -123,13 +123,14 @@ impl Certificates {
         Self(Arc::new(RwLock::new(config)))
     }
 
-    /// Puts `config` in the place of the one before, for handshakes that begin from now on.
+    /// Replaces the configuration for handshakes that begin from now on.
     pub fn replace(&self, config: TlsServerConfig) {
-        // An offer is never half changed, so a panic elsewhere must not take it away.
+        // The configuration is replaced as a whole, so it is intact even if another holder of the
+        // lock panicked.
         *self.0.write().ignore_poison() = config;
     }
 
-    /// Who the certificate is for, as RFC 4514 writes names.
+    /// The subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> String {
         self.config().subject
@@ -194,7 +195,7 @@ async fn see_off(mut stream: Stream) {
         tokio::io::copy(&mut stream.take(ALERT_BYTES), &mut tokio::io::sink()).await?;
         io::Result::Ok(())
     };
-    // Whether they took it in or not, they are gone then.
+    // The connection ends in any case, so the result does not matter.
     let _ = tokio::time::timeout(ALERT_TIME, seeing_off).await;
 }
 

@@ -1,4 +1,4 @@
-//! The side of a client: whom it trusts, and as whom it comes.
+//! The client's TLS settings: the certificates it trusts, and the one it shows.
 
 use std::sync::Arc;
 
@@ -17,17 +17,18 @@ use crate::transport::origin::{Origin, TlsFacts};
 use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 
-/// Whose certificates a client takes.
+/// The server certificates that a client accepts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Those that one of these has signed, for the name that was asked for.
+    /// Certificates for the requested name, signed by one of these authorities.
     Authorities(Authorities),
-    /// Anybody's, for any name. For tests: whoever is in between can read and change everything.
+    /// Any certificate, for any name. For tests only: a man in the middle can read and change
+    /// everything.
     AnyCertificate,
 }
 
-/// Whether a client that comes again says so, which saves most of the handshake.
+/// Whether a client resumes earlier sessions, which saves most of the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resumption {
     /// Each connection has a whole handshake.
@@ -37,15 +38,15 @@ pub enum Resumption {
     On,
 }
 
-/// How a client begins TLS.
+/// The TLS settings of a client.
 #[derive(Clone, Debug)]
 pub struct TlsClient(Arc<ClientConfig>);
 
 impl TlsClient {
-    /// A client that trusts `trust` and shows `identity` where it is asked for a certificate.
+    /// A client that trusts `trust`, and shows `identity` if the server asks for a certificate.
     ///
     /// # Errors
-    /// [`TlsError::Refused`] where TLS cannot be had with them.
+    /// [`TlsError::Refused`] if rustls rejects the settings.
     pub fn new(
         trust: &Trust,
         identity: Option<&Identity>,
@@ -71,11 +72,11 @@ impl TlsClient {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The step of a client's transport that holds the handshake with `name`, a host's name or IP
+    /// A step of a client's transport that performs the handshake with `name`, a host name or an IP
     /// address.
     ///
     /// # Errors
-    /// [`TlsError::BadName`] where no certificate can be for such a name.
+    /// [`TlsError::BadName`] if no certificate can have such a name.
     pub fn step(&self, name: &str) -> Result<Arc<dyn Step>, TlsError> {
         // The zone of an IPv6 address is this machine's own business.
         let bare = name.split('%').next().unwrap_or(name);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why TLS cannot be had with these files; each message names the file and what to do.
+/// An error in a TLS file or setting; each message names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -15,7 +15,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// There is no PEM block of the kind that is wanted.
@@ -28,7 +28,7 @@ pub enum TlsError {
         path: PathBuf,
         /// `certificate` or `private key`.
         wanted: &'static str,
-        /// What it holds instead.
+        /// The kind of PEM block found instead.
         found: Option<&'static str>,
     },
     /// A PEM block is cut off or is not what it says.
@@ -36,7 +36,7 @@ pub enum TlsError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The defect.
         reason: String,
     },
     /// The key belongs to another certificate.
@@ -74,10 +74,10 @@ pub enum TlsError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The system trusts nobody that we could find.
+    /// No authorities trusted by the system were found.
     #[error(
         "this machine has no list of trusted authorities: install ca-certificates, or give \
          --ca FILE"
@@ -86,7 +86,7 @@ pub enum TlsError {
     /// No certificate can be for such a name.
     #[error("'{0}' is no name that a certificate can be for: give one with --server-name NAME")]
     BadName(String),
-    /// What TLS itself says about the settings.
+    /// The error of rustls about the settings.
     #[error("TLS cannot be set up: {0}")]
     Refused(String),
 }

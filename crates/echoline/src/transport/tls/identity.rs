@@ -65,7 +65,7 @@ impl Identity {
         Ok((Self { key: Arc::new(certified), facts }, outdated))
     }
 
-    /// Who the certificate is for, as RFC 4514 writes names.
+    /// The subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.facts.subject
@@ -104,13 +104,13 @@ impl Authorities {
         Ok(Self(Arc::new(store)))
     }
 
-    /// Those that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` say others.
+    /// The authorities that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
     ///
     /// # Errors
-    /// [`TlsError::NoRoots`] where there are none.
+    /// [`TlsError::NoRoots`] if there are none.
     pub fn of_the_system() -> Result<Self, TlsError> {
         let mut store = RootCertStore::empty();
-        // Some that cannot be read are no reason to do without the others.
+        // Unreadable certificates are skipped; the others are still useful.
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() { Err(TlsError::NoRoots) } else { Ok(Self(Arc::new(store))) }
     }

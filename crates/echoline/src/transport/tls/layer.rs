@@ -12,9 +12,9 @@ use crate::transport::stream::{Layer, Stream};
 
 /// An established TLS connection.
 ///
-/// The end of what the peer sends is its `close_notify`. A connection that ends without one was
-/// cut, by the network or by somebody in it: then a read fails with
-/// [`io::ErrorKind::UnexpectedEof`]. Either direction can be ended alone, as over TCP.
+/// The peer ends its stream with `close_notify`. A connection that ends without one was truncated,
+/// by the network or by an attacker; a read then fails with [`io::ErrorKind::UnexpectedEof`].
+/// Either direction can be ended alone, as over TCP.
 #[derive(Debug)]
 pub(super) struct TlsLayer(pub(super) TlsStream<Stream>);
 
@@ -23,7 +23,8 @@ impl TlsLayer {
         Pin::new(&mut self.get_mut().0)
     }
 
-    /// The same error in words, where it is one of TLS.
+    /// Adds an explanation to a TLS error or an unexpected end of stream; returns any other error
+    /// unchanged.
     fn explain(&self, error: io::Error) -> io::Error {
         let side = match &self.0 {
             TlsStream::Client(_) => TlsRole::Client,

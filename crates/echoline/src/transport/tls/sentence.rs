@@ -1,4 +1,4 @@
-//! What went wrong with TLS, in one sentence. Pure.
+//! Explains a TLS error in one sentence. Pure.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub(super) enum TlsRole {
     Client,
 }
 
-/// What `error` of a handshake or of a read says, and what to do where that is known.
+/// Explains the `error` of a handshake or a read and, if possible, says what to do about it.
 pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     let peer = side.peer();
     match tls_error(error) {
@@ -25,7 +25,7 @@ pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     }
 }
 
-/// How a connection ends whose handshake failed like this.
+/// The close reason of a connection whose handshake failed with `error`.
 pub(super) fn closed(error: &io::Error) -> Closed {
     match Closed::from(io::Error::from(error.kind())) {
         Closed::Reset => Closed::Reset,

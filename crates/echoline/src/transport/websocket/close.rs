@@ -40,7 +40,7 @@ pub(super) fn payload(code: u16, words: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Fault 66: the peer is told by its code why it is closed.
+    /// Fault 66: the close code tells the peer why the connection is closed.
     #[test]
     fn each_end_has_its_code() {
         for (closed, code) in [

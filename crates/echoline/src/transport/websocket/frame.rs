@@ -14,14 +14,14 @@ pub(super) const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 pub(super) const MASKED: u8 = 0x80;
 
-/// Which end of a connection somebody is.
+/// The role of one end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndpointRole {
     Server,
     Client,
 }
 
-/// What a frame is.
+/// The opcode of a frame (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation = 0,
@@ -44,35 +44,35 @@ impl Opcode {
     }
 }
 
-/// How a peer broke the rules.
+/// A violation of the protocol by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Violation {
-    /// Something that must not be there.
+    /// A frame that the protocol does not allow.
     Protocol,
-    /// A text that is no UTF-8.
+    /// A text message that is not valid UTF-8.
     NotText,
 }
 
-/// What came.
+/// An event that the decoder found in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FrameEvent {
-    /// A piece of a message: where it lies in the input, without its mask.
+    /// A piece of a message, as its unmasked range in the input.
     Piece {
-        /// Text, binary, or a continuation where it is not the message's first piece.
+        /// Text or binary for the first piece of the message, otherwise a continuation.
         opcode: Opcode,
         range: Range<usize>,
         is_last: bool,
     },
     Ping(Vec<u8>),
     Pong,
-    /// The peer's last frame, and its code, where there is one.
+    /// The peer's last frame, with its close code, if it has one.
     Close(Option<u16>),
 }
 
 /// Reads the frames of one direction.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// Whose frames are read.
+    /// The end that sends the frames.
     peer: EndpointRole,
     header: [u8; HEADER_MAX],
     header_length: usize,
@@ -87,16 +87,16 @@ pub(super) struct Decoder {
 struct FrameInProgress {
     opcode: Opcode,
     is_final: bool,
-    /// Turned so that its first byte is the next.
+    /// Rotated so that its first byte applies to the next payload byte.
     mask: [u8; 4],
     left: u64,
 }
 
-/// A message that was begun.
+/// A message whose last frame has not been decoded.
 #[derive(Clone, Copy, Debug)]
 struct MessageInProgress {
     opcode: Opcode,
-    /// A piece of it was handed out.
+    /// At least one piece of it was returned.
     is_begun: bool,
 }
 
@@ -119,10 +119,10 @@ impl Decoder {
         self.header_length == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Takes bytes from the front of `input` until something has come; how many, and what. All were
-    /// taken where nothing has.
+    /// Consumes bytes from the front of `input` up to the next event. Returns the number of bytes
+    /// and the event; without an event, all bytes were consumed.
     ///
-    /// Of what follows a Close, or a violation, nothing may be given to it.
+    /// The caller must not pass bytes that follow a Close or a violation.
     pub(super) fn next(
         &mut self,
         input: &mut [u8],
@@ -162,7 +162,7 @@ impl Decoder {
         taken
     }
 
-    /// How long the header is, as far as can be told from what of it has come.
+    /// The length of the header, as far as the bytes received so far determine it.
     fn header_needed(&self) -> usize {
         if self.header_length < 2 {
             return 2;
@@ -179,7 +179,7 @@ impl Decoder {
     /// Reads the header, if all of it is there.
     fn begin_frame(&mut self) -> Result<bool, Violation> {
         if self.header_length >= 2 {
-            // What cannot become right is not waited for.
+            // An invalid header is refused before the rest of it arrives.
             self.check_start()?;
         }
         if self.header_length < self.header_needed() {
@@ -217,7 +217,8 @@ impl Decoder {
         if wrong { Err(Violation::Protocol) } else { Ok(()) }
     }
 
-    /// The payload's length, in as few bytes as it fits in (5.2), and where the mask is.
+    /// Returns the payload's length, which must be in its shortest encoding (5.2), and the offset
+    /// of the mask.
     fn length(&self) -> Result<(u64, usize), Violation> {
         let bytes = |count: usize| {
             let digits = &self.header[2..2 + count];

@@ -1,4 +1,4 @@
-//! What a WebSocket has to send: frames, and the line that is not ended.
+//! The output of a WebSocket: queued frames, and the unfinished line.
 
 use std::io;
 use std::pin::Pin;
@@ -16,17 +16,17 @@ const LINE_HELD_MAX: usize = 1024 * 1024;
 /// Keys that are made at a time.
 const KEYS: usize = 64;
 
-/// Frames that wait, and a line that grows.
+/// Queued frames, and the unfinished line.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
-    /// The worker's while there is something in it.
+    /// Borrowed from the worker's buffers while it holds bytes.
     frames: Vec<u8>,
     sent: usize,
-    /// What was written of a line whose end was not.
+    /// The written bytes of a line whose end was not written yet.
     line: Vec<u8>,
-    /// Fragments of that line that went out already, and as what.
+    /// The opcode of the message, if fragments of that line were sent already.
     fragment: Option<Opcode>,
-    /// A client's masks.
+    /// The mask keys of a client.
     keys: Option<MaskKeys>,
 }
 
@@ -82,7 +82,7 @@ impl FrameWriter {
     }
 
     fn push_message(&mut self, line: &[u8]) -> io::Result<()> {
-        // A text must be UTF-8; what is not is no worse for that.
+        // A text message must be UTF-8; other lines are sent as binary messages.
         let is_text = std::str::from_utf8(line).is_ok();
         self.push(if is_text { Opcode::Text } else { Opcode::Binary }, line)
     }
@@ -99,7 +99,7 @@ impl FrameWriter {
         }
     }
 
-    /// Sends the beginning of a long line: as text if it is one so far, and then the rest must be.
+    /// Sends the beginning of a long line, as text if it is valid UTF-8. The rest must be too then.
     fn push_fragment(&mut self) -> io::Result<()> {
         let valid = match std::str::from_utf8(&self.line) {
             Ok(text) => text.len(),
@@ -161,7 +161,7 @@ fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Masks that nobody can foresee (RFC 6455, 5.3), without a system call for each.
+/// Unpredictable mask keys (RFC 6455, 5.3), generated in batches to save system calls.
 #[derive(Debug)]
 struct MaskKeys {
     bytes: [u8; 4 * KEYS],

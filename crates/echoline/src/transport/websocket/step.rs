@@ -15,7 +15,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// How long somebody who was refused may take to read why.
+/// Maximum wait for a refused client to read the refusal.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server's side: an HTTP request becomes a WebSocket, or hears why not.
@@ -27,7 +27,7 @@ pub struct AcceptWebSocket {
 }
 
 impl AcceptWebSocket {
-    /// At the resource of `listen`; at every path where that is `/`.
+    /// Accepts WebSockets at the path of `listen`, or at every path if that is `/`.
     #[must_use]
     pub fn new(listen: &Address, framing: Framing, policy: OriginPolicy) -> Self {
         let path = Some(listen.resource()).filter(|path| *path != "/").map(str::to_owned);
@@ -43,7 +43,7 @@ impl AcceptWebSocket {
                 Ok(Some(upgrade)) => break upgrade,
                 Err(denial) => {
                     origin.failure = Some(denial.sentence.clone());
-                    // Nobody waits for it, and it may be gone already.
+                    // The connection ends in any case, so the result does not matter.
                     let _ = timeout(DENIAL_TIMEOUT, refuse(stream, &denial)).await;
                     return Err(Closed::HandshakeFailed);
                 }
@@ -125,7 +125,8 @@ impl Step for OpenWebSocket {
     }
 }
 
-/// A head that has no end within its bound is refused by who reads it.
+/// Reads more of the request head, at most one byte beyond `HEAD_MAX`. The parser refuses a head
+/// that has no end within `HEAD_MAX`.
 async fn read_more(stream: &mut Stream, head: &mut Vec<u8>) -> Result<(), Closed> {
     let mut chunk = [0; 1024];
     let most = chunk.len().min(HEAD_MAX + 1 - head.len().min(HEAD_MAX));

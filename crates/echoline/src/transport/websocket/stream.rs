@@ -17,29 +17,30 @@ use super::frame_writer::FrameWriter;
 use crate::connection::limits::Closed;
 use crate::transport::stream::{Layer, Stream};
 
-/// Unsent bytes beyond which a writer waits. What the stream below takes is what counts as the
-/// peer's progress, so it is not much.
+/// Unsent bytes beyond which a writer waits. Progress of the peer is measured by the bytes that the
+/// stream below takes, so this buffer is small.
 const OUTGOING_HIGH: usize = 16 * 1024;
 
-/// What is read goes behind this much room, so that what it becomes fits in front of it: a line end
-/// or a header may be longer than what of the frame's own header has come with it.
+/// Room reserved in front of the input, because decoding may lengthen it: a line end or a header
+/// may be longer than the part of the frame's own header that arrived with it.
 const SLACK: usize = HEADER_MAX + 2;
 
-/// A peer may send so many pings at once, and one more each time this has passed.
+/// Pings that a peer may send at once, and the interval after which it may send one more.
 const PINGS_AT_ONCE: u32 = 64;
 const PING_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads that bring no data before others get their turn.
 const EMPTY_READS_MAX: usize = 16;
 
-/// How the messages of a WebSocket are a stream of bytes.
+/// The mapping between WebSocket messages and the byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// A message is a line, or several where there are line ends in it; a line that is written is
-    /// a message without its line end, text where it is UTF-8.
+    /// A received message is one line, or several if it contains line ends. A written line is sent
+    /// as a message without its line end: a text message if it is valid UTF-8, otherwise a binary
+    /// one.
     Lines,
-    /// The stream is the frames that a server sends, unmasked: what is read may be written back as
-    /// it is, and the same messages go back. For an echo.
+    /// The stream consists of unmasked frames as a server sends them. Writing the input back
+    /// unchanged returns the same messages, which suits an echo.
     Messages,
 }
 
@@ -50,14 +51,14 @@ pub struct WebSocket {
     role: EndpointRole,
     framing: Framing,
     decoder: Decoder,
-    /// What came with the handshake and was not decoded.
+    /// Bytes received with the handshake and not decoded yet.
     early: VecDeque<u8>,
-    /// What was decoded and did not fit into the reader's buffer.
+    /// Decoded bytes that did not fit into the reader's buffer.
     ready: VecDeque<u8>,
-    /// The last byte of the message in hand was a line end.
+    /// The last byte of the current message was a line end.
     ends_in_lf: bool,
     writer: FrameWriter,
-    /// Where frames begin in what is written, with [`Framing::Messages`].
+    /// The frame boundaries in the output, with [`Framing::Messages`].
     boundaries: Boundaries,
     pong: Option<Vec<u8>>,
     pings: PingBudget,
@@ -68,12 +69,12 @@ pub struct WebSocket {
     end: CloseState,
 }
 
-/// How far the end has come.
+/// The progress of the closing handshake.
 #[derive(Debug, Default)]
 struct CloseState {
-    /// The peer's Close has come, with its code, or the end of the stream below.
+    /// The peer's Close arrived, with its code, or the stream below ended.
     heard: Option<Option<u16>>,
-    /// The peer broke a rule: the code that says which.
+    /// The close code for the peer's violation.
     broken: Option<u16>,
     /// Why the connection is closed from this end.
     reason: Option<Closed>,
@@ -94,8 +95,8 @@ impl WebSocket {
         Self::new(stream, early, Framing::Lines, EndpointRole::Client)
     }
 
-    /// Asks for a sign of life when nothing has come for `silence`; where none comes for as long
-    /// again, reading fails with [`io::ErrorKind::TimedOut`].
+    /// Sends a ping after `silence` without input. If no input follows within the same time,
+    /// reading fails with [`io::ErrorKind::TimedOut`].
     #[must_use]
     pub fn keep_alive(mut self, silence: Duration) -> Self {
         let timer = Box::pin(sleep(silence));
@@ -124,8 +125,8 @@ impl WebSocket {
         }
     }
 
-    /// Reads once from below into `area` and leaves at its front what that is to the reader; how
-    /// much. 0 where nothing but control frames has come.
+    /// Reads once from the stream below into `area`, and leaves the reader's bytes at its front.
+    /// Returns their number, 0 if only control frames arrived.
     fn poll_area(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let came = ready!(self.poll_bytes(&mut area[SLACK..], cx))?;
         if let Some(keep_alive) = &mut self.keep_alive {
@@ -152,7 +153,7 @@ impl WebSocket {
         Poll::Ready(Ok(count))
     }
 
-    /// Decodes the `came` bytes behind the slack, and moves what is left of them to the front.
+    /// Decodes the `came` bytes behind the slack, and moves the reader's bytes to the front.
     fn decode(&mut self, area: &mut [u8], came: usize) -> usize {
         let (mut at, mut kept) = (SLACK, 0);
         let end = SLACK + came;
@@ -209,13 +210,13 @@ impl WebSocket {
         length
     }
 
-    /// Nothing of what still comes is for the reader.
+    /// Returns whether all further input is ignored.
     fn is_over(&self) -> bool {
         self.end.heard.is_some() || self.end.broken.is_some()
     }
 
-    /// After the last of the data: the end, or what was wrong. A peer that broke a rule gets no
-    /// more of its bytes looked at, but they are taken.
+    /// Returns the end of the stream, or the error after a violation. After a violation input is
+    /// read and discarded without being decoded.
     fn poll_over(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.end.broken.is_none() {
             return Poll::Ready(Ok(()));
@@ -251,12 +252,12 @@ impl WebSocket {
                 return Poll::Ready(Ok(kept));
             }
         }
-        // Nothing but control frames: again, after the others' turn.
+        // Only control frames arrived. Polls again after other tasks had their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Pending, until the peer is to be given up.
+    /// Pending until the peer has missed its keep-alive deadline.
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(keep_alive) = &mut self.keep_alive {
             ready!(keep_alive.timer.as_mut().poll(cx));
@@ -349,7 +350,7 @@ impl WebSocket {
     }
 }
 
-/// Writes a frame as a server sends it in front of what was read; how long it is.
+/// Writes an unmasked frame, as a server sends it, to `area` at offset `kept`. Returns its length.
 fn keep_frame(
     area: &mut [u8],
     kept: usize,
@@ -365,7 +366,7 @@ fn keep_frame(
     whole
 }
 
-/// How many pings a peer may still send.
+/// The budget of pings that a peer may still send.
 #[derive(Debug)]
 struct PingBudget {
     left: u32,
@@ -393,9 +394,9 @@ impl PingBudget {
 struct KeepAlive {
     silence: Duration,
     timer: Pin<Box<Sleep>>,
-    /// Something has come since the timer was set.
+    /// Input arrived since the timer was set.
     heard: bool,
-    /// A ping was sent, and nothing has come since.
+    /// A ping was sent, and no input arrived since.
     asked: bool,
 }
 
@@ -474,7 +475,7 @@ impl AsyncWrite for WebSocket {
 }
 
 impl Drop for WebSocket {
-    /// A client that has what it wants says so, where that takes no waiting.
+    /// Sends a client's Close on drop, if that is possible without waiting.
     fn drop(&mut self) {
         if self.role == EndpointRole::Client && !self.end.said && self.push_close().is_ok() {
             let cx = &mut Context::from_waker(Waker::noop());

@@ -4,7 +4,7 @@ use tokio::net::UnixStream;
 use super::super::encode::push_frame;
 use super::*;
 
-/// What a client sends: a mask of its own in each frame.
+/// A frame from a client, with a mask.
 fn frame(opcode: Opcode, is_last: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_frame(&mut bytes, opcode, is_last, payload, Some([1, 2, 3, 4]));
@@ -52,8 +52,8 @@ async fn a_message_is_a_line_for_any_reader() {
     }
 }
 
-/// What is written goes out as a message for each line; a prompt is one too, a line that is written
-/// in pieces is not two.
+/// Each written line is sent as one message, even if it is written in pieces. A prompt without a
+/// line end is also one message.
 #[tokio::test]
 async fn a_line_is_a_message() {
     let (mut client, mut server) = server(b"", Framing::Lines);
@@ -121,7 +121,8 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
-/// Fault 66: of pings that nobody wants answers to, only the newest is kept, and too many end it.
+/// Fault 66: of pings that await an answer only the newest is kept, and too many of them end the
+/// connection.
 #[tokio::test]
 async fn a_flood_of_pings_ends_the_connection() {
     let (mut client, mut server) = server(b"", Framing::Lines);
@@ -132,7 +133,7 @@ async fn a_flood_of_pings_ends_the_connection() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(server.writer.len() <= OUTGOING_HIGH + 200);
     server.shutdown().await.unwrap();
-    // The rest is taken, so that no reset swallows the Close, and not looked at.
+    // The rest is read, so that no reset overtakes the Close, and ignored.
     assert_eq!(server.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     drop(server);
     let mut heard = Vec::new();

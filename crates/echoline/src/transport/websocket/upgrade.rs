@@ -11,13 +11,13 @@ pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
 
-/// What joins the key (1.3).
+/// The GUID that is appended to the key (RFC 6455, 1.3).
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A right request.
+/// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Bytes of the request; what follows is the first of its frames.
+    /// Length of the request in bytes; the first frame follows.
     pub(super) length: usize,
     /// The answer to its key.
     pub(super) accept: String,
@@ -33,13 +33,14 @@ pub(super) struct Denial {
     pub(super) sentence: String,
 }
 
-/// What `Sec-WebSocket-Accept` says for a `Sec-WebSocket-Key`.
+/// The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
 #[must_use]
 pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
 
-/// Reads a request; `None` where it has not come as a whole. `path`: the only one there is.
+/// Parses a request; `None` while it is incomplete. `path` is the only accepted path; `None`
+/// accepts all.
 pub(super) fn read_request(
     bytes: &[u8],
     path: Option<&str>,
@@ -192,7 +193,7 @@ impl Denial {
         Self::new("400 Bad Request", sentence)
     }
 
-    /// What somebody hears for whom there is no place.
+    /// The refusal of a client without a connection slot.
     pub(super) fn busy(sentence: &str) -> Self {
         Self::new("503 Service Unavailable", sentence).with("Retry-After: 5\r\n")
     }
@@ -212,7 +213,7 @@ impl Denial {
     }
 }
 
-/// What a client asks for; `nonce` is to be random.
+/// A client's upgrade request; `nonce` must be random.
 pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
     let key = STANDARD.encode(nonce);
     format!(
@@ -221,7 +222,7 @@ pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
     )
 }
 
-/// Reads the answer; how many bytes it has, or `None` where it has not come as a whole.
+/// Parses the server's answer and returns its length in bytes; `None` while it is incomplete.
 pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);

@@ -1,9 +1,9 @@
 //! Whether a text that comes in pieces is UTF-8. Pure.
 
-/// What is known of a text so far.
+/// The state of an incremental UTF-8 check.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Utf8 {
-    /// The beginning of a character whose rest has not come.
+    /// The first bytes of an incomplete character.
     begun: [u8; 4],
     length: usize,
 }
@@ -13,8 +13,8 @@ pub(super) struct Utf8 {
 pub(super) struct NotUtf8;
 
 impl Utf8 {
-    /// Looks at the next bytes; `is_last`: the text ends with them. What can become no character
-    /// any more is found at once.
+    /// Checks the next bytes; `is_last` says that the text ends with them. Fails at the first byte
+    /// that makes the text invalid.
     pub(super) fn push(&mut self, mut bytes: &[u8], is_last: bool) -> Result<(), NotUtf8> {
         while self.length > 0 && !bytes.is_empty() {
             self.begun[self.length] = bytes[0];
@@ -22,7 +22,7 @@ impl Utf8 {
             bytes = &bytes[1..];
             match std::str::from_utf8(&self.begun[..self.length]) {
                 Ok(_) => self.length = 0,
-                // Never more than three bytes, so a fourth has its place.
+                // At most three bytes are incomplete, so there is room for a fourth.
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return Err(NotUtf8),
             }
