@@ -16,7 +16,7 @@ use super::name::Name;
 use super::tokens::{Position, SavedSession, SessionState};
 use echoline_base::poison::IgnorePoison;
 
-/// What outlives a room, or the process.
+/// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
     store: Option<Store>,
@@ -53,7 +53,7 @@ impl Archive {
         }
     }
 
-    /// Carries out the effects of a change that are to be kept.
+    /// Writes an effect of an operation to the store or the audit log, if it is one that is kept.
     pub(super) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
@@ -274,7 +274,8 @@ fn stored_token(token: &str, saved: &SavedSession) -> history::StoredToken {
     }
 }
 
-/// What a ban is called in the store: where, a space (no name has one), and whom it means.
+/// Returns the key of a ban in the store: its scope, its kind and its subject, separated by spaces.
+/// No name contains a space.
 fn subject(ban: &Ban) -> String {
     let (kind, subject) = match &ban.subject {
         Subject::Name(_) => ("name", ban.subject.to_string()),

@@ -1,4 +1,5 @@
-//! A chat that runs: the pure state behind its lock, the live sessions, and what serves both.
+//! The running chat: the pure state behind its lock, the live sessions, and the services that they
+//! share.
 //!
 //! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
 //! an await. A line that is said takes its room's lock only.
@@ -34,7 +35,7 @@ use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
-/// A chat: all its rooms and everybody who is in them. Shared by its sessions.
+/// A chat: all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
     /// As the chat began; what may have changed since is in `rules`.
@@ -52,11 +53,11 @@ pub struct Chat {
     state: Arc<Mutex<LiveState>>,
 }
 
-/// What a store brings back.
+/// The chat as read from a store.
 #[derive(Debug, Default)]
 pub(super) struct RestoredChat {
     pub(super) state: RestoredState,
-    /// Tokens of the store that are too many, and are to leave it.
+    /// Tokens of the store beyond the limit, for deletion from the store.
     pub(super) dropped_tokens: Vec<Arc<str>>,
 }
 
@@ -87,7 +88,7 @@ impl Chat {
         Self::open(settings, Archive::default(), RestoredChat::default())
     }
 
-    /// A chat with what was kept.
+    /// Creates a chat that continues with the state in `kept`.
     pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
@@ -326,15 +327,15 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
-    /// Tells an author whom another node serves.
+    /// Sends a message to the author if another node serves their session.
     pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
             cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
         }
     }
 
-    /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves
-    /// hears of it by an operation.
+    /// Refuses a private line because the recipient's mailbox is full. If another node serves the
+    /// author, an operation tells them.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
         Outcome::Refused(OperationError::MailboxFull)
@@ -350,7 +351,7 @@ fn random() -> u64 {
 pub(super) enum Leaving<'a> {
     /// The others hear of it, with this reason, which may be empty.
     Because(&'a str),
-    /// The others hear nothing: everybody has to leave.
+    /// The room gets no line about it, because all users have to leave.
     Silently,
 }
 

@@ -1,5 +1,5 @@
-//! The chat's state with the sessions that this node serves: the mailbox of each, and what only its
-//! own node knows of it.
+//! The chat's state and the sessions that this node serves: the mailbox of each session, and its
+//! data that is not replicated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::state::ChatState;
 
-/// A copy of what the chat's state knows of a user.
+/// A user in the chat's state.
 pub(super) type ChatUser = User<SharedRoom>;
 
 /// The chat's state, and the sessions that this node serves.

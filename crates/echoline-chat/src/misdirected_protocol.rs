@@ -19,8 +19,8 @@ const METHODS: &[&[u8]] = &[
 ];
 
 impl MisdirectedProtocol {
-    /// What speaks, by the first line, or by the first bytes where no line end has come: a TLS
-    /// handshake need not have one. `None` for everything that may be a name.
+    /// Recognizes a protocol by the first line, or by the first bytes if no line end has come: a
+    /// TLS handshake may have none. Returns `None` for everything that may be a name.
     ///
     /// ```
     /// use echoline_chat::Foreign;

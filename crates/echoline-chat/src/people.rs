@@ -69,7 +69,7 @@ impl MemberList {
         }
     }
 
-    /// For a page with this view: what users say who are ignored is left out.
+    /// Makes the list for a page with this view. Leaves out the away texts of ignored users.
     pub(super) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);

@@ -20,15 +20,15 @@ use super::settings::ChatSettings;
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
 use echoline_chat_core::state::RestoredState;
 
-/// The words with which a room goes on after a restart: whoever was in it is not any more.
+/// The notice in each room after a restart. Earlier members are not in the room any more.
 pub(super) const RESTARTED: &str = "The server was started again";
 
 impl Chat {
-    /// A chat that keeps its rooms, lines, bans and tokens in this folder, and goes on with those
-    /// that are there. Reads the whole store, and blocks meanwhile.
+    /// Creates a chat that keeps its rooms, lines, bans and tokens in this folder, and continues
+    /// with the stored ones. Reads the whole store, and blocks meanwhile.
     ///
     /// # Errors
-    /// What is wrong with the folder, in one sentence.
+    /// Describes the problem with the folder in one sentence.
     pub fn with_store(
         settings: ChatSettings,
         folder: &Path,
@@ -73,7 +73,7 @@ impl Chat {
         }
     }
 
-    /// What the store tells.
+    /// Handles an event of the store.
     fn hear(&self, event: StoreEvent) {
         match event {
             StoreEvent::Committed(rooms) => {
@@ -99,7 +99,7 @@ impl Chat {
         }
     }
 
-    /// Tells every room in which there is somebody; lines are held for the store again, or not.
+    /// Tells every room that has members, and starts or stops holding lines for the store.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
         self.lock().options.holds_lines = self.holds();

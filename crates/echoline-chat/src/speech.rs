@@ -10,7 +10,7 @@ use super::outcome::OperationError;
 use super::text::escape;
 
 impl Chat {
-    /// Says a line in a room. Whoever reads there is woken later: see
+    /// Says a line in a room. Its readers are woken later: see
     /// [`wake_readers`](Self::wake_readers).
     ///
     /// In one process this applies the rule of [`Operation::Say`](super::operation::Operation::Say)

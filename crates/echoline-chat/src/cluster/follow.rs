@@ -105,7 +105,7 @@ impl Chat {
         self.settle(cluster, &id, session, outcome);
     }
 
-    /// What a node itself does; where that was done before it is refused.
+    /// Applies an operation whose author is a node. Refuses a duplicate.
     fn take_of_node(
         &self,
         cluster: &Cluster,
@@ -123,9 +123,9 @@ impl Chat {
         self.apply_operation(context, act)
     }
 
-    /// What somebody does; where that was done before it is refused, of which the author hears
-    /// nothing: what came of it the first time was settled then. Still on its way is only what has
-    /// a number that was used before the chat began anew.
+    /// Applies a user's operation. Drops a duplicate silently, because its first application
+    /// already sent the reply. A duplicate only arrives if its number was already used before the
+    /// chat was reset.
     fn take_of_person(
         &self,
         cluster: &Cluster,

@@ -226,7 +226,7 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
     act(&chat, 6, 1, &redeem);
     act(&chat, 5, 3, &old);
     assert!(saved(&chat).is_empty(), "it is used up");
-    // Who could not use a token gives it back once.
+    // A node that could not use a token saves its session again, once.
     let back = json!({ "keep": keep("a", 99_003) });
     act(&chat, 7, 1, &back);
     assert_eq!(saved(&chat), [99_003]);

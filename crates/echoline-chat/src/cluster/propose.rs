@@ -30,7 +30,7 @@ impl Chat {
         (Arc::new(chat), receiver)
     }
 
-    /// Does something, or has it done where there are other nodes.
+    /// Applies an operation, or sends it to all nodes if the chat is part of a cluster.
     pub(crate) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
@@ -45,7 +45,7 @@ impl Chat {
         Proposed::Later(cluster.propose(session, Some(act), None))
     }
 
-    /// As `propose`, where nobody waits for what comes of it.
+    /// Like [`propose`](Self::propose), but discards the outcome.
     pub(crate) fn announce(&self, session: u64, act: Operation) {
         match &self.cluster {
             Some(cluster) => cluster.announce(session, act),
