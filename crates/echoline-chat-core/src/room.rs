@@ -181,8 +181,8 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// A member is out without a line of their own, and may be back; `false` where they were out
-    /// already.
+    /// Suspends a member without a line in the log; the member may rejoin. Returns `false` if the
+    /// member was already suspended or out.
     pub fn suspend(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_in = member.standing == Standing::In;
@@ -289,8 +289,8 @@ impl Room {
         self.append(now_ms, 0, LineKind::Notice, "", text)
     }
 
-    /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many
-    /// lines it has missed because they are not kept any more.
+    /// Fills `batch` with the member's next lines, and marks them as seen. Returns the number of
+    /// missed lines, which the log no longer keeps.
     pub fn take(&mut self, member_id: MemberId, batch: &mut Batch) -> u64 {
         let member = &mut self.members[member_id];
         if member.is_out() {
@@ -308,8 +308,8 @@ impl Room {
         self.members[member_id].next = next;
     }
 
-    /// The next line that a member has to see; `missed` counts those before it that are not kept
-    /// any more. Own ones count, and are seen, only where they are shown.
+    /// Returns the member's next line. `missed` counts the lines before it that the log no longer
+    /// keeps. The member's own lines are returned and counted only if `own` is `Own::Shown`.
     pub fn take_line(
         &mut self,
         member_id: MemberId,

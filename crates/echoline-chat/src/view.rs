@@ -1,4 +1,4 @@
-//! How one member sees the lines of a room. Pure.
+//! The form in which one member sees the lines of a room. Pure.
 
 use std::fmt::Write;
 
@@ -17,14 +17,14 @@ pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
     let _ = write!(out, "{message}{EOL}");
 }
 
-/// What reads what a member is sent.
+/// The kind of client that displays a member's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Medium {
     #[default]
     Terminal,
     /// JSON for a program.
     Program,
-    /// JSON for a page in a browser, which shows more of it in places of their own.
+    /// JSON for a page in a browser, which displays more kinds of messages.
     Page,
 }
 
@@ -35,11 +35,11 @@ pub(super) struct DisplaySettings {
     pub(super) numbers: bool,
     /// With the time of day.
     pub(super) times: bool,
-    /// Without who came, left and changed names.
+    /// Without joins, leaves and changes of names.
     pub(super) quiet: bool,
-    /// What reads it.
+    /// The kind of client.
     pub(super) medium: Medium,
-    /// Columns of the terminal, where it said so.
+    /// Columns of the terminal, if it reported them.
     pub(super) width: Option<u16>,
     ignored: Vec<Ignored>,
 }
@@ -79,7 +79,7 @@ impl DisplaySettings {
         if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
 
-    /// Ignores somebody; `false` where too many are ignored already.
+    /// Ignores a user. Returns `false` if the member already ignores too many users.
     pub(super) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
         self.heed(&name);
         let fits = self.ignored.len() < IGNORED_MAX;
@@ -89,20 +89,19 @@ impl DisplaySettings {
         fits
     }
 
-    /// Ignores somebody no longer; `false` where they were not ignored.
+    /// Stops ignoring a user. Returns `false` if the user was not ignored.
     pub(super) fn heed(&mut self, name: &Name) -> bool {
         let before = self.ignored.len();
         self.ignored.retain(|ignored| !ignored.name.same_as(name));
         self.ignored.len() < before
     }
 
-    /// Who is ignored.
+    /// The names of the ignored users.
     pub(super) fn ignored(&self) -> impl Iterator<Item = &Name> {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
-    /// Whether lines of this lineage, or under this name or one that looks like it, are not to be
-    /// seen.
+    /// Whether the member ignores this lineage, this name, or a name that looks like it.
     pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
         let mut parsed = None;
         self.ignored.iter().any(|ignored| {

@@ -1,4 +1,4 @@
-//! The arguments of a command, taken one after the other, and the values they stand for. Pure.
+//! The arguments of a command, taken one after the other, and their values. Pure.
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What one node knows of its cluster: its authors' outboxes, the leases of the nodes, and what was
-//! applied. Pure; time is counted in ticks of about a second.
+//! The state of one node in its cluster: its authors' outboxes, the leases of the nodes, and the
+//! applied operations. Pure; time is counted in ticks of about a second.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -138,7 +138,8 @@ mod tests {
         leases.overdue(now, OWN, nodes)
     }
 
-    /// Fault 68: who is silent is gone, who speaks is not, and who was never heard has its time.
+    /// Fault 68: the lease of a silent node expires, also if the node was never heard. Heartbeats
+    /// renew it.
     #[test]
     fn a_lease_ends_with_silence() {
         let mut leases = Leases::default();
@@ -162,8 +163,8 @@ mod tests {
         assert_eq!(leases.name(1), Some("node-1"));
     }
 
-    /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone, and begins
-    /// to wait anew when it hears again.
+    /// Fault 68: a node that hears no heartbeat, not even its own, lets no lease expire. The leases
+    /// start again when it hears its own heartbeat.
     #[test]
     fn who_is_deaf_judges_nobody() {
         let mut leases = Leases::default();

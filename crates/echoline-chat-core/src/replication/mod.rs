@@ -1,4 +1,5 @@
-//! How the nodes of a cluster exchange operations and snapshots, and the checks on both. Pure.
+//! The exchange of operations and snapshots between the nodes of a cluster, and the checks on both.
+//! Pure.
 
 pub mod cluster_state;
 pub mod envelope;

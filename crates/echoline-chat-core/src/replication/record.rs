@@ -92,8 +92,8 @@ impl Record {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Takes all users out of the chat. Returns the sessions of those whom this node serves; they
-    /// are suspended.
+    /// Removes all users from the chat. Suspends the users that this node serves, and returns their
+    /// sessions.
     pub fn suspend_all(&mut self) -> Vec<u64> {
         self.names.clear();
         let mut here = Vec::new();

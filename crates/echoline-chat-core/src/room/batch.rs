@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines that are in a batch, and what a member gets who takes it in two parts.
+    /// Returns the lines that a member gets if they take the batch in two parts.
     fn taken(batch: &Batch, length: usize) -> Vec<u8> {
         let all: Vec<u8> = batch.pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
         let progress = batch.progress(length);

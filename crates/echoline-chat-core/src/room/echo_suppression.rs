@@ -13,8 +13,8 @@ pub enum Own {
     Hidden,
 }
 
-/// The lines that a member wrote and that a terminal does not show again. Nothing is kept for who
-/// only reads.
+/// The lines that a member wrote and that a terminal does not show again. Takes no memory for a
+/// member who writes nothing.
 #[derive(Debug, Default)]
 pub struct OwnLines(Option<Box<Written>>);
 
@@ -36,7 +36,7 @@ impl OwnLines {
             last.end += 1;
             return;
         }
-        // Who reads nothing and goes on writing is not to grow for it.
+        // Bounds the memory for a member who writes without reading.
         while let Some(range) = ranges.front().filter(|range| range.end <= next.max(first)) {
             *forgotten += range.end.saturating_sub(range.start.max(next));
             ranges.pop_front();
@@ -75,8 +75,8 @@ impl OwnLines {
         mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
     }
 
-    /// How many of the lines from `next` up to `first` the member wrote, now that all of them are
-    /// passed because the log has forgotten them.
+    /// Returns how many of the lines from `next` up to `first` the member wrote. The log has
+    /// dropped these lines, so the member skips them.
     pub(crate) fn take_missed(&mut self, next: u64, first: u64) -> u64 {
         let Some(written) = &mut self.0 else { return 0 };
         let missed =

@@ -1,8 +1,8 @@
 //! A room's lines in their one order: numbered, encoded once, bounded. Pure.
 //!
-//! A line is encoded where it is appended, as a terminal shows it, into a chunk of bytes; a member
-//! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
-//! many lines that are: nothing is copied for it, and nothing is kept for it.
+//! The append encodes a line, as a terminal shows it, into a chunk of bytes. A member is a cursor:
+//! a line number. All unread lines of a member are a few slices of those chunks, however many lines
+//! there are. Nothing is copied or stored for them.
 //!
 //! Lines that users said are bounded apart from all others. When others fill the log, said lines
 //! that leave it go on in [`OlderLines`], so that no flood of joins displaces them.
@@ -271,8 +271,9 @@ impl Log {
         self.visible
     }
 
-    /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
-    /// in `own` (ranges in order). The batch ends at a gap before [`first`](Self::first).
+    /// Fills `batch` with the visible lines from number `from` on, except for the lines in `own`
+    /// (ranges in order). The log must still keep line `from`. The batch ends at a gap before
+    /// [`first`](Self::first).
     pub(crate) fn gather<'a>(
         &mut self,
         from: u64,

@@ -1,4 +1,4 @@
-//! Applies operations that concern one room: joining, leaving, and what is said there. Pure.
+//! Applies operations that concern one room: joining, leaving and saying lines. Pure.
 
 use crate::LineKind;
 use crate::effect::{Effect, Effects};

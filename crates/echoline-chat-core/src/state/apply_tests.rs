@@ -1,4 +1,4 @@
-//! The rules of each operation: what is allowed, what is refused, and what follows from it.
+//! Tests of each operation: its preconditions, its errors and its effects.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -137,8 +137,7 @@ impl Scope {
 }
 
 impl Ban {
-    /// The words for a user whom the ban keeps out; `moment` prints a time in milliseconds since
-    /// 1970.
+    /// The message for a banned user. `moment` formats a time in milliseconds since 1970.
     pub fn words(&self, moment: fn(u64) -> String) -> String {
         let place = match &self.scope {
             Scope::Chat => "this chat".to_owned(),

@@ -17,12 +17,12 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 
-/// A stream without the telnet commands in what it brings; they are answered on the way. Every end
-/// of a line that Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
+/// A stream that removes the Telnet commands from its input and answers them. Every line end that
+/// Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
 ///
-/// Answers go out before what is written next, and are tried when the stream is read: reading
-/// never waits for them. What is written passes unchanged, so it must be text: UTF-8 has no byte
-/// 255. Before the first command a `Telnet` takes 16 bytes more than its stream.
+/// A write sends pending answers first. A read tries to send them, but never waits for them.
+/// Written bytes pass unchanged, so they must be text: UTF-8 has no byte 255. Before the first
+/// command a `Telnet` takes 16 bytes more than its stream.
 #[derive(Debug)]
 pub struct Telnet<S> {
     stream: S,
@@ -34,7 +34,7 @@ pub struct Telnet<S> {
     writer_waits: bool,
 }
 
-/// What is kept from the first command on.
+/// The state that exists from the first command on.
 #[derive(Debug)]
 struct Active {
     parser: Parser,
@@ -96,7 +96,7 @@ impl Active {
         Box::new(Self { parser, sending: Vec::new(), sent: 0 })
     }
 
-    /// Sends the answers there are. An answer that was begun is finished before anything else.
+    /// Sends the pending answers. A partly sent answer is completed before any other output.
     fn poll_answers<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(server.width(), Some(80));
     }
 
-    /// Fault 24: a client that offers and never reads holds up nobody who reads it.
+    /// Fault 24: a client that sends offers and never reads does not block the reading side.
     #[tokio::test]
     async fn reading_does_not_wait_for_answers() {
         let (mut client, server) = duplex(4);
@@ -414,7 +414,7 @@ mod tests {
                             all.push(byte);
                         }
                     }
-                    // What is not heard must not block what is said.
+                    // The client's output is drained, so that it cannot block the client's input.
                     tokio::spawn(async move { hear.read_to_end(&mut Vec::new()).await });
                     all
                 };
