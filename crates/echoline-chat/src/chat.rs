@@ -38,7 +38,7 @@ use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptio
 /// A chat: all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
-    /// As the chat began; what may have changed since is in `rules`.
+    /// The settings at the start of the chat. Later changes are in `rules`.
     pub(super) settings: ChatSettings,
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
@@ -69,8 +69,8 @@ pub(super) struct Membership {
     pub(super) member_id: MemberId,
     /// The number of the line that says that they came.
     pub(super) joined: u64,
-    /// The day of the last line shown, until they have seen themselves come: what they are shown
-    /// before that may be of other days.
+    /// The day of the last line shown, until the member has seen their own join. Earlier lines may
+    /// be of other days.
     pub(super) past: Option<Box<Days>>,
 }
 
@@ -105,7 +105,7 @@ impl Chat {
         Self::with_state(settings, archive, ChatState::new(options, state), None)
     }
 
-    /// A chat that is one node of a cluster, whose sessions never repeat.
+    /// Creates a chat that is one node of a cluster. Its session numbers never repeat.
     pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
@@ -151,9 +151,9 @@ impl Chat {
         &self.settings.sources
     }
 
-    /// Takes over from `settings` what may change while the chat runs: how many rooms there may be,
-    /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
-    /// pace with which they came), and the operators' password (who is one stays one).
+    /// Takes from `settings` the values that can change while the chat runs: the number of rooms,
+    /// the earlier lines that newcomers see, the time for a login, the rate of lines and the
+    /// operators' password. Users in the chat keep their rate, and operators stay operators.
     pub fn renew(&self, settings: &ChatSettings) {
         self.rules.set(settings);
     }

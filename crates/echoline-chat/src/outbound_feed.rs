@@ -41,9 +41,9 @@ pub(super) struct OutboundFeed {
     user: Arc<SessionHandle>,
     /// Wakes the tasks of this member's thread.
     batcher: Arc<WakeBatcher>,
-    /// The rooms that the member is in, in the order in which they came.
+    /// The member's rooms, in the order in which the member joined them.
     pub(super) memberships: Vec<Membership>,
-    /// The one in which they speak.
+    /// The index of the room in which the member speaks.
     current: usize,
     pub(super) view: DisplaySettings,
     /// This member has said lines, and readers have not been woken for them.
@@ -67,7 +67,7 @@ pub(super) struct OutboundFeed {
 pub(super) enum RoomQuestion {
     /// The members of the room.
     Users,
-    /// The same with all that a page shows of them, for those who came after this arrival.
+    /// The members with the details that a page shows, from the first one after this arrival.
     People { after: u32 },
     /// The members that have not read all lines.
     Lag,
@@ -80,7 +80,7 @@ impl OutboundFeed {
             chat,
             user,
             batcher,
-            // One room is what most are in.
+            // Most members are in one room.
             memberships: Vec::with_capacity(1),
             current: 0,
             view: DisplaySettings::default(),
@@ -108,7 +108,7 @@ impl OutboundFeed {
         self.current = index;
     }
 
-    /// The member is in one room more, and speaks there.
+    /// Adds a room, and makes it the one in which the member speaks.
     pub(super) fn enter(&mut self, membership: Membership) {
         let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
         // A program reads times.
@@ -296,7 +296,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Prints letters; Ready if there may be more, which wait until the peer has read these.
+    /// Prints notifications. Returns `Ready` if there may be more, which wait until the peer has
+    /// read these.
     fn read_letters<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
@@ -434,8 +435,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Answers the question, if there is one, where the member has seen everything in the current
-    /// room; whether it did. Where it did not, the room wakes the task when there is more to see.
+    /// Answers the pending question if the member has seen all lines of the current room, and
+    /// returns whether it did. Otherwise the room wakes the task at the next line.
     fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
         let Some(question) = self.question else { return false };
         let Some(Membership { shared_room, member_id, .. }) = self.current() else {
@@ -461,7 +462,7 @@ impl OutboundFeed {
             self.print_reply(&sentence, &mut printed);
         }
         if let Some(people) = people {
-            // Not under the room's lock: the hall's comes before it.
+            // Not under the room's lock, because the chat's lock comes before it.
             print_json(&people.message(&self.chat, &self.view), &mut printed);
         }
         self.question = None;

@@ -21,9 +21,9 @@ pub(super) struct SharedRoom(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// By seat.
+    /// Indexed by member id.
     waiters: Vec<Waiter>,
-    /// The seats that have to be woken at the next line, by thread.
+    /// The members to wake at the next line, by thread.
     waiting: Vec<WaitingMembers>,
     /// The number of the line up to which all waiting members were woken.
     told: u64,

@@ -54,8 +54,7 @@ impl Chat {
         })
     }
 
-    /// Wakes those who read what the author has said: called when the author has no more lines
-    /// waiting.
+    /// Wakes the readers of the author's lines. Called when the author has no more input waiting.
     pub(super) fn wake_readers(&self, author: &SessionHandle, memberships: &[Membership]) {
         match &self.cluster {
             Some(cluster) => cluster.send(author.session),

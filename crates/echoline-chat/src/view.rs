@@ -74,7 +74,7 @@ impl DisplaySettings {
             && self.ignored.is_empty()
     }
 
-    /// Whether one's own lines are seen: who types at a terminal sees what they typed.
+    /// Whether the member sees their own lines. A terminal already shows its user's input.
     pub(super) fn own(&self) -> Own {
         if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
@@ -114,7 +114,7 @@ impl DisplaySettings {
         })
     }
 
-    /// Whether the words of a line of the past are of a user who is ignored.
+    /// Whether the view hides a line of the past, because it has the words of an ignored user.
     pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
@@ -154,8 +154,8 @@ impl DisplaySettings {
         }
     }
 
-    /// Wrapped where the terminal's width is known; what follows is indented, so that no part of
-    /// a line looks like a line of its own.
+    /// Prints text, wrapped if the terminal's width is known. Continuation lines are indented, so
+    /// that no part of a line looks like a line of its own.
     fn print_wrapped(&self, text: &str, out: &mut String) {
         match self.width {
             Some(width) => {
@@ -210,7 +210,7 @@ impl Frame<'_> {
         self.view.print_wrapped(&shown, out);
     }
 
-    /// Writes a line that stands between two others.
+    /// Writes a separator between two lines.
     pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
         match self.is_current {
             true => self.view.print(separator, out),
@@ -220,7 +220,7 @@ impl Frame<'_> {
 
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
-            // A page hides these itself: its list of people follows them.
+            // A page hides these itself, because its list of members follows them.
             LineKind::Joined | LineKind::Left | LineKind::Renamed => {
                 self.view.quiet && !self.view.is_page()
             }
@@ -269,8 +269,8 @@ mod tests {
         out
     }
 
-    /// Issue 12, item 20: no words that an ignored user chose reach the one who ignores them, under
-    /// whatever name; that they come and go does.
+    /// Issue 12, item 20: no words of an ignored user reach the member, under any name. Joins and
+    /// leaves do.
     #[test]
     fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
         for medium in [Medium::Terminal, Medium::Program] {

@@ -135,7 +135,7 @@ impl Drop for AtEnd {
     }
 }
 
-/// A panic elsewhere must not keep anybody asleep.
+/// A panic in another thread must not prevent wake-ups.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().ignore_poison()
 }
@@ -160,7 +160,7 @@ mod tests {
         (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
     }
 
-    /// Everybody is woken: from this thread, from another one, and when the runtime is gone.
+    /// All members are woken: from this thread, from another one, and after the runtime ended.
     #[test]
     fn nobody_is_left_asleep() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));

@@ -185,14 +185,15 @@ impl Chat {
         outcome
     }
 
-    /// An act of this node's has come back: its author hears of it, and goes on.
+    /// Completes an operation of this node that came back from the stream: replies to its author,
+    /// and sends the author's next operation.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(cluster, session);
         let mut state = cluster.lock();
         let Some(sent) = state.settle(id, session) else { return };
         cluster.send_next(&mut state, session);
         let mut is_over = false;
-        // The node itself goes on counting.
+        // The outbox of the node itself stays, because it counts the node's operations.
         let may_be_over = !is_served && session != NODE;
         if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             is_over = state.outboxes.remove(&session).is_some_and(|outbox| outbox.is_over);

@@ -75,7 +75,7 @@ impl Chat {
         }
     }
 
-    /// Lets users in again whose node rejoins.
+    /// Resumes the memberships of users whose node rejoins.
     pub(super) fn apply_rejoin(
         &self,
         cluster: &Cluster,

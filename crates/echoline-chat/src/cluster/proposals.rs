@@ -61,7 +61,7 @@ impl Cluster {
         (Self { options, proposals, state, newcomers, left }, receiver)
     }
 
-    /// The number of a session, of which so many came before it on this node.
+    /// Returns the number of this node's session with the index `count`.
     pub(crate) fn session(&self, count: u64) -> u64 {
         (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
     }
@@ -140,7 +140,7 @@ impl Cluster {
         Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
-    /// Sends what the author has said, if nothing of theirs is on its way.
+    /// Sends the author's lines, unless an operation of the author is in flight.
     pub(crate) fn send(&self, session: u64) {
         self.send_next(&mut self.lock(), session);
     }

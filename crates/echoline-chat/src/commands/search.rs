@@ -13,7 +13,7 @@ use echoline::Closed;
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;
 
-/// Lines of a room in memory that one search looks at, and in one turn of the worker's thread.
+/// The maximum number of lines in memory that one search reads, and that it reads without yielding.
 const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 

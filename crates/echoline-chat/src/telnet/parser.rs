@@ -1,7 +1,7 @@
-//! Telnet's commands, taken out of a stream of bytes and answered (RFC 854, 855). Pure.
+//! Removes Telnet commands from a stream of bytes and answers them (RFC 854, 855). Pure.
 //!
-//! No option is agreed to, but the window size where the server asked for it. So nothing has to be
-//! negotiated, and no loop can arise: every offer is refused once, whatever follows.
+//! The parser refuses every option, except for the window size if the server asked for it. Every
+//! offer is refused once, so no negotiation loop can arise.
 
 use memchr::memchr2;
 
@@ -102,17 +102,17 @@ impl Parser {
         Self { window: Window::Asked, answers: vec![IAC, DO, NAWS], ..Self::default() }
     }
 
-    /// A parser in the middle of a stream, whose last byte was a CR or not.
+    /// A parser for the middle of a stream. `cr` is whether the last byte was a CR.
     pub(crate) fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 
-    /// Takes the commands out of `bytes`, which follow those taken before; what stays lies at the
-    /// front. Returns its length.
+    /// Removes the commands from `bytes`, which continue those of the previous call. Moves the data
+    /// to the front, and returns its length.
     ///
-    /// A doubled 255 is one byte of data, CR NUL is CR; the commands that erase a character or the
-    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither
-    /// 255 nor NUL are only searched, once.
+    /// A doubled 255 becomes one byte of data, and CR NUL becomes CR. The commands that erase a
+    /// character or the line become Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them.
+    /// Bytes with neither 255 nor NUL are only searched, once.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
         let (mut kept, mut next) = (0, 0);
         while next < bytes.len() {

@@ -56,7 +56,7 @@ impl<S> Telnet<S> {
         Self { stream, active, cr: false, writer_waits: false }
     }
 
-    /// The width of the client's window in columns, where it told.
+    /// The width of the client's window in columns, if the client reported it.
     #[must_use]
     pub fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())
@@ -67,7 +67,7 @@ impl<S> Telnet<S> {
         &self.stream
     }
 
-    /// The stream below; what is read from it directly may have commands in it.
+    /// The inner stream. Bytes that are read from it directly may include commands.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -120,7 +120,7 @@ impl Active {
         self.sent < self.sending.len() || !self.parser.answers().is_empty()
     }
 
-    /// Nobody will hear them.
+    /// Drops the answers, because the client no longer reads.
     fn forget_answers(&mut self) {
         self.parser.answers().clear();
         (self.sending, self.sent) = (Vec::new(), 0);
@@ -136,8 +136,8 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// While reading: sends what the stream takes now. An error is the writer's and the reader's
-    /// to find.
+    /// Sends as many answers as the stream takes now, during a read. Ignores errors, because the
+    /// next read or write reports them.
     fn try_answers(&mut self, cx: &mut Context<'_>) {
         let Some(active) = &mut self.active else { return };
         if self.writer_waits || !active.has_answers() {
@@ -372,7 +372,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Through pipes of any width: the data arrives, and so does what is written.
+        /// Data and written bytes arrive unchanged through pipes of any width.
         #[test]
         fn no_byte_of_data_is_lost(
             parts in prop::collection::vec(("[ -~]{0,20}", 0..64_u8), 0..20),

@@ -29,7 +29,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum EventKind {
     Seen(Seen),
-    /// The server says that so many lines are not there, in this room.
+    /// The server announces that this many lines of the room are missing.
     Missed {
         room: Key,
         count: u64,
@@ -380,8 +380,8 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// Found by the campaign: a program on one of several nodes hears of its link, and the
-    /// checker took that for nothing that a chat sends.
+    /// Found by the campaign: the checker rejected the link messages that a program on one of
+    /// several nodes gets.
     #[test]
     fn kinds_without_a_number_are_passed_over() {
         let lobby = Name::parse_room("lobby").unwrap();

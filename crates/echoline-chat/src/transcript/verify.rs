@@ -66,7 +66,7 @@ pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     verifier.report
 }
 
-/// Where something stands: which transcript, which line of it.
+/// A location: the transcript and the line in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spot {
     transcript: usize,
@@ -207,7 +207,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// `/users` is what came of all joins, leaves and renames before it.
+    /// Compares a list of `/users` with the result of all joins, leaves and renames before it.
     fn compare(
         &mut self,
         people: &RoomPresence,
@@ -268,7 +268,7 @@ impl Default for RoomPresence {
 }
 
 impl RoomPresence {
-    /// Lines are missing: anybody may be here.
+    /// Forgets the members, because lines are missing and any user may have joined.
     fn forget(&mut self) {
         *self = Self { is_complete: false, ..Self::default() };
     }
@@ -291,7 +291,7 @@ impl RoomPresence {
             _ if seen.name == DELETED
                 || (seen.kind == LineKind::Renamed && seen.text == DELETED) =>
             {
-                // `echoline chat erase` has removed the name: anybody may be here.
+                // `echoline chat erase` has removed the name, so the member is unknown.
                 self.forget();
                 return Ok(());
             }
@@ -318,7 +318,7 @@ impl RoomPresence {
         }
     }
 
-    /// A node is gone, and these people with it.
+    /// A node went down, and its users left with it.
     fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
@@ -344,7 +344,7 @@ impl RoomPresence {
         Ok(())
     }
 
-    /// Where the name stood among those who are here.
+    /// Removes a member, and returns the index at which the name was listed.
     fn go(&mut self, name: &Name) -> Option<usize> {
         for key in name.keys() {
             self.keys.remove(key);
@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
     }
 
-    /// Issue 11, item 47: who goes with a node is gone, if all of them are named.
+    /// Issue 11, item 47: the users of a node that went down have left, if all of them are named.
     #[test]
     fn regression_a_node_takes_its_people_out() {
         let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
@@ -483,7 +483,7 @@ mod tests {
         );
     }
 
-    /// Issue 11, item 47: a list of people is compared only if all lines before it were seen.
+    /// Issue 11, item 47: a list of members is compared only if all lines before it were seen.
     #[test]
     fn regression_a_list_after_unseen_lines_says_nothing() {
         assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);
