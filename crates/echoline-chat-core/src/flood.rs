@@ -89,7 +89,7 @@ pub struct Flood {
     aside: Option<Box<Aside>>,
 }
 
-/// Counts of a user apart from those of lines.
+/// Counts of a user that are separate from the count of lines.
 #[derive(Clone, Debug)]
 struct Aside {
     /// When the bucket for questions and for commands while muted is full again.
@@ -250,7 +250,7 @@ impl Flood {
         let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
-        // Lines whose delay is not over yet count still, where the session did not wait for them.
+        // Delayed lines still count if the session did not wait for the end of their delay.
         let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
         self.full_at = Some(full_at);
         self.aside(now).muted_until = Some(full_at - self.capacity());

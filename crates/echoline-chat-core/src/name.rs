@@ -44,8 +44,8 @@ const RESERVED_NAMES: &[&str] = &[
 /// Names that no room may have, because sentences about it would be ambiguous.
 const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
 
-/// The name of a person or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
-/// (NFKC). Cheap to clone; what it is compared by was computed once.
+/// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
+/// (NFKC). Cheap to clone. The keys for comparisons are computed once.
 ///
 /// ```
 /// use echoline_chat::Name;
@@ -66,10 +66,10 @@ struct Spelling {
 }
 
 impl Name {
-    /// The name of a person.
+    /// Parses the name of a user.
     ///
     /// # Errors
-    /// [`NameError`], whose message tells the person what to type instead.
+    /// [`NameError`], whose message tells the user what to type instead.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_NAMES));
         Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::User, text, fault))
@@ -91,7 +91,7 @@ impl Name {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
     }
 
-    /// The same name with `_` and a number behind it, shortened where it would be too long. Each
+    /// Returns the name with `_` and a number appended, shortened if it would be too long. Each
     /// number gives another name.
     #[must_use]
     pub fn with_suffix(&self, number: u32) -> Self {

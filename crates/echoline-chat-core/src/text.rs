@@ -56,7 +56,7 @@ pub struct NotText {
 /// ```
 ///
 /// # Errors
-/// [`NotText`] where the bytes are not UTF-8; surrogates and overlong forms are not.
+/// [`NotText`] if the bytes are not UTF-8. Surrogates and overlong forms are not UTF-8.
 pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     let plain = is_plain(bytes);
     let text = str::from_utf8(bytes).map_err(|error| NotText { at: error.valid_up_to() })?;
@@ -85,7 +85,7 @@ fn is_plain(bytes: &[u8]) -> bool {
     bytes.chunks_exact(BLOCK).all(are_plain) && are_plain(last)
 }
 
-/// Looks at all in any case, which is one step where their number is known.
+/// Tests all bytes without an early exit, so that the compiler can vectorize the loop.
 #[inline]
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte))
@@ -343,7 +343,7 @@ mod tests {
         }
     }
 
-    /// Fault 21: no UTF-8 is no text, and the sentence says where.
+    /// Fault 21: invalid UTF-8 is refused, and the message states the position.
     #[test]
     fn what_is_no_utf8_is_refused() {
         for bad in [
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(excerpt(&"я".repeat(99)), "я".repeat(24) + "…");
     }
 
-    /// Fault 22: what goes into the log is one line, readable, and short.
+    /// Fault 22: a log entry is one readable, short line.
     #[test]
     fn the_log_gets_every_byte_visibly() {
         assert_eq!(escape(b"a\\b\r\n").to_string(), r"a\\b\x0d\x0a");

@@ -147,7 +147,7 @@ impl Switch {
 /// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// The last so many lines, at least 1.
+    /// This many last lines, at least 1.
     Last(u64),
     /// The lines with these numbers: `from` is at least 1 and at most `to`, which is shown too.
     Between {

@@ -70,8 +70,8 @@ impl Leases {
     }
 
     /// Returns the nodes of `nodes` whose lease expired. Returns none while this node, `own`,
-    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first call.
-    /// Leases of nodes that are not in `nodes` any more are dropped when they expire.
+    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first
+    /// call. Leases of nodes that are not in `nodes` any more are dropped when they expire.
     pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
             self.heard.entry(node).or_insert((now, None));
@@ -107,8 +107,8 @@ mod tests {
         Heartbeat { node, name, applied: 0, version, count: 0 }
     }
 
-    /// Issue 12, item 10: forged signs of life show no words of strangers, fill no memory, and a
-    /// recorded one does not keep a machine alive that is gone.
+    /// Issue 12, item 10: forged heartbeats show no text of attackers and fill no memory. A
+    /// recorded heartbeat does not renew the lease of a node that went down.
     #[test]
     fn attack_forged_signs_of_life_are_ignored() {
         let mut leases = Leases::default();
@@ -130,7 +130,7 @@ mod tests {
         assert!(leases.name(6000).is_some(), "its own is always heard");
     }
 
-    /// The machine that asks.
+    /// The number of this node.
     const OWN: u32 = 9;
 
     fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {

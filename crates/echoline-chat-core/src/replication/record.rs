@@ -111,7 +111,7 @@ impl<R: RoomCell> ChatState<R> {
         here
     }
 
-    /// Becomes what was recorded. Users of the `served` sessions are expected back.
+    /// Restores the state from a record. Users of the `served` sessions are expected to rejoin.
     pub fn restore(
         &mut self,
         record: &mut Record,
@@ -170,7 +170,7 @@ impl<R: RoomCell> ChatState<R> {
         self.users.insert(user);
     }
 
-    /// Makes a room what was recorded, with its members.
+    /// Restores a room and its members from a record.
     fn restore_room(&mut self, cell: &R, record: RoomRecord) {
         let members = cell.change(|room| room.fill(record));
         for (session, is_operator) in members {

@@ -35,7 +35,7 @@ pub struct Progress<'a> {
 }
 
 impl Batch {
-    /// Adds lines; `false` where no more pieces fit.
+    /// Adds lines. Returns `false` if no more pieces fit.
     pub fn push(&mut self, first: u64, bytes: Bytes) -> bool {
         self.pieces.try_push(Piece { first, bytes }).is_ok()
     }

@@ -1,10 +1,11 @@
-//! Which lines of a room a terminal is not shown, as far as its member has not passed them: those
-//! that the member wrote, and those that a newcomer's replay leaves out. Pure.
+//! The lines of a room that a member's terminal does not show: the member's own lines, and the
+//! lines that a newcomer's replay leaves out. Lines that the member has passed are not tracked.
+//! Pure.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Whether members are shown what they wrote themselves.
+/// Whether members see their own lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     /// They are shown.
@@ -29,7 +30,8 @@ struct Written {
 }
 
 impl OwnLines {
-    /// The member, who has to see `next` next, wrote `number`; the log begins at `first`.
+    /// Notes that the member wrote line `number`. `next` is the member's next line, and `first` the
+    /// first line of the log.
     pub fn push(&mut self, number: u64, next: u64, first: u64) {
         let Written { ranges, forgotten } = &mut **self.0.get_or_insert_default();
         if let Some(last) = ranges.back_mut().filter(|last| last.end == number) {
@@ -44,7 +46,7 @@ impl OwnLines {
         ranges.push_back(number..number + 1);
     }
 
-    /// The lines that the replay of a newcomer leaves out, who has written nothing yet.
+    /// Hides the lines that the replay of a newcomer leaves out.
     pub(crate) fn left_out(ranges: Vec<Range<u64>>) -> Self {
         if ranges.is_empty() {
             return Self::default();
@@ -52,7 +54,8 @@ impl OwnLines {
         Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
     }
 
-    /// Gives back what a long replay took, when the member has to see `next` next.
+    /// Frees the memory of a long replay once the member has passed its lines. `next` is the
+    /// member's next line.
     pub(crate) fn shrink(&mut self, next: u64) {
         let is_passed = |written: &Written| {
             written.ranges.capacity() > RANGES_KEPT

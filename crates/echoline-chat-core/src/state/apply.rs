@@ -148,8 +148,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Renamed(self.claim(name, context.session))
     }
 
-    /// Takes a user out of the chat: out of all rooms, which hear the reason; of `None` they hear
-    /// nothing.
+    /// Removes a user from the chat and from all rooms, which show the reason. With `None`, the
+    /// rooms show nothing.
     fn exit(
         &mut self,
         context: OperationContext,

@@ -171,8 +171,8 @@ impl Ban {
 }
 
 impl Bans {
-    /// Adds a ban, in place of one of the same subject and scope. Returns the bans that are removed
-    /// by that: the one before, and those of this list that have ended.
+    /// Adds a ban, and replaces the ban with the same subject and scope. Returns the removed bans:
+    /// the replaced one, and the expired ones of this list.
     ///
     /// # Errors
     /// [`TooManyBans`] if the list is full. Then no ban has changed.
@@ -215,7 +215,8 @@ impl Bans {
         self.all().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
     }
 
-    /// All of them: those of the chat, then those of each room, the oldest of a list first.
+    /// All bans: first those of the chat, then those of each room. Each list begins with the
+    /// oldest.
     pub fn all(&self) -> impl Iterator<Item = &Ban> {
         self.chat.iter().chain(self.rooms.values().flatten())
     }

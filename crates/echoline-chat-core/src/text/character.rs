@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Fault 22: what changes how other text is shown, or is not seen itself, has no place.
+    /// Fault 22: characters that are invisible or change how other text is shown are unwanted.
     #[test]
     fn nothing_that_steers_a_terminal_or_hides_is_wanted() {
         let ranges = [

@@ -13,7 +13,8 @@ use echoline::Closed;
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;
 
-/// The maximum number of lines in memory that one search reads, and that it reads without yielding.
+/// The limits of one search of the lines in memory: the total number of lines, and the number of
+/// lines that it reads before it yields.
 const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 

@@ -120,7 +120,7 @@ impl Active {
         self.sent < self.sending.len() || !self.parser.answers().is_empty()
     }
 
-    /// Drops the answers, because the client no longer reads.
+    /// Drops the answers, because they cannot be delivered any more.
     fn forget_answers(&mut self) {
         self.parser.answers().clear();
         (self.sending, self.sent) = (Vec::new(), 0);
