@@ -22,7 +22,7 @@ const LAGS_SHOWN: usize = 20;
 pub struct Budget(usize);
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Creates a budget of `bytes`.
     pub fn new(bytes: usize) -> Self {
         Self(bytes)
     }

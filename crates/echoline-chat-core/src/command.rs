@@ -16,9 +16,9 @@ use crate::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'a> {
-    /// No command: words for the room, empty where the line is.
+    /// No command: text for the room. Empty if the line is.
     Say(&'a str),
-    /// Says what the author does.
+    /// Describes an action of the author.
     Me(&'a str),
     /// Words for one person alone.
     Message {
@@ -27,7 +27,7 @@ pub enum Command<'a> {
         /// The text.
         words: &'a str,
     },
-    /// Words for the user who wrote the last private line to the author.
+    /// A private line to the user who wrote the last private line to the author.
     Reply(&'a str),
     /// Lists the users in this room, or in another.
     Users(Option<&'a str>),
@@ -48,7 +48,7 @@ pub enum Command<'a> {
     Topic(Option<&'a str>),
     /// Takes another name.
     Nick(&'a str),
-    /// Shows lines of the past; how many where nothing is said, the room decides.
+    /// Shows earlier lines. `None` leaves their number to the room.
     History(Option<Passage>),
     /// Looks for words in the room's history; if empty, goes on with the last search.
     Search(&'a str),
@@ -157,7 +157,7 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Whether others hear or see words of the author: these are what a mute refuses.
+    /// Whether other users see words of the author. A mute refuses such commands.
     #[must_use]
     pub fn speaks(&self) -> bool {
         matches!(

@@ -28,7 +28,7 @@ impl Days {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 16: lines of other days are told from today's, and today's from those.
+    /// Issue 11, item 16: a separator marks the change from other days to today, and back.
     #[test]
     fn regression_a_separator_marks_each_change_of_the_day() {
         let mut days = Days::new("Monday".to_owned());

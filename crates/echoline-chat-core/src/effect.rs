@@ -73,7 +73,7 @@ pub enum Effect<'a> {
         time_ms: u64,
         /// The name of the author.
         by: &'a str,
-        /// What the operator did.
+        /// The operator's action.
         what: String,
     },
 }

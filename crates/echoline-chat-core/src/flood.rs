@@ -32,8 +32,8 @@ pub struct FloodLimits {
 }
 
 impl Default for FloodLimits {
-    /// 5 lines per second, 20 at once. 45 pasted lines pass without a word, 94 with a warning:
-    /// whoever sends more has pushed against the limit for 15 seconds without a pause.
+    /// 5 lines per second, 20 at once. 45 pasted lines pass silently, 94 with a warning. A user who
+    /// sends more has been at the limit for 15 seconds without a pause.
     fn default() -> Self {
         Self {
             rate_per_second: 5,
@@ -76,20 +76,20 @@ pub enum Verdict {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Flood {
-    /// When the bucket is full again; `None` while nothing was said. While muted, the bucket is
-    /// empty when the mute ends.
+    /// The time at which the bucket is full again; `None` before the first line. While the user is
+    /// muted, the bucket is empty when the mute ends.
     full_at: Option<Instant>,
-    /// `rate_per_second` is 0 where there is no limit.
+    /// `rate_per_second` is 0 if there is no limit.
     limits: FloodLimits,
     /// Delayed lines since the bucket was half full.
     delays: u16,
     /// Mutes that are not forgiven.
     mutes: u8,
-    /// Made for the first question or the first mute: most people need none.
+    /// Created on the first question or the first mute: most users need none.
     aside: Option<Box<Aside>>,
 }
 
-/// Counts of a user apart from those of lines.
+/// Counts of a user that are separate from the count of lines.
 #[derive(Clone, Debug)]
 struct Aside {
     /// When the bucket for questions and for commands while muted is full again.
@@ -117,14 +117,14 @@ impl Flood {
         flood
     }
 
-    /// Whether everything passes, so that nobody need look at the clock.
+    /// Whether there is no limit, so that callers need not read the clock.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.limits.rate_per_second == 0
     }
 
-    /// Goes on with a mute that an earlier session of the user had: `rest` of it is left, and it
-    /// was the `count`th that is not forgiven.
+    /// Continues a mute of an earlier session of the user. `rest` is the time left, and `count` the
+    /// number of mutes that are not forgiven.
     pub fn go_on(&mut self, now: Instant, rest: Duration, count: u8) {
         if self.is_off() {
             return;
@@ -250,7 +250,7 @@ impl Flood {
         let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
-        // Lines whose delay is not over yet count still, where the session did not wait for them.
+        // Delayed lines still count if the session did not wait for the end of their delay.
         let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
         self.full_at = Some(full_at);
         self.aside(now).muted_until = Some(full_at - self.capacity());

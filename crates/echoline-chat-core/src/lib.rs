@@ -1,8 +1,8 @@
 //! The core of a chat: names, text, commands, rooms, operations and how they are applied. Pure.
 //!
-//! [`ChatState::apply`](state::ChatState::apply) is the only way in which a chat changes. Nothing
-//! here has a clock, a socket, a task or a lock: time and random numbers are arguments, and what
-//! has to be done outside of the state is an [`Effect`](effect::Effect).
+//! [`ChatState::apply`](state::ChatState::apply) is the only way in which a chat changes. This
+//! crate uses no clock, socket, task or lock: time and random numbers are arguments, and each
+//! action outside of the state is an [`Effect`](effect::Effect).
 //!
 //! The interface serves the other crates of the workspace and may change with any release.
 //!

@@ -15,7 +15,8 @@ use crate::name::name_error::{NameError, NameFault, NameKind};
 use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
 
-/// Bytes of what may become a name: 32 characters of three parts each, and some to spare.
+/// The maximum length of a name's input in bytes: 32 characters of three code points each, with a
+/// margin.
 const TEXT_BYTES_MAX: usize = 512;
 
 /// Names for the server and for all users. No user may have them.
@@ -43,8 +44,8 @@ const RESERVED_NAMES: &[&str] = &[
 /// Names that no room may have, because sentences about it would be ambiguous.
 const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
 
-/// The name of a person or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
-/// (NFKC). Cheap to clone; what it is compared by was computed once.
+/// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
+/// (NFKC). Cheap to clone. The keys for comparisons are computed once.
 ///
 /// ```
 /// use echoline_chat::Name;
@@ -65,10 +66,10 @@ struct Spelling {
 }
 
 impl Name {
-    /// The name of a person.
+    /// Parses the name of a user.
     ///
     /// # Errors
-    /// [`NameError`], whose message tells the person what to type instead.
+    /// [`NameError`], whose message tells the user what to type instead.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_NAMES));
         Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::User, text, fault))
@@ -90,7 +91,7 @@ impl Name {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
     }
 
-    /// The same name with `_` and a number behind it, shortened where it would be too long. Each
+    /// Returns the name with `_` and a number appended, shortened if it would be too long. Each
     /// number gives another name.
     #[must_use]
     pub fn with_suffix(&self, number: u32) -> Self {
@@ -108,7 +109,7 @@ impl Name {
         let text: Box<str> = text.nfkc().collect();
         check(&text)?;
         let name = Self(Arc::new(Spelling::new(text)));
-        // `_server_` would be taken for the server too.
+        // Users would also mistake `_server_` for the server.
         let bare = Spelling::new(name.as_str().trim_matches(['_', '-']).into());
         if bare.keys().any(|key| reserved.contains(key)) {
             return Err(NameFault::Reserved);
@@ -130,9 +131,9 @@ impl Name {
 
     /// All keys of the name, one or two; the first is [`Name::key`].
     ///
-    /// Two names may not be used at the same time where any key of one is a key of the other: a
-    /// table of who is there holds each person under every key. The second key stands for how
-    /// capitals look: `Ian` (with a capital i) and `lan` (with an l) have different first keys.
+    /// Two names conflict if they share any key, so the user table holds each user under every key.
+    /// The second key represents the look of capitals: `Ian` (with a capital i) and `lan` (with an
+    /// l) have different first keys.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.keys()
     }
@@ -157,7 +158,8 @@ impl serde::Serialize for Name {
 }
 
 impl<'de> serde::Deserialize<'de> for Name {
-    /// Of a person or a room: what is reserved was refused where it was typed.
+    /// The name of a user or a room. Reserved names are accepted here, because the input of names
+    /// rejects them.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         Self::new(&text, &HashSet::new())
@@ -184,7 +186,7 @@ fn keys_of(names: &[&str]) -> HashSet<Key> {
     names.iter().map(|name| Key::of_look(name)).collect()
 }
 
-/// The text as one reads it. A capital I is taken for an l only among small letters.
+/// The text as a reader perceives it. A capital I looks like an l only among small letters.
 fn as_shown(text: &str) -> String {
     if text.chars().any(char::is_lowercase) { text.to_owned() } else { text.replace('I', "i") }
 }
@@ -357,7 +359,7 @@ mod tests {
         }
     }
 
-    /// Fault 69: nobody is taken for the server, in no case and by no look.
+    /// Fault 69: no user can have a name that looks like the server's, in any case.
     #[test]
     fn what_is_kept_is_kept_by_look() {
         for text in [

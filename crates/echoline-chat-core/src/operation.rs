@@ -162,7 +162,7 @@ pub enum Operation {
     },
     /// Adds an entry to the audit log.
     Audit {
-        /// What the operator did.
+        /// The operator's action.
         what: String,
     },
     /// A node went down, and all its users with it.

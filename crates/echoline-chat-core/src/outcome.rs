@@ -27,7 +27,7 @@ pub enum Outcome {
     Refused(OperationError),
 }
 
-/// A user who came in.
+/// A user who has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entered {
     /// The number of the session.
@@ -125,7 +125,7 @@ pub enum JoinError {
     Password(Arc<str>),
     /// The chat has too many rooms.
     TooManyRooms,
-    /// Users from the same address have made so many rooms.
+    /// Users from the same address have already created this many rooms.
     TooManyOfSource(usize),
     /// The user is in too many rooms.
     TooManyOfYours,

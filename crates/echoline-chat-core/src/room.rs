@@ -43,7 +43,7 @@ pub struct Room {
     pub name: Name,
     /// The topic, empty if none is set.
     pub topic: Arc<str>,
-    /// Not listed, and only those who were invited may come in.
+    /// Whether the room is unlisted and open to invited users only.
     pub private: bool,
     /// A hash of the password.
     pub password: Option<Arc<str>>,
@@ -52,9 +52,9 @@ pub struct Room {
     members: Slab<Member>,
     /// Members who were expelled and whose sessions have not noticed yet.
     outside: usize,
-    /// Counts those who came, to list them in that order.
+    /// The number of joins so far, which gives the members their order.
     arrivals: u32,
-    /// The lineages of users who may come in, the oldest invitation first.
+    /// The lineages of invited users, the oldest invitation first.
     pub invited: VecDeque<u64>,
     /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub muted: Vec<(Muted, u64)>,
@@ -107,8 +107,9 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Adds a member and the line that says so, which the newcomer sees too. `replay_from` selects
-    /// the earlier lines that they see. A terminal is not shown those that a replay leaves out.
+    /// Adds a member and the line about the join, which the newcomer sees too. `replay_from`
+    /// selects the earlier lines that they see. A terminal does not show the lines that a replay
+    /// leaves out.
     pub fn join(
         &mut self,
         now_ms: u64,
@@ -154,8 +155,8 @@ impl Room {
         })
     }
 
-    /// A member leaves, which the others hear, with the reason if there is one; not so where the
-    /// member was expelled before.
+    /// Removes a member, and appends a line with the reason, which may be empty. A member who was
+    /// expelled or suspended before gets no line.
     pub fn leave(&mut self, now_ms: u64, member_id: MemberId, reason: &str) -> Option<Appended> {
         let Member { lineage, name, standing, .. } = self.members.remove(member_id);
         if standing != Standing::In {
@@ -181,8 +182,8 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// A member is out without a line of their own, and may be back; `false` where they were out
-    /// already.
+    /// Suspends a member without a line in the log; the member may rejoin. Returns `false` if the
+    /// member was already suspended or out.
     pub fn suspend(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_in = member.standing == Standing::In;
@@ -203,7 +204,8 @@ impl Room {
         was_expected
     }
 
-    /// Resumes a suspended membership, as a newcomer who goes on reading at the same line.
+    /// Resumes a suspended membership. The member counts as a newcomer, but continues at the same
+    /// line.
     pub(crate) fn resume_member(
         &mut self,
         now_ms: u64,
@@ -224,7 +226,7 @@ impl Room {
         self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
 
-    /// A member says something; `None` where the member was expelled.
+    /// Appends a line of a member. Returns `None` if the member was expelled.
     pub fn say(
         &mut self,
         now_ms: u64,
@@ -289,8 +291,8 @@ impl Room {
         self.append(now_ms, 0, LineKind::Notice, "", text)
     }
 
-    /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many
-    /// lines it has missed because they are not kept any more.
+    /// Fills `batch` with the member's next lines, and marks them as seen. Returns the number of
+    /// missed lines, which the log no longer keeps.
     pub fn take(&mut self, member_id: MemberId, batch: &mut Batch) -> u64 {
         let member = &mut self.members[member_id];
         if member.is_out() {
@@ -303,13 +305,13 @@ impl Room {
         missed
     }
 
-    /// The member has not taken all of its batch: `next` is what it has to see now.
+    /// Sets the member's next line back to `next`, because the member did not take the whole batch.
     pub fn put_back(&mut self, member_id: MemberId, next: u64) {
         self.members[member_id].next = next;
     }
 
-    /// The next line that a member has to see; `missed` counts those before it that are not kept
-    /// any more. Own ones count, and are seen, only where they are shown.
+    /// Returns the member's next line. `missed` counts the lines before it that the log no longer
+    /// keeps. The member's own lines are returned and counted only if `own` is `Own::Shown`.
     pub fn take_line(
         &mut self,
         member_id: MemberId,
@@ -347,8 +349,8 @@ impl Room {
         member.is_out() || member.next >= self.log.visible()
     }
 
-    /// Counts the lines before `until` that a member is going to see. A member who also sees the
-    /// lines that a replay leaves out begins at most `most` lines before.
+    /// Returns the number of lines before `until` that the member will be shown. A member who also
+    /// sees the lines that a replay leaves out starts at most `most` lines before `until`.
     pub fn earlier(&mut self, member_id: MemberId, until: u64, own: Own, most: u64) -> u64 {
         let Self { members, log, .. } = self;
         let member = &mut members[member_id];
@@ -387,7 +389,7 @@ impl Room {
         self.members[member_id].operator
     }
 
-    /// As `standing`, of a member who was not expelled.
+    /// Like [`standing`](Self::standing), or `None` if the member was expelled.
     pub fn membership(&self, member_id: MemberId) -> Option<(u64, bool)> {
         self.is_in(member_id).then(|| self.standing(member_id))
     }
@@ -424,7 +426,7 @@ impl Room {
         self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
-    /// The member of a session that is in.
+    /// The membership of a session, if its user is in the room.
     pub fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)

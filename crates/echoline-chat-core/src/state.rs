@@ -153,8 +153,7 @@ impl<R: RoomCell> ChatState<R> {
         self.users.get(&session).map(|user| &**user)
     }
 
-    /// The user whom this node serves in this session, suspended or not; of a session that is not
-    /// served here, the user.
+    /// The user of this session. If this node serves the session, a suspended user counts too.
     pub fn served_user(&self, session: u64) -> Option<&User<R>> {
         self.suspended.get(&session).map(|user| &**user).or_else(|| self.user(session))
     }
@@ -171,7 +170,7 @@ impl<R: RoomCell> ChatState<R> {
         from.filter(|user| user.lineage != lineage && !user.is_retired()).count()
     }
 
-    /// The words for a user whom a ban keeps out.
+    /// The message for a banned user.
     pub fn ban_words(&self, ban: &Ban) -> String {
         ban.words(self.options.moment)
     }

@@ -40,8 +40,8 @@ impl LineKind {
         Self::Notice,
     ];
 
-    /// Whether a line of this kind has words that its author chose, which are not shown to users
-    /// who ignore the author. A new name is such a word.
+    /// Whether the author chose words of a line of this kind. Users who ignore the author do not
+    /// see such lines. A new name counts as words.
     #[must_use]
     pub fn has_own_words(self) -> bool {
         self.has_words() || self == Self::Renamed

@@ -1,9 +1,9 @@
 //! The text that may reach a terminal: an allow-list, applied once when a line enters the chat.
 //! Pure.
 //!
-//! Nothing is escaped or marked, because the chat is read by people: what has no place is left
-//! out, and what is left is printable text (Unicode Technical Report 36, Unicode Standard
-//! Annex 31 for the joiners).
+//! People read the chat, so nothing is escaped or marked. Characters that are not allowed are
+//! removed, and the rest is printable text (Unicode Technical Report 36, Unicode Standard Annex 31
+//! for the joiners).
 
 pub mod character;
 pub mod separators;
@@ -32,7 +32,7 @@ const ESCAPE_BYTES_MAX: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("That line is not UTF-8 (byte {}): set your terminal to UTF-8 and send it again", .at + 1)]
 pub struct NotText {
-    /// How many bytes before the first bad one are good.
+    /// The number of valid bytes before the first invalid one.
     pub at: usize,
 }
 
@@ -56,7 +56,7 @@ pub struct NotText {
 /// ```
 ///
 /// # Errors
-/// [`NotText`] where the bytes are not UTF-8; surrogates and overlong forms are not.
+/// [`NotText`] if the bytes are not UTF-8. Surrogates and overlong forms are not UTF-8.
 pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     let plain = is_plain(bytes);
     let text = str::from_utf8(bytes).map_err(|error| NotText { at: error.valid_up_to() })?;
@@ -85,7 +85,7 @@ fn is_plain(bytes: &[u8]) -> bool {
     bytes.chunks_exact(BLOCK).all(are_plain) && are_plain(last)
 }
 
-/// Looks at all in any case, which is one step where their number is known.
+/// Tests all bytes without an early exit, so that the compiler can vectorize the loop.
 #[inline]
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte))
@@ -140,20 +140,20 @@ impl Iterator for Cleaned<'_> {
     }
 }
 
-/// Decides by what was let through before, never by what was left out: that is why cleaning
-/// twice changes nothing.
+/// Decides by the characters that passed before, never by the removed ones. Cleaning a text twice
+/// therefore changes nothing.
 #[derive(Clone, Default)]
 struct Filter {
-    /// The last character that was let through and is neither mark nor joiner.
+    /// The last character that passed and is neither mark nor joiner.
     base: Option<char>,
     /// Marks since then.
     marks: u8,
-    /// A joiner after it, kept back until what follows shows whether it means something.
+    /// A joiner after it, held until the next character shows whether it has a meaning.
     joiner: Option<char>,
 }
 
 impl Filter {
-    /// What comes out for `c`: the joiner that was kept back, where there is one, and a character.
+    /// Returns the output for `c`: the joiner that was held, if there is one, and a character.
     fn take(&mut self, c: char) -> (Option<char>, Option<char>) {
         match kind(c) {
             CharacterKind::Visible => {
@@ -343,7 +343,7 @@ mod tests {
         }
     }
 
-    /// Fault 21: no UTF-8 is no text, and the sentence says where.
+    /// Fault 21: invalid UTF-8 is refused, and the message states the position.
     #[test]
     fn what_is_no_utf8_is_refused() {
         for bad in [
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(cleaned(&format!("{tower}b")), "b", "none before the first character");
         let joined = "ক\u{9cd}".to_owned() + &"\u{200d}\u{9cd}".repeat(50);
         assert!(cleaned(&joined).chars().count() < 10);
-        // The vowels of Hangul lie on what stands before them too.
+        // The vowels of Hangul also combine with the character before them.
         assert_eq!(cleaned(&format!("a{}", "\u{1161}".repeat(50))).chars().count(), 5);
     }
 
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(excerpt(&"я".repeat(99)), "я".repeat(24) + "…");
     }
 
-    /// Fault 22: what goes into the log is one line, readable, and short.
+    /// Fault 22: a log entry is one readable, short line.
     #[test]
     fn the_log_gets_every_byte_visibly() {
         assert_eq!(escape(b"a\\b\r\n").to_string(), r"a\\b\x0d\x0a");

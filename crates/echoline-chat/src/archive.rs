@@ -1,5 +1,5 @@
-//! The records that a chat keeps in its store, and their form. Without a store all of it is in
-//! memory only, and gone with the process.
+//! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
+//! in memory only, and loses them with the process.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::name::Name;
 use super::tokens::{Position, SavedSession, SessionState};
 use echoline_base::poison::IgnorePoison;
 
-/// What outlives a room, or the process.
+/// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
     store: Option<Store>,
@@ -38,7 +38,7 @@ impl Archive {
         self.store.is_some()
     }
 
-    /// Whether what is said can be written.
+    /// Whether the store accepts writes.
     pub(super) fn is_well(&self) -> bool {
         !self.is_failing.load(Ordering::Relaxed)
     }
@@ -53,7 +53,7 @@ impl Archive {
         }
     }
 
-    /// Carries out the effects of a change that are to be kept.
+    /// Writes an effect of an operation to the store or the audit log, if it is one that is kept.
     pub(super) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
@@ -107,8 +107,8 @@ impl Archive {
         });
     }
 
-    /// Counts a wrong operators' password of the user called `by`. In a cluster each node counts
-    /// those of its own users.
+    /// Counts a wrong operators' password of the user called `by`. In a cluster, each node counts
+    /// only its own users.
     pub(super) fn guess(&self, time_ms: u64, by: &str, source: &str) {
         if !self.is_lasting() {
             return self.audit_log().add_guess(time_ms, by, source);
@@ -121,7 +121,7 @@ impl Archive {
         self.audit.lock().ignore_poison()
     }
 
-    /// The last acts in the audit log, the oldest of them first.
+    /// Returns the last entries of the audit log, oldest first.
     pub(super) async fn acts(&self, most: usize) -> Vec<AuditEntry> {
         let mut acts = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
@@ -188,7 +188,8 @@ impl Archive {
         }
     }
 
-    /// Writes what waits, for `limit` at most; returns how many changes could not be written.
+    /// Writes the pending changes and closes the store, for at most `limit`. Returns the number of
+    /// changes that could not be written.
     pub(super) fn close(&self, limit: Duration) -> u64 {
         self.store.as_ref().map_or(0, |store| store.close_within(limit))
     }
@@ -246,7 +247,8 @@ impl SavedMore {
         serde_json::to_string(self).expect("it is made of names and numbers")
     }
 
-    /// Reads what `write` wrote; a session of an earlier version has nothing of it.
+    /// Reads the output of `write`. A session of an earlier version has none, which reads as the
+    /// default.
     pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
@@ -274,7 +276,8 @@ fn stored_token(token: &str, saved: &SavedSession) -> history::StoredToken {
     }
 }
 
-/// What a ban is called in the store: where, a space (no name has one), and whom it means.
+/// Returns the key of a ban in the store: its scope, its kind and its subject, separated by spaces.
+/// No name contains a space.
 fn subject(ban: &Ban) -> String {
     let (kind, subject) = match &ban.subject {
         Subject::Name(_) => ("name", ban.subject.to_string()),
@@ -286,7 +289,7 @@ fn subject(ban: &Ban) -> String {
     }
 }
 
-/// The ban that was stored so; `None` where this version does not know its form.
+/// Reads a stored ban. Returns `None` if this version does not know its form.
 pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {

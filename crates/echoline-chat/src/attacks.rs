@@ -1,5 +1,5 @@
-//! Attacks on what others own in a chat, played against its state: in memory, with a store, and as
-//! one node of a cluster.
+//! Attacks on the possessions of other users, played against the state of a chat: in memory, with a
+//! store, and as one node of a cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -170,9 +170,9 @@ fn leave(chat: &Chat, session: u64) {
     chat.does(session, Operation::Exit { reason: Some(String::new()), keep: None });
 }
 
-/// Issue 12, item 5: a stranger who joins more rooms than there may be takes no place from anybody,
-/// with a store, after a restart, and in a cluster. Rooms in which something was said stay, but one
-/// address has so many of them at most.
+/// Issue 12, item 5: a user who joins more rooms than allowed uses up no room of others, with a
+/// store, after a restart, and in a cluster. Rooms with said lines stay, but their number is
+/// limited for each address.
 #[test]
 fn attack_empty_rooms_use_up_no_place() {
     const MALLORY: &str = "192.0.2.66";
@@ -229,8 +229,8 @@ fn attack_empty_rooms_use_up_no_place() {
     assert_eq!(place(&late, 7001), Ok(()));
 }
 
-/// Issue 12, item 5: a store that is full of empty rooms from an earlier version has places again.
-/// Rooms that were set up by their operators stay, and so do those with said lines.
+/// Issue 12, item 5: a store that is full of empty rooms from an earlier version accepts new rooms.
+/// Rooms that their operators set up stay, and so do rooms with said lines.
 #[test]
 fn attack_a_store_full_of_empty_rooms_has_places_again() {
     let folder = tempfile::tempdir().unwrap();

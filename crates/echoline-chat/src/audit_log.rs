@@ -1,5 +1,5 @@
-//! The audit log of a chat without a store: acts of the chat's operators, acts of rooms' operators,
-//! and guesses at the operators' password, each with bounded places of its own. Pure.
+//! The audit log of a chat without a store. It has a bounded list for the actions of the chat's
+//! operators, one for rooms' operators, and one for guesses at the operators' password. Pure.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ const ACTS_MAX: usize = 1000;
 /// Sources of guesses that are kept.
 const SOURCES_MAX: usize = 200;
 
-/// An entry: when (milliseconds since 1970), who, what.
+/// An entry: time (milliseconds since 1970), name of the operator, action.
 pub(super) type AuditEntry = (u64, String, String);
 
 /// The log; the newest entries come first.
@@ -24,7 +24,7 @@ pub(super) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Writes down an act of an operator, of the chat or only of rooms.
+    /// Adds an action of an operator of the chat, or of rooms only.
     pub(super) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
         self.acts += 1;
         let acts = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
@@ -48,7 +48,7 @@ impl AuditLog {
         });
     }
 
-    /// The newest acts, newest first.
+    /// The latest actions, newest first.
     pub(super) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let acts = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut acts: Vec<_> = acts.collect();
@@ -66,8 +66,8 @@ impl AuditLog {
 mod tests {
     use super::*;
 
-    /// Issue 12, item 7: neither guesses nor the acts of a room's operator evict what operators of
-    /// the chat did.
+    /// Issue 12, item 7: neither guesses nor the actions of a room's operator evict the actions of
+    /// the chat's operators.
     #[test]
     fn attack_neither_guesses_nor_acts_in_rooms_evict_acts_of_the_chat() {
         let mut log = AuditLog::default();

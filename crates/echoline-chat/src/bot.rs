@@ -50,7 +50,7 @@ pub(super) async fn ask<S: ByteStream>(
             Ok(login) => return Ok(Some(login)),
             Err(error) => {
                 let sentence = error.to_string();
-                // It may hold what came from outside.
+                // The message may contain text of the peer.
                 let text = clean(sentence.as_bytes()).unwrap_or_default();
                 client.write_line(refused(about, &text, &error)).await?;
                 client.flush().await?;

@@ -1,4 +1,5 @@
-//! A chat that runs: the pure state behind its lock, the live sessions, and what serves both.
+//! The running chat: the pure state behind its lock, the live sessions, and the services that they
+//! share.
 //!
 //! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
 //! an await. A line that is said takes its room's lock only.
@@ -34,10 +35,10 @@ use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
-/// A chat: all its rooms and everybody who is in them. Shared by its sessions.
+/// A chat: all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
-    /// As the chat began; what may have changed since is in `rules`.
+    /// The settings at the start of the chat. Later changes are in `rules`.
     pub(super) settings: ChatSettings,
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
@@ -52,11 +53,11 @@ pub struct Chat {
     state: Arc<Mutex<LiveState>>,
 }
 
-/// What a store brings back.
+/// The chat as read from a store.
 #[derive(Debug, Default)]
 pub(super) struct RestoredChat {
     pub(super) state: RestoredState,
-    /// Tokens of the store that are too many, and are to leave it.
+    /// Tokens of the store beyond the limit, for deletion from the store.
     pub(super) dropped_tokens: Vec<Arc<str>>,
 }
 
@@ -68,8 +69,8 @@ pub(super) struct Membership {
     pub(super) member_id: MemberId,
     /// The number of the line that says that they came.
     pub(super) joined: u64,
-    /// The day of the last line shown, until they have seen themselves come: what they are shown
-    /// before that may be of other days.
+    /// The day of the last line shown, until the member has seen their own join. Earlier lines may
+    /// be of other days.
     pub(super) past: Option<Box<Days>>,
 }
 
@@ -87,7 +88,7 @@ impl Chat {
         Self::open(settings, Archive::default(), RestoredChat::default())
     }
 
-    /// A chat with what was kept.
+    /// Creates a chat that continues with the state in `kept`.
     pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
@@ -104,7 +105,7 @@ impl Chat {
         Self::with_state(settings, archive, ChatState::new(options, state), None)
     }
 
-    /// A chat that is one node of a cluster, whose sessions never repeat.
+    /// Creates a chat that is one node of a cluster. Its session numbers never repeat.
     pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let options = StateOptions {
             lobby: settings.lobby.clone(),
@@ -150,9 +151,9 @@ impl Chat {
         &self.settings.sources
     }
 
-    /// Takes over from `settings` what may change while the chat runs: how many rooms there may be,
-    /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
-    /// pace with which they came), and the operators' password (who is one stays one).
+    /// Takes from `settings` the values that can change while the chat runs: the number of rooms,
+    /// the earlier lines that newcomers see, the time for a login, the rate of lines and the
+    /// operators' password. Users in the chat keep their rate, and operators stay operators.
     pub fn renew(&self, settings: &ChatSettings) {
         self.rules.set(settings);
     }
@@ -326,15 +327,15 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
-    /// Tells an author whom another node serves.
+    /// Sends a message to the author if another node serves their session.
     pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
             cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
         }
     }
 
-    /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves
-    /// hears of it by an operation.
+    /// Refuses a private line because the recipient's mailbox is full. If another node serves the
+    /// author, an operation tells them.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
         Outcome::Refused(OperationError::MailboxFull)
@@ -350,7 +351,7 @@ fn random() -> u64 {
 pub(super) enum Leaving<'a> {
     /// The others hear of it, with this reason, which may be empty.
     Because(&'a str),
-    /// The others hear nothing: everybody has to leave.
+    /// The room gets no line about it, because all users have to leave.
     Silently,
 }
 

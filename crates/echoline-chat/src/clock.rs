@@ -1,4 +1,4 @@
-//! The wall clock of a chat, and how its people read it: local time. The order never depends on it.
+//! The wall clock of a chat, and its display in local time. The order of lines never depends on it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -11,10 +11,11 @@ use super::live_state::ChatUser;
 use super::live_state::SessionHandle;
 
 impl Chat {
-    /// Ends the sessions of silent users while more than nine tenths of a server's places are
-    /// taken: of the addresses with the most users, those who have said nothing for longest, and
-    /// for [`idle_when_full`](super::ChatSettings::idle_when_full) at least. Operators of the
-    /// chat stay. `excess` is the number of connections above nine tenths.
+    /// Ends the sessions of silent users while more than nine tenths of a server's connection slots
+    /// are in use. Chooses the users who have been silent for longest, from the addresses with the
+    /// most users. Each has said nothing for at least
+    /// [`idle_when_full`](super::ChatSettings::idle_when_full). Operators of the chat stay.
+    /// `excess` is the number of connections above nine tenths.
     ///
     /// For [`Server::on_nearly_full`](crate::Server::on_nearly_full). Returns the number of users.
     pub fn end_idle_users(&self, excess: usize) -> usize {
@@ -36,7 +37,7 @@ impl Chat {
             is_protected: user.is_operator(),
         };
         let presences: Vec<Presence> = users.iter().map(presence).collect();
-        // Those whose session was ended before are about to give their places back.
+        // Sessions that were ended before are about to release their slots.
         let chosen = choose(&presences, excess.saturating_sub(leaving.len()), least);
         let by_session: BTreeMap<u64, &SessionHandle> =
             users.iter().map(|(user, session)| (user.session, &**session)).collect();

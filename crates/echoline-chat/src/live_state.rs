@@ -1,5 +1,5 @@
-//! The chat's state with the sessions that this node serves: the mailbox of each, and what only its
-//! own node knows of it.
+//! The chat's state and the sessions that this node serves: the mailbox of each session, and its
+//! data that is not replicated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::state::ChatState;
 
-/// A copy of what the chat's state knows of a user.
+/// A user in the chat's state.
 pub(super) type ChatUser = User<SharedRoom>;
 
 /// The chat's state, and the sessions that this node serves.
@@ -46,7 +46,7 @@ impl DerefMut for LiveState {
 }
 
 impl LiveState {
-    /// A state whose users this node serves as soon as they come in.
+    /// Creates the state without any session.
     pub(super) fn new(chat: ChatState<SharedRoom>) -> Self {
         Self { chat, sessions: HashMap::new() }
     }
@@ -146,7 +146,7 @@ struct SessionExtras {
 }
 
 impl SessionHandle {
-    /// The session of a user who has just come in.
+    /// Creates the session of a user who has just logged in.
     pub(super) fn new(user: &ChatUser, entered: &Entered, state: Weak<Mutex<LiveState>>) -> Self {
         let flood_mute = entered.flood_mute;
         let extras = SessionExtras { flood_mute, ..SessionExtras::default() };
@@ -185,7 +185,7 @@ impl SessionHandle {
         self.user(ChatUser::is_operator).unwrap_or_default()
     }
 
-    /// Whether the user goes on in another session, so that this one has nothing to come back to.
+    /// Whether the user continues in another session, so that this one cannot be resumed.
     pub(super) fn is_retired(&self) -> bool {
         self.user(ChatUser::is_retired).unwrap_or_default()
     }

@@ -293,8 +293,8 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     }
 }
 
-/// The rights with which a user comes back: those of an operator of the chat only if the password
-/// that they gave is still the password.
+/// The rights of a returning user. They stay an operator of the chat only if the operators'
+/// password has not changed.
 async fn rights_of(chat: &Chat, saved: &SessionState) -> RestoredSession {
     let operator = match &saved.operator {
         Some(proof) => is_proof(chat, proof).await,
@@ -307,8 +307,8 @@ fn later(taken: &ClaimNameError, token: &str) -> String {
     format!("{}. Later, /resume {token} will do it", taken.sentence())
 }
 
-/// Each node of a cluster decides by itself what it knows: a refused attempt is no entry of the
-/// stream, so that strangers cannot push out what was said.
+/// Each node of a cluster refuses a login with its own knowledge. A refused attempt is no entry of
+/// the stream, so clients cannot displace said lines with attempts.
 impl Chat {
     /// Why a newcomer cannot have the name, as far as this node of a cluster knows.
     fn refuses_here(

@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 use super::notification::{Disconnect, Notification};
 use echoline_base::poison::IgnorePoison;
 
-/// Notifications that may wait; beyond it the sender is told that they cannot be delivered.
+/// The maximum number of pending notifications. Beyond it, the sender is told that a notification
+/// cannot be delivered.
 const NOTIFICATIONS_MAX: usize = 100;
 
 /// Bytes of the texts of notifications that may wait.

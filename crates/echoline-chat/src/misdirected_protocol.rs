@@ -1,9 +1,10 @@
 //! Other protocols that come to the chat's port by mistake, or to be misused. Pure.
 
-/// A protocol that is not ours, as its first bytes show it.
+/// Another protocol, recognized by its first bytes.
 ///
-/// A browser can be made to post to any port; what it sends must not become lines of a chat
-/// (cross-protocol scripting). The others would wait for ever for an answer they understand.
+/// A web page can make a browser post to any port, and its request must not become lines of a chat
+/// (cross-protocol scripting). Clients of the other protocols would wait forever for an answer that
+/// they understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MisdirectedProtocol {
     /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
@@ -19,8 +20,8 @@ const METHODS: &[&[u8]] = &[
 ];
 
 impl MisdirectedProtocol {
-    /// What speaks, by the first line, or by the first bytes where no line end has come: a TLS
-    /// handshake need not have one. `None` for everything that may be a name.
+    /// Recognizes a protocol by the first line, or by the first bytes if no line end has come: a
+    /// TLS handshake may have none. Returns `None` for everything that may be a name.
     ///
     /// ```
     /// use echoline_chat::Foreign;
@@ -38,8 +39,8 @@ impl MisdirectedProtocol {
         }
     }
 
-    /// One line that says what to use instead. (Not in the words of the protocol: the question for
-    /// a name has gone out already.)
+    /// One line that tells the user what to use instead. It is plain text, because the prompt for a
+    /// name has already been sent.
     #[must_use]
     pub fn answer(self) -> &'static str {
         match self {
@@ -94,7 +95,7 @@ mod tests {
         }
     }
 
-    /// Fault 25: the answer is one line that says what to do, and nothing that was sent.
+    /// Fault 25: the answer is one line with advice, and repeats nothing of the input.
     #[test]
     fn each_answer_is_one_sentence() {
         for foreign in

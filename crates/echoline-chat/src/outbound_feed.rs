@@ -1,7 +1,7 @@
-//! What one member is to be told, and has not been: the lines of their rooms, and their letters.
+//! The unsent output of one member: the lines of their rooms, and their notifications.
 //!
-//! This is what feeds a connection while its session waits for a line. It is asked only when the
-//! peer has taken all that was written, so a member who does not read costs one line of memory.
+//! It feeds a connection while its session waits for a line. It is polled only when the peer has
+//! taken everything that was written, so a member that does not read costs one line of memory.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::wake_batcher::WakeBatcher;
 use echoline::Closed;
 use echoline::connection::Outlet;
 
-/// How often an answer is put off because lines wait for the store.
+/// The number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;
 
 /// Bytes of decorated lines that are made at once.
@@ -41,19 +41,20 @@ pub(super) struct OutboundFeed {
     user: Arc<SessionHandle>,
     /// Wakes the tasks of this member's thread.
     batcher: Arc<WakeBatcher>,
-    /// The rooms that the member is in, in the order in which they came.
+    /// The member's rooms, in the order in which the member joined them.
     pub(super) memberships: Vec<Membership>,
-    /// The one in which they speak.
+    /// The index of the room in which the member speaks.
     current: usize,
     pub(super) view: DisplaySettings,
-    /// Somebody may be waiting for what this member said.
+    /// This member has said lines, and readers have not been woken for them.
     pub(super) has_said: bool,
-    /// To be answered at the member's place in the order of their current room.
+    /// A question to answer at the member's position in their current room.
     question: Option<RoomQuestion>,
-    /// How often an answer may still be put off because lines wait for the store: who is in is to
-    /// be what the lines that were seen add up to, but not at the price of never saying it.
+    /// The number of times that an answer may still be postponed because lines wait for the store.
+    /// A list of members agrees with the lines before it, but a stalled store does not delay it
+    /// forever.
     patience: u8,
-    /// Who was last told to be woken by letters.
+    /// The waker that the mailbox was last given.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
     pub(super) reply_to: Option<NonZeroU64>,
@@ -66,9 +67,9 @@ pub(super) struct OutboundFeed {
 pub(super) enum RoomQuestion {
     /// The members of the room.
     Users,
-    /// The same with all that a page shows of them, for those who came after this arrival.
+    /// The members with the details that a page shows, from the first one after this arrival.
     People { after: u32 },
-    /// Who has not read everything.
+    /// The members that have not read all lines.
     Lag,
 }
 
@@ -79,7 +80,7 @@ impl OutboundFeed {
             chat,
             user,
             batcher,
-            // One room is what most are in.
+            // Most members are in one room.
             memberships: Vec::with_capacity(1),
             current: 0,
             view: DisplaySettings::default(),
@@ -92,12 +93,12 @@ impl OutboundFeed {
         }
     }
 
-    /// The room in which the member speaks; `None` where they were expelled from all.
+    /// The room in which the member speaks; `None` if they were expelled from all rooms.
     pub(super) fn current(&self) -> Option<&Membership> {
         self.memberships.get(self.current)
     }
 
-    /// Where the member is, in this room.
+    /// The index of the member's membership in this room.
     pub(super) fn position(&self, room: &Name) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
@@ -107,7 +108,7 @@ impl OutboundFeed {
         self.current = index;
     }
 
-    /// The member is in one room more, and speaks there.
+    /// Adds a room, and makes it the one in which the member speaks.
     pub(super) fn enter(&mut self, membership: Membership) {
         let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
         // A program reads times.
@@ -152,8 +153,8 @@ impl OutboundFeed {
         })
     }
 
-    /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
-    /// the task will be woken for more.
+    /// Writes pending output, as much as the peer takes. Returns `Pending` if that was all; the
+    /// task is woken for more.
     pub(super) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
@@ -185,7 +186,7 @@ impl OutboundFeed {
         more
     }
 
-    /// The rooms that the member is in and where they stand there, for a page.
+    /// The member's rooms and their position in each, for a page.
     pub(super) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
         let joined = |membership: &'_ Membership| {
@@ -203,7 +204,7 @@ impl OutboundFeed {
         ServerMessage::Seats { current, rooms: rooms.collect() }
     }
 
-    /// Wakes those who wait for what this member said.
+    /// Wakes the readers of the lines that this member said.
     pub(super) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
             self.chat.wake_readers(&self.user, &self.memberships);
@@ -295,7 +296,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Prints letters; Ready if there may be more, which wait until the peer has read these.
+    /// Prints notifications. Returns `Ready` if there may be more, which wait until the peer has
+    /// read these.
     fn read_letters<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
@@ -433,8 +435,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Answers the question, if there is one, where the member has seen everything in the current
-    /// room; whether it did. Where it did not, the room wakes the task when there is more to see.
+    /// Answers the pending question if the member has seen all lines of the current room, and
+    /// returns whether it did. Otherwise the room wakes the task at the next line.
     fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
         let Some(question) = self.question else { return false };
         let Some(Membership { shared_room, member_id, .. }) = self.current() else {
@@ -460,7 +462,7 @@ impl OutboundFeed {
             self.print_reply(&sentence, &mut printed);
         }
         if let Some(people) = people {
-            // Not under the room's lock: the hall's comes before it.
+            // Not under the room's lock, because the chat's lock comes before it.
             print_json(&people.message(&self.chat, &self.view), &mut printed);
         }
         self.question = None;

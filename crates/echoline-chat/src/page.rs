@@ -1,4 +1,4 @@
-//! The page on which people chat in a browser: plain files, in the program. Pure.
+//! The page for chatting in a browser: static files that are part of the program. Pure.
 
 use echoline::site::Asset;
 
@@ -7,7 +7,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// The page's files, for a [`Site`](crate::Site) whose guests are served as
+/// The page's files, for a [`Site`](crate::Site) whose users are served as
 /// [`Role::Web`](super::Role::Web).
 pub const PAGE: &[Asset] = &[
     asset("/", HTML, include_str!("../web/index.html")),

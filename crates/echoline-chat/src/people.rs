@@ -1,4 +1,4 @@
-//! The people of a room, as a page shows them: a bounded number of them in each answer.
+//! The members of a room as a page shows them, a bounded number in each answer.
 
 use super::answer_limits::{Budget, LIST_BYTES_MAX};
 use super::chat::Chat;
@@ -14,7 +14,7 @@ const NAMED_MAX: usize = 100;
 /// Bytes of an entry besides its texts, nearly.
 const ENTRY_BYTES: usize = 64;
 
-/// A part of the people who are in a room at one place of its order.
+/// A part of the members of a room at one position of its order.
 #[derive(Debug)]
 pub(super) struct MemberList {
     room: Name,
@@ -69,7 +69,7 @@ impl MemberList {
         }
     }
 
-    /// For a page with this view: what users say who are ignored is left out.
+    /// Makes the list for a page with this view. Leaves out the away texts of ignored users.
     pub(super) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);

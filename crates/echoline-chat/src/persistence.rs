@@ -1,4 +1,4 @@
-//! A chat with a store: opened, told what its store tells, closed.
+//! Opening and closing a chat with a store, and handling the store's events.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
@@ -20,15 +20,15 @@ use super::settings::ChatSettings;
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
 use echoline_chat_core::state::RestoredState;
 
-/// The words with which a room goes on after a restart: whoever was in it is not any more.
+/// The notice in each room after a restart. Earlier members are not in the room any more.
 pub(super) const RESTARTED: &str = "The server was started again";
 
 impl Chat {
-    /// A chat that keeps its rooms, lines, bans and tokens in this folder, and goes on with those
-    /// that are there. Reads the whole store, and blocks meanwhile.
+    /// Creates a chat that keeps its rooms, lines, bans and tokens in this folder, and continues
+    /// with the stored ones. Reads the whole store, and blocks meanwhile.
     ///
     /// # Errors
-    /// What is wrong with the folder, in one sentence.
+    /// Describes the problem with the folder in one sentence.
     pub fn with_store(
         settings: ChatSettings,
         folder: &Path,
@@ -51,14 +51,13 @@ impl Chat {
         }
         let kept = kept(&settings, found);
         let chat = Arc::new(Self::open(settings, archive, kept));
-        // Only now: what is said from here on is told to this hall.
+        // From here on, the store's events reach this chat.
         let _ = place.set(Arc::downgrade(&chat));
         chat.start_rooms();
         Ok(chat)
     }
 
-    /// Removes rooms in which there is nothing. Every other one is told that the present begins
-    /// here.
+    /// Removes rooms that hold nothing worth keeping. Announces the restart in every other room.
     fn start_rooms(&self) {
         let now_ms = self.now_ms();
         self.change(&mut self.lock(), |state, effects| state.remove_worthless(now_ms, effects));
@@ -73,7 +72,7 @@ impl Chat {
         }
     }
 
-    /// What the store tells.
+    /// Handles an event of the store.
     fn hear(&self, event: StoreEvent) {
         match event {
             StoreEvent::Committed(rooms) => {
@@ -99,7 +98,7 @@ impl Chat {
         }
     }
 
-    /// Tells every room in which there is somebody; lines are held for the store again, or not.
+    /// Tells every room that has members, and starts or stops holding lines for the store.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
         self.lock().options.holds_lines = self.holds();
@@ -127,11 +126,11 @@ impl Chat {
         self.close_within(Duration::from_secs(6))
     }
 
-    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
-    /// many changes could not be written. Blocks, for `limit` at most.
+    /// Writes the pending changes to the store and closes it, once all sessions have ended. Returns
+    /// the number of changes that could not be written. Blocks, for `limit` at most.
     ///
-    /// Other owners of the chat do not matter, such as the hooks of a server that is being dropped.
-    /// Changes that they make later are lost.
+    /// The store is closed even if the chat has other owners, such as the hooks of a server that is
+    /// being dropped. Their later changes are lost.
     pub fn close_within(self: Arc<Self>, limit: Duration) -> u64 {
         self.archive.close(limit)
     }
@@ -230,7 +229,7 @@ fn view(line: &StoredLine) -> LineView<'_> {
 }
 
 impl Archive {
-    /// Keeps what the server said.
+    /// Keeps a line of the server.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
         self.keep(Effect::KeepLine {
             room,
@@ -269,7 +268,7 @@ mod tests {
     }
 
     /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
-    /// dropped, hides neither the end of the store nor what could not be written.
+    /// dropped, hides neither the end of the store nor the number of unwritten changes.
     #[test]
     fn regression_a_store_is_closed_whoever_else_has_the_chat() {
         let folder = tempfile::tempdir().unwrap();

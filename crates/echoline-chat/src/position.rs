@@ -1,4 +1,4 @@
-//! The last line of a room that somebody has seen, as they tell it when they come back.
+//! The last line of a room that a client has seen, as the client states it when it resumes.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::key::Key;
 use super::name::Name;
 use super::protocol::LastSeen;
 
-/// Lines of a room that was renewed which somebody sees who comes back to it.
+/// The number of lines that a returning client gets from a room that was created again.
 const RENEWED_SHOWN: u64 = 50;
 
 /// Positions by the keys of their rooms.

@@ -1,5 +1,5 @@
-//! What a chat allows and may change while it runs: for who comes, and for what is done, from then
-//! on.
+//! The settings of a chat that can change while it runs. A change applies to later logins and
+//! operations.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

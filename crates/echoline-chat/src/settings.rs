@@ -1,4 +1,4 @@
-//! What one chat allows and how it is set up.
+//! The limits and the setup of one chat.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::name::Name;
 use echoline::sources::{SourceLimits, Sources};
 use echoline_base::SecretText;
 
-/// The settings of a chat. Each default says why it is what it is.
+/// The settings of a chat. Each default states its reason.
 #[derive(Clone)]
 pub struct ChatSettings {
-    /// The room that everybody comes into. Default `lobby`.
+    /// The room that every user joins first. Default `lobby`.
     pub lobby: Name,
     /// Rooms at most, empty ones with a history too. Default 1,000.
     pub max_rooms: usize,
@@ -22,7 +22,7 @@ pub struct ChatSettings {
     pub max_rooms_per_ip: usize,
     /// Rooms that one person may be in. Default 10.
     pub max_rooms_each: usize,
-    /// What each room keeps in memory.
+    /// The limits of each room's lines in memory.
     pub log: LogLimits,
     /// Earlier lines that a newcomer sees. Default 0, as in the lesson.
     pub replay: u64,
@@ -49,7 +49,7 @@ pub struct ChatSettings {
     pub time: fn(u64) -> String,
     /// Formats the day of a line. Default: the local day, `Friday 27 November 2026`.
     pub date: fn(u64) -> String,
-    /// How a moment is shown that may be days away. Default: local date and time.
+    /// Formats a time that may be days away. Default: local date and time.
     pub moment: fn(u64) -> String,
 }
 

@@ -1,7 +1,8 @@
-//! A room behind its lock, and who waits for its next line.
+//! A room behind its lock, and the wakers of the members that wait for its next line.
 //!
-//! The lock is held for the length of a decision, never across an await or a system call. Members
-//! who have seen everything leave their waker; who is stuck leaves none, and costs nobody anything.
+//! The lock is held for the length of a decision, never across an await or a system call. A member
+//! that has seen all lines leaves its waker. A member whose peer does not read leaves none, so it
+//! costs the others nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -20,15 +21,15 @@ pub(super) struct SharedRoom(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// By seat.
+    /// Indexed by member id.
     waiters: Vec<Waiter>,
-    /// The seats that have to be woken at the next line, by thread.
+    /// The members to wake at the next line, by thread.
     waiting: Vec<WaitingMembers>,
-    /// Up to which line everybody was woken.
+    /// The number of the line up to which all waiting members were woken.
     told: u64,
 }
 
-/// Who waits on one thread.
+/// The members that wait on one thread.
 #[derive(Debug)]
 struct WaitingMembers {
     batcher: Arc<WakeBatcher>,
@@ -43,12 +44,12 @@ struct Waiter {
     is_waiting: bool,
 }
 
-/// What a member has to do next.
+/// The result of taking lines for a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TakeResult {
     /// Lines that were not kept long enough.
     pub(super) missed: u64,
-    /// Pending where the batch has all there is, and the task will be woken for more.
+    /// Pending if the batch has all lines; the task is woken for more.
     pub(super) more: Poll<()>,
 }
 
@@ -58,21 +59,20 @@ impl SharedRoom {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Looks at the room, or changes it. Whoever appends calls [`wake`](Self::wake) after: not at
-    /// once, so that many lines are one waking.
+    /// Reads or changes the room. A caller that appends lines calls [`wake`](Self::wake)
+    /// afterwards, so that many lines cause one wake-up.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
         look(&mut self.lock().room)
     }
 
-    /// As `with`, then wakes those who wait for what was appended.
+    /// Like [`with`](Self::with), then wakes the members that wait for new lines.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
         let result = self.with(change);
         self.wake();
         result
     }
 
-    /// Fills `batch` with what a member has to see next; where that is all, has the task woken at
-    /// the next line.
+    /// Fills `batch` with the member's next lines. If these are all, the next line wakes the task.
     pub(super) fn take(
         &self,
         member_id: MemberId,
@@ -125,8 +125,8 @@ impl SharedRoom {
         result
     }
 
-    /// What `look` finds where the member has seen everything, and (`settled`) no line waits for
-    /// the store; else `None`.
+    /// Returns the result of `look` if the member has seen all lines and, with `settled`, no line
+    /// waits for the store. Returns `None` otherwise.
     pub(super) fn at_end<T>(
         &self,
         member_id: MemberId,
@@ -134,13 +134,13 @@ impl SharedRoom {
         look: impl FnOnce(&Room) -> T,
     ) -> Option<T> {
         let State { room, .. } = &*self.lock();
-        // Who is set aside has not seen what the others have: later, when they are in again.
+        // A suspended member has not seen the latest lines. It is asked again after it rejoins.
         let has_seen_all = room.is_caught_up(member_id) && !room.is_suspended(member_id);
         let at_end = has_seen_all && (!settled || room.is_settled());
         at_end.then(|| look(room))
     }
 
-    /// Wakes everybody who waits, if there is something new.
+    /// Wakes all waiting members if there are new lines.
     pub(super) fn wake(&self) {
         let mut lists = {
             let mut state = self.lock();
@@ -150,7 +150,7 @@ impl SharedRoom {
             }
             state.take_wakers()
         };
-        // Outside the lock: who wakes on another thread wants it at once.
+        // Outside the lock: a task that wakes on another thread takes the lock at once.
         for (batcher, wakers) in &mut lists {
             batcher.wake(wakers);
         }
@@ -213,11 +213,11 @@ impl State {
         Poll::Pending
     }
 
-    /// Who waits on the thread of this relay. There are few threads.
+    /// The members that wait on the thread of this batcher. There are few threads.
     fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut WaitingMembers {
         let same = |waiting: &WaitingMembers| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {
-            // A thread that is gone has nobody waiting.
+            // An ended thread has no waiting members.
             self.waiting.retain(|waiting| !waiting.memberships.is_empty());
             let batcher = Arc::clone(batcher);
             self.waiting.push(WaitingMembers {

@@ -10,7 +10,7 @@ use super::outcome::OperationError;
 use super::text::escape;
 
 impl Chat {
-    /// Says a line in a room. Whoever reads there is woken later: see
+    /// Says a line in a room. Its readers are woken later: see
     /// [`wake_readers`](Self::wake_readers).
     ///
     /// In one process this applies the rule of [`Operation::Say`](super::operation::Operation::Say)
@@ -54,8 +54,7 @@ impl Chat {
         })
     }
 
-    /// Wakes those who read what the author has said: called when the author has no more lines
-    /// waiting.
+    /// Wakes the readers of the author's lines. Called when the author has no more input waiting.
     pub(super) fn wake_readers(&self, author: &SessionHandle, memberships: &[Membership]) {
         match &self.cluster {
             Some(cluster) => cluster.send(author.session),

@@ -1,4 +1,4 @@
-//! How one member sees the lines of a room. Pure.
+//! The form in which one member sees the lines of a room. Pure.
 
 use std::fmt::Write;
 
@@ -17,14 +17,14 @@ pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
     let _ = write!(out, "{message}{EOL}");
 }
 
-/// What reads what a member is sent.
+/// The kind of client that displays a member's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Medium {
     #[default]
     Terminal,
     /// JSON for a program.
     Program,
-    /// JSON for a page in a browser, which shows more of it in places of their own.
+    /// JSON for a page in a browser, which displays more kinds of messages.
     Page,
 }
 
@@ -35,11 +35,11 @@ pub(super) struct DisplaySettings {
     pub(super) numbers: bool,
     /// With the time of day.
     pub(super) times: bool,
-    /// Without who came, left and changed names.
+    /// Without joins, leaves and changes of names.
     pub(super) quiet: bool,
-    /// What reads it.
+    /// The kind of client.
     pub(super) medium: Medium,
-    /// Columns of the terminal, where it said so.
+    /// Columns of the terminal, if it reported them.
     pub(super) width: Option<u16>,
     ignored: Vec<Ignored>,
 }
@@ -74,12 +74,12 @@ impl DisplaySettings {
             && self.ignored.is_empty()
     }
 
-    /// Whether one's own lines are seen: who types at a terminal sees what they typed.
+    /// Whether the member sees their own lines. A terminal already shows its user's input.
     pub(super) fn own(&self) -> Own {
         if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
 
-    /// Ignores somebody; `false` where too many are ignored already.
+    /// Ignores a user. Returns `false` if the member already ignores too many users.
     pub(super) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
         self.heed(&name);
         let fits = self.ignored.len() < IGNORED_MAX;
@@ -89,20 +89,19 @@ impl DisplaySettings {
         fits
     }
 
-    /// Ignores somebody no longer; `false` where they were not ignored.
+    /// Stops ignoring a user. Returns `false` if the user was not ignored.
     pub(super) fn heed(&mut self, name: &Name) -> bool {
         let before = self.ignored.len();
         self.ignored.retain(|ignored| !ignored.name.same_as(name));
         self.ignored.len() < before
     }
 
-    /// Who is ignored.
+    /// The names of the ignored users.
     pub(super) fn ignored(&self) -> impl Iterator<Item = &Name> {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
-    /// Whether lines of this lineage, or under this name or one that looks like it, are not to be
-    /// seen.
+    /// Whether the member ignores this lineage, this name, or a name that looks like it.
     pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
         let mut parsed = None;
         self.ignored.iter().any(|ignored| {
@@ -115,7 +114,7 @@ impl DisplaySettings {
         })
     }
 
-    /// Whether the words of a line of the past are of a user who is ignored.
+    /// Whether the view hides a line of the past, because it has the words of an ignored user.
     pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
@@ -155,8 +154,8 @@ impl DisplaySettings {
         }
     }
 
-    /// Wrapped where the terminal's width is known; what follows is indented, so that no part of
-    /// a line looks like a line of its own.
+    /// Prints text, wrapped if the terminal's width is known. Continuation lines are indented, so
+    /// that no part of a line looks like a line of its own.
     fn print_wrapped(&self, text: &str, out: &mut String) {
         match self.width {
             Some(width) => {
@@ -211,7 +210,7 @@ impl Frame<'_> {
         self.view.print_wrapped(&shown, out);
     }
 
-    /// Writes a line that stands between two others.
+    /// Writes a separator between two lines.
     pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
         match self.is_current {
             true => self.view.print(separator, out),
@@ -221,7 +220,7 @@ impl Frame<'_> {
 
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
-            // A page hides these itself: its list of people follows them.
+            // A page hides these itself, because its list of members follows them.
             LineKind::Joined | LineKind::Left | LineKind::Renamed => {
                 self.view.quiet && !self.view.is_page()
             }
@@ -270,8 +269,8 @@ mod tests {
         out
     }
 
-    /// Issue 12, item 20: no words that an ignored user chose reach the one who ignores them, under
-    /// whatever name; that they come and go does.
+    /// Issue 12, item 20: no words of an ignored user reach the member, under any name. Joins and
+    /// leaves do.
     #[test]
     fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
         for medium in [Medium::Terminal, Medium::Program] {

@@ -1,12 +1,13 @@
-//! One waking for each thread.
+//! Wakes the members of one thread in batches.
 //!
-//! To wake a task that runs on another thread costs a system call, each time. So members are woken
-//! in lists, one for each thread, and each thread has a task that is woken for its list: it wakes
-//! the others from there, which is a push to its own queue.
+//! Waking a task that runs on another thread costs a system call each time. The members to wake are
+//! therefore collected in one list for each thread. Each thread has a batcher task, which is woken
+//! once for its list. It wakes the members from their own thread, which only pushes them to its
+//! queue.
 //!
-//! It wakes some at a time and goes to the end of that queue itself. So what else has to be done on
-//! the thread, to read the next line of all things, does not wait until a thousand members have
-//! been written to; and who is woken late gets more lines at once.
+//! The batcher task wakes a few members, then yields to the end of that queue. Other work on the
+//! thread, above all reading the next line, does not wait until a thousand members have been
+//! written to. A member that is woken late gets more lines at once.
 
 use echoline_base::poison::IgnorePoison;
 use std::collections::{HashMap, VecDeque};
@@ -15,17 +16,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
-/// Members that are woken at a time. A runtime looks for what has come in after about as many tasks
-/// (tokio: 61), so that less gains little.
+/// Members that are woken at a time. A runtime polls for I/O after about as many tasks (tokio: 61),
+/// so a smaller number gains little.
 const AT_ONCE: usize = 32;
 
-/// The relays of one chat, one for each thread that serves it.
+/// The batchers of one chat, one for each thread that serves it.
 #[derive(Debug, Default)]
 pub(super) struct WakeBatchers {
     by_thread: Mutex<HashMap<ThreadId, Arc<WakeBatcher>>>,
 }
 
-/// What wakes the tasks of one thread.
+/// Wakes the tasks of one thread.
 #[derive(Debug)]
 pub(super) struct WakeBatcher {
     thread: ThreadId,
@@ -34,15 +35,15 @@ pub(super) struct WakeBatcher {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whom the relay's task has still to wake.
+    /// The wakers that the batcher's task has yet to call.
     wakers: VecDeque<Waker>,
-    /// Wakes the relay's task; `None` once it has ended.
+    /// Wakes the batcher's task; `None` once it has ended.
     task: Option<Waker>,
     is_over: bool,
 }
 
 impl WakeBatchers {
-    /// The relay of this thread, whose runtime must be the current one.
+    /// The batcher of this thread, whose runtime must be the current one.
     pub(super) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
         let mut by_thread = lock(&self.by_thread);
@@ -74,9 +75,9 @@ impl WakeBatcher {
         wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Leaves `wakers` to the relay's task, which is to be woken for it; `None` where it does not
-    /// take them: they are few and on this very thread, or it has not begun, or has ended with its
-    /// runtime.
+    /// Moves `wakers` to the batcher's task, and returns the waker of that task. Returns `None` and
+    /// leaves the list alone if there are few wakers and they belong to the current thread, or if
+    /// the task has not started or has ended.
     fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
             return None;
@@ -97,9 +98,9 @@ impl WakeBatcher {
     }
 }
 
-/// The task of a relay: ends with its chat.
+/// The task of a batcher. It ends with its chat.
 async fn run(batcher: Arc<WakeBatcher>) {
-    // Dropped with the runtime, it still wakes whom it was given.
+    // If the runtime drops the task, the guard still calls the remaining wakers.
     let batcher = AtEnd(batcher);
     let mut next = Vec::with_capacity(AT_ONCE);
     poll_fn(|cx| {
@@ -116,7 +117,7 @@ async fn run(batcher: Arc<WakeBatcher>) {
         drop(state);
         next.drain(..).for_each(Waker::wake);
         if !is_all {
-            // After those that were just woken.
+            // The next batch runs after the tasks that were just woken.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -134,7 +135,7 @@ impl Drop for AtEnd {
     }
 }
 
-/// A panic elsewhere must not keep anybody asleep.
+/// A panic in another thread must not prevent wake-ups.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().ignore_poison()
 }
@@ -159,7 +160,7 @@ mod tests {
         (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
     }
 
-    /// Everybody is woken: from this thread, from another one, and when the runtime is gone.
+    /// All members are woken: from this thread, from another one, and after the runtime ended.
     #[test]
     fn nobody_is_left_asleep() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
@@ -203,7 +204,7 @@ mod tests {
         .await;
     }
 
-    /// Many are woken some at a time, whoever wakes them, and what else there is comes between.
+    /// Many members are woken in batches, and other tasks run between the batches.
     #[test]
     fn others_have_their_turn() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));

@@ -1,12 +1,11 @@
-//! Command names of other chats: those that mean a command of this one, and those that need a hint.
-//! Pure.
+//! Command names of other chats. Some mean a command of this chat, others only get a hint. Pure.
 
 /// The meaning of a command name of another chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alias {
     /// The same as this command.
     Command(&'static str),
-    /// No command does it; the sentence says what to do instead.
+    /// No equivalent command; the sentence tells the user what to do instead.
     Hint(&'static str),
 }
 

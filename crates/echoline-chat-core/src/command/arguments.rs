@@ -1,4 +1,4 @@
-//! The arguments of a command, taken one after the other, and the values they stand for. Pure.
+//! The arguments of a command, taken one after the other, and their values. Pure.
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::net::IpAddr;
@@ -147,7 +147,7 @@ impl Switch {
 /// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// The last so many lines, at least 1.
+    /// This many last lines, at least 1.
     Last(u64),
     /// The lines with these numbers: `from` is at least 1 and at most `to`, which is shown too.
     Between {

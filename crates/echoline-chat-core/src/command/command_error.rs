@@ -23,7 +23,7 @@ pub enum CommandError {
     /// There is no such command, and none like it.
     #[error("There is no /{0}. /help lists all.")]
     Unknown(String),
-    /// A command of other chats; the sentence says what to do here.
+    /// A command of other chats. The hint tells the user what to do here.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
         /// The name that was typed.
@@ -31,7 +31,7 @@ pub enum CommandError {
         /// The sentence about the command to use instead.
         hint: &'static str,
     },
-    /// Too few arguments, too many, or one that is not what it should be.
+    /// Too few arguments, too many, or an invalid one.
     #[error("That is not how /{name} works: write {usage}, for example {example}")]
     Usage {
         /// The command.

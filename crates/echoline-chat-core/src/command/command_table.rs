@@ -45,8 +45,8 @@ pub fn find(name: &str) -> Option<&'static CommandEntry> {
     })
 }
 
-/// The command that was probably meant: at most a third of its letters are others, or of its name
-/// in other chats.
+/// Returns the command whose name, or whose alias from other chats, is most similar to `name`. At
+/// most a third of its letters may differ.
 pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
     // Longer than any command: nothing is near, and nothing long is compared.
     if name.len() > 12 {

@@ -3,10 +3,10 @@
 use crate::command::command_error::unknown;
 use crate::command::command_table::{COMMANDS, CommandEntry, Rank, find};
 
-/// The lines of `/help` for somebody of that rank, or those of `/help topic`: the name of a
-/// command in any case, with or without its `/`.
+/// The lines of `/help` for a user of that rank, or the lines of `/help topic`. The topic is the
+/// name of a command in any case, with or without its `/`.
 ///
-/// The list fits 24 lines of 80 columns for a member, with the line below it where one types.
+/// For a member, the list fits a terminal of 24 lines and 80 columns, with one line left for input.
 pub fn help(topic: Option<&str>, rank: Rank) -> impl Iterator<Item = String> {
     let name = topic.map(|topic| topic.strip_prefix('/').unwrap_or(topic));
     let lines = match name.map(|name| find(name).ok_or_else(|| unknown(name))) {

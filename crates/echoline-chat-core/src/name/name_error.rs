@@ -120,7 +120,7 @@ mod tests {
     use crate::name::Name;
     use crate::text::is_clean;
 
-    /// Each reason with its sentence: it says what a name is, and what this one has.
+    /// Each fault's message states the rule for names and the character that breaks it.
     #[test]
     fn what_is_no_name_is_told_why() {
         for (text, wanted, said) in [

@@ -1,5 +1,5 @@
-//! What one node knows of its cluster: its authors' outboxes, the leases of the nodes, and what was
-//! applied. Pure; time is counted in ticks of about a second.
+//! The state of one node in its cluster: its authors' outboxes, the leases of the nodes, and the
+//! applied operations. Pure; time is counted in ticks of about a second.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,7 +35,7 @@ pub struct Replication<T> {
     pub heartbeats: u64,
     /// The number of the last operation of each node itself.
     pub nodes: BTreeMap<u32, u64>,
-    /// The last nodes that are gone.
+    /// The last nodes that went down.
     pub gone_nodes: VecDeque<u32>,
     /// The last sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
@@ -137,10 +137,10 @@ impl<T: PendingReply> Replication<T> {
         over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
     }
 
-    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
-    /// that went down with its node may keep its place a moment later, and one that never came in
-    /// gives back a token that it could not use. The same entry may come again at any time: it
-    /// does not replace what the session saved later, and does not bring back a used token.
+    /// Whether the node saves the session of a user who is not in the chat; if so, notes it. The
+    /// session of a node that went down may be saved a moment later. A session that never entered
+    /// gives back a token that it could not use. The same entry may come again at any time: it does
+    /// not replace what the session saved later, and does not bring back a used token.
     pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
         let is_over = self.gone_sessions.contains(&session);
         if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
@@ -201,7 +201,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Notes that a node is gone; `false` if that was known.
+    /// Notes that a node went down. Returns `false` if that was known.
     pub fn note_gone(&mut self, node: u32) -> bool {
         if self.gone_nodes.contains(&node) {
             return false;
@@ -253,7 +253,7 @@ impl<T: PendingReply> Replication<T> {
         Some(Proposal { id, payload: envelope.encode() })
     }
 
-    /// Proposes that a node is gone; `None` if that is on its way. All nodes that propose it give
+    /// Proposes that a node went down. Returns `None` if that proposal is in flight. All nodes give
     /// the proposal the same id.
     pub fn propose_gone(&mut self, node: u32, name: &str, reason: &str) -> Option<Proposal> {
         let operation =

@@ -166,7 +166,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 7: acts of a machine that knows neither resumed sessions nor private actions.
+    /// Issue 11, item 7: operations of a node that knows neither resumed sessions nor private
+    /// actions.
     #[test]
     fn regression_acts_without_the_new_fields_are_read() {
         let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());

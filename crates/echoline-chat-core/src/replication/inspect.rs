@@ -1,7 +1,7 @@
-//! Checks on everything that comes from the stream, as on any other input. Pure.
+//! Checks on all operations from the stream, as on any other input. Pure.
 //!
-//! An honest node sends only what passes unchanged. All nodes must come to the same result, so the
-//! bounds are constants. Words are cleaned and cut; an operation that no honest node sends is
+//! The operations of an honest node pass unchanged. All nodes must get the same result, so the
+//! bounds are constants. Texts are cleaned and cut. An operation that no honest node sends is
 //! refused.
 
 use super::{NODE, SAY_LINES};

@@ -71,8 +71,7 @@ impl Leases {
 
     /// Returns the nodes of `nodes` whose lease expired. Returns none while this node, `own`,
     /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first
-    /// call.
-    /// Leases of nodes that are not in `nodes` any more are dropped when they expire.
+    /// call. Leases of nodes that are not in `nodes` any more are dropped when they expire.
     pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
             self.heard.entry(node).or_insert((now, None));
@@ -108,8 +107,8 @@ mod tests {
         Heartbeat { node, name, applied: 0, version, count: 0 }
     }
 
-    /// Issue 12, item 10: forged signs of life show no words of strangers, fill no memory, and a
-    /// recorded one does not keep a machine alive that is gone.
+    /// Issue 12, item 10: forged heartbeats show no text of attackers and fill no memory. A
+    /// recorded heartbeat does not renew the lease of a node that went down.
     #[test]
     fn attack_forged_signs_of_life_are_ignored() {
         let mut leases = Leases::default();
@@ -131,7 +130,7 @@ mod tests {
         assert!(leases.name(6000).is_some(), "its own is always heard");
     }
 
-    /// The machine that asks.
+    /// The number of this node.
     const OWN: u32 = 9;
 
     fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {
@@ -139,7 +138,8 @@ mod tests {
         leases.overdue(now, OWN, nodes)
     }
 
-    /// Fault 68: who is silent is gone, who speaks is not, and who was never heard has its time.
+    /// Fault 68: the lease of a silent node expires, also if the node was never heard. Heartbeats
+    /// renew it.
     #[test]
     fn a_lease_ends_with_silence() {
         let mut leases = Leases::default();
@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(leases.name(1), Some("node-1"));
     }
 
-    /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone, and begins
-    /// to wait anew when it hears again.
+    /// Fault 68: a node that hears no heartbeat, not even its own, lets no lease expire. The leases
+    /// start again when it hears its own heartbeat.
     #[test]
     fn who_is_deaf_judges_nobody() {
         let mut leases = Leases::default();

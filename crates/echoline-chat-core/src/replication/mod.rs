@@ -1,4 +1,5 @@
-//! How the nodes of a cluster exchange operations and snapshots, and the checks on both. Pure.
+//! The exchange of operations and snapshots between the nodes of a cluster, and the checks on both.
+//! Pure.
 
 pub mod cluster_state;
 pub mod envelope;
@@ -12,8 +13,9 @@ pub mod record;
 /// The session of operations whose author is a node itself.
 pub const NODE: u64 = 0;
 
-/// Gone nodes, and ended sessions, that are remembered: what they sent may still arrive. So many
-/// users who went with a node too: the node may ask what became of their operations.
+/// The maximum number of downed nodes, and of ended sessions, that are remembered: their operations
+/// may still arrive. Also the maximum number of users of downed nodes, because the node may ask for
+/// the outcome of their operations.
 pub const GONE_MAX: usize = 1000;
 
 /// Lines in one operation.

@@ -1,7 +1,7 @@
-//! The line that says that a node is gone, and its users with it: written, and read back by the
-//! comparison of transcripts. Pure.
+//! The line that announces that a node and its users are gone: its text, and the parser that the
+//! comparison of transcripts uses. Pure.
 
-/// Users that are named; those beyond it are counted.
+/// The maximum number of names in the line; further users are only counted.
 const NAMED_MAX: usize = 100;
 
 /// The words before the names.

@@ -63,7 +63,7 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T: PendingReply> Outbox<T> {
-    /// Puts an operation, or with `None` only a wait for all those before it, at the end.
+    /// Appends an operation. With `None`, appends only a wait for all operations before it.
     pub fn push(&mut self, now: u64, operation: Option<Operation>, reply: Option<T>) {
         self.waiting.push_back(QueuedOperation { operation, reply, since: now });
     }

@@ -92,8 +92,8 @@ impl Record {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Takes all users out of the chat. Returns the sessions of those whom this node serves; they
-    /// are suspended.
+    /// Removes all users from the chat. Suspends the users that this node serves, and returns their
+    /// sessions.
     pub fn suspend_all(&mut self) -> Vec<u64> {
         self.names.clear();
         let mut here = Vec::new();
@@ -111,7 +111,7 @@ impl<R: RoomCell> ChatState<R> {
         here
     }
 
-    /// Becomes what was recorded. Users of the `served` sessions are expected back.
+    /// Restores the state from a record. Users of the `served` sessions are expected to rejoin.
     pub fn restore(
         &mut self,
         record: &mut Record,
@@ -170,7 +170,7 @@ impl<R: RoomCell> ChatState<R> {
         self.users.insert(user);
     }
 
-    /// Makes a room what was recorded, with its members.
+    /// Restores a room and its members from a record.
     fn restore_room(&mut self, cell: &R, record: RoomRecord) {
         let members = cell.change(|room| room.fill(record));
         for (session, is_operator) in members {

@@ -35,7 +35,7 @@ pub struct Progress<'a> {
 }
 
 impl Batch {
-    /// Adds lines; `false` where no more pieces fit.
+    /// Adds lines. Returns `false` if no more pieces fit.
     pub fn push(&mut self, first: u64, bytes: Bytes) -> bool {
         self.pieces.try_push(Piece { first, bytes }).is_ok()
     }
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines that are in a batch, and what a member gets who takes it in two parts.
+    /// Returns the lines that a member gets if they take the batch in two parts.
     fn taken(batch: &Batch, length: usize) -> Vec<u8> {
         let all: Vec<u8> = batch.pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
         let progress = batch.progress(length);

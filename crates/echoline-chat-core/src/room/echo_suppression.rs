@@ -1,10 +1,11 @@
-//! Which lines of a room a terminal is not shown, as far as its member has not passed them: those
-//! that the member wrote, and those that a newcomer's replay leaves out. Pure.
+//! The lines of a room that a member's terminal does not show: the member's own lines, and the
+//! lines that a newcomer's replay leaves out. Lines that the member has passed are not tracked.
+//! Pure.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Whether members are shown what they wrote themselves.
+/// Whether members see their own lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     /// They are shown.
@@ -13,8 +14,8 @@ pub enum Own {
     Hidden,
 }
 
-/// The lines that a member wrote and that a terminal does not show again. Nothing is kept for who
-/// only reads.
+/// The lines that a member wrote and that a terminal does not show again. Takes no memory for a
+/// member who writes nothing.
 #[derive(Debug, Default)]
 pub struct OwnLines(Option<Box<Written>>);
 
@@ -29,14 +30,15 @@ struct Written {
 }
 
 impl OwnLines {
-    /// The member, who has to see `next` next, wrote `number`; the log begins at `first`.
+    /// Notes that the member wrote line `number`. `next` is the member's next line, and `first` the
+    /// first line of the log.
     pub fn push(&mut self, number: u64, next: u64, first: u64) {
         let Written { ranges, forgotten } = &mut **self.0.get_or_insert_default();
         if let Some(last) = ranges.back_mut().filter(|last| last.end == number) {
             last.end += 1;
             return;
         }
-        // Who reads nothing and goes on writing is not to grow for it.
+        // Bounds the memory for a member who writes without reading.
         while let Some(range) = ranges.front().filter(|range| range.end <= next.max(first)) {
             *forgotten += range.end.saturating_sub(range.start.max(next));
             ranges.pop_front();
@@ -44,7 +46,7 @@ impl OwnLines {
         ranges.push_back(number..number + 1);
     }
 
-    /// The lines that the replay of a newcomer leaves out, who has written nothing yet.
+    /// Hides the lines that the replay of a newcomer leaves out.
     pub(crate) fn left_out(ranges: Vec<Range<u64>>) -> Self {
         if ranges.is_empty() {
             return Self::default();
@@ -52,7 +54,8 @@ impl OwnLines {
         Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
     }
 
-    /// Gives back what a long replay took, when the member has to see `next` next.
+    /// Frees the memory of a long replay once the member has passed its lines. `next` is the
+    /// member's next line.
     pub(crate) fn shrink(&mut self, next: u64) {
         let is_passed = |written: &Written| {
             written.ranges.capacity() > RANGES_KEPT
@@ -75,8 +78,8 @@ impl OwnLines {
         mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
     }
 
-    /// How many of the lines from `next` up to `first` the member wrote, now that all of them are
-    /// passed because the log has forgotten them.
+    /// Returns how many of the lines from `next` up to `first` the member wrote. The log has
+    /// dropped these lines, so the member skips them.
     pub(crate) fn take_missed(&mut self, next: u64, first: u64) -> u64 {
         let Some(written) = &mut self.0 else { return 0 };
         let missed =

@@ -38,7 +38,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The line's bytes but for its end, in pieces, and where name and text will lie in them.
+    /// Encodes a line without its line end. Returns the pieces of its bytes, and the positions of
+    /// name and text in them.
     ///
     /// A name has at most 128 bytes (32 letters); a text that does not fit into 32 bits cannot
     /// have come through a line limit.

@@ -1,8 +1,8 @@
 //! A room's lines in their one order: numbered, encoded once, bounded. Pure.
 //!
-//! A line is encoded where it is appended, as a terminal shows it, into a chunk of bytes; a member
-//! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
-//! many lines that are: nothing is copied for it, and nothing is kept for it.
+//! The append encodes a line, as a terminal shows it, into a chunk of bytes. A member is a cursor:
+//! a line number. All unread lines of a member are a few slices of those chunks, however many lines
+//! there are. Nothing is copied or stored for them.
 //!
 //! Lines that users said are bounded apart from all others. When others fill the log, said lines
 //! that leave it go on in [`OlderLines`], so that no flood of joins displaces them.
@@ -115,8 +115,8 @@ impl Log {
         }
     }
 
-    /// Appends a line; returns its number and its time, which is `now_ms` or, where the clock has
-    /// not moved on, a little later.
+    /// Appends a line. Returns its number and its time, which is `now_ms`, or a little later if the
+    /// clock has not advanced.
     pub fn append(
         &mut self,
         now_ms: u64,
@@ -271,8 +271,9 @@ impl Log {
         self.visible
     }
 
-    /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
-    /// in `own` (ranges in order). The batch ends at a gap before [`first`](Self::first).
+    /// Fills `batch` with the visible lines from number `from` on, except for the lines in `own`
+    /// (ranges in order). The log must still keep line `from`. The batch ends at a gap before
+    /// [`first`](Self::first).
     pub(crate) fn gather<'a>(
         &mut self,
         from: u64,
@@ -306,7 +307,8 @@ impl Log {
         }
     }
 
-    /// Whether all of `numbers` found a place in `batch`; where not, the batch ends before.
+    /// Adds the lines with these numbers to `batch`. Returns `false` if they do not all fit; then
+    /// the batch ends at the first line without a place.
     fn gather_all(&self, numbers: Range<u64>, batch: &mut Batch) -> bool {
         if numbers.is_empty() {
             return true;
@@ -373,7 +375,7 @@ impl Log {
         self.first + self.entries.partition_point(|entry| entry.start < start) as u64
     }
 
-    /// Has the tail take `length` more bytes without moving what is in it.
+    /// Ensures that the tail has room for `length` more bytes without moving its content.
     fn make_room(&mut self, length: usize) {
         if self.tail.capacity() - self.tail.len() < length {
             self.freeze();
@@ -382,7 +384,7 @@ impl Log {
         }
     }
 
-    /// Makes what was appended shareable.
+    /// Moves the appended bytes into a chunk that batches can share.
     fn freeze(&mut self) {
         if !self.tail.is_empty() {
             let bytes = self.tail.split().freeze();
@@ -433,7 +435,7 @@ impl Log {
         }
     }
 
-    /// The lines and bytes that the older lines may have beside those in the entries.
+    /// The lines and bytes that are left for the older lines, beside the said lines in the entries.
     fn room_for_older(&self) -> (usize, usize) {
         let LogLimits { lines, bytes } = self.limits;
         (lines.saturating_sub(self.said.lines), bytes.saturating_sub(self.said.bytes))

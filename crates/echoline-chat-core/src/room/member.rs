@@ -55,8 +55,8 @@ impl Member {
         self.standing != Standing::In
     }
 
-    /// Goes to `first` where the member is not there yet; returns how many lines that it
-    /// would be shown it misses by that.
+    /// Advances the member to line `first`, unless it is already there. Returns the number of
+    /// visible lines that the member misses by that.
     pub(super) fn skip_to(&mut self, first: u64, own: Own) -> u64 {
         if self.next >= first {
             return 0;

@@ -8,7 +8,7 @@ use crate::room::log::Log;
 /// Joins, leaves and renamings that are shown between two other lines; the last ones.
 const SHOWN_BETWEEN: usize = 3;
 
-/// A join and a leave of one user within so many milliseconds are not shown.
+/// A join and a leave of one user within this time (milliseconds) are not shown.
 const VISIT_MS: u64 = 10 * 60 * 1000;
 
 /// Joins and leaves between two other lines that are compared with each other; earlier ones are
@@ -63,8 +63,8 @@ fn is_presence(kind: LineKind) -> bool {
     matches!(kind, LineKind::Joined | LineKind::Left | LineKind::Renamed)
 }
 
-/// Adds what is left out of a row of joins, leaves and renamings, from the end to the start.
-/// Returns the first number that is shown, or the end of the row.
+/// Collects the numbers to leave out of a row of joins, leaves and renames, from the end to the
+/// start. Returns the first number that is shown, or the end of the row.
 fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 {
     let mut end = row.end;
     for &shown in shown(log, row.clone()).iter().rev() {
@@ -144,7 +144,7 @@ mod tests {
         numbers.map(|number| words[number as usize - 1]).collect::<Vec<_>>().join(" ")
     }
 
-    /// Issue 11, item 11: however many come and go, a newcomer sees what was said.
+    /// Issue 11, item 11: a newcomer sees the said lines, however many users join and leave.
     #[test]
     fn regression_a_replay_counts_what_was_said() {
         let visits: String = (3..40).map(|n| format!("+{n} -{n} ")).collect();

@@ -11,8 +11,8 @@ use crate::room::room_origin::RoomOrigin;
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Whether the room is kept when all have left it, where rooms outlive their members: if a user
-    /// said something in it, or if its operators have set it up.
+    /// Whether a room that outlives its members is kept when all have left it: if a user said
+    /// something in it, or if its operators have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 /// The time without an operator in the room after which a member becomes one, in milliseconds.
 pub(super) const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Users at most who left a room as its operators; the oldest is forgotten first.
+/// The maximum number of users who left as operators; the oldest is forgotten first.
 const FORMER_MAX: usize = 100;
 
 /// The operators that a room had, and the time for which it has had none.

@@ -158,8 +158,8 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
     lines
 }
 
-/// The said lines before `from` that are among the last said lines of the room. They are the same
-/// on every node, because each log keeps so many.
+/// The said lines before `from` that belong to the last said lines of the room. They are the same
+/// on every node, because each log keeps the same number of lines.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

@@ -20,7 +20,7 @@ fn names(room: &Room) -> Vec<&str> {
     room.members().iter().map(|member| member.name.as_str()).collect()
 }
 
-/// P5: who is out is out at once, whatever their session still does.
+/// P5: an expulsion takes effect at once, whatever the member's session still does.
 #[test]
 fn who_is_expelled_gets_and_says_nothing_more() {
     let mut room = room(100);

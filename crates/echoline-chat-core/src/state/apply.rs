@@ -148,8 +148,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Renamed(self.claim(name, context.session))
     }
 
-    /// Takes a user out of the chat: out of all rooms, which hear the reason; of `None` they hear
-    /// nothing.
+    /// Removes a user from the chat and from all rooms, which show the reason. With `None`, the
+    /// rooms show nothing.
     fn exit(
         &mut self,
         context: OperationContext,
@@ -277,8 +277,8 @@ impl<R: RoomCell> ChatState<R> {
         Some(ResumeToken { token: token.to_string(), saved })
     }
 
-    /// The positions of a user in their rooms. How far they have read is known on the node that
-    /// serves them; in a cluster, only as far as the saved session tells.
+    /// The positions of a user in their rooms. Only the node that serves the user knows how far
+    /// they have read. In a cluster, the position therefore comes from the saved session.
     fn positions(&self, memberships: &[(R, usize)], saved: &[Position]) -> Vec<Position> {
         let position = |(cell, member_id): &(R, usize)| {
             cell.with(|room| {

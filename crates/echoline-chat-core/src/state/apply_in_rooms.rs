@@ -1,4 +1,4 @@
-//! Applies operations that concern one room: joining, leaving, and what is said there. Pure.
+//! Applies operations that concern one room: joining, leaving and saying lines. Pure.
 
 use crate::LineKind;
 use crate::effect::{Effect, Effects};
@@ -110,8 +110,8 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Takes a member out of a room; they hear `words`, the others `reason`. Returns `false` if
-    /// they are not in it.
+    /// Removes a member from a room. The member gets the text `words`, the others get `reason`.
+    /// Returns `false` if the user is not in the room.
     pub(crate) fn expel(
         &mut self,
         now_ms: u64,

@@ -1,4 +1,4 @@
-//! The rules of each operation: what is allowed, what is refused, and what follows from it.
+//! Tests of each operation: its preconditions, its errors and its effects.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -49,8 +49,8 @@ impl Simulation {
         Self { state, now_ms: 5, effects: Vec::new() }
     }
 
-    /// A chat of ann, an operator of the chat, and of ben and eve, who are in the lobby; ben has
-    /// made the room `den`.
+    /// A chat with ann, an operator of the chat, and with ben and eve. All are in the lobby, and
+    /// ben has created the room `den`.
     fn with_users() -> Self {
         let mut chat = Self::new(false);
         for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {

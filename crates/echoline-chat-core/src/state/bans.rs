@@ -137,8 +137,7 @@ impl Scope {
 }
 
 impl Ban {
-    /// The words for a user whom the ban keeps out; `moment` prints a time in milliseconds since
-    /// 1970.
+    /// The message for a banned user. `moment` formats a time in milliseconds since 1970.
     pub fn words(&self, moment: fn(u64) -> String) -> String {
         let place = match &self.scope {
             Scope::Chat => "this chat".to_owned(),
@@ -172,8 +171,8 @@ impl Ban {
 }
 
 impl Bans {
-    /// Adds a ban, in place of one of the same subject and scope. Returns the bans that are removed
-    /// by that: the one before, and those of this list that have ended.
+    /// Adds a ban, and replaces the ban with the same subject and scope. Returns the removed bans:
+    /// the replaced one, and the expired ones of this list.
     ///
     /// # Errors
     /// [`TooManyBans`] if the list is full. Then no ban has changed.
@@ -216,7 +215,8 @@ impl Bans {
         self.all().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
     }
 
-    /// All of them: those of the chat, then those of each room, the oldest of a list first.
+    /// All bans: first those of the chat, then those of each room. Each list begins with the
+    /// oldest.
     pub fn all(&self) -> impl Iterator<Item = &Ban> {
         self.chat.iter().chain(self.rooms.values().flatten())
     }

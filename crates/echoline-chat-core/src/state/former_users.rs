@@ -24,8 +24,8 @@ pub struct FormerUser {
     pub left_ms: u64,
 }
 
-/// The users who left last. Beyond the bound, the source with the most of them loses its oldest
-/// one, so that a flood of visits displaces only its own users.
+/// The users who left last. If there are too many, the oldest user of the source with the most
+/// users is dropped. A flood of visits therefore displaces only its own users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FormerUsers(VecDeque<FormerUser>);
 

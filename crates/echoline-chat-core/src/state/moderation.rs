@@ -159,7 +159,7 @@ impl<R: RoomCell> ChatState<R> {
         banned.map(|user| (user.session, user.lineage)).collect()
     }
 
-    /// Takes a room out of the saved sessions of users who were sent out of it. Looks at the tokens
+    /// Removes a room from the saved sessions of users who were expelled from it. Scans the tokens
     /// once, however many users there are.
     fn lose_room(&mut self, lineages: &BTreeSet<u64>, cell: &R, effects: &mut dyn Effects) {
         let room = cell.with(|room| room.name.clone());

@@ -36,8 +36,8 @@ pub struct DownUser {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Takes all users of a node out of the chat: each room hears of it in one line. Returns them
-    /// in the order of their sessions.
+    /// Removes all users of a node from the chat; each room gets one line about it. Returns the
+    /// users in the order of their sessions.
     pub fn node_down(
         &mut self,
         now_ms: u64,

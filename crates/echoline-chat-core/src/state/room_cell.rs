@@ -16,12 +16,13 @@ pub trait RoomCell: Clone {
     /// Looks at the room, or changes it without new lines.
     fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T;
 
-    /// Changes the room, then wakes those who wait for new lines.
+    /// Changes the room, then wakes the members that wait for new lines.
     fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
         self.with(change)
     }
 
-    /// As [`change`](Self::change), where `leave` removes a member, who is woken no more.
+    /// Like [`change`](Self::change), if `leave` removes a member. The member's task is not woken
+    /// again.
     fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let _ = member_id;
         self.change(leave)

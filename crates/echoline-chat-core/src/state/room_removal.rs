@@ -95,7 +95,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Removes a room for an operator of the chat; its members hear of it.
+    /// Removes a room for an operator of the chat, and tells its members.
     pub fn forget(
         &mut self,
         context: OperationContext,

@@ -1,4 +1,5 @@
-//! The source that has most of something, so that no source can use up what there is for all.
+//! Finds the source that holds most of a shared resource, so that no source can use up the
+//! resource.
 
 use std::collections::BTreeMap;
 

@@ -59,7 +59,7 @@ pub struct SessionState {
     pub preferences: Preferences,
     /// The user's number, which stays the same from session to session; 0 if it was not saved.
     pub lineage: u64,
-    /// The words for those who write to the user while they are away.
+    /// The text for users who write to this user while they are away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub away: Option<String>,
     /// The hash of the operators' password that the user gave: they are an operator of the chat
@@ -103,8 +103,9 @@ pub struct Tokens {
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// The place of a token among those of its source: brief sessions give way first, then those that
-/// end first. A token makes each rank unique, and the choice the same on all nodes.
+/// The position of a token among the tokens of its source: brief sessions are evicted first, then
+/// the tokens that expire first. The token makes each rank unique, so that all nodes choose the
+/// same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct EvictionRank {
     is_lasting: bool,
@@ -205,7 +206,7 @@ impl Tokens {
         had.collect()
     }
 
-    /// Takes a room out of the saved sessions of users who were sent out of it; returns the
+    /// Removes a room from the saved sessions of users who were expelled from it. Returns the
     /// changed sessions.
     pub(crate) fn lose_room(
         &mut self,
@@ -328,8 +329,8 @@ mod tests {
         assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
     }
 
-    /// Issue 12, item 9: a flood of tokens displaces those of its own source alone, from one
-    /// address and from many; the sessions of sixty other people behind that address keep theirs.
+    /// Issue 12, item 9: a flood of tokens displaces only tokens of its own source, whether it
+    /// comes from one address or many. Sixty other users behind that address keep their sessions.
     #[test]
     fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
         let mut tokens = Tokens::default();
@@ -361,7 +362,7 @@ mod tests {
         assert_eq!(indexed, tokens.places.len());
     }
 
-    /// Issue 11, items 3 and 13: what a user lost does not come back with a token.
+    /// Issue 11, items 3 and 13: a token does not restore rights that its user has lost.
     #[test]
     fn regression_a_token_does_not_restore_what_was_taken() {
         let mut tokens = Tokens::default();

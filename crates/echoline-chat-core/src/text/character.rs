@@ -12,14 +12,14 @@ pub enum CharacterKind {
     Space,
     /// Ends a line or a paragraph; see [`is_break`].
     Break,
-    /// Shown on top of what stands before it: a combining mark, a vowel of a Hangul syllable.
+    /// Shown on top of the character before it: a combining mark, or a vowel of a Hangul syllable.
     Mark,
     /// U+200C and U+200D, which some scripts and emoji need between two characters.
     Joiner,
     /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
     Presentation,
-    /// Invisible, or changes how other text is shown: controls, directions, tags, fillers,
-    /// private use, what is not assigned.
+    /// Invisible, or changes how other text is shown: controls, directions, tags, fillers, private
+    /// use and unassigned code points.
     Unwanted,
 }
 
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Fault 22: what changes how other text is shown, or is not seen itself, has no place.
+    /// Fault 22: characters that are invisible or change how other text is shown are unwanted.
     #[test]
     fn nothing_that_steers_a_terminal_or_hides_is_wanted() {
         let ranges = [

@@ -57,8 +57,8 @@ fn split_simple(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     split_at_edge(text, start, room, bytes.map(|at| (at, &text[at..=at], 1)))
 }
 
-/// Looks at each character of a part once, and at those after its last space again in the next
-/// part: the time is linear in the length of the line.
+/// Reads each character of a part once, and the characters after its last space again in the next
+/// part. The time is linear in the length of the line.
 fn split_at_edge<'t>(
     text: &'t str,
     start: usize,

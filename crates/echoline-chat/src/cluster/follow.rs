@@ -105,7 +105,7 @@ impl Chat {
         self.settle(cluster, &id, session, outcome);
     }
 
-    /// What a node itself does; where that was done before it is refused.
+    /// Applies an operation whose author is a node. Refuses a duplicate.
     fn take_of_node(
         &self,
         cluster: &Cluster,
@@ -123,9 +123,9 @@ impl Chat {
         self.apply_operation(context, act)
     }
 
-    /// What somebody does; where that was done before it is refused, of which the author hears
-    /// nothing: what came of it the first time was settled then. Still on its way is only what has
-    /// a number that was used before the chat began anew.
+    /// Applies a user's operation. Drops a duplicate silently, because its first application
+    /// already sent the reply. A duplicate only arrives if its number was already used before the
+    /// chat was reset.
     fn take_of_person(
         &self,
         cluster: &Cluster,
@@ -185,14 +185,15 @@ impl Chat {
         outcome
     }
 
-    /// An act of this node's has come back: its author hears of it, and goes on.
+    /// Completes an operation of this node that came back from the stream: replies to its author,
+    /// and sends the author's next operation.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(cluster, session);
         let mut state = cluster.lock();
         let Some(sent) = state.settle(id, session) else { return };
         cluster.send_next(&mut state, session);
         let mut is_over = false;
-        // The node itself goes on counting.
+        // The outbox of the node itself stays, because it counts the node's operations.
         let may_be_over = !is_served && session != NODE;
         if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             is_over = state.outboxes.remove(&session).is_some_and(|outbox| outbox.is_over);

@@ -1,4 +1,4 @@
-//! A peer that may publish on the bus sends what no honest node sends.
+//! Tests with entries on the stream that no honest node sends.
 
 use std::sync::Arc;
 
@@ -30,13 +30,13 @@ fn apply(chat: &Chat, payload: impl Into<bytes::Bytes>) {
     chat.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
-/// Applies an act of session 5, which node 1 serves.
+/// Applies an operation of a session that node 1 serves.
 fn act(chat: &Chat, session: u64, number: u64, act: &Value) {
     let entry = json!({ "v": 1, "node": 1, "session": session, "number": number, "act": act });
     apply(chat, entry.to_string());
 }
 
-/// A node with ann in the lobby, whose acts 1 and 2 were applied.
+/// A node with ann in the lobby, after her operations 1 and 2.
 fn with_ann() -> Arc<Chat> {
     let chat = node(9);
     act(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
@@ -79,7 +79,7 @@ fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
     chat.restore(&StateSnapshot { sequence, state: state.to_string().into() })
 }
 
-/// The node still does what honest entries ask for.
+/// Asserts that the node still applies honest entries.
 fn works(chat: &Chat) {
     act(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
     act(chat, 70, 2, &join("lobby"));
@@ -126,8 +126,8 @@ fn attack_a_jump_of_numbers_is_refused() {
     assert_eq!(snapshot(&chat)["people"][0]["last"], 3);
 }
 
-/// Issue 12, item 10: a name that is reserved, a second beginning of a session, the server's kinds
-/// of lines, and acts of the wrong author are refused.
+/// Issue 12, item 10: the node refuses a reserved name, a second login of a session, the server's
+/// kinds of lines, and operations of the wrong author.
 #[test]
 fn attack_acts_that_no_node_sends_are_refused() {
     let chat = with_ann();
@@ -226,7 +226,7 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
     act(&chat, 6, 1, &redeem);
     act(&chat, 5, 3, &old);
     assert!(saved(&chat).is_empty(), "it is used up");
-    // Who could not use a token gives it back once.
+    // A node that could not use a token saves its session again, once.
     let back = json!({ "keep": keep("a", 99_003) });
     act(&chat, 7, 1, &back);
     assert_eq!(saved(&chat), [99_003]);
@@ -239,8 +239,8 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
     }
 }
 
-/// A session whose node is gone saves its place a moment later, with the node's next number;
-/// but not if a token has brought it back elsewhere.
+/// If a node goes down, its sessions can still be saved a moment later, with the node's next
+/// number. A session that a token has already resumed elsewhere is not saved.
 #[test]
 fn a_session_that_went_with_its_node_saves_its_place() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
@@ -265,8 +265,7 @@ fn a_session_that_went_with_its_node_saves_its_place() {
     assert_eq!(late(&chat, 5, 99_004), None, "the session goes on elsewhere");
 }
 
-/// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words
-/// may.
+/// Issue 12, item 10: a forged snapshot is refused, or its texts are cleaned.
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let chat = with_ann();
@@ -399,7 +398,7 @@ fn replace_one(value: &mut Value, which: prop::sample::Index, by: Value) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Issue 12, item 10: no entry makes a node panic, stop, or show what is not clean.
+    /// Issue 12, item 10: no entry makes a node panic, stop, or show text that is not clean.
     #[test]
     fn attack_no_entry_harms_a_node(
         forged in prop::collection::vec(

@@ -1,4 +1,4 @@
-//! How it stands with the bus and the other nodes, and what people hear of it.
+//! Watches the link to the other nodes, and tells the users of this node when it changes.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::leases::Heartbeat;
 use echoline_chat_core::replication::outbox::QueuedOperation;
 
-/// Ticks between two looks for what is left over of those who are gone.
+/// The interval, in ticks, between two sweeps for the remains of ended sessions.
 const SWEEP_TICKS: u64 = 10;
 
 impl Cluster {
-    /// Tells the people of this node where the link was lost or is there again.
+    /// Tells the users of this node when the link is lost or restored.
     pub(super) fn look_at_link(&self, chat: &Chat) {
         let mut state = self.lock();
-        // Who has left needs no link.
+        // A node that has left the cluster needs no link.
         let is_out = state.leave == LeaveState::Left;
         let is_lost = !is_out && (state.link == Link::Down || state.is_unheard());
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
         }
-        // Whoever is deaf judges nobody: all leases begin when the link does.
+        // A node without a link cannot judge the others, so all leases begin again with the link.
         let now = state.now;
         state.leases.renew(now);
         state.counts.losses += u64::from(is_lost);
@@ -104,7 +104,8 @@ impl Chat {
         }
     }
 
-    /// The sessions that this node serves, in their order, with those that are about to rejoin.
+    /// The sessions that this node serves, in order, including the sessions that are about to
+    /// rejoin.
     fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
         let mut served = cluster.lock().returning.clone();
         let live = self.lock();

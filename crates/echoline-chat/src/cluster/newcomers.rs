@@ -1,5 +1,5 @@
-//! Acts of connections that have not come in yet: strangers may make any number of them, and they
-//! must not fill the stream.
+//! Bounds the operations of connections before login. Any client can make such connections, and
+//! they must not fill the stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ const ENTRANCES_MAX: usize = 64;
 /// Between two rounds in which this node asks whether it has caught up.
 const ROUNDS_APART: Duration = Duration::from_secs(1);
 
-/// Bounds the acts of newcomers.
+/// Bounds the operations before login.
 #[derive(Debug)]
 pub(super) struct Newcomers {
-    /// One permit for each act before login that is on its way.
+    /// One permit for each in-flight operation before login.
     permits: Arc<Semaphore>,
     /// Rounds of [`catch_up`](Newcomers::catch_up) so far.
     rounds_begun: AtomicU64,
@@ -40,7 +40,7 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Waits until an act before login may be on its way.
+    /// Waits for the permit to send an operation before login.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }

@@ -39,8 +39,9 @@ impl Chat {
         }
     }
 
-    /// The lease of this node expired: it has another number from now on, and its users rejoin.
-    /// What they had sent before has no effect any more, and is sent again after that.
+    /// Handles the expiry of this node's own lease: the node takes another number, and its users
+    /// rejoin. Operations that were in flight have no effect any more. They are sent again after
+    /// the rejoin.
     pub(super) fn come_back(&self, cluster: &Cluster, users: &[DownUser]) {
         let live = self.lock();
         let mut state = cluster.lock();
@@ -74,7 +75,7 @@ impl Chat {
         }
     }
 
-    /// Lets users in again whose node rejoins.
+    /// Resumes the memberships of users whose node rejoins.
     pub(super) fn apply_rejoin(
         &self,
         cluster: &Cluster,

@@ -23,25 +23,25 @@ const WAITING_MAX: usize = 1024;
 /// Lines of one author that are held while the link is lost.
 pub(super) const HELD_MAX: usize = 50;
 
-/// What people hear whose act did not get to the others.
+/// The reason that an author gets if their operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
 pub(super) const TAKEN_FOR_GONE: &str = "this node was taken for gone";
 
-/// How a node takes part.
+/// The settings of a node in a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// What the cluster is called.
+    /// The name of the cluster.
     pub cluster: String,
-    /// What this node is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
+    /// The name of this node as users see it: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub node_name: String,
-    /// A number that no other start of any node of the cluster has: by chance.
+    /// A random number that no other start of any node of the cluster has.
     pub node: u32,
 }
 
 /// The cluster as this node knows it.
 pub(super) type State = Replication<ReplySender>;
 
-/// What a chat knows of the other nodes.
+/// The chat's side of the cluster: its options, its replication state and its proposals.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(super) options: ClusterOptions,
@@ -61,7 +61,7 @@ impl Cluster {
         (Self { options, proposals, state, newcomers, left }, receiver)
     }
 
-    /// The number of a session, of which so many came before it on this node.
+    /// Returns the number of this node's session with the index `count`.
     pub(crate) fn session(&self, count: u64) -> u64 {
         (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
     }
@@ -88,14 +88,14 @@ impl Cluster {
         self.send_next(&mut state, session);
     }
 
-    /// Whoever did this has not waited for what came of it.
+    /// Undoes an operation whose caller has stopped waiting for the outcome.
     pub(super) fn undo(&self, outcome: Outcome) {
         match outcome {
             Outcome::Entered(Ok(entered)) => {
                 let exit = Operation::Exit { reason: Some(String::new()), keep: None };
                 self.announce(entered.session, exit);
             }
-            // Nobody is brought back by it: it is worth something again.
+            // The token restored no session, so it becomes valid again.
             Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
             _ => {}
         }
@@ -140,7 +140,7 @@ impl Cluster {
         Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
-    /// Sends what the author has said, if nothing of theirs is on its way.
+    /// Sends the author's lines, unless an operation of the author is in flight.
     pub(crate) fn send(&self, session: u64) {
         self.send_next(&mut self.lock(), session);
     }
@@ -174,20 +174,19 @@ pub(crate) enum Backpressure {
     Wait,
 }
 
-/// What becomes of an act.
+/// The result of a proposed operation.
 #[derive(Debug)]
 pub(crate) enum Proposed {
-    /// It is done.
+    /// The operation has been applied.
     Done(Outcome),
-    /// It is on its way to all nodes, and comes back.
+    /// The operation is on its way to all nodes. It is applied when it comes back.
     Later(Wait),
 }
 
 impl Proposed {
-    /// What came of it.
+    /// Waits for the outcome.
     ///
-    /// Cancel safe: who does not wait any longer has left, and whoever was let in for them leaves
-    /// again.
+    /// Cancel safe: if the future is dropped, a user that the operation let in leaves again.
     pub(crate) async fn outcome(self) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,
@@ -196,7 +195,8 @@ impl Proposed {
     }
 }
 
-/// Waits for what comes of an act.
+/// A future that resolves to the outcome of an operation. If it is dropped, an entry or a redeemed
+/// token is undone.
 #[derive(Debug)]
 pub(crate) struct Wait {
     receiver: oneshot::Receiver<Outcome>,

@@ -30,7 +30,7 @@ impl Chat {
         (Arc::new(chat), receiver)
     }
 
-    /// Does something, or has it done where there are other nodes.
+    /// Applies an operation, or sends it to all nodes if the chat is part of a cluster.
     pub(crate) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
@@ -45,7 +45,7 @@ impl Chat {
         Proposed::Later(cluster.propose(session, Some(act), None))
     }
 
-    /// As `propose`, where nobody waits for what comes of it.
+    /// Like [`propose`](Self::propose), but discards the outcome.
     pub(crate) fn announce(&self, session: u64, act: Operation) {
         match &self.cluster {
             Some(cluster) => cluster.announce(session, act),
@@ -53,9 +53,9 @@ impl Chat {
         }
     }
 
-    /// Tells the other nodes that this one ends, so that its people leave their rooms in one
-    /// line, and waits until that has come back; before it, what they did last. Blocks, for
-    /// `patience` at most for each of these; `false` where nothing came back.
+    /// Waits for this node's in-flight operations, then announces to the other nodes that this node
+    /// shuts down. Its users leave each room in a single line. Blocks for at most `patience` at
+    /// each of the two steps. Returns `false` if nothing came back.
     #[must_use]
     pub fn take_leave(&self, patience: Duration) -> bool {
         let Some(cluster) = &self.cluster else { return true };
@@ -72,8 +72,9 @@ impl Chat {
         wait.is_ok_and(|(state, _)| state.leave == LeaveState::Left)
     }
 
-    /// Performs an act of a session that has not come in yet. In a cluster, few of these acts are
-    /// on their way at once, so that strangers cannot fill the stream with them.
+    /// Applies an operation of a session that has not logged in yet. In a cluster, few of these
+    /// operations are in flight at once, so that clients cannot fill the stream with them before
+    /// login.
     pub(crate) async fn propose_entrance(&self, session: u64, act: Operation) -> Outcome {
         let Some(cluster) = &self.cluster else {
             return self.propose(session, act).outcome().await;

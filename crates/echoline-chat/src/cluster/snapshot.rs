@@ -13,7 +13,7 @@ use echoline_chat_core::replication::record::{
     AppliedOperations, OperationStatus, Record, UserRecord,
 };
 
-/// The words for users whose chat has another stream now.
+/// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
 
 impl Chat {
@@ -43,9 +43,9 @@ impl Chat {
         StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
-    /// Goes on from a snapshot, which is later than the last entry that was applied. Users of this
-    /// node miss what is between, and rejoin under another node number: the outcomes of their
-    /// commands are not known here.
+    /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
+    /// the entries between. They rejoin under another node number, because the outcomes of their
+    /// operations are not known here.
     pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let mut record = read_snapshot(&snapshot.state)?;
@@ -97,8 +97,8 @@ impl Chat {
         }
     }
 
-    /// Settles what was sent before a gap: a waiting caller hears that there is no answer, and the
-    /// author of a refused line hears so.
+    /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
+    /// author of a refused line is told.
     fn tell_lost_in_gap(
         &self,
         cluster: &Cluster,
@@ -135,8 +135,8 @@ impl Chat {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the stream is the same up to some entry, the users who leave now are found in it
-        // again: as those of a node that does not exist any more.
+        // If the stream is the same up to some entry, it still lists the users who leave now, as
+        // users of a node that does not exist any more.
         cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {

@@ -1,4 +1,4 @@
-//! What one node knows of the cluster, for people and for metrics.
+//! The status of the cluster as this node sees it, for users and for metrics.
 
 use std::collections::BTreeMap;
 
@@ -7,53 +7,53 @@ use crate::chat::Chat;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::outbox::Outbox;
 
-/// How a node stands in its cluster.
+/// The status of a node in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterStatus {
-    /// What the cluster is called.
+    /// The name of the cluster.
     pub cluster: String,
-    /// What this node is called.
+    /// The name of this node.
     pub node_name: String,
     /// Whether the other nodes can be reached.
     pub is_linked: bool,
-    /// The last entry of the common order that this node has applied.
+    /// The sequence number of the last stream entry that this node has applied.
     pub applied: u64,
     /// Entries that were applied since the start.
     pub entries: u64,
     /// Entries that could not be read.
     pub unreadable: u64,
-    /// Lines of people here that are not yet known to have reached the others.
+    /// Lines of this node's users that wait for delivery to the other nodes.
     pub held: u64,
-    /// People here of whom something waits or is on its way, and those who are just coming back
-    /// with this node; 0 where all is settled.
+    /// Users of this node with queued or in-flight operations, plus the users that are about to
+    /// rejoin with this node. 0 when everything is settled.
     pub open: u64,
-    /// Lines whose authors heard that they were not delivered.
+    /// Lines that were not delivered; their authors were told.
     pub not_delivered: u64,
-    /// How often the link was lost.
+    /// The number of times that the link was lost.
     pub losses: u64,
-    /// How often this node was taken for gone and came back.
+    /// The number of times that this node's lease expired and the node came back.
     pub returns: u64,
-    /// How often it fell so far behind that lines were missed.
+    /// The number of times that this node fell so far behind that it missed entries.
     pub gaps: u64,
-    /// The nodes that are heard of: what each is called, and how many people it serves.
+    /// The name of each live node, and the number of users that it serves.
     pub nodes: Vec<(String, usize)>,
 }
 
 impl Chat {
-    /// How this node stands in its cluster; `None` where the chat is one process.
+    /// Returns the status of this node in its cluster, or `None` if the chat is one process.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
         Some(self.cluster.as_ref()?.status(&self.sessions()))
     }
 
-    /// Who is in, and which node serves them.
+    /// The node that serves each session.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
         state.users.iter().map(|(&session, user)| (session, user.node)).collect()
     }
 
-    /// The same in sentences.
+    /// The status in sentences, for `/status`.
     pub(crate) fn status_words(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else {
             let people = self.people();

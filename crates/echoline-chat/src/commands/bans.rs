@@ -154,7 +154,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Says of a ban of a name what it holds for, and how to make it hold for the address too.
+    /// Explains whether a ban of a name applies to the user's sessions, and how to ban the address
+    /// too.
     fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
         let Some(user) = user else {
             self.notice("That holds for the name only: no user has it, or had it lately");

@@ -19,8 +19,8 @@ use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 
-/// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
-/// terminals that show numbers.
+/// The number of earlier lines for newcomers that need every line: programs, pages, and terminals
+/// that show numbers.
 const WHOLE_LINES: u64 = 500;
 
 /// Rooms that `/rooms` lists.
@@ -126,7 +126,7 @@ impl<S: ByteStream> Session<S> {
     /// Shows the user the room that they have entered.
     fn settle_in(&mut self, membership: Membership) {
         if membership.shared_room.with(|room| room.is_expelled(membership.member_id)) {
-            // They were sent out again before they heard that they are in.
+            // The member was expelled again before the join was confirmed.
             return self.chat.give_back(&self.user, &membership.shared_room);
         }
         let (count, topic) =
@@ -159,7 +159,7 @@ impl<S: ByteStream> Session<S> {
             .with(|room| room.earlier(*member_id, *joined, self.feed.view.own(), WHOLE_LINES))
     }
 
-    /// Announces so many earlier lines.
+    /// Announces `count` earlier lines.
     pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}

@@ -13,7 +13,8 @@ use echoline::Closed;
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;
 
-/// Lines of a room in memory that one search looks at, and in one turn of the worker's thread.
+/// The limits of one search of the lines in memory: the total number of lines, and the number of
+/// lines that it reads before it yields.
 const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 

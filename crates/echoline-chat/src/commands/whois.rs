@@ -45,7 +45,7 @@ impl<S: ByteStream> Session<S> {
         let now_ms = self.chat.now_ms();
         let room = |(shared_room, _): (SharedRoom, MemberId)| {
             shared_room.with(|room| {
-                // The seat may have been given back meanwhile.
+                // The membership may have ended meanwhile.
                 let member_id = room.seat_of(other.session)?;
                 let is_open = room.entrance(lineage) != Entrance::Invited;
                 let is_known = is_open || room.seat_of(self.user.session).is_some();

@@ -38,7 +38,7 @@ pub enum Role {
     Telnet,
     /// A program: JSON in lines, no greeting, no limit on how fast it writes.
     Bot,
-    /// A person at a page in a browser, which speaks as a program does and is told more.
+    /// A user at a page in a browser. It speaks the protocol of programs and gets more messages.
     Web,
 }
 
@@ -312,7 +312,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Slows down a user who writes too fast. Returns whether the line is obeyed in the end.
+    /// Slows down a user who writes too fast. Returns whether the line is finally accepted.
     async fn slow_down(&mut self, verdict: Verdict, input: &UserInput) -> Result<bool, Closed> {
         if matches!(verdict, Verdict::Mute(_)) {
             self.announce_mute();
@@ -388,9 +388,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Waits until the user's exit has its place in the order of all nodes. A user who has read the
-    /// stream to its end and comes back on another node finds all that they said, and the exact
-    /// position.
+    /// Waits until the user's exit has its position in the stream. A user who has read the output
+    /// to its end and comes back on another node finds all their lines, and the exact position.
     async fn wait_for_exit(&mut self) {
         let Some(cluster) = self.chat.cluster.clone().filter(|cluster| !cluster.is_lost()) else {
             return;

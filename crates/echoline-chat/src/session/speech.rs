@@ -49,7 +49,7 @@ impl<S: ByteStream> Session<S> {
         Some(said)
     }
 
-    /// Sends what waits to the other nodes, and waits until they have it.
+    /// Sends the waiting lines to the other nodes, and waits until they have arrived.
     async fn wait_for_nodes(&mut self) -> Result<(), Closed> {
         self.feed.announce();
         match self.chat.cluster.clone() {

@@ -2,14 +2,13 @@
 
 use memchr::memchr;
 
-/// Turns each CR without an LF behind it into LF, in place, in bytes that follow those of the
-/// call before. Returns how many bytes are left at the front.
+/// Turns each CR without a following LF into LF, in place. The bytes continue those of the previous
+/// call. Returns how many bytes are left at the front.
 ///
-/// Telnet ends a line with CR LF; for a client in character mode the key Enter is CR NUL or CR
+/// Telnet ends a line with CR LF. For a client in character mode, the key Enter is CR NUL or CR
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
-/// once, and an LF at the start of the next one is dropped. `after_cr` is whether the last byte of
-/// the call before was a CR; NUL after CR is removed before, by
-/// [`Parser`](super::parser::Parser).
+/// once, and an LF at the start of the next one is dropped. `after_cr` is whether the previous call
+/// ended with a CR. [`Parser`](super::parser::Parser) has already removed NUL after CR.
 pub(crate) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return 0 };
     let mut length = bytes.len();

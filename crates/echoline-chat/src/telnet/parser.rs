@@ -1,7 +1,7 @@
-//! Telnet's commands, taken out of a stream of bytes and answered (RFC 854, 855). Pure.
+//! Removes Telnet commands from a stream of bytes and answers them (RFC 854, 855). Pure.
 //!
-//! No option is agreed to, but the window size where the server asked for it. So nothing has to be
-//! negotiated, and no loop can arise: every offer is refused once, whatever follows.
+//! The parser refuses every option, except for the window size if the server asked for it. Every
+//! offer is refused once, so no negotiation loop can arise.
 
 use memchr::memchr2;
 
@@ -24,17 +24,17 @@ const TIMING_MARK: u8 = 6;
 /// RFC 1073: the width and height of the window.
 const NAWS: u8 = 31;
 
-/// Bytes of a subnegotiation, the option's number too. What comes after them is data again, so
-/// that one that never ends cannot swallow what its user types.
+/// The maximum length of a subnegotiation in bytes, including the option's number. Later bytes are
+/// data again, so that an unterminated subnegotiation cannot swallow the user's input.
 const SUBNEGOTIATION_BYTES_MAX: u16 = 512;
 /// The option, and the four bytes of a window size.
 const KEPT_BYTES: usize = 5;
 /// Answers that wait to be sent; a client that fills them gets no more.
 const ANSWERS_BYTES_MAX: usize = 192;
 
-/// Takes telnet's commands out of what a client sends, and keeps the answers to them.
+/// Removes the Telnet commands from a client's input, and collects the answers to them.
 ///
-/// How the bytes were cut into chunks never changes what comes out.
+/// The result does not depend on how the input is split into chunks.
 ///
 /// ```
 /// use echoline_chat::Parser;
@@ -78,13 +78,13 @@ struct Subnegotiation {
     length: u16,
 }
 
-/// What is known of the client's window.
+/// The state of the window size negotiation with the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Window {
     #[default]
     NotAsked,
     Asked,
-    /// The client said that it will tell; 0 while it has not.
+    /// The client agreed to report its window. The width is 0 until it does.
     Told {
         width: u16,
     },
@@ -102,17 +102,17 @@ impl Parser {
         Self { window: Window::Asked, answers: vec![IAC, DO, NAWS], ..Self::default() }
     }
 
-    /// A parser in the middle of a stream, whose last byte was a CR or not.
+    /// A parser for the middle of a stream. `cr` is whether the last byte was a CR.
     pub(crate) fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 
-    /// Takes the commands out of `bytes`, which follow those taken before; what stays lies at the
-    /// front. Returns its length.
+    /// Removes the commands from `bytes`, which continue those of the previous call. Moves the data
+    /// to the front, and returns its length.
     ///
-    /// A doubled 255 is one byte of data, CR NUL is CR; the commands that erase a character or the
-    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither
-    /// 255 nor NUL are only searched, once.
+    /// A doubled 255 becomes one byte of data, and CR NUL becomes CR. The commands that erase a
+    /// character or the line become Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them.
+    /// Bytes with neither 255 nor NUL are only searched, once.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
         let (mut kept, mut next) = (0, 0);
         while next < bytes.len() {
@@ -132,12 +132,12 @@ impl Parser {
         kept
     }
 
-    /// What is to be sent to the client; whoever sends it takes it out. At most 192 bytes.
+    /// The bytes to send to the client, at most 192. The caller removes the bytes that it sends.
     pub fn answers(&mut self) -> &mut Vec<u8> {
         &mut self.answers
     }
 
-    /// The width of the client's window in columns, where it told.
+    /// The width of the client's window in columns, if the client reported it.
     #[must_use]
     pub fn width(&self) -> Option<u16> {
         match self.window {
@@ -146,7 +146,7 @@ impl Parser {
         }
     }
 
-    /// How many bytes at the front are data, as they are.
+    /// The number of bytes at the front that are data and need no change.
     fn plain_run(&self, bytes: &[u8]) -> usize {
         match self.state {
             State::Data | State::Cr => memchr2(IAC, NUL, bytes).unwrap_or(bytes.len()),
@@ -154,7 +154,7 @@ impl Parser {
         }
     }
 
-    /// One byte that may be more than data; returns what is data of it.
+    /// Processes one byte that may belong to a command. Returns it if it is data.
     fn step(&mut self, byte: u8) -> Option<u8> {
         match (self.state, byte) {
             (State::Data | State::Cr, IAC) => self.becomes(State::Command),
@@ -171,7 +171,7 @@ impl Parser {
                 self.becomes(State::Data)
             }
             (State::Subnegotiation, _) | (State::SubnegotiationCommand, IAC) => self.keep(byte),
-            // It was broken off.
+            // Another command interrupts the subnegotiation.
             (State::SubnegotiationCommand, _) => self.command(byte),
         }
     }
@@ -272,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left of `bytes`.
+    /// Returns the data that is left of `bytes`.
     fn take(parser: &mut Parser, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         let kept = parser.take(&mut bytes);

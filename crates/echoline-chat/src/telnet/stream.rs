@@ -17,12 +17,12 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 
-/// A stream without the telnet commands in what it brings; they are answered on the way. Every end
-/// of a line that Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
+/// A stream that removes the Telnet commands from its input and answers them. Every line end that
+/// Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
 ///
-/// Answers go out before what is written next, and are tried when the stream is read: reading
-/// never waits for them. What is written passes unchanged, so it must be text: UTF-8 has no byte
-/// 255. Before the first command a `Telnet` takes 16 bytes more than its stream.
+/// A write sends pending answers first. A read tries to send them, but never waits for them.
+/// Written bytes pass unchanged, so they must be text: UTF-8 has no byte 255. Before the first
+/// command a `Telnet` takes 16 bytes more than its stream.
 #[derive(Debug)]
 pub struct Telnet<S> {
     stream: S,
@@ -34,7 +34,7 @@ pub struct Telnet<S> {
     writer_waits: bool,
 }
 
-/// What is kept from the first command on.
+/// The state that exists from the first command on.
 #[derive(Debug)]
 struct Active {
     parser: Parser,
@@ -56,7 +56,7 @@ impl<S> Telnet<S> {
         Self { stream, active, cr: false, writer_waits: false }
     }
 
-    /// The width of the client's window in columns, where it told.
+    /// The width of the client's window in columns, if the client reported it.
     #[must_use]
     pub fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())
@@ -67,7 +67,7 @@ impl<S> Telnet<S> {
         &self.stream
     }
 
-    /// The stream below; what is read from it directly may have commands in it.
+    /// The inner stream. Bytes that are read from it directly may include commands.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -96,7 +96,7 @@ impl Active {
         Box::new(Self { parser, sending: Vec::new(), sent: 0 })
     }
 
-    /// Sends the answers there are. An answer that was begun is finished before anything else.
+    /// Sends the pending answers. A partly sent answer is completed before any other output.
     fn poll_answers<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -120,7 +120,7 @@ impl Active {
         self.sent < self.sending.len() || !self.parser.answers().is_empty()
     }
 
-    /// Nobody will hear them.
+    /// Drops the answers, because they cannot be delivered any more.
     fn forget_answers(&mut self) {
         self.parser.answers().clear();
         (self.sending, self.sent) = (Vec::new(), 0);
@@ -136,8 +136,8 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// While reading: sends what the stream takes now. An error is the writer's and the reader's
-    /// to find.
+    /// Sends as many answers as the stream takes now, during a read. Ignores errors, because the
+    /// next read or write reports them.
     fn try_answers(&mut self, cx: &mut Context<'_>) {
         let Some(active) = &mut self.active else { return };
         if self.writer_waits || !active.has_answers() {
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(server.width(), Some(80));
     }
 
-    /// Fault 24: a client that offers and never reads holds up nobody who reads it.
+    /// Fault 24: a client that sends offers and never reads does not block the reading side.
     #[tokio::test]
     async fn reading_does_not_wait_for_answers() {
         let (mut client, server) = duplex(4);
@@ -372,7 +372,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Through pipes of any width: the data arrives, and so does what is written.
+        /// Data and written bytes arrive unchanged through pipes of any width.
         #[test]
         fn no_byte_of_data_is_lost(
             parts in prop::collection::vec(("[ -~]{0,20}", 0..64_u8), 0..20),
@@ -414,7 +414,7 @@ mod tests {
                             all.push(byte);
                         }
                     }
-                    // What is not heard must not block what is said.
+                    // The client's output is drained, so that it cannot block the client's input.
                     tokio::spawn(async move { hear.read_to_end(&mut Vec::new()).await });
                     all
                 };

@@ -1,4 +1,5 @@
-//! The transcripts of clients: what each was sent, read back and compared with the others.
+//! The transcripts of clients: reads the output that each client received, and compares it with
+//! that of the others.
 
 mod reader;
 mod verify;

@@ -1,4 +1,5 @@
-//! What one client saw, read back from what it was sent: to compare it with what others saw. Pure.
+//! Reads a transcript: the lines that one client received, for a comparison with other clients.
+//! Pure.
 
 use serde_json::Value;
 
@@ -6,18 +7,19 @@ use crate::history::LineKind;
 use crate::key::Key;
 use crate::name::Name;
 
-/// What one connection was sent, as far as it can be compared.
+/// The comparable part of the output that one connection received.
 ///
-/// Two forms are understood: a program's (JSON in lines, as on a `--bot` address), and a
-/// terminal's with `/numbers on`. Lines without a number, and lines that were looked up
-/// (`/history`, or all with `/times on`), have no place in the order and are passed over.
+/// Two formats are supported: JSON lines, as a program receives them on a `--bot` address, and a
+/// terminal's lines with `/numbers on`. Lines without a number are skipped, because they have no
+/// position in the room's order. So are lines that were looked up (`/history`, or all lines with
+/// `/times on`).
 #[derive(Debug)]
 pub struct Transcript {
     pub(crate) source: String,
     pub(crate) events: Vec<Event>,
 }
 
-/// Something in a transcript, and the line (from 1) on which it stands.
+/// An event in a transcript, and the number of its line, from 1.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) line: usize,
@@ -27,21 +29,21 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum EventKind {
     Seen(Seen),
-    /// The server says that so many lines are not there, in this room.
+    /// The server announces that this many lines of the room are missing.
     Missed {
         room: Key,
         count: u64,
     },
-    /// The client came into the room, or out of it: what it sees there begins anew.
+    /// The client joined or left the room, so its line numbers there start again.
     Anew(Key),
-    /// Another connection begins here: with it, everything.
+    /// Another connection begins here, so all rooms start again.
     Connected,
-    /// The server says who is in the room.
+    /// The server lists the members of the room.
     Users {
         room: Key,
         names: Vec<String>,
     },
-    /// Nothing that a chat sends.
+    /// A line that a chat never sends.
     Unreadable,
 }
 
@@ -66,16 +68,16 @@ pub(crate) struct Seen {
 pub struct NotNumbered(String);
 
 impl Transcript {
-    /// Reads what a client was sent; `source` is what the transcript is called, `lobby` the room
-    /// that everybody comes into.
+    /// Reads the output that a client received. `source` is the name of the transcript, and `lobby`
+    /// is the room that every user joins first.
     ///
     /// # Errors
-    /// [`NotNumbered`] where no line has a number.
+    /// [`NotNumbered`] if no line has a number.
     pub fn read(source: &str, lobby: &Name, text: &[u8]) -> Result<Self, NotNumbered> {
         let mut reader = TranscriptReader::default();
         reader.arrive(lobby);
         let text = String::from_utf8_lossy(text);
-        // What has no end was cut off, and says nothing.
+        // An incomplete last line was cut off, so it is ignored.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (line, text) in (1..).zip(whole.split('\n')) {
             reader.take(line, text.strip_suffix('\r').unwrap_or(text), lobby);
@@ -88,14 +90,14 @@ impl Transcript {
     }
 }
 
-/// Rooms that a client is followed in at once, at most; no chat lets one be in so many. A file with
-/// more of them would take the square of its length.
+/// The maximum number of rooms in which a client is followed at once. No chat allows so many. More
+/// would make the time quadratic in the length of the file.
 const ROOMS_MAX: usize = 1000;
 
 /// A room that the client is in.
 struct KnownRoom {
     name: String,
-    /// `None` if the name is none; such rooms are one.
+    /// `None` if the name is invalid. All rooms with invalid names count as one.
     key: Option<Key>,
 }
 
@@ -105,12 +107,13 @@ impl KnownRoom {
     }
 }
 
-/// Follows in which room a client speaks: those lines have no room before them.
+/// Tracks the room in which a client speaks, because a terminal's lines of that room do not name
+/// it.
 #[derive(Default)]
 struct TranscriptReader {
     rooms: Vec<KnownRoom>,
     current: usize,
-    /// The lobby is only what is to be expected: nothing has shown yet where the client is.
+    /// The lobby is an assumption: no line has confirmed the client's room yet.
     is_guess: bool,
     events: Vec<Event>,
 }
@@ -121,7 +124,7 @@ impl TranscriptReader {
         (self.rooms, self.current, self.is_guess) = (vec![lobby], 0, true);
     }
 
-    /// The client is in a room one more than was known.
+    /// Adds a room that the client is in.
     fn learn(&mut self, room: &str) {
         if std::mem::take(&mut self.is_guess) {
             self.rooms.clear();
@@ -142,7 +145,7 @@ impl TranscriptReader {
         let what = if text.starts_with('{') {
             self.json(text, lobby)
         } else {
-            // The prompt has no end of its own; it stands before what came next.
+            // The prompt has no line end, so the next line follows it directly.
             let mut rest = text;
             while let Some(after) = rest.strip_prefix("Enter your name: ") {
                 self.connect(line, lobby);
@@ -172,11 +175,13 @@ impl TranscriptReader {
                 room: key(word("room"))?,
                 count: value["count"].as_u64()?,
             }),
-            // A program may speak in another room with every line: only who is in one is asked.
+            // A program may speak in another room with every line. The list is therefore only used
+            // if the client is in a single room.
             "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
             "reply" => self.words(word("text")),
             "" => Some(EventKind::Unreadable),
-            // Of the link, of who is there, of what a page asks for, or of a newer version.
+            // Other kinds are messages about the link, members or a page, or come from a newer
+            // version.
             label => {
                 let kind = KINDS.into_iter().find(|kind| kind.label() == label)?;
                 let seen = || {
@@ -237,7 +242,7 @@ impl TranscriptReader {
         Some(EventKind::Seen(Seen { room, room_name, number, time_ms: None, kind, name, text }))
     }
 
-    /// The server's words to this client alone that tell where it is.
+    /// Reads a server notice that tells this client which rooms it is in.
     fn notice(&mut self, words: &str, room: &str) -> Option<EventKind> {
         if let Some(count) = ["line missed", "lines missed"]
             .iter()
@@ -311,7 +316,7 @@ fn has_time(shown: &str) -> bool {
     })
 }
 
-/// What kind of line a terminal shows so, whose it is, and its text.
+/// Returns the kind, the author and the text of a line as a terminal shows it.
 pub(crate) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
     let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
     if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
@@ -375,8 +380,8 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// Found by the campaign: a program on one of several nodes hears of its link, and the
-    /// checker took that for nothing that a chat sends.
+    /// Found by the campaign: the checker rejected the link messages that a program on one of
+    /// several nodes gets.
     #[test]
     fn kinds_without_a_number_are_passed_over() {
         let lobby = Name::parse_room("lobby").unwrap();

@@ -1,8 +1,9 @@
-//! Whether what several clients saw can be true together. Pure.
+//! Checks whether the transcripts of several clients are consistent. Pure.
 //!
-//! All transcripts of a room are laid on one line of numbers. Each alone must follow it without a
-//! gap that no notice counts, and without a repetition; together they must say the same about each
-//! number, times must increase, and who speaks or leaves must have come.
+//! The lines of all transcripts of a room are ordered by their numbers. Each transcript must follow
+//! that order without a repetition, and without a gap that no notice counts. All transcripts must
+//! agree on the line of each number. Times must increase, and a user must join before they speak or
+//! leave.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,29 +18,29 @@ use crate::persistence::RESTARTED;
 /// Contradictions that a report holds; more are only counted.
 const SHOWN_MAX: usize = 100;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct TranscriptReport {
     /// Rooms that were seen.
     pub rooms: usize,
     /// Lines of rooms, each counted once.
     pub lines: usize,
-    /// Lines of rooms, as often as they were seen.
+    /// Lines of rooms, counted once for each transcript that has them.
     pub seen: usize,
-    /// What cannot be; the first 100.
+    /// The first 100 contradictions.
     pub contradictions: Vec<Contradiction>,
-    /// How many there are in all.
+    /// The number of all contradictions.
     pub found: usize,
 }
 
-/// Something that cannot be.
+/// A line that contradicts other lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction {
-    /// The transcript in which it shows.
+    /// The transcript that has the line.
     pub source: String,
     /// The line of that transcript, from 1.
     pub line: usize,
-    /// What is wrong, with the number and the room.
+    /// The contradiction, with the line's number and room.
     pub what: String,
 }
 
@@ -49,7 +50,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// Compares what several clients of one run of a server saw.
+/// Compares the transcripts of several clients of one run of a server.
 #[must_use]
 pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     let mut verifier = Verifier { transcripts, ..Verifier::default() };
@@ -65,7 +66,7 @@ pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     verifier.report
 }
 
-/// Where something stands: which transcript, which line of it.
+/// A location: the transcript and the line in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spot {
     transcript: usize,
@@ -76,14 +77,14 @@ struct Spot {
 struct SeenRoom {
     name: String,
     lines: BTreeMap<u64, (Seen, Spot)>,
-    /// Who is said to be in, before which number, and where that stands.
+    /// Lists of members: the number of the next line, the names, and the location in a transcript.
     users: Vec<(u64, Vec<String>, Spot)>,
 }
 
-/// Where one client stands in one room.
+/// The position of one client in one room.
 #[derive(Debug, Default)]
 struct RoomCursor {
-    /// The number that comes next; `None` until there was one.
+    /// The number of the next line; `None` before the first line.
     next: Option<u64>,
     missed: u64,
 }
@@ -147,7 +148,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// P1: everybody sees the same line under the same number.
+    /// P1: all transcripts have the same line under the same number.
     fn merge(&mut self, seen: &Seen, spot: Spot) {
         self.report.seen += 1;
         let room = self.rooms.entry(seen.room.clone()).or_default();
@@ -206,7 +207,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// `/users` is what came of all joins, leaves and renames before it.
+    /// Compares a list of `/users` with the result of all joins, leaves and renames before it.
     fn compare(
         &mut self,
         people: &RoomPresence,
@@ -247,15 +248,15 @@ fn is_missing(seen: &Seen) -> bool {
     seen.kind == LineKind::Notice && seen.text == MISSING
 }
 
-/// Who is in a room, as far as its lines tell.
+/// The members of a room, as derived from its lines.
 #[derive(Debug)]
 struct RoomPresence {
     /// In the order in which they came.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
-    /// Whose leaving was seen, and no coming after.
+    /// The users that left and have not joined again.
     gone: HashMap<Key, ()>,
-    /// All lines from the first on were seen.
+    /// No line is missing since the first one.
     is_complete: bool,
 }
 
@@ -267,7 +268,7 @@ impl Default for RoomPresence {
 }
 
 impl RoomPresence {
-    /// Lines are missing: anybody may be here.
+    /// Forgets the members, because lines are missing and any user may have joined.
     fn forget(&mut self) {
         *self = Self { is_complete: false, ..Self::default() };
     }
@@ -290,7 +291,7 @@ impl RoomPresence {
             _ if seen.name == DELETED
                 || (seen.kind == LineKind::Renamed && seen.text == DELETED) =>
             {
-                // `echoline chat erase` has removed the name: anybody may be here.
+                // `echoline chat erase` has removed the name, so the member is unknown.
                 self.forget();
                 return Ok(());
             }
@@ -317,7 +318,7 @@ impl RoomPresence {
         }
     }
 
-    /// A node is gone, and these people with it.
+    /// A node went down, and its users left with it.
     fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
@@ -343,7 +344,7 @@ impl RoomPresence {
         Ok(())
     }
 
-    /// Where the name stood among those who are here.
+    /// Removes a member, and returns the index at which the name was listed.
     fn go(&mut self, name: &Name) -> Option<usize> {
         for key in name.keys() {
             self.keys.remove(key);
@@ -466,7 +467,7 @@ mod tests {
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
     }
 
-    /// Issue 11, item 47: who goes with a node is gone, if all of them are named.
+    /// Issue 11, item 47: the users of a node that went down have left, if all of them are named.
     #[test]
     fn regression_a_node_takes_its_people_out() {
         let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
@@ -482,7 +483,7 @@ mod tests {
         );
     }
 
-    /// Issue 11, item 47: a list of people is compared only if all lines before it were seen.
+    /// Issue 11, item 47: a list of members is compared only if all lines before it were seen.
     #[test]
     fn regression_a_list_after_unseen_lines_says_nothing() {
         assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);

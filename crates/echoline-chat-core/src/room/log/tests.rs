@@ -27,7 +27,7 @@ fn regression_times_grow_from_the_last_one() {
     assert_eq!(log.append(100, 1, LineKind::Said, "ann", "c"), (3, 100));
 }
 
-/// All that a member gets who has to see `from` and wrote `own`.
+/// Returns the output for a member who wrote `own` and whose next line is `from`.
 fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
     let mut all = Vec::new();
     while from < log.visible() {
@@ -73,8 +73,8 @@ fn a_log_is_bounded_in_lines_and_in_bytes() {
 }
 
 proptest! {
-    /// Issue 11, item 14: a deletion changes one text, and neither a number nor a time; who is
-    /// to see the lines before and after it sees them as they were.
+    /// Issue 11, item 14: a deletion changes one text, but no number and no time. Members still see
+    /// the lines before and after it unchanged.
     #[test]
     fn regression_a_deleted_line_keeps_its_place(
         lines in prop::collection::vec((0..300_usize, any::<bool>()), 1..100),
@@ -180,9 +180,9 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
 }
 
 proptest! {
-    /// Issue 12, item 4: whatever is said and noticed, the log has the last lines, and of said
-    /// lines the last ones; a reader gets what is kept, and learns how many lines are missing
-    /// between.
+    /// Issue 12, item 4: with any mix of said lines and notices, the log keeps the last lines, and
+    /// the last said lines. A reader gets the kept lines, and the number of missing lines between
+    /// them.
     #[test]
     fn attack_no_row_of_notices_hides_what_was_said(
         said in prop::collection::vec(any::<bool>(), 1..300),
