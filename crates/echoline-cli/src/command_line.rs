@@ -1,4 +1,4 @@
-//! The command line: the commands, and what each of them runs.
+//! The command line: the commands and the functions that run them.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,8 +53,8 @@ pub(crate) enum CliCommand {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs what is asked for by the program's arguments, its name first. Ends the process where they
-/// are wrong, or ask for help.
+/// Runs the command that the program's arguments name; the first argument is the program's name.
+/// Ends the process if the arguments are wrong or ask for help.
 ///
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.

@@ -10,7 +10,7 @@ use echoline_base::amount::figures;
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     pub(super) title: &'static str,
-    /// What the upper edge stands for, as a number and as text.
+    /// The value at the upper edge of the chart, as a number and as text.
     pub(super) top: f64,
     pub(super) top_text: String,
     pub(super) lines: Vec<PanelLine>,
@@ -29,7 +29,7 @@ pub(super) struct PanelLine {
 /// The values of one second, for the first line and the second.
 pub(super) type ChartValues = [Option<f64>; 2];
 
-/// What the numbers of a chart are.
+/// The unit of a chart's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChartUnit {
     Things,

@@ -20,11 +20,12 @@ use super::site::AdminSite;
 use echoline::transport::Stream;
 use echoline::{Phase, Shutdown};
 
-/// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
-/// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.
+/// The maximum number of simultaneous connections. One more closes the oldest. A request takes
+/// about a millisecond, so the oldest of sixteen connections is idle, and idle connections cannot
+/// lock other clients out.
 const CONNECTIONS_MAX: usize = 16;
 
-/// How long a client may take for its request, and for all of it.
+/// The time limits for receiving the request headers and for the whole connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -145,7 +146,7 @@ async fn accept_from(
             Some(ended) = connections.tasks.join_next() => note(ended),
         }
     }
-    // Who has asked already is answered.
+    // Requests that have already been received are still answered.
     while connections.tasks.join_next().await.is_some() {}
 }
 
@@ -172,7 +173,7 @@ async fn answer(stream: Stream, client: HttpClient, site: Arc<AdminSite>) {
     let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
-/// Who is connected, the oldest first.
+/// The open connections, the oldest first.
 #[derive(Debug, Default)]
 struct HttpConnections {
     tasks: JoinSet<()>,

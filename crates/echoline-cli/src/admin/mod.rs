@@ -238,7 +238,7 @@ mod tests {
         bind_with(&AdminArgs { admin_allow_remote, ..flags(address) })
     }
 
-    /// Fault 70: nobody opens the admin address to others by mistake.
+    /// Fault 70: the admin address is never reachable from other machines by mistake.
     #[test]
     fn only_who_says_so_lets_others_in() {
         for (address, sentence) in [

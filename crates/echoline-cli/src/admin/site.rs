@@ -373,7 +373,7 @@ mod tests {
             "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
-        // What is too long is not read to its end.
+        // The server does not read an oversized body to its end, so this write may fail.
         let _ = stream.write_all(body.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -15,7 +15,7 @@ use echoline::sources::PenalisedSource;
 use echoline::{Closed, Limits, Phase};
 use echoline_base::amount::figures::{self, bytes};
 
-/// What the page shows.
+/// The contents of the admin page.
 #[derive(Debug, Serialize)]
 pub(super) struct AdminView {
     /// One word.
@@ -54,7 +54,7 @@ pub(super) struct StatTile {
     pub(super) more: String,
 }
 
-/// What is shown.
+/// The data that the admin page is made of.
 #[derive(Debug)]
 pub(super) struct ViewSources<'a> {
     pub(super) snapshot: &'a Snapshot,

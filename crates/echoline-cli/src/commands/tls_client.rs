@@ -42,7 +42,7 @@ pub(crate) struct TlsClientArgs {
     shared_files: SharedFilesArgs,
 }
 
-/// How TLS is begun; nothing where no address asks for it.
+/// The TLS settings of a client; empty if no address uses TLS.
 #[derive(Debug)]
 pub(crate) struct TlsSide {
     client: Option<TlsClient>,

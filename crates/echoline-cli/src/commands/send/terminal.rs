@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// What a line editor turns on beside the terminal's modes; this turns it off.
+/// Turns off bracketed paste, which a line editor turns on in addition to the terminal's modes.
 const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
 /// The terminal's modes; dropping this puts them back.
