@@ -1,4 +1,4 @@
-//! Where the lines of the log go, and what becomes of those that cannot.
+//! Writes log lines to their target, and counts the lines that are lost.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -115,7 +115,7 @@ pub(super) struct Sink {
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// Lines that the target did not take.
     refused: usize,
-    /// How many of both have been told.
+    /// The number of lost lines that have been reported.
     told: usize,
     /// Whether the last line that was written lacks its end.
     torn: bool,
@@ -130,7 +130,7 @@ impl Sink {
         Self { target, successor, dropped, refused: 0, told: 0, torn: false }
     }
 
-    /// Writes the line, and before it what is to be said about those that are missing.
+    /// Writes the line, preceded by a notice if lines were lost since the last notice.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_whole(b"\n")?;

@@ -1,7 +1,7 @@
 //! Messages to the service manager: sd_notify(3) and its watchdog.
 //!
-//! Our own, because the crates for it cannot reach a manager in Linux's abstract namespace, and
-//! read the environment anew for every word.
+//! This is not one of the existing crates: they cannot reach a manager in Linux's abstract
+//! namespace, and they read the environment for every message.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use echoline::metrics::LivenessProbe;
 use echoline_base::printable::printable;
 
-/// The socket of the service manager, where there is one.
+/// The socket of the service manager, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
@@ -31,7 +31,7 @@ pub(crate) struct Notifier {
 pub(crate) enum NotifyState<'a> {
     /// Connections are accepted; or, after `Reloading`, the new settings hold.
     Ready,
-    /// The settings are read anew.
+    /// The server reloads its settings.
     Reloading,
     /// The process drains.
     Stopping,
@@ -95,7 +95,7 @@ fn send(socket: &UnixDatagram, text: &str, address: &SocketAddr) -> io::Result<(
     socket.send_to_addr(text.as_bytes(), address).map(drop)
 }
 
-/// What CLOCK_MONOTONIC says: systemd compares it with its own.
+/// Returns CLOCK_MONOTONIC, which systemd compares with its own reading.
 fn monotonic_now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

@@ -1,4 +1,4 @@
-//! Fewer rights: from root to somebody else, for good.
+//! Drops root privileges permanently.
 
 use std::ffi::CString;
 use std::fmt;
@@ -17,7 +17,7 @@ use rustix::thread::{
 
 use echoline::listener::FileUser;
 
-/// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
+/// The user and group to switch to, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserSpec {
     user: String,
@@ -197,7 +197,8 @@ fn has_capabilities() -> anyhow::Result<bool> {
     Ok(sets != NO_CAPABILITIES)
 }
 
-/// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
+/// Maps the errors with which getpwnam(3) reports a missing user, or a missing user database, to
+/// `None`.
 fn known<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
     match found {
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),

@@ -32,7 +32,7 @@ use echoline::tls::Certificates;
 use echoline::udp::DatagramListener;
 use echoline::{Address, Limits, Listener, ListenerOptions};
 
-/// A service whose addresses are bound; and who the process is from now on.
+/// A service with bound addresses, and everything that belongs to its process.
 #[derive(Debug)]
 pub(crate) struct BoundServer {
     pub(crate) service: Service,
@@ -40,7 +40,7 @@ pub(crate) struct BoundServer {
     pub(crate) limits: Limits,
     /// For each address that was asked for, what it has become.
     pub(crate) sockets: Vec<ServiceSockets>,
-    /// What is shown where TLS is listened for.
+    /// The certificates of the TLS listeners.
     pub(crate) certificates: Option<Certificates>,
     pub(crate) admin: Option<Admin>,
     pub(crate) faults: Option<Faults>,
@@ -54,7 +54,7 @@ pub(crate) struct BoundServer {
 }
 
 impl BoundServer {
-    /// How many listeners each address has become: they are numbered through.
+    /// Returns the number of listeners of each address; listeners are numbered consecutively.
     pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
         self.sockets.iter().map(|sockets| match sockets {
             ServiceSockets::Streams(listeners) => listeners.len(),
@@ -72,7 +72,7 @@ impl std::fmt::Debug for OnCrowded {
     }
 }
 
-/// What one address has become.
+/// The sockets of one configured address.
 #[derive(Debug)]
 pub(crate) enum ServiceSockets {
     Streams(Vec<Listener>),
@@ -111,7 +111,7 @@ impl ServiceSockets {
         (listeners, datagrams)
     }
 
-    /// The same sockets once more, for a successor; and who removes their files.
+    /// Duplicates the sockets for a successor. Each comes with the process that removes its file.
     fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
         let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
         match self {
@@ -221,7 +221,7 @@ impl ServingArgs {
         Ok(bound)
     }
 
-    /// What SIGUSR2 does; or why it does nothing.
+    /// Returns the plan for an upgrade on SIGUSR2, or the reason why there is none.
     fn upgrade(
         &self,
         service: &Service,
@@ -267,7 +267,7 @@ fn is_datagram(parcel: &HandoverSocket) -> bool {
     SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
-/// What is listened on where nothing was asked for; `also` is for something else.
+/// Returns the addresses to listen on if none are configured, except those in `also`.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
     Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
@@ -292,7 +292,7 @@ fn parcels(
     Ok(parcels)
 }
 
-/// The sentence of `error`, and who has the port where somebody has it.
+/// Returns the error, with the process that holds the port if it is known.
 fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
     match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),

@@ -133,8 +133,8 @@ impl ServingArgs {
         let hook = bounds::reload_hook(basis.clone(), server.live_limits());
         reload.add(part(hook, |serving| &serving.bounds));
         reload.add(source_hook(&service.source_limits, &sources));
-        // A ready file that cannot be written ends the server: whoever waits for it would wait for
-        // ever.
+        // If the ready file cannot be written, the server ends: a script that waits for the file
+        // would otherwise wait forever.
         let announce = || {
             links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
@@ -297,7 +297,7 @@ fn addresses(sockets: &[ServiceSockets]) -> io::Result<Vec<Address>> {
     Ok(bound.into_iter().flatten().collect())
 }
 
-/// What to type into a browser. `sockets` are all of the service.
+/// Returns the links to type into a browser. `sockets` are all sockets of the service.
 fn page_links(page: &WebPage, sockets: &[ServiceSockets]) -> io::Result<Vec<String>> {
     let sockets = &sockets[sockets.len() - page.addresses..];
     Ok(addresses(sockets)?.iter().map(web::link).collect())

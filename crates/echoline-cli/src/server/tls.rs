@@ -1,4 +1,4 @@
-//! The certificates of a server: from flags to what it shows, at the start and later.
+//! The certificates of a server: loads them from the flags, and replaces them while it runs.
 
 pub(crate) mod watch;
 
