@@ -59,7 +59,7 @@ pub(crate) enum CliCommand {
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
-    // Files may take their time; a server that is told meanwhile to reload must live to do so.
+    // Reading files may take time, and a server must survive a SIGHUP that arrives meanwhile.
     hangup::hold();
     let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
     if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {

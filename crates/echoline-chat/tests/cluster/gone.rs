@@ -203,8 +203,8 @@ async fn the_same_order_again_has_nobody_in_it() {
     cluster.settle().await;
 }
 
-/// Fault 67: if the stream is lost, all users are disconnected, even while they reconnect. All names
-/// and rooms are free afterwards.
+/// Fault 67: if the stream is lost, all users are disconnected, even while they reconnect. All
+/// names and rooms are free afterwards.
 #[tokio::test(start_paused = true)]
 async fn another_order_begins_anew() {
     let cluster = ClusterHarness::new(2);

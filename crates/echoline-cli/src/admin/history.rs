@@ -22,7 +22,7 @@ pub(super) struct PerSecond {
     pub(super) sent: f64,
     /// The share of time for which the workers were busy; 1 is one fully used core.
     pub(super) busy: f64,
-    /// Of the last ten seconds; `None` where nothing was timed.
+    /// Percentiles of the last ten seconds; `None` if no message was timed.
     pub(super) p50: Option<Duration>,
     pub(super) p99: Option<Duration>,
     service: ServiceTimes,
@@ -45,7 +45,7 @@ struct HistorySample {
 }
 
 impl History {
-    /// One more look at the server, `at` so long after its start.
+    /// Adds a sample, taken `at` this time after the server's start.
     pub(super) fn push(&mut self, at: Duration, snapshot: &Snapshot) {
         let traffic = snapshot.traffic();
         let busy = snapshot.workers.iter().map(|worker| worker.busy).sum();

@@ -150,7 +150,7 @@ async fn accept_from(
     while connections.tasks.join_next().await.is_some() {}
 }
 
-/// A panic costs one request. The log has told of it already.
+/// A panic affects only one request, and the panic hook has already logged its message.
 fn note(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("a request to the admin address could not be answered");
@@ -166,7 +166,7 @@ async fn answer(stream: Stream, client: HttpClient, site: Arc<AdminSite>) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
-        // One request each, so that no client keeps a place that it does not use.
+        // Each connection serves one request, so that no idle client occupies a slot.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // However it ends, it was this client's own.

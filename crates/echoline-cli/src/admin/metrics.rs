@@ -13,7 +13,7 @@ use echoline::sources::{SourceAction, Sources};
 use echoline::udp::{DatagramRefusal, DatagramSnapshot};
 use echoline::{Closed, Limits, Phase};
 
-/// All that is told in metrics.
+/// The data behind the metrics.
 #[derive(Debug)]
 pub(super) struct MetricsInput<'a> {
     pub(super) snapshot: &'a Snapshot,

@@ -94,7 +94,7 @@ impl AdminArgs {
         &self.admin
     }
 
-    /// Whether a request could have the right to change faults.
+    /// Returns whether any request could be authorised to change faults.
     pub(crate) fn may_change_faults(&self) -> bool {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
@@ -178,7 +178,7 @@ impl AdminArgs {
 }
 
 impl Admin {
-    /// Where it really is: with the port, where 0 was asked for.
+    /// Returns the actual addresses, with the assigned port if port 0 was configured.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         self.sockets.iter().map(AdminSocket::address).collect()
     }

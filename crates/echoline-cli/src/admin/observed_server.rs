@@ -33,7 +33,7 @@ pub(crate) struct ObservedServer {
 ///
 /// The fields are closures, so that neither side depends on the other's types.
 pub(crate) struct FaultControl {
-    /// Where chance begins.
+    /// The seed of the random faults.
     pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every rule of the plan that holds as it is written, and how often it has happened.
     pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,

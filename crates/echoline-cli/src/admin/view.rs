@@ -18,7 +18,7 @@ use echoline_base::amount::figures::{self, bytes};
 /// The contents of the admin page.
 #[derive(Debug, Serialize)]
 pub(super) struct AdminView {
-    /// One word.
+    /// The phase in one word.
     pub(super) phase: &'static str,
     pub(super) headline: String,
     pub(super) shown: VisiblePart,
@@ -46,7 +46,7 @@ pub(super) enum VisiblePart {
     FiguresUntilLogin,
 }
 
-/// One figure in large letters.
+/// A number in large type.
 #[derive(Debug, Serialize)]
 pub(super) struct StatTile {
     pub(super) name: &'static str,

@@ -356,7 +356,7 @@ impl ChatArgs {
     fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
         let people = counts.len() - self.bot.len() - self.web.count();
         let typed = self.listen.iter().map(|listen| listen.role);
-        // Where nothing was typed, people come wherever the service manager lets them in.
+        // If no address was typed, users connect to the sockets that the service manager passed.
         let people = typed.chain(std::iter::repeat(Role::User)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
         let pages = self.web.addresses().map(|_| Role::Web);

@@ -128,7 +128,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     };
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // It would end the program with the terminal as the prompt has it.
+    // The default action would end the program and leave the terminal in the prompt's mode.
     let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
     // Put back even while the prompt's own thread still waits for a key.
     let terminal = interactive.then(Terminal::save);

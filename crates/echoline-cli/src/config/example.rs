@@ -61,7 +61,7 @@ fn value(flag: &Arg) -> String {
 
 /// A value as TOML writes it.
 fn literal(value: &str) -> String {
-    // Not what begins with a zero, which TOML takes for no number.
+    // A number with a leading zero needs quotes, because it is invalid in TOML.
     let number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
     if number { value.to_owned() } else { format!("\"{}\"", value.escape_default()) }
 }

@@ -121,7 +121,7 @@ fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(String, usize, &'a DeValue<'
     entries
 }
 
-/// The number of the line, from 1, in which a byte of the text stands.
+/// Returns the line number, from 1, of the byte at `place`.
 fn line(text: &str, place: usize) -> usize {
     let before = text.as_bytes().get(..place).unwrap_or(text.as_bytes());
     memchr::memchr_iter(b'\n', before).count() + 1

@@ -1,4 +1,4 @@
-//! Where something is written to: a file that is whole or not there, a device, or stdout.
+//! The destination of output: a file that is written completely or not at all, a device, or stdout.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -43,7 +43,7 @@ impl Destination {
         }
     }
 
-    /// Whether it is likely that this can be written to later; or why it is not.
+    /// Checks whether a later write is likely to succeed; the error is the reason why not.
     pub(crate) fn probe(&self) -> io::Result<()> {
         match self {
             Self::File(path) => {

@@ -19,12 +19,12 @@ const QUEUE_LINES: usize = 8192;
 /// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
 
-/// One of the logs: its flag, its standard stream, and its notice of lost lines.
+/// A log output: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogOutput {
     /// The flag that names its file.
     pub(super) flag: &'static str,
-    /// Where its lines go without a file.
+    /// The target if no file is configured.
     pub(super) standard: fn() -> LogTarget,
     /// The line that tells how many lines are missing.
     pub(super) notice: fn(usize) -> String,
@@ -79,7 +79,7 @@ impl TargetSwitch {
         Self(Arc::new(Mutex::new(SwitchState { path: path.map(Path::to_owned), next: None })), kind)
     }
 
-    /// From the next line on, lines go to `target`, which was opened at `path`.
+    /// Makes all further lines go to `target`, which was opened at `path`.
     pub(super) fn set(&self, path: Option<PathBuf>, target: LogTarget) {
         *self.place() = SwitchState { path, next: Some(target) };
     }
@@ -105,8 +105,8 @@ impl TargetSwitch {
     }
 }
 
-/// The lines' way to the target, used by the log's own thread. It never fails: what cannot be
-/// written is counted, and the count is said once something can be written again.
+/// Writes lines to the target; used only by the log's thread. It never fails: it counts lost lines,
+/// and reports their number once it can write again.
 #[derive(Debug)]
 pub(super) struct Sink {
     target: LogTarget,

@@ -36,7 +36,8 @@ impl Descriptors {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
-    /// As many connections as asked for, or fewer where descriptors are short.
+    /// Returns the number of connections that was asked for, or fewer if there are too few
+    /// descriptors.
     pub(crate) fn places(
         self,
         asked: Option<usize>,

@@ -120,7 +120,7 @@ fn list(parcels: &[HandoverSocket]) -> String {
     version.chain(entries).chain(std::iter::once("\0".to_owned())).collect()
 }
 
-/// `None` where the list is not one of ours.
+/// Returns `None` if the list has another format.
 fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     let mut entries = list.strip_suffix("\0\0")?.split('\0');
     if entries.next()? != VERSION {
@@ -142,7 +142,7 @@ fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     entries.into_iter().zip(sockets).map(parcel).collect()
 }
 
-/// One end, once the parcels are there.
+/// One end of the channel, after the sockets were passed.
 #[derive(Debug)]
 pub(super) struct HandoverChannel(tokio::net::UnixStream);
 

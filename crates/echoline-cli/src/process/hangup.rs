@@ -23,13 +23,13 @@ pub(crate) struct Hangups {
     ends_with_terminal: bool,
 }
 
-/// Has SIGHUP wait until it is listened to. To be called while the process has one thread.
+/// Blocks SIGHUP until the server handles it. Call it while the process has one thread.
 pub(crate) fn hold() {
-    // Where it fails a SIGHUP during the start ends the process, as it does anywhere else.
+    // If this fails, a SIGHUP during the start ends the process, which is the default action.
     let _ = SigSet::from(Number::SIGHUP).thread_block();
 }
 
-/// Has it end the process again, a held one too: for a program that is no server.
+/// Restores the default action of SIGHUP, also for a pending one, in a command that is no server.
 pub(crate) fn release() {
     let _ = SigSet::from(Number::SIGHUP).thread_unblock();
 }

@@ -37,7 +37,7 @@ pub(crate) struct Inherited {
     predecessor: Option<UnixStream>,
 }
 
-/// One of them.
+/// An inherited socket.
 #[derive(Debug)]
 struct InheritedSocket {
     /// The key for lookups.
@@ -50,17 +50,17 @@ struct InheritedSocket {
 enum SocketKey {
     /// The name that the service manager uses. The socket is also found by its address.
     Name(String),
-    /// The address that the predecessor was asked to bind. Where it was really bound does not
-    /// find it: of two `127.0.0.1:0` each is to find its own.
+    /// The address that the predecessor was configured to bind. The actual address is no key: two
+    /// occurrences of `127.0.0.1:0` must each find their own socket.
     Asked(String),
 }
 
 impl Inherited {
-    /// Takes what there is. To be called once, before there are other threads and before anything
-    /// is opened.
+    /// Takes all inherited sockets. Call it once, before other threads exist and before any file is
+    /// opened.
     ///
     /// # Errors
-    /// One sentence: what was passed cannot be used.
+    /// One sentence, if the inherited sockets cannot be used.
     pub(crate) fn take_all() -> anyhow::Result<Self> {
         let passed = from_service_manager()?;
         if !passed.is_empty() {
@@ -196,11 +196,11 @@ impl InheritedSocket {
 
     fn is_at(&self, wanted: &SocketAddr) -> bool {
         let here = self.socket.local_addr().ok().and_then(|address| address.as_socket());
-        // Not the whole of it: an IPv6 address may differ in its flow label.
+        // Compares IP and port only, because an IPv6 address may differ in its flow label.
         here.is_some_and(|here| (here.ip(), here.port()) == (wanted.ip(), wanted.port()))
     }
 
-    /// Where it is bound, and whether it takes connections or datagrams.
+    /// Returns its bound address, and whether it is a stream or a datagram socket.
     fn address(&self) -> anyhow::Result<(Address, Type)> {
         let kind = self.socket.r#type().context("cannot ask a socket for its type")?;
         let bound = self.socket.local_addr().context("cannot ask a socket for its address")?;
@@ -271,7 +271,8 @@ fn from_predecessor() -> anyhow::Result<Inherited> {
             _ => anyhow!(not_there()),
         })
         .context("cannot take over from the running process")?;
-    // Only the line itself is to keep it open: its end is how the predecessor sees ours.
+    // Standard input must not keep the channel open, because its end tells the predecessor that
+    // this process has ended.
     let null = std::fs::File::open("/dev/null").context("cannot open /dev/null")?;
     rustix::stdio::dup2_stdin(null).context("cannot close standard input")?;
     let given = |parcel: HandoverSocket| InheritedSocket {

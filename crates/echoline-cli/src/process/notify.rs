@@ -22,7 +22,7 @@ use echoline_base::printable::printable;
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
-    /// Why no manager is told anything although `NOTIFY_SOCKET` is set.
+    /// The reason why no messages are sent although `NOTIFY_SOCKET` is set.
     trouble: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum NotifyState<'a> {
     Reloading,
     /// The process drains.
     Stopping,
-    /// It takes this much longer from now on, and is not to be killed before.
+    /// The current step takes up to this much longer; the manager must not kill the process before.
     ExtendTimeout(Duration),
     /// All threads are alive.
     Watchdog,
@@ -58,7 +58,7 @@ impl Notifier {
         }
     }
 
-    /// Says in the log, once there is one, that no manager can be told anything.
+    /// Logs, once the log is open, that no messages reach the service manager.
     pub(crate) fn log_trouble(&self) {
         if let Some(trouble) = &self.trouble {
             tracing::warn!("the service manager is told nothing: {trouble}");
@@ -128,8 +128,8 @@ pub(super) fn watchdog_limit() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|&limit| limit > 0 && for_us).map(Duration::from_micros)
 }
 
-/// Tells the watchdog twice in every `limit` that the process is alive, as long as all of its
-/// threads are: a thread that hangs serves no connection. Never returns.
+/// Notifies the watchdog twice in every `limit` while all threads are alive: a blocked thread
+/// serves no connection. Never returns.
 pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, limit: Duration) {
     let mut silent = false;
     loop {

@@ -36,7 +36,7 @@ pub(crate) type ReloadAction = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
 /// Reads the flags of a server, and its settings as text.
 type ReadSettings<F> = Box<dyn FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send>;
 
-/// All that a reload puts in place.
+/// Everything that a reload applies.
 struct PreparedReload {
     settings: EffectiveSettings,
     commits: Vec<Commit>,
@@ -75,7 +75,7 @@ impl<F> Reload<F> {
         self.hooks.push(hook);
     }
 
-    /// Has something done at each SIGHUP, before the settings are read.
+    /// Adds an action that runs at each SIGHUP, before the settings are read.
     pub(crate) fn always(&mut self, always: impl FnMut() -> anyhow::Result<()> + Send + 'static) {
         self.always.push(Box::new(always));
     }

@@ -50,9 +50,9 @@ pub(crate) enum SuccessorStatus {
 /// The time limits of an upgrade.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpgradeTimeouts {
-    /// From the start of the new process until it is able to accept.
+    /// The time from the start of the new process until it can accept.
     pub(crate) ready: Duration,
-    /// Until the connections of the old one are told to end; `None` is for ever.
+    /// The time until the connections of the old process are told to end; `None` means forever.
     pub(crate) retire: Option<Duration>,
 }
 
@@ -141,7 +141,7 @@ impl SuccessorProcess {
         }
     }
 
-    /// It is on its own now.
+    /// Releases the new process, so that dropping this no longer kills it.
     fn release(mut self) -> Option<Child> {
         self.0.take()
     }
@@ -161,19 +161,19 @@ pub(super) struct OutgoingProcess<'a> {
     pub(super) successor: &'a Cell<SuccessorStatus>,
 }
 
-/// Has SIGUSR2 wait until it is listened to: before that it would end the process, and an impatient
-/// script may send it just after the start. To be called while the process has one thread.
+/// Blocks SIGUSR2 until it is handled. Its default action would end the process, and an impatient
+/// script may send it just after the start. Call it while the process has one thread.
 pub(crate) fn hold() {
-    // Where it fails it ends the process, as it does anywhere else.
+    // If this fails, SIGUSR2 ends the process, which is the default action.
     let _ = SigSet::from(Number::SIGUSR2).thread_block();
 }
 
-/// Upgrades when SIGUSR2 comes, or says why not. Never returns: after an upgrade the old process is
-/// ended by its server, which has retired. Dropped, it ends a new process that has not proved
-/// itself.
+/// Upgrades on SIGUSR2, or logs why it does not. Never returns: after an upgrade the server of the
+/// old process ends it. If this future is dropped, it kills a new process that has not passed its
+/// trial.
 ///
 /// # Errors
-/// When the signal cannot be had.
+/// If the signal handler cannot be installed.
 pub(super) async fn when_told(
     upgrade: Result<UpgradePlan, &'static str>,
     old: OutgoingProcess<'_>,
@@ -264,8 +264,8 @@ async fn retire(
     }
 }
 
-/// The other side: what a new process owes its predecessor. To be kept as long as the process
-/// lives: the end of the line is the sign of its own.
+/// The new process's channel to its predecessor. Keep it until the process ends, because the
+/// predecessor takes the end of the channel as the end of the process.
 #[derive(Debug)]
 pub(super) struct Predecessor(HandoverChannel);
 

@@ -1,5 +1,5 @@
-//! From flags to bound addresses: before there is any thread, and with the rights that only this
-//! needs.
+//! Turns flags into bound addresses. This happens before any thread starts, and with the privileges
+//! that only binding needs.
 
 use std::collections::HashMap;
 use std::io;
@@ -49,7 +49,7 @@ pub(crate) struct BoundServer {
     pub(crate) figures: Option<ExtraMetrics>,
     /// Called when places run short.
     pub(crate) on_nearly_full: Option<OnCrowded>,
-    /// The rates of each source, and the penalties that there are.
+    /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) enum ServiceSockets {
 }
 
 impl ServiceSockets {
-    /// Where they were really bound.
+    /// Returns the addresses that they are actually bound to.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
@@ -88,7 +88,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Whether only this machine can reach them.
+    /// Returns whether only this machine can reach them.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -140,7 +140,7 @@ impl ServingArgs {
         }
         let mut basis = self.basis(&service, descriptors);
         let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
-        // Not the one that serves: what it has registered with the system ends with it.
+        // This runtime is not the one that serves: its registrations with the system end with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
@@ -172,7 +172,8 @@ impl ServingArgs {
         if let Some(identity) = &identity {
             identity.assume_for_good()?;
         }
-        // Not as root: the folder of the file may be one that another user can replace.
+        // This runs without root privileges, because another user may be able to replace the file's
+        // folder.
         if life.predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), ready_file::remove)?;
         }

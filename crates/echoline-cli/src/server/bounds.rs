@@ -1,4 +1,4 @@
-//! The flags that bound what clients can take, and the limits that come of them.
+//! The flags that limit clients, and the limits that result from them.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -144,8 +144,8 @@ pub(crate) enum NetworkReach {
     Network,
 }
 
-/// When the system gives up a peer that takes nothing, where `limits` hold from the start: not
-/// before --stall-timeout does.
+/// Returns the time after which the system drops a peer that acknowledges nothing. It is never
+/// shorter than --stall-timeout at the start.
 pub(crate) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
     let stall = limits.stall_timeout?;
     Some(ListenerOptions::default().unacknowledged_timeout.map_or(stall, |usual| usual.max(stall)))

@@ -58,7 +58,7 @@ impl ServingArgs {
         self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
     }
 
-    /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
+    /// Like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
     pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,
@@ -150,7 +150,7 @@ impl ServingArgs {
         }
         self.remove_ready_file(successor)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
-        // All that it has queued is written before the last word of the log.
+        // Dropping the access log writes its queued lines before the last line of the log.
         drop(access_log);
         log_report(&report);
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))

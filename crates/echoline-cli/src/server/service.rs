@@ -18,7 +18,7 @@ pub(crate) struct Service {
     pub(crate) listen: Vec<Address>,
     /// Addresses that are never left to the service manager.
     pub(crate) also: Vec<Address>,
-    /// Where browsers get a page instead.
+    /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,
     /// Said in the log.
     pub(crate) what: &'static str,
@@ -36,8 +36,8 @@ pub(crate) struct Service {
     pub(crate) shown: RedactLine,
     /// The datagram service; `None` if the command only serves connections.
     pub(crate) datagrams: Option<DatagramService>,
-    /// Whether another process can take the service over while this one still has connections;
-    /// if not, why.
+    /// Whether another process can take the service over while this one still has connections. If
+    /// not, the reason.
     pub(crate) upgrade: Result<(), &'static str>,
 }
 

@@ -63,7 +63,7 @@ pub(crate) enum ExpiredCertificatePolicy {
 }
 
 impl TlsArgs {
-    /// The certificates where one of `listen` wants them.
+    /// Loads the certificates if one of the addresses in `listen` uses TLS.
     pub(crate) fn load<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,

@@ -40,7 +40,7 @@ struct PendingLines {
     bytes: Vec<u8>,
     /// The number of them that were sent.
     gone: usize,
-    /// Nothing follows: what has no end is a line too.
+    /// Whether the input has ended; a rest without a line end is a line too.
     ended: bool,
 }
 

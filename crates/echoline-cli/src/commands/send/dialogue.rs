@@ -55,7 +55,7 @@ pub(super) enum DialogueEnd {
     },
     /// The server was silent for too long.
     Silent {
-        /// It did not even take what was sent.
+        /// Whether the server did not even read all input.
         unsent: bool,
     },
     /// The server speaks another protocol than lines.
@@ -68,7 +68,7 @@ pub(super) enum DialogueEnd {
     Broken(DialogueEndpoint, io::Error),
 }
 
-/// One of the three that a client joins.
+/// One of the three endpoints that a client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogueEndpoint {
     Server,
@@ -79,7 +79,7 @@ pub(super) enum DialogueEndpoint {
 /// State that the three concurrent parts of a dialogue share.
 struct DialogueState {
     tally: RefCell<ReplyTally>,
-    /// When a byte last came or went.
+    /// The time at which a byte was last sent or received.
     active_at: Cell<Instant>,
     turn: Cell<DialogueTurn>,
     opening: RefCell<FirstBytes>,
@@ -90,11 +90,11 @@ struct DialogueState {
 /// The side that has to act next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DialogueTurn {
-    /// The user is to type.
+    /// The user has to type.
     User,
-    /// The server is to take what is sent.
+    /// The server has to read the input.
     ServerReads,
-    /// The server is to answer: all was sent.
+    /// The server has to answer; all input was sent.
     ServerAnswers,
 }
 

@@ -66,7 +66,8 @@ impl Prompt {
 fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
     let history = history_file();
     if let Some(path) = &history {
-        // There is none at the first start, and one that is broken is no reason not to start.
+        // Errors are ignored: the file does not exist at the first start, and a damaged one is no
+        // reason to fail.
         let _ = editor.load_history(path);
     }
     let last = loop {

@@ -1,4 +1,4 @@
-//! Where replies are shown: stdout, unchanged; or above a prompt, safe for a terminal.
+//! The output of replies: unchanged to stdout, or above a prompt, made safe for a terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Screen {
         Self { output: Box::new(tokio::io::stdout()), printer, terminal }
     }
 
-    /// Whether pieces of a line are better shown together: above a prompt each piece takes a line.
+    /// Returns whether lines must be shown whole: above a prompt each piece takes a line.
     pub(super) fn wants_lines(&self) -> bool {
         self.printer.is_some()
     }
@@ -101,7 +101,7 @@ impl Screen {
         let Some(mut printer) = self.printer.take() else { return false };
         // Waits for the thread of the prompt, so it needs one of its own.
         let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
-        // Where the prompt has ended, texts go straight to the terminal from now on.
+        // If the prompt has ended, texts go straight to the terminal from now on.
         self.printer = given.await.ok().and_then(Result::ok);
         self.printer.is_some()
     }

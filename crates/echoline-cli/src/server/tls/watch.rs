@@ -33,7 +33,7 @@ const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 struct CertificateWatcher(Arc<Mutex<FileFollower>>);
 
 impl CertificateWatcher {
-    /// Has `certificates` follow the files of `flags`.
+    /// Starts the thread that updates `certificates` when the files of `flags` change.
     fn start(flags: TlsArgs, certificates: Certificates) -> io::Result<Self> {
         let watch = Self(Arc::new(Mutex::new(FileFollower::new(flags))));
         let follower = Arc::clone(&watch.0);
@@ -55,16 +55,16 @@ impl CertificateWatcher {
         Ok(watch)
     }
 
-    /// Has it look at the files of `flags`, which have just been read, from now on.
+    /// Follows the files of `flags`, which have just been read, from now on.
     fn follow(&self, flags: TlsArgs) {
         *lock(&self.0) = FileFollower::new(flags);
     }
 }
 
-/// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
+/// Updates `certificates` when their files change, on a separate thread, and at a reload.
 ///
 /// # Errors
-/// Where the thread cannot be started.
+/// If the thread cannot be started.
 pub(crate) fn follow(
     flags: &TlsArgs,
     certificates: &Certificates,
@@ -114,7 +114,7 @@ struct FileStamp {
     changed: (i64, i64),
 }
 
-/// Which files are followed, which state of them was read, and which was seen at the last look.
+/// The followed files, their state when they were read, and their state at the last poll.
 #[derive(Debug)]
 struct FileFollower {
     flags: TlsArgs,
