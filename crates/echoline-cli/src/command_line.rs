@@ -121,7 +121,7 @@ fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerCommand>>, Con
     })
 }
 
-/// The sentence of an error for a terminal: what it quotes of files and peers gives no orders.
+/// Returns the error for a terminal, with control characters in quoted text escaped.
 #[must_use]
 pub(crate) fn shown(error: &anyhow::Error) -> String {
     printable_lines(&format!("{error:#}")).into_owned()

@@ -25,7 +25,7 @@ impl UsageError {
     }
 }
 
-/// Ends the program with the error of its usage, or the help that was asked for.
+/// Ends the program with a usage error, or with the requested help.
 pub(crate) fn exit(error: &clap::Error) -> ! {
     // The help shows the values of variables.
     let is_foreign =

@@ -1,4 +1,4 @@
-//! Values as they are typed on the command line, and the sentences that say what is wrong.
+//! Parses typed values of the command line, with one-sentence errors.
 
 use std::num::{NonZero, NonZeroU16, NonZeroU32};
 use std::str::FromStr;

@@ -65,7 +65,7 @@ impl Chart {
 impl ChartUnit {
     fn text(self, value: f64) -> String {
         match self {
-            // Saturates, which is what is wanted of a figure for people.
+            // Saturation is fine for a displayed number.
             Self::Things => figures::count(value.round() as u64),
             Self::Rate => rate(value),
             Self::Bytes => figures::bytes(value) + "/s",

@@ -43,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct AdminListener {
     pub(super) socket: OwnedFd,
     pub(super) is_unix: bool,
-    /// The rights of those who connect, without a secret.
+    /// The rights of clients without a secret.
     pub(super) access: Access,
 }
 

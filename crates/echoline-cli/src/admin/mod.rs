@@ -154,7 +154,7 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address is of another kind, or machines could reach it that are not meant to.
+    /// The address has an unsupported scheme, or other machines could reach it without permission.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());

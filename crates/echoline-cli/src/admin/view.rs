@@ -159,7 +159,7 @@ fn charts(history: &History) -> Vec<Chart> {
     ]
 }
 
-/// Every reason that has happened, the most frequent first: its name, what it means, how often.
+/// Returns the name, meaning and count of each reason for closed connections, most frequent first.
 fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
     let mut ends: Vec<_> = snapshot.ends.iter().collect();
     ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));

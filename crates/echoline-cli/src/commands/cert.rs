@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
-/// A certificate is valid from a bit before it is made: clocks of machines differ.
+/// A certificate is valid from this time before its creation, because clocks differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -198,7 +198,7 @@ impl EchoArgs {
     }
 }
 
-/// The dialogue that is held with those who come now.
+/// The dialogue for new connections.
 #[derive(Clone)]
 struct CurrentDialogue(Arc<Mutex<Arc<EchoDialogue>>>);
 

@@ -56,7 +56,7 @@ Units for
 .BR systemd (1).
 "#;
 
-/// Writes what was asked for.
+/// Writes the man pages or the completions.
 pub(crate) fn run(flags: &GenerateArgs, mut program: Command) -> anyhow::Result<ExitCode> {
     match &flags.what {
         GenerateTarget::Man { folder } => {

@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 
 use super::keys;
 
-/// The words of a switch, as people write them.
+/// The accepted spellings of a switch.
 const ON: [&str; 4] = ["1", "true", "yes", "on"];
 const OFF: [&str; 4] = ["0", "false", "no", "off"];
 

@@ -23,7 +23,7 @@ struct SettingValue {
     shown: String,
 }
 
-/// A setting that is not what it was.
+/// A setting that has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SettingChange {
     pub(crate) key: String,

@@ -16,7 +16,7 @@ use echoline_base::poison::IgnorePoison;
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// The mode of the file: its owner and group may read it, because it holds addresses of people.
+/// The mode of the file: its owner and group may read it, because it holds the addresses of users.
 const FILE_MODE: u32 = 0o640;
 
 /// A log output: its flag, its standard stream, and its notice of lost lines.
@@ -183,7 +183,7 @@ pub(super) struct LogWriter {
     /// Never blocks: lines for which the queue has no room are dropped and counted.
     pub(super) writer: NonBlocking,
     pub(super) successor: TargetSwitch,
-    /// Writes what is queued when it is dropped.
+    /// Writes the queued lines when it is dropped.
     pub(super) guard: WorkerGuard,
 }
 
@@ -218,7 +218,7 @@ mod tests {
         LogTarget::open(KIND, Some(Path::new(path))).unwrap()
     }
 
-    /// Fault 56: lines that a full disk does not take are counted, and the count is said.
+    /// Fault 56: lines that do not fit a full disk are counted, and the log reports the count.
     #[test]
     fn what_is_lost_is_counted_and_told_once() {
         let folder = tempfile::tempdir().unwrap();

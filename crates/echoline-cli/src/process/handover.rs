@@ -31,10 +31,10 @@ const VERSION: &str = "echoline-1";
 /// The end of the list: each entry ends with a NUL, and no entry is empty.
 const LIST_END: &[u8] = b"\0\0";
 
-/// A socket on its way.
+/// A socket that is passed to a successor.
 #[derive(Debug)]
 pub(crate) struct HandoverSocket {
-    /// For what it was bound: an address as it was typed, port 0 too.
+    /// The configured address, as typed, with port 0 unresolved.
     pub(crate) asked: String,
     pub(crate) owner: FileOwner,
     pub(crate) socket: OwnedFd,

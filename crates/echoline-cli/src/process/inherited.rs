@@ -25,7 +25,7 @@ const LISTEN_PID: &str = "LISTEN_PID";
 const LISTEN_FDS: &str = "LISTEN_FDS";
 const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 
-/// Sockets that wait to be asked for.
+/// Inherited sockets that are not in use yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     sockets: Vec<InheritedSocket>,

@@ -163,8 +163,8 @@ async fn reload_when_told(
     }
 }
 
-/// Runs the reload on a thread of its own, because files may take long (a pipe: for ever), which
-/// must hold up neither those who connect nor the end.
+/// Runs the reload on a separate thread, because reading files may take long (for a pipe, forever).
+/// That must delay neither new connections nor the shutdown.
 async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     let (finished, end) = oneshot::channel::<()>();
     let run = move || {

@@ -41,7 +41,7 @@ pub(crate) enum NotifyState<'a> {
     Watchdog,
     /// Another process is the service from now on.
     MainProcess(u32),
-    /// One line for people, shown by `systemctl status`.
+    /// One line of text, shown by `systemctl status`.
     Status(&'a str),
 }
 

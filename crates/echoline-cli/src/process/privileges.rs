@@ -106,8 +106,8 @@ impl ProcessIdentity {
     }
 
     /// Switches to this account permanently, and prevents this process and the programs that it
-    /// starts from gaining privileges. Call it before other threads exist: some steps only affect the
-    /// calling thread and the threads that it starts.
+    /// starts from gaining privileges. Call it before other threads exist: some steps only affect
+    /// the calling thread and the threads that it starts.
     ///
     /// # Errors
     /// One sentence that names the flag. The process must then end, because it still has privileges

@@ -38,7 +38,7 @@ pub(crate) struct BoundServer {
     pub(crate) service: Service,
     pub(crate) basis: LimitInputs,
     pub(crate) limits: Limits,
-    /// For each address that was asked for, what it has become.
+    /// The sockets of each configured address.
     pub(crate) sockets: Vec<ServiceSockets>,
     /// The certificates of the TLS listeners.
     pub(crate) certificates: Option<Certificates>,

@@ -1,4 +1,4 @@
-//! Datagrams beside connections: who is answered, and the thread that answers.
+//! The datagram flags, and the thread that answers datagrams beside the connections.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -127,7 +127,7 @@ pub(crate) enum FaultChanges {
     Yes,
 }
 
-/// Says what is planned, and how to have it again.
+/// Logs the plan, and how to repeat it with the same seed.
 pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
     let plan = faults.plan();
     if plan.is_empty() {

@@ -134,7 +134,7 @@ impl TlsArgs {
     }
 }
 
-/// Says who the certificate is for and how long it is valid.
+/// Logs the names and the validity of the certificate.
 fn announce(certificates: &Certificates, what: &str) {
     let sentence = describe(certificates);
     if is_outdated(certificates) {

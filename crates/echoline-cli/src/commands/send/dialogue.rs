@@ -300,8 +300,8 @@ mod tests {
     use crate::commands::send::line_ends::LineEnds;
     use echoline::Eol;
 
-    /// Sends `texts` to `server` over a pipe of eight bytes: the ending, what is unanswered, what
-    /// was printed, and how many seconds it took.
+    /// Sends `texts` to `server` over a pipe of eight bytes. Returns the ending, the number of
+    /// unanswered lines, the output, and the duration in seconds.
     async fn hold<F: Future<Output = ()>>(
         texts: &[&str],
         half_close: bool,

@@ -27,9 +27,9 @@ pub(super) enum ForeignProtocol {
 pub(super) enum StreamCarrier {
     /// Bytes reach the server as they are.
     Plain,
-    /// The handshake of TLS is over.
+    /// The TLS handshake is complete.
     Tls,
-    /// The handshake of a WebSocket is over, so the server speaks what it should.
+    /// The WebSocket handshake is complete, so the server speaks the expected protocol.
     WebSocket,
 }
 
