@@ -1,6 +1,6 @@
-//! What the crates of echoline share: amounts as people type them, printable text, secrets,
-//! random numbers from a seed, back-off, checksums, locks and work that may panic, and checks of
-//! files by owner and mode.
+//! Utilities that the echoline crates share: amounts in human-readable form, printable text,
+//! secrets, seeded random numbers, back-off, checksums, locks, panic supervision, and checks of
+//! file owners and modes.
 //!
 //! Nothing here needs an asynchronous runtime. The interface serves the other crates of the
 //! workspace and may change with any release.

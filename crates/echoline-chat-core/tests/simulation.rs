@@ -36,7 +36,7 @@ const ROOMS: [&str; 4] = ["lobby", "den", "attic", "tea"];
 /// The file that a child process writes its traces to.
 const OUTPUT: &str = "ECHOLINE_TRACES";
 
-/// One node: its state, and what came of every operation.
+/// One node: its state, and a trace of every operation's outcome.
 struct Node {
     number: u32,
     state: ChatState<Rc<RefCell<Room>>>,

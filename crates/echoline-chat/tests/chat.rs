@@ -1,4 +1,4 @@
-//! All that a user can do in a chat, and what cannot be done to the others.
+//! The commands of a user in a chat, and the protection of other users.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -33,7 +33,7 @@ async fn names_are_asked_for_until_one_is_good() {
     other.ask("", "Enter your name: *** User_0 joined the chat ***").await;
 }
 
-/// Fault 69: nobody can be taken for somebody else, or for the server.
+/// Fault 69: a user cannot impersonate another user or the server.
 #[tokio::test]
 async fn a_name_is_one_persons_as_long_as_they_are_here() {
     let chat_harness = ChatHarness::open();
@@ -56,7 +56,7 @@ async fn a_name_is_one_persons_as_long_as_they_are_here() {
     ann.hear_of("looks too much like lan").await;
 }
 
-/// Fault 16: whoever gives no name goes after the time for that.
+/// Fault 16: a client that gives no name is disconnected at the login deadline.
 #[tokio::test(start_paused = true)]
 async fn a_login_has_a_deadline() {
     let chat_harness = ChatHarness::open();
@@ -110,7 +110,7 @@ async fn a_line_has_a_limit() {
     }
 }
 
-/// Fault 20, 35: the last line needs no end, and whoever ends their stream hears all to the end.
+/// Fault 20, 35: the last line needs no line end, and a half-closed client receives all output.
 #[tokio::test]
 async fn a_half_closed_stream_is_answered_to_the_end() {
     let chat_harness = ChatHarness::open();
@@ -183,7 +183,7 @@ async fn only_what_may_be_shown_arrives() {
     }
 }
 
-/// Fault 23: nothing that somebody types looks as if the server, or somebody else, had said it.
+/// Fault 23: no text of a user looks like a notice of the server or a line of another user.
 #[tokio::test]
 async fn nobody_speaks_for_others() {
     let chat_harness = ChatHarness::open();
@@ -283,7 +283,7 @@ fn time_of(line: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(line).unwrap()["time_ms"].as_u64().unwrap()
 }
 
-/// Fault 60: whoever comes and goes leaves nothing behind.
+/// Fault 60: a user who leaves takes all state along.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_left_over() {
     let chat_harness = ChatHarness::open();

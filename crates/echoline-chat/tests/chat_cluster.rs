@@ -1,10 +1,10 @@
-//! A chat on several nodes, on thousands of evenings on which nodes and links fail: all
-//! nodes know the same, nothing that was said is lost without a word or heard twice, and who is
-//! there is there.
+//! Simulates a chat on several nodes, with thousands of seeds, in which nodes and links fail. The
+//! test checks that all nodes have the same state, that no line is lost without a notice or
+//! delivered twice, and that members are still present.
 //!
-//! `ECHOLINE_SEEDS` says how many seeds, `ECHOLINE_SEED` runs one, and with `ECHOLINE_TRANSCRIPT`
-//! also shows what those heard whose name begins so. `scripts/simulate.sh` runs as many as there
-//! is time for.
+//! `ECHOLINE_SEEDS` sets the number of seeds, and `ECHOLINE_SEED` runs one. `ECHOLINE_TRANSCRIPT`
+//! also prints the output of the users whose names start with its value. `scripts/simulate.sh` runs
+//! as many seeds as its time allows.
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
 mod chat_harness;

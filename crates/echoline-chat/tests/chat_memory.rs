@@ -1,4 +1,4 @@
-//! What members of a chat cost in memory, and that a line costs its readers none.
+//! Measures the memory of a chat's members, and checks that a line needs no memory per reader.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ async fn wait(number: usize) -> DuplexStream {
     there
 }
 
-/// Lets everybody run, and reads what they were sent; returns how many lines that was.
+/// Lets all tasks run, reads the members' output, and returns the number of lines.
 async fn read_all(members: &mut [DuplexStream]) -> usize {
     let mut lines = 0;
     for _ in 0..8 {
@@ -65,8 +65,8 @@ fn read_now(member: &mut DuplexStream) -> usize {
     buffer.filled().iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// A line that everybody reads is encoded once, and nothing is allocated for its readers. And a
-/// member who is idle costs little more than an idle connection: its place in the room, its name.
+/// A broadcast line is encoded once, without an allocation per reader. An idle member needs little
+/// more memory than an idle connection: its membership and its name.
 #[tokio::test(flavor = "current_thread")]
 async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     let _alone = ALONE.lock().await;

@@ -165,7 +165,7 @@ async fn operators_keep_order() {
     mallory.hear_of("That is not the operators' password").await;
 }
 
-/// Who was sent out hears nothing more of the room, and can do nothing more in it.
+/// A user who was removed from a room receives no more of its lines and cannot act in it.
 #[tokio::test]
 async fn who_is_out_is_out_at_once() {
     let chat_harness = ChatHarness::open();
@@ -278,7 +278,8 @@ async fn a_token_brings_one_back() {
     thief.hear_of("That token brings nobody back").await;
 }
 
-/// A token takes a live connection over: the old one hears so and ends, and nobody is twice in.
+/// A token takes a live session over: the old session gets a notice and ends, and the user is in
+/// the room once.
 #[tokio::test(start_paused = true)]
 async fn a_token_takes_over() {
     let chat_harness = ChatHarness::open();

@@ -1,8 +1,9 @@
-//! The chat's promises, on thousands of simulated evenings: whatever users, pipes and clocks do,
-//! everybody sees one order without gaps, and nobody can do anything to anybody.
+//! Checks the chat's promises in thousands of simulations: with any behaviour of users, pipes and
+//! clocks, all users see one order without gaps, and no user can harm another.
 //!
-//! `ECHOLINE_SEEDS` says how many seeds (default: what takes about a minute of processor time in a
-//! debug build), `ECHOLINE_SEED` runs one; `scripts/simulate.sh` runs as many as there is time for.
+//! `ECHOLINE_SEEDS` sets the number of seeds (the default takes about a minute of processor time in
+//! a debug build), and `ECHOLINE_SEED` runs one. `scripts/simulate.sh` runs as many as its time
+//! allows.
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
 mod simulation;
@@ -52,7 +53,7 @@ fn show(outcome: &world::Outcome, mark: &str) {
 }
 
 /// Promises 1, 2, 3, 5, 6, 7, 8, 9 and 10. Fault 33: a stuck reader costs the others nothing;
-/// Fault 58: the wall clock jumps; Fault 60: nobody is left over.
+/// Fault 58: the wall clock jumps; Fault 60: no user is left over.
 #[test]
 fn the_promises_hold_whatever_happens() {
     if let Some(seed) = number("ECHOLINE_SEED") {

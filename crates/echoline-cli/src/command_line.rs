@@ -1,4 +1,4 @@
-//! The command line: the commands, and what each of them runs.
+//! The command line: the commands and the functions that run them.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,13 +53,13 @@ pub(crate) enum CliCommand {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs what is asked for by the program's arguments, its name first. Ends the process where they
-/// are wrong, or ask for help.
+/// Runs the command that the program's arguments name; the first argument is the program's name.
+/// Ends the process if the arguments are wrong or ask for help.
 ///
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
-    // Files may take their time; a server that is told meanwhile to reload must live to do so.
+    // Reading files may take time, and a server must survive a SIGHUP that arrives meanwhile.
     hangup::hold();
     let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
     if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {
@@ -121,7 +121,7 @@ fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerCommand>>, Con
     })
 }
 
-/// The sentence of an error for a terminal: what it quotes of files and peers gives no orders.
+/// Returns the error for a terminal, with control characters in quoted text escaped.
 #[must_use]
 pub(crate) fn shown(error: &anyhow::Error) -> String {
     printable_lines(&format!("{error:#}")).into_owned()

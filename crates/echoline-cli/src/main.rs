@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match command_line::run(&arguments) {
         Ok(code) => code,
         Err(error) => {
-            // Without stderr there is no place for the error.
+            // If stderr is closed, the error cannot be reported.
             let _ = writeln!(std::io::stderr(), "echoline: {}", command_line::shown(&error));
             ExitCode::FAILURE
         }

@@ -25,7 +25,7 @@ impl UsageError {
     }
 }
 
-/// Ends the program with the error of its usage, or the help that was asked for.
+/// Ends the program with a usage error, or with the requested help.
 pub(crate) fn exit(error: &clap::Error) -> ! {
     // The help shows the values of variables.
     let is_foreign =
@@ -33,14 +33,15 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
     if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
         error.exit();
     }
-    // An error quotes the command line, the configuration or a variable. The colours of the parser
-    // cannot be told from escape sequences in these, so there is one of ours.
+    // An error quotes the command line, the configuration or a variable. The parser's colours
+    // cannot be told from escape sequences in these, so all are escaped, and only our own colour is
+    // added.
     let text = printable_lines(&error.render().to_string()).into_owned();
     let text = match text.strip_prefix("error:") {
         Some(rest) if has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
         _ => text,
     };
-    // Without the stream there is no place for the error.
+    // If the stream is closed, the error cannot be reported.
     let _ = match error.use_stderr() {
         true => std::io::stderr().write_all(text.as_bytes()),
         false => std::io::stdout().write_all(text.as_bytes()),

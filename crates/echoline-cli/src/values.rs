@@ -1,4 +1,4 @@
-//! Values as they are typed on the command line, and the sentences that say what is wrong.
+//! Parses typed values of the command line, with one-sentence errors.
 
 use std::num::{NonZero, NonZeroU16, NonZeroU32};
 use std::str::FromStr;
@@ -20,7 +20,7 @@ const DEPTH_MAX: u32 = 65_536;
 /// The largest share: a hundred times the whole.
 const SHARE_MAX: f64 = 100.0;
 
-/// What lines end with.
+/// The line end to send.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum EolName {
     Lf,
@@ -101,7 +101,7 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
     N::try_from(count).ok()
 }
 
-/// How fast one person may write, or not at all limited.
+/// The rate limit of one user's lines, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FloodRate(Option<NonZeroU16>);
 
@@ -149,7 +149,7 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
         .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
 }
 
-/// Rates from one to another; the same where there is but one.
+/// A range of rates; both ends are the same for a single rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateRange {
     pub(crate) from: Rate,

@@ -167,7 +167,7 @@ fn a_browser_that_loses_its_connection_goes_on() {
     ben.hear("ann: still ann");
 }
 
-/// What could become more than text where a page is careless.
+/// Text that a careless page would interpret as markup or script.
 const HOSTILE: &[&str] = &[
     "<script>window.hit = 1</script>",
     "<img src=x onerror=window.hit=1>",

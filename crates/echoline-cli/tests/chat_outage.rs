@@ -1,4 +1,4 @@
-//! What a chat with `--data` does when its disk fails, and what a restart brings back.
+//! A chat with `--data` whose disk fails, and the history after a restart.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../echoline-chat-store/tests/disk/mod.rs"]
@@ -38,7 +38,7 @@ impl Guest {
         line.trim_end().to_owned()
     }
 
-    /// Reads on to the line that ends so; returns all that came before.
+    /// Reads up to a line that ends with `end`; returns the lines before it.
     fn hear(&mut self, end: &str) -> Vec<String> {
         let mut before = Vec::new();
         loop {

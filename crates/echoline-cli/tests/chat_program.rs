@@ -137,7 +137,7 @@ fn the_dialogue_is_the_lessons_to_the_byte() {
     dialogue(address);
 }
 
-/// Fault 51: everybody hears the end, in their own way, and is let out.
+/// Fault 51: every client is told of the shutdown, each in its own protocol, and may leave.
 #[test]
 fn a_signal_ends_the_chat_in_order() {
     let chat = Chat::start(&[]);
@@ -159,7 +159,7 @@ fn a_signal_ends_the_chat_in_order() {
     assert_eq!(chat.program.finish().code(), Some(0));
 }
 
-/// Fault 52: a second signal does not wait for a line that somebody has begun.
+/// Fault 52: a second signal does not wait for a line that a client has started.
 #[test]
 fn a_second_signal_ends_the_chat_now() {
     let chat = Chat::start(&["--line-timeout", "off", "--drain-timeout", "10m"]);
@@ -445,7 +445,7 @@ fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
 }
 
 /// Issue 12, item 16: a --data folder that others can write is refused, at the start and by
-/// `check`, and so is a symbolic link in the place of a file of the history.
+/// `check`. A symbolic link that replaces a file of the history is refused as well.
 #[test]
 fn attack_data_in_a_folder_of_others_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -184,7 +184,7 @@ fn wrong_flags_are_told_in_one_sentence() {
     }
 }
 
-/// Whatever the guide says to type can be typed.
+/// Every command in the guide is valid.
 #[test]
 fn the_commands_of_the_guide_are_right() {
     let Some(server) = NatsServer::start() else { return };

@@ -1,5 +1,5 @@
-//! NATS servers that do not let everybody in: TLS with certificates of one's own on both sides, and
-//! credentials. Without a `nats-server` the tests say that they skip.
+//! NATS servers that require authentication: TLS with private certificates on both sides, and
+//! credentials. Without a `nats-server` the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
@@ -38,7 +38,7 @@ fn talk(url: &str, flags: &[&str]) {
     ben.hear("ann: hello");
 }
 
-/// How a chat is refused: with this code, in a sentence that has these words.
+/// Checks that a chat is refused with this exit code, and with a message that contains `words`.
 #[track_caller]
 fn refused(url: &str, flags: &[&str], words: &str) {
     let all = [&["chat", "--listen", "127.0.0.1:0", "--bus", url], flags].concat();
@@ -81,7 +81,7 @@ fn certificates_of_ones_own_on_both_sides() {
     refused(&url, &["--bus-ca", &ca, "--bus-cert", &cert], "it has no '-----BEGIN … PRIVATE KEY");
 }
 
-/// Whoever asks for TLS does not get a connection without.
+/// A client that requires TLS does not connect without it.
 #[test]
 fn a_server_without_tls() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ fn a_server_without_tls() {
     refused(&url, &["--bus-ca", ca.to_str().unwrap()], sentence);
 }
 
-/// What `nsc` writes: a token, of which `by` says that it is so.
+/// Returns a token in the format of `nsc`, signed by `by`.
 fn token(by: &KeyPair, name: &str, about: &KeyPair, claims: &Value) -> String {
     let head = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
     let body = json!({

@@ -19,7 +19,7 @@ fn config(text: &str) -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
-/// What an echo with this environment and these flags puts before its lines.
+/// Returns the prefix of an echo server with this environment and these flags.
 fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
@@ -103,7 +103,7 @@ fn regression_a_flag_of_another_program_gets_a_hint() {
     }
 }
 
-/// A list on the command line stands for the file's, instead of being added to it.
+/// A list on the command line replaces the file's list and does not extend it.
 #[test]
 fn a_list_is_replaced_and_not_added_to() {
     let (_folder, path) = config("[echo]\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n");
@@ -168,7 +168,7 @@ fn check(text: &str) -> Ended {
     run(&["check", "--config", &path], b"")
 }
 
-/// Fault 61: a check finds all that is wrong, not only the first, and says what is right.
+/// Fault 61: a check reports all errors, not only the first, and lists the valid settings.
 #[test]
 fn a_check_finds_everything() {
     let ended = check(

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 /// Defects of the lesson's programs, by their numbers in docs/lesson.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Defect {
-    /// 1: what one `read` or `recv` returned is taken for a message.
+    /// 1: the result of one `read` or `recv` counts as a message.
     ChunkIsMessage,
     /// 2: bytes that are no UTF-8 end the connection.
     NotUtf8,
@@ -45,7 +45,7 @@ struct Pair {
     commands: bool,
 }
 
-/// What the original takes for a message.
+/// The unit that the original treats as a message.
 #[derive(Clone, Copy, PartialEq)]
 enum Message {
     Chunk,
@@ -106,11 +106,12 @@ const S7: Pair = Pair {
     commands: false,
 };
 
-/// Bytes of a line that both sides allow, and what the originals ask of `read` and `recv`.
+/// The line length that both sides allow, and the size that the originals pass to `read` and
+/// `recv`.
 const LINE_MAX: usize = 64 * 1024;
 const CHUNK_MAX: usize = 1024;
 
-/// What stands for the time in what is compared.
+/// The placeholder for times in compared output.
 const SOME_TIME: &str = "<some time>";
 
 #[test]
@@ -193,8 +194,8 @@ impl Pair {
         said
     }
 
-    /// What the original is expected to say. Only how many lines that is matters, to know for how
-    /// long to wait; that it may be wrong about the rest is what the test is about.
+    /// The expected output of the original. Only its number of lines matters, to know how long to
+    /// wait. The test itself checks the rest, which may be wrong.
     fn original(&self, script: &[Vec<u8>]) -> Vec<u8> {
         let mut said = self.greeting.as_bytes().to_vec();
         let whole = script.concat();
@@ -218,7 +219,7 @@ impl Pair {
         if self.message == Message::Line { LINE_MAX } else { 8 * CHUNK_MAX }
     }
 
-    /// How many lines of ours answer what was sent.
+    /// Returns the number of lines with which our server answers `sent`.
     fn due(&self, sent: &[Vec<u8>]) -> usize {
         line_ends(&self.rule(&[whole_lines(sent)]))
     }
@@ -372,8 +373,8 @@ impl Client {
     }
 }
 
-/// What a server says to `script`. Before each packet it waits for as many lines as are `due` for
-/// the packets before, so that each arrives by itself.
+/// Returns a server's output for `script`. Before each packet it waits for the number of lines that
+/// `due` returns for the packets before, so that each packet arrives separately.
 fn talk(address: SocketAddr, script: &Script, due: impl Fn(&[Vec<u8>]) -> usize) -> Vec<u8> {
     let mut client = Client::connect(address);
     for (sent, chunk) in script.iter().enumerate() {
@@ -392,7 +393,7 @@ fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// What was sent, up to the last line end.
+/// Returns the bytes that were sent, up to the last line end.
 fn whole_lines(script: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = script.concat();
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));

@@ -1,8 +1,8 @@
-//! Every example, as a whole program, says on the wire what the chapter of the lesson says. Where
-//! the lesson's own Python programs are at hand, they are held to the same transcripts.
+//! Runs every example as a whole program, and compares its output with the chapter of the lesson.
+//! If the lesson's own Python programs are available, the same transcripts apply to them.
 //!
-//! The transcripts keep to what the originals do right: one line at a time, valid UTF-8, each
-//! reply waited for. `differential.rs` is about the rest.
+//! The transcripts are limited to the correct behaviour of the originals: one line at a time, valid
+//! UTF-8, and a wait for each reply. `differential.rs` covers the rest.
 
 mod lesson;
 
@@ -53,7 +53,7 @@ fn start(name: &str, more: &[&str]) -> (Running, SocketAddr) {
     (running, address)
 }
 
-/// What a program prints until it ends by itself.
+/// Runs a program until it ends by itself, and returns its output.
 fn run(command: Command) -> (ExitStatus, String) {
     let mut running = Running::start(command, directory());
     let status = wait(&mut running);
@@ -118,7 +118,7 @@ impl Client {
     }
 }
 
-/// Holds `dialogue` with the example, and with the lesson's program where there is one.
+/// Runs `dialogue` with the example, and with the lesson's program if there is one.
 fn check(example: &str, more: &[&str], program: &str, parts: &[(&str, &str)], dialogue: Dialogue) {
     let (_running, address) = start(example, more);
     dialogue(address);
@@ -130,7 +130,7 @@ fn check(example: &str, more: &[&str], program: &str, parts: &[(&str, &str)], di
 
 type Dialogue = fn(SocketAddr);
 
-/// What every echo of the lesson answers, with its own line end.
+/// Checks the answers of an echo server of the lesson, with its own line end.
 fn echoes(client: &mut Client, eol: &str) {
     for (line, text) in [
         ("hello\n", "hello"),
@@ -279,8 +279,8 @@ fn s5_chat() {
     });
 }
 
-/// Defect 5 of the lesson: one client that does not read stops nobody, and somebody may join and
-/// leave while a line is on its way.
+/// Defect 5 of the lesson: one client that does not read stops no other, and a client may join and
+/// leave while a line is being delivered.
 #[test]
 fn s5_nobody_waits_for_who_does_not_read() {
     let (_running, address) = start("s5_chat", &[]);
@@ -411,7 +411,7 @@ fn check_load(address: SocketAddr, clients: usize, messages: usize) {
     assert_eq!(labels[2..], ["Time", "Messages/sec", "Latency p50"], "{output}");
 }
 
-/// What a client of the lesson prints when it talks to `address`.
+/// Returns the output of a lesson client that talks to `address`.
 fn run_lesson(program: &std::path::Path, address: SocketAddr) -> String {
     let directory = directory();
     let port = address.port().to_string();

@@ -1,5 +1,4 @@
-//! Planned faults, through the real program: the very lines of docs/faults.md, and what they leave
-//! out.
+//! Planned faults in the real program: the commands of docs/faults.md, and cases beyond them.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -66,7 +65,7 @@ fn every_kind_is_on_the_page() {
     }
 }
 
-/// What comes back for `input` on a connection of its own, and how it ended.
+/// Returns the output for `input` on a separate connection, and how the connection ended.
 fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -131,7 +130,7 @@ fn a_connection_is_cut_to_the_byte() {
     assert_eq!(converse(&server.address, &bytes), (bytes.to_vec(), Ok(())));
 }
 
-/// A server that logs what is usual, and where it is.
+/// A server with the default log, and its address.
 struct Logged {
     program: Program,
     address: String,

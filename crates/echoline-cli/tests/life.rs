@@ -1,4 +1,4 @@
-//! Faults of a process's life: start, signals, a log that nobody takes, a clock that stood still.
+//! Faults in a process's life cycle: start, signals, a blocked log, a clock that stopped.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use support::{Client, NEVER, Server, millis, now, pause, process, until};
 
-/// How soon "at once" is on a machine that has other things to do. What else would hold a server up
-/// is a drain of 30 s, or somebody who never finishes.
+/// The limit for "at once" on a busy machine. The other delays of a server are far longer: a drain
+/// of 30 s, or a client that never finishes.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Fault 10: a port that is taken is one sentence with a way out, at once.
@@ -94,8 +94,8 @@ fn a_failed_start_is_total() {
     }
 }
 
-/// Fault 51: under load, SIGTERM lets every client hear whole and correct replies, in order, and
-/// then the end of the stream; nobody is reset and the exit code says so.
+/// Fault 51: under load, SIGTERM lets every client receive whole and correct replies, in order, and
+/// then the end of the stream. No connection is reset, and the exit code says so.
 #[test]
 fn clients_get_whole_replies_when_the_server_ends() {
     const CLIENTS: usize = 24;
@@ -163,7 +163,8 @@ fn the_accept_queue_is_served_before_the_end() {
     assert_eq!((end.code, end.count("connections")), (Some(0), 100), "{}", end.log);
 }
 
-/// Fault 51: a line that was begun before the signal is waited for; a silent client is not.
+/// Fault 51: the server waits for a line that started before the signal, but not for a silent
+/// client.
 #[test]
 fn a_line_in_hand_is_finished() {
     let server = Server::start(&[]);
@@ -239,7 +240,7 @@ fn signals_are_heard_in_every_phase() {
     }
 }
 
-/// Fault 52: with nobody connected there is nothing to wait for.
+/// Fault 52: without connections the server ends at once.
 #[test]
 fn an_empty_server_ends_at_once() {
     for name in ["TERM", "INT", "QUIT"] {
@@ -331,7 +332,7 @@ fn a_stopped_server_times_nobody_out() {
     }
 }
 
-/// Fault 9: whoever connects while the server does not run is served when it does.
+/// Fault 9: a client that connects while the server is stopped is served when it continues.
 #[test]
 fn the_backlog_is_long_enough_for_a_pause() {
     const CLIENTS: usize = 800;

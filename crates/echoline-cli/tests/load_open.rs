@@ -33,7 +33,7 @@ fn count(ended: &Ended, line: &str, name: &str) -> u64 {
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Answers each line with what `reply` makes of it, after `greeting`.
+/// Sends `greeting`, then answers each line with the result of `reply`.
 fn line_server(greeting: &'static [u8], reply: fn(&[u8]) -> Vec<u8>) -> String {
     serve(move |mut stream| {
         let mut lines = BufReader::new(stream.try_clone().unwrap());
@@ -264,7 +264,7 @@ fn nobody_there_skips_the_whole_plan() {
     assert!(ended.text().contains("do not trust this run"), "{ended:?}");
 }
 
-/// What is in flight at the end is a time-out with its age, and what never had its turn is said.
+/// A message in flight at the end counts as a time-out with its age. Unsent messages are reported.
 #[test]
 fn a_server_that_falls_silent_is_waited_for_no_longer_than_the_grace() {
     let address = serve(|mut stream: TcpStream| {

@@ -38,7 +38,7 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A Python that can import these, or the reason that is printed where there is none.
+/// Returns a Python that can import `modules`. If there is none, prints why.
 fn python(modules: &str) -> Option<PathBuf> {
     let own =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("target/python/bin/python3");

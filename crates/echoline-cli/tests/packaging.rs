@@ -1,4 +1,4 @@
-//! What a package is made of: units, pages, completions.
+//! The contents of a package: units, man pages, completions.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;

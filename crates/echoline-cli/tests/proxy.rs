@@ -143,7 +143,7 @@ fn each_client_behind_a_proxy_has_its_own_places() {
     wait_for("the place to be free", || open("192.0.2.1").1 == "Echo: hello");
 }
 
-/// What `send` and `load` claim is what the server believes.
+/// The server accepts the source that `send` and `load` claim.
 #[test]
 fn send_and_load_speak_it() {
     let server = EchoServer::start(&["--mode", "command", "--proxy-from", "127.0.0.1"]);
@@ -171,7 +171,7 @@ fn send_and_load_speak_it() {
     }
 }
 
-/// A Unix socket has no address to be trusted by: its clients are proxies where that is said.
+/// A Unix socket has no address to trust, so a flag declares that its clients are proxies.
 #[test]
 fn a_proxy_may_come_through_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,8 +203,8 @@ fn the_client_hears_who_it_is() {
     assert!(wrong.stderr.contains("--prefix has no place in --mode whoami"), "{}", wrong.stderr);
 }
 
-/// Fault 26: a real HAProxy, in both versions, tells us who its client is, and its health checks
-/// (LOCAL) are nobody. Skips, saying so, where HAProxy is not installed.
+/// Fault 26: a real HAProxy, in both versions, passes its client's address, and its health checks
+/// (LOCAL) count as no client. Prints that it is skipped if HAProxy is not installed.
 #[test]
 fn haproxy_in_front_is_understood() {
     if Command::new("haproxy").arg("-v").output().is_err() {
@@ -236,7 +236,7 @@ fn haproxy_in_front_is_understood() {
     }
 }
 
-/// What docs/proxy.md says to paste.
+/// Runs the commands of docs/proxy.md.
 #[test]
 fn the_page_is_true() {
     programs::page::paste("proxy.md");

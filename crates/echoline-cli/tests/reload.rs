@@ -1,5 +1,4 @@
-//! SIGHUP: a server reads its settings anew, all of them or none, and nobody who is connected
-//! notices.
+//! SIGHUP: a server reloads all of its settings or none, without affecting existing connections.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../echoline-chat-store/tests/disk/mod.rs"]
@@ -54,7 +53,7 @@ fn reload(server: &Server) -> String {
     server.log()[before.len()..].to_owned()
 }
 
-/// Fault 53: what can change does, for who comes from then on; each change is a line of the log.
+/// Fault 53: reloadable settings apply to new connections; each change is a line of the log.
 #[test]
 fn limits_and_words_change_for_who_comes_after() {
     let folder = Folder::new("[echo]\nmax-connections = 10\ngreeting = 'hi'\n");
@@ -222,8 +221,8 @@ fn a_hangup_before_the_server_is_ready_waits() {
     drop(config);
 }
 
-/// Fault 53: a log that was renamed is opened anew under its name, also where the configuration
-/// is wrong; no line is lost between the two.
+/// Fault 53: the server reopens a renamed log under its configured name, even if the configuration
+/// is invalid, and loses no line.
 #[test]
 fn a_renamed_log_is_opened_anew() {
     let folder = Folder::new("[echo]\nlog-level = 'debug'\n");

@@ -1,4 +1,4 @@
-//! Faults of resources: descriptors, limits, backlog, memory, and what must not be left behind.
+//! Resource faults: descriptors, limits, backlog, memory, and leaks.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -15,13 +15,13 @@ use support::{Client, Server, has, millis, now, pause, until};
 const BUSY: &str = "Server is busy. Try again later.\n";
 const BUSY_ADDRESS: &str = "Too many connections from your address. Try again later.\n";
 
-/// A loopback address that is not everybody's: 127.0.0.`last`.
+/// A loopback address for one test: 127.0.0.`last`.
 const fn loopback(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
 }
 
-/// Fault 1: out of descriptors, a newcomer is told so, those who are in notice nothing, and there
-/// is room again as soon as somebody leaves.
+/// Fault 1: without free descriptors, a new client gets a notice and existing clients are
+/// unaffected. As soon as one of them leaves, there is room again.
 #[test]
 fn out_of_descriptors_newcomers_are_told() {
     if !has("prlimit") {

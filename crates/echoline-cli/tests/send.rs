@@ -40,7 +40,7 @@ fn regression_bytes_of_stdin_come_back_unchanged() {
     assert_eq!((ended.code(), ended.stdout.len()), (Some(0), 0));
 }
 
-/// Fault 37: nobody waits for the other to read first, and no input has to fit anywhere.
+/// Fault 37: neither side waits for the other to read first, and no buffer has to hold the input.
 #[test]
 fn much_data_against_small_buffers_does_not_lock() {
     let address = serve(|mut stream| {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use programs::{Program, echoline, nobody, wait_for};
 use tempfile::TempDir;
 
-/// Whether a program is there; says so where it is not, for a test that then has to be skipped.
+/// Returns whether a program is installed. If it is not, prints that the test is skipped.
 fn has(name: &str) -> bool {
     let mut command = Command::new(name);
     let quiet = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -77,8 +77,8 @@ fn activated(command: &str) -> Program {
     program
 }
 
-/// What docs/service.md says to paste: systemd holds the sockets, TCP and Unix, and nothing else
-/// needs to be said.
+/// Runs the commands of docs/service.md: systemd passes the sockets, TCP and Unix, without further
+/// configuration.
 #[test]
 fn sockets_of_systemd_are_served() {
     if !has("systemd-socket-activate") {
@@ -99,8 +99,8 @@ fn sockets_of_systemd_are_served() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
-/// What docs/service.md says to paste: sockets are found by name, and of a chat's two each has its
-/// own guests.
+/// Runs the commands of docs/service.md: sockets are found by name, and each of a chat's two
+/// sockets has its own guests.
 #[test]
 fn sockets_of_systemd_have_names() {
     if !has("systemd-socket-activate") {
@@ -184,8 +184,8 @@ fn regression_a_named_socket_keeps_its_address() {
     assert_eq!(program.finish().code(), Some(0));
 }
 
-/// Fault 61: a socket that nobody asks for, and a name that nobody has, end the start with what to
-/// do about it.
+/// Fault 61: a passed socket that no flag uses, and a socket name that does not exist, end the
+/// start with a remedy.
 #[test]
 fn sockets_of_systemd_that_do_not_fit_are_named() {
     if !has("systemd-socket-activate") {
@@ -206,7 +206,7 @@ fn sockets_of_systemd_that_do_not_fit_are_named() {
     }
 }
 
-/// What is in the environment for another process, or for none, is not for us.
+/// Variables that are set for another process, or for none, are ignored.
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -323,7 +323,7 @@ fn regression_an_unknown_notify_socket_does_not_stop_the_start() {
     }
 }
 
-/// What the kernel says of one thread: the values behind `label`.
+/// The kernel's values for one thread, after `label`.
 fn values(status: &str, label: &str) -> Vec<String> {
     let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
     line.split_whitespace().map(str::to_owned).collect()

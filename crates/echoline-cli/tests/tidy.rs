@@ -1,4 +1,4 @@
-//! Keeps the house: what may stand where, how long files and lines may be, what must be tested.
+//! Checks the repository: forbidden code, the length of files and lines, and required tests.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap()
 }
 
-/// What is said in code, comments left out.
+/// Returns the code of a file without comments.
 fn code(text: &str) -> String {
     let lines = without_tests(text).lines();
     lines.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Echo over UDP, from outside: what is answered, from where, and what is not.
+//! Echo over UDP, from outside: answered and ignored datagrams, and the source of answers.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
@@ -50,7 +50,7 @@ fn client(from: &str) -> UdpSocket {
     socket
 }
 
-/// What comes back for `request`, and from where.
+/// Returns the answer to `request`, and its source.
 fn ask(socket: &UdpSocket, to: SocketAddr, request: &[u8]) -> (Vec<u8>, SocketAddr) {
     socket.send_to(request, to).unwrap();
     let mut answer = vec![0; MOST + 1];
@@ -137,7 +137,7 @@ fn ipv6_is_served_too() {
     assert!(account(program).contains("received=3 answered=3"));
 }
 
-/// Fault 43: an answer that nobody takes (ICMP: port unreachable) ends nothing.
+/// Fault 43: an answer to a closed port (ICMP: port unreachable) ends nothing.
 #[test]
 fn a_client_that_has_gone_ends_nothing() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
@@ -251,7 +251,7 @@ fn what_waits_when_a_signal_comes_is_answered() {
     assert!(ended.stderr.contains("received=151 answered=151"), "{}", ended.stderr);
 }
 
-/// The number that stands behind `name=`.
+/// Returns the number after `name=`.
 fn figure(account: &str, name: &str) -> u64 {
     let words = account.split([' ', '\n']);
     let found = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).next();
@@ -323,7 +323,7 @@ fn what_waits_when_another_process_takes_over_is_left_to_it() {
     assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 6);
 }
 
-/// Fault 44: what the system drops because nobody reads it in time is counted.
+/// Fault 44: datagrams that the system drops because the server reads too slowly are counted.
 #[test]
 fn an_overflow_is_counted() {
     let (server, to) = bind();
@@ -370,7 +370,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
     assert!(figure(&account, "answered") > 500, "{account}");
 }
 
-/// RFC 863, 864 and 867 over TCP, and over UDP where that was asked for.
+/// RFC 863, 864 and 867 over TCP, and over UDP if a listener uses it.
 #[test]
 fn discard_chargen_and_daytime_over_both() {
     let both = ["--listen", "127.0.0.1:0", "--listen", "udp://127.0.0.1:0"];
@@ -406,7 +406,7 @@ fn discard_chargen_and_daytime_over_both() {
     }
 }
 
-/// Fault 44, and 40: what was dropped stands in the metrics.
+/// Fault 44, and 40: the metrics count dropped datagrams.
 #[test]
 fn the_metrics_tell_of_datagrams() {
     let flags = ["--listen", "udp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--udp-rate", "1/s"];
@@ -462,8 +462,8 @@ fn what_cannot_be_is_said() {
     drop(program);
 }
 
-/// What a plan does to datagrams, in its order: what is kept back goes on behind what passes it,
-/// and what was kept for a time comes when that is over.
+/// A plan affects datagrams in order: a reordered datagram follows the next one, and a delayed
+/// datagram arrives after its delay.
 #[test]
 fn planned_faults_happen_to_datagrams() {
     let rules = ["drop at=2", "duplicate at=3", "truncate=3 at=4", "reorder at=5", "delay=1s at=7"];

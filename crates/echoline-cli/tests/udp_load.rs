@@ -142,7 +142,8 @@ fn what_overtakes_is_counted_exactly() {
     assert!(report.is_clean());
 }
 
-/// What comes after its time-out stays timed out, is no loss, and is no answer to another message.
+/// A reply after its time-out still counts as timed out, not as lost or as a reply to another
+/// message.
 #[test]
 fn what_comes_too_late_is_counted_exactly() {
     let mut held = Vec::new();
@@ -186,7 +187,7 @@ fn a_server_with_a_prefix_is_an_echo_too() {
     assert_eq!(load(&settings(&peer, 50, 5)).record.ledger.ok(), 50);
 }
 
-/// Fault 43: where nobody is, that is noticed at once, and not by a time-out.
+/// Fault 43: a closed port is noticed at once, and not by a time-out.
 #[test]
 fn nobody_there_is_noticed_at_once() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -24,7 +24,7 @@ fn path(address: &str) -> &str {
     address.strip_prefix("unix:").unwrap()
 }
 
-/// What a server says that cannot listen.
+/// Returns the result of a server that cannot listen.
 fn fail_to_listen(address: &str) -> Ended {
     let ended = run(&["echo", "--listen", address], b"");
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
@@ -165,7 +165,7 @@ fn load_goes_through_it() {
     assert!(loaded.text().contains("Sent 1000 = ok 1000"), "{}", loaded.text());
 }
 
-/// Where nobody listens, that is said with what to do.
+/// If no server listens, the client says so and names a remedy.
 #[test]
 fn a_client_says_that_nobody_is_there() {
     let (_folder, address) = place();
@@ -205,7 +205,7 @@ fn a_full_queue_is_waited_for() {
     assert_eq!((line.as_str(), ended.text().as_str()), ("hello\n", "answer\n"));
 }
 
-/// Other programs' clients hold the same dialogue; where one is not installed that is said.
+/// Clients of other programs get the same dialogue. A test without such a program prints that.
 #[test]
 fn nc_and_socat_are_served() {
     let (_folder, address) = place();
@@ -230,7 +230,7 @@ fn nc_and_socat_are_served() {
     assert_eq!(server.program.finish().code(), Some(0));
 }
 
-/// Who gives no name in a chat gets one, and nobody gets another's, although there are no ports.
+/// A guest who gives no name in a chat gets a unique one, although there are no ports.
 #[test]
 fn nameless_guests_of_a_chat_have_names_of_their_own() {
     let (folder, address) = place();
@@ -247,7 +247,7 @@ fn nameless_guests_of_a_chat_have_names_of_their_own() {
     assert_eq!(names, ["User_1", "User_2", "User_3"]);
 }
 
-/// The name under which somebody has joined; they stay.
+/// Returns the name under which a guest has joined; the guest stays.
 fn joined(mut stream: UnixStream) -> String {
     let (mut heard, mut byte) = (String::new(), [0]);
     while !heard.ends_with(" joined the chat") {
@@ -259,7 +259,7 @@ fn joined(mut stream: UnixStream) -> String {
     words.rsplit(' ').next().unwrap().to_owned()
 }
 
-/// What docs/echo.md says to paste. Where `nc` or `socat` is missing it skips, and says so.
+/// Runs the commands of docs/echo.md. Prints that it is skipped if `nc` or `socat` is missing.
 #[test]
 fn the_page_is_true() {
     for program in ["nc", "socat"] {

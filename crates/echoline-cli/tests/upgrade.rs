@@ -1,5 +1,5 @@
-//! SIGUSR2: another process takes the service over, and nobody notices; or it does not, and nobody
-//! notices that either.
+//! SIGUSR2: another process takes the service over without affecting clients. If the upgrade fails,
+//! clients are not affected either.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -75,7 +75,7 @@ impl Service {
         self.program.stderr()
     }
 
-    /// Puts a script in the place of the program.
+    /// Replaces the program with a script.
     fn replace(&self, script: &str) {
         let file = self.path("echoline");
         fs::remove_file(&file).unwrap();
@@ -168,8 +168,8 @@ fn assert_nobody_was_lost(run: Ended) {
     assert_eq!(run.code(), Some(0), "{}{}", run.text(), run.stderr);
 }
 
-/// Five upgrades while clients come, ask once and go, and others stay and go on asking: nobody is
-/// refused, nobody is reset, and every line is answered.
+/// Five upgrades while some clients connect, ask once and leave, and others stay and keep asking.
+/// No connection is refused or reset, and every line is answered.
 #[test]
 fn nobody_notices_an_upgrade() {
     let mut service = Service::start(&[]);
@@ -270,8 +270,8 @@ fn a_server_that_ends_refuses_newcomers() {
     assert_eq!(client.line(), "Echo: to be continued\n");
 }
 
-/// What the old process has bound is the new one's: the file of a Unix socket stays until the last
-/// one ends, and a socket that is no longer listened at takes nobody in.
+/// The new process owns the old one's addresses. The file of a Unix socket stays until the last
+/// process ends, and a closed listener accepts no connection.
 #[test]
 fn the_file_of_a_unix_socket_goes_with_the_last_process() {
     let folder = tempfile::tempdir().unwrap();
@@ -337,7 +337,7 @@ fn every_socket_keeps_its_address() {
     assert!(!socket.exists(), "the file of the admin socket is left behind");
 }
 
-/// The first line of what a web server answers.
+/// Returns the first line of a web server's response.
 fn answer(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! `echoline chat --web`: the page's files and headers, who is let in, and what the page is told.
+//! `echoline chat --web`: the page's files and headers, access checks, and the page's messages.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
@@ -24,7 +24,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
-/// Fault 65: the headers that keep what somebody wrote from ever becoming a script.
+/// Fault 65: the headers that prevent user text from running as a script.
 #[test]
 fn every_answer_has_its_headers() {
     let chat = WebChat::start(&[]);
@@ -318,7 +318,7 @@ fn the_past_comes_in_pieces() {
     }
 }
 
-/// Whoever comes too fast is slowed down, at a page as at a terminal.
+/// A user who sends too fast is slowed down, on a page as on a terminal.
 #[test]
 fn a_page_is_slowed_down_as_a_terminal_is() {
     let chat = WebChat::start(&["--flood", "20/s", "--burst", "3"]);
@@ -379,7 +379,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What the chat answers to these bytes on an open WebSocket, up to the end; the close code.
+/// Sends `bytes` on an open WebSocket, reads to the end, and returns the close code.
 fn abuse(chat: &WebChat, bytes: &[u8]) -> Option<u16> {
     let Socket(socket) = chat.socket();
     let mut stream = socket.get_ref().try_clone().unwrap();
@@ -470,8 +470,8 @@ fn the_documented_commands_are_right() {
     }
 }
 
-/// Who starts a chat with a page is told what to type into the browser, with the port that it
-/// really has; and a page that was fetched is no line of the log.
+/// The log of a chat with a page shows the link to type into a browser, with the actual port. Page
+/// requests do not appear in the log.
 #[test]
 fn the_log_says_where_browsers_come_to() {
     let flags = ["chat", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];

@@ -19,13 +19,13 @@ struct Page {
     token: String,
     /// Number and time of the last line of the lobby.
     last: (u64, u64),
-    /// What was said by somebody else, in the order in which it came.
+    /// The lines of other users, in order of arrival.
     said: Vec<String>,
     /// Lines that the chat has just said to be missed.
     missed: u64,
 }
 
-/// How far the speaker may be ahead of what the page has seen: less than the chat keeps.
+/// The number of lines by which the speaker may be ahead of the page: fewer than the chat keeps.
 const AHEAD_MAX: usize = 1000;
 
 impl Page {
@@ -44,7 +44,7 @@ impl Page {
         self.token = welcome["token"].as_str().unwrap().to_owned();
     }
 
-    /// Comes back over another connection, the old one broken off or just forgotten.
+    /// Reconnects, and either drops the old connection or leaves it open.
     fn come_back(&mut self, chat: &WebChat) -> TcpStream {
         let old = std::mem::replace(&mut self.socket, chat.socket());
         let (number, time) = self.last;
@@ -198,7 +198,7 @@ fn a_token_stays_with_its_page() {
     assert_eq!(stranger.next()["kind"], "welcome");
 }
 
-/// A server that forgot everything counts anew: its lines are not taken for those of before.
+/// A restarted server counts from the start, and its lines are distinguished from earlier ones.
 #[test]
 fn a_room_that_begins_anew_is_told_apart() {
     let chat = WebChat::start(&["--flood", "off"]);

@@ -34,7 +34,7 @@ fn hear(client: &mut WebSocket<TcpStream>) -> String {
     }
 }
 
-/// The Close that comes after everything else, and what came before it.
+/// Reads up to the Close that ends the connection; returns the messages before it as well.
 fn hear_close(client: &mut WebSocket<TcpStream>) -> (Vec<Message>, Option<CloseFrame>) {
     let mut before = Vec::new();
     loop {
@@ -49,7 +49,7 @@ fn code(frame: Option<CloseFrame>) -> u16 {
     frame.map_or(0, |frame| frame.code.into())
 }
 
-/// A WebSocket by hand, for what no library sends.
+/// A hand-written WebSocket, for frames that no library sends.
 struct Bare(TcpStream);
 
 impl Bare {
@@ -385,8 +385,7 @@ fn a_client_says_what_is_wrong_with_the_server() {
     }
 }
 
-/// Fault 23: in a chat too a line end in a message makes a second line of the same author, and
-/// nobody else's.
+/// Fault 23: in a chat too, a line end in a message starts a second line of the same author.
 #[test]
 fn a_chat_over_websocket_knows_who_says_what() {
     let folder = tempfile::tempdir().unwrap();
@@ -429,7 +428,8 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// Python's `websockets` is content with the echo; skips, saying so, where it is not installed.
+/// Python's `websockets` works with the echo server. Prints that it is skipped if it is not
+/// installed.
 #[test]
 fn pythons_client_is_content() {
     let python =
@@ -445,7 +445,7 @@ fn pythons_client_is_content() {
     assert_eq!(ended.text(), "all right\n", "{}", ended.stderr);
 }
 
-/// What docs/websocket.md says to paste.
+/// Runs the commands of docs/websocket.md.
 #[test]
 fn the_page_is_true() {
     programs::page::paste("websocket.md");

@@ -236,8 +236,8 @@ fn busy_polling_ends_when_nothing_comes() {
     client.ask("still there");
 }
 
-/// Sends lines until the server, whose answers nobody reads, has taken nothing for `patience`, or
-/// has broken the connection off: how that showed, and when it took something for the last time.
+/// Sends lines and reads no answers, until the server has read nothing for `patience` or has closed
+/// the connection. Returns the error, and the time at which the server last read.
 fn stuff_with_lines(client: &Client, patience: Duration) -> (ErrorKind, Instant) {
     let lines = ("x".repeat(999) + "\n").repeat(64);
     let (mut socket, mut taken, mut last) = (client.socket(), 0, now());
@@ -250,7 +250,7 @@ fn stuff_with_lines(client: &Client, patience: Duration) -> (ErrorKind, Instant)
     }
 }
 
-/// Fault 32: a client that never reads takes no memory and is broken off when it has taken
+/// Fault 32: a client that never reads costs no memory, and is disconnected when it has read
 /// nothing for the stall time-out.
 #[test]
 fn a_client_that_never_reads_is_broken_off() {
@@ -386,7 +386,7 @@ fn closing_sends_the_rest_first() {
     assert_eq!(server.stop().count("finished"), 1);
 }
 
-/// Fault 39: small writes in a row wait for nobody's acknowledgement.
+/// Fault 39: consecutive small writes do not wait for an acknowledgement.
 #[test]
 fn small_writes_do_not_stall() {
     let server = Server::start(&["--workers", "1"]);

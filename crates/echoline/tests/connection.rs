@@ -25,7 +25,7 @@ fn seconds(number: u64) -> Option<Duration> {
     Some(Duration::from_secs(number))
 }
 
-/// Writes `bytes`, ends the stream, and returns all that comes back.
+/// Writes `bytes`, ends the stream, and returns all output.
 async fn converse(mut peer: DuplexStream, bytes: Vec<u8>) -> Vec<u8> {
     let (mut from, mut to) = tokio::io::split(&mut peer);
     let mut heard = Vec::new();

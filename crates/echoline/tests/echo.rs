@@ -13,7 +13,7 @@ fn clock() -> String {
     "2026-11-23T12:00:00.000000+01:00".to_owned()
 }
 
-/// What a client hears that sends `input` in the given pieces and then ends its stream.
+/// Returns the output for a client that sends `input` in the given pieces and then ends its stream.
 async fn hear(dialogue: &EchoDialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
     let (here, mut peer) = duplex(8);
     let client = Connection::accepted(here, Limits::default(), dialogue.eol, dialogue.farewell());

@@ -36,7 +36,7 @@ async fn echo(mut client: Connection<FaultStream<DuplexStream>>) -> Result<(), C
     Ok(())
 }
 
-/// What comes back for `input`, to the end of the stream.
+/// Returns the output for `input`, up to the end of the stream.
 async fn converse(plan: &str, input: &str) -> (String, Result<(), Closed>) {
     let (client, peer) = served(plan);
     let serving = tokio::spawn(echo(client));
@@ -91,8 +91,7 @@ async fn each_way_to_end_is_seen_on_both_sides() {
     assert_eq!((heard.as_str(), result), ("one\ntw\n", Ok(())));
 }
 
-/// What was written before a reset comes before it, however long the machine takes for the line
-/// that is late.
+/// Output that was written before a reset arrives before it, however long a delayed line takes.
 #[tokio::test(start_paused = true)]
 async fn a_reset_of_what_comes_in_waits_for_what_is_late() {
     let plan = "reset after=4 direction=in\ndelay=3ms at=1";

@@ -1,4 +1,4 @@
-//! What a connection sends by itself while its handler waits, over pipes that hold eight bytes.
+//! Output that a connection sends on its own while its handler waits, over pipes of eight bytes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::VecDeque;
@@ -146,7 +146,7 @@ async fn a_peer_that_takes_nothing_is_fed_nothing() {
     }
 }
 
-/// Whoever takes a byte in time is no stalled peer, however long everything takes.
+/// A peer that takes a byte in time does not stall, however long the whole transfer takes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_peer_is_waited_for() {
     let (mut peer, mut connection) = pair();
@@ -225,7 +225,7 @@ async fn skip_line_goes_on_with_the_next() {
     assert_eq!(connection.read_line().await.unwrap(), None, "it ended inside that line");
 }
 
-/// A stream that takes every `#` out of what is read.
+/// A stream that removes every `#` from its input.
 struct Unhashed(DuplexStream);
 
 impl Layer for Unhashed {

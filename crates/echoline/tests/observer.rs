@@ -1,4 +1,4 @@
-//! What an observer tells of a server, number by number.
+//! The numbers that an observer reports about a server.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::num::NonZeroUsize;
@@ -45,7 +45,7 @@ impl Watched {
         TcpStream::connect(&self.address).await.unwrap()
     }
 
-    /// Waits until `holds` of what the observer tells.
+    /// Waits until `holds` returns true for a snapshot of the observer.
     async fn until(&self, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
         for _ in 0..2000 {
             let snapshot = self.observer.snapshot();
@@ -107,8 +107,7 @@ async fn every_byte_line_and_connection_is_counted_once() {
     assert_eq!(server.end().await.phase, Some(Phase::Aborting));
 }
 
-/// Few messages are all timed, so that the histogram is not empty where somebody tries a server
-/// by hand.
+/// While messages are rare, all of them are timed, so that a manual test shows a histogram.
 #[tokio::test]
 async fn a_turn_after_a_look_is_timed() {
     let server = start(Limits::default()).await;

@@ -54,7 +54,8 @@ impl Running {
         self.end().await
     }
 
-    /// Drains once nobody is there: so that each is counted as what ended it, and none as drained.
+    /// Drains once no connection is open, so that each is counted by its own end, and none as
+    /// drained.
     async fn drain_when_empty(self) -> Report {
         let empty = async {
             while self.observer.snapshot().open > 0 {
@@ -150,8 +151,8 @@ async fn the_one_too_many_is_told() {
     assert_eq!(report.count(Closed::EndOfStream), 3);
 }
 
-/// Limits that change while a server runs hold for who comes from then on; who is in keeps those
-/// that there were, and nobody is sent away.
+/// Limits that change while a server runs apply to new connections. Existing connections keep the
+/// old limits, and none is closed.
 #[tokio::test]
 async fn limits_change_for_who_comes_after() {
     let limits = Limits { max_connections: 2, ..Limits::default() };
@@ -265,8 +266,8 @@ async fn who_ended_it_is_counted() {
     assert_eq!(counts, (1, 1));
 }
 
-/// Fault 51: what a client has sent when the server begins to drain is answered, then the stream
-/// ends in order; a line that was begun is waited for; nobody new is let in.
+/// Fault 51: input that arrived before the drain is answered, and the stream then ends in order.
+/// The server waits for a started line, and accepts no new connection.
 #[tokio::test]
 async fn draining_answers_what_was_sent() {
     let server = Running::start(Limits::default(), 1, echo).await;

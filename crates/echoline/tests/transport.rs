@@ -1,5 +1,4 @@
-//! What lies between a socket and its handler: steps that take time, fail, or never end; Unix
-//! sockets.
+//! The layers between a socket and its handler: slow, failing and endless handshakes; Unix sockets.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -94,7 +93,7 @@ async fn regression_silent_clients_hold_up_nobody() {
     assert_eq!((report.count(Closed::EndOfStream), report.accepted), (1, 101), "{report:?}");
 }
 
-/// Fault 46: who is silent before the handshake is let go, and holds up nobody meanwhile.
+/// Fault 46: a client that is silent before the handshake times out and delays no other client.
 #[tokio::test]
 async fn a_silent_client_is_let_go_and_holds_up_nobody() {
     // Those who are not silent have that long too, however busy the machine is.
@@ -210,7 +209,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
     assert_eq!(serving.await.unwrap().unwrap().accepted, 400);
 }
 
-/// Fault 51: a server that ends does not wait for who has not even begun.
+/// Fault 51: a drain does not wait for a client that has not started its handshake.
 #[tokio::test]
 async fn a_drain_does_not_wait_for_a_handshake() {
     let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };

@@ -1,4 +1,4 @@
-//! A disk that can be full: for tests of what then happens.
+//! A small disk for tests that fill it.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -17,8 +17,9 @@ use super::{NEVER, Random, said};
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "кухня", "dev"];
 /// Few enough that lines are trimmed all the time.
 pub(crate) const KEEP_LINES: u64 = 700;
-/// Lines that may be ahead of what is committed: more than half of the queue, so that nobody waits
-/// for the end of a second, and less than the seven eighths that lines may fill.
+/// The number of lines that may be sent ahead of the last commit. It is more than half of the
+/// queue, so that no commit waits for its one-second timer, and less than the seven eighths of the
+/// queue that lines may fill.
 const AHEAD_MAX: u64 = 900;
 
 /// A child, and the lines that it prints.

@@ -1,4 +1,4 @@
-//! Fault 62: files that were cut, or in which bits were flipped, while nobody looked.
+//! Fault 62: files that were truncated, or in which bits were flipped, while no store was open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -105,8 +105,8 @@ fn is_whole(room: &RestoredRoom) -> bool {
     room.lines.iter().map(|line| line.number).eq(1..room.next_number)
 }
 
-/// How many lines are missing; those that are there have to be right, unless their room's name is
-/// not, which is said.
+/// Returns the number of missing lines. Checks that the remaining lines are correct, except in a
+/// room whose name is damaged and reported.
 fn missing(restored: &RestoredHistory, what: &str) -> u64 {
     let mut found = 0;
     for room in &restored.rooms {
@@ -308,7 +308,7 @@ fn blocks_of_rubbish_are_never_passed_on() {
     assert!(said[0].contains("not a database"), "{said:?}");
 }
 
-/// What is damaged is announced at each start, and is no reason to lose what is not.
+/// Damage is announced at each start, and the undamaged data is kept.
 #[test]
 fn a_flipped_bit_in_a_text_costs_one_line() {
     let mut files = closed();

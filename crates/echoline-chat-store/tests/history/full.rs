@@ -8,7 +8,7 @@ use super::child::{self, Writer};
 use super::disk::Disk;
 use super::{EACH, Rig, block_on, line, say};
 
-/// Whether a program is there; says so where it is not, for a test that then has to be skipped.
+/// Returns whether a program is installed. If it is not, prints that the test is skipped.
 pub(crate) fn has(name: &str) -> bool {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
@@ -24,7 +24,7 @@ fn failing(event: StoreEvent) -> Option<String> {
     }
 }
 
-/// What was lost, once it is over; a second `Failing` before would be one too many.
+/// Returns the number of lost lines after recovery. Panics on a second `Failing` before that.
 fn recovered(event: StoreEvent) -> Option<u64> {
     match event {
         StoreEvent::Recovered { lost } => Some(lost),

@@ -1,4 +1,4 @@
-//! What is written is there again, as much of it as is to be kept.
+//! Written data is restored, within the retention limits.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -301,7 +301,7 @@ fn trimming_takes_small_steps() {
     assert!(steps > 30, "8,980 lines in {steps} steps");
 }
 
-/// How many transactions a log of the database holds.
+/// Returns the number of transactions in a write-ahead log.
 fn commits(log: &[u8]) -> usize {
     // The header of a frame says the database's size where it commits.
     let frames = log[32..].chunks_exact(24 + 4096);

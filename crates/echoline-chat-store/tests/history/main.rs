@@ -1,4 +1,4 @@
-//! The chat's store from outside: what it keeps, what it survives, and what it says.
+//! Tests of the chat's store through its public interface: retention, recovery, and events.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod child;
@@ -36,7 +36,7 @@ const EACH: StoreOptions = StoreOptions {
     shared: SharedFolder::Refuse,
 };
 
-/// A store with what it says.
+/// A store and the receiver of its events.
 struct Rig {
     store: Store,
     events: Receiver<StoreEvent>,
@@ -111,13 +111,13 @@ impl Random {
     }
 }
 
-/// In memory where that is possible: what a sync costs is not every test's business, and what a
-/// process that is killed has written is there in either case.
+/// A folder in memory if possible. Most tests do not need real syncs, and the writes of a killed
+/// process survive in either case.
 fn folder_in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// How often a test with random parts is repeated: `ECHOLINE_ROUNDS`, or else `usual` times.
+/// The number of repetitions of a randomised test: `ECHOLINE_ROUNDS`, or `usual` if it is not set.
 fn rounds(usual: u64) -> u64 {
     std::env::var("ECHOLINE_ROUNDS").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
 }

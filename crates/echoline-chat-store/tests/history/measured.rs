@@ -1,5 +1,5 @@
-//! What the store costs; run by hand, on a machine with nothing else to do:
-//! `cargo test --release --test history measured -- --ignored --nocapture`.
+//! Measures the cost of the store. Run it by hand on an idle machine: `cargo test --release --test
+//! history measured -- --ignored --nocapture`.
 
 use std::fs;
 

@@ -11,7 +11,7 @@ use super::{EACH, Rig, block_on, line};
 
 const OPTIONS: StoreOptions = StoreOptions { keep_lines: 6, keep_bytes: 600, ..EACH };
 
-/// What happens; rooms and people are few, so that they meet.
+/// One step. Rooms and users are few, so that their steps interact.
 #[derive(Clone, Debug)]
 enum Step {
     /// In a room, so many numbers after the last; 0 is one that is there already.

@@ -1,4 +1,4 @@
-//! A chat over pipes, for tests that say what somebody types and what everybody hears.
+//! A chat over pipes, for tests that script the input and check each client's output.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -29,7 +29,7 @@ pub(crate) struct Guest {
     unread: Vec<u8>,
 }
 
-/// The settings of most tests: a clock that stands still, nobody too fast.
+/// The settings of most tests: a stopped clock and no rate limit.
 pub(crate) fn settings() -> ChatSettings {
     ChatSettings {
         flood: None,
@@ -163,8 +163,8 @@ impl Guest {
         rest
     }
 
-    /// Says something (nothing: only listens) and reads on, Telnet's answers left out, to a line
-    /// that has these words; to the end of the stream where there are none.
+    /// Sends a line, unless it is empty. Then reads, without Telnet's answers, up to a line that
+    /// contains `words`, or to the end of the stream if `words` is empty.
     pub(crate) async fn ask_past_telnet(&mut self, line: &str, words: &str) {
         if !line.is_empty() {
             self.say(line).await;
@@ -190,7 +190,7 @@ impl Guest {
     }
 }
 
-/// What is left without IAC WONT x and IAC DONT x, the only answers there are.
+/// Removes IAC WONT x and IAC DONT x, the only Telnet answers that the server sends.
 fn without_telnet(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut rest = bytes;

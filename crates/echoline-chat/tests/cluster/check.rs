@@ -1,4 +1,4 @@
-//! What has to be true of an evening, whatever went wrong in it.
+//! The invariants of a simulation, which hold after any failures.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -97,7 +97,7 @@ fn said_once<'a>(
     Ok(said)
 }
 
-/// How often the author heard that a line was not delivered.
+/// Returns how often the author was told that a line was not delivered.
 fn told(visit: &Visit, text: &str) -> usize {
     let lines = visit.heard.lines().filter(|line| is_told(line));
     lines.filter(|line| line.contains(text)).count()
@@ -119,7 +119,7 @@ fn accounted_for(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(
     Ok(())
 }
 
-/// What one says stays in its order, in each room.
+/// The lines of one author stay in order, in each room.
 fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
     let mut last = HashMap::new();
     for text in &visit.said {
@@ -155,8 +155,8 @@ fn mark(line: &str) -> Option<&str> {
     Some(&line[start..=start + end])
 }
 
-/// Who came and stayed has heard all that was said in the lobby since, but for what they were
-/// told to be missing.
+/// A user who stayed has received every line in the lobby since joining, unless the server
+/// announced missed lines.
 fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
     if !visit.has_stayed || visit.is_back {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Nodes and guests for tests that say what happens and what everybody hears.
+//! Nodes and guests for tests that script the input and check each guest's output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::chat_harness::{ChatHarness, Guest, settings};
 /// Longer than any way over the bus, shorter than anything that is waited for.
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// What people hear at the loss of the link and at its return.
+/// The notices at the loss of the link and at its return.
 pub(crate) const LOST: &str = "*** The link to the other nodes is lost: what you say waits, \
                                at most 50 lines for 60 s (/status) ***";
 pub(crate) const BACK: &str = "*** The link to the other nodes is back ***";

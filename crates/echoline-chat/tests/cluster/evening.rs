@@ -31,7 +31,7 @@ fn now_ms() -> u64 {
     1_000_000 + START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
 }
 
-/// What differs from seed to seed.
+/// The parameters that depend on the seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) nodes: usize,
@@ -73,17 +73,17 @@ fn settings() -> ChatSettings {
     }
 }
 
-/// What happened in one evening.
+/// The result of one simulation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
     /// The first is the keeper's.
     pub(crate) visits: Vec<Visit>,
-    /// What each node knew when all was well again.
+    /// The state of each node after all failures ended.
     pub(crate) healed: Vec<StateSnapshot>,
-    /// And when all had gone; how many people each node counted, and what was left over.
+    /// The state of each node after all guests left, its number of users, and its leftovers.
     pub(crate) after: Vec<(StateSnapshot, usize, u64)>,
-    /// Where nodes knew different things, those that were made of it later too.
+    /// Differences between the states of nodes, even if a later state agrees again.
     pub(crate) differences: Vec<String>,
     pub(crate) entries: Vec<StreamEntry>,
 }

@@ -1,4 +1,4 @@
-//! Nodes that are taken for gone, that end, that fall behind, and an order that is lost.
+//! Nodes whose lease expires, nodes that end or fall behind, and a stream that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
     cluster.settle().await;
 }
 
-/// Fault 68: who has left while their node was taken for gone does not come back with it.
+/// Fault 68: a user who left while their node's lease was expired does not return with the node.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_left_over() {
     let cluster = ClusterHarness::new(2);
@@ -111,7 +111,7 @@ async fn nobody_is_left_over() {
     assert_eq!((cluster.nodes[0].chat.people(), cluster.nodes[1].chat.people()), (0, 0));
 }
 
-/// Fault 68: a node that hears nothing, not even itself, takes nobody for gone.
+/// Fault 68: a node that receives nothing, not even its own heartbeats, expires no other node.
 #[tokio::test(start_paused = true)]
 async fn who_is_deaf_judges_nobody() {
     let cluster = ClusterHarness::new(3);
@@ -143,8 +143,8 @@ async fn a_node_takes_its_leave() {
     cluster.harnesses[0].enter("ben").await;
 }
 
-/// Fault 67: a node that cannot have all entries goes on from what another one knows; its
-/// people hear how much is missing.
+/// Fault 67: a node that cannot read all entries continues from another node's snapshot, and its
+/// users are told how many lines are missing.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_said() {
     let cluster = ClusterHarness::new(2);
@@ -172,9 +172,9 @@ async fn a_gap_is_said() {
     assert_eq!((cluster.status(1).gaps, cluster.status(1).returns), (1, 1));
 }
 
-/// Fault 67, found by the campaign: a bus lost the last entry that all had seen, and all began anew
-/// with the others. Those who had to go are not there any more, and not as people of a node
-/// either whose silence would have to be noticed first.
+/// Fault 67, found by the campaign: the bus lost the last entry that all nodes had applied, and all
+/// nodes restarted from the remaining entries. The disconnected users are gone. They do not remain
+/// as users of a node that first has to miss its heartbeats.
 #[tokio::test(start_paused = true)]
 async fn the_same_order_again_has_nobody_in_it() {
     let cluster = ClusterHarness::new(2);
@@ -203,8 +203,8 @@ async fn the_same_order_again_has_nobody_in_it() {
     cluster.settle().await;
 }
 
-/// Fault 67: where the order is lost, everybody has to go, those too who were coming back; all is
-/// free then.
+/// Fault 67: if the stream is lost, all users are disconnected, even while they reconnect. All
+/// names and rooms are free afterwards.
 #[tokio::test(start_paused = true)]
 async fn another_order_begins_anew() {
     let cluster = ClusterHarness::new(2);

@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep};
 use super::evening::{ROOMS, Terms, World};
 use super::random::Random;
 
-/// Names that look alike stand in one row: not all of them can be in the chat.
+/// Names that look alike are listed together; only one of a group can be in the chat.
 const NAMES: [&str; 9] = ["ann", "Ann", "\u{430}nn", "bob", "BOB", "b0b", "Ian", "ian", "lan"];
 
-/// How long somebody waits to come in.
+/// The time limit for a guest to enter.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// How somebody sees the chat.
+/// The output format of a guest's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// A terminal as it is.
@@ -35,7 +35,7 @@ pub(crate) struct Visit {
     /// The name under which it came.
     pub(crate) name: String,
     pub(crate) sight: Sight,
-    /// What was said over it, in that order.
+    /// The lines that were sent over it, in order.
     pub(crate) said: Vec<String>,
     pub(crate) heard: String,
     /// A token brought it back.
@@ -56,7 +56,7 @@ pub(crate) struct Present {
     writer: Option<WriteHalf<DuplexStream>>,
     reader: JoinHandle<()>,
     session: JoinHandle<Result<(), Closed>>,
-    /// What else acts over this connection, and gives it back.
+    /// A task that also writes to this connection, and returns its writer.
     also: Option<JoinHandle<WriteHalf<DuplexStream>>>,
 }
 
@@ -73,7 +73,7 @@ impl Present {
         Self { name, sight, said, heard, is_back, has_entered, writer, reader, session, also }
     }
 
-    /// Sends a line; `false` where nobody takes it.
+    /// Sends a line; `false` if the connection no longer accepts one.
     async fn send(&mut self, line: &str) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         writer.write_all(format!("{line}\n").as_bytes()).await.is_ok()

@@ -1,4 +1,4 @@
-//! What people hear of a link that is lost, and what becomes of their words.
+//! The notices about a lost link, and the lines that users send during the loss.
 
 use std::time::Duration;
 

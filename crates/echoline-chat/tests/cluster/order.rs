@@ -68,7 +68,7 @@ async fn regression_a_line_is_deleted_on_all_nodes() {
     assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
-/// Fault 68: the operator of the whole chat bans somebody whom another node serves.
+/// Fault 68: the operator of the whole chat bans a user of another node.
 #[tokio::test(start_paused = true)]
 async fn a_ban_holds_on_all_nodes() {
     let cluster = ClusterHarness::new(2);
@@ -216,7 +216,7 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     cluster.settle().await;
 }
 
-/// Fault 68: it does so too where the node of the connection before is just taken for gone.
+/// Fault 68: a token restores a session even if the lease of its former node has just expired.
 #[tokio::test(start_paused = true)]
 async fn a_token_brings_back_from_a_node_that_is_gone() {
     let cluster = ClusterHarness::new(2);

@@ -1,4 +1,4 @@
-//! What goes wrong, on all nodes at once, until all is well again.
+//! Failures on all nodes at once, for a limited time.
 
 use std::time::Duration;
 

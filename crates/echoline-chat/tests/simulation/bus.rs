@@ -20,7 +20,7 @@ use super::random::Random;
 /// Seconds between two heartbeats of a node.
 const HEARTBEAT_SECONDS: u64 = 3;
 
-/// What goes wrong between a node and the bus.
+/// A failure between a node and the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
@@ -36,10 +36,10 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Bus {
     settings: ChatSettings,
-    /// What all nodes know is compared at every so many-th entry; 0 is never.
+    /// The interval, in entries, at which the states of all nodes are compared; 0 is never.
     compared_every: u64,
     state: Mutex<State>,
-    /// How many entries there are.
+    /// The number of entries.
     length: watch::Sender<u64>,
 }
 
@@ -49,9 +49,9 @@ struct State {
     ids: HashSet<String>,
     /// The nodes that run.
     nodes: Vec<TestNode>,
-    /// How many were started.
+    /// The number of nodes that were started.
     started: u32,
-    /// What nodes knew, by entry.
+    /// The states of nodes, by entry.
     known: BTreeMap<u64, StateSnapshot>,
     differences: Vec<String>,
 }
@@ -61,7 +61,7 @@ struct State {
 pub(crate) struct TestNode {
     pub(crate) chat: Arc<Chat>,
     trouble: watch::Sender<Trouble>,
-    /// What it goes on from, instead of the entries before it.
+    /// The snapshot that it continues from, instead of the entries before it.
     gap: Arc<Mutex<Option<StateSnapshot>>>,
     tasks: Arc<[JoinHandle<()>; 2]>,
 }
@@ -152,7 +152,7 @@ impl Bus {
         self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
     }
 
-    /// What nodes knew at some places of the order.
+    /// Returns the states of nodes at some positions of the stream.
     pub(crate) fn known(&self) -> Vec<StateSnapshot> {
         self.state.lock().unwrap().known.values().cloned().collect()
     }
@@ -211,7 +211,7 @@ impl Bus {
         nodes.iter().for_each(|node| node.chat.reset());
     }
 
-    /// What every node was given last was not in the order: all begin anew with what is.
+    /// Removes the last entry from the stream; all nodes restart from the remaining entries.
     pub(crate) fn read_anew(&self) {
         let nodes = {
             let state = &mut *self.state.lock().unwrap();

@@ -12,7 +12,7 @@ use super::record::{End, Record, Resumed, Shared, Sight};
 use super::talk;
 use super::world::{ROOMS, World, elapsed_ms};
 
-/// Names that look alike stand in one row: not all of them can be in the chat.
+/// Names that look alike are listed together; only one of a group can be in the chat.
 const NAMES: [[&str; 3]; 7] = [
     ["ann", "Ann", "\u{430}nn"],
     ["bob", "BOB", "b0b"],
@@ -24,7 +24,7 @@ const NAMES: [[&str; 3]; 7] = [
     ["Ian", "ian", "lan"],
 ];
 
-/// How somebody reads.
+/// The reading behaviour of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habit {
     pub(crate) pipe: usize,
@@ -59,10 +59,10 @@ pub(crate) struct Present {
     pub(crate) shared: Shared,
     habit: Habit,
     reader: JoinHandle<()>,
-    /// `None` where nothing more is to be sent.
+    /// `None` if nothing more is sent.
     pub(crate) writer: Option<WriteHalf<DuplexStream>>,
     session: JoinHandle<Result<(), echoline::Closed>>,
-    /// What else acts over this connection.
+    /// A task that also writes to this connection.
     also: Option<JoinHandle<()>>,
 }
 
@@ -75,7 +75,7 @@ impl Present {
         Self { shared, habit, reader, writer: Some(write), session, also: None }
     }
 
-    /// Notes what became of a connection that nobody ended.
+    /// Records the end of a connection that the client did not end.
     fn settle(&self) {
         self.shared.with(|record| {
             if record.end == End::Stayed && self.session.is_finished() {

@@ -1,7 +1,9 @@
-//! Follows what a plain terminal was sent, line by line: every one of them has to have its place.
+//! Follows the output of a plain terminal line by line, and checks that each line has a valid
+//! position.
 //!
-//! A terminal does not show numbers, so where in a room's order somebody came in is found by
-//! trying all places at which somebody of that name did; a place that does not fit is dropped.
+//! A terminal shows no numbers, so a user's starting position in a room is found by trial: the
+//! follower tries every position at which a user of that name joined, and drops those that do not
+//! fit.
 
 use std::collections::HashMap;
 
@@ -42,10 +44,10 @@ const NOTICES: [&str; 29] = [
     "You are ",
 ];
 
-/// Where somebody may stand in a room's order.
+/// A possible position of the user in a room's order.
 #[derive(Clone, Debug)]
 struct Place {
-    /// The index of what they have to see next.
+    /// The index of the next line that the user has to receive.
     next: usize,
     /// The index of the line that says that they came.
     joined: usize,
@@ -56,7 +58,7 @@ struct Place {
     /// An earlier line has come, or none was announced: from here on only joins and leaves before
     /// `joined` may be left out.
     begun: bool,
-    /// What they are called there.
+    /// The user's name at that position.
     name: String,
 }
 
@@ -102,7 +104,7 @@ struct Position {
     places: Option<Vec<Place>>,
     /// Earlier lines that were announced.
     replay: u64,
-    /// From which number on, where a token brought them back.
+    /// The number from which a token resumed this room, if one did.
     from: Option<u64>,
 }
 
@@ -115,7 +117,7 @@ pub(crate) struct Follower<'a> {
     current: usize,
     positions: HashMap<String, Position>,
     pub(crate) whispers: Vec<String>,
-    /// From which number on a token brought them back to which room.
+    /// The rooms that a token resumed, each with the number from which it continued.
     pub(crate) back: Vec<(String, u64)>,
 }
 
@@ -308,7 +310,8 @@ impl<'a> Follower<'a> {
         text.starts_with(&self.record.mark) || text.starts_with(&format!("> {}", self.record.mark))
     }
 
-    /// P5, P9: what is passed on the way has to fit who this is; nobody passes their own leaving.
+    /// P5, P9: each skipped line must fit the user's name, and no user skips their own leave
+    /// notice.
     fn advance(&self, order: &Order, place: &mut Place, until: usize) -> bool {
         for at in place.next..until {
             let entry = &order.entries[at];

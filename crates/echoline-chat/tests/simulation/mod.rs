@@ -1,4 +1,4 @@
-//! A chat with many users on a clock of its own, and what has to be true of it whatever happens.
+//! A chat with many users on a simulated clock, and the invariants that it must keep.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 pub(crate) mod bus;

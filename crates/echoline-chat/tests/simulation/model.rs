@@ -1,4 +1,4 @@
-//! What has to be true of everything that was heard: the promises, one after the other.
+//! The invariants of everything that was received: the promises, one after the other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -214,7 +214,7 @@ fn resumed(
     follower.has_all_before(room, number).map_err(|what| at(before, &what))
 }
 
-/// P2, P3, P9: a letter arrives once, and somebody wrote it.
+/// P2, P3, P9: a private message arrives once, and a user wrote it.
 fn whispered(records: &[Record], whispers: &[Vec<String>]) -> Result<(), String> {
     let written: HashSet<&str> =
         records.iter().flat_map(|record| &record.whispered).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The order of one room, as the keeper saw it, and what follows from it.
+//! The order of one room as the keeper saw it, and the facts that follow from it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     /// As a terminal has to show it.
     pub(crate) shown: String,
-    /// Who is in the room after it.
+    /// The members of the room after this line.
     pub(crate) members: Rc<Vec<String>>,
 }
 

@@ -1,11 +1,11 @@
-//! What one connection of a simulation did and heard, and nothing else: what is checked is this.
+//! The record of one connection's input and output. The checks use nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-/// How somebody sees the chat.
+/// The output format of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// A terminal as it is.
@@ -18,10 +18,10 @@ pub(crate) enum Sight {
     Keeper,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is there to the last, and has read all that was sent.
+    /// It stayed connected to the end, and has read all output.
     Stayed,
     /// By `/quit`, and it read to the end of the stream.
     Quit,
@@ -39,7 +39,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) text: String,
-    /// It was broken off in the middle: this is its beginning.
+    /// The line was cut in the middle, and `text` is its beginning.
     pub(crate) is_cut: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Record {
     pub(crate) said: Vec<Said>,
     pub(crate) whispered: Vec<String>,
     pub(crate) heard: Vec<u8>,
-    /// From which byte on things were heard when, in milliseconds of the simulation.
+    /// Byte offsets in `heard`, each with its time of arrival in milliseconds of the simulation.
     pub(crate) arrivals: Vec<(usize, u64)>,
     pub(crate) end: End,
     /// The user's connection before this one, where this one goes on from it.
@@ -62,7 +62,7 @@ pub(crate) struct Record {
     pub(crate) after: BTreeMap<String, u64>,
 }
 
-/// What a connection goes on from.
+/// The connection that another one continues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
     pub(crate) record: usize,

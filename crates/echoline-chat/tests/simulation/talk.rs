@@ -1,4 +1,4 @@
-//! What somebody says and does in a chat, in all its spellings.
+//! The lines and commands that users send, in all spellings.
 
 use echoline_chat::clean;
 use tokio::time::sleep;
@@ -8,7 +8,7 @@ use super::random::Random;
 use super::record::{Said, Sight};
 use super::world::ROOMS;
 
-/// What stands in lines that were made to do harm, or to look like others.
+/// Text for lines that try to do harm or to look like other lines.
 const NOISE: [&str; 14] = [
     "hello",
     "привет 世界 🦀",

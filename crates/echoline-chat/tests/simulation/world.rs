@@ -1,4 +1,4 @@
-//! One chat and everybody in it, on a clock of its own: runs one seed and returns what happened.
+//! One chat with all its users on a simulated clock: runs one seed and returns the result.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) const ROOMS: [&str; 3] = ["lobby", "den", "garden"];
 
 thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// How far the wall clock is ahead of the simulation's.
+    /// The offset of the wall clock from the simulation's clock.
     static AHEAD_MS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -37,7 +37,7 @@ fn wall_clock_ms() -> u64 {
     elapsed_ms() + AHEAD_MS.get()
 }
 
-/// What differs from seed to seed.
+/// The parameters that depend on the seed.
 #[derive(Debug)]
 pub(crate) struct Terms {
     /// Lines that each of them says, and such.
@@ -95,13 +95,13 @@ impl Terms {
     }
 }
 
-/// What happened in one simulation.
+/// The result of one simulation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
     /// The first is the keeper's.
     pub(crate) records: Vec<Record>,
-    /// People whom the chat still knew when all had gone.
+    /// The number of users that the chat still knew after all had left.
     pub(crate) people_left: usize,
 }
 
@@ -109,11 +109,11 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     chats: Vec<Arc<Chat>>,
-    /// How many have come.
+    /// The number of arrivals.
     arrivals: Arc<AtomicUsize>,
     pub(crate) limits: Limits,
     pub(crate) kicks: bool,
-    /// How many bytes their pipes may hold.
+    /// The buffer sizes of their pipes, in bytes.
     pub(crate) pipes: &'static [usize],
 }
 

@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(ask(&[&wrong]), Err(WrongSecret), "{wrong}");
         }
         assert_eq!(ask(&[&right, &right]), Err(WrongSecret));
-        // Without a secret no header gives anything.
+        // If no secret is configured, the header grants nothing more.
         assert_eq!(authorize(&[&right], None), Ok(Access::Metrics));
         assert_eq!(format!("{secret:?}"), "***");
     }

@@ -10,7 +10,7 @@ use echoline_base::amount::figures;
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     pub(super) title: &'static str,
-    /// What the upper edge stands for, as a number and as text.
+    /// The value at the upper edge of the chart, as a number and as text.
     pub(super) top: f64,
     pub(super) top_text: String,
     pub(super) lines: Vec<PanelLine>,
@@ -29,7 +29,7 @@ pub(super) struct PanelLine {
 /// The values of one second, for the first line and the second.
 pub(super) type ChartValues = [Option<f64>; 2];
 
-/// What the numbers of a chart are.
+/// The unit of a chart's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChartUnit {
     Things,
@@ -65,7 +65,7 @@ impl Chart {
 impl ChartUnit {
     fn text(self, value: f64) -> String {
         match self {
-            // Saturates, which is what is wanted of a figure for people.
+            // Saturation is fine for a displayed number.
             Self::Things => figures::count(value.round() as u64),
             Self::Rate => rate(value),
             Self::Bytes => figures::bytes(value) + "/s",

@@ -1,13 +1,13 @@
-//! Who may ask for what, by what a request says of itself.
+//! Decides from the headers of a request to the admin address whether it may be answered.
 //!
-//! A browser sends requests to this machine for any page that it shows. What the page cannot do is
-//! to lie about its own name: the `Host` header holds the name under which the browser knows us,
-//! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
-//! were ours (DNS rebinding), or one that tries to give orders (CSRF).
+//! A browser sends requests to this machine for any page that it shows. A page cannot forge its own
+//! name: the `Host` header holds the name under which the browser knows this server, and `Origin`
+//! holds the name of the page. A foreign name in `Host` means DNS rebinding. A foreign name in
+//! `Origin` means cross-site request forgery (CSRF).
 
 use echoline::internals::{Host, HostKind, is_same_origin};
 
-/// Who the admin address is for.
+/// The clients that the admin address accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AdminReach {
     /// Programs and browsers on this machine.

@@ -11,7 +11,7 @@ pub(super) const SECONDS: usize = 120;
 /// Service times are those of so many seconds: one alone may have too few.
 const WINDOW: usize = 10;
 
-/// What happened from one look at the server to the next, for each second of it.
+/// The server's activity between two samples, as rates per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PerSecond {
     /// Connections that were open at its end.
@@ -20,9 +20,9 @@ pub(super) struct PerSecond {
     pub(super) messages: f64,
     pub(super) received: f64,
     pub(super) sent: f64,
-    /// What share of their time the workers worked: 1 is all of one core.
+    /// The share of time for which the workers were busy; 1 is one fully used core.
     pub(super) busy: f64,
-    /// Of the last ten seconds; `None` where nothing was timed.
+    /// Percentiles of the last ten seconds; `None` if no message was timed.
     pub(super) p50: Option<Duration>,
     pub(super) p99: Option<Duration>,
     service: ServiceTimes,
@@ -35,7 +35,7 @@ pub(super) struct History {
     last: Option<HistorySample>,
 }
 
-/// What there was to be seen.
+/// The cumulative counters at the time of one sample.
 #[derive(Debug)]
 struct HistorySample {
     at: Duration,
@@ -45,7 +45,7 @@ struct HistorySample {
 }
 
 impl History {
-    /// One more look at the server, `at` so long after its start.
+    /// Adds a sample, taken `at` this time after the server's start.
     pub(super) fn push(&mut self, at: Duration, snapshot: &Snapshot) {
         let traffic = snapshot.traffic();
         let busy = snapshot.workers.iter().map(|worker| worker.busy).sum();
@@ -58,7 +58,7 @@ impl History {
         self.last = Some(look);
     }
 
-    /// The newest second; nothing at all where there is none yet.
+    /// Returns the newest second, or zeros if there is none yet.
     pub(super) fn newest(&self) -> PerSecond {
         self.seconds.back().cloned().unwrap_or_default()
     }

@@ -20,11 +20,12 @@ use super::site::AdminSite;
 use echoline::transport::Stream;
 use echoline::{Phase, Shutdown};
 
-/// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
-/// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.
+/// The maximum number of simultaneous connections. One more closes the oldest. A request takes
+/// about a millisecond, so the oldest of sixteen connections is idle, and idle connections cannot
+/// lock other clients out.
 const CONNECTIONS_MAX: usize = 16;
 
-/// How long a client may take for its request, and for all of it.
+/// The time limits for receiving the request headers and for the whole connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct AdminListener {
     pub(super) socket: OwnedFd,
     pub(super) is_unix: bool,
-    /// The rights of those who connect, without a secret.
+    /// The rights of clients without a secret.
     pub(super) access: Access,
 }
 
@@ -145,11 +146,11 @@ async fn accept_from(
             Some(ended) = connections.tasks.join_next() => note(ended),
         }
     }
-    // Who has asked already is answered.
+    // Requests that have already been received are still answered.
     while connections.tasks.join_next().await.is_some() {}
 }
 
-/// A panic costs one request. The log has told of it already.
+/// A panic affects only one request, and the panic hook has already logged its message.
 fn note(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("a request to the admin address could not be answered");
@@ -165,14 +166,14 @@ async fn answer(stream: Stream, client: HttpClient, site: Arc<AdminSite>) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
-        // One request each, so that no client keeps a place that it does not use.
+        // Each connection serves one request, so that no idle client occupies a slot.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // However it ends, it was this client's own.
     let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
-/// Who is connected, the oldest first.
+/// The open connections, the oldest first.
 #[derive(Debug, Default)]
 struct HttpConnections {
     tasks: JoinSet<()>,

@@ -1,7 +1,7 @@
-//! The metrics of a server. Pure. What each of them means stands in `docs/admin.md` too.
+//! The metrics of a server. Pure. `docs/admin.md` explains each of them.
 //!
-//! No label holds anything that a client can choose, so the number of samples is the same however
-//! many clients come, and whoever reads the metrics learns nothing of who they are.
+//! No label contains a value that a client can choose. The number of samples is therefore
+//! independent of the number of clients, and the metrics do not reveal who the clients are.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use echoline::sources::{SourceAction, Sources};
 use echoline::udp::{DatagramRefusal, DatagramSnapshot};
 use echoline::{Closed, Limits, Phase};
 
-/// All that is told in metrics.
+/// The data behind the metrics.
 #[derive(Debug)]
 pub(super) struct MetricsInput<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) process: &'a ProcessState,
     /// When the process began to serve, in seconds since 1970.
     pub(super) started: f64,
-    /// What is served: a mode of the echo, or `chat`.
+    /// The service's name: a mode of the echo server, or `chat`.
     pub(super) mode: &'a str,
-    /// What became of datagrams; `None` where the server takes none.
+    /// The datagram counters; `None` if the server takes no datagrams.
     pub(super) datagrams: Option<&'a DatagramSnapshot>,
     /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
     /// have any.
@@ -32,7 +32,7 @@ pub(super) struct MetricsInput<'a> {
     pub(super) sources: SourceFigures,
     /// Requests to the admin address with a wrong secret.
     pub(super) refused_secrets: u64,
-    /// What a command tells of itself.
+    /// Additional metrics of the command.
     pub(super) others: &'a [ExtraMetric],
 }
 

@@ -94,7 +94,7 @@ impl AdminArgs {
         &self.admin
     }
 
-    /// Whether a request could have the right to change faults.
+    /// Returns whether any request could be authorised to change faults.
     pub(crate) fn may_change_faults(&self) -> bool {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
@@ -154,7 +154,7 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address is of another kind, or machines could reach it that are not meant to.
+    /// The address has an unsupported scheme, or other machines could reach it without permission.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());
@@ -178,7 +178,7 @@ impl AdminArgs {
 }
 
 impl Admin {
-    /// Where it really is: with the port, where 0 was asked for.
+    /// Returns the actual addresses, with the assigned port if port 0 was configured.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         self.sockets.iter().map(AdminSocket::address).collect()
     }
@@ -238,7 +238,7 @@ mod tests {
         bind_with(&AdminArgs { admin_allow_remote, ..flags(address) })
     }
 
-    /// Fault 70: nobody opens the admin address to others by mistake.
+    /// Fault 70: the admin address is never reachable from other machines by mistake.
     #[test]
     fn only_who_says_so_lets_others_in() {
         for (address, sentence) in [

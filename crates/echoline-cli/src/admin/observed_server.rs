@@ -25,26 +25,25 @@ pub(crate) struct ObservedServer {
     pub(crate) certificates: Option<Certificates>,
     /// The rates of each source, and the penalties that there are.
     pub(crate) sources: Arc<Sources>,
-    /// What else there is to tell of what is served.
+    /// Additional metrics of the service.
     pub(crate) figures: Option<ExtraMetrics>,
 }
 
-/// What can be asked of a plan of faults while the server works.
+/// Access to the fault plan of a running server.
 ///
-/// Closures, so that neither side has to know the other's types.
+/// The fields are closures, so that neither side depends on the other's types.
 pub(crate) struct FaultControl {
-    /// Where chance begins.
+    /// The seed of the random faults.
     pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every rule of the plan that holds as it is written, and how often it has happened.
     pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
     /// Every kind of fault, and how often it has happened since the start.
     pub(crate) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
-    /// Puts a whole plan in the place of the one there is, one rule a line; or says in one
-    /// sentence what is wrong with it.
+    /// Replaces the whole plan. The text holds one rule a line. The error is one sentence.
     pub(crate) replace: Box<Replace>,
 }
 
-/// What takes a plan, or says what is wrong with it.
+/// A function that installs a plan, or returns the reason why the plan is invalid.
 type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl FaultControl {

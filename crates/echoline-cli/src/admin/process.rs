@@ -1,4 +1,4 @@
-//! What the system says about this process.
+//! Reads the state of this process from the system: processor time, memory, threads, descriptors.
 
 use std::fs;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn duration(time: TimeVal) -> Option<Duration> {
     Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
-/// How many descriptors are open, the one that is needed to count them left out.
+/// Returns the number of open descriptors, without the one that the count itself needs.
 fn descriptors() -> Option<u64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
 }

@@ -71,7 +71,7 @@ pub(super) enum RequestError {
          open /login in a browser and give the secret as the password"
     )]
     NeedsSecret,
-    /// No request over this socket can have more than figures.
+    /// No request on this socket can read more than the metrics.
     #[error(
         "this address shows figures only: the log, the addresses and /faults need \
          --admin-secret-file FILE or --admin unix:PATH"
@@ -79,12 +79,12 @@ pub(super) enum RequestError {
     OnlyFigures,
     #[error("there is no {0} here; there is /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
     NotFound(String, &'static str),
-    /// With the methods that there are.
+    /// Contains the allowed methods.
     #[error("this can only be asked with {0}")]
     Method(&'static str),
     #[error("a plan of faults is a text in UTF-8 of at most {0} bytes")]
     Body(usize),
-    /// With the sentence.
+    /// Contains the error message about the plan.
     #[error("{0}; the plan is as it was")]
     Plan(String),
     #[error("the page cannot be made: {0}")]

@@ -254,7 +254,7 @@ fn is_question(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// The values of a header; one that is no text is as good as a foreign one.
+/// Returns the values of a header. A value that is no text becomes empty, which matches no name.
 fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
@@ -355,7 +355,7 @@ mod tests {
         try_ask(at, method, more, body).expect("an answer")
     }
 
-    /// The same; `None` where nothing comes back.
+    /// Like `ask`, but returns `None` if there is no response.
     fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
         ask_path(at, method, "/faults", more, body)
     }
@@ -373,7 +373,7 @@ mod tests {
             "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
-        // What is too long is not read to its end.
+        // The server does not read an oversized body to its end, so this write may fail.
         let _ = stream.write_all(body.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -1,4 +1,4 @@
-//! A socket of the admin address, and the rights of those who connect to it.
+//! A socket of the admin address, and the rights of its clients.
 
 use std::io;
 

@@ -15,10 +15,10 @@ use echoline::sources::PenalisedSource;
 use echoline::{Closed, Limits, Phase};
 use echoline_base::amount::figures::{self, bytes};
 
-/// What the page shows.
+/// The contents of the admin page.
 #[derive(Debug, Serialize)]
 pub(super) struct AdminView {
-    /// One word.
+    /// The phase in one word.
     pub(super) phase: &'static str,
     pub(super) headline: String,
     pub(super) shown: VisiblePart,
@@ -46,7 +46,7 @@ pub(super) enum VisiblePart {
     FiguresUntilLogin,
 }
 
-/// One figure in large letters.
+/// A number in large type.
 #[derive(Debug, Serialize)]
 pub(super) struct StatTile {
     pub(super) name: &'static str,
@@ -54,7 +54,7 @@ pub(super) struct StatTile {
     pub(super) more: String,
 }
 
-/// What is shown.
+/// The data that the admin page is made of.
 #[derive(Debug)]
 pub(super) struct ViewSources<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -159,7 +159,7 @@ fn charts(history: &History) -> Vec<Chart> {
     ]
 }
 
-/// Every reason that has happened, the most frequent first: its name, what it means, how often.
+/// Returns the name, meaning and count of each reason for closed connections, most frequent first.
 fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
     let mut ends: Vec<_> = snapshot.ends.iter().collect();
     ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));

@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
-/// A certificate is valid from a bit before it is made: clocks of machines differ.
+/// A certificate is valid from this time before its creation, because clocks differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,7 +65,7 @@ pub(crate) struct CertArgs {
     force: bool,
 }
 
-/// What is written: a name and a text.
+/// A file to write: its name and its contents.
 type PemFile = (&'static str, String);
 
 /// Makes the certificates, writes them, and says what to type next.
@@ -99,10 +99,11 @@ impl CertArgs {
         Ok(vec![("server.pem", certificate.pem()), ("server-key.pem", key.serialize_pem())])
     }
 
-    /// An authority, and what it has signed.
+    /// Makes a certificate authority and the certificates that it signs.
     fn family(&self) -> anyhow::Result<Vec<PemFile>> {
         let mut params = self.params(&[], "test CA")?;
-        // It can sign certificates of servers and clients, and nobody who could sign more.
+        // A path length of 0: the authority signs server and client certificates, but no other
+        // authority.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![Usage::KeyCertSign, Usage::CrlSign];
         let ca_key = KeyPair::generate()?;
@@ -143,7 +144,7 @@ impl CertArgs {
             format!("--name {}: write host names and IP addresses with commas", names.join(","))
         })?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        // So that it is not taken for another certificate of the same name that a system trusts.
+        // Distinguishes it from a certificate of the same common name that a system trusts.
         params.distinguished_name.push(DnType::OrganizationName, "echoline test");
         params.distinguished_name.push(DnType::CommonName, common_name);
         let now = now();
@@ -154,7 +155,7 @@ impl CertArgs {
         Ok(params)
     }
 
-    /// What was written, and lines to be pasted.
+    /// Lists the written files and the commands to try next.
     fn next_steps(&self, files: &[PemFile]) -> String {
         let path = |name: &str| self.out.join(name).display().to_string();
         let written: Vec<_> = files.iter().map(|(name, _)| path(name)).collect();

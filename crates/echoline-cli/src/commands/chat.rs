@@ -38,8 +38,8 @@ use echoline_base::SecretText;
 use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
 use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
 
-/// The longest line and the stall time-out of a chat, where the flags say nothing: people type
-/// lines, and who reads nothing for 10 s is in nobody's conversation.
+/// The default line limit and stall time-out of a chat. People type lines, and a client that reads
+/// nothing for 10 s no longer follows the conversation.
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -174,7 +174,7 @@ enum ChatSubcommand {
     HashPassword(HashPasswordArgs),
 }
 
-/// An address for people, and what they use.
+/// A listening address, and the role of the clients that connect to it.
 #[derive(Clone, Debug)]
 struct ChatListen {
     address: Address,
@@ -199,7 +199,7 @@ enum SyncName {
     Second,
 }
 
-/// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
+/// Serves until a signal ends it. The exit code is 0 if every user could leave, else 1.
 pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Result<ExitCode> {
     match &flags.also {
         Some(ChatSubcommand::Verify(flags)) => return verify::run(flags),
@@ -351,11 +351,12 @@ impl ChatArgs {
         }
     }
 
-    /// The role of who comes to each listener; `counts` are how many each address has become.
+    /// Returns the role of each listener's clients. `counts` holds the number of listeners of each
+    /// address.
     fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
         let people = counts.len() - self.bot.len() - self.web.count();
         let typed = self.listen.iter().map(|listen| listen.role);
-        // Where nothing was typed, people come wherever the service manager lets them in.
+        // If no address was typed, users connect to the sockets that the service manager passed.
         let people = typed.chain(std::iter::repeat(Role::User)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
         let pages = self.web.addresses().map(|_| Role::Web);
@@ -395,7 +396,7 @@ fn is_in_use(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(StoreError::InUse { .. }))
 }
 
-/// What a reload does to a chat.
+/// Returns the hook that applies reloaded settings to a chat.
 fn reload_hook(chat: Arc<Chat>) -> ReloadHook<ChatArgs> {
     let prepare = move |flags: &ChatArgs| {
         let settings = flags.settings()?;

@@ -73,8 +73,8 @@ fn words(name: &OsString, file: Option<&Path>, rest: &[OsString]) -> Vec<OsStrin
     words.chain(file.into_iter().flatten()).chain(rest.iter().cloned()).collect()
 }
 
-/// Checks each server that the file configures. What it says to clients is checked as far as
-/// that can be done without their other arguments.
+/// Checks each server that the file configures. Settings of client commands are checked only as
+/// far as possible without their other arguments.
 fn check_file(
     program: &Command,
     path: &Path,

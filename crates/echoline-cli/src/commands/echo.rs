@@ -121,7 +121,7 @@ impl ServerCommand for EchoArgs {
         &self.serving
     }
 
-    /// What is wrong with flags that are right by themselves.
+    /// Returns an error message if flags that are valid on their own contradict each other.
     fn mistake(&self) -> Option<String> {
         let (name, mode) = (self.mode.name(), self.mode.mode());
         let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
@@ -190,7 +190,7 @@ impl EchoArgs {
         dialogue
     }
 
-    /// The dialogue in other words, where there are any.
+    /// Returns the dialogue with the greeting and prefix of the flags, if they are set.
     fn words(&self, dialogue: EchoDialogue) -> EchoDialogue {
         let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
         let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
@@ -198,7 +198,7 @@ impl EchoArgs {
     }
 }
 
-/// The dialogue that is held with those who come now.
+/// The dialogue for new connections.
 #[derive(Clone)]
 struct CurrentDialogue(Arc<Mutex<Arc<EchoDialogue>>>);
 
@@ -216,7 +216,7 @@ impl CurrentDialogue {
     }
 }
 
-/// What a reload does to an echo: it greets and echoes in other words.
+/// Returns the hook that applies a reloaded greeting and prefix to new connections.
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();

@@ -1,4 +1,4 @@
-//! `echoline generate`: pages for man(1) and completions for shells, for who makes packages.
+//! `echoline generate`: pages for man(1) and completions for shells, for packagers.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ enum GenerateTarget {
     },
 }
 
-/// What the pages of commands that serve say besides their flags.
+/// The section on signals in the man pages of commands that serve.
 const SIGNALS: &str = r#".SH SIGNALS
 .TP
 SIGTERM, SIGINT, SIGQUIT
@@ -56,7 +56,7 @@ Units for
 .BR systemd (1).
 "#;
 
-/// Writes what was asked for.
+/// Writes the man pages or the completions.
 pub(crate) fn run(flags: &GenerateArgs, mut program: Command) -> anyhow::Result<ExitCode> {
     match &flags.what {
         GenerateTarget::Man { folder } => {

@@ -151,7 +151,7 @@ impl OutputArgs {
         }
     }
 
-    /// Whether clients had no server at the end and no condition covers that.
+    /// Returns whether clients had no server at the end and no condition covers that.
     fn overlooks_outage(&self, report: &LoadReport) -> bool {
         let judges = |metric| matches!(metric, Metric::Errors | Metric::Skipped);
         let named = self

@@ -43,7 +43,7 @@ use screen::Screen;
 use tally::ReplyTally;
 use terminal::Terminal;
 
-/// What a client that the user broke off ends with, as shells have it: 128 + SIGINT.
+/// The exit code after the user interrupted the client, as shells define it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 /// The same for SIGTERM.
@@ -128,7 +128,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     };
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // It would end the program with the terminal as the prompt has it.
+    // The default action would end the program and leave the terminal in the prompt's mode.
     let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
     // Put back even while the prompt's own thread still waits for a key.
     let terminal = interactive.then(Terminal::save);
@@ -175,7 +175,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     conclude(ending, &tally, (address, flags.no_half_close), timeout)
 }
 
-/// Waits for SIGTERM, where there is somebody to hear it.
+/// Waits for SIGTERM; never returns if there is no signal handler.
 async fn terminated(signal: Option<Signal>) {
     match signal {
         Some(mut signal) => drop(signal.recv().await),
@@ -183,7 +183,7 @@ async fn terminated(signal: Option<Signal>) {
     }
 }
 
-/// What the lines travel over.
+/// The socket that carries the lines.
 enum SendTransport {
     Stream(Stream),
     Datagrams(UdpSocket),

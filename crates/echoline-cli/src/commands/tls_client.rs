@@ -42,7 +42,7 @@ pub(crate) struct TlsClientArgs {
     shared_files: SharedFilesArgs,
 }
 
-/// How TLS is begun; nothing where no address asks for it.
+/// The TLS settings of a client; empty if no address uses TLS.
 #[derive(Debug)]
 pub(crate) struct TlsSide {
     client: Option<TlsClient>,
@@ -50,7 +50,7 @@ pub(crate) struct TlsSide {
 }
 
 impl TlsClientArgs {
-    /// Reads the files, where one of `addresses` asks for TLS.
+    /// Reads the files if one of `addresses` uses TLS.
     pub(crate) fn prepare(
         &self,
         addresses: &[Address],
@@ -103,7 +103,7 @@ impl TlsClientArgs {
 }
 
 impl TlsSide {
-    /// The handshake with the server at `address`, where that asks for one.
+    /// Returns the handshake with the server at `address`, if the address uses TLS.
     pub(crate) fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
         let client = self.client.as_ref().filter(|_| address.scheme().is_tls());
         let name = self.server_name.as_deref().unwrap_or(address.host());

@@ -8,16 +8,16 @@ use clap::{Arg, Command};
 
 use super::keys;
 
-/// The words of a switch, as people write them.
+/// The accepted spellings of a switch.
 const ON: [&str; 4] = ["1", "true", "yes", "on"];
 const OFF: [&str; 4] = ["0", "false", "no", "off"];
 
-/// One variable that holds.
+/// A variable that applies to the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EnvironmentSetting {
     pub(super) key: String,
     pub(super) variable: String,
-    /// Nothing for a switch that is off.
+    /// `None` for a switch that is off.
     pub(super) argument: Option<OsString>,
 }
 
@@ -31,8 +31,8 @@ pub(super) fn get(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
-/// Whether a variable of any command may have set the flag `key`, so that it may have nothing to
-/// do in one command without being a mistake.
+/// Returns whether a variable may have set the flag `key`. A variable can apply to several
+/// commands, so that it is no error if it has no effect in one of them.
 pub(crate) fn may_set(key: &str) -> bool {
     let owners = ["", "client-", "echo-", "chat-", "send-", "load-"];
     owners.iter().any(|owner| get(&upper(&format!("echoline-{owner}{key}"))).is_some())

@@ -4,7 +4,7 @@ use clap::{Arg, Command};
 
 use super::keys;
 
-/// How wide the comments are.
+/// The width of the comments.
 const COLUMNS: usize = 100;
 
 const HEAD: &str = "\
@@ -32,7 +32,7 @@ pub(super) fn text(program: &Command) -> String {
     text
 }
 
-/// What the flag's help says, and what there is to choose from.
+/// Returns the flag's help text and its possible values.
 fn words(flag: &Arg) -> String {
     let help = flag.get_long_help().or_else(|| flag.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
@@ -45,7 +45,7 @@ fn words(flag: &Arg) -> String {
     format!("{help} One of: {}.", names.join(", "))
 }
 
-/// The default; where there is none, what kind of value it is.
+/// Returns the default value, or a placeholder for the kind of value if there is no default.
 fn value(flag: &Arg) -> String {
     if keys::is_switch(flag) {
         return "false".to_owned();
@@ -61,7 +61,7 @@ fn value(flag: &Arg) -> String {
 
 /// A value as TOML writes it.
 fn literal(value: &str) -> String {
-    // Not what begins with a zero, which TOML takes for no number.
+    // A number with a leading zero needs quotes, because it is invalid in TOML.
     let number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
     if number { value.to_owned() } else { format!("\"{}\"", value.escape_default()) }
 }

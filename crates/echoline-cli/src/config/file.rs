@@ -4,7 +4,7 @@ use std::fmt;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// What a configuration file says, in the order in which it says it.
+/// The contents of a configuration file, in file order.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ConfigFile {
     pub(super) tables: Vec<ConfigTable>,
@@ -34,7 +34,7 @@ pub(super) enum ConfigValue {
     Many(Vec<String>),
 }
 
-/// What is wrong with a file, and where.
+/// An error in a configuration file, with its line number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ConfigFileError {
     pub(super) line: usize,
@@ -71,7 +71,7 @@ impl ConfigFile {
         Ok(Self { tables: tables.collect::<Result<_, _>>()? })
     }
 
-    /// What is said about one command.
+    /// Returns the settings of one command.
     pub(super) fn table(&self, name: &str) -> Option<&ConfigTable> {
         self.tables.iter().find(|table| table.name == name)
     }
@@ -121,7 +121,7 @@ fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(String, usize, &'a DeValue<'
     entries
 }
 
-/// The number of the line, from 1, in which a byte of the text stands.
+/// Returns the line number, from 1, of the byte at `place`.
 fn line(text: &str, place: usize) -> usize {
     let before = text.as_bytes().get(..place).unwrap_or(text.as_bytes());
     memchr::memchr_iter(b'\n', before).count() + 1
@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a file holds, it is read or refused in one line.
+        /// Any file is either parsed or rejected with a one-line error.
         #[test]
         fn no_text_is_too_strange(text in "[\\[\\]=a-c\"'\n. 0-9#{},]{0,60}") {
             if let Err(mistake) = ConfigFile::parse(&text) {

@@ -1,5 +1,5 @@
-//! Keys of the configuration file are the long flags of a command: what the file says becomes
-//! arguments, read by the same parser as those that are typed. Pure.
+//! Keys of the configuration file are the long flags of a command. The settings of a file become
+//! arguments, and the parser of the command line reads them. Pure.
 
 use std::ffi::OsString;
 
@@ -44,7 +44,8 @@ pub(super) fn is_switch(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::SetTrue)
 }
 
-/// What `table` says to `command`, as arguments, each key by itself. All of it is checked first.
+/// Converts the settings in `table` into arguments for `command`, grouped by key. All of them are
+/// checked first.
 pub(super) fn arguments(
     program: &Command,
     command: &Command,
@@ -116,7 +117,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
     (distance <= known.len().div_ceil(3)).then_some(known)
 }
 
-/// The arguments that a key stands for.
+/// Returns the arguments for one key.
 fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     let argument = |value: &String| OsString::from(format!("--{}={value}", key.name));
     match &key.value {
@@ -142,7 +143,7 @@ pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
         _ => String::new(),
     };
     match error.kind() {
-        // What flags ask of each other is seen when all of them are read together.
+        // Dependencies between flags are checked when all of them are parsed together.
         ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => None,
         ErrorKind::InvalidValue => {
             let value = text(ContextKind::InvalidValue);
@@ -158,7 +159,7 @@ pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     }
 }
 
-/// What the parser would print, less the usage, in one line.
+/// Returns the parser's error message without the usage, in one line.
 pub(super) fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines: Vec<&str> =
@@ -195,7 +196,7 @@ mod tests {
         assert!(switches[1].1.is_empty());
     }
 
-    /// Fault 61: what is wrong is said in one sentence, with the line, the key and what to do.
+    /// Fault 61: an error is one sentence with the line, the key and the remedy.
     #[test]
     fn every_mistake_is_a_sentence() {
         for (text, sentence) in [
@@ -228,7 +229,7 @@ mod tests {
         }
     }
 
-    /// What flags ask of each other is not asked of one key alone.
+    /// A single key is checked without the flags that it requires.
     #[test]
     fn a_key_that_needs_another_is_right_by_itself() {
         assert!(read("[load]\nfind-max = true\n").is_ok());

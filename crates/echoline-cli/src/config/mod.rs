@@ -77,7 +77,7 @@ pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     let matches = bare.try_get_matches_from(arguments);
     let mut matches = matches.map_err(|error| {
         ConfigError::Usage(match error.kind() {
-            // With the names of the variables.
+            // This help also lists the environment variables.
             ErrorKind::DisplayHelp => {
                 program.clone().try_get_matches_from(typed).err().unwrap_or(error)
             }
@@ -168,8 +168,8 @@ fn value(argument: &OsString) -> Option<PathBuf> {
     Some(std::ffi::OsStr::from_bytes(&bytes[equals + 1..]).into())
 }
 
-/// Returns the file's settings of the command, except the keys that the command line or the
-/// environment has `said`.
+/// Returns the file's settings of the command, except the keys in `said`, which the command line or
+/// the environment sets.
 fn settings(
     program: &Command,
     command: &Command,

@@ -1,4 +1,4 @@
-//! What holds, key by key, as text: to tell what a reload changes. Pure.
+//! The effective settings as text, by key, so that a reload can report the changes. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::keys;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
 
-/// What stands for a flag that nobody gave and that has no fixed default.
+/// The text for a flag that is not set and has no fixed default.
 const UNSET: &str = "default";
 
 /// The settings of one command, wherever each of them comes from.
@@ -23,7 +23,7 @@ struct SettingValue {
     shown: String,
 }
 
-/// A setting that is not what it was.
+/// A setting that has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SettingChange {
     pub(crate) key: String,
@@ -32,7 +32,7 @@ pub(crate) struct SettingChange {
 }
 
 impl EffectiveSettings {
-    /// What `matches` hold for the flags of `command`.
+    /// Returns the values in `matches` of the flags of `command`.
     pub(super) fn of(command: &Command, matches: &ArgMatches) -> Self {
         let settings = keys::flags(command).filter_map(|(key, flag)| {
             let values = matches.try_get_raw(flag.get_id().as_str()).ok()??;
@@ -45,7 +45,7 @@ impl EffectiveSettings {
         Self(settings.collect())
     }
 
-    /// What is different in `new`, by key.
+    /// Returns the keys whose values differ in `new`.
     pub(crate) fn changes(&self, new: &Self) -> Vec<SettingChange> {
         let mut keys: Vec<&String> = self.0.keys().chain(new.0.keys()).collect();
         keys.sort();

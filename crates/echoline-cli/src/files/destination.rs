@@ -1,4 +1,4 @@
-//! Where something is written to: a file that is whole or not there, a device, or stdout.
+//! The destination of output: a file that is written completely or not at all, a device, or stdout.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -9,7 +9,7 @@ use crate::files::links::ResolvedPath;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
-/// What new files allow before the umask takes from it; temporary files would be private.
+/// The mode of new files before the umask applies; temporary files would be private by default.
 const MODE: u32 = 0o666;
 
 /// A place to write to.
@@ -43,7 +43,7 @@ impl Destination {
         }
     }
 
-    /// Whether it is likely that this can be written to later; or why it is not.
+    /// Checks whether a later write is likely to succeed; the error is the reason why not.
     pub(crate) fn probe(&self) -> io::Result<()> {
         match self {
             Self::File(path) => {
@@ -78,7 +78,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = if_there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file) {
         file.as_file().set_permissions(old.permissions())?;
     }
-    // Closed first: whoever sees the file finds nothing of ours still open on it.
+    // Closes the file before it becomes visible under its final name.
     file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
@@ -87,7 +87,7 @@ fn is_special(path: &Path) -> io::Result<bool> {
     Ok(if_there(fs::metadata(path))?.is_some_and(|found| !found.is_file()))
 }
 
-/// A file in the same folder, so that it can be renamed; it goes where it is dropped.
+/// Creates a temporary file in the same folder, so that it can be renamed. Dropping it removes it.
 fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -34,7 +34,7 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "echoline: {}", printable_lines(text));
 }
 
-/// Writes a whole text to stderr, where stdout is taken by something else.
+/// Writes a whole text to stderr, for commands that use stdout for other output.
 pub(crate) fn tell_plainly(text: &str) {
     let _ = io::stderr().write_all(printable_lines(text).as_bytes());
 }

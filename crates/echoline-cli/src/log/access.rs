@@ -75,14 +75,14 @@ impl AccessLogArgs {
 }
 
 impl AccessLog {
-    /// Has `server`, whose listeners are at `addresses`, tell of its connections.
+    /// Makes `server`, whose listeners are at `addresses`, log its closed connections.
     pub(crate) fn follow(&self, server: Server, addresses: Vec<String>) -> Server {
         let (writer, format) = (self.writing.writer.clone(), self.format);
         server.on_closed(move |summary| {
             let now = jiff::Timestamp::now();
             let listener = addresses.get(summary.origin.listener).map_or("", String::as_str);
             let line = format.line(&format!("{now:.6}"), listener, &summary);
-            // It never fails: a line for which there is no room is counted.
+            // This never fails: a line that does not fit the queue is counted.
             let _ = writer.clone().write_all(line.as_bytes());
         })
     }

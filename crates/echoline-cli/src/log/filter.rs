@@ -14,7 +14,7 @@ const BUS_CLIENT: &str = "async_nats";
 /// The filter that `level` (a flag) asks for, or else `rust_log`, or else info.
 ///
 /// # Errors
-/// One sentence that says what is wrong with `rust_log`.
+/// One sentence about the error in `rust_log`.
 pub(super) fn filter(level: Option<Level>, rust_log: Option<&str>) -> Result<Targets, String> {
     match (level, rust_log.map(str::trim).filter(|text| !text.is_empty())) {
         (Some(level), _) => Ok(everywhere(LevelFilter::from_level(level))),
@@ -23,7 +23,7 @@ pub(super) fn filter(level: Option<Level>, rust_log: Option<&str>) -> Result<Tar
     }
 }
 
-/// One level for all of the program.
+/// Returns a filter with one level for the whole program.
 pub(super) fn everywhere(level: LevelFilter) -> Targets {
     Targets::new().with_default(level).with_target(BUS_CLIENT, level_of_bus_client(level))
 }

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(value["number"], 7);
     }
 
-    /// Fault 22: what comes from outside is escaped and short where it is logged.
+    /// Fault 22: the log escapes and shortens text from outside.
     #[test]
     fn foreign_text_is_harmless() {
         for order in ["\x1b[2J", "\u{9b}2J", "\x1b]52;c;aGk=\x07", "a\rb", "a\nINFO b", "\u{202e}a"]

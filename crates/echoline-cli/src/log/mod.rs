@@ -95,7 +95,7 @@ impl LogArgs {
     }
 }
 
-/// Whether the newest lines are kept for somebody to look at.
+/// Whether the newest log lines are kept in memory for the admin page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NewestLines {
     Kept,
@@ -160,7 +160,7 @@ impl ServerLog {
                 if let Some(target) = moved {
                     successor.set(path, target);
                 }
-                // It fails only where there is no log any more.
+                // Fails only if the log no longer exists.
                 let _ = level.reload(filter);
                 String::new()
             });

@@ -18,7 +18,7 @@ const LINES_MAX: usize = 100;
 /// Letters of a line that are kept; a peer must not fill the page.
 const LETTERS_MAX: usize = 500;
 
-/// One for the process, as the log itself is.
+/// Global, because the process has one log.
 static NEWEST: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
 
 /// A line of the log.
@@ -57,7 +57,7 @@ impl<S: Subscriber> Layer<S> for KeepNewest {
     }
 }
 
-/// Nothing is left half done under this lock.
+/// A poisoned lock is safe to use, because no update under it can be left incomplete.
 fn newest() -> MutexGuard<'static, VecDeque<LogLine>> {
     NEWEST.lock().ignore_poison()
 }

@@ -1,4 +1,4 @@
-//! Where the lines of the log go, and what becomes of those that cannot.
+//! Writes log lines to their target, and counts the lines that are lost.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,15 +16,15 @@ use echoline_base::poison::IgnorePoison;
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// The mode of the file: its owner and group may read it, because it holds addresses of people.
+/// The mode of the file: its owner and group may read it, because it holds the addresses of users.
 const FILE_MODE: u32 = 0o640;
 
-/// One of the logs: its flag, its standard stream, and its notice of lost lines.
+/// A log output: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogOutput {
     /// The flag that names its file.
     pub(super) flag: &'static str,
-    /// Where its lines go without a file.
+    /// The target if no file is configured.
     pub(super) standard: fn() -> LogTarget,
     /// The line that tells how many lines are missing.
     pub(super) notice: fn(usize) -> String,
@@ -79,7 +79,7 @@ impl TargetSwitch {
         Self(Arc::new(Mutex::new(SwitchState { path: path.map(Path::to_owned), next: None })), kind)
     }
 
-    /// From the next line on, lines go to `target`, which was opened at `path`.
+    /// Makes all further lines go to `target`, which was opened at `path`.
     pub(super) fn set(&self, path: Option<PathBuf>, target: LogTarget) {
         *self.place() = SwitchState { path, next: Some(target) };
     }
@@ -105,8 +105,8 @@ impl TargetSwitch {
     }
 }
 
-/// The lines' way to the target, used by the log's own thread. It never fails: what cannot be
-/// written is counted, and the count is said once something can be written again.
+/// Writes lines to the target; used only by the log's thread. It never fails: it counts lost lines,
+/// and reports their number once it can write again.
 #[derive(Debug)]
 pub(super) struct Sink {
     target: LogTarget,
@@ -115,7 +115,7 @@ pub(super) struct Sink {
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// Lines that the target did not take.
     refused: usize,
-    /// How many of both have been told.
+    /// The number of lost lines that have been reported.
     told: usize,
     /// Whether the last line that was written lacks its end.
     torn: bool,
@@ -130,7 +130,7 @@ impl Sink {
         Self { target, successor, dropped, refused: 0, told: 0, torn: false }
     }
 
-    /// Writes the line, and before it what is to be said about those that are missing.
+    /// Writes the line, preceded by a notice if lines were lost since the last notice.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_whole(b"\n")?;
@@ -183,7 +183,7 @@ pub(super) struct LogWriter {
     /// Never blocks: lines for which the queue has no room are dropped and counted.
     pub(super) writer: NonBlocking,
     pub(super) successor: TargetSwitch,
-    /// Writes what is queued when it is dropped.
+    /// Writes the queued lines when it is dropped.
     pub(super) guard: WorkerGuard,
 }
 
@@ -218,7 +218,7 @@ mod tests {
         LogTarget::open(KIND, Some(Path::new(path))).unwrap()
     }
 
-    /// Fault 56: lines that a full disk does not take are counted, and the count is said.
+    /// Fault 56: lines that do not fit a full disk are counted, and the log reports the count.
     #[test]
     fn what_is_lost_is_counted_and_told_once() {
         let folder = tempfile::tempdir().unwrap();

@@ -2,10 +2,10 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Connections at once where nobody asked for a number, as Redis.
+/// The default for simultaneous connections; Redis has the same.
 const CONNECTIONS_DEFAULT: usize = 10_000;
 
-/// Descriptors kept for everything that is no connection, where there are enough.
+/// Descriptors reserved for everything except connections, if the limit allows it.
 const RESERVE: usize = 64;
 
 /// Descriptors of a load run that are no client: standard streams, poller, resolver.
@@ -17,7 +17,7 @@ pub(crate) struct Descriptors {
     pub(crate) limit: usize,
 }
 
-/// What the limit is shared out to.
+/// The number of connections that the descriptor limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionCapacity {
     pub(crate) connections: usize,
@@ -36,7 +36,8 @@ impl Descriptors {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
-    /// As many connections as asked for, or fewer where descriptors are short.
+    /// Returns the number of connections that was asked for, or fewer if there are too few
+    /// descriptors.
     pub(crate) fn places(
         self,
         asked: Option<usize>,

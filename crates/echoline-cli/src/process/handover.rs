@@ -1,9 +1,9 @@
-//! How listening sockets get from one process to its successor: over a pair of connected sockets,
-//! one of which is the successor's standard input. There is no path that somebody else could
-//! open, and no number of a descriptor that could be another's.
+//! Passes listening sockets from one process to its successor over a socket pair. The successor's
+//! standard input is one end of the pair. There is no path that another process could open, and no
+//! descriptor number that could belong to another file.
 //!
-//! The predecessor says which sockets there are; the successor, once it can accept, `READY`; the
-//! predecessor, when it has left the service to it, `YOURS`. The end of the stream says that the
+//! The predecessor sends the list of sockets. The successor sends `READY` once it can accept. The
+//! predecessor sends `YOURS` when it hands the service over. The end of the stream means that the
 //! other process has ended.
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _};
@@ -24,22 +24,23 @@ const SOCKETS_MAX: usize = 253;
 /// Bytes of the list of sockets: as many of the longest Unix paths need less than half of it.
 const LIST_MAX: usize = 64 * 1024;
 
-/// What the list begins with: a successor may be of another version.
+/// The first entry of the list. It identifies the protocol, because a successor may be a different
+/// version.
 const VERSION: &str = "echoline-1";
 
-/// What it ends with: each entry ends with a NUL and none is empty.
+/// The end of the list: each entry ends with a NUL, and no entry is empty.
 const LIST_END: &[u8] = b"\0\0";
 
-/// A socket on its way.
+/// A socket that is passed to a successor.
 #[derive(Debug)]
 pub(crate) struct HandoverSocket {
-    /// For what it was bound: an address as it was typed, port 0 too.
+    /// The configured address, as typed, with port 0 unresolved.
     pub(crate) asked: String,
     pub(crate) owner: FileOwner,
     pub(crate) socket: OwnedFd,
 }
 
-/// What one process says to the other.
+/// A message between the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandoverMessage {
     /// The successor: I am able to accept.
@@ -119,7 +120,7 @@ fn list(parcels: &[HandoverSocket]) -> String {
     version.chain(entries).chain(std::iter::once("\0".to_owned())).collect()
 }
 
-/// `None` where the list is not one of ours.
+/// Returns `None` if the list has another format.
 fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     let mut entries = list.strip_suffix("\0\0")?.split('\0');
     if entries.next()? != VERSION {
@@ -141,7 +142,7 @@ fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     entries.into_iter().zip(sockets).map(parcel).collect()
 }
 
-/// One end, once the parcels are there.
+/// One end of the channel, after the sockets were passed.
 #[derive(Debug)]
 pub(super) struct HandoverChannel(tokio::net::UnixStream);
 
@@ -176,7 +177,7 @@ impl HandoverChannel {
 
     /// Waits for the end of the other process. Cancel safe.
     pub(super) async fn ended(&self) {
-        // Whatever it may still have to say.
+        // Ignores all further messages until the stream ends.
         while self.hear(HandoverMessage::Ready).await {}
     }
 }

@@ -1,4 +1,4 @@
-//! What SIGHUP means to a server: read the settings anew, or the terminal is gone.
+//! SIGHUP for a server: it reloads the settings, or ends the server after its terminal closed.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,10 +6,10 @@ use std::io;
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a SIGHUP asks for.
+/// The meaning of a SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HangupAction {
-    /// Somebody wants the settings read anew.
+    /// Reload the settings.
     Reload,
     /// The terminal that the server was started on has been closed.
     TerminalGone,
@@ -23,13 +23,13 @@ pub(crate) struct Hangups {
     ends_with_terminal: bool,
 }
 
-/// Has SIGHUP wait until it is listened to. To be called while the process has one thread.
+/// Blocks SIGHUP until the server handles it. Call it while the process has one thread.
 pub(crate) fn hold() {
-    // Where it fails a SIGHUP during the start ends the process, as it does anywhere else.
+    // If this fails, a SIGHUP during the start ends the process, which is the default action.
     let _ = SigSet::from(Number::SIGHUP).thread_block();
 }
 
-/// Has it end the process again, a held one too: for a program that is no server.
+/// Restores the default action of SIGHUP, also for a pending one, in a command that is no server.
 pub(crate) fn release() {
     let _ = SigSet::from(Number::SIGHUP).thread_unblock();
 }
@@ -70,7 +70,7 @@ fn has_terminal(opened: io::Result<File>) -> Option<bool> {
     }
 }
 
-/// Whether whoever started this process had it ignore SIGHUP.
+/// Returns whether the parent process set SIGHUP to be ignored.
 fn is_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores_hangup(&status)

@@ -20,12 +20,12 @@ use echoline::listener::{FileOwner, Scheme};
 /// Set, to anything, for a process whose standard input is the line to its predecessor.
 pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";
 
-/// What systemd sets for a process that it passes sockets to (sd_listen_fds(3)).
+/// The variables that systemd sets for a process with passed sockets (sd_listen_fds(3)).
 const LISTEN_PID: &str = "LISTEN_PID";
 const LISTEN_FDS: &str = "LISTEN_FDS";
 const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 
-/// Sockets that wait to be asked for.
+/// Inherited sockets that are not in use yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     sockets: Vec<InheritedSocket>,
@@ -33,14 +33,14 @@ pub(crate) struct Inherited {
     asked: HashMap<Address, usize>,
     /// The same, for the admin address.
     asked_for_admin: HashMap<Address, usize>,
-    /// The line to the predecessor, where there is one.
+    /// The channel to the predecessor, if there is one.
     predecessor: Option<UnixStream>,
 }
 
-/// One of them.
+/// An inherited socket.
 #[derive(Debug)]
 struct InheritedSocket {
-    /// What finds it.
+    /// The key for lookups.
     key: SocketKey,
     owner: FileOwner,
     socket: Socket,
@@ -48,19 +48,19 @@ struct InheritedSocket {
 
 #[derive(Debug)]
 enum SocketKey {
-    /// What the service manager calls it. It is found by its address too.
+    /// The name that the service manager uses. The socket is also found by its address.
     Name(String),
-    /// The address that the predecessor was asked to bind. Where it was really bound does not
-    /// find it: of two `127.0.0.1:0` each is to find its own.
+    /// The address that the predecessor was configured to bind. The actual address is no key: two
+    /// occurrences of `127.0.0.1:0` must each find their own socket.
     Asked(String),
 }
 
 impl Inherited {
-    /// Takes what there is. To be called once, before there are other threads and before anything
-    /// is opened.
+    /// Takes all inherited sockets. Call it once, before other threads exist and before any file is
+    /// opened.
     ///
     /// # Errors
-    /// One sentence: what was passed cannot be used.
+    /// One sentence, if the inherited sockets cannot be used.
     pub(crate) fn take_all() -> anyhow::Result<Self> {
         let passed = from_service_manager()?;
         if !passed.is_empty() {
@@ -72,8 +72,8 @@ impl Inherited {
         }
     }
 
-    /// The addresses of what systemd passed, but for `except`: what is listened on where nothing
-    /// else was asked for.
+    /// Returns the addresses of the sockets that systemd passed, without those in `except`. The
+    /// server listens on them if no address is configured.
     pub(crate) fn passed_addresses(&self, except: &[&Address]) -> anyhow::Result<Vec<Address>> {
         let mut addresses = Vec::new();
         for given in &self.sockets {
@@ -87,10 +87,10 @@ impl Inherited {
         Ok(addresses)
     }
 
-    /// The sockets for `address`; none where it is to be bound.
+    /// Returns the inherited sockets for `address`, or none if the caller has to bind it.
     ///
     /// # Errors
-    /// When `fd://NAME` was asked for and nothing of that name was passed.
+    /// If `address` is `fd://NAME` and no socket of that name was passed.
     pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Vec<HandoverSocket>> {
         let asked = key(address, &mut self.asked);
         self.take_as(asked, address).await
@@ -115,7 +115,7 @@ impl Inherited {
         if self.sockets.is_empty() && address.scheme() != Scheme::Fd {
             return Ok(Vec::new());
         }
-        // A name that cannot be resolved is for who binds it to complain about.
+        // A name that does not resolve is no error here: binding it reports the error.
         let resolved = address.resolve().await.unwrap_or_default();
         let mut found = Vec::new();
         let mut index = 0;
@@ -142,9 +142,9 @@ impl Inherited {
         Ok(found)
     }
 
-    /// What nobody has asked for: an error where systemd passed it, because it goes on letting
-    /// clients in whom nobody would serve; where the configuration has changed since the
-    /// predecessor was started, it is closed.
+    /// Handles sockets that nothing asked for. It is an error if systemd passed them: they would
+    /// accept clients that are never served. A predecessor's sockets are closed, because the
+    /// configuration has changed since it started.
     pub(crate) fn finish(self) -> anyhow::Result<Option<UnixStream>> {
         ensure!(
             self.sockets.is_empty() || self.predecessor.is_some(),
@@ -166,8 +166,8 @@ impl Inherited {
     }
 }
 
-/// What finds a predecessor's sockets for `address`: `127.0.0.1:0` may be asked for several times,
-/// and each is to find its own.
+/// Returns the lookup key of a predecessor's socket for `address`. The same `127.0.0.1:0` may be
+/// configured several times, and each occurrence gets its own key.
 pub(crate) fn key(address: &Address, asked: &mut HashMap<Address, usize>) -> String {
     let times = asked.entry(address.clone()).or_default();
     *times += 1;
@@ -196,11 +196,11 @@ impl InheritedSocket {
 
     fn is_at(&self, wanted: &SocketAddr) -> bool {
         let here = self.socket.local_addr().ok().and_then(|address| address.as_socket());
-        // Not the whole of it: an IPv6 address may differ in its flow label.
+        // Compares IP and port only, because an IPv6 address may differ in its flow label.
         here.is_some_and(|here| (here.ip(), here.port()) == (wanted.ip(), wanted.port()))
     }
 
-    /// Where it is bound, and whether it takes connections or datagrams.
+    /// Returns its bound address, and whether it is a stream or a datagram socket.
     fn address(&self) -> anyhow::Result<(Address, Type)> {
         let kind = self.socket.r#type().context("cannot ask a socket for its type")?;
         let bound = self.socket.local_addr().context("cannot ask a socket for its address")?;
@@ -222,7 +222,7 @@ fn unix_name(address: &SockAddr) -> Option<String> {
 }
 
 fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
-    // listenfd would take sockets that are meant for nobody in particular.
+    // listenfd would also accept sockets that are not addressed to this process.
     let for_us = env::var(LISTEN_PID).is_ok_and(|id| id == std::process::id().to_string());
     let Some(count) = env::var_os(LISTEN_FDS).filter(|_| for_us) else { return Ok(Vec::new()) };
     let number = count.to_str().and_then(|count| count.parse::<usize>().ok());
@@ -271,7 +271,8 @@ fn from_predecessor() -> anyhow::Result<Inherited> {
             _ => anyhow!(not_there()),
         })
         .context("cannot take over from the running process")?;
-    // Only the line itself is to keep it open: its end is how the predecessor sees ours.
+    // Standard input must not keep the channel open, because its end tells the predecessor that
+    // this process has ended.
     let null = std::fs::File::open("/dev/null").context("cannot open /dev/null")?;
     rustix::stdio::dup2_stdin(null).context("cannot close standard input")?;
     let given = |parcel: HandoverSocket| InheritedSocket {

@@ -1,4 +1,4 @@
-//! The life of a serving command: what each signal does to it, and what the service manager hears.
+//! The life cycle of a serving command: signals, and notifications to the service manager.
 
 pub(crate) mod args;
 pub(crate) mod descriptors;
@@ -32,14 +32,14 @@ use echoline::metrics::LivenessProbe;
 use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
-/// How much longer than its drain a process may take to end.
+/// The time that a process may take to end after its drain time-out.
 const LAST_STEPS: Duration = Duration::from_secs(5);
 
-/// What a serving command lives with besides its server.
+/// The process-level state of a serving command, besides its server.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     pub(crate) notifier: Notifier,
-    /// What SIGUSR2 does; or why it does nothing.
+    /// The plan for an upgrade on SIGUSR2, or the reason why there is none.
     pub(crate) upgrade: Result<UpgradePlan, &'static str>,
     /// The line to the process that this one takes the service over from.
     pub(crate) predecessor: Option<UnixStream>,
@@ -138,8 +138,8 @@ async fn watch(notifier: &Notifier, probe: &LivenessProbe) -> Infallible {
     pending().await
 }
 
-/// Reads the settings anew whenever SIGHUP comes, for as long as the server serves. Signals that
-/// come during a reload are one more reload.
+/// Reloads the settings on each SIGHUP while the server serves. Signals that arrive during a reload
+/// cause one more reload.
 async fn reload_when_told(
     mut hangups: Hangups,
     reload: impl FnMut() + Send + 'static,
@@ -163,8 +163,8 @@ async fn reload_when_told(
     }
 }
 
-/// Runs the reload on a thread of its own, because files may take long (a pipe: for ever), which
-/// must hold up neither those who connect nor the end.
+/// Runs the reload on a separate thread, because reading files may take long (for a pipe, forever).
+/// That must delay neither new connections nor the shutdown.
 async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     let (finished, end) = oneshot::channel::<()>();
     let run = move || {

@@ -1,7 +1,7 @@
 //! Messages to the service manager: sd_notify(3) and its watchdog.
 //!
-//! Our own, because the crates for it cannot reach a manager in Linux's abstract namespace, and
-//! read the environment anew for every word.
+//! This is not one of the existing crates: they cannot reach a manager in Linux's abstract
+//! namespace, and they read the environment for every message.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,11 +18,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use echoline::metrics::LivenessProbe;
 use echoline_base::printable::printable;
 
-/// The socket of the service manager, where there is one.
+/// The socket of the service manager, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
-    /// Why no manager is told anything although `NOTIFY_SOCKET` is set.
+    /// The reason why no messages are sent although `NOTIFY_SOCKET` is set.
     trouble: Option<String>,
 }
 
@@ -31,17 +31,17 @@ pub(crate) struct Notifier {
 pub(crate) enum NotifyState<'a> {
     /// Connections are accepted; or, after `Reloading`, the new settings hold.
     Ready,
-    /// The settings are read anew.
+    /// The server reloads its settings.
     Reloading,
     /// The process drains.
     Stopping,
-    /// It takes this much longer from now on, and is not to be killed before.
+    /// The current step takes up to this much longer; the manager must not kill the process before.
     ExtendTimeout(Duration),
     /// All threads are alive.
     Watchdog,
     /// Another process is the service from now on.
     MainProcess(u32),
-    /// One line for people, shown by `systemctl status`.
+    /// One line of text, shown by `systemctl status`.
     Status(&'a str),
 }
 
@@ -58,7 +58,7 @@ impl Notifier {
         }
     }
 
-    /// Says in the log, once there is one, that no manager can be told anything.
+    /// Logs, once the log is open, that no messages reach the service manager.
     pub(crate) fn log_trouble(&self) {
         if let Some(trouble) = &self.trouble {
             tracing::warn!("the service manager is told nothing: {trouble}");
@@ -95,7 +95,7 @@ fn send(socket: &UnixDatagram, text: &str, address: &SocketAddr) -> io::Result<(
     socket.send_to_addr(text.as_bytes(), address).map(drop)
 }
 
-/// What CLOCK_MONOTONIC says: systemd compares it with its own.
+/// Returns CLOCK_MONOTONIC, which systemd compares with its own reading.
 fn monotonic_now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
@@ -128,8 +128,8 @@ pub(super) fn watchdog_limit() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|&limit| limit > 0 && for_us).map(Duration::from_micros)
 }
 
-/// Tells the watchdog twice in every `limit` that the process is alive, as long as all of its
-/// threads are: a thread that hangs serves no connection. Never returns.
+/// Notifies the watchdog twice in every `limit` while all threads are alive: a blocked thread
+/// serves no connection. Never returns.
 pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, limit: Duration) {
     let mut silent = false;
     loop {

@@ -1,4 +1,4 @@
-//! Fewer rights: from root to somebody else, for good.
+//! Drops root privileges permanently.
 
 use std::ffi::CString;
 use std::fmt;
@@ -17,7 +17,7 @@ use rustix::thread::{
 
 use echoline::listener::FileUser;
 
-/// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
+/// The user and group to switch to, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserSpec {
     user: String,
@@ -57,7 +57,7 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
 /// An account as the system numbers it.
 #[derive(Debug)]
 pub(crate) struct ProcessIdentity {
-    /// As it was typed, for errors.
+    /// The account as typed, for error messages.
     account: UserSpec,
     user: Uid,
     group: Gid,
@@ -105,13 +105,13 @@ impl ProcessIdentity {
         FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
     }
 
-    /// Has the process become this account for good, and take no rights from any program that it
-    /// may start. To be called before there are other threads: some steps hold for the calling one
-    /// and for those that it starts.
+    /// Switches to this account permanently, and prevents this process and the programs that it
+    /// starts from gaining privileges. Call it before other threads exist: some steps only affect
+    /// the calling thread and the threads that it starts.
     ///
     /// # Errors
-    /// One sentence that names the flag. The process must end then: it has rights that it was told
-    /// to give up.
+    /// One sentence that names the flag. The process must then end, because it still has privileges
+    /// that it was configured to give up.
     pub(crate) fn assume_for_good(&self) -> anyhow::Result<()> {
         let assume = || {
             self.assume()?;
@@ -177,7 +177,8 @@ impl ProcessIdentity {
 /// CAP_SETPCAP; without it, [`no_new_privs`](prctl::set_no_new_privs) does the same.
 fn forbid_capabilities() {
     let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
-    // The first error is that there are no more capabilities, or that there is no right to do this.
+    // The first error means that there are no more capabilities, or that the process may not drop
+    // them.
     all.map(remove_capability_from_bounding_set).find(Result::is_err);
 }
 
@@ -197,7 +198,8 @@ fn has_capabilities() -> anyhow::Result<bool> {
     Ok(sets != NO_CAPABILITIES)
 }
 
-/// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
+/// Maps the errors with which getpwnam(3) reports a missing user, or a missing user database, to
+/// `None`.
 fn known<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
     match found {
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),

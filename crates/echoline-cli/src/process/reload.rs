@@ -27,17 +27,16 @@ impl<P: 'static> ReloadHook<P> {
     }
 }
 
-/// Puts in place what was prepared, which cannot fail; answers what is to be said about it in the
-/// log, or nothing.
+/// Applies the prepared settings; cannot fail. Returns a note for the log, or an empty string.
 pub(crate) type Commit = Box<dyn FnOnce() -> String + Send>;
 
-/// What is done at each SIGHUP, whatever becomes of the settings.
+/// An action that runs at each SIGHUP, even if the settings cannot be reloaded.
 pub(crate) type ReloadAction = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
 
 /// Reads the flags of a server, and its settings as text.
 type ReadSettings<F> = Box<dyn FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send>;
 
-/// All that a reload puts in place.
+/// Everything that a reload applies.
 struct PreparedReload {
     settings: EffectiveSettings,
     commits: Vec<Commit>,
@@ -71,17 +70,17 @@ impl<F> Reload<F> {
         Self { read, settings, applied_by, always: Vec::new(), hooks: Vec::new() }
     }
 
-    /// Adds a hook, which runs after those that are there.
+    /// Adds a hook. Hooks run in the order in which they were added.
     pub(crate) fn add(&mut self, hook: ReloadHook<F>) {
         self.hooks.push(hook);
     }
 
-    /// Has something done at each SIGHUP, before the settings are read.
+    /// Adds an action that runs at each SIGHUP, before the settings are read.
     pub(crate) fn always(&mut self, always: impl FnMut() -> anyhow::Result<()> + Send + 'static) {
         self.always.push(Box::new(always));
     }
 
-    /// Reads everything anew, and logs what has become of it. Blocks for as long as files take.
+    /// Reloads all settings and logs the result. Blocks while it reads files.
     pub(crate) fn run(&mut self) {
         for always in &mut self.always {
             if let Err(error) = always() {

@@ -29,7 +29,7 @@ const SPACE: MemoryNeed = MemoryNeed {
     thread_mb: 101,
 };
 
-/// Memory that can be written, without what is only reserved.
+/// Writable memory, without memory that is only reserved.
 const DATA: MemoryNeed =
     MemoryNeed { resource: Resource::RLIMIT_DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
 

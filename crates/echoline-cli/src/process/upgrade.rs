@@ -1,8 +1,8 @@
-//! SIGUSR2: the program is started anew from its file, which may be a newer one, and takes the
-//! service over; or it does not, and nothing has happened.
+//! Upgrades the server on SIGUSR2: starts the program from its file, which may be a newer version,
+//! and hands the service over to the new process. If that fails, the old process continues.
 //!
-//! Both accept from the same sockets until the old process retires, so that nobody is refused;
-//! whoever has connected to the old one stays there.
+//! Both processes accept from the same sockets until the old one retires, so that no connection is
+//! refused. Connections to the old process stay there.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -26,8 +26,8 @@ use super::inherited::UPGRADE;
 use super::notify::{Notifier, NotifyState};
 use echoline::{Phase, Shutdown};
 
-/// How long a new process has to go on living once it says that it is able to accept: one that is
-/// broken mostly shows it at once, and until then it can be done without.
+/// The time that a new process has to survive after it reports that it can accept. A broken process
+/// usually fails at once, and until this time has passed the old process can continue without it.
 const TRIAL: Duration = Duration::from_secs(1);
 
 /// Everything that a successor needs.
@@ -39,7 +39,7 @@ pub(crate) struct UpgradePlan {
     times: UpgradeTimeouts,
 }
 
-/// Who has what belongs to the service when a process ends.
+/// Which process owns the service when this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuccessorStatus {
     None,
@@ -47,18 +47,18 @@ pub(crate) enum SuccessorStatus {
     TookOver,
 }
 
-/// How long things may take at an upgrade.
+/// The time limits of an upgrade.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpgradeTimeouts {
-    /// From the start of the new process until it is able to accept.
+    /// The time from the start of the new process until it can accept.
     pub(crate) ready: Duration,
-    /// Until the connections of the old one are told to end; `None` is for ever.
+    /// The time until the connections of the old process are told to end; `None` means forever.
     pub(crate) retire: Option<Duration>,
 }
 
 impl UpgradePlan {
-    /// `parcels` are what is handed over. To be called at the start, as long as the program's file
-    /// is where it was when it was started.
+    /// Prepares upgrades that hand over `parcels`. Call it at the start, while the program's file
+    /// is still at its original path.
     pub(crate) fn new(
         parcels: Vec<HandoverSocket>,
         times: UpgradeTimeouts,
@@ -95,8 +95,8 @@ impl UpgradePlan {
         Command::new(&self.program)
             .args(&self.arguments)
             .env(UPGRADE, "1")
-            // These are for the process that systemd started; without the last, whoever has the
-            // time of the watchdog has to keep it.
+            // The service manager set these variables for its own child. Without WATCHDOG_PID, the
+            // process that has the watchdog interval must send the keep-alive messages.
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDS")
             .env_remove("LISTEN_FDNAMES")
@@ -133,7 +133,7 @@ impl SuccessorProcess {
     /// Waits for a process that has ended, or is made to; how it ended.
     fn end(&mut self) -> String {
         let Some(mut child) = self.0.take() else { return "has ended".to_owned() };
-        // One that has only closed its line must not live on beside this one.
+        // A process that has only closed its channel must not continue beside this one.
         let _ = child.kill();
         match child.wait() {
             Ok(status) => format!("ended ({status})"),
@@ -141,7 +141,7 @@ impl SuccessorProcess {
         }
     }
 
-    /// It is on its own now.
+    /// Releases the new process, so that dropping this no longer kills it.
     fn release(mut self) -> Option<Child> {
         self.0.take()
     }
@@ -153,7 +153,7 @@ impl Drop for SuccessorProcess {
     }
 }
 
-/// What an upgrade acts on.
+/// The parts of the old process that an upgrade controls.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OutgoingProcess<'a> {
     pub(super) shutdown: &'a Shutdown,
@@ -161,19 +161,19 @@ pub(super) struct OutgoingProcess<'a> {
     pub(super) successor: &'a Cell<SuccessorStatus>,
 }
 
-/// Has SIGUSR2 wait until it is listened to: before that it would end the process, and an impatient
-/// script may send it just after the start. To be called while the process has one thread.
+/// Blocks SIGUSR2 until it is handled. Its default action would end the process, and an impatient
+/// script may send it just after the start. Call it while the process has one thread.
 pub(crate) fn hold() {
-    // Where it fails it ends the process, as it does anywhere else.
+    // If this fails, SIGUSR2 ends the process, which is the default action.
     let _ = SigSet::from(Number::SIGUSR2).thread_block();
 }
 
-/// Upgrades when SIGUSR2 comes, or says why not. Never returns: after an upgrade the old process is
-/// ended by its server, which has retired. Dropped, it ends a new process that has not proved
-/// itself.
+/// Upgrades on SIGUSR2, or logs why it does not. Never returns: after an upgrade the server of the
+/// old process ends it. If this future is dropped, it kills a new process that has not passed its
+/// trial.
 ///
 /// # Errors
-/// When the signal cannot be had.
+/// If the signal handler cannot be installed.
 pub(super) async fn when_told(
     upgrade: Result<UpgradePlan, &'static str>,
     old: OutgoingProcess<'_>,
@@ -186,8 +186,8 @@ pub(super) async fn when_told(
     };
     let times = upgrade.times;
     let succeeded = tokio::select! {
-        // It takes its copies of the listening sockets along: as long as there are any, clients
-        // would come to a queue that nobody serves.
+        // Dropping this drops its copies of the listening sockets. While a copy exists, clients
+        // would connect to a queue that no process serves.
         succeeded = succeed(upgrade, &mut wishes) => succeeded,
         () = old.shutdown.reached(Phase::Draining) => None,
     };
@@ -264,8 +264,8 @@ async fn retire(
     }
 }
 
-/// The other side: what a new process owes its predecessor. To be kept as long as the process
-/// lives: the end of the line is the sign of its own.
+/// The new process's channel to its predecessor. Keep it until the process ends, because the
+/// predecessor takes the end of the channel as the end of the process.
 #[derive(Debug)]
 pub(super) struct Predecessor(HandoverChannel);
 

@@ -1,5 +1,5 @@
-//! From flags to bound addresses: before there is any thread, and with the rights that only this
-//! needs.
+//! Turns flags into bound addresses. This happens before any thread starts, and with the privileges
+//! that only binding needs.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,15 +32,15 @@ use echoline::tls::Certificates;
 use echoline::udp::DatagramListener;
 use echoline::{Address, Limits, Listener, ListenerOptions};
 
-/// A service whose addresses are bound; and who the process is from now on.
+/// A service with bound addresses, and everything that belongs to its process.
 #[derive(Debug)]
 pub(crate) struct BoundServer {
     pub(crate) service: Service,
     pub(crate) basis: LimitInputs,
     pub(crate) limits: Limits,
-    /// For each address that was asked for, what it has become.
+    /// The sockets of each configured address.
     pub(crate) sockets: Vec<ServiceSockets>,
-    /// What is shown where TLS is listened for.
+    /// The certificates of the TLS listeners.
     pub(crate) certificates: Option<Certificates>,
     pub(crate) admin: Option<Admin>,
     pub(crate) faults: Option<Faults>,
@@ -49,12 +49,12 @@ pub(crate) struct BoundServer {
     pub(crate) figures: Option<ExtraMetrics>,
     /// Called when places run short.
     pub(crate) on_nearly_full: Option<OnCrowded>,
-    /// The rates of each source, and the penalties that there are.
+    /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
 }
 
 impl BoundServer {
-    /// How many listeners each address has become: they are numbered through.
+    /// Returns the number of listeners of each address; listeners are numbered consecutively.
     pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
         self.sockets.iter().map(|sockets| match sockets {
             ServiceSockets::Streams(listeners) => listeners.len(),
@@ -72,7 +72,7 @@ impl std::fmt::Debug for OnCrowded {
     }
 }
 
-/// What one address has become.
+/// The sockets of one configured address.
 #[derive(Debug)]
 pub(crate) enum ServiceSockets {
     Streams(Vec<Listener>),
@@ -80,7 +80,7 @@ pub(crate) enum ServiceSockets {
 }
 
 impl ServiceSockets {
-    /// Where they were really bound.
+    /// Returns the addresses that they are actually bound to.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
@@ -88,7 +88,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Whether only this machine can reach them.
+    /// Returns whether only this machine can reach them.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -111,7 +111,7 @@ impl ServiceSockets {
         (listeners, datagrams)
     }
 
-    /// The same sockets once more, for a successor; and who removes their files.
+    /// Duplicates the sockets for a successor. Each comes with the process that removes its file.
     fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
         let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
         match self {
@@ -140,7 +140,7 @@ impl ServingArgs {
         }
         let mut basis = self.basis(&service, descriptors);
         let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
-        // Not the one that serves: what it has registered with the system ends with it.
+        // This runtime is not the one that serves: its registrations with the system end with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
@@ -172,7 +172,8 @@ impl ServingArgs {
         if let Some(identity) = &identity {
             identity.assume_for_good()?;
         }
-        // Not as root: the folder of the file may be one that another user can replace.
+        // This runs without root privileges, because another user may be able to replace the file's
+        // folder.
         if life.predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), ready_file::remove)?;
         }
@@ -221,7 +222,7 @@ impl ServingArgs {
         Ok(bound)
     }
 
-    /// What SIGUSR2 does; or why it does nothing.
+    /// Returns the plan for an upgrade on SIGUSR2, or the reason why there is none.
     fn upgrade(
         &self,
         service: &Service,
@@ -267,7 +268,7 @@ fn is_datagram(parcel: &HandoverSocket) -> bool {
     SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
-/// What is listened on where nothing was asked for; `also` is for something else.
+/// Returns the addresses to listen on if none are configured, except those in `also`.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
     Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
@@ -292,7 +293,7 @@ fn parcels(
     Ok(parcels)
 }
 
-/// The sentence of `error`, and who has the port where somebody has it.
+/// Returns the error, with the process that holds the port if it is known.
 fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
     match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),

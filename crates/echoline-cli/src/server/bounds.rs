@@ -1,4 +1,4 @@
-//! The flags that bound what clients can take, and the limits that come of them.
+//! The flags that limit clients, and the limits that result from them.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::values::{self, Timeout};
 use echoline::sources::{SourceLimits, Sources};
 use echoline::{Limits, ListenerOptions, LiveLimits};
 
-/// What a running server can take over, for connections that begin after it.
+/// The settings that a reload can change; they apply to new connections.
 const LIVE: [&str; 7] = [
     "drain-timeout",
     "idle-timeout",
@@ -125,7 +125,7 @@ impl BoundsArgs {
         }
     }
 
-    /// What is to be said where fewer connections fit than were asked for.
+    /// Returns a warning if fewer connections fit than were configured.
     pub(crate) fn shortage(&self, limits: &Limits, descriptors: Descriptors) -> Option<String> {
         let asked = self.max_connections.filter(|asked| asked.get() > limits.max_connections)?;
         Some(format!(
@@ -144,14 +144,14 @@ pub(crate) enum NetworkReach {
     Network,
 }
 
-/// When the system gives up a peer that takes nothing, where `limits` hold from the start: not
-/// before --stall-timeout does.
+/// Returns the time after which the system drops a peer that acknowledges nothing. It is never
+/// shorter than --stall-timeout at the start.
 pub(crate) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
     let stall = limits.stall_timeout?;
     Some(ListenerOptions::default().unacknowledged_timeout.map_or(stall, |usual| usual.max(stall)))
 }
 
-/// What a reload does to the limits of a server.
+/// Returns the hook that applies reloaded limits.
 pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<BoundsArgs> {
     let given_up = unacknowledged_timeout(&live.current());
     let prepare = move |flags: &BoundsArgs| {

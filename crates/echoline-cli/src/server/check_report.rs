@@ -12,7 +12,7 @@ use crate::files::output;
 use echoline::listener::Scheme;
 use echoline::{Address, Listener};
 
-/// What a check has found.
+/// The findings of a check.
 #[derive(Debug, Default)]
 pub(crate) struct CheckReport {
     subject: String,
@@ -22,7 +22,7 @@ pub(crate) struct CheckReport {
 }
 
 impl CheckReport {
-    /// Has all lines from now on begin with what they are about.
+    /// Sets the subject with which all further lines begin.
     pub(crate) fn about(&mut self, subject: String) {
         self.subject = subject;
     }
@@ -45,7 +45,7 @@ impl CheckReport {
         self.right.push_str(&format!("{}: {sentence}\n", self.subject));
     }
 
-    /// A start would succeed, and yet somebody may want to know this.
+    /// Adds a note: a start would succeed, but the user may want to know this.
     pub(crate) fn note(&mut self, sentence: String) {
         self.right.push_str(&format!("{}: note: {sentence}\n", self.subject));
     }
@@ -56,7 +56,7 @@ impl CheckReport {
     }
 }
 
-/// Whether this machine could listen there; `words` stand before the address.
+/// Checks whether this machine could listen on `address`. `words` precedes the address in messages.
 pub(crate) fn listening(
     words: &str,
     address: &Address,

@@ -1,4 +1,4 @@
-//! Datagrams beside connections: who is answered, and the thread that answers.
+//! The datagram flags, and the thread that answers datagrams beside the connections.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -46,7 +46,7 @@ pub(crate) struct DatagramArgs {
 }
 
 impl DatagramArgs {
-    /// What is to be done with datagrams.
+    /// Returns the datagram service that answers with `answer`.
     pub(crate) fn service<A>(&self, answer: A) -> DatagramService
     where
         A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
@@ -60,7 +60,7 @@ impl DatagramArgs {
         let default = DatagramRules::default();
         DatagramRules {
             rate: self.udp_rate.map_or(default.rate, |rate| rate.0),
-            // Who asks for a limit means it; who does not should be able to test.
+            // An explicit limit also applies to loopback. Without one, local tests are unlimited.
             loopback: match self.udp_rate {
                 Some(_) => Loopback::Limited,
                 None => Loopback::Unlimited,
@@ -78,7 +78,7 @@ impl DatagramArgs {
     }
 }
 
-/// What a command does with datagrams.
+/// The datagram part of a service.
 pub(crate) struct DatagramService {
     rules: DatagramRules,
     serve: Box<dyn FnOnce(DatagramServer) -> ServeFuture + Send>,
@@ -101,7 +101,7 @@ pub(crate) struct DatagramThread {
 }
 
 impl DatagramThread {
-    /// Serves the sockets, where there are any, until [`end_with`](Self::end_with) ends that.
+    /// Serves the sockets, if there are any, until [`end_with`](Self::end_with) ends the thread.
     pub(crate) fn start(
         sockets: Vec<DatagramListener>,
         service: Option<DatagramService>,
@@ -122,19 +122,19 @@ impl DatagramThread {
         let serving = (service.serve)(server.rules(service.rules));
         let (end, ended) = oneshot::channel();
         spawn_with_runtime("udp", move |runtime| {
-            // An error means that nobody waits any more.
+            // An error means that the receiver is gone.
             let _ = end.send(runtime.block_on(serving));
         })?;
         Ok(Self { ended, counts, shutdown })
     }
 
-    /// What becomes of the datagrams.
+    /// Returns the counters of the datagrams.
     pub(crate) fn counts(&self) -> DatagramCounts {
         self.counts.clone()
     }
 
-    /// Has `thread`, where there is one, begin to end when the server of `connections` does, waits
-    /// for its end, and logs what became of the datagrams.
+    /// Ends `thread`, if there is one, when the server of `connections` ends. Waits for its end and
+    /// logs the datagram counters.
     pub(crate) async fn end_with(
         connections: Shutdown,
         thread: Option<Self>,

@@ -34,8 +34,8 @@ pub(crate) struct FaultArgs {
 }
 
 impl FaultArgs {
-    /// The faults that were asked for; with nothing asked for, an empty plan where one is to be
-    /// `changeable` while the server works, else none.
+    /// Returns the configured faults. If none are configured, returns an empty plan if it is
+    /// `changeable` while the server runs, else `None`.
     pub(crate) fn start(&self, changeable: FaultChanges) -> anyhow::Result<Option<Faults>> {
         let plan = self.plan()?;
         if plan.is_empty() && changeable == FaultChanges::No {
@@ -78,8 +78,8 @@ impl FaultArgs {
         }
     }
 
-    /// What a reload does to the plan: it reads flags and file again. One that was put in place
-    /// over the admin address stays, unless they have changed.
+    /// Returns the hook that reloads the plan from the flags and the file. A plan that was
+    /// installed over the admin address stays unless they have changed.
     pub(crate) fn reload_hook(&self, faults: &Faults) -> ReloadHook<Self> {
         let (faults, read) = (faults.clone(), Arc::new(Mutex::new(faults.plan())));
         let prepare = move |flags: &Self| {
@@ -127,7 +127,7 @@ pub(crate) enum FaultChanges {
     Yes,
 }
 
-/// Says what is planned, and how to have it again.
+/// Logs the plan, and how to repeat it with the same seed.
 pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
     let plan = faults.plan();
     if plan.is_empty() {
@@ -149,7 +149,7 @@ pub(crate) fn log_counts(faults: &Faults) {
     }
 }
 
-/// What the admin address may do with the faults.
+/// Returns the access to the faults for the admin address.
 pub(crate) fn control(faults: &Faults) -> FaultControl {
     let [seed, rules, totals, replace] = [(); 4].map(|()| faults.clone());
     let named = |(kind, count): (FaultKind, u64)| (kind.name(), count);

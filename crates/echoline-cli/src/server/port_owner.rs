@@ -1,4 +1,5 @@
-//! Who listens on a port: for the one sentence about a port that is taken. Linux, from /proc.
+//! Finds the process that holds a port, for the error message about a port in use. Reads Linux's
+//! /proc.
 
 use std::fs;
 
@@ -6,9 +7,9 @@ use echoline::Address;
 use echoline::listener::Scheme;
 use echoline_base::printable::printable;
 
-/// Name and process id of who has the port of `address`, where this user may see it.
+/// Returns the name and process id of the holder of the port of `address`, if this user may see it.
 pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
-    // What a table calls a socket that waits for others: it listens, or it is not connected.
+    // The state of a waiting socket in the tables: LISTEN for TCP, CLOSE (not connected) for UDP.
     let (tables, state) = match address.scheme() {
         Scheme::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
         _ => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),

@@ -58,7 +58,7 @@ impl ServingArgs {
         self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
     }
 
-    /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
+    /// Like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
     pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,
@@ -133,8 +133,8 @@ impl ServingArgs {
         let hook = bounds::reload_hook(basis.clone(), server.live_limits());
         reload.add(part(hook, |serving| &serving.bounds));
         reload.add(source_hook(&service.source_limits, &sources));
-        // A ready file that cannot be written ends the server: whoever waits for it would wait for
-        // ever.
+        // If the ready file cannot be written, the server ends: a script that waits for the file
+        // would otherwise wait forever.
         let announce = || {
             links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
@@ -150,7 +150,7 @@ impl ServingArgs {
         }
         self.remove_ready_file(successor)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
-        // All that it has queued is written before the last word of the log.
+        // Dropping the access log writes its queued lines before the last line of the log.
         drop(access_log);
         log_report(&report);
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
@@ -297,7 +297,7 @@ fn addresses(sockets: &[ServiceSockets]) -> io::Result<Vec<Address>> {
     Ok(bound.into_iter().flatten().collect())
 }
 
-/// What to type into a browser. `sockets` are all of the service.
+/// Returns the links to type into a browser. `sockets` are all sockets of the service.
 fn page_links(page: &WebPage, sockets: &[ServiceSockets]) -> io::Result<Vec<String>> {
     let sockets = &sockets[sockets.len() - page.addresses..];
     Ok(addresses(sockets)?.iter().map(web::link).collect())

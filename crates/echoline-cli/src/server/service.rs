@@ -1,4 +1,4 @@
-//! What a command serves.
+//! The description of the service that a command runs.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ use echoline::sources::SourceLimits;
 use echoline::websocket::Framing;
 use echoline::{Address, Eol, Farewell, Limits};
 
-/// What a command serves.
+/// The service that a command runs.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// All of them are bound before the first is served. Where there are none, what a service
@@ -18,7 +18,7 @@ pub(crate) struct Service {
     pub(crate) listen: Vec<Address>,
     /// Addresses that are never left to the service manager.
     pub(crate) also: Vec<Address>,
-    /// Where browsers get a page instead.
+    /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,
     /// Said in the log.
     pub(crate) what: &'static str,
@@ -34,27 +34,27 @@ pub(crate) struct Service {
     pub(crate) source_limits: SourceLimits,
     /// Hides the secrets of a received line from the log.
     pub(crate) shown: RedactLine,
-    /// What is done with datagrams; `None` where only connections are served.
+    /// The datagram service; `None` if the command only serves connections.
     pub(crate) datagrams: Option<DatagramService>,
-    /// Whether another process can take the service over while this one still has connections;
-    /// if not, why.
+    /// Whether another process can take the service over while this one still has connections. If
+    /// not, the reason.
     pub(crate) upgrade: Result<(), &'static str>,
 }
 
 /// A page, at the last addresses of a service.
 #[derive(Debug)]
 pub(crate) struct WebPage {
-    /// How many.
+    /// The number of addresses.
     pub(crate) addresses: usize,
     pub(crate) assets: &'static [Asset],
 }
 
-/// What is wrong with datagrams where there is nothing to be done with them.
+/// Returns the error message for a datagram address of a service that cannot serve datagrams.
 pub(crate) fn needs_connections(service: &Service, address: &Address) -> String {
     format!("cannot listen on {address}: a {} needs connections", service.what)
 }
 
-/// Where a server listens when nobody says where.
+/// Returns the address that a server listens on by default.
 pub(crate) fn usual_address() -> Address {
     Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }

@@ -1,4 +1,4 @@
-//! The certificates of a server: from flags to what it shows, at the start and later.
+//! The certificates of a server: loads them from the flags, and replaces them while it runs.
 
 pub(crate) mod watch;
 
@@ -63,7 +63,7 @@ pub(crate) enum ExpiredCertificatePolicy {
 }
 
 impl TlsArgs {
-    /// The certificates where one of `listen` wants them.
+    /// Loads the certificates if one of the addresses in `listen` uses TLS.
     pub(crate) fn load<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
@@ -134,7 +134,7 @@ impl TlsArgs {
     }
 }
 
-/// Says who the certificate is for and how long it is valid.
+/// Logs the names and the validity of the certificate.
 fn announce(certificates: &Certificates, what: &str) {
     let sentence = describe(certificates);
     if is_outdated(certificates) {

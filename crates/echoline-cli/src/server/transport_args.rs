@@ -212,7 +212,7 @@ impl TransportArgs {
     }
 }
 
-/// `v1` or `v2`, and for whom: `v2=192.0.2.1:4711`.
+/// A PROXY protocol version, optionally with the claimed source: `v2=192.0.2.1:4711`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyClaim {
     version: ProxyVersion,

@@ -27,13 +27,13 @@ impl WebArgs {
         self.web.len()
     }
 
-    /// What is typed into a browser.
+    /// Returns the links to type into a browser.
     pub(crate) fn links(&self) -> impl Iterator<Item = String> {
         self.addresses().map(link)
     }
 }
 
-/// What is typed into a browser to come to `address`.
+/// Returns the link to type into a browser to reach `address`.
 pub(crate) fn link(address: &Address) -> String {
     match address.scheme() {
         Scheme::Tls => format!("https://{}:{}/", bracketed(address), address.port()),
@@ -55,7 +55,7 @@ impl FromStr for WebAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // What one copies from a browser ends with a slash.
+        // Links copied from a browser end with a slash.
         let bare = text.strip_suffix('/').unwrap_or(text);
         let address: Address = match bare.split_once("://") {
             Some(("http", rest)) => rest.parse(),

@@ -1,4 +1,4 @@
-//! The lines of `docs/admin.md`, run as they stand there.
+//! Runs the commands of `docs/admin.md` as they are printed.
 
 use std::fs;
 use std::path::Path;

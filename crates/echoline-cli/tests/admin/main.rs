@@ -29,7 +29,7 @@ fn start(flags: &[&str]) -> Server {
     Server::start(&[&ADMIN, &secret, flags].concat())
 }
 
-/// What `/metrics` says, in the format it must have.
+/// Returns the metrics of `/metrics`, and checks their format.
 #[track_caller]
 fn metrics(at: SocketAddr) -> Metrics {
     let answer = get(at, "/metrics");
@@ -150,7 +150,7 @@ fn prometheus_reads_the_metrics() {
     assert!(read.contains("echoline_limit_line_bytes 65536\n"), "{read}");
 }
 
-/// Whoever waits for the end of a drain sees it: not ready any more, alive to the last.
+/// A draining server is not ready any more, but alive until it ends.
 #[test]
 fn a_server_that_drains_is_alive_and_not_ready() {
     let server = start(&[]);
@@ -185,7 +185,7 @@ fn a_limit_that_was_changed_is_told() {
     until("the new limit is told", || most() == 7.0);
 }
 
-/// Fault 70: nobody opens the address to other machines by mistake, and it listens nowhere else.
+/// Fault 70: the address does not open to other machines by mistake, and listens nowhere else.
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
     for (address, sentence) in [
@@ -234,7 +234,7 @@ fn a_foreign_name_is_refused() {
     assert_eq!(asked(&["Host: localhost"]).status, 200);
 }
 
-/// What is no HTTP, or too much of it, costs nobody else anything.
+/// Invalid or oversized requests do not affect other clients.
 #[test]
 fn nonsense_is_refused_and_the_next_is_answered() {
     let server = start(&[]);

@@ -77,7 +77,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Fault 70: clients of the address that say nothing, however many, keep nobody out.
+/// Fault 70: any number of silent clients of the address lock no other client out.
 #[test]
 fn slow_clients_of_the_address_shut_nobody_out() {
     let server = start(&[]);

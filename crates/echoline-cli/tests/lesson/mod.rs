@@ -79,7 +79,8 @@ impl Drop for Running {
     }
 }
 
-/// Where the lesson's programs are; `None`, after a sentence, where they cannot be run.
+/// Returns the folder of the lesson's programs. If they cannot be run, prints why and returns
+/// `None`.
 pub(crate) fn programs() -> Option<PathBuf> {
     let beside =
         || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("../shared/seed/programs");

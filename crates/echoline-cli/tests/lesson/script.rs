@@ -1,7 +1,7 @@
 //! Scripts for two servers to be compared on, made from a seed.
 
-/// What one client sends, one packet after the other, each once the last is answered; then it ends
-/// its stream.
+/// The packets of one client. It sends each after the answer to the one before, and then ends its
+/// stream.
 pub(crate) type Script = Vec<Vec<u8>>;
 
 /// One to six lines, in packets of their own or not.

@@ -39,7 +39,7 @@ pub(crate) fn write_secret(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The program with these arguments, and with no setting of whoever runs the tests.
+/// The program with these arguments, and without settings from the environment of the test run.
 pub(crate) fn echoline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echoline"));
     command.args(arguments);
@@ -52,7 +52,7 @@ pub(crate) fn echoline(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a program that has ended left behind.
+/// The output and exit status of a program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -102,7 +102,7 @@ impl Program {
         String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
 
-    /// Everything that it, and whoever it started, wrote to stderr so far.
+    /// Returns everything that the program and its child processes have written to stderr so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }
@@ -216,9 +216,9 @@ where
     address
 }
 
-/// An address where nobody listens, and which no other socket is given while the test runs: one of
-/// ours has it and does not listen. A server that is told to may listen there, since such have
-/// SO_REUSEADDR.
+/// Returns an address at which no socket listens. The system gives it to no other socket while the
+/// test runs, because a bound socket holds it. A server may still listen there on request, since
+/// both sockets have SO_REUSEADDR.
 pub(crate) fn nobody() -> SocketAddr {
     static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -1,4 +1,4 @@
-//! The pages of docs/: what they say to paste is pasted, and what they show must come.
+//! The pages of docs/: runs their commands and compares the output.
 
 use std::fs;
 use std::path::Path;
@@ -24,15 +24,15 @@ pub(crate) fn shell(script: &str) -> Command {
     shell
 }
 
-/// What `line` prints in such a shell, on both outputs.
+/// Returns the output of `line` in such a shell, stdout and stderr together.
 pub(crate) fn output(line: &str) -> String {
     let program = Program::start(&mut shell(&format!("( {line} ) 2>&1")));
     String::from_utf8(program.finish().stdout).unwrap()
 }
 
-/// Runs every ` ```console ` block of a page of `docs/`, each in a shell and a folder of its own.
-/// Behind `$` are commands, below them what they print; `…` stands for anything within a line.
-/// Ports from 8080 to 8089 become free ones.
+/// Runs every ` ```console ` block of a page of `docs/`, each in a separate shell and folder. Lines
+/// with `$` are commands, and the lines below them are the expected output; `…` matches any text
+/// within a line. Ports from 8080 to 8089 become free ones.
 pub(crate) fn paste(name: &str) {
     let blocks = blocks(name, "console");
     assert!(!blocks.is_empty(), "{name} has nothing to paste");

@@ -77,7 +77,7 @@ impl Client {
         String::from_utf8(rest).expect("the server writes text")
     }
 
-    /// Fills `buffer`, or what comes before the end of the stream does.
+    /// Reads once into `buffer`; returns 0 at the end of the stream.
     pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }

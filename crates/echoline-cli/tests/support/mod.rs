@@ -1,4 +1,4 @@
-//! What the whole-program tests share: a server that is a real process, and clients for it.
+//! Shared by the whole-program tests: a server that is a real process, and clients for it.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 pub(crate) use client::Client;
 
-/// How long anything may take before a test calls it never. Only a failing test waits this long.
+/// The time limit of every wait. Only a failing test waits this long.
 pub(crate) const NEVER: Duration = Duration::from_secs(30);
 
 /// `echoline echo` as a process of its own; ended with this value.
@@ -29,7 +29,7 @@ pub(crate) struct Server {
     folder: TempDir,
 }
 
-/// How a server ended: its exit code and what the last line of its log counts.
+/// The end of a server: its exit code and the counts in the last line of its log.
 #[derive(Debug)]
 pub(crate) struct End {
     /// `None` where a signal killed it.
@@ -124,7 +124,7 @@ impl Server {
         self.folder.path().join("ready")
     }
 
-    /// What it has written to stderr so far.
+    /// Returns everything that it has written to stderr so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -204,7 +204,7 @@ impl Drop for Server {
 }
 
 impl End {
-    /// How many connections ended as `label`.
+    /// Returns the number of connections that ended as `label`.
     pub(crate) fn count(&self, label: &str) -> u64 {
         self.counts.get(label).copied().unwrap_or_default()
     }
@@ -265,7 +265,7 @@ pub(crate) const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Whether a program is there; says so where it is not, for a test that then has to be skipped.
+/// Returns whether a program is installed. If it is not, prints that the test is skipped.
 pub(crate) fn has(name: &str) -> bool {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {

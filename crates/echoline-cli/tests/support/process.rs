@@ -1,4 +1,4 @@
-//! What the system says about a process: descriptors, memory, processor time.
+//! Reads a process's state from the system: descriptors, memory, processor time.
 
 use std::fs;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// A datagram whose source is whatever it says; `Err` for who may not forge.
+/// Sends a datagram with a forged source. Returns an error if the process lacks the permission.
 pub(crate) fn forge(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
     let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { panic!("IPv4 only") };
     let raw = socket2::Protocol::from(libc::IPPROTO_RAW);

@@ -372,7 +372,7 @@ fn a_failed_handshake_is_in_the_log() {
     server.program.wait_for_stderr("the client does not speak TLS");
 }
 
-/// What `echoline cert` writes can be used at once, and is not overwritten by mistake.
+/// The files of `echoline cert` work at once, and are not overwritten by mistake.
 #[test]
 fn certificates_for_tests_work_at_once() {
     use std::os::unix::fs::PermissionsExt;

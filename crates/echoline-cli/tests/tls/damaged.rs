@@ -19,7 +19,7 @@ use crate::served::{Handler, Served, localhost};
 /// Bytes of a handshake of which each is damaged once.
 const BYTES: usize = 600;
 
-/// Inverts one bit of what is sent.
+/// A stream that inverts one sent bit.
 struct Flip {
     stream: TcpStream,
     sent: usize,
@@ -144,7 +144,7 @@ async fn a_client_without_tls_is_let_go() {
     assert_eq!(report.count(Closed::HandshakeFailed), 1, "{report:?}");
 }
 
-/// Fault 46: two hundred who connect and say nothing hold up nobody.
+/// Fault 46: two hundred clients that connect and stay silent delay no other client.
 #[tokio::test]
 async fn silent_clients_hold_up_nobody() {
     let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };

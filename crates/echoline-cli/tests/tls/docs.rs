@@ -1,4 +1,4 @@
-//! The lines of `docs/tls.md`, run as they stand there.
+//! Runs the commands of `docs/tls.md` as they are printed.
 
 use std::process::Stdio;
 

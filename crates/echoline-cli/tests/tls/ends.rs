@@ -1,4 +1,4 @@
-//! How connections over TLS end.
+//! The end of connections over TLS.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::served::{Handler, Served, localhost};
 
 const BYTES: usize = 4 << 20;
 
-/// Fault 29: who ends only its own direction still gets all that is due, however slowly it reads.
+/// Fault 29: a client that closes only its own direction still gets all output, even if it reads
+/// slowly.
 #[tokio::test]
 async fn a_half_closed_client_gets_everything() {
     for version in [&TLS12, &TLS13] {

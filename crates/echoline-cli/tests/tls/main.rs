@@ -1,4 +1,4 @@
-//! TLS: handshakes, ends, certificates that change, and what other programs make of it.
+//! TLS: handshakes, connection ends, replaced certificates, and other programs as peers.
 // Certificates live by the wall clock.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 

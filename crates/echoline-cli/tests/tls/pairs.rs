@@ -1,4 +1,4 @@
-//! Certificates for one test: an authority, and what it signs.
+//! Certificates for one test: an authority and the certificates that it signs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) struct Pair {
     pub(crate) key: PathBuf,
 }
 
-/// When a certificate is valid, and for what.
+/// The validity and purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Server,

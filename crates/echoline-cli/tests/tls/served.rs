@@ -28,7 +28,7 @@ pub(crate) struct Served {
     serving: JoinHandle<Report>,
 }
 
-/// What a handler does with a connection.
+/// The behaviour of a handler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handler {
     Lines,
@@ -62,7 +62,7 @@ async fn handle(mut client: Connection, handler: Handler) -> Result<(), Closed> 
 }
 
 impl Served {
-    /// `ask`: whom the server asks for certificates, of the authority of the test.
+    /// `ask` selects the client certificates that the server requests from the test's authority.
     pub(crate) async fn start(
         handler: Handler,
         limits: Limits,
@@ -85,7 +85,7 @@ impl Served {
         Self { authority, certificates, address, shutdown, serving }
     }
 
-    /// A server that asks nobody for a certificate.
+    /// A server that requests no client certificates.
     pub(crate) async fn plain(handler: Handler) -> Self {
         Self::start(handler, Limits::default(), |_| ClientAuth::Off).await
     }

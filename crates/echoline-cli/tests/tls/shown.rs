@@ -1,4 +1,4 @@
-//! What the two ends show each other.
+//! The certificates that the two ends present to each other.
 
 use std::time::SystemTime;
 

@@ -17,7 +17,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// `None`, with the reason printed, where there is no Chromium to be had.
+    /// Starts a browser. If Chromium is not installed, prints why and returns `None`.
     pub(crate) fn start() -> Option<Self> {
         let has = |name: &str| Command::new(name).arg("--version").output().is_ok();
         if !(has("chromium") && has("chromedriver")) {
@@ -43,7 +43,8 @@ impl Driver {
         Some(Self { child, port: port.unwrap(), folder })
     }
 
-    /// Brings `ann` into a chat by its page on a desk, and `ben` by a terminal whom her page shows.
+    /// Brings `ann` into a chat through its desktop page, and `ben` through a terminal. Waits until
+    /// ann's page shows him.
     pub(crate) fn ann_and_ben(&self, chat: &WebChat) -> (Browser<'_>, Terminal) {
         let ann = self.browser(1280, "en-US");
         ann.enter(&format!("http://{}/", chat.web), "ann");
@@ -139,7 +140,7 @@ impl Browser<'_> {
         self.ask("POST", "/refresh", &json!({}));
     }
 
-    /// What the body of a function returns.
+    /// Runs the body of a function in the page, and returns its result.
     pub(crate) fn run(&self, script: &str, arguments: &Value) -> Value {
         self.ask("POST", "/execute/sync", &json!({ "script": script, "args": arguments }))
     }
@@ -208,7 +209,7 @@ impl Browser<'_> {
         self.write("#input", &format!("{text}\u{e007}"));
     }
 
-    /// What the browser complained of.
+    /// Returns the errors in the browser's log.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
         let log = log.as_array().unwrap();

@@ -1,4 +1,4 @@
-//! A chat with a page, and who comes to it: HTTP by hand, WebSocket by another library, `nc`.
+//! A chat with a page, and its clients: HTTP by hand, WebSocket by another library, `nc`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod browser;

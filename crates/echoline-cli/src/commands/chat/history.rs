@@ -111,7 +111,7 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file to write: FILE, or the file behind it if FILE is a symbolic link and is to be replaced.
+/// Returns the file to write: FILE, or the target of a symbolic link FILE if `--force` replaces it.
 fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {

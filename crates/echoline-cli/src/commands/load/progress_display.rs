@@ -19,7 +19,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// The display of a running load.
 pub(super) struct ProgressDisplay {
     kind: DisplayKind,
-    /// Whether it was shown that a condition is certain to come true.
+    /// Whether the display has already reported that a condition is certain to come true.
     certain_alarm_shown: Cell<bool>,
 }
 

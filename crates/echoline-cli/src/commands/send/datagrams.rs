@@ -22,15 +22,15 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// Lines that may wait for an answer while others are sent: what a server can be trusted to queue.
 const WINDOW: u64 = 32;
 
-/// How long the next line waits where nothing is answered: the answers may be lost, or there may
-/// be none.
+/// The delay before the next line if no answer comes: answers may be lost, or the server may send
+/// none.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A client of datagrams and what it needs.
+/// A datagram client with its input, its output and its time-out.
 pub(super) struct DatagramDialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
-    /// How long answers are waited for after the last line.
+    /// The time to wait for answers after the last line.
     pub(super) timeout: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ struct PendingLines {
     bytes: Vec<u8>,
     /// The number of them that were sent.
     gone: usize,
-    /// Nothing follows: what has no end is a line too.
+    /// Whether the input has ended; a rest without a line end is a line too.
     ended: bool,
 }
 
@@ -118,7 +118,7 @@ impl DatagramDialogue {
                     if !waits {
                         return Ok(DialogueEnd::Silent { unsent: false });
                     }
-                    // One goes although nobody has answered.
+                    // The next line is sent although no answer has come.
                     window += 1;
                     active_at = Instant::now();
                 }
@@ -134,7 +134,7 @@ impl DatagramDialogue {
     }
 }
 
-/// Never, where there is no patience to lose.
+/// Waits until `patience` has passed since `active_at`; never returns if `patience` is `None`.
 async fn until(active_at: Instant, patience: Option<Duration>) {
     match patience.and_then(|length| active_at.checked_add(length)) {
         Some(due) => sleep_until(due).await,

@@ -13,7 +13,7 @@ use super::protocol::{FirstBytes, ForeignProtocol, StreamCarrier};
 use super::screen::Screen;
 use super::tally::ReplyTally;
 
-/// Read from the server at once: all that is ever held of it.
+/// Size of the read buffer. No more of the server's output is held in memory.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The time that a greeting may take beyond one round trip.
@@ -23,10 +23,10 @@ const GREETING_WAIT: Duration = Duration::from_millis(20);
 /// half-close told it the end of the input.
 const REST_WAIT: Duration = Duration::from_millis(200);
 
-/// How long the rest of a line is waited for before its beginning is shown above a prompt.
+/// The time to wait for the rest of a line before its beginning is shown above a prompt.
 const LINE_WAIT: Duration = Duration::from_millis(50);
 
-/// A client and what it needs.
+/// A client with its input, its output and its options.
 pub(super) struct LineDialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
@@ -55,7 +55,7 @@ pub(super) enum DialogueEnd {
     },
     /// The server was silent for too long.
     Silent {
-        /// It did not even take what was sent.
+        /// Whether the server did not even read all input.
         unsent: bool,
     },
     /// The server speaks another protocol than lines.
@@ -68,7 +68,7 @@ pub(super) enum DialogueEnd {
     Broken(DialogueEndpoint, io::Error),
 }
 
-/// One of the three that a client joins.
+/// One of the three endpoints that a client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogueEndpoint {
     Server,
@@ -76,25 +76,25 @@ pub(super) enum DialogueEndpoint {
     Output,
 }
 
-/// What the three parts of a dialogue tell one another.
+/// State that the three concurrent parts of a dialogue share.
 struct DialogueState {
     tally: RefCell<ReplyTally>,
-    /// When a byte last came or went.
+    /// The time at which a byte was last sent or received.
     active_at: Cell<Instant>,
     turn: Cell<DialogueTurn>,
     opening: RefCell<FirstBytes>,
-    /// Whoever reads our output takes his time.
+    /// Whether a write to our output is pending.
     printing: Cell<bool>,
 }
 
-/// Who has to do something.
+/// The side that has to act next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DialogueTurn {
-    /// The user is to type.
+    /// The user has to type.
     User,
-    /// The server is to take what is sent.
+    /// The server has to read the input.
     ServerReads,
-    /// The server is to answer: all was sent.
+    /// The server has to answer; all input was sent.
     ServerAnswers,
 }
 
@@ -272,7 +272,7 @@ async fn complete<R: AsyncRead + Unpin>(
     count
 }
 
-/// Ends when the server has been silent for too long where it was its turn.
+/// Ends when the server has been silent for `timeout` during its turn.
 async fn watch_silence(timeout: Option<Duration>, shared: &DialogueState) -> DialogueEnd {
     let Some(timeout) = timeout else { return pending().await };
     loop {
@@ -282,7 +282,8 @@ async fn watch_silence(timeout: Option<Duration>, shared: &DialogueState) -> Dia
             continue;
         }
         match shared.turn.get() {
-            // Whoever ends this notes the time, and this wakes no later than is due from then.
+            // The part that ends this state updates `active_at`, so this wakes up before the new
+            // deadline.
             _ if shared.printing.get() => sleep(timeout).await,
             DialogueTurn::User => sleep(timeout).await,
             DialogueTurn::ServerReads => return DialogueEnd::Silent { unsent: true },
@@ -299,8 +300,8 @@ mod tests {
     use crate::commands::send::line_ends::LineEnds;
     use echoline::Eol;
 
-    /// Sends `texts` to `server` over a pipe of eight bytes: the ending, what is unanswered, what
-    /// was printed, and how many seconds it took.
+    /// Sends `texts` to `server` over a pipe of eight bytes. Returns the ending, the number of
+    /// unanswered lines, the output, and the duration in seconds.
     async fn hold<F: Future<Output = ()>>(
         texts: &[&str],
         half_close: bool,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// No connection: the server refused it, the address cannot be reached, the name was not found.
+/// The exit code if there is no connection: refused, unreachable, or an unknown name.
 const NOT_CONNECTED: u8 = 3;
 
 /// The server stayed silent, or took nothing, for `--timeout`.

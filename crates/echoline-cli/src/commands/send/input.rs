@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, Stdin};
 use super::line_ends::LineEnds;
 use super::prompt::{Prompt, PromptEvent};
 
-/// Read from stdin at once: all that is ever held of it.
+/// Size of the read buffer for stdin. No more of the input is held in memory.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The lines to send.
@@ -24,7 +24,7 @@ enum InputSource {
     Prompt(Prompt),
 }
 
-/// What came.
+/// A piece of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextInput {
     /// Bytes to send, with the ends of so many lines.
@@ -49,7 +49,7 @@ impl Input {
         Self { source: InputSource::Prompt(prompt), line_ends }
     }
 
-    /// Puts what comes next in the place of what `out` held.
+    /// Replaces the contents of `out` with the next piece of the input.
     pub(super) async fn next(&mut self, out: &mut Vec<u8>) -> io::Result<NextInput> {
         out.clear();
         let text = match &mut self.source {

@@ -1,4 +1,4 @@
-//! Line ends, as they are typed and as they are to be sent. Pure.
+//! Converts typed line ends into the line ends to send. Pure.
 
 use memchr::memchr_iter;
 

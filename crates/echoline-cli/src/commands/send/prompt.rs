@@ -20,7 +20,7 @@ const HISTORY_LINES: usize = 1000;
 /// Shows a text above the prompt, which moves down.
 pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// What the user did.
+/// An action of the user at the prompt.
 #[derive(Debug)]
 pub(super) enum PromptEvent {
     Line(String),
@@ -45,8 +45,8 @@ impl Prompt {
         // A terminal without any abilities has no printer: then replies are just written.
         let printer = editor.create_external_printer().ok();
         let printer = printer.map(|printer| Box::new(printer) as Printer);
-        // One that is never dropped: without any the editor would return, and put the terminal back
-        // at the same time as `Terminal` does.
+        // This printer is never dropped: without any printer the editor would return, and would
+        // restore the terminal at the same time as `Terminal` does.
         let _ = editor.create_external_printer().ok().map(|last| Box::leak(Box::new(last)));
         let (sender, typed) = mpsc::channel(LINES_WAITING);
         let prompt = prompt.to_owned();
@@ -66,7 +66,8 @@ impl Prompt {
 fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
     let history = history_file();
     if let Some(path) = &history {
-        // There is none at the first start, and one that is broken is no reason not to start.
+        // Errors are ignored: the file does not exist at the first start, and a damaged one is no
+        // reason to fail.
         let _ = editor.load_history(path);
     }
     let last = loop {
@@ -85,16 +86,16 @@ fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
             Err(_) => break PromptEvent::End,
         }
     };
-    // First the editor, so that whoever prints now knows that the terminal is free.
+    // Drops the editor before sending, so that the terminal is free when the receiver prints.
     drop(editor);
     let _ = sender.blocking_send(last);
 }
 
-/// `$XDG_STATE_HOME/echoline/history`, by default under `~/.local/state`, in a folder that is
-/// there; `None` where there is no place for it, which is no error.
+/// Returns `$XDG_STATE_HOME/echoline/history`, by default under `~/.local/state`, and creates its
+/// folder. Returns `None` if that is impossible; the prompt then works without a history.
 fn history_file() -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    // The specification: a relative path is to be ignored.
+    // The XDG specification says to ignore a relative path.
     let state = state.filter(|path| path.is_absolute());
     let folder = state
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))?

@@ -16,9 +16,9 @@ const HTTPS_WANTED: [&str; 3] = [
 /// A protocol that the server speaks instead of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ForeignProtocol {
-    /// It wants a TLS handshake and was sent plain text.
+    /// The server expects a TLS handshake and received plain text.
     Tls,
-    /// It is a web server and was sent no HTTP request.
+    /// The server is a web server and received no HTTP request.
     Http,
 }
 
@@ -27,9 +27,9 @@ pub(super) enum ForeignProtocol {
 pub(super) enum StreamCarrier {
     /// Bytes reach the server as they are.
     Plain,
-    /// The handshake of TLS is over.
+    /// The TLS handshake is complete.
     Tls,
-    /// The handshake of a WebSocket is over, so the server speaks what it should.
+    /// The WebSocket handshake is complete, so the server speaks the expected protocol.
     WebSocket,
 }
 
@@ -94,7 +94,7 @@ impl FirstBytes {
     }
 }
 
-/// Whether a reply is a page, in the ways in which web servers begin one.
+/// Returns whether a reply starts like an HTML page.
 fn is_html(reply: &[u8]) -> bool {
     ["<!DOCTYPE html", "<html"].iter().any(|start| {
         reply.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))

@@ -1,4 +1,4 @@
-//! Where replies are shown: stdout, unchanged; or above a prompt, safe for a terminal.
+//! The output of replies: unchanged to stdout, or above a prompt, made safe for a terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use echoline_base::printable::is_harmful;
 /// empty line above the prompt.)
 const NOTHING: &str = "\x1b[A\n";
 
-/// How long the prompt has to show what it was given, at the end.
+/// The time limit for the prompt to show all pending texts at the end.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the prompt may be between two lines that were typed.
+/// The time that the prompt needs between two typed lines.
 const BETWEEN_LINES: Duration = Duration::from_millis(10);
 
 /// Shows what the server says.
@@ -46,7 +46,7 @@ impl Screen {
         Self { output: Box::new(tokio::io::stdout()), printer, terminal }
     }
 
-    /// Whether pieces of a line are better shown together: above a prompt each piece takes a line.
+    /// Returns whether lines must be shown whole: above a prompt each piece takes a line.
     pub(super) fn wants_lines(&self) -> bool {
         self.printer.is_some()
     }
@@ -81,9 +81,9 @@ impl Screen {
     pub(super) async fn settle(&mut self) {
         // An output that is gone has been reported by the call that found it.
         let _ = self.show_rest().await;
-        // The prompt does not say when it has shown a text, but there is room for one text between
-        // it and us, so it takes the second after this only once the first is shown. Between two
-        // lines that are typed texts pass it by: hence a second time, a moment later.
+        // The prompt does not report when it has shown a text. Its queue holds one text, so it
+        // accepts a second one only after it has shown the first. Texts bypass the prompt between
+        // two typed lines, so this check runs a second time a moment later.
         let _ = tokio::time::timeout(SETTLE_TIMEOUT, async {
             for pause in [Duration::ZERO, BETWEEN_LINES] {
                 tokio::time::sleep(pause).await;
@@ -96,12 +96,12 @@ impl Screen {
         .await;
     }
 
-    /// Gives `text` to the prompt; false where there is none any more.
+    /// Passes `text` to the prompt. Returns false if the prompt has ended.
     async fn print(&mut self, text: String) -> bool {
         let Some(mut printer) = self.printer.take() else { return false };
         // Waits for the thread of the prompt, so it needs one of its own.
         let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
-        // Where the prompt has ended, texts go straight to the terminal from now on.
+        // If the prompt has ended, texts go straight to the terminal from now on.
         self.printer = given.await.ok().and_then(Result::ok);
         self.printer.is_some()
     }

@@ -4,13 +4,13 @@ use memchr::memchr_iter;
 
 /// Counts lines in both directions.
 ///
-/// Which answer belongs to which line only the server knows. So: lines before the first one is
-/// sent are its greeting, and each line after that is the answer to one line.
+/// Only the server knows which answer belongs to which line. This counter assumes that lines before
+/// the first sent one are the greeting, and that each later line answers one line.
 #[derive(Debug, Default)]
 pub(super) struct ReplyTally {
     sent: u64,
     answers: u64,
-    /// Something has been sent, so that what comes now is no greeting.
+    /// Whether anything has been sent; further output is then no greeting.
     begun: bool,
     /// The server is in the middle of a line.
     partial: bool,
@@ -47,7 +47,7 @@ impl ReplyTally {
         self.answers += 1;
     }
 
-    /// The server has closed: what it said last is a line even without an end.
+    /// Notes that the server has closed: its last line counts even without a line end.
     pub(super) fn note_close(&mut self) {
         self.answers += u64::from(std::mem::take(&mut self.partial));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// What a line editor turns on beside the terminal's modes; this turns it off.
+/// Turns off bracketed paste, which a line editor turns on in addition to the terminal's modes.
 const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
 /// The terminal's modes; dropping this puts them back.
@@ -27,7 +27,7 @@ impl Drop for Terminal {
         let Some(modes) = &self.modes else { return };
         let changed = tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != modes.local_modes);
         if changed {
-            // Where this fails there is no terminal any more.
+            // If this fails, the terminal is gone.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, modes);
             let _ = io::stdout().write_all(BRACKETED_PASTE_OFF);
             let _ = io::stdout().write_all(b"\r\n");

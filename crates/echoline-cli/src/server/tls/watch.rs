@@ -1,8 +1,8 @@
-//! Looks whether the files of a certificate have changed.
+//! Watches the files of a certificate for changes.
 //!
-//! It looks at them instead of being told (inotify), because certificates are replaced in many
-//! ways: written over, renamed into place, or by a symbolic link to a folder that is another one
-//! now (Kubernetes), and mounted from where nobody tells.
+//! It polls instead of using inotify, because certificates are replaced in many ways: overwritten,
+//! renamed into place, through a changed symbolic link to a folder (Kubernetes), or on a mounted
+//! file system that sends no events.
 
 use std::fs;
 use std::io;
@@ -18,14 +18,14 @@ use crate::process::restart::keep_running;
 use echoline::tls::Certificates;
 use echoline_base::poison::IgnorePoison;
 
-/// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
-/// and its key that are replaced one after the other are taken together.
+/// The poll interval. A change counts once two polls see the same state, so that a certificate and
+/// a key that are replaced one after the other are loaded together.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often somebody is warned whose certificate is about to expire.
+/// The interval, in polls, between warnings about a certificate that expires soon.
 const WARN_EVERY: u32 = 24 * 60 * 60;
 
-/// What takes effect without a restart.
+/// The settings that take effect without a restart.
 const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
 /// The thread that looks; it ends with the process.
@@ -33,7 +33,7 @@ const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 struct CertificateWatcher(Arc<Mutex<FileFollower>>);
 
 impl CertificateWatcher {
-    /// Has `certificates` follow the files of `flags`.
+    /// Starts the thread that updates `certificates` when the files of `flags` change.
     fn start(flags: TlsArgs, certificates: Certificates) -> io::Result<Self> {
         let watch = Self(Arc::new(Mutex::new(FileFollower::new(flags))));
         let follower = Arc::clone(&watch.0);
@@ -55,16 +55,16 @@ impl CertificateWatcher {
         Ok(watch)
     }
 
-    /// Has it look at the files of `flags`, which have just been read, from now on.
+    /// Follows the files of `flags`, which have just been read, from now on.
     fn follow(&self, flags: TlsArgs) {
         *lock(&self.0) = FileFollower::new(flags);
     }
 }
 
-/// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
+/// Updates `certificates` when their files change, on a separate thread, and at a reload.
 ///
 /// # Errors
-/// Where the thread cannot be started.
+/// If the thread cannot be started.
 pub(crate) fn follow(
     flags: &TlsArgs,
     certificates: &Certificates,
@@ -105,7 +105,7 @@ fn reload(flags: &TlsArgs, certificates: &Certificates) {
     }
 }
 
-/// What tells one state of a file from another; `None` where there is no file.
+/// Identifies one state of a file; `None` if there is no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     device: u64,
@@ -114,7 +114,7 @@ struct FileStamp {
     changed: (i64, i64),
 }
 
-/// Which files are followed, which state of them was read, and which was seen at the last look.
+/// The followed files, their state when they were read, and their state at the last poll.
 #[derive(Debug)]
 struct FileFollower {
     flags: TlsArgs,
@@ -128,8 +128,8 @@ impl FileFollower {
         Self { flags, seen: read.clone(), read }
     }
 
-    /// Looks; what is to be read anew where something has changed and come to rest. Each state is
-    /// told once.
+    /// Polls the files. Returns the flags to reload with if the files have changed and are stable.
+    /// Each state is returned once.
     fn look(&mut self) -> Option<TlsArgs> {
         let now = stamps(self.flags.files());
         let rests = now == self.seen;
