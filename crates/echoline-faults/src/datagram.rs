@@ -98,7 +98,7 @@ impl DatagramFaults {
         message_faults.fate(datagram.len())
     }
 
-    /// Takes over the plan that holds now.
+    /// Switches to the current plan.
     fn apply_plan(&mut self) {
         let faults = &self.incoming.selector.faults;
         if faults.is_outdated() {

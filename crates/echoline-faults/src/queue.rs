@@ -86,7 +86,7 @@ impl TimedQueue {
         self.items.is_empty()
     }
 
-    /// Appends bytes, which are not to go on before `delay` is over.
+    /// Appends bytes that pass after `delay` at the earliest.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Duration, delay: Duration, pacing: Pacing) {
         if bytes.is_empty() {
             return;

@@ -86,7 +86,7 @@ pub(crate) fn activity() -> u64 {
     local(|local| local.activity.get()).unwrap_or_default()
 }
 
-/// Has `waker` woken at the next read on this thread.
+/// Registers `waker` to be woken at the next read on this thread.
 pub(crate) fn wake_at_activity(waker: Waker) {
     local(|local| local.sleeper.set(Some(waker)));
 }

@@ -128,8 +128,8 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
     }
 }
 
-/// Sends what waits, then what `feed` gives, until it has nothing more now (Ready) or the peer
-/// takes no more (Pending). With `held` it sends only what is more than [`Limits::write_high`].
+/// Sends pending output, then the output of `feed`, until it has nothing more now (Ready) or the
+/// peer takes no more (Pending). With `held` it sends only the bytes beyond [`Limits::write_high`].
 ///
 /// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
@@ -164,7 +164,7 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Sends what the stream takes, and notes that it took something.
+/// Sends the bytes that the stream takes, and records the progress.
 #[inline]
 pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,
