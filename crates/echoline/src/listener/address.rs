@@ -52,13 +52,13 @@ impl Scheme {
         }
     }
 
-    /// Whether there is TLS in it.
+    /// Returns whether the scheme uses TLS.
     #[must_use]
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    /// Whether there is WebSocket in it.
+    /// Returns whether the scheme uses WebSocket.
     #[must_use]
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
@@ -90,7 +90,7 @@ pub struct Address {
     resource: String,
 }
 
-/// Why a text is no [`Address`]; the message says what to write instead.
+/// The error in the text of an [`Address`]; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -156,8 +156,8 @@ impl Address {
         self.port
     }
 
-    /// Where the Unix socket is; begins with `@` for a name in the abstract namespace. `None` for
-    /// everything else.
+    /// The path of the Unix socket, which begins with `@` for a name in the abstract namespace;
+    /// `None` for everything else.
     #[must_use]
     pub fn unix_path(&self) -> Option<&str> {
         (self.scheme == Scheme::Unix).then_some(self.host.as_str())
@@ -204,8 +204,8 @@ impl Address {
     }
 }
 
-/// Looks `host` up, on a thread of its own because the system's resolver blocks; the thread has
-/// ended when this returns.
+/// Resolves `host` on a separate thread, because the system's resolver blocks. The thread has ended
+/// when this returns.
 async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -268,8 +268,8 @@ impl FromStr for Address {
     }
 }
 
-/// Whether `ip`, the address of a bound socket or of a peer, can be reached from this machine only.
-/// The one rule for loopback addresses: names and other spellings are resolved before it.
+/// Returns whether `ip`, the address of a bound socket or of a peer, is reachable only from the
+/// same host. Names and other spellings must be resolved before.
 pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }

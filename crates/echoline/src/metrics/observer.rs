@@ -9,8 +9,8 @@ use crate::connection::limits::Limits;
 use crate::server::parts::ServerParts;
 use crate::server::registry::ConnectionRegistry;
 
-/// A handle that tells what a server is doing, from anywhere and as often as one likes; clones
-/// are the same handle. See [`Server::observe`](crate::Server::observe).
+/// A handle that reports the state of a server. It may be used from any thread and any number of
+/// times; clones are the same handle. See [`Server::observe`](crate::Server::observe).
 #[derive(Clone, Debug)]
 pub struct Observer {
     registry: Arc<ConnectionRegistry>,
@@ -54,7 +54,7 @@ impl LivenessProbe {
         // All at once: they are threads of their own.
         let beats: Vec<_> = beats.collect();
         for check in beats {
-            // An error means that the server has ended meanwhile, which is another's business.
+            // An error means that the server has ended meanwhile, which other code reports.
             let _ = check.await;
         }
     }

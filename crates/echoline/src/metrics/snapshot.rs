@@ -25,8 +25,7 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Every worker, in the order in which they were started.
     pub workers: Vec<WorkerState>,
-    /// Why the server ends by itself: which of its threads or tasks panicked. `None` while all of
-    /// them work.
+    /// The thread or task whose panic ends the server; `None` while all of them work.
     pub failure: Option<String>,
 }
 

@@ -25,7 +25,7 @@ use crate::transport::stream::Stream;
 use echoline_base::supervise::catch_panic;
 use echoline_faults::{ConnectionFaults, Faults};
 
-/// Connections accepted in a row before other tasks of the accepting thread get a turn.
+/// Connections accepted in a row before the accepting thread yields to its other tasks.
 const ACCEPT_BATCH: usize = 64;
 
 /// A server at work.
@@ -78,7 +78,7 @@ impl ServerInner {
         }
     }
 
-    /// Serves who is waiting; returns how long to leave the listener alone, if at all.
+    /// Serves the queued connections. Returns how long to pause accepting, if at all.
     fn accept_batch<H, F>(
         &self,
         first: AcceptOutcome,

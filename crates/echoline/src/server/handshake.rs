@@ -16,7 +16,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenError, Transport};
 use crate::transport::stream::Stream;
 
-/// The time that a handshake may go on when the server drains.
+/// Maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Takes the steps of `transport`, in bounded time and not too many at once.

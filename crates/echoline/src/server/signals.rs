@@ -32,8 +32,8 @@ pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     }
 }
 
-/// Listens to every signal that asks a server to end. Once this exists, none of them ends the
-/// process by itself any more.
+/// Handles every signal that asks a server to end. From its creation on, none of them ends the
+/// process by itself.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
