@@ -100,8 +100,8 @@ impl ConnectionRegistry {
         stats: &Arc<WorkerStats>,
     ) -> Result<Arc<ConnectionSlot>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        // Only the accepting tasks increment, and they check first. So `max` is exceeded by at most
-        // the number of listeners, and only until the next line.
+        // Only the accepting tasks increment. So the count exceeds `max` by at most the number of
+        // listeners, and only until the check below.
         let max = limits.max_connections;
         let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
         self.nearly_full.note(ConnectionUsage { open: open.min(max), max });

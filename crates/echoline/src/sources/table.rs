@@ -1,9 +1,9 @@
 //! The bounded table of sources: token buckets, and penalties that grow and decay. Pure: time is
 //! an argument.
 //!
-//! The table holds at most [`SourceLimits::max_sources`]. A new source beyond that takes the place
-//! of the one without a penalty that was seen longest ago. Sources with a penalty take at most half
-//! of the places and only they compete for those, so that a flood from many addresses ends no
+//! The table has at most [`SourceLimits::max_sources`] entries. Beyond that, a new source replaces
+//! the least recently seen source without a penalty. Sources with a penalty take at most half of
+//! the entries and are replaced only by one another, so that a flood from many addresses ends no
 //! penalty.
 
 use std::collections::{BTreeSet, HashMap};
@@ -111,7 +111,7 @@ impl SourceTable {
         Self { limits, entries, calm, penalised, order: 0 }
     }
 
-    /// The number of sources that the table holds.
+    /// The number of sources in the table.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -124,8 +124,8 @@ impl SourceTable {
         self.limits = limits;
     }
 
-    /// Takes `count` tokens, or says how long the source has to wait. A source that finds too few
-    /// gets a penalty.
+    /// Takes `count` tokens, or returns how long the source has to wait. A source with too few
+    /// tokens gets a penalty.
     pub(super) fn take(
         &mut self,
         source: Source,

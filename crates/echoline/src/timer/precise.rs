@@ -14,7 +14,7 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
         let left = due.saturating_duration_since(Instant::now());
         match timer {
             _ if left.is_zero() => return,
-            // The runtime's is there for a clock that a test holds.
+            // The runtime's timer is needed for a clock that a test has paused.
             Some(timer) => tokio::select! {
                 () = timer.sleep(left) => {}
                 () = sleep_until(due) => {}

@@ -105,7 +105,7 @@ impl Transport {
         self
     }
 
-    /// Whether bytes of the handler are the bytes of the socket.
+    /// Returns whether the handler's bytes are the bytes of the socket.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.steps.is_empty()
@@ -165,7 +165,7 @@ impl Transport {
     }
 }
 
-/// Why a stream did not get through all steps.
+/// The reason for which a stream did not pass all steps.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// A step failed.

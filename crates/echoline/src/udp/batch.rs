@@ -14,7 +14,7 @@ use nix::sys::socket::{
 
 use super::guard::DatagramArrival;
 
-/// Datagrams that one call takes at most, and then other tasks of the thread get a turn.
+/// Maximum number of datagrams per call; then the task yields to other tasks of the thread.
 pub(super) const BATCH: usize = 32;
 
 /// Room for any datagram (65,507 bytes over IPv4, 65,527 over IPv6), and a little more, so that

@@ -93,7 +93,7 @@ impl DatagramListener {
         Ok(Self { socket })
     }
 
-    /// The same socket once more, for another process that takes it over by
+    /// Duplicates the socket for another process that takes it over with
     /// [`inherit`](Self::inherit). After [`retire`](crate::Shutdown::retire) no datagram is lost.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl DatagramListener {
         self.socket.local_addr()
     }
 
-    /// Whether only this machine can reach it.
+    /// Returns whether only this host can reach the socket.
     ///
     /// # Errors
     /// What the system reports; not to be expected.

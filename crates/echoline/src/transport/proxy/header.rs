@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(parse(&header), Err(ProxyHeaderError("its checksum is wrong")));
     }
 
-    /// Fault 26: what is no header is none, and is not waited for.
+    /// Fault 26: invalid input is refused as soon as it is recognized.
     #[test]
     fn every_other_thing_is_refused() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LINE_MAX));
@@ -368,7 +368,8 @@ mod tests {
         }
     }
 
-    /// Reads `stream` as the step does: what was asked for, until the header is whole.
+    /// Reads `stream` as the step does: the requested number of bytes, until the header is
+    /// complete.
     fn read_whole(stream: &[u8]) -> Result<(ProxyHeader, usize), ProxyHeaderError> {
         let mut taken = 0;
         loop {
