@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use echoline_base::amount;
 
-/// Longer than any test waits, and far from where sums of times would overflow.
+/// Longer than any test waits, and small enough that sums of times do not overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// As much as any test sends.

@@ -64,7 +64,7 @@ pub struct ConnectionFaults {
 }
 
 impl Faults {
-    /// `plan`, decided by `seed`: with the same two, the same goes wrong again.
+    /// Activates `plan`. The same plan and the same `seed` give the same faults.
     #[must_use]
     pub fn new(plan: FaultPlan, seed: u64) -> Self {
         let totals = Arc::default();

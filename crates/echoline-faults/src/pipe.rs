@@ -9,7 +9,7 @@ use super::plan::Fault;
 use super::queue::{NextAction, Pacing, TimedQueue};
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
-/// A message without a line end is over after so many bytes.
+/// A message without a line end ends after this number of bytes.
 const MESSAGE_MAX: u64 = 64 * 1024;
 
 /// Bytes on their way, beyond which the sender has to wait.

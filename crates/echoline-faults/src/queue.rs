@@ -184,7 +184,7 @@ impl PacedBytes {
         }
     }
 
-    /// Where the piece ends of which the next byte is part.
+    /// The end of the piece that contains the next byte.
     fn piece_end(&self) -> usize {
         let end = match self.pacing {
             Pacing::AtOnce => self.bytes.len(),

@@ -129,7 +129,7 @@ impl RuleSelector {
             }
             state.messages += 1;
             let mut random = self.faults.random(state.index, direction, state.messages);
-            // Drawn in any case: the numbers that come after it are for the fault itself.
+            // Drawn in any case, because the following random numbers are for the fault itself.
             let lucky = random.fraction() >= when.probability;
             let spent = when.count.is_some_and(|count| state.chosen >= count.get());
             let hit = match rule.per {
@@ -202,7 +202,7 @@ impl Corruption {
     }
 }
 
-/// `byte` with one bit changed. No line end comes of it: that would be one message more.
+/// Flips one bit of `byte`. The result is never a line end, which would add a message.
 fn flip(byte: u8, drawn: u64) -> u8 {
     let bit = drawn % 8;
     match byte ^ 1 << bit {

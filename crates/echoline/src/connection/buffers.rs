@@ -37,7 +37,7 @@ fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
 pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut read = Some(read);
     let lent = local(|local| {
-        // A stream that reads from another connection inside finds it lent already.
+        // If a stream reads from another connection during the call, the buffer is in use already.
         let mut scratch = local.scratch.try_borrow_mut().ok()?;
         if scratch.is_empty() {
             scratch.resize(READ_BYTES, 0);

@@ -181,7 +181,7 @@ impl LiveLimits {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // Once more, because there are as many permits as the changed limits say.
+        // Creates the semaphores again, because the changed limits determine their permits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

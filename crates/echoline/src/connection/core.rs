@@ -289,7 +289,7 @@ fn sent(polled: Poll<()>) -> OutputState {
     if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
 }
 
-/// Reads once; Pending only where the peer has to do something and no deadline has passed.
+/// Reads once; Pending only if the peer has to act and no deadline has passed.
 pub(super) fn poll_input<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut InputBuffer,
@@ -352,7 +352,7 @@ fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a
     rest
 }
 
-/// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
+/// Writes `bytes` without copying, until the rest of them fits into the buffer.
 fn poll_direct<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,

@@ -19,7 +19,7 @@ use crate::metrics::worker_stats::WorkerCounters;
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::Phase;
 
-/// Time for which a draining connection goes on as before.
+/// Time for which a draining connection continues unchanged.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
 /// Time of a draining connection to wait for the next line, since the last one. Most round trips
@@ -58,7 +58,7 @@ pub(super) enum WaitFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutputState {
     Sent,
-    /// The output is kept back, to be sent together with the end of the stream.
+    /// The output is held back, to be sent together with the end of the stream.
     Held,
     /// The peer does not take the output.
     Blocked,
@@ -400,7 +400,7 @@ impl Deadlines {
         if extras.answered_since.is_some() {
             return extras.answered_since;
         }
-        // None is less than every time.
+        // `None` is less than every time.
         let last = self.idle_since.max(self.partial_since).unwrap_or(since);
         Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
     }

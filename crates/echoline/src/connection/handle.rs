@@ -40,7 +40,8 @@ use crate::transport::stream::{Layer, Stream};
 /// output, then the [`Farewell`] if the server ended the connection, then the end of the stream.
 /// The connection goes on reading for a short time, so that a reset does not discard the last line.
 ///
-/// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
+/// All reads are cancel safe: a read that is dropped half-way, for example in `select!`, loses no
+/// bytes.
 pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -270,10 +271,10 @@ where
         Write::done(Ok(()))
     }
 
-    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
-    /// otherwise). The line is in the buffer at once, whatever its length; awaited, it waits until
-    /// no more than [`Limits::write_high`] is unsent. So it is cancel safe: a line that is dropped
-    /// is sent with the next write.
+    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) sets
+    /// another). The line is buffered at once, at any length. When awaited, it waits until at most
+    /// [`Limits::write_high`] bytes are unsent. It is cancel safe: a line whose write is dropped is
+    /// sent with the next write.
     ///
     /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
     /// may not be held while waiting.

@@ -88,10 +88,10 @@ pub enum Closed {
     /// The peer ended the stream and got all its answers.
     #[error("the peer ended the stream")]
     EndOfStream,
-    /// The handler said goodbye.
+    /// The handler ended the dialogue.
     #[error("the handler ended the dialogue")]
     Finished,
-    /// The peer, or the network, broke the connection off (RST, broken pipe).
+    /// The peer, or the network, reset the connection (RST, broken pipe).
     #[error("the connection was reset")]
     Reset,
     /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`).

@@ -1,5 +1,5 @@
-//! The bounded line splitter. Pure: bytes go in as they come, lines come out; how the bytes were
-//! cut into packets never changes the lines, and no byte is searched twice.
+//! The bounded line splitter. Pure. The boundaries of packets do not affect the lines, and no byte
+//! is searched twice.
 
 use std::fmt;
 use std::ops::Deref;
@@ -58,7 +58,7 @@ impl Lines {
         Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
     }
 
-    /// Takes in bytes that follow those taken before.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.skipping {
             self.buffer.extend_from_slice(bytes);
@@ -86,7 +86,7 @@ impl Lines {
         &self.buffer
     }
 
-    /// The next whole line; `None` while its end has not come yet.
+    /// Returns the next complete line; `None` while its end has not arrived.
     ///
     /// # Errors
     /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
@@ -141,7 +141,7 @@ impl Lines {
         (!rest.is_empty()).then_some(Line(rest))
     }
 
-    /// The first bytes, at most `most` of them, whatever they are.
+    /// Returns the first bytes, at most `most` of them, without looking for a line end.
     pub fn take(&mut self, most: usize) -> Bytes {
         self.cut(self.buffer.len().min(most)).freeze()
     }
@@ -215,7 +215,7 @@ fn is_space(letter: char) -> bool {
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    // The usual line begins, and ends, with a visible ASCII letter.
+    // Most lines begin and end with a visible ASCII letter.
     if let [b'!'..=b'~', ..] = bytes {
         return bytes;
     }
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 47: the unread bytes are those that were received and not returned, line ends
+    /// Issue 11, item 47: the unread bytes are all received bytes that were not returned, line ends
     /// included.
     #[test]
     fn regression_unread_is_what_was_not_given_out() {

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use super::buffers;
 use crate::metrics::summary::Amount;
 
-/// Pieces of at least this size are sent from where they lie instead of being copied first.
+/// Pieces of at least this size are sent directly instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
 
 /// Output that was written and not sent yet.

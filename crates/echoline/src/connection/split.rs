@@ -36,7 +36,7 @@ pub struct Writer<'a, S> {
 
 pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     let stream = Arc::new(Mutex::new(&mut core.stream));
-    // The writer may wait in another part of the task than the reader, so it has its own watch.
+    // The writer may wait in another part of the task than the reader, so it has its own deadlines.
     let deadlines = Deadlines::new(Arc::clone(&core.deadlines.config), core.deadlines.slot.clone());
     let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, deadlines };
     let (input, deadlines, ended) = (&mut core.input, &mut core.deadlines, &mut core.ended);

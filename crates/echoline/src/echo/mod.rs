@@ -24,7 +24,7 @@ pub use dialogue::{EchoDialogue, EchoMode};
 /// Holds the dialogue with one client, to its end.
 ///
 /// # Errors
-/// The way in which the connection ended, where the client did not end it.
+/// The close reason, if the client did not end the connection.
 pub async fn serve<S>(client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -191,7 +191,7 @@ impl Listener {
     /// any spelling, or it is a Unix socket.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn is_loopback(&self) -> io::Result<bool> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
@@ -202,7 +202,7 @@ impl Listener {
     /// Where a client connects: the address that was really bound.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => {

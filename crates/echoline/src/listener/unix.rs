@@ -11,7 +11,7 @@ use socket2::{SockAddr, Socket};
 use super::address::Address;
 use super::socket_file::{self, FileRights, SocketFile};
 
-/// A Unix socket that listens; its file goes with it, unless another server has taken its place.
+/// A listening Unix socket. Its file is removed on drop, unless another server has replaced it.
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     socket: UnixListener,

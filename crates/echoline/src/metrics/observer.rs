@@ -51,7 +51,7 @@ impl LivenessProbe {
     /// time-out. Completes at once before the server serves. Cancel safe.
     pub async fn check(&self) {
         let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
-        // All at once: they are threads of their own.
+        // Collected first, so that all threads are probed at once.
         let beats: Vec<_> = beats.collect();
         for check in beats {
             // An error means that the server has ended meanwhile, which other code reports.
@@ -60,7 +60,7 @@ impl LivenessProbe {
     }
 
     pub(crate) fn set(&self, workers: Vec<Handle>) {
-        // A server serves once.
+        // A server serves only once.
         let _ = self.workers.set(workers);
     }
 }

@@ -14,8 +14,8 @@ use super::service_times::{ServiceTimes, bucket};
 use super::snapshot::{Traffic, WorkerState};
 use crate::connection::buffers;
 
-/// One of so many turns is timed. Chosen by chance, because those of connections that come round
-/// in order would be the same ones again and again.
+/// One in this number of turns is timed. The choice is random, because a fixed interval could
+/// select the same connection each time.
 const TIMED_ONE_IN: u32 = 16;
 
 /// The number of turns that are all timed at first and after each snapshot, so that a few messages

@@ -223,7 +223,7 @@ impl Server {
     /// Where clients of each listener connect.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         self.listeners.iter().map(Listener::address).collect()
     }

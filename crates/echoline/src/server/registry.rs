@@ -146,7 +146,7 @@ impl ConnectionRegistry {
 
     /// Sets the hook for connections that have ended.
     pub(crate) fn set_hook(&self, hook: ClosedHook) {
-        // The first one stays: a server has one for its life.
+        // The first hook stays: a server has one hook.
         let _ = self.hook.set(hook);
     }
 

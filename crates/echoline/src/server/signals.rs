@@ -156,7 +156,7 @@ fn end_process(name: &str) {
     }
 }
 
-/// The signals with their default action now; all of them where the system does not tell.
+/// The signals with their default action now; all of them if the system does not report it.
 fn defaults() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))

@@ -180,7 +180,7 @@ pub fn spawn_with_runtime(
     work: impl FnOnce(Runtime) + Send + 'static,
 ) -> io::Result<Handle> {
     let (give, take) = mpsc::channel::<Runtime>();
-    // An error means that there was no runtime to be given.
+    // An error means that the runtime could not be created.
     let run = move || take.recv().map_or((), work);
     let start = || {
         thread::Builder::new().name(name.to_owned()).spawn(run)?;

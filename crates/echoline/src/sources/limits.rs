@@ -77,7 +77,7 @@ impl fmt::Display for SourceAction {
     }
 }
 
-/// A token bucket: so many actions at once, and then one in each interval.
+/// A token bucket: a burst of actions at once, and then one in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceRate {
     /// The interval, in nanoseconds, after which one token returns.
@@ -91,7 +91,7 @@ impl SourceRate {
     pub const fn new(count: u32, per: Duration, burst: u32) -> Self {
         let count = if count == 0 { 1 } else { count };
         let nanos = per.as_nanos() / count as u128;
-        // 584 years are as good as never.
+        // 584 years are practically never.
         let interval = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         let interval = if interval == 0 { 1 } else { interval };
         Self { interval, burst: if burst == 0 { 1 } else { burst } }

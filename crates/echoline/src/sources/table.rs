@@ -40,7 +40,7 @@ struct SourceState {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Penalty {
-    /// The number of penalties less those that time has taken back.
+    /// The number of penalties, less those that have decayed.
     level: u32,
     /// The time of the last penalty, moved on with each level that time takes back.
     since: Duration,
@@ -79,7 +79,7 @@ impl SourceState {
         self.buckets[action as usize].take(rate.nanos_of(count), rate.depth(), now)
     }
 
-    /// Begins a penalty, at the end of which `count` tokens are there.
+    /// Begins a penalty, at the end of which `count` tokens are available.
     fn punish(
         &mut self,
         action: SourceAction,

@@ -259,8 +259,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below, to set its options; to read or write past the layer would break it.
     fn below(&mut self) -> &mut Self::Below;
 
-    /// The connection is about to be closed, for this reason: for a protocol that tells its peer.
-    /// Passed on to the streams below.
+    /// Notes that the connection is about to be closed for this reason, for protocols that tell
+    /// their peer. Passed on to the streams below.
     fn note_end(&mut self, closed: Closed) {
         signal_close(self.below(), CloseSignal::Ends(closed));
     }

@@ -36,7 +36,7 @@ impl TokenRate {
     }
 }
 
-/// A bucket for each network that datagrams come from.
+/// The token buckets, one for each network that sends datagrams.
 #[derive(Debug)]
 pub(super) struct SourceBuckets {
     rate: TokenRate,

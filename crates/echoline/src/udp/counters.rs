@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::guard::DatagramRefusal;
 
-/// Counts datagrams while they are served; clones count the same.
+/// Counts datagrams while they are served; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct DatagramCounts {
     inner: Arc<CountersInner>,

@@ -68,7 +68,7 @@ impl DatagramServer {
     /// A server on sockets that were bound before.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn new(listeners: Vec<DatagramListener>) -> io::Result<Self> {
         let addresses =
             listeners.iter().map(DatagramListener::local_addr).collect::<io::Result<_>>()?;
@@ -109,7 +109,7 @@ impl DatagramServer {
     /// Where clients of each socket send to.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         self.listeners.iter().map(DatagramListener::address).collect()
     }
@@ -220,7 +220,8 @@ where
         let tried = self.socket.try_io(Interest::READABLE, || {
             received = batch.receive(&self.socket, family);
             match &received {
-                // It took all there was: to say so at once spares a call that finds nothing.
+                // The queue is empty now. Clearing the readiness here saves a call that would find
+                // nothing.
                 Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().into()),

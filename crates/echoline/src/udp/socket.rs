@@ -34,7 +34,7 @@ impl DatagramListener {
         Self::bind_with(address, &ListenerOptions::default()).await
     }
 
-    /// As [`bind`](Self::bind). Of `options` only `reuse_port` means something for datagrams.
+    /// As [`bind`](Self::bind). Of `options` only `reuse_port` applies to datagrams.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -113,7 +113,7 @@ impl DatagramListener {
     /// Returns whether only this host can reach the socket.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn is_loopback(&self) -> io::Result<bool> {
         Ok(is_loopback(self.socket.local_addr()?.ip()))
     }
@@ -121,7 +121,7 @@ impl DatagramListener {
     /// Where a client sends to: the address that was really bound.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn address(&self) -> io::Result<Address> {
         Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }

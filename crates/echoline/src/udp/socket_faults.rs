@@ -1,4 +1,4 @@
-//! Planned faults of one socket: datagrams that are lost, damaged, late, misplaced, or come twice.
+//! Planned faults of one socket: lost, damaged, delayed, reordered and duplicated datagrams.
 
 use std::time::Duration;
 

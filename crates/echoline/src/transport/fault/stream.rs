@@ -115,7 +115,7 @@ pub(crate) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) ->
 }
 
 impl<S> FaultStream<S> {
-    /// The next connection of those that `faults` decides about.
+    /// Wraps `stream` as the next connection of `faults`.
     pub fn new(stream: S, faults: &Faults) -> Self {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }

@@ -18,7 +18,7 @@ pub enum TlsError {
         /// The error of the system.
         error: io::Error,
     },
-    /// There is no PEM block of the kind that is wanted.
+    /// The file has no PEM block of the required kind.
     #[error(
         "{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}",
         .path.display(), hint(.found)

@@ -1,4 +1,4 @@
-//! Close codes (RFC 6455, 7.4.1): which one says why a connection ends. Pure.
+//! The WebSocket close code for each close reason (RFC 6455, 7.4.1). Pure.
 
 use super::frame::{CONTROL_MAX, Violation};
 use crate::connection::limits::Closed;

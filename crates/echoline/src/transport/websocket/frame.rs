@@ -301,8 +301,8 @@ impl Boundaries {
         Self { decoder: Decoder::new(EndpointRole::Server), left: 0 }
     }
 
-    /// Follows `bytes`. Of frames that are none (a planned fault may damage them) it makes
-    /// something that is bounded.
+    /// Follows `bytes`. Invalid frames, which a planned fault may cause, have an arbitrary but
+    /// bounded result.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let payload = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -339,8 +339,8 @@ mod tests {
     use super::super::encode::push_frame;
     use super::*;
 
-    /// All events of `bytes`, which come in pieces as long as `cuts` says, with the pieces of
-    /// messages joined: (text or binary, bytes).
+    /// All events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of messages
+    /// joined: (text or binary, bytes).
     fn read(
         peer: EndpointRole,
         bytes: &[u8],

@@ -10,7 +10,7 @@ use super::encode::push_frame;
 use super::frame::{EndpointRole, Opcode};
 use crate::connection::buffers;
 
-/// A line that is longer goes out in fragments, so that it is never held as a whole.
+/// A longer line is sent in fragments, so that it is never buffered as a whole.
 const LINE_HELD_MAX: usize = 1024 * 1024;
 
 /// Keys that are made at a time.

@@ -15,7 +15,7 @@ use core::net::IpAddr;
 use crate::listener::address::is_loopback;
 use echoline_base::printable::printable;
 
-/// A proxy in front may have taken TLS off, so both schemes can be those of an own page.
+/// A proxy in front may have ended TLS, so a page of this server can have either scheme.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The kinds of hosts, by whether a stranger can make one lead to this server.
@@ -59,8 +59,8 @@ pub struct OriginPolicy {
     /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
     /// hosts in them are taken as Host too. `*` takes all.
     pub allowed: Vec<String>,
-    /// Names of the server that are taken as Host, besides `localhost` and IP addresses. `*` takes
-    /// all, those of strangers too.
+    /// Names of the server that are accepted as Host, besides `localhost` and IP addresses. `*`
+    /// accepts all names, including those of other sites.
     pub hosts: Vec<String>,
     /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses
     /// are no names of it.
@@ -69,7 +69,7 @@ pub struct OriginPolicy {
     pub is_loopback: bool,
 }
 
-/// The connection that a request came over.
+/// The connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestSecurity {
     Plain,
@@ -84,7 +84,7 @@ impl RequestSecurity {
     }
 }
 
-/// Why a request is refused; the text says how it would not be.
+/// The reason for which a request is refused; the text says how to permit it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OriginDenied {
@@ -97,7 +97,7 @@ pub enum OriginDenied {
 }
 
 impl OriginPolicy {
-    /// Judges a request over a connection without TLS by its headers Host and Origin.
+    /// Checks the headers Host and Origin of a request over a connection without TLS.
     ///
     /// # Errors
     /// Which of the two is wrong.
@@ -156,7 +156,7 @@ impl OriginPolicy {
         let origins = self.allowed.iter().filter_map(|allowed| allowed.split_once("://"));
         let hosts = origins.map(|(_, host)| Host::read(host).name);
         let mut hosts = hosts.chain(self.hosts.iter().map(String::as_str));
-        // The dot at the end of an absolute name is a matter of spelling.
+        // The dot at the end of an absolute name has no meaning here.
         let name = name.strip_suffix('.').unwrap_or(name);
         hosts.any(|host| host == "*" || host.eq_ignore_ascii_case(name))
     }
