@@ -18,7 +18,7 @@ fn take(
 }
 
 /// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
-/// counters of its `Arc` a place fills a size of the allocator, 128 bytes, to the last.
+/// counters of its `Arc` a slot fills an allocator size class, 128 bytes, exactly.
 #[test]
 fn regression_an_access_log_that_is_off_costs_no_memory() {
     assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
