@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use echoline_base::amount;
 
-/// Longer than any test waits, and far from where sums of times would overflow.
+/// Longer than any test waits, and small enough that sums of times do not overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// As much as any test sends.
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use echoline_base::amount::{ExactBytes, ExactTime};
 
-    /// Issue 11, item 44: a plan reads what a flag reads; a bare number is no time in it.
+    /// Issue 11, item 44: a plan parses amounts as a flag does; a bare number is not a time in it.
     #[test]
     fn regression_what_people_write_is_read() {
         assert_eq!(parse_time("50ms"), Some(Duration::from_millis(50)));

@@ -6,8 +6,8 @@ use super::faults::{ConnectionFaults, Faults};
 use super::kind::Direction;
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
-/// Decides about the datagrams of one socket. Datagrams are counted by socket and direction, from
-/// whomever they come.
+/// Decides about the datagrams of one socket. Datagrams are counted by socket and direction,
+/// independent of their source.
 ///
 /// ```
 /// use echoline_faults::{DatagramFaults, Direction, Faults};
@@ -98,7 +98,7 @@ impl DatagramFaults {
         message_faults.fate(datagram.len())
     }
 
-    /// Takes over the plan that holds now.
+    /// Switches to the current plan.
     fn apply_plan(&mut self) {
         let faults = &self.incoming.selector.faults;
         if faults.is_outdated() {

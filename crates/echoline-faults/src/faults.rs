@@ -1,4 +1,5 @@
-//! The plan that holds now, for all connections of a server: replaced while it runs, counted. Pure.
+//! The current plan for all connections of a server. It can be replaced at run time, and counts the
+//! injected faults. Pure.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +64,7 @@ pub struct ConnectionFaults {
 }
 
 impl Faults {
-    /// `plan`, decided by `seed`: with the same two, the same goes wrong again.
+    /// Activates `plan`. The same plan and the same `seed` give the same faults.
     #[must_use]
     pub fn new(plan: FaultPlan, seed: u64) -> Self {
         let totals = Arc::default();
@@ -83,7 +84,7 @@ impl Faults {
         self.current().plan_version.plan.clone()
     }
 
-    /// The plan that holds now, as it is read back: one rule a line.
+    /// The text of the current plan, which parses to the same plan: one rule per line.
     #[must_use]
     pub fn plan_text(&self) -> String {
         self.current().plan_version.plan.to_string()
@@ -174,7 +175,8 @@ impl PlanVersion {
         Self { plan, version, seed, counts, totals: Arc::clone(totals) }
     }
 
-    /// The numbers by which the rule at `index` decides about what `numbers` name.
+    /// The random numbers by which the rule at `index` decides about the unit that `numbers`
+    /// identify.
     fn random(&self, index: usize, numbers: &[u64]) -> Random {
         Random::of(&[&[self.seed, index as u64], numbers].concat())
     }
@@ -188,7 +190,7 @@ impl PlanVersion {
 }
 
 impl ConnectionFaults {
-    /// Whether another plan holds by now.
+    /// Returns whether the plan has been replaced since.
     #[inline]
     pub fn is_outdated(&self) -> bool {
         self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version

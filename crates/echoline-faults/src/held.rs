@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::datagram::DatagramFate;
 
-/// Datagrams on hold: kept here, others after them, until their time has come or another one has
-/// passed. Times are counted from any one moment. The caller bounds [`len`](Self::len).
+/// Datagrams on hold, until their time has come or another datagram has passed. Times are relative
+/// to an arbitrary start. The caller bounds [`len`](Self::len).
 #[derive(Debug)]
 pub struct HeldDatagrams<T> {
     items: BTreeMap<u64, T>,

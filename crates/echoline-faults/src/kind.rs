@@ -109,13 +109,13 @@ impl FaultKind {
         }
     }
 
-    /// Whether streams know it.
+    /// Returns whether the fault applies to streams.
     #[must_use]
     pub const fn is_for_streams(self) -> bool {
         !matches!(self, Self::Reorder)
     }
 
-    /// Whether datagrams know it.
+    /// Returns whether the fault applies to datagrams.
     #[must_use]
     pub const fn is_for_datagrams(self) -> bool {
         use FaultKind::{Corrupt, Delay, Drop, Duplicate, Reorder, Truncate};

@@ -1,8 +1,8 @@
-//! Planned faults: what a network, or the other end, does wrong now and then, done on purpose.
+//! Planned faults: errors of a network or a peer, injected on purpose.
 //!
-//! A [`FaultPlan`] says what is to go wrong and when. The same plan and the same seed give the
-//! same faults, whatever the timing and however the bytes were cut into packets: each decision is
-//! a hash of the seed, the rule, the connection's number, the direction and the message's number.
+//! A [`FaultPlan`] states which faults to inject and when. The same plan and the same seed give the
+//! same faults, independent of timing and of packet boundaries: each decision is a hash of the
+//! seed, the rule, the connection's number, the direction and the message's number.
 
 mod amount;
 mod datagram;

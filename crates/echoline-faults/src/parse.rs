@@ -51,7 +51,7 @@ impl FromStr for FaultPlan {
 }
 
 impl FaultPlan {
-    /// Adds a rule behind those there are.
+    /// Appends a rule.
     ///
     /// # Errors
     /// [`FaultError::TooMany`].
@@ -86,7 +86,7 @@ impl FromStr for FaultRule {
     }
 }
 
-/// The keys of one rule, of which each is taken out once it is understood.
+/// The keys of one rule; parsing removes each key that it recognizes.
 struct Pairs<'a> {
     rule: &'a str,
     kind: FaultKind,
@@ -193,7 +193,7 @@ impl<'a> Pairs<'a> {
     fn direction(&mut self) -> Result<Direction, FaultError> {
         let default = self.kind.direction();
         match self.kind {
-            // Their names say it.
+            // Their names imply the direction.
             FaultKind::SlowRead | FaultKind::SlowWrite | FaultKind::Refuse => Ok(default),
             _ => {
                 let read = |text: &str| match text {
@@ -236,7 +236,7 @@ impl<'a> Pairs<'a> {
             "socket" => Some(FaultLayer::Socket),
             _ => None,
         };
-        // Connections are refused before there is any layer, and datagrams have none.
+        // Connections are refused before any layer exists, and datagrams have no layers.
         let has_layers = !matches!(self.kind, FaultKind::Refuse | FaultKind::Reorder);
         let layer = if has_layers { self.take("layer", A_LAYER, read)? } else { None };
         Ok(layer.unwrap_or_default())

@@ -9,7 +9,7 @@ use super::plan::Fault;
 use super::queue::{NextAction, Pacing, TimedQueue};
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
-/// A message without a line end is over after so many bytes.
+/// A message without a line end ends after this number of bytes.
 const MESSAGE_MAX: u64 = 64 * 1024;
 
 /// Bytes on their way, beyond which the sender has to wait.
@@ -29,7 +29,7 @@ pub struct FaultPipe {
     /// Faults that happen once, after a number of bytes.
     triggers: Vec<Trigger>,
     carrier: MessageCarrier,
-    /// Since when the plan holds.
+    /// When the current plan took effect.
     since: Duration,
     /// Bytes that were pushed under the current plan, including lost ones.
     passed: u64,
@@ -76,7 +76,8 @@ impl FaultPipe {
         }
     }
 
-    /// Whether bytes just pass: no rule is there and nothing is left of earlier ones.
+    /// Returns whether bytes pass unchanged: there are no rules, and no effects of earlier rules
+    /// remain.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.selector.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
@@ -246,7 +247,7 @@ impl Trigger {
     }
 }
 
-/// The shots of a connection whose plan holds from `now` on.
+/// The triggers of a connection whose plan takes effect at `now`.
 fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
     let triggers = selector.triggers();
     let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
@@ -254,7 +255,7 @@ fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
 }
 
 impl PipedMessage {
-    /// Whether its rest just passes.
+    /// Returns whether the rest of the message passes unchanged.
     fn is_plain(&self) -> bool {
         let message_faults = &self.message_faults;
         !message_faults.is_dropped

@@ -46,7 +46,7 @@ pub struct FaultRule {
     pub layer: FaultLayer,
 }
 
-/// Where a fault lies.
+/// The layer at which a fault is injected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultLayer {
     /// Above TLS and WebSocket: the bytes that the handler reads and writes are hit.
@@ -126,7 +126,7 @@ impl FaultPlan {
         &self.rules
     }
 
-    /// Whether nothing goes wrong by plan.
+    /// Returns whether the plan has no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()

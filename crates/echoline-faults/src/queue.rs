@@ -86,7 +86,7 @@ impl TimedQueue {
         self.items.is_empty()
     }
 
-    /// Appends bytes, which are not to go on before `delay` is over.
+    /// Appends bytes that pass after `delay` at the earliest.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Duration, delay: Duration, pacing: Pacing) {
         if bytes.is_empty() {
             return;
@@ -184,7 +184,7 @@ impl PacedBytes {
         }
     }
 
-    /// Where the piece ends of which the next byte is part.
+    /// The end of the piece that contains the next byte.
     fn piece_end(&self) -> usize {
         let end = match self.pacing {
             Pacing::AtOnce => self.bytes.len(),

@@ -95,12 +95,12 @@ impl RuleSelector {
         Self { faults, direction, rules, is_slow }
     }
 
-    /// Whether no rule concerns this direction.
+    /// Returns whether no rule applies to this direction.
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Whether some rule here makes things slow.
+    /// Returns whether a rule limits the rate.
     pub(crate) fn is_slow(&self) -> bool {
         self.is_slow
     }
@@ -129,11 +129,11 @@ impl RuleSelector {
             }
             state.messages += 1;
             let mut random = self.faults.random(state.index, direction, state.messages);
-            // Drawn in any case: the numbers that come after it are for the fault itself.
+            // Drawn in any case, because the following random numbers are for the fault itself.
             let lucky = random.fraction() >= when.probability;
             let spent = when.count.is_some_and(|count| state.chosen >= count.get());
             let hit = match rule.per {
-                // Decided already; what ends or stops a connection is one of its `triggers`.
+                // Decided already. Faults that end or stop a connection are among its `triggers`.
                 Per::Connection => !ends_or_stops(&rule.fault),
                 Per::Message => !lucky && !spent && when.is_turn(state.messages),
             };
@@ -149,7 +149,7 @@ impl RuleSelector {
     }
 }
 
-/// Whether it happens to a connection rather than to the bytes of a message.
+/// Returns whether the fault affects a connection rather than the bytes of a message.
 fn ends_or_stops(fault: &Fault) -> bool {
     matches!(fault, Fault::Reset | Fault::HalfClose | Fault::Stall(_))
 }
@@ -202,7 +202,7 @@ impl Corruption {
     }
 }
 
-/// `byte` with one bit changed. No line end comes of it: that would be one message more.
+/// Flips one bit of `byte`. The result is never a line end, which would add a message.
 fn flip(byte: u8, drawn: u64) -> u8 {
     let bit = drawn % 8;
     match byte ^ 1 << bit {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::limits::Closed;
 
-/// The result of [`Connection::write`](crate::Connection::write) and its sisters, to be awaited.
+/// The future of [`Connection::write`](crate::Connection::write) and of the similar methods.
 ///
 /// The bytes of a small write are in the buffer already, as with asyncio's `write`, and awaiting is
 /// its `drain`; a large one, or one that has to wait for its peer, begins when it is awaited. It

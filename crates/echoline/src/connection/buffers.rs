@@ -37,7 +37,7 @@ fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
 pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut read = Some(read);
     let lent = local(|local| {
-        // A stream that reads from another connection inside finds it lent already.
+        // If a stream reads from another connection during the call, the buffer is in use already.
         let mut scratch = local.scratch.try_borrow_mut().ok()?;
         if scratch.is_empty() {
             scratch.resize(READ_BYTES, 0);
@@ -86,7 +86,7 @@ pub(crate) fn activity() -> u64 {
     local(|local| local.activity.get()).unwrap_or_default()
 }
 
-/// Has `waker` woken at the next read on this thread.
+/// Registers `waker` to be woken at the next read on this thread.
 pub(crate) fn wake_at_activity(waker: Waker) {
     local(|local| local.sleeper.set(Some(waker)));
 }

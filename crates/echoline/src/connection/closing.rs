@@ -1,8 +1,8 @@
 //! The end of a connection: send the rest, FIN, linger.
 //!
-//! A socket that is closed while bytes from the peer lie unread resets the connection, and the
-//! reset can overtake our last line. So after our FIN we go on reading for a moment and throw
-//! away what comes (nginx's `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
+//! Closing a socket with unread input resets the connection, and the reset can overtake the last
+//! line. So after its FIN this end goes on reading for a short time and discards the input (nginx's
+//! `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +23,7 @@ use crate::transport::stream::CloseSignal;
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
     core: Box<Core<S>>,
-    /// Nothing can be sent any more, or must not.
+    /// Nothing can or may be sent any more.
     broken: bool,
 }
 
@@ -31,7 +31,7 @@ impl<S> Closing<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Finds the last words.
+    /// Determines the farewell and starts closing.
     pub(super) fn begin(mut core: Box<Core<S>>) -> Self {
         let ended = if std::thread::panicking() {
             Closed::Panicked
@@ -104,7 +104,8 @@ where
             && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
             let limit = core.deadlines.config.limits.linger_timeout;
-            // Whether the peer closed or the time ran out, the last line has had its chance.
+            // Whether the peer closed or the time ran out, nothing more can be done for the last
+            // line.
             let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }
         Ok(())

@@ -49,7 +49,7 @@ pub enum Farewell {
 }
 
 impl Farewell {
-    /// The words for `closed`, without a line end.
+    /// The message for `closed`, without a line end.
     fn words(&self, closed: Closed, limits: &Limits) -> Option<String> {
         match self {
             Self::Custom(words) => words(closed),
@@ -120,7 +120,7 @@ impl ConnectionConfig {
         self.words(transport.refusal(closed), closed)
     }
 
-    /// The same after a proxy has named the client.
+    /// The refusal after a proxy has named the client.
     pub(crate) fn refusal_after_proxy(
         &self,
         transport: &Transport,
@@ -138,7 +138,7 @@ impl ConnectionConfig {
         }
     }
 
-    /// The last words for `closed`, with their line end.
+    /// The farewell for `closed`, with its line end.
     pub(crate) fn farewell(&self, closed: Closed) -> Option<String> {
         let mut words = self.farewell.words(closed, &self.limits)?;
         words.push_str(self.eol.as_str());
@@ -181,7 +181,7 @@ impl LiveLimits {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // Once more, because there are as many permits as the changed limits say.
+        // Creates the semaphores again, because the changed limits determine their permits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

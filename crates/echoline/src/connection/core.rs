@@ -29,9 +29,9 @@ pub(super) struct Core<S> {
     pub(super) deadlines: Deadlines,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
-    /// The handler has its own last words.
+    /// The handler sends its own farewell.
     pub(super) is_silent: bool,
-    /// Tells the streams below what they cannot know.
+    /// Notifies the streams below of the close.
     pub(super) signal: fn(&mut S, CloseSignal),
 }
 
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// The same connection over a stream that lies over the one it had.
+    /// Moves the connection to a stream that is a layer over the current one.
     pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
         let Self { stream, input, output, deadlines, ended, is_silent, .. } = self;
         let signal = |layer: &mut T, word| match word {
@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         &self.deadlines.config.limits
     }
 
-    /// Whether with `more` bytes there are more than may wait unsent.
+    /// Returns whether `more` bytes would exceed the limit of unsent bytes.
     pub(super) fn needs_room(&self, more: usize) -> bool {
         self.output.len().saturating_add(more) > self.limits().write_high
     }
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// Sends what `feed` gives until `until` is done; reads nothing.
+    /// Sends the output of `feed` until `until` is done; reads nothing.
     pub(super) fn poll_feed_until<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -203,8 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         poll_output(&mut self.stream, &mut self.output, &mut self.deadlines, cx)
     }
 
-    /// Whether `parts` and `more` bytes can be written without waiting for the peer: the usual
-    /// case.
+    /// Returns whether `parts` and `more` bytes can be written without waiting for the peer, which
+    /// is the usual case.
     pub(super) fn takes_at_once(&self, parts: &[&[u8]], more: usize) -> bool {
         let length = parts.iter().map(|part| part.len()).sum::<usize>() + more;
         !self.needs_room(length) && !self.output.is_direct(length)
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         Ok(())
     }
 
-    /// Keeps the reason of a failure for the last words.
+    /// Stores the close reason of a failure for the farewell.
     pub(super) fn note_end<T>(
         &mut self,
         polled: Poll<Result<T, Closed>>,
@@ -289,7 +289,7 @@ fn sent(polled: Poll<()>) -> OutputState {
     if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
 }
 
-/// Reads once; Pending only where the peer has to do something and no deadline has passed.
+/// Reads once; Pending only if the peer has to act and no deadline has passed.
 pub(super) fn poll_input<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut InputBuffer,
@@ -307,7 +307,7 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.
+/// Sends all pending output; Pending only while the peer takes nothing and no deadline has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -317,8 +317,8 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     poll_room(output, deadlines, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
 }
 
-/// Takes `part` over, to its end: into the buffer, or past it to the stream if it is large, so that
-/// [`Limits::write_high`] bytes at most are unsent. Pending only while the peer takes nothing, more
+/// Consumes `part` completely: into the buffer, or directly to the stream if it is large, so that
+/// at most [`Limits::write_high`] bytes are unsent. Pending only while the peer takes nothing, more
 /// than that would be unsent, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
@@ -329,7 +329,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
-        // More of the same line may be to come, so the stream may still hold some of it.
+        // More of the same line may follow, so the stream may still hold some of it.
         ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;
@@ -352,7 +352,7 @@ fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a
     rest
 }
 
-/// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
+/// Writes `bytes` without copying, until the rest of them fits into the buffer.
 fn poll_direct<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,

@@ -1,7 +1,7 @@
 //! A connection's one timer, for all its deadlines.
 //!
-//! Activity only notes the time; the timer is armed once and looks at the notes when it fires. So
-//! a busy connection pays one reading of the clock per wait and never touches the timer wheel.
+//! Activity only records the time. The timer is armed once and compares the records when it fires.
+//! So a busy connection reads the clock once per wait and never touches the timer wheel.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::metrics::worker_stats::WorkerCounters;
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::Phase;
 
-/// Time for which a draining connection goes on as before.
+/// Time for which a draining connection continues unchanged.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
 /// Time of a draining connection to wait for the next line, since the last one. Most round trips
@@ -30,12 +30,13 @@ const DRAIN_TURN: Duration = Duration::from_millis(200);
 /// ends a connection whose peer never stops sending.
 const LATE_READS_MAX: u8 = 64;
 
-/// A deadline that has passed is looked at once more after this, so that the runtime asks the
-/// system what has come before anybody is given up: SIGCONT wakes it with its timers only.
+/// A deadline that has passed is checked again after this, so that the runtime first polls the
+/// system for input. After SIGCONT it would otherwise run its timers only and close connections
+/// whose input is waiting.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A timer that fires this late means that the whole process was stopped or starved: then the
-/// peer gets [`GRACE`] more, because what it sent in time may not have been read yet.
+/// A timer that fires this late means that the whole process was stopped or starved. The peer then
+/// gets [`GRACE`] more, because its input may not have been read yet.
 const LATE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -57,13 +58,14 @@ pub(super) enum WaitFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutputState {
     Sent,
-    /// The output is kept back, to be sent together with the end of the stream.
+    /// The output is held back, to be sent together with the end of the stream.
     Held,
     /// The peer does not take the output.
     Blocked,
 }
 
-/// When what began, the timer that looks at it, and the terms that it looks for.
+/// The start times of the waits of a connection, the timer that checks them, and the limits that
+/// apply.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     pub(super) config: Arc<ConnectionConfig>,
@@ -152,7 +154,7 @@ impl Deadlines {
         self.slot.as_ref()?.connection_counters()
     }
 
-    /// So many messages were handed out since this was last said.
+    /// Counts messages that were returned to the handler.
     #[inline]
     pub(super) fn note_messages(&self, count: u32) {
         if count > 0
@@ -192,7 +194,8 @@ impl Deadlines {
     /// Asked before every read: why it may be the last one, if it may.
     ///
     /// # Errors
-    /// The same reason, if nothing more is read, even from a peer that never stops sending.
+    /// Returns the close reason if the connection must read nothing more, even if the peer never
+    /// stops sending.
     #[inline]
     pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
         if !partial && self.config.shutdown.phase() < Phase::Draining {
@@ -229,7 +232,7 @@ impl Deadlines {
     }
 
     /// As [`poll`](Self::poll), for input that may be the last because of `over`. If an answer is
-    /// held or a late line was answered, one more look is all that the connection waits for.
+    /// held or a late line was answered, the connection waits for one more poll only.
     #[inline]
     pub(super) fn poll_input(
         &mut self,
@@ -282,7 +285,7 @@ impl Deadlines {
         }
     }
 
-    /// The timer will fire no later than it must, and wake who asks now.
+    /// Returns whether the timer is armed for this wait and wakes `waker`.
     #[inline]
     fn is_armed(&self, wait_for: WaitFor, waker: &Waker) -> bool {
         self.armed_for == Some(wait_for)
@@ -299,7 +302,7 @@ impl Deadlines {
         }
     }
 
-    /// Whether the server wakes `waker` when its phase changes.
+    /// Returns whether the server wakes `waker` when its phase changes.
     fn is_supervised(&self, waker: &Waker) -> bool {
         self.slot.as_ref().is_some_and(|slot| slot.is_woken_by(waker))
     }
@@ -337,7 +340,7 @@ impl Deadlines {
         }
     }
 
-    /// Has the task woken at the next change of phase.
+    /// Registers the task to be woken at the next change of phase.
     fn await_phase_change(&mut self, cx: &mut Context<'_>) {
         let shutdown = &self.config.shutdown;
         let extras = self.extras.get_or_insert_default();
@@ -390,14 +393,14 @@ impl Deadlines {
         })
     }
 
-    /// When a draining connection that gets nothing more ends.
+    /// The time at which a draining connection without further input ends.
     fn end_of_drain(&self) -> Option<Instant> {
         let extras = self.extras.as_deref()?;
         let since = extras.draining_since?;
         if extras.answered_since.is_some() {
             return extras.answered_since;
         }
-        // None is less than every time.
+        // `None` is less than every time.
         let last = self.idle_since.max(self.partial_since).unwrap_or(since);
         Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
     }

@@ -40,7 +40,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
     /// Writes `text` and the server's line end.
     pub fn write_line(&mut self, text: impl fmt::Display) {
         let eol = self.eol.as_str();
-        // Writing to memory fails only where `text` itself does: then there is nothing to say.
+        // Writing to memory fails only if `text` itself fails; then there is nothing to send.
         let _ = write!(self.output.buffer(), "{text}{eol}");
     }
 
@@ -72,7 +72,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         let mut sent = 0;
         while !self.full && !parts.is_empty() {
             let stream = Pin::new(&mut *self.stream);
-            // One piece needs no list, which the system would have to read and check first.
+            // A single piece needs no list, which the system would have to read and check first.
             let taken = match parts {
                 [only] => stream.poll_write(cx, only)?,
                 _ => stream.poll_write_vectored(cx, parts)?,
@@ -128,8 +128,8 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
     }
 }
 
-/// Sends what waits, then what `feed` gives, until it has nothing more now (Ready) or the peer
-/// takes no more (Pending). With `held` it sends only what is more than [`Limits::write_high`].
+/// Sends pending output, then the output of `feed`, until it has nothing more now (Ready) or the
+/// peer takes no more (Pending). With `held` it sends only the bytes beyond [`Limits::write_high`].
 ///
 /// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
@@ -164,7 +164,7 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Sends what the stream takes, and notes that it took something.
+/// Sends the bytes that the stream takes, and records the progress.
 #[inline]
 pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,

@@ -29,9 +29,9 @@ use crate::transport::stream::{Layer, Stream};
 
 /// A connection to one peer over any byte stream.
 ///
-/// **Corked.** What is written goes out when the handler next waits for input, on
-/// [`flush`](Self::flush), on [`close`](Self::close) or drop, or past [`Limits::write_high`]: a
-/// client that sends 32 lines in one packet gets 32 replies in one packet.
+/// **Corked.** Output is sent when the handler next waits for input, on [`flush`](Self::flush), on
+/// [`close`](Self::close) or drop, or beyond [`Limits::write_high`]: a client that sends 32 lines
+/// in one packet gets 32 replies in one packet.
 ///
 /// **Limited.** Every wait has the deadlines of [`Limits`]; when one passes, the call returns the
 /// [`Closed`] that names it. A handler passes that on with `?`.
@@ -40,14 +40,14 @@ use crate::transport::stream::{Layer, Stream};
 /// output, then the [`Farewell`] if the server ended the connection, then the end of the stream.
 /// The connection goes on reading for a short time, so that a reset does not discard the last line.
 ///
-/// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
+/// All reads are cancel safe: a read that is dropped half-way, for example in `select!`, loses no
+/// bytes.
 pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Boxed, because a handler is a chain of futures each of which holds what it was given:
-    /// idle connections are mostly this. `None` only between the start of closing and the end of
-    /// this value.
+    /// Boxed, because a handler is a chain of futures and each of them holds its arguments, which
+    /// make up most of an idle connection. `None` only from the start of closing on.
     core: Option<Box<Core<S>>>,
 }
 
@@ -55,8 +55,8 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// A connection over `stream` that no server has accepted: a client's. It writes `\n` and
-    /// has no last words.
+    /// A client's connection over `stream`, which no server has accepted. It writes `\n` and sends
+    /// no farewell.
     ///
     /// ```
     /// use echoline::{Connection, Limits};
@@ -83,8 +83,8 @@ where
         Self::with_config(stream, Arc::new(config), None)
     }
 
-    /// The same connection over a stream that lies over the one it had. To be done before
-    /// anything is read or written.
+    /// Moves the connection to a stream that is a layer over the current one. Call it before the
+    /// first read or write.
     #[must_use]
     pub fn layer<T: Layer<Below = S>>(mut self, wrap: impl FnOnce(S) -> T) -> Connection<T> {
         let core = self.core.take().expect("the core leaves only when self ends");
@@ -151,8 +151,8 @@ where
         poll_fn(|cx| core.poll_read_feeding(cx, |input| input.next_chunk(most), &mut feed)).await
     }
 
-    /// Sends what `feed` gives (see [`read_line_feeding`](Self::read_line_feeding)) until `until`
-    /// is done, and reads nothing meanwhile, so that the peer has to wait.
+    /// Sends the output of `feed` (see [`read_line_feeding`](Self::read_line_feeding)) until
+    /// `until` is done. It reads nothing meanwhile, so that the peer has to wait.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`], the error of the stream, or the error of `feed`. As cancel safe as
@@ -271,10 +271,10 @@ where
         Write::done(Ok(()))
     }
 
-    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
-    /// otherwise). The line is in the buffer at once, whatever its length; awaited, it waits until
-    /// no more than [`Limits::write_high`] is unsent. So it is cancel safe: a line that is dropped
-    /// is sent with the next write.
+    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) sets
+    /// another). The line is buffered at once, at any length. When awaited, it waits until at most
+    /// [`Limits::write_high`] bytes are unsent. It is cancel safe: a line whose write is dropped is
+    /// sent with the next write.
     ///
     /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
     /// may not be held while waiting.
@@ -334,7 +334,7 @@ where
         super::split::split(self.core_mut())
     }
 
-    /// Leaves the last words to the handler: the server's [`Farewell`] does not hold for this
+    /// Leaves the farewell to the handler: the server's [`Farewell`] does not apply to this
     /// connection.
     pub fn keep_silent(&mut self) {
         self.core_mut().is_silent = true;
@@ -431,7 +431,7 @@ where
         Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
     }
 
-    /// The stream below. Bytes that this connection has read already are not in it any more.
+    /// The stream below. It no longer contains the bytes that this connection has read.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.core().stream
@@ -443,13 +443,13 @@ where
         self.core().output.len()
     }
 
-    /// The limits that hold for this connection.
+    /// The limits of this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         self.core().limits()
     }
 
-    /// Ends a connection that gets no handler, with the words for `closed`.
+    /// Ends a connection that gets no handler, with the message for `closed`.
     pub(crate) fn refuse(mut self, closed: Closed) -> Closed {
         self.core_mut().ended = Some(closed);
         closed

@@ -91,7 +91,7 @@ impl InputBuffer {
         Ok(Some(last))
     }
 
-    /// Whether there is something to be read, or nothing any more.
+    /// `Some` if there is unread input, or none will arrive any more.
     pub(super) fn next_peek(&mut self) -> Result<Option<bool>, Closed> {
         let has_some = self.has_partial();
         Ok((has_some || self.at_end()).then_some(has_some))

@@ -88,10 +88,10 @@ pub enum Closed {
     /// The peer ended the stream and got all its answers.
     #[error("the peer ended the stream")]
     EndOfStream,
-    /// The handler said goodbye.
+    /// The handler ended the dialogue.
     #[error("the handler ended the dialogue")]
     Finished,
-    /// The peer, or the network, broke the connection off (RST, broken pipe).
+    /// The peer, or the network, reset the connection (RST, broken pipe).
     #[error("the connection was reset")]
     Reset,
     /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`).
@@ -205,7 +205,7 @@ impl Closed {
         }
     }
 
-    /// Whether the server refused the connection, so that no handler began.
+    /// Returns whether the server refused the connection, so that no handler ran.
     pub const fn is_refusal(self) -> bool {
         matches!(self, Self::Busy | Self::BusyAddress | Self::SourceRate(_))
     }
@@ -223,7 +223,7 @@ impl Closed {
         }
     }
 
-    /// Whether the connection is beyond use, so that no last words and no FIN can be sent.
+    /// Returns whether the connection is unusable, so that no farewell and no FIN can be sent.
     #[must_use]
     pub(crate) const fn is_broken(self) -> bool {
         matches!(self, Self::Reset | Self::Aborted | Self::StallTimeout | Self::Io(_))

@@ -1,5 +1,5 @@
-//! The bounded line splitter. Pure: bytes go in as they come, lines come out; how the bytes were
-//! cut into packets never changes the lines, and no byte is searched twice.
+//! The bounded line splitter. Pure. The boundaries of packets do not affect the lines, and no byte
+//! is searched twice.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,9 +10,9 @@ use memchr::{memchr, memmem};
 
 /// One line without its end (`\n` or `\r\n`): a cheap, owned slice of the bytes that were read.
 ///
-/// Lines are bytes, not text: an echo gives back what it got, valid UTF-8 or not. A `Line` keeps
-/// alive what was read together with it (64 KiB at most, or the longest line), so copy what you
-/// keep for long (`line.to_vec()`).
+/// Lines are bytes, not text: an echo returns its input, valid UTF-8 or not. A `Line` keeps alive
+/// all bytes of the same read (64 KiB at most, or the longest line), so copy lines that you keep
+/// for long (`line.to_vec()`).
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Line(Bytes);
 
@@ -58,7 +58,7 @@ impl Lines {
         Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
     }
 
-    /// Takes in bytes that follow those taken before.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.skipping {
             self.buffer.extend_from_slice(bytes);
@@ -68,8 +68,8 @@ impl Lines {
         }
     }
 
-    /// Throws away everything up to and with the next line end, also what has not come yet: after
-    /// [`LineTooLong`] the next line can be read, and nothing of this one is kept.
+    /// Discards everything up to and including the next line end, even if it has not arrived yet.
+    /// After [`LineTooLong`] the next line can be read, and no part of this one is buffered.
     pub fn skip_line(&mut self) {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => drop(self.cut(self.scanned + found + 1)),
@@ -86,7 +86,7 @@ impl Lines {
         &self.buffer
     }
 
-    /// The next whole line; `None` while its end has not come yet.
+    /// Returns the next complete line; `None` while its end has not arrived.
     ///
     /// # Errors
     /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
@@ -103,7 +103,7 @@ impl Lines {
             }
             None => {
                 self.scanned = self.buffer.len();
-                // One `\r` more than the limit may still turn out to be half of the line's end.
+                // One `\r` beyond the limit may be the first half of the line end.
                 let end = usize::from(self.buffer.last() == Some(&b'\r'));
                 self.fits(self.buffer.len() - end)?;
                 Ok(None)
@@ -141,7 +141,7 @@ impl Lines {
         (!rest.is_empty()).then_some(Line(rest))
     }
 
-    /// The first bytes, at most `most` of them, whatever they are.
+    /// Returns the first bytes, at most `most` of them, without looking for a line end.
     pub fn take(&mut self, most: usize) -> Bytes {
         self.cut(self.buffer.len().min(most)).freeze()
     }
@@ -187,9 +187,8 @@ impl Line {
         std::str::from_utf8(&self.0)
     }
 
-    /// The line without white space at both ends, as Python's `str.strip()` sees it: what Unicode
-    /// calls white space and the four separators U+001C to U+001F. Bytes that are no UTF-8 are no
-    /// white space.
+    /// The line without white space at both ends, as in Python's `str.strip()`: Unicode white space
+    /// and the four separators U+001C to U+001F. Bytes that are not UTF-8 are not white space.
     #[must_use]
     pub fn trim(mut self) -> Self {
         let (start, end) = (self.len() - trim_start(&self).len(), trim_end(&self).len());
@@ -216,7 +215,7 @@ fn is_space(letter: char) -> bool {
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    // The usual line begins, and ends, with a visible ASCII letter.
+    // Most lines begin and end with a visible ASCII letter.
     if let [b'!'..=b'~', ..] = bytes {
         return bytes;
     }
@@ -405,7 +404,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 47: the unread bytes are those that were received and not returned, line ends
+    /// Issue 11, item 47: the unread bytes are all received bytes that were not returned, line ends
     /// included.
     #[test]
     fn regression_unread_is_what_was_not_given_out() {

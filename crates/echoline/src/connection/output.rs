@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use super::buffers;
 use crate::metrics::summary::Amount;
 
-/// Pieces of at least this size are sent from where they lie instead of being copied first.
+/// Pieces of at least this size are sent directly instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
 
 /// Output that was written and not sent yet.
@@ -20,7 +20,7 @@ pub(super) struct OutputBuffer {
     sent: usize,
     /// The stream took something and may not have passed it on yet, as one that encrypts.
     unflushed: bool,
-    /// The stream takes nothing any more: it failed, or the peer was given up.
+    /// The stream takes nothing any more: it failed, or the peer stalled for too long.
     pub(super) failed: bool,
 }
 
@@ -29,7 +29,7 @@ impl OutputBuffer {
         self.sent == self.buffer.len()
     }
 
-    /// Whether nothing waits, here or in the stream, and no buffer has to be given back.
+    /// Returns whether no output is pending, here or in the stream, and no buffer must be returned.
     pub(super) fn is_unused(&self) -> bool {
         self.buffer.capacity() == 0 && !self.unflushed
     }
@@ -60,8 +60,8 @@ impl OutputBuffer {
         &mut self.buffer
     }
 
-    /// Sends until nothing is left, in the stream either, or the stream takes no more; adds to
-    /// `sent` what it took.
+    /// Sends until no output is pending, in the stream either, or the stream takes no more. Adds
+    /// the bytes sent to `sent`.
     pub(super) fn poll_flush<S>(
         &mut self,
         stream: &mut S,
@@ -105,7 +105,7 @@ impl OutputBuffer {
     }
 }
 
-/// Writes once. A stream that takes nothing is as good as closed.
+/// Writes once. A stream that takes nothing counts as closed.
 pub(super) fn poll_write<S>(
     stream: &mut S,
     bytes: &[u8],

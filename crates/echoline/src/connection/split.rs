@@ -23,7 +23,7 @@ pub struct Reader<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
     input: &'a mut InputBuffer,
     deadlines: &'a mut Deadlines,
-    /// Why the last call failed: the connection's last words may depend on it.
+    /// The close reason of the last failure, on which the farewell may depend.
     ended: &'a mut Option<Closed>,
 }
 
@@ -36,7 +36,7 @@ pub struct Writer<'a, S> {
 
 pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     let stream = Arc::new(Mutex::new(&mut core.stream));
-    // The writer may wait in another part of the task than the reader, so it has its own watch.
+    // The writer may wait in another part of the task than the reader, so it has its own deadlines.
     let deadlines = Deadlines::new(Arc::clone(&core.deadlines.config), core.deadlines.slot.clone());
     let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, deadlines };
     let (input, deadlines, ended) = (&mut core.input, &mut core.deadlines, &mut core.ended);
@@ -52,7 +52,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// As [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Connection::read_line`](crate::Connection::read_line).
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let line = poll_fn(|cx| self.poll_read(cx, InputBuffer::next_line)).await?;
         if let Some(line) = &line {
@@ -64,7 +64,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// As [`Connection::read`](crate::Connection::read). Cancel safe.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Connection::read`](crate::Connection::read).
     pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_chunk(most))).await
     }
@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// As [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Connection::read_exact`](crate::Connection::read_exact).
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_exact(length))).await
     }
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// As [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Connection::read_until`](crate::Connection::read_until).
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_until(separator))).await
     }
@@ -97,7 +97,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     ) -> Poll<Result<T, Closed>> {
         poll_next(self.input, self.deadlines, self.ended, cx, next, |input, deadlines, cx| {
             let over = deadlines.check(input.has_partial())?;
-            // The writer sends by itself.
+            // The writer sends the output itself.
             poll_input(&mut **lock(&self.stream), input, deadlines, over, OutputState::Sent, cx)
         })
     }
@@ -108,7 +108,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// awaited, and the buffer is sent only by [`flush`](Self::flush).
     ///
     /// # Errors
-    /// The same. Not cancel safe.
+    /// As [`Connection::write`](crate::Connection::write). Not cancel safe.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);

@@ -35,7 +35,7 @@ static LINES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     lines
 });
 
-/// Sends lines until the client ends the connection; what it sends is thrown away.
+/// Sends lines until the client ends the connection; client input is discarded.
 pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -17,7 +17,8 @@ pub enum EchoCommand {
     Help,
     /// `QUIT`: the end of the dialogue.
     Quit,
-    /// `WHOAMI`: who the client is. Not the lesson's, so `HELP` does not tell of it.
+    /// `WHOAMI`: the client's own address and details. It is not part of the lesson, so `HELP` does
+    /// not list it.
     Whoami,
     /// Any other text.
     Echo,

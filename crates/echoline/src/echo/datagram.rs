@@ -83,7 +83,8 @@ mod tests {
         assert_eq!(answers(EchoMode::Daytime, 1), [b"now\r\n"]);
     }
 
-    /// Fault 41: of the modes that say nothing else, none answers with more than it was sent.
+    /// Fault 41: no mode answers with more bytes than it received, unless its RFC defines another
+    /// answer.
     #[test]
     fn only_who_amplifies_writes_answers() {
         for mode in EchoMode::ALL {

@@ -17,7 +17,7 @@ pub enum EchoMode {
     Command,
     /// The client receives its own address and TLS details, and the connection ends.
     Whoami,
-    /// Every byte is thrown away (RFC 863).
+    /// Every byte is discarded (RFC 863).
     Discard,
     /// Lines of characters without an end, as fast as the client takes them (RFC 864).
     Chargen,
@@ -37,7 +37,7 @@ impl EchoMode {
         Self::Daytime,
     ];
 
-    /// Whether it answers lines, before which a prefix can stand, and after a greeting.
+    /// Returns whether the mode answers lines, so that a greeting and a prefix are possible.
     #[must_use]
     pub fn answers_lines(self) -> bool {
         matches!(self, Self::Line | Self::Command)
@@ -61,8 +61,8 @@ pub struct EchoDialogue {
 }
 
 impl EchoDialogue {
-    /// The dialogue that the lesson's program for `mode` holds: simple echo (s1) for
-    /// [`EchoMode::Line`], command echo (s3) for [`EchoMode::Command`].
+    /// The dialogue of the lesson's program for `mode`: simple echo (s1) for [`EchoMode::Line`],
+    /// command echo (s3) for [`EchoMode::Command`].
     #[must_use]
     pub fn new(mode: EchoMode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {

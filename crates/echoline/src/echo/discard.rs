@@ -1,4 +1,4 @@
-//! The discard service of RFC 863: what comes in is thrown away, and nothing is said.
+//! The discard service of RFC 863: input is discarded, and nothing is sent.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

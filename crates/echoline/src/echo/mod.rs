@@ -1,5 +1,4 @@
-//! Policy: what an echo server says. The dialogues of the lesson's echo servers, and RFC 862, 863,
-//! 864 and 867.
+//! Policy: the dialogues of the echo servers in the lesson, and of RFC 862, 863, 864 and 867.
 
 mod chargen;
 mod command;
@@ -25,7 +24,7 @@ pub use dialogue::{EchoDialogue, EchoMode};
 /// Holds the dialogue with one client, to its end.
 ///
 /// # Errors
-/// The way in which the connection ended, where the client did not end it.
+/// The close reason, if the client did not end the connection.
 pub async fn serve<S>(client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -46,8 +45,8 @@ mod tests {
     use super::*;
     use crate::connection::limits::Limits;
 
-    /// Fault 13: every idle connection has room for the largest dialogue, so what is rare must not
-    /// make that one larger.
+    /// Fault 13: every idle connection has room for the largest dialogue, so a rarely used dialogue
+    /// must not increase that size.
     #[tokio::test]
     async fn a_dialogue_takes_little_memory() {
         let (_here, there) = tokio::io::duplex(8);

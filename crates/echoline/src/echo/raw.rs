@@ -1,4 +1,4 @@
-//! The echo of RFC 862: what comes in goes out, byte for byte.
+//! The echo of RFC 862: all input is sent back, byte for byte.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

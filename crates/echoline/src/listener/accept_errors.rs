@@ -144,7 +144,7 @@ pub(crate) fn classify(result: io::Result<AcceptedStream>) -> AcceptOutcome {
 mod tests {
     use super::*;
 
-    /// Fault 1: what is wrong with one client must not slow down the next.
+    /// Fault 1: an error of one client must not delay the next one.
     #[test]
     fn an_error_of_the_client_is_no_error_of_the_listener() {
         for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {

@@ -57,8 +57,8 @@ impl Acceptor {
         }
     }
 
-    /// Closes this process's end of a socket that another one listens at too: who is in the queue
-    /// stays there for it, and so does the file of a Unix socket.
+    /// Closes this process's descriptor of a socket on which another process listens too. Queued
+    /// connections stay for that process, and so does the file of a Unix socket.
     pub(crate) fn leave(self) {
         if let AcceptorSocket::Unix(socket) = self.socket {
             socket.leave();
@@ -93,7 +93,7 @@ impl Acceptor {
     }
 }
 
-/// Somebody who was in the queue of a listener that closes.
+/// A connection from the queue of a listener that closes.
 #[derive(Debug)]
 pub(crate) enum DrainedConnection {
     Connection(Stream, Option<SocketAddr>),
@@ -101,7 +101,7 @@ pub(crate) enum DrainedConnection {
     Refused,
 }
 
-/// Accepts without the runtime, which may not know yet who is waiting.
+/// Accepts without the runtime, which may not have noticed the queued connections yet.
 #[derive(Debug)]
 enum BlockingAcceptor {
     Tcp(TcpListener),

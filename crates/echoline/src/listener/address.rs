@@ -52,13 +52,13 @@ impl Scheme {
         }
     }
 
-    /// Whether there is TLS in it.
+    /// Returns whether the scheme uses TLS.
     #[must_use]
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    /// Whether there is WebSocket in it.
+    /// Returns whether the scheme uses WebSocket.
     #[must_use]
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
@@ -82,7 +82,7 @@ impl Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     scheme: Scheme,
-    /// Of a Unix socket: its path as it was typed. Of one that is passed: its name.
+    /// For a Unix socket, its path as it was typed. For a passed socket, its name.
     host: String,
     /// Of a Unix socket: 0.
     port: u16,
@@ -90,7 +90,7 @@ pub struct Address {
     resource: String,
 }
 
-/// Why a text is no [`Address`]; the message says what to write instead.
+/// The error in the text of an [`Address`]; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -156,8 +156,8 @@ impl Address {
         self.port
     }
 
-    /// Where the Unix socket is; begins with `@` for a name in the abstract namespace. `None` for
-    /// everything else.
+    /// The path of the Unix socket, which begins with `@` for a name in the abstract namespace;
+    /// `None` for everything else.
     #[must_use]
     pub fn unix_path(&self) -> Option<&str> {
         (self.scheme == Scheme::Unix).then_some(self.host.as_str())
@@ -204,8 +204,8 @@ impl Address {
     }
 }
 
-/// Looks `host` up, on a thread of its own because the system's resolver blocks; the thread has
-/// ended when this returns.
+/// Resolves `host` on a separate thread, because the system's resolver blocks. The thread has ended
+/// when this returns.
 async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -214,15 +214,15 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = host.to_owned();
     let look_up = move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // An error means that the caller waits no more.
+        // An error means that the caller has stopped waiting.
         let _ = answer.send(found);
     };
-    // Not the runtime's own threads, which panic if there can be none.
+    // A separate thread, because the runtime panics if it cannot start one of its own.
     let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up);
     let no_thread = |error| io::Error::new(io::Error::kind(&error), format!("no thread: {error}"));
     let thread = thread.map_err(no_thread)?;
     let found = answered.await.map_err(|_| io::Error::other("the resolver panicked"))?;
-    // It has nothing left to do.
+    // The thread has sent its result and ends.
     let _ = thread.join();
     found
 }
@@ -256,7 +256,7 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(AddressError::NoHost(text.to_owned()));
         }
-        // `u16::from_str` would take "+80", which no other tool does.
+        // `u16::from_str` would accept "+80", which other tools do not.
         let port = Some(port)
             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|digits| digits.parse().ok())
@@ -268,8 +268,8 @@ impl FromStr for Address {
     }
 }
 
-/// Whether `ip`, the address of a bound socket or of a peer, can be reached from this machine only.
-/// The one rule for loopback addresses: names and other spellings are resolved before it.
+/// Returns whether `ip`, the address of a bound socket or of a peer, is reachable only from the
+/// same host. Names and other spellings must be resolved before.
 pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
@@ -293,12 +293,12 @@ fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Fd, host, port: 0, resource: String::new() })
 }
 
-/// The host without its brackets; `None` where brackets or colons do not fit together.
+/// The host without its brackets; `None` if brackets or colons do not match.
 fn bare_host(host: &str) -> Option<&str> {
     match host.strip_prefix('[') {
         Some(inner) => {
             let inner = inner.strip_suffix(']')?;
-            // A zone (`fe80::1%eth0`) is the resolver's business.
+            // The resolver handles a zone (`fe80::1%eth0`).
             let address = inner.split('%').next().unwrap_or(inner);
             address.parse::<Ipv6Addr>().is_ok().then_some(inner)
         }

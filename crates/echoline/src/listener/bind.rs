@@ -17,7 +17,7 @@ use super::socket_folder::SocketFolder;
 use super::unix::{FileOwner, UnixSocket};
 use crate::transport::steps::Transport;
 
-/// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
+/// Keep-alive: a peer whose host or network has failed is detected after two minutes.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10))
@@ -48,11 +48,11 @@ pub struct ListenerOptions {
     /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
     /// Only root may name a group that its user is not in. Default `None`.
     pub unix_group: Option<u32>,
-    /// The owner of the file of a Unix socket, if the process is root's and becomes this user once
-    /// it has bound its addresses. The file is made with the rights of this user; in a folder that
-    /// only root may write, root makes it and changes its owner. To be set before there are other
-    /// threads. Default `None`: the user of the process. Root's process then refuses a folder in
-    /// which another user can replace files.
+    /// The owner of the file of a Unix socket, if the process runs as root and changes to this user
+    /// after it has bound its addresses. The file is created with the rights of this user. In a
+    /// directory that only root may write, root creates it and changes its owner. Must be set
+    /// before other threads start. Default `None`: the user of the process. A process of root then
+    /// refuses a directory in which another user can replace files.
     pub unix_user: Option<FileUser>,
 }
 
@@ -102,8 +102,8 @@ impl Listener {
     /// it before it is served.
     ///
     /// # Errors
-    /// One sentence with the address and the reason. An address family that the machine does not
-    /// have is passed over as long as another could be bound.
+    /// One sentence with the address and the reason. An address family that the host does not
+    /// support is skipped if another one can be bound.
     pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if let Some(remedy) = remedy_for_no_stream(address.scheme()) {
             return Err(unsupported(address, remedy));
@@ -117,7 +117,7 @@ impl Listener {
         let mut bound = Vec::new();
         let mut missing = None;
         for candidate in resolved {
-            // An IPv4 address in the form of IPv6 (::ffff:127.0.0.1) is bound as what it is.
+            // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is bound as its IPv4 address.
             let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
             match Self::bind_one(candidate, options) {
                 Ok(socket) => bound.push(Self::new(ListenerSocket::Tcp(socket), address.scheme())),
@@ -160,14 +160,15 @@ impl Listener {
         Ok(Self::new(ListenerSocket::Tcp(socket), Scheme::Tcp))
     }
 
-    /// Sets what is done with each socket before its handler begins. Default: nothing.
+    /// Sets the steps that each socket passes before its handler begins. Default: none.
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Sets what [`address`](Self::address) tells clients of a WebSocket to ask for. Default: `/`.
+    /// Sets the path that WebSocket clients request, as part of [`address`](Self::address).
+    /// Default: `/`.
     #[must_use]
     pub fn resource(mut self, resource: &str) -> Self {
         resource.clone_into(&mut self.resource);
@@ -186,11 +187,11 @@ impl Listener {
         }
     }
 
-    /// Whether only this machine can reach it: it is bound to a loopback address, however that was
-    /// written, or it is a Unix socket.
+    /// Returns whether only this host can reach the listener: it is bound to a loopback address, in
+    /// any spelling, or it is a Unix socket.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn is_loopback(&self) -> io::Result<bool> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
@@ -201,7 +202,7 @@ impl Listener {
     /// Where a client connects: the address that was really bound.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => {
@@ -293,7 +294,7 @@ impl Listener {
     }
 }
 
-/// Has a TCP socket listen, as we like it.
+/// Makes a TCP socket listen, with the configured options.
 fn listen(socket: Socket, options: &ListenerOptions) -> io::Result<TcpListener> {
     // Linux: accepted sockets inherit these four, so they cost nothing per connection.
     socket.set_tcp_nodelay(true)?;
@@ -336,7 +337,7 @@ impl Listener {
     /// Checks whether a server of root's would listen on the Unix socket at `path`.
     ///
     /// # Errors
-    /// When another user can replace files in its folder.
+    /// If another user can replace files in its directory.
     pub fn probe_folder(path: &Path) -> io::Result<()> {
         if FileUser::present() != 0 {
             return Ok(());

@@ -22,7 +22,7 @@ impl FileUser {
         if !user.is_root() {
             return user.as_raw();
         }
-        // A filter of system calls may refuse this one, with an error that looks like a user.
+        // A seccomp filter may refuse this call, with an error that looks like a user ID.
         match setfsuid(Uid::from_raw(u32::MAX)).as_raw() {
             u32::MAX => user.as_raw(),
             present => present,

@@ -17,7 +17,8 @@ use super::file_user::FileUser;
 use super::socket_folder::{FolderLock, SocketFolder};
 use echoline_base::file_access::identity;
 
-/// The time that a start waits for another one in the same folder, which takes about a millisecond.
+/// Maximum wait of a starting server for another one in the same directory, which takes about a
+/// millisecond.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time that the end of a server waits for it before it leaves its file behind.
@@ -111,13 +112,14 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a socket to a file and has it listen, all under the lock of the folder: two servers that
-/// start at once on one path cannot take each other's new socket for a stale one. A stale file (its
-/// server was killed) is replaced; a socket that is served, and any other file, is left alone.
+/// Binds a socket to a file and makes it listen, under the lock of the directory: two servers that
+/// start at once on one path cannot mistake each other's new socket for a stale one. A stale file
+/// (its server was killed) is replaced. A socket with a running server, and any other file, is left
+/// unchanged.
 ///
-/// A process of root's makes the file with the rights of the user that it is for. In a folder that
-/// this user may not write, it makes the file itself and changes the owner, if no other user can
-/// replace files there: such a user could put another file, or a link to one, in its place.
+/// A process of root creates the file with the rights of the user that it is for. In a directory
+/// that this user may not write, root creates the file itself and changes the owner, if no other
+/// user can replace files there: such a user could substitute another file, or a link to one.
 ///
 /// # Errors
 /// [`io::ErrorKind::AddrInUse`] if the path is served, or an error of the system.
@@ -146,7 +148,7 @@ pub(crate) fn bind(
 enum FolderOwners {
     /// Root alone; another user would have root change the owner or the mode of any file.
     OnlyRoot,
-    /// Any: the process has no rights that such a user could misuse.
+    /// Any user: the process has no rights that such a user could misuse.
     Folder,
 }
 
@@ -209,8 +211,8 @@ impl FileRights {
         self.user.as_ref().filter(|_| Uid::effective().is_root())
     }
 
-    /// Gives the file its owner, its group, and the bits that the umask took away. `file` is open,
-    /// so that a path cannot lead to another file meanwhile.
+    /// Sets the owner and the group of the file, and the mode bits that the umask removed. `file`
+    /// is open, so that its path cannot be redirected to another file.
     fn give(&self, file: &File) -> io::Result<()> {
         let user = self.new_owner().map(|user| user.user);
         let group = self.group.or(self.new_owner().map(|user| user.group));
@@ -338,7 +340,8 @@ pub(crate) mod tests {
         drop(served);
     }
 
-    /// Issue 11, item 5: the group gets its file, and one that it may not have is named.
+    /// Issue 11, item 5: the file gets its group, and the error names a group that is not
+    /// permitted.
     #[test]
     fn regression_the_group_of_the_file_is_the_one_asked_for() {
         let (folder, path) = folder();
@@ -357,7 +360,7 @@ pub(crate) mod tests {
         assert!(!fs::exists(&path).unwrap(), "a file is left behind");
     }
 
-    /// Binds as a user who may not choose any group; the user of this thread stays changed.
+    /// Binds as a user who may not choose any group. The user of this thread stays changed.
     fn bind_without_rights(path: &str, rights: &FileRights) -> io::Result<()> {
         let folder = Path::new(path).parent().unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
@@ -366,7 +369,7 @@ pub(crate) mod tests {
         bind(path, rights, 8).map(drop)
     }
 
-    /// A user that no file of this machine belongs to.
+    /// A user that owns no file on this host.
     const USER: u32 = 54_321;
 
     fn for_user(mode: u32) -> FileRights {
@@ -406,7 +409,8 @@ pub(crate) mod tests {
         assert_eq!(owner(&path), (USER, 12_345, 0o620));
         assert_eq!((FileUser::present(), nix::unistd::getgroups().unwrap()), (0, groups));
         drop(bound);
-        // Its folder leads to one that the user may not write, as a link of that user might.
+        // The path leads to a directory that the user may not write, as a symbolic link of that
+        // user might.
         let (precious, _) = self::folder();
         fs::set_permissions(precious.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let link = folder.path().join("link");
@@ -443,7 +447,7 @@ pub(crate) mod tests {
             assert!(error.contains(&format!("belongs to user {}", USER + 1)), "{error}");
             assert!(!fs::exists(&path).unwrap());
         }
-        // In a folder like /tmp no other user can take the file away.
+        // In a directory with the sticky bit, like /tmp, no other user can remove the file.
         std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(bind(&path, &rights(0o666), 8).is_err());
@@ -451,7 +455,7 @@ pub(crate) mod tests {
         bind(&path, &rights(0o666), 8).unwrap();
     }
 
-    /// Issue 12, item 1: a file of root's that an upgrade takes over gets its owner under the same
+    /// Issue 12, item 1: a file of root that an upgrade takes over gets its owner under the same
     /// conditions.
     #[test]
     fn attack_an_upgrade_gives_no_file_away_in_a_folder_of_others() {

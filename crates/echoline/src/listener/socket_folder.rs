@@ -1,4 +1,4 @@
-//! The folder of a socket file: opened once, so that its path cannot lead elsewhere meanwhile.
+//! The directory of a socket file, opened once, so that its path cannot be redirected.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};

@@ -11,7 +11,7 @@ use socket2::{SockAddr, Socket};
 use super::address::Address;
 use super::socket_file::{self, FileRights, SocketFile};
 
-/// A Unix socket that listens; its file goes with it, unless another server has taken its place.
+/// A listening Unix socket. Its file is removed on drop, unless another server has replaced it.
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     socket: UnixListener,
@@ -39,7 +39,7 @@ impl UnixSocket {
     /// server, and any other file, is left unchanged.
     pub(crate) fn bind(path: &str, rights: &FileRights, backlog: u32) -> io::Result<Self> {
         if let Some(name) = path.strip_prefix('@') {
-            // In the abstract namespace there is no file to be stale, and no mode.
+            // A name in the abstract namespace has no file that could be stale, and no mode.
             let address = SocketAddr::from_abstract_name(name)?;
             let listener = UnixListener::bind_addr(&address)?;
             return Self::listen(listener.into(), SocketFile::foreign(path), backlog);
@@ -158,7 +158,7 @@ mod tests {
         drop(second);
     }
 
-    /// Fault 45: who listens is not pushed aside, and no other file is touched.
+    /// Fault 45: a running server is not replaced, and other files are left unchanged.
     #[test]
     fn a_live_socket_and_other_files_are_left_alone() {
         let (_folder, path) = folder();

@@ -9,8 +9,8 @@ use crate::connection::limits::Limits;
 use crate::server::parts::ServerParts;
 use crate::server::registry::ConnectionRegistry;
 
-/// A handle that tells what a server is doing, from anywhere and as often as one likes; clones
-/// are the same handle. See [`Server::observe`](crate::Server::observe).
+/// A handle that reports the state of a server. It may be used from any thread and any number of
+/// times; clones are the same handle. See [`Server::observe`](crate::Server::observe).
 #[derive(Clone, Debug)]
 pub struct Observer {
     registry: Arc<ConnectionRegistry>,
@@ -51,16 +51,16 @@ impl LivenessProbe {
     /// time-out. Completes at once before the server serves. Cancel safe.
     pub async fn check(&self) {
         let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
-        // All at once: they are threads of their own.
+        // Collected first, so that all threads are probed at once.
         let beats: Vec<_> = beats.collect();
         for check in beats {
-            // An error means that the server has ended meanwhile, which is another's business.
+            // An error means that the server has ended meanwhile, which other code reports.
             let _ = check.await;
         }
     }
 
     pub(crate) fn set(&self, workers: Vec<Handle>) {
-        // A server serves once.
+        // A server serves only once.
         let _ = self.workers.set(workers);
     }
 }

@@ -15,7 +15,7 @@ use crate::server::shutdown::Phase;
 pub struct Snapshot {
     /// The phase of the server's life; `None` before it serves.
     pub phase: Option<Phase>,
-    /// Connections that the system gave us so far, refused ones too.
+    /// Connections accepted so far, including refused ones.
     pub accepted: u64,
     /// Connections that are open now, lingering ones too.
     pub open: usize,
@@ -23,10 +23,9 @@ pub struct Snapshot {
     pub ends: BTreeMap<Closed, u64>,
     /// The limits of new connections.
     pub limits: Limits,
-    /// Every worker, in the order in which they were started.
+    /// Every worker, in the order of their start.
     pub workers: Vec<WorkerState>,
-    /// Why the server ends by itself: which of its threads or tasks panicked. `None` while all of
-    /// them work.
+    /// The thread or task whose panic ends the server; `None` while all of them work.
     pub failure: Option<String>,
 }
 

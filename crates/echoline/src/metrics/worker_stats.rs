@@ -14,19 +14,19 @@ use super::service_times::{ServiceTimes, bucket};
 use super::snapshot::{Traffic, WorkerState};
 use crate::connection::buffers;
 
-/// One of so many turns is timed. Chosen by chance, because those of connections that come round
-/// in order would be the same ones again and again.
+/// One in this number of turns is timed. The choice is random, because a fixed interval could
+/// select the same connection each time.
 const TIMED_ONE_IN: u32 = 16;
 
-/// At first, and after each look at a worker, so many turns are all timed, so that a few messages a
-/// second are enough to know how long they take.
+/// The number of turns that are all timed at first and after each snapshot, so that a few messages
+/// a second are enough to measure their duration.
 const TIMED_AFTER_LOOK: u32 = 500;
 
 /// Where one worker counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerStats {
-    /// Connections that are open on this worker; what decides who gets the next.
+    /// Open connections of this worker; a new connection goes to the worker with the fewest.
     pub(crate) open: AtomicUsize,
     /// The thread of this worker has panicked.
     lost: AtomicBool,
@@ -91,7 +91,7 @@ impl WorkerStats {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the worker's thread has panicked, so that it serves no connection any more.
+    /// Returns whether the worker's thread has panicked, so that it serves no connection any more.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
@@ -136,7 +136,7 @@ impl WorkerCounters {
     fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
         let (reads, start) = (buffers::activity(), Instant::now());
         let result = turn();
-        // A turn that read nothing was about something else: a deadline, a slow reader.
+        // A turn without a read had another cause: a deadline, a slow reader.
         if buffers::activity() != reads {
             let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.service.counts[bucket(nanos)].add(1);

@@ -25,7 +25,7 @@ use crate::transport::stream::Stream;
 use echoline_base::supervise::catch_panic;
 use echoline_faults::{ConnectionFaults, Faults};
 
-/// Connections accepted in a row before other tasks of the accepting thread get a turn.
+/// Connections accepted in a row before the accepting thread yields to its other tasks.
 const ACCEPT_BATCH: usize = 64;
 
 /// A server at work.
@@ -78,7 +78,7 @@ impl ServerInner {
         }
     }
 
-    /// Serves who is waiting; returns how long to leave the listener alone, if at all.
+    /// Serves the queued connections. Returns how long to pause accepting, if at all.
     fn accept_batch<H, F>(
         &self,
         first: AcceptOutcome,
@@ -155,7 +155,7 @@ impl ServerInner {
             Err(closed) => return self.refuse(stream, &origin, context, closed),
         };
         tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
-        // In the order in which they come, so that they have the same faults each time.
+        // In the order of acceptance, so that each connection has the same faults each time.
         let planned = context.faults.as_ref().map(Faults::next_connection);
         let _entered = worker.enter();
         let mut stream = match worker.adopt(stream) {
@@ -213,7 +213,7 @@ impl ServerInner {
     }
 }
 
-/// One listener, as the connections that come through it see it.
+/// A listener's settings for the connections that it accepts.
 pub(super) struct ListenerContext {
     pub(super) listener: usize,
     pub(super) transport: Arc<Transport>,

@@ -1,4 +1,4 @@
-//! The rate of connections: whether a source may make one more, and the words of a refusal.
+//! The rate limit of connections: whether a source may open one more, and the refusal message.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Admission {
         }
     }
 
-    /// The same once a trusted proxy has named the client. A connection that the proxy makes for
+    /// As `take`, after a trusted proxy has named the client. A connection that the proxy makes for
     /// itself, as a health check, has no limit.
     pub(crate) fn take_proxied(&self, origin: &Origin) -> Result<(), SourceRefusal> {
         match origin.source {
@@ -73,8 +73,8 @@ pub(crate) fn refuse_proxied(
     end(refusal, stream, words, config);
 }
 
-/// Only the refusal that begins a penalty takes the time to have its words read: the others cost a
-/// system call each, so that a flood costs little.
+/// Only the first refusal of a penalty waits until the client can read its message. All others cost
+/// one system call each, so that a flood is cheap.
 fn end(
     refusal: SourceRefusal,
     stream: Stream,

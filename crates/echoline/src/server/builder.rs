@@ -71,9 +71,9 @@ impl Server {
     /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the address, or why it cannot be had. A scheme
-    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is one: [`Listener::bind`] with
-    /// [`Listener::transport`] serves those.
+    /// One sentence about an invalid address, or the reason for which it cannot be bound. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is an error: [`Listener::bind`]
+    /// with [`Listener::transport`] serves those.
     pub async fn bind<A>(address: A) -> io::Result<Self>
     where
         A: TryInto<Address>,
@@ -109,7 +109,7 @@ impl Server {
         self
     }
 
-    /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
+    /// Sets the line end of [`Connection::write_line`] and of the farewell. Default [`Eol::Lf`].
     #[must_use]
     pub fn eol(self, eol: Eol) -> Self {
         self.live.change(|config| config.eol = eol);
@@ -124,8 +124,8 @@ impl Server {
         self
     }
 
-    /// Serves on `count` threads of its own, each with a current-thread runtime, instead of on
-    /// the caller's runtime; a new connection goes to the one that has the fewest.
+    /// Serves on `count` threads, each with its own current-thread runtime, instead of on the
+    /// caller's runtime. A new connection goes to the thread with the fewest.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
         self.workers = Some(count);
@@ -141,24 +141,24 @@ impl Server {
         self
     }
 
-    /// Has things go wrong by plan on every connection over a stream. Default: none, which costs
-    /// nothing; a plan that is empty costs a little and can be replaced while the server works.
+    /// Injects planned faults into every stream connection. Default: none, which costs nothing. An
+    /// empty plan costs a little and can be replaced while the server runs.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
         self
     }
 
-    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no such limit.
+    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no limit.
     #[must_use]
     pub fn sources(mut self, sources: Arc<Sources>) -> Self {
         self.admission = Admission::new(sources);
         self
     }
 
-    /// Tells `hook` of each connection, served or refused, once it has ended. It is called on the
-    /// thread that served the connection, so it must not block. A panic of it is logged. Counting
-    /// costs each connection about 80 bytes.
+    /// Calls `hook` with the summary of each connection, served or refused, once it has ended. It
+    /// is called on the thread that served the connection, so it must not block. A panic of the
+    /// hook is logged. Counting costs each connection about 80 bytes.
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.registry.set_hook(Hook(Box::new(hook)));
@@ -184,9 +184,9 @@ impl Server {
         self
     }
 
-    /// A handle that tells what this server is doing while it serves. From now on it counts what
-    /// goes through its connections and times some of their turns, which costs less than a
-    /// hundredth of its work; without an observer it does neither.
+    /// Returns a handle that reports the state of this server while it serves. From this call on,
+    /// the server counts the traffic of its connections and times some of their turns, which costs
+    /// less than a hundredth of its work. Without an observer it does neither.
     #[must_use]
     pub fn observe(&mut self) -> Observer {
         self.metering = Metering::On;
@@ -223,7 +223,7 @@ impl Server {
     /// Where clients of each listener connect.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         self.listeners.iter().map(Listener::address).collect()
     }

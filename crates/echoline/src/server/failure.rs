@@ -49,7 +49,7 @@ pub(crate) async fn accept(tasks: &mut JoinSet<()>, failure: &ServerFailure) {
     std::future::pending().await
 }
 
-/// Whether a task that accepts has panicked, which `failure` then says.
+/// Records in `failure` the panic of an accepting task.
 pub(crate) fn note_panic(ended: Result<(), JoinError>, failure: &ServerFailure) -> bool {
     let panic = ended.err().and_then(|error| error.try_into_panic().ok());
     if let Some(panic) = &panic {

@@ -44,7 +44,7 @@ impl<F: Future<Output = Result<(), Closed>>> Future for HandlerTask<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(slot) = &self.slot {
-            // First to be found, then to look: a change of phase in between is not missed.
+            // The waker is registered before the phase is read, so that no change is missed.
             slot.set_task(cx.waker());
             if slot.phase() == Phase::Aborting {
                 self.end(Err(Closed::Aborted));

@@ -16,7 +16,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenError, Transport};
 use crate::transport::stream::Stream;
 
-/// The time that a handshake may go on when the server drains.
+/// Maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Takes the steps of `transport`, in bounded time and not too many at once.
@@ -33,7 +33,7 @@ pub(crate) async fn perform_handshake(
         let _permit = config.handshakes.acquire().await;
         transport.open_admitted(stream, &mut origin, |origin| admission.take_proxied(origin)).await
     });
-    // A client that has not finished its handshake has nothing to lose by a drain.
+    // A client that has not finished its handshake loses nothing in a drain.
     let late = async {
         config.shutdown.reached(Phase::Draining).await;
         sleep(HANDSHAKE_DRAIN).await;
@@ -52,12 +52,12 @@ pub(crate) async fn perform_handshake(
         }
     };
     match &opened {
-        // A step had all there was to say, as one that answers with the files of a page.
+        // The step completed the connection, as one that serves the files of a page.
         Ok(_) | Err(Closed::Finished) => {}
         Err(closed) => {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
             let (place, peer) = (slot.number(), PeerDisplay(origin.peer));
-            // Health checks of a proxy come every few seconds and open no dialogue.
+            // A proxy sends health checks every few seconds; they open no dialogue.
             match origin.is_proxy_itself {
                 true => tracing::debug!(place, %peer, "{why}"),
                 false => tracing::info!(place, %peer, "{why}"),

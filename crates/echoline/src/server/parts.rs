@@ -1,4 +1,4 @@
-//! The parts of a server that its observers look at.
+//! The parts of a server that its observers read.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ pub(crate) struct ConnectionRegistry {
     by_address: Mutex<HashMap<IpAddr, usize>>,
     accepted: AtomicU64,
     ends: Mutex<BTreeMap<Closed, u64>>,
-    /// Everybody who is in, by number: whose tasks wake when the phase changes.
+    /// The open connections by number, whose tasks are woken when the phase changes.
     members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
     /// Notified whenever the last slot is released.
     emptied: Notify,
@@ -100,8 +100,8 @@ impl ConnectionRegistry {
         stats: &Arc<WorkerStats>,
     ) -> Result<Arc<ConnectionSlot>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        // Only the accepting tasks add, and they look before: `max` is never passed by more than
-        // the number of listeners, and then not for longer than until the next line.
+        // Only the accepting tasks increment. So the count exceeds `max` by at most the number of
+        // listeners, and only until the check below.
         let max = limits.max_connections;
         let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
         self.nearly_full.note(ConnectionUsage { open: open.min(max), max });
@@ -146,7 +146,7 @@ impl ConnectionRegistry {
 
     /// Sets the hook for connections that have ended.
     pub(crate) fn set_hook(&self, hook: ClosedHook) {
-        // The first one stays: a server has one for its life.
+        // The first hook stays: a server has one hook.
         let _ = self.hook.set(hook);
     }
 
@@ -366,7 +366,7 @@ impl ConnectionSlot {
         closed
     }
 
-    /// Tells the summary of the connection, which is over.
+    /// Reports the summary of the connection, which has ended.
     fn report_summary(&self) {
         let handshake_origin =
             self.extras.get().filter(|extras| !extras.is_suppressed.load(Ordering::Relaxed));

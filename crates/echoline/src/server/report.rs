@@ -22,7 +22,7 @@ impl Report {
         self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
-    /// Whether every connection ended in order: none aborted, none left.
+    /// Returns whether every connection ended in order: none was aborted, none is left.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count(Closed::Aborted) == 0 && self.still_open == 0

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// A server's life. It only ever goes forward.
+/// The phases of a server. A phase never returns to an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Accepting and serving.
     Running,
-    /// Accepting no more, because another process does on the same sockets; connections go on as
-    /// if nothing had happened.
+    /// The server accepts no more, because another process does on the same sockets. Open
+    /// connections continue unchanged.
     Retiring,
-    /// Accepting no more; connections end once they have answered what they were sent.
+    /// The server accepts no more. Connections end once they have answered the input they received.
     Draining,
     /// Connections end at once.
     Aborting,
@@ -43,13 +43,13 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Stop accepting and leave who is in the queue of a listener to another process, which has
-    /// the same socket; end once the last connection has ended by itself.
+    /// Stops accepting and leaves the queued connections to another process that has the same
+    /// socket. The server ends once its last connection has ended.
     pub fn retire(&self) {
         self.advance(Phase::Retiring);
     }
 
-    /// Stop accepting, let every connection finish what it was sent, then end.
+    /// Stops accepting, lets every connection answer the input it received, then ends the server.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
@@ -73,7 +73,7 @@ impl Shutdown {
     /// Waits until `phase` or a later one is reached. Cancel safe.
     pub async fn reached(&self, phase: Phase) {
         loop {
-            // Listen first, look second: a change in between is not missed.
+            // The waiter is created before the phase is read, so that no change is missed.
             let changed = self.changed();
             if self.phase() >= phase {
                 return;

@@ -32,8 +32,8 @@ pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     }
 }
 
-/// Listens to every signal that asks a server to end. Once this exists, none of them ends the
-/// process by itself any more.
+/// Handles every signal that asks a server to end. From its creation on, none of them ends the
+/// process by itself.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -156,7 +156,7 @@ fn end_process(name: &str) {
     }
 }
 
-/// The signals with their default action now; all of them where the system does not tell.
+/// The signals with their default action now; all of them if the system does not report it.
 fn defaults() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))

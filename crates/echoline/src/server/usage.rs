@@ -41,7 +41,7 @@ pub(crate) struct NearlyFullHook {
 
 impl NearlyFullHook {
     pub(crate) fn set_hook(&self, hook: UsageHook) {
-        // The first one stays: a server has one for its life.
+        // The first hook stays: a server has one hook.
         let _ = self.hook.set(hook);
     }
 

@@ -167,8 +167,8 @@ async fn spin(length: Duration) {
     }
 }
 
-/// Starts a thread that has `work` done with a current-thread runtime of its own; returns the
-/// handle of that runtime.
+/// Starts a thread that runs `work` on its own current-thread runtime. Returns the handle of that
+/// runtime.
 ///
 /// The thread starts first and drops the runtime. This may be called in an async context, which
 /// must not drop a runtime; it would if the runtime existed and no thread could be started.
@@ -180,7 +180,7 @@ pub fn spawn_with_runtime(
     work: impl FnOnce(Runtime) + Send + 'static,
 ) -> io::Result<Handle> {
     let (give, take) = mpsc::channel::<Runtime>();
-    // An error means that there was no runtime to be given.
+    // An error means that the runtime could not be created.
     let run = move || take.recv().map_or((), work);
     let start = || {
         thread::Builder::new().name(name.to_owned()).spawn(run)?;

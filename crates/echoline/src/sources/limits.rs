@@ -50,7 +50,7 @@ impl SourceAction {
     /// The number of expensive commands as which a search of the whole history counts.
     pub const SEARCH_COST: u32 = 10;
 
-    /// Whether [`SourceLimits::loopback`] may take the limit away.
+    /// Returns whether [`SourceLimits::loopback`] can disable this limit.
     pub(super) fn is_free_for_loopback(self) -> bool {
         matches!(self, Self::Connection | Self::Login)
     }
@@ -77,7 +77,7 @@ impl fmt::Display for SourceAction {
     }
 }
 
-/// A token bucket: so many actions at once, and then one in each interval.
+/// A token bucket: a burst of actions at once, and then one in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceRate {
     /// The interval, in nanoseconds, after which one token returns.
@@ -91,14 +91,14 @@ impl SourceRate {
     pub const fn new(count: u32, per: Duration, burst: u32) -> Self {
         let count = if count == 0 { 1 } else { count };
         let nanos = per.as_nanos() / count as u128;
-        // 584 years are as good as never.
+        // 584 years are practically never.
         let interval = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         let interval = if interval == 0 { 1 } else { interval };
         Self { interval, burst: if burst == 0 { 1 } else { burst } }
     }
 
-    /// The nanoseconds in which `count` tokens come back; of more than the bucket holds, those in
-    /// which it fills.
+    /// The time in nanoseconds in which `count` tokens return, at most the time in which the bucket
+    /// fills.
     pub(super) fn nanos_of(self, count: u32) -> u64 {
         self.interval.saturating_mul(count.min(self.burst).into())
     }
@@ -152,11 +152,10 @@ pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
     /// The length of penalties.
     pub penalties: Penalties,
-    /// Sources that the table holds at once. Default 65,536, which take at most 16 MiB.
+    /// Maximum number of sources in the table. Default 65,536, which take at most 16 MiB.
     pub max_sources: usize,
-    /// Whether the rates of connections and logins apply to loopback addresses, which may be all
-    /// clients of a proxy on this machine. The other rates always do. Default
-    /// [`Loopback::Unlimited`].
+    /// Whether the rates of connections and logins apply to loopback addresses, which all clients
+    /// of a local proxy may share. The other rates always apply. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
     /// The networks that have no limit: a monitoring system, a proxy that does not name clients.
     exempt: Vec<IpNet>,
@@ -174,11 +173,11 @@ impl Default for SourceLimits {
                 // Allows a class that was given the wrong password, twice. A token is taken before
                 // each check, so all of the class may be in a check at the same time.
                 SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 120),
-                // A few people mistype it; a guesser gets 1,440 guesses a day.
+                // Allows a few people to mistype it; an attacker gets 1,440 guesses a day.
                 SourceAction::WrongOperatorPassword => SourceRate::new(1, MINUTE, 5),
                 SourceAction::Room => SourceRate::new(6, MINUTE, 60),
                 SourceAction::Token => SourceRate::new(2, SECOND, 300),
-                // A teacher who invites a class.
+                // Allows a teacher to invite a class.
                 SourceAction::Moderation => SourceRate::new(20, MINUTE, 120),
                 // All of a class search, and their pages ask five questions each.
                 SourceAction::Expensive => SourceRate::new(30, SECOND, 900),
@@ -232,10 +231,10 @@ impl SourceLimits {
         self.exempt.push(whole.unwrap_or(network).trunc());
     }
 
-    /// Changes the limits that `text` names, several with commas between them: `logins 5/s burst
-    /// 300`, `moderation off`, `exempt 192.0.2.0/24`, `loopback limited`, `first-penalty 2s`,
+    /// Changes the limits that `text` names, separated by commas: `logins 5/s burst 300`,
+    /// `moderation off`, `exempt 192.0.2.0/24`, `loopback limited`, `first-penalty 2s`,
     /// `longest-penalty 5m`, `penalty-decay 2m`, `max-sources 65536`, or `off` for every rate.
-    /// Without `burst`, the burst is what the rate gives in ten seconds, at least one.
+    /// Without `burst`, the burst is the number of tokens that return in ten seconds, at least one.
     ///
     /// # Errors
     /// The first part of `text` that cannot be read; the limits are then unchanged.

@@ -1,4 +1,4 @@
-//! Rates and penalties for each source of requests: an address, or a user of this machine.
+//! Rates and penalties for each source of requests: an address, or a local user.
 //!
 //! A connection limit bounds how many connections are open at once; this bounds how often a source
 //! does something that costs the server or other users: it connects, logs in, guesses a password.

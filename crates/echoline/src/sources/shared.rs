@@ -138,7 +138,7 @@ impl Sources {
         penalised
     }
 
-    /// The number of sources that the table holds, and how many of them have a penalty.
+    /// The number of sources in the table, and the number of those with a penalty.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let now = self.started.elapsed();

@@ -1,9 +1,9 @@
 //! The bounded table of sources: token buckets, and penalties that grow and decay. Pure: time is
 //! an argument.
 //!
-//! The table holds at most [`SourceLimits::max_sources`]. A new source beyond that takes the place
-//! of the one without a penalty that was seen longest ago. Sources with a penalty take at most half
-//! of the places and only they compete for those, so that a flood from many addresses ends no
+//! The table has at most [`SourceLimits::max_sources`] entries. Beyond that, a new source replaces
+//! the least recently seen source without a penalty. Sources with a penalty take at most half of
+//! the entries and are replaced only by one another, so that a flood from many addresses ends no
 //! penalty.
 
 use std::collections::{BTreeSet, HashMap};
@@ -40,7 +40,7 @@ struct SourceState {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Penalty {
-    /// The number of penalties less those that time has taken back.
+    /// The number of penalties, less those that have decayed.
     level: u32,
     /// The time of the last penalty, moved on with each level that time takes back.
     since: Duration,
@@ -79,7 +79,7 @@ impl SourceState {
         self.buckets[action as usize].take(rate.nanos_of(count), rate.depth(), now)
     }
 
-    /// Begins a penalty, at the end of which `count` tokens are there.
+    /// Begins a penalty, at the end of which `count` tokens are available.
     fn punish(
         &mut self,
         action: SourceAction,
@@ -111,7 +111,7 @@ impl SourceTable {
         Self { limits, entries, calm, penalised, order: 0 }
     }
 
-    /// The number of sources that the table holds.
+    /// The number of sources in the table.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -124,8 +124,8 @@ impl SourceTable {
         self.limits = limits;
     }
 
-    /// Takes `count` tokens, or says how long the source has to wait. A source that finds too few
-    /// gets a penalty.
+    /// Takes `count` tokens, or returns how long the source has to wait. A source with too few
+    /// tokens gets a penalty.
     pub(super) fn take(
         &mut self,
         source: Source,

@@ -138,8 +138,8 @@ fn exempt_sources_and_loopback_have_no_limit() {
 }
 
 proptest! {
-    /// However sources behave, the table stays in its bounds, its sets hold each source once, and
-    /// no source gets more than its burst and its rate.
+    /// For every sequence of requests the table stays in its bounds, its sets contain each source
+    /// once, and no source gets more than its burst and its rate.
     #[test]
     fn the_table_keeps_its_bounds(
         steps in prop::collection::vec((0u32..12, 0usize..ACTIONS, 0u64..3000), 1..400),

@@ -27,7 +27,7 @@ impl TokenBucket {
         is_there
     }
 
-    /// Gives back the tokens that come back in `cost`.
+    /// Puts the tokens back that were taken for `cost`.
     pub(crate) fn give_back(&mut self, cost: u64) {
         self.full_at = self.full_at.saturating_sub(cost);
     }

@@ -16,10 +16,10 @@ use echoline_base::poison::IgnorePoison;
 /// The precision of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// To the millisecond: the runtime's own timer, which tests can hold.
+    /// Precise to the millisecond: the runtime's own timer, which tests can pause.
     Tick,
-    /// A timer of the system, to some tens of microseconds; with a length of time, the thread does
-    /// not sleep for the last stretch before each due time but looks for work all the time.
+    /// Precise to some tens of microseconds: a timer of the system. With a spin time, the thread
+    /// polls without sleeping for that time before each due time.
     Exact {
         /// The time before each due time at which the thread starts to poll without sleeping.
         spin: Duration,
@@ -82,7 +82,7 @@ impl Alarm {
         }
     }
 
-    /// Wakes who is due, and says when the next will be.
+    /// Wakes the tasks that are due, and returns the next due time.
     fn wake_due(&self, now: Instant) -> Option<Instant> {
         let mut wakers = self.wakers.lock().ignore_poison();
         while let Some(Reverse(next)) = wakers.peek() {
@@ -106,7 +106,7 @@ impl Alarm {
             let left = due.saturating_duration_since(Instant::now());
             match timer {
                 _ if left.is_zero() => return,
-                // The runtime looks for input each time, without sleeping.
+                // The runtime polls for input each time, without sleeping.
                 _ if left <= spin => tokio::task::yield_now().await,
                 Some(timer) => timer.sleep(left - spin).await,
                 None => sleep_until(due - spin).await,
@@ -166,7 +166,7 @@ mod tests {
         let start = Instant::now();
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waits = tokio::task::JoinSet::new();
-        // None of them is due before all of them wait, however busy the machine is.
+        // No timer is due before all of them wait, even on a busy host.
         for millis in [300, 100, 200] {
             let (alarm, woken) = (Arc::clone(&alarm), Arc::clone(&woken));
             waits.spawn(async move {

@@ -14,7 +14,7 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
         let left = due.saturating_duration_since(Instant::now());
         match timer {
             _ if left.is_zero() => return,
-            // The runtime's is there for a clock that a test holds.
+            // The runtime's timer is needed for a clock that a test has paused.
             Some(timer) => tokio::select! {
                 () = timer.sleep(left) => {}
                 () = sleep_until(due) => {}
@@ -53,13 +53,13 @@ impl Timer {
 
     /// About this long; may end early. Cancel safe.
     pub(crate) async fn sleep(&mut self, length: Duration) {
-        // A timer of no length is one that is switched off.
+        // A length of zero would switch the timer off.
         let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
         let set = self.0.get_ref().0.set(once, TimerSetTimeFlags::empty());
         if set.is_err() {
             return tokio::time::sleep(length).await;
         }
-        // Events come at each expiry, so that there is nothing to be read.
+        // Events arrive at each expiry, so nothing must be read.
         if let Ok(mut ready) = self.0.readable().await {
             ready.clear_ready();
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::stream::Stream;
 use crate::sources::Source;
 
-/// Where a connection comes from, as far as is known.
+/// The origin of a connection, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
@@ -19,7 +19,7 @@ pub struct Origin {
     pub uid: Option<u32>,
     /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
-    /// A trusted proxy says that it speaks for itself, as in a health check.
+    /// A trusted proxy connects for itself, as in a health check.
     pub is_proxy_itself: bool,
     /// The negotiated TLS parameters; `None` without TLS.
     pub tls: Option<TlsFacts>,

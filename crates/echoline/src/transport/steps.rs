@@ -98,14 +98,14 @@ impl Transport {
         Self::default()
     }
 
-    /// Adds a step after those there are.
+    /// Appends a step.
     #[must_use]
     pub fn then(mut self, step: Arc<dyn Step>) -> Self {
         self.steps.push(step);
         self
     }
 
-    /// Whether bytes of the handler are the bytes of the socket.
+    /// Returns whether the handler's bytes are the bytes of the socket.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.steps.is_empty()
@@ -156,7 +156,7 @@ impl Transport {
     /// Takes all steps, on the side of a server or of a client.
     ///
     /// # Errors
-    /// What the first step that fails says. Dropping the future closes the connection.
+    /// The error of the first step that fails. Dropping the future closes the connection.
     pub async fn open(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
         for step in &self.steps {
             stream = step.open(stream, origin).await?;
@@ -165,7 +165,7 @@ impl Transport {
     }
 }
 
-/// Why a stream did not get through all steps.
+/// The reason for which a stream did not pass all steps.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// A step failed.

@@ -53,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// `layer`, which lies over a stream, as a stream.
+    /// A stream that consists of `layer`, which wraps another stream.
     #[must_use]
     pub fn layered(layer: impl Layer<Below = Self>) -> Self {
         Self(StreamKind::Layered(Box::new(layer)))
@@ -80,8 +80,8 @@ impl Stream {
         self.tcp()?.local_addr().ok()
     }
 
-    /// The id of the user who runs the process at the other end of a Unix socket (`SO_PEERCRED`,
-    /// unix(7)), if there are no layers over it.
+    /// The user ID of the process at the other end of a Unix socket (`SO_PEERCRED`, unix(7));
+    /// `None` for a layered stream.
     #[must_use]
     pub fn peer_uid(&self) -> Option<u32> {
         match &self.0 {
@@ -90,10 +90,10 @@ impl Stream {
         }
     }
 
-    /// Sends what the socket takes at once of `words`, and closes it: the cheapest refusal. The
-    /// peer may not see the words if it has sent something that was not read.
+    /// Sends as much of `words` as the socket takes at once, and closes it: the cheapest refusal.
+    /// The peer may not receive the words if it has sent input that was not read.
     pub(crate) fn end_at_once(self, words: &str) {
-        // The rest of the words is lost: that is the price of a cheap refusal.
+        // The rest of the words is lost, in exchange for a cheap refusal.
         let _ = match &self.0 {
             StreamKind::Tcp(socket) => socket.try_write(words.as_bytes()),
             StreamKind::Unix(socket) => socket.try_write(words.as_bytes()),
@@ -101,8 +101,8 @@ impl Stream {
         };
     }
 
-    /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
-    /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
+    /// Makes the socket below all layers reset its connection on close. Otherwise a peer that takes
+    /// nothing would make the system keep the unsent bytes for minutes. A Unix socket keeps nothing
     /// and just closes.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
@@ -113,8 +113,8 @@ impl Stream {
         }
     }
 
-    /// Has the TCP socket at the bottom hold what is written, for 200 ms at most (tcp(7),
-    /// `TCP_CORK`), until the stream ends: then both leave in one segment.
+    /// Makes the TCP socket below all layers hold its output until the stream ends, for 200 ms at
+    /// most (tcp(7), `TCP_CORK`). The output and the end then leave in one segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
             // It fails only on a closed socket, which has nothing to send.
@@ -124,7 +124,7 @@ impl Stream {
         }
     }
 
-    /// Tells the layers, if there are any, why the connection is about to be closed.
+    /// Tells the layers, if there are any, the close reason of the connection.
     pub fn note_end(&mut self, closed: Closed) {
         if let StreamKind::Layered(layer) = &mut self.0 {
             layer.note_end(closed);
@@ -259,8 +259,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below, to set its options; to read or write past the layer would break it.
     fn below(&mut self) -> &mut Self::Below;
 
-    /// The connection is about to be closed, for this reason: for a protocol that tells its peer.
-    /// Passed on to the streams below.
+    /// Notes that the connection is about to be closed for this reason, for protocols that tell
+    /// their peer. Passed on to the streams below.
     fn note_end(&mut self, closed: Closed) {
         signal_close(self.below(), CloseSignal::Ends(closed));
     }
@@ -273,7 +273,7 @@ pub(crate) enum CloseSignal {
     Ends(Closed),
     /// The socket must reset its connection when it is closed.
     Reset,
-    /// The socket holds what is written until the stream ends, so that both leave in one segment.
+    /// The socket holds its output until the stream ends, so that both leave in one segment.
     Cork,
 }
 

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 
 use super::guard::DatagramArrival;
 
-/// Datagrams that one call takes at most, and then other tasks of the thread get a turn.
+/// Maximum number of datagrams per call; then the task yields to other tasks of the thread.
 pub(super) const BATCH: usize = 32;
 
 /// Room for any datagram (65,507 bytes over IPv4, 65,527 over IPv6), and a little more, so that
@@ -173,7 +173,7 @@ impl DatagramBatch {
     ) -> io::Result<Option<(u64, u64)>> {
         let rest = &self.outgoing[self.gone..];
         let Some(first) = rest.first() else { return Ok(None) };
-        // One call sends from one address.
+        // One call sends from one local address.
         let run = rest.iter().take_while(|next| next.from == first.from).take(BATCH).count();
         let slice = |index: usize| rest.get(index).map_or(&[][..], |next| self.bytes(next));
         let slices: [_; BATCH] = std::array::from_fn(|index| [IoSlice::new(slice(index))]);
@@ -292,8 +292,8 @@ enum IoDirection {
 type Headers = MultiHeaders<SockaddrStorage>;
 
 thread_local! {
-    /// The headers of the calls, which are made of pointers and so belong to one thread: for each
-    /// way and family one, because headers keep the lengths that they were last used with.
+    /// The message headers of the calls. They contain pointers, so they belong to one thread. Each
+    /// direction and family has its own, because headers keep the lengths of their last use.
     static HEADERS: RefCell<[[Option<Headers>; 2]; 2]> = const {
         RefCell::new([[None, None], [None, None]])
     };

@@ -8,8 +8,8 @@ use core::net::IpAddr;
 
 use crate::sources::token_bucket::{TokenBucket, nanos};
 
-/// Sources that are known at once. Beyond it there is one bucket for all others: who sends under
-/// a million forged addresses costs no more memory than this, and gets one source's share.
+/// Maximum number of sources with their own bucket. All others share one bucket: a sender that
+/// forges a million addresses uses no more memory than this, and gets the rate of one source.
 const SOURCES_MAX: usize = 65_536;
 
 /// Minimum interval between two searches for sources that can be forgotten.
@@ -36,7 +36,7 @@ impl TokenRate {
     }
 }
 
-/// A bucket for each network that datagrams come from.
+/// The token buckets, one for each network that sends datagrams.
 #[derive(Debug)]
 pub(super) struct SourceBuckets {
     rate: TokenRate,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::guard::DatagramRefusal;
 
-/// Counts datagrams while they are served; clones count the same.
+/// Counts datagrams while they are served; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct DatagramCounts {
     inner: Arc<CountersInner>,
@@ -100,7 +100,7 @@ impl DatagramCounts {
         self.inner.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The socket with this inode is about to be closed: what the system counted for it is kept.
+    /// Keeps the system's count for the socket with this inode, which is about to be closed.
     pub(super) fn close(&self, socket: u64) {
         let open = self.inner.sockets.iter().find(|open| open.load(Ordering::Relaxed) == socket);
         if let Some(open) = open {

@@ -18,8 +18,9 @@ use echoline_base::source::network;
 const UNPRIVILEGED: u16 = 1024;
 
 /// The six bits (DSCP) that every answer carries in its IP header, 000011, from the pool that RFC
-/// 2474 leaves to local use. A datagram that comes with them is an answer: to answer it would be a
-/// loop. Routers between networks may clear them; then the rate per source is what is left.
+/// 2474 reserves for local use. A datagram with this mark is an answer, and answering it would
+/// create a loop. Routers between networks may clear the mark; then only the rate per source limits
+/// the loop.
 const ANSWER_DSCP: u8 = 0b00_0011;
 
 /// The byte of the IP header that an answer carries.
@@ -39,7 +40,7 @@ pub struct DatagramRules {
     /// Answers per second to one source (IPv6: one /64 network), and at once twice as many;
     /// `None` for no limit. Default 100.
     pub rate: Option<NonZeroU32>,
-    /// Whether that holds on this machine too. Default [`Loopback::Unlimited`].
+    /// Whether that applies to loopback addresses too. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
     /// Answers per second to all sources together, and at once twice as many. Default `None`.
     pub total_rate: Option<NonZeroU32>,
@@ -92,7 +93,7 @@ impl Default for DatagramRules {
     }
 }
 
-/// Why a datagram gets no answer.
+/// The reason for which a datagram gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DatagramRefusal {
@@ -218,8 +219,8 @@ impl DatagramGuard {
     }
 }
 
-/// Whether the source is the address that was listened on; of all addresses it may be the one
-/// that it was sent to, or this machine's by definition.
+/// Returns whether the source is the address of the listening socket. If the socket is bound to the
+/// unspecified address, compares the datagram's destination and the loopback addresses instead.
 fn is_own(listening: IpAddr, arrival: &DatagramArrival) -> bool {
     let source = arrival.source.ip();
     source == listening
@@ -263,7 +264,7 @@ mod tests {
             ("198.51.100.1:1023", no(Port), Ok(())),
             ("198.51.100.1:7", no(Port), Ok(())),
             ("198.51.100.1:0", no(Port), no(Port)),
-            // Another machine's server like this one.
+            // Another server of this kind, on another host.
             ("198.51.100.1:7000", no(Port), Ok(())),
             ("127.0.0.2:7001", no(Port), Ok(())),
             ("127.0.0.1:7001", no(Own), no(Own)),

@@ -1,4 +1,4 @@
-//! Datagrams: sockets, who is answered, and the server around them.
+//! Datagrams: the sockets, the rules for answers, and the server.
 
 mod batch;
 mod bucket;

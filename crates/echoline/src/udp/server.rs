@@ -68,7 +68,7 @@ impl DatagramServer {
     /// A server on sockets that were bound before.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn new(listeners: Vec<DatagramListener>) -> io::Result<Self> {
         let addresses =
             listeners.iter().map(DatagramListener::local_addr).collect::<io::Result<_>>()?;
@@ -79,21 +79,21 @@ impl DatagramServer {
         Ok(Self { listeners, addresses, counts, rules, faults: None, shutdown })
     }
 
-    /// Sets who is answered, and how much. Default [`DatagramRules::default`].
+    /// Sets the rules for answers. Default [`DatagramRules::default`].
     #[must_use]
     pub fn rules(mut self, rules: DatagramRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Has things go wrong as `faults` plans it, now or later. Default: nothing can.
+    /// Injects the faults that `faults` plans, now or after a change of plan. Default: none.
     #[must_use]
     pub fn faults(mut self, faults: Option<Faults>) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Ends together with everything else that this handle ends.
+    /// Makes the server end when this handle ends.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
@@ -109,14 +109,15 @@ impl DatagramServer {
     /// Where clients of each socket send to.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
         self.listeners.iter().map(DatagramListener::address).collect()
     }
 
-    /// Answers datagrams until the [`Shutdown`] handle drains, then what waits at the sockets by
-    /// then (for at most a second), and closes them; when it retires, at once. Errors of sending
-    /// and receiving end nothing; they are counted. Dropping the future closes the sockets at once.
+    /// Answers datagrams until the [`Shutdown`] handle drains. Then it answers the queued datagrams
+    /// (for at most a second) and closes the sockets; when the handle retires, it closes them at
+    /// once. Errors of sending and receiving are counted and do not end the server. Dropping the
+    /// future closes the sockets at once.
     ///
     /// Each socket has its own task and its own clone of `answer`, which must not block. `answer`
     /// gets the datagram and a buffer to append its answer to; answers that are longer than
@@ -219,7 +220,8 @@ where
         let tried = self.socket.try_io(Interest::READABLE, || {
             received = batch.receive(&self.socket, family);
             match &received {
-                // It took all there was: to say so at once spares a call that finds nothing.
+                // The queue is empty now. Clearing the readiness here saves a call that would find
+                // nothing.
                 Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().into()),
@@ -326,7 +328,7 @@ where
         }
     }
 
-    /// Lets go on what was kept back until now.
+    /// Passes on the held datagrams that are due now.
     fn go_on(&mut self, now: Duration) {
         while let Some(datagram) = self.due(Direction::In, now) {
             self.answer_planned(datagram, now);
@@ -340,7 +342,8 @@ where
         self.planned.as_mut()?.due(direction, now)
     }
 
-    /// Answers what waits already, without asking the runtime, which may not know of it.
+    /// Answers the queued datagrams without asking the runtime, which may not have noticed them
+    /// yet.
     async fn drain(&mut self) {
         while self.batch.receive(&self.socket, self.family).is_ok() {
             self.answer().await;
@@ -361,7 +364,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    /// A client's socket, on which nothing waits for ever.
+    /// A client's socket whose reads have a time-out.
     fn client() -> std::net::UdpSocket {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

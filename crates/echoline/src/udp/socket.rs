@@ -34,7 +34,7 @@ impl DatagramListener {
         Self::bind_with(address, &ListenerOptions::default()).await
     }
 
-    /// As [`bind`](Self::bind). Of `options` only `reuse_port` means something for datagrams.
+    /// As [`bind`](Self::bind). Of `options` only `reuse_port` applies to datagrams.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -93,7 +93,7 @@ impl DatagramListener {
         Ok(Self { socket })
     }
 
-    /// The same socket once more, for another process that takes it over by
+    /// Duplicates the socket for another process that takes it over with
     /// [`inherit`](Self::inherit). After [`retire`](crate::Shutdown::retire) no datagram is lost.
     ///
     /// # Errors
@@ -110,10 +110,10 @@ impl DatagramListener {
         self.socket.local_addr()
     }
 
-    /// Whether only this machine can reach it.
+    /// Returns whether only this host can reach the socket.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn is_loopback(&self) -> io::Result<bool> {
         Ok(is_loopback(self.socket.local_addr()?.ip()))
     }
@@ -121,7 +121,7 @@ impl DatagramListener {
     /// Where a client sends to: the address that was really bound.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// The error of the system, which is not expected.
     pub fn address(&self) -> io::Result<Address> {
         Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }

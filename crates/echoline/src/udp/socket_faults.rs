@@ -1,14 +1,14 @@
-//! Planned faults of one socket: datagrams that are lost, damaged, late, misplaced, or come twice.
+//! Planned faults of one socket: lost, damaged, delayed, reordered and duplicated datagrams.
 
 use std::time::Duration;
 
 use super::batch::ReceivedDatagram;
 use crate::transport::fault::{DatagramFaults, Direction, Faults, HeldDatagrams};
 
-/// Datagrams that are kept back at once, in each direction; what is too many is lost.
+/// Maximum number of held datagrams in each direction; further ones are lost.
 const HELD_MAX: usize = 4096;
 
-/// A datagram on its way, by itself.
+/// A datagram with its own copy of the bytes.
 #[derive(Clone, Debug)]
 pub(super) struct DelayedDatagram {
     /// The datagram itself as it was received, or the one that it answers.

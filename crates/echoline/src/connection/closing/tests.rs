@@ -168,8 +168,8 @@ fn count(calls: &[Call], call: Call) -> usize {
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
 /// Issue 11, item E: a client that sends a line for each answer gets the end of the stream together
-/// with the last answer. With a read between the two, the client would see the answer first and
-/// send one more line, which would have no answer.
+/// with the last answer. If a read separated the two, the client would see the answer first and
+/// send one more line, which would get no answer.
 #[tokio::test(start_paused = true)]
 async fn regression_the_last_answer_leaves_with_the_end_of_the_stream() {
     for (number, handler) in HANDLERS.into_iter().enumerate() {
@@ -198,8 +198,8 @@ async fn regression_a_late_line_in_several_pieces_is_answered() {
     }
 }
 
-/// Issue 11, item E: a client that has been silent for some time does not hold a drain for longer
-/// than 20 ms; one that was busy, and the beginning of a line that does not go on, for 200 ms.
+/// Issue 11, item E: a client that has been silent for some time delays a drain by at most 20 ms. A
+/// client that was busy, or sent an unfinished line, delays it by at most 200 ms.
 #[tokio::test(start_paused = true)]
 async fn regression_a_drain_waits_longer_for_a_client_that_was_busy() {
     let millis = Duration::from_millis;

@@ -18,15 +18,15 @@ fn take(
 }
 
 /// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
-/// counters of its `Arc` a place fills a size of the allocator, 128 bytes, to the last.
+/// counters of its `Arc` a slot fills an allocator size class, 128 bytes, exactly.
 #[test]
 fn regression_an_access_log_that_is_off_costs_no_memory() {
     assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
     assert!(size_of::<SlotExtras>() <= 80, "with an access log: {}", size_of::<SlotExtras>());
 }
 
-/// Issue 11, item 48: a hook that panics takes no place for good, neither that of a connection
-/// nor, after a refusal, that of the task that accepts.
+/// Issue 11, item 48: a hook that panics keeps no slot occupied, and does not end the accepting
+/// task after a refusal.
 #[test]
 fn regression_a_hook_that_panics_takes_no_place() {
     let registry = Arc::new(ConnectionRegistry::default());

@@ -1,4 +1,4 @@
-//! A stream with planned faults: the shell that carries out what its lanes decide.
+//! A stream with planned faults: performs the I/O that its two pipes decide about.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -64,7 +64,7 @@ struct State {
     writer: Option<Waker>,
     /// When the stream below last took something.
     sent_at: Option<Duration>,
-    /// Since when the peer takes nothing while the stream ends.
+    /// The time since which the peer takes nothing while the stream shuts down.
     blocked_since: Option<Instant>,
     /// The peer's stream has ended.
     at_end: bool,
@@ -115,7 +115,7 @@ pub(crate) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) ->
 }
 
 impl<S> FaultStream<S> {
-    /// The next connection of those that `faults` decides about.
+    /// Wraps `stream` as the next connection of `faults`.
     pub fn new(stream: S, faults: &Faults) -> Self {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
@@ -187,7 +187,7 @@ impl State {
 }
 
 impl<S: AsyncWrite + Unpin> FaultStream<S> {
-    /// Sends what is due. Wakes when there is more to do.
+    /// Sends the bytes that are due, and registers the task for the next due time.
     fn send(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
         let Self { stream, state, reset_on_close } = self;
         loop {
@@ -203,7 +203,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
                     Poll::Pending => return Ok(SendProgress::Blocked),
                 },
                 NextAction::Wait(at) => {
-                    // A layer below may hold something back until then.
+                    // A layer below may buffer bytes until it is flushed.
                     let _ = Pin::new(&mut *stream).poll_flush(cx)?;
                     if state.write_timer.poll(state.began, now, at, cx).is_pending() {
                         return Ok(SendProgress::Due);

@@ -57,7 +57,7 @@ pub enum ProxyHeader {
     Local,
 }
 
-/// It is no header: the text says why.
+/// The header is invalid; the text gives the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PROXY header: {0}")]
 pub struct ProxyHeaderError(&'static str);
@@ -123,7 +123,7 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     }
 }
 
-/// Digits only, without one that says nothing.
+/// Digits only, without leading zeros.
 fn port(word: &str) -> Option<u16> {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     let is_short = word.len() == 1 || !word.starts_with('0');
@@ -142,7 +142,7 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
         _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
-    // Of LOCAL the receiver "must accept the connection" and skip the block, whatever it says of
+    // For LOCAL the receiver "must accept the connection" and skip the block, independent of its
     // family and length (section 2.2).
     if length > BODY_MAX && !is_local {
         return Err(ProxyHeaderError("it is longer than 8 KiB"));
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(parse(&header), Err(ProxyHeaderError("its checksum is wrong")));
     }
 
-    /// Fault 26: what is no header is none, and is not waited for.
+    /// Fault 26: invalid input is refused as soon as it is recognized.
     #[test]
     fn every_other_thing_is_refused() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LINE_MAX));
@@ -368,7 +368,8 @@ mod tests {
         }
     }
 
-    /// Reads `stream` as the step does: what was asked for, until the header is whole.
+    /// Reads `stream` as the step does: the requested number of bytes, until the header is
+    /// complete.
     fn read_whole(stream: &[u8]) -> Result<(ProxyHeader, usize), ProxyHeaderError> {
         let mut taken = 0;
         loop {

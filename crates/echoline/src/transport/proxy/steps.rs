@@ -42,7 +42,8 @@ impl AcceptProxy {
         Self { unix: true, ..self }
     }
 
-    /// So are programs of these users, by number, who come through a Unix socket.
+    /// Also requires the header of programs that run as one of these user IDs and connect through a
+    /// Unix socket.
     #[must_use]
     pub fn and_users(self, users: Vec<u32>) -> Self {
         Self { users, ..self }
@@ -118,7 +119,7 @@ impl HeaderReadError {
     }
 }
 
-/// Reads exactly the header: what follows stays in the stream.
+/// Reads exactly the header; the bytes after it stay in the stream.
 async fn read_header(stream: &mut Stream) -> Result<ProxiedClient, HeaderReadError> {
     let mut header = Vec::new();
     loop {

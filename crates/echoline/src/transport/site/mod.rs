@@ -100,7 +100,7 @@ impl Site {
             let socket = WebSocket::server(stream, early, Framing::Lines).keep_alive(PING_AFTER);
             return Ok(Stream::layered(socket));
         }
-        // However this goes: the client has its answers.
+        // The result does not matter, because the client has its answers.
         let _ = timeout(REST_TIMEOUT, end(&mut stream)).await;
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }

@@ -16,7 +16,7 @@ pub(super) struct CertificateFacts {
     pub(super) not_after: Duration,
 }
 
-/// Whether a certificate is valid at a time.
+/// The validity of a certificate at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Validity {
     Valid,
@@ -25,7 +25,7 @@ pub(super) enum Validity {
 }
 
 impl CertificateFacts {
-    /// Of a certificate in DER; or why it is none.
+    /// Parses a certificate in DER. Fails with the reason if it is invalid.
     pub(super) fn read(der: &[u8]) -> Result<Self, String> {
         let parsed = Parsed::from_der(der).map_err(|error| error.to_string())?;
         let certificate = parsed.tbs_certificate();

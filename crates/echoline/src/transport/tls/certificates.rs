@@ -148,7 +148,7 @@ impl Certificates {
         self.config().expires
     }
 
-    /// The step of a server's transport that holds the handshake.
+    /// The step of a server's transport that performs the handshake.
     #[must_use]
     pub fn step(&self) -> Arc<dyn Step> {
         Arc::new(AcceptTls(self.clone()))

@@ -78,7 +78,7 @@ impl TlsClient {
     /// # Errors
     /// [`TlsError::BadName`] if no certificate can have such a name.
     pub fn step(&self, name: &str) -> Result<Arc<dyn Step>, TlsError> {
-        // The zone of an IPv6 address is this machine's own business.
+        // The zone of an IPv6 address has a meaning only on this host.
         let bare = name.split('%').next().unwrap_or(name);
         let server = ServerName::try_from(bare.to_owned())
             .map_err(|_| TlsError::BadName(name.to_owned()))?;

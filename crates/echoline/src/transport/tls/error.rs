@@ -18,7 +18,7 @@ pub enum TlsError {
         /// The error of the system.
         error: io::Error,
     },
-    /// There is no PEM block of the kind that is wanted.
+    /// The file has no PEM block of the required kind.
     #[error(
         "{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}",
         .path.display(), hint(.found)
@@ -31,7 +31,7 @@ pub enum TlsError {
         /// The kind of PEM block found instead.
         found: Option<&'static str>,
     },
-    /// A PEM block is cut off or is not what it says.
+    /// A PEM block is incomplete or has an invalid content.
     #[error("{} is damaged: {reason}; write it again, whole", .path.display())]
     Damaged {
         /// The file.
@@ -50,7 +50,7 @@ pub enum TlsError {
         /// The file of the key.
         key: PathBuf,
     },
-    /// The certificate is not valid any more.
+    /// The certificate has expired.
     #[error("the certificate in {} expired {days} days ago: get a new one", .path.display())]
     Expired {
         /// The file.
@@ -83,7 +83,7 @@ pub enum TlsError {
          --ca FILE"
     )]
     NoRoots,
-    /// No certificate can be for such a name.
+    /// A certificate cannot have this name.
     #[error("'{0}' is no name that a certificate can be for: give one with --server-name NAME")]
     BadName(String),
     /// The error of rustls about the settings.

@@ -12,7 +12,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use super::certificate::{CertificateFacts, Validity};
 use super::error::TlsError;
 
-/// A certificate, what signed it, and its key: what one end of a connection proves who it is by.
+/// A certificate, its chain, and its key, by which one end of a connection proves its identity.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,

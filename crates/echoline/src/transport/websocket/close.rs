@@ -1,4 +1,4 @@
-//! Close codes (RFC 6455, 7.4.1): which one says why a connection ends. Pure.
+//! The WebSocket close code for each close reason (RFC 6455, 7.4.1). Pure.
 
 use super::frame::{CONTROL_MAX, Violation};
 use crate::connection::limits::Closed;
@@ -16,7 +16,7 @@ pub(super) fn violation(violation: Violation) -> u16 {
     }
 }
 
-/// The code for `closed`, and words where it alone says little.
+/// The close code for `closed`, and a text if the code alone says little.
 pub(super) fn reason(closed: Closed) -> (u16, String) {
     let code = match closed {
         Closed::Finished | Closed::EndOfStream => return (1000, String::new()),

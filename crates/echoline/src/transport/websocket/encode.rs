@@ -1,4 +1,4 @@
-//! Frames of WebSocket (RFC 6455, section 5) as they are written. Pure.
+//! Encodes WebSocket frames (RFC 6455, section 5). Pure.
 
 use super::frame::{FINAL, HEADER_MAX, MASKED, Opcode, mask};
 

@@ -101,7 +101,7 @@ struct MessageInProgress {
 }
 
 impl Decoder {
-    /// Reads what `peer` sends.
+    /// A decoder for frames that `peer` sends.
     pub(super) fn new(peer: EndpointRole) -> Self {
         Self {
             peer,
@@ -114,7 +114,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the stream may end here without having cut something in two.
+    /// Returns whether the stream may end here without cutting a message.
     pub(super) fn is_between_messages(&self) -> bool {
         self.header_length == 0 && self.frame.is_none() && self.message.is_none()
     }
@@ -283,12 +283,12 @@ impl Decoder {
     }
 }
 
-/// Whether a code may be sent (7.4, and IANA's registry since).
+/// Returns whether a code may be sent (7.4, and IANA's registry since).
 fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Where frames begin and end in bytes that are passed on without a look at what is in them.
+/// Finds the frame boundaries in bytes that are passed on without being decoded.
 #[derive(Debug)]
 pub(super) struct Boundaries {
     decoder: Decoder,
@@ -301,8 +301,8 @@ impl Boundaries {
         Self { decoder: Decoder::new(EndpointRole::Server), left: 0 }
     }
 
-    /// Follows `bytes`. Of frames that are none (a planned fault may damage them) it makes
-    /// something that is bounded.
+    /// Follows `bytes`. Invalid frames, which a planned fault may cause, have an arbitrary but
+    /// bounded result.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let payload = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -317,7 +317,7 @@ impl Boundaries {
         }
     }
 
-    /// Whether another frame may be sent now.
+    /// Returns whether another frame may be sent now.
     pub(super) fn is_at_boundary(&self) -> bool {
         self.left == 0 && self.decoder.header_length == 0
     }
@@ -339,8 +339,8 @@ mod tests {
     use super::super::encode::push_frame;
     use super::*;
 
-    /// All events of `bytes`, which come in pieces as long as `cuts` says, with the pieces of
-    /// messages joined: (text or binary, bytes).
+    /// All events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of messages
+    /// joined: (text or binary, bytes).
     fn read(
         peer: EndpointRole,
         bytes: &[u8],
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(hello(b"\x01\x03Hel\x89\0\x80\x02lo", EndpointRole::Server)[1], text[0]);
     }
 
-    /// Fault 66: what the RFC forbids ends the connection.
+    /// Fault 66: a violation of the RFC ends the connection.
     #[test]
     fn what_is_forbidden_is_refused() {
         let long = [b"\x89\x7e\x00\x7e".as_slice(), &[0; 126]].concat();

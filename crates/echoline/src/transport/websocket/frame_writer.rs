@@ -10,7 +10,7 @@ use super::encode::push_frame;
 use super::frame::{EndpointRole, Opcode};
 use crate::connection::buffers;
 
-/// A line that is longer goes out in fragments, so that it is never held as a whole.
+/// A longer line is sent in fragments, so that it is never buffered as a whole.
 const LINE_HELD_MAX: usize = 1024 * 1024;
 
 /// Keys that are made at a time.
@@ -41,7 +41,7 @@ impl FrameWriter {
         self.frames.len() - self.sent
     }
 
-    /// A frame of its own.
+    /// Queues a single frame.
     pub(super) fn push(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         let key = self.keys.as_mut().map(MaskKeys::next).transpose()?;
         push_frame(self.buffer(), opcode, true, payload, key);
@@ -53,7 +53,7 @@ impl FrameWriter {
         self.buffer().extend_from_slice(frames);
     }
 
-    /// Each line becomes a message; what has no end yet waits for it.
+    /// Queues each complete line as a message; an unfinished line waits for its end.
     pub(super) fn push_lines(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             if self.line.is_empty() && self.fragment.is_none() {

@@ -1,10 +1,10 @@
 //! WebSocket (RFC 6455): a layer that makes of messages the bytes that handlers read and write.
 //!
-//! It is our own and not a crate's for two reasons. A Close that comes is answered when the handler
-//! has written its last answer, and not at once, so that a client that has sent everything gets
-//! every answer, as after TCP's half-close. And no message is ever held: its bytes pass through the
-//! worker's buffer, so that an idle connection has none and a message of any size takes no memory.
-//! Autobahn's test suite and other libraries' clients judge it (docs/websocket.md).
+//! echoline has its own implementation for two reasons. It answers a Close only after the handler
+//! has written its last answer, so that a client that has sent everything gets every answer, as
+//! after TCP's half-close. And it never buffers a message: the bytes pass through the worker's
+//! buffer, so that an idle connection has no buffer and a message of any size takes no memory. It
+//! is tested with Autobahn's test suite and with clients of other libraries (docs/websocket.md).
 
 mod close;
 mod encode;

@@ -1,28 +1,29 @@
 //! Which requests over HTTP come from this server's own pages, or from programs: the one check of
 //! the headers Host and Origin, for WebSockets, pages and the admin address. Pure.
 //!
-//! A browser lets any page send requests to any server, this machine's own too, and says in Origin
-//! which page it was; only the server can refuse. Programs that are no browser send no Origin.
+//! A browser lets any page send requests to any server, including servers on the same host, and
+//! names the page's origin in the Origin header. Only the server can refuse. Programs other than
+//! browsers send no Origin.
 //!
-//! Host holds the name under which the browser knows the server, and a page cannot lie in it. If a
-//! stranger's name was made to lead to this server (DNS rebinding), the header has that name, and
-//! the browser takes the page and the server for one origin. `localhost` and an IP address cannot
-//! be made to lead elsewhere.
+//! The Host header contains the name under which the browser knows the server, and a page cannot
+//! change it. If an attacker's name resolves to this server (DNS rebinding), the header has that
+//! name, and the browser treats the page and the server as one origin. `localhost` and an IP
+//! address cannot be redirected like this.
 
 use core::net::IpAddr;
 
 use crate::listener::address::is_loopback;
 use echoline_base::printable::printable;
 
-/// A proxy in front may have taken TLS off, so both schemes can be those of an own page.
+/// A proxy in front may have ended TLS, so a page of this server can have either scheme.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The kinds of hosts, by whether a stranger can make one lead to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKind {
-    /// This machine, by `localhost`, a name below it, or a loopback address.
+    /// The local host, as `localhost`, a name below it, or a loopback address.
     Loopback,
-    /// An IP address, which no name server can turn into another one.
+    /// An IP address, which DNS cannot redirect.
     Address,
     /// A name that a name server resolves, or nonsense.
     Name,
@@ -35,7 +36,7 @@ pub struct Host<'a> {
     pub name: &'a str,
     /// Its digits, if there is one.
     pub port: Option<&'a str>,
-    /// Whether a stranger can make the name lead to this server.
+    /// Whether an attacker can make the name resolve to this server.
     pub kind: HostKind,
 }
 
@@ -58,8 +59,8 @@ pub struct OriginPolicy {
     /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
     /// hosts in them are taken as Host too. `*` takes all.
     pub allowed: Vec<String>,
-    /// Names of the server that are taken as Host, besides `localhost` and IP addresses. `*` takes
-    /// all, those of strangers too.
+    /// Names of the server that are accepted as Host, besides `localhost` and IP addresses. `*`
+    /// accepts all names, including those of other sites.
     pub hosts: Vec<String>,
     /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses
     /// are no names of it.
@@ -68,7 +69,7 @@ pub struct OriginPolicy {
     pub is_loopback: bool,
 }
 
-/// The connection that a request came over.
+/// The connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestSecurity {
     Plain,
@@ -83,20 +84,20 @@ impl RequestSecurity {
     }
 }
 
-/// Why a request is refused; the text says how it would not be.
+/// The reason for which a request is refused; the text says how to permit it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OriginDenied {
     /// A page of another site.
     #[error("Pages of '{0}' may not open this WebSocket; --allow-origin would let them.")]
     Origin(String),
-    /// A name that is none of this server's.
+    /// A name that does not belong to this server.
     #[error("'{0}' is no name of this server; --web-host with that name would let it in.")]
     Host(String),
 }
 
 impl OriginPolicy {
-    /// Judges a request over a connection without TLS by its headers Host and Origin.
+    /// Checks the headers Host and Origin of a request over a connection without TLS.
     ///
     /// # Errors
     /// Which of the two is wrong.
@@ -104,8 +105,8 @@ impl OriginPolicy {
         self.admit_over(RequestSecurity::Plain, host, origin)
     }
 
-    /// Judges a request for a WebSocket. Without an origin it is no browser's, so it may have any
-    /// Host, unless the socket is for this machine alone.
+    /// Checks a request for a WebSocket. A request without an origin is not from a browser, so it
+    /// may have any Host, unless the socket is reachable from the local host only.
     pub(crate) fn admit_over(
         &self,
         security: RequestSecurity,
@@ -155,14 +156,14 @@ impl OriginPolicy {
         let origins = self.allowed.iter().filter_map(|allowed| allowed.split_once("://"));
         let hosts = origins.map(|(_, host)| Host::read(host).name);
         let mut hosts = hosts.chain(self.hosts.iter().map(String::as_str));
-        // The dot at the end of an absolute name is a matter of spelling.
+        // The dot at the end of an absolute name has no meaning here.
         let name = name.strip_suffix('.').unwrap_or(name);
         hosts.any(|host| host == "*" || host.eq_ignore_ascii_case(name))
     }
 }
 
-/// Whether the page came from the server that it talks to: one of these schemes, and the same host
-/// and port. A missing port is the scheme's usual one.
+/// Returns whether the page was loaded from the server that it connects to: one of these schemes,
+/// and the same host and port. A missing port is the default of the scheme.
 pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
     let Some((scheme, page)) = origin.split_once("://") else { return false };
     let usual = match scheme {
@@ -179,7 +180,7 @@ pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
 /// The kind of a host without its port.
 fn kind_of(host: &str) -> HostKind {
     let name = host.to_ascii_lowercase();
-    // Browsers take every name below `localhost` for this machine (RFC 6761).
+    // Browsers resolve every name below `localhost` to the local host (RFC 6761).
     if name == "localhost" || name.ends_with(".localhost") {
         return HostKind::Loopback;
     }
@@ -244,7 +245,7 @@ mod tests {
         assert!(is_same_origin("https://a", "a:443", &SCHEMES));
     }
 
-    /// Fault 64: a page of another site, or one whose name was bent to this machine, is refused.
+    /// Fault 64: a page of another site, or one whose name was rebound to this host, is refused.
     #[test]
     fn only_ones_own_pages_come_in() {
         for (host, origin, admitted) in [
@@ -316,7 +317,7 @@ mod tests {
         let any = policy(&["*"]);
         assert_eq!(any.admit("evil.example", Some("http://evil.example")), Ok(()));
         assert!(any.admit("evil.example", Some("http://other.example")).is_err());
-        // The certificate does not help at a socket for this machine alone.
+        // The certificate does not help for a socket that is reachable from the local host only.
         let near = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
         assert!(near.admit_over(RequestSecurity::Tls, "evil.example", None).is_err());
     }

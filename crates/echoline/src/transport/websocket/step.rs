@@ -139,7 +139,7 @@ async fn read_more(stream: &mut Stream, head: &mut Vec<u8>) -> Result<(), Closed
     }
 }
 
-/// Says why, and takes what still comes, so that no reset swallows it.
+/// Sends the refusal, and reads the remaining input, so that no reset discards the refusal.
 async fn refuse(mut stream: Stream, denial: &Denial) -> io::Result<()> {
     stream.write_all(denial.answer().as_bytes()).await?;
     stream.flush().await?;

@@ -1,4 +1,4 @@
-//! A WebSocket as a stream of bytes, which is what handlers read and write.
+//! A WebSocket as a byte stream, which handlers read and write.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
@@ -29,7 +29,7 @@ const SLACK: usize = HEADER_MAX + 2;
 const PINGS_AT_ONCE: u32 = 64;
 const PING_EVERY: Duration = Duration::from_millis(100);
 
-/// Reads that bring no data before others get their turn.
+/// Reads without data before the task yields to other tasks.
 const EMPTY_READS_MAX: usize = 16;
 
 /// The mapping between WebSocket messages and the byte stream.
@@ -83,7 +83,7 @@ struct CloseState {
 }
 
 impl WebSocket {
-    /// A server's end. `early` is what was read of the stream behind the request.
+    /// The server's end. `early` contains the bytes read from the stream after the request.
     #[must_use]
     pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
         Self::new(stream, early, framing, EndpointRole::Server)
@@ -289,7 +289,7 @@ impl WebSocket {
         }
     }
 
-    /// Of the pings that find no room for an answer only the newest gets one (5.5.3).
+    /// If several pings wait for room, only the newest gets an answer (5.5.3).
     fn push_pong(&mut self) -> io::Result<()> {
         let has_room = self.writer.len() < OUTGOING_HIGH;
         if self.boundaries.is_at_boundary()
@@ -374,7 +374,7 @@ struct PingBudget {
 }
 
 impl PingBudget {
-    /// Whether one more is allowed.
+    /// Returns whether one more is allowed.
     fn take(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let earned = (now - since).as_millis() / PING_EVERY.as_millis();
@@ -449,8 +449,8 @@ impl AsyncWrite for WebSocket {
         this.note(taken)
     }
 
-    /// On a server a line that is not ended is a prompt: it goes out as a message of its own. Of a
-    /// client it is what was read so far of a line.
+    /// On a server an unfinished line is a prompt, which is sent as a message. On a client it is
+    /// the part of a line that was read so far.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.role == EndpointRole::Server {

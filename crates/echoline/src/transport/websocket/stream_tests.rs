@@ -20,8 +20,8 @@ fn server(early: &[u8], framing: Framing) -> (UnixStream, WebSocket) {
     (client, WebSocket::server(server.into(), early.to_vec(), framing))
 }
 
-/// Fault 23, 27: a message is a line, however few bytes the reader has room for at a time, and
-/// however they come.
+/// Fault 23, 27: a message is a line, for every size of the reader's buffer and every split of the
+/// input.
 #[tokio::test]
 async fn a_message_is_a_line_for_any_reader() {
     let sent = [
@@ -69,7 +69,8 @@ async fn a_line_is_a_message() {
     assert_eq!(heard, wanted);
 }
 
-/// Fault 13: a line that never ends is not held; it goes out in fragments, cut between characters.
+/// Fault 13: a line without an end is not buffered. It is sent in fragments, cut between
+/// characters.
 #[tokio::test]
 async fn a_long_line_goes_out_in_fragments() {
     let (mut client, mut server) = server(b"", Framing::Lines);
@@ -99,7 +100,7 @@ async fn a_long_line_goes_out_in_fragments() {
     assert!(pieces >= 3 && heard == line, "{pieces} pieces");
 }
 
-/// Fault 42: a peer that has vanished is found by its silence.
+/// Fault 42: a peer that has vanished is detected by its silence.
 #[tokio::test]
 async fn a_silent_peer_is_asked_and_then_given_up() {
     let (mut client, server) = server(b"", Framing::Lines);
@@ -111,7 +112,7 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
             assert_eq!(ping, *b"\x89\0");
             client.write_all(&frame(Opcode::Pong, true, b"")).await.unwrap();
         }
-        // From now on it says nothing.
+        // From now on it sends nothing.
         std::future::pending::<()>().await;
     };
     let error = tokio::select! {

@@ -23,7 +23,7 @@ pub(super) struct UpgradeRequest {
     pub(super) accept: String,
 }
 
-/// A request that gets another answer than it wanted.
+/// The refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denial {
     status: &'static str,
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
         Ok(text.map(str::trim))
     }
 
-    /// Whether one of the words in that header is `word`.
+    /// Returns whether the list in that header contains `word`.
     fn lists(&self, name: &'static str, word: &str) -> bool {
         let words = self.all(name).flat_map(|value| value.split(|byte| *byte == b','));
         words.into_iter().any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(read_answer(b"HTTP/1.1 1", NONCE), Ok(None));
     }
 
-    /// Fault 66: what is no handshake gets one sentence in HTTP.
+    /// Fault 66: a request that is not a handshake gets an HTTP answer with one sentence.
     #[test]
     fn every_other_request_hears_why() {
         let right = request("localhost", "/echo", NONCE);

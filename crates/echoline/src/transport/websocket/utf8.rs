@@ -1,4 +1,4 @@
-//! Whether a text that comes in pieces is UTF-8. Pure.
+//! An incremental UTF-8 check. Pure.
 
 /// The state of an incremental UTF-8 check.
 #[derive(Clone, Copy, Debug, Default)]
@@ -8,7 +8,7 @@ pub(super) struct Utf8 {
     length: usize,
 }
 
-/// The text is none.
+/// The text is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotUtf8;
 
@@ -54,7 +54,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 21: in pieces or as a whole, a text is one or is none.
+        /// Fault 21: the result for a text in pieces equals the result for the whole text.
         #[test]
         fn pieces_are_judged_as_the_whole(
             parts in prop::collection::vec(
