@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Questions of a page and commands of a muted person have a bucket of their own: 10 units for each
-/// second, 50 at once. A question takes one unit, a command takes ten.
+/// A separate bucket for the questions of a page and the commands of a muted user: 10 units for
+/// each second, 50 at once. A question takes one unit, a command takes ten.
 const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
 const ASIDE_UNITS: u32 = 50;
 const COMMAND_UNITS: u32 = 10;
@@ -21,9 +21,9 @@ pub struct FloodLimits {
     pub rate_per_second: u16,
     /// Lines that are taken at once after a pause; at least 1.
     pub burst: u16,
-    /// The delayed line in a row at which the person is warned; 0 is never.
+    /// The delayed line in a row at which the user is warned; 0 is never.
     pub warn_after: u16,
-    /// The delayed line in a row at which the person is muted; 0 is never.
+    /// The delayed line in a row at which the user is muted; 0 is never.
     pub mute_after: u16,
     /// The length of the first mute, in seconds; each further one is twice as long.
     pub mute_seconds: u16,
@@ -51,17 +51,17 @@ impl Default for FloodLimits {
 pub enum Verdict {
     /// Take it.
     Pass,
-    /// Take it after this time, and read no further line before. Say nothing.
+    /// Accept the line after this time, and read no further line before. Send no message.
     Delay(Duration),
-    /// As `Delay`, and say that the next thing is a mute.
+    /// Like `Delay`, with a warning that a mute comes next.
     Warn(Duration),
-    /// Refuse it, and say for how long all lines are refused.
+    /// Refuse the line, and tell the user how long all lines are refused.
     Mute(Duration),
     /// Refuse it without a word; for this time still.
     Refuse(Duration),
 }
 
-/// The talking of one person.
+/// The rate limiter of one user's lines.
 ///
 /// ```
 /// use std::time::Duration;
@@ -101,7 +101,7 @@ struct Aside {
 }
 
 impl Flood {
-    /// Limits the talking of one person.
+    /// Creates the rate limiter of one user.
     #[must_use]
     pub fn new(limits: FloodLimits) -> Self {
         let rate_per_second = limits.rate_per_second.max(1);
@@ -151,8 +151,8 @@ impl Flood {
         verdict
     }
 
-    /// Decides about a command that others do not hear. It costs as much as a line, but a mute
-    /// does not refuse it: about one a second passes.
+    /// Decides about a command that others do not see. It costs as much as a line, but a mute does
+    /// not refuse it: about one a second passes.
     pub fn command(&mut self, now: Instant) -> Verdict {
         match self.is_muted() {
             true => self.ask(now, COMMAND_UNITS),

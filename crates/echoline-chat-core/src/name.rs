@@ -195,7 +195,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     if text.is_empty() {
         return Err(NameFault::Empty);
     }
-    // `None`: there is no letter for a mark to stand on.
+    // `None`: there is no letter before a mark.
     let mut marks = None;
     for c in text.chars() {
         marks = match part(c)? {
@@ -234,7 +234,8 @@ fn part(c: char) -> Result<Part, NameFault> {
     }
 }
 
-/// Two names are equal when they are spelled the same; see [`Name::same_as`] for when they are one.
+/// Two names are equal if their spelling is equal. [`Name::same_as`] tells whether they are one
+/// name.
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text

@@ -23,7 +23,7 @@ pub enum Outcome {
     Joined(Result<Joined, JoinError>),
     /// The ban that was lifted, if there was one.
     Unbanned(Option<Ban>),
-    /// It changed nothing.
+    /// The operation was refused and changed nothing.
     Refused(OperationError),
 }
 
@@ -32,7 +32,7 @@ pub enum Outcome {
 pub struct Entered {
     /// The number of the session.
     pub session: u64,
-    /// A mute for writing too fast that the session goes on with.
+    /// A mute for writing too fast that continues in this session.
     pub flood_mute: Option<ContinuedMute>,
 }
 

@@ -223,7 +223,7 @@ struct BanMore {
 }
 
 impl BanMore {
-    /// Empty if there is nothing, as in a history of the first version.
+    /// Returns an empty text if there is no value, as in a history of the first version.
     fn write(&self) -> String {
         match self.lineage {
             Some(_) => serde_json::to_string(self).expect("it is a number"),

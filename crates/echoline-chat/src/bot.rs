@@ -188,7 +188,7 @@ pub(super) fn class(message: &ClientMessage) -> LineClass {
     }
 }
 
-/// Says a line for a room if that needs neither a reply nor a wait. Otherwise says nothing, and
+/// Says a line in a room if that needs neither a reply nor a wait. Otherwise changes nothing and
 /// returns `false`.
 pub(super) fn say_at_once<S: ByteStream>(
     session: &mut Session<S>,

@@ -1,4 +1,4 @@
-//! Other protocols that come to the chat's port by mistake, or to be misused. Pure.
+//! Detects other protocols on the chat's port, sent by mistake or as an attack. Pure.
 
 /// Another protocol, recognized by its first bytes.
 ///

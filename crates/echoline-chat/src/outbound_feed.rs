@@ -137,13 +137,12 @@ impl OutboundFeed {
         self.patience = PATIENCE;
     }
 
-    /// Whether no question is left to be answered.
+    /// Whether no question is pending.
     pub(super) fn is_answered(&self) -> bool {
         self.question.is_none()
     }
 
-    /// Whether the member has been sent the lines from before they joined their rooms, as far as
-    /// these lines are visible.
+    /// Whether the member has been sent all visible lines from before they joined their rooms.
     pub(super) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
@@ -321,7 +320,7 @@ impl OutboundFeed {
         let ending = self.user.mailbox.ending();
         if let Some(ending) = &ending {
             if self.view.is_page() {
-                // It is not to come back by itself.
+                // A program or page must not reconnect by itself.
                 let words = ending.reason.as_ref().unwrap_or(&ending.words);
                 print_json(&ServerMessage::dismissal(words), &mut printed);
             } else {
@@ -408,7 +407,7 @@ impl OutboundFeed {
         Thread { room, person: None }
     }
 
-    /// Tells the user that lines of theirs came to nothing.
+    /// Tells the user that lines of theirs were not delivered.
     pub(super) fn give_up(
         &self,
         room: &Name,

@@ -8,10 +8,10 @@ use super::room::{Member, Room};
 use super::user_table::person_id;
 use super::view::DisplaySettings;
 
-/// People in one answer, at most.
+/// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;
 
-/// Bytes of an entry besides its texts, nearly.
+/// The approximate bytes of an entry besides its texts.
 const ENTRY_BYTES: usize = 64;
 
 /// A part of the members of a room at one position of its order.

@@ -34,7 +34,7 @@ struct State {
 struct WaitingMembers {
     batcher: Arc<WakeBatcher>,
     memberships: Vec<MemberId>,
-    /// Room for the next waking, so that it allocates nothing.
+    /// A spare list for the next wake-up, which saves an allocation.
     spare: Vec<Waker>,
 }
 
@@ -85,8 +85,8 @@ impl SharedRoom {
         TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
-    /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
-    /// the task woken at the next line. Returns how many were missed.
+    /// Passes the member's next lines to `each`, one by one, until it returns `false` or no line is
+    /// left. If no line is left, the next line wakes the task. Returns the number of missed lines.
     pub(super) fn take_lines(
         &self,
         member_id: MemberId,

@@ -171,7 +171,7 @@ impl DisplaySettings {
 }
 
 impl Frame<'_> {
-    /// Writes `line`, unless it is not to be seen.
+    /// Writes `line`, unless the view hides it.
     pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
         if is_ignored && line.kind == LineKind::Left {

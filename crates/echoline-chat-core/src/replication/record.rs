@@ -76,7 +76,7 @@ pub struct UserRecord {
     pub address: Option<IpAddr>,
     /// Whether the user is an operator.
     pub operator: bool,
-    /// Whether the user goes on in another session.
+    /// Whether the user continues in another session.
     pub retired: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
@@ -216,7 +216,7 @@ impl<R: RoomCell> ChatState<R> {
 }
 
 impl UserRecord {
-    /// Records what the snapshot holds.
+    /// Records a user.
     pub fn of<R>(user: &User<R>) -> Self {
         Self {
             session: user.session,

@@ -15,11 +15,11 @@ pub enum Entrance {
     Open,
     /// Only the invited may come.
     Invited,
-    /// Only users who know the password may come.
+    /// Only users who know the password may enter.
     Password,
 }
 
-/// A user who wants to come in.
+/// A user who wants to enter.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer {
     /// The number of the session.
@@ -37,7 +37,7 @@ fn stamp(hash: &str) -> &str {
 }
 
 impl Room {
-    /// The position of a newcomer, for a saved session to be filled in.
+    /// The position of a newcomer, for a saved session.
     pub fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
         let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
@@ -59,8 +59,8 @@ impl Room {
         }
     }
 
-    /// Lets the user of this lineage in from now on, under any name. A user who takes the name
-    /// later is not invited.
+    /// Invites the user of this lineage, under any name. Another user who takes the name later is
+    /// not invited.
     pub fn invite(&mut self, lineage: u64) {
         self.invited.retain(|&invited| invited != lineage);
         if self.invited.len() >= INVITED_MAX {

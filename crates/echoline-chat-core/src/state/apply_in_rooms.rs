@@ -56,7 +56,7 @@ impl<R: RoomCell> ChatState<R> {
         Ok(joined)
     }
 
-    /// Takes a user out of a room that they leave; an operator is one again if they come back.
+    /// Removes a user from a room that they leave. An operator who returns is an operator again.
     pub fn part(
         &mut self,
         context: OperationContext,

@@ -44,10 +44,10 @@ pub struct MuteSubject {
     pub network: Option<IpNet>,
 }
 
-/// The mute that a new session goes on with.
+/// The mute that continues in a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContinuedMute {
-    /// Milliseconds since 1970; in the past if only the count goes on.
+    /// Milliseconds since 1970; in the past if only the count continues.
     pub until_ms: u64,
     /// The number of mutes so far.
     pub count: u8,

@@ -59,7 +59,7 @@ pub(crate) struct Seen {
     pub(crate) text: String,
 }
 
-/// Why there is nothing to compare in a transcript.
+/// The error for a transcript without numbered lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} has no line numbers: record a terminal after /numbers on (without /times on), \
@@ -438,8 +438,8 @@ mod tests {
         assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
     }
 
-    /// Issue 12: counts of a file that cannot be added up, and a file with ever more rooms, are
-    /// compared all the same, in a time that grows with its length.
+    /// Issue 12: counts that overflow, and a file with ever more rooms, are still compared, in a
+    /// time that grows with the length of the file.
     #[test]
     fn attack_counts_and_rooms_of_a_file_do_no_harm() {
         let lobby = Name::parse_room("lobby").unwrap();
