@@ -35,7 +35,7 @@ pub enum Command<'a> {
     Whois(&'a str),
     /// Lists the rooms.
     Rooms,
-    /// Goes to a room.
+    /// Joins a room, or returns to it.
     Join {
         /// Its name, perhaps with a `#`.
         room: &'a str,

@@ -19,7 +19,7 @@ pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 pub struct FloodLimits {
     /// Lines that are taken in each second, in the long run; at least 1.
     pub rate_per_second: u16,
-    /// Lines that are taken at once after a pause; at least 1.
+    /// Lines that pass at once after a pause; at least 1.
     pub burst: u16,
     /// The delayed line in a row at which the user is warned; 0 is never.
     pub warn_after: u16,
@@ -109,7 +109,7 @@ impl Flood {
         Self { full_at: None, limits, delays: 0, mutes: 0, aside: None }
     }
 
-    /// Lets everything pass.
+    /// Creates a limiter without limits.
     #[must_use]
     pub fn off() -> Self {
         let mut flood = Self::new(FloodLimits::default());
@@ -142,7 +142,7 @@ impl Flood {
         self.mutes
     }
 
-    /// Decides about a line for others that came at `now`, which never goes back.
+    /// Decides about a line for others that arrived at `now`, which never goes back.
     pub fn line(&mut self, now: Instant) -> Verdict {
         let verdict = self.count(now);
         if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
@@ -380,7 +380,7 @@ mod tests {
         let (mut flood, now) = (Flood::new(one), start());
         let last = (0..76).map(|_| flood.line(now)).last();
         assert_eq!(last, Some(Verdict::Mute(seconds(30))));
-        // One line was taken at once, the others for the 75 seconds to come.
+        // One line passed at once, the others take 75 seconds.
         assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
     }
 
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
-    /// Most lines follow at once.
+    /// Most lines follow each other at once.
     fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
         prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
     }

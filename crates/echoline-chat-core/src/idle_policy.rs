@@ -14,9 +14,9 @@ const KEPT: usize = 2;
 pub struct Presence {
     /// The number of the session.
     pub session: u64,
-    /// The network that they come from; `None` over a socket without addresses.
+    /// The user's network; `None` over a socket without addresses.
     pub source: Option<IpNet>,
-    /// Since they said something, or else since they came.
+    /// The time since the user's last line, or else since their login.
     pub silent: Duration,
     /// An operator of the chat.
     pub is_protected: bool,

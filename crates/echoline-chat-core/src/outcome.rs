@@ -11,9 +11,9 @@ use crate::state::flood_mutes::ContinuedMute;
 /// The outcome of an operation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was applied.
+    /// The operation was applied.
     Done,
-    /// The user came in, or cannot have the name.
+    /// The user has logged in, or cannot have the name.
     Entered(Result<Entered, ClaimNameError>),
     /// The session that the token restores, and the token.
     Redeemed(Option<ResumeToken>),
@@ -106,7 +106,7 @@ pub enum ClaimNameError {
     Taken(Name),
     /// Another user has a name that looks like it.
     LooksLike(Name),
-    /// It is banned: the sentence.
+    /// The name is banned: the sentence.
     Banned(String),
     /// The operation did not reach the other nodes.
     NotDelivered,

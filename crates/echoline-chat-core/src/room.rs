@@ -447,7 +447,7 @@ impl Room {
         self.members.len() - self.outside
     }
 
-    /// The members who are in, in the order in which they came.
+    /// The members in the room, in the order of their joins.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));

@@ -199,7 +199,7 @@ impl Archive {
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct SavedMore {
-    /// The rooms in the order in which the user came into them.
+    /// The rooms, in the order in which the user joined them.
     pub(super) rooms: Vec<SavedRoom>,
     #[serde(flatten)]
     pub(super) state: SessionState,

@@ -67,7 +67,7 @@ pub(super) struct Membership {
     pub(super) shared_room: SharedRoom,
     pub(super) room: Name,
     pub(super) member_id: MemberId,
-    /// The number of the line that says that they came.
+    /// The number of the line about the member's join.
     pub(super) joined: u64,
     /// The day of the last line shown, until the member has seen their own join. Earlier lines may
     /// be of other days.

@@ -99,7 +99,7 @@ pub(super) struct LoggedInUser {
 }
 
 impl LoggedInUser {
-    /// The login of a new user, who goes to the lobby.
+    /// The login of a new user, who joins the lobby.
     pub(super) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
@@ -190,7 +190,7 @@ async fn log_in_as(
     log_in(chat, name, visitor).await.map(LoggedInUser::new)
 }
 
-/// Lets a new user in under a name, and charges their source for the attempt.
+/// Logs a new user in under a name, and charges their source for the attempt.
 pub(super) async fn log_in(
     chat: &Chat,
     name: Name,
@@ -257,7 +257,7 @@ pub(super) async fn resume(
 async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
-        // It may be on its way here, if another node has just given it.
+        // The token may be on its way here, if another node has just created it.
         sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());

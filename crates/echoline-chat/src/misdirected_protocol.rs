@@ -67,7 +67,7 @@ mod tests {
     use super::super::name::Name;
     use super::*;
 
-    /// Fault 25: the three that come by mistake, by their first bytes.
+    /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]
     fn each_is_recognized() {
         for (start, foreign) in [

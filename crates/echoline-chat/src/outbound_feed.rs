@@ -31,7 +31,7 @@ use echoline::connection::Outlet;
 /// The number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;
 
-/// Bytes of decorated lines that are made at once.
+/// The maximum bytes of decorated lines that are formatted at once.
 const PRINTED_BYTES: usize = 16 * 1024;
 
 /// Everything that one member reads.
@@ -131,7 +131,7 @@ impl OutboundFeed {
         membership
     }
 
-    /// Has a question answered in its place.
+    /// Stores a question, which is answered at the member's position in the room.
     pub(super) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
@@ -210,7 +210,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Sends lines as they lie in the room's log.
+    /// Sends lines unchanged from the room's log.
     fn pass_on<S: AsyncWrite + Unpin>(
         &self,
         index: usize,
@@ -425,7 +425,7 @@ impl OutboundFeed {
                 };
                 print_json(&undelivered, printed);
             } else {
-                // As it was typed, so that it can be said again.
+                // The original input, so that the user can send it again.
                 let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
                 let words = format!("*** Not delivered, {reason}: {command}{shown} ***");

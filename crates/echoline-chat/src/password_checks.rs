@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
 
-/// Hashes at once, at most: each takes a core for tens of milliseconds, and 19 MiB.
+/// The maximum number of concurrent hashes. Each takes a core for tens of milliseconds, and 19 MiB.
 const AT_WORK_MAX: usize = 2;
 
 /// The maximum number of waiting and running hashes. More are refused: a queue longer than a second
@@ -203,7 +203,7 @@ mod tests {
         assert!(checks.hash("an honest one".into()).await.is_ok());
     }
 
-    /// Issue 12, item 13: a hash that comes from outside cannot ask for gigabytes.
+    /// Issue 12, item 13: a hash from another node or a store cannot demand gigabytes.
     #[test]
     fn attack_a_hash_that_costs_too_much_is_not_checked() {
         let cheap = hash("open sesame").unwrap();

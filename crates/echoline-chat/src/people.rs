@@ -24,7 +24,7 @@ pub(super) struct MemberList {
     count: usize,
     /// The part begins after this arrival; 0 for the first part.
     after: u32,
-    /// In the order in which they came.
+    /// In the order of their joins.
     named: Vec<Named>,
     /// There are more after them.
     more: bool,
@@ -40,7 +40,7 @@ struct Named {
 }
 
 impl MemberList {
-    /// The first page of the members who came after the arrival `after`.
+    /// The first page of the members who joined after the arrival `after`.
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();

@@ -30,7 +30,7 @@ pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64>
         LastSeen::Number(number) => return Ok(number.saturating_add(1)),
         LastSeen::Line(number, time_ms) => (number, time_ms),
     };
-    // A room that is not there yet: they see themselves come.
+    // The room does not exist yet, so the first line is the user's own join.
     let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
     shared_room.with(|room| {
         let (first, end) = (room.log.first(), room.log.next());

@@ -47,7 +47,7 @@ struct Waiter {
 /// The result of taking lines for a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TakeResult {
-    /// Lines that were not kept long enough.
+    /// The number of lines that the log dropped before the member saw them.
     pub(super) missed: u64,
     /// Pending if the batch has all lines; the task is woken for more.
     pub(super) more: Poll<()>,
@@ -161,7 +161,7 @@ impl SharedRoom {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under it is a defect, but a room that is half changed still has its order.
+        // A panic under the lock is a defect, but a half changed room still has its order.
         self.0.lock().ignore_poison()
     }
 }

@@ -57,7 +57,7 @@ pub struct Replication<T> {
 /// Whether this node leaves the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveState {
-    /// It stays.
+    /// The node stays in the cluster.
     Stays,
     /// The node leaves when its operations have come back.
     Leaves,
@@ -118,7 +118,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Whether a session of this number has ended, so that none begins again.
+    /// Whether a session with this number has ended, so that it cannot begin again.
     pub fn has_ended(&self, session: u64) -> bool {
         let (node, count) = ((session >> 32) as u32, session as u32);
         let floor = self.session_floors.get(&node);

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::LineKind;
 
-    /// A caller, and whether it was told.
+    /// A caller, and whether it got its reply.
     #[derive(Debug)]
     struct Caller(Rc<Cell<bool>>);
 

@@ -11,9 +11,9 @@ const INVITED_MAX: usize = 1000;
 /// The condition for coming into a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Every user may come.
+    /// Every user may enter.
     Open,
-    /// Only the invited may come.
+    /// Only invited users may enter.
     Invited,
     /// Only users who know the password may enter.
     Password,
@@ -26,7 +26,7 @@ pub struct Newcomer {
     pub session: u64,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// An operator of the whole chat, who may come in everywhere.
+    /// Whether the user is an operator of the whole chat, who may enter every room.
     pub is_operator: bool,
 }
 
@@ -49,7 +49,7 @@ impl Room {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
 
-    /// Returns the condition for the user of this lineage to come in.
+    /// Returns the condition under which the user of this lineage may enter.
     pub fn entrance(&self, lineage: u64) -> Entrance {
         match () {
             () if self.invited.contains(&lineage) => Entrance::Open,
@@ -77,7 +77,7 @@ impl Room {
         }
     }
 
-    /// Whether a user with this credential may come in.
+    /// Whether a user with this credential may enter.
     pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
         if self.seat_of(newcomer.session).is_some() {
             return Err(JoinError::Already);

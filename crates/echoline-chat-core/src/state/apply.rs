@@ -128,7 +128,7 @@ impl<R: RoomCell> ChatState<R> {
         if let Some(ban) = self.bans.find(context.now_ms, suspect, None) {
             return Outcome::Renamed(Err(ClaimNameError::Banned(self.ban_words(ban))));
         }
-        // Both names are theirs until every room has heard of it.
+        // The user has both names until every room has the line about the change.
         if let Err(taken) = self.claim(name, context.session) {
             return Outcome::Renamed(Err(taken));
         }

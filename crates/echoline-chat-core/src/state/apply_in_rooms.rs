@@ -13,7 +13,7 @@ use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 
 impl<R: RoomCell> ChatState<R> {
-    /// Lets a user into a room, which is made if it does not exist.
+    /// Adds a user to a room. Creates the room if it does not exist.
     pub fn join(
         &mut self,
         context: OperationContext,
@@ -185,7 +185,7 @@ impl<R: RoomCell> ChatState<R> {
 }
 
 impl Room {
-    /// A member says a line: the one rule by which lines come into a room.
+    /// Applies a line of a member: the only rule that adds said lines to a room.
     pub fn say_line(
         &mut self,
         now_ms: u64,

@@ -98,7 +98,7 @@ impl<R> User<R> {
         self.away.clone()
     }
 
-    /// Sets these words, or their beginning: an earlier version may have kept longer ones.
+    /// Sets these words, cut to the limit: an earlier version may have stored longer ones.
     pub fn set_away(&mut self, words: Option<&str>) {
         let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.away = words.map(Arc::from);

@@ -77,7 +77,7 @@ where
     Box::pin(session.leave(ended)).await
 }
 
-/// Greets a client, and lets the user in. Returns `None` if the user does not come in.
+/// Greets a client, and logs the user in. Returns `None` if there is no login.
 async fn admit<S: ByteStream>(
     client: Connection<S>,
     chat: Arc<Chat>,
@@ -191,7 +191,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Decides whether a line comes too fast.
+    /// Checks a line against the user's rate limit.
     fn judge(&mut self, input: &UserInput) -> Verdict {
         if self.flood.is_off() {
             return Verdict::Pass;

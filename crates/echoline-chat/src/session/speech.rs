@@ -58,7 +58,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Tells the author why a line did not come into the room.
+    /// Tells the author why a line was not said.
     fn explain_unsaid(&mut self, kind: LineKind, words: &str, error: &OperationError) {
         match (error, self.feed.current()) {
             (OperationError::NotDelivered(reason), Some(membership)) => {

@@ -132,7 +132,7 @@ impl TranscriptReader {
         self.push(KnownRoom::new(room));
     }
 
-    /// Adds a room, and forgets the one that the client came into first if there are too many.
+    /// Adds a room. If there are too many, removes the room that the client joined first.
     fn push(&mut self, room: KnownRoom) {
         if self.rooms.len() == ROOMS_MAX {
             self.rooms.remove(0);
@@ -205,7 +205,7 @@ impl TranscriptReader {
         }
     }
 
-    /// A program does not say which rooms it named when it came: they show in its lines.
+    /// Notes a room of a program. Only the lines of a room show that the program named it at login.
     fn note_room(&mut self, room: &str) {
         let wanted = key(room);
         if !self.rooms.iter().any(|known| known.key == wanted) {

@@ -251,7 +251,7 @@ fn is_missing(seen: &Seen) -> bool {
 /// The members of a room, as derived from its lines.
 #[derive(Debug)]
 struct RoomPresence {
-    /// In the order in which they came.
+    /// In the order of their joins.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
     /// The users that left and have not joined again.

@@ -10,7 +10,7 @@ use crate::DELETED;
 use crate::room::line::{EOL, Shape};
 use crate::room::line_view::LineView;
 
-/// A line that a user said, by itself.
+/// A single line that a user said.
 #[derive(Clone, Debug)]
 pub(super) struct OlderLine {
     pub number: u64,
@@ -82,7 +82,7 @@ impl OlderLines {
         self.index(numbers.end).saturating_sub(self.index(numbers.start)) as u64
     }
 
-    /// Has a line read `[deleted]`, if it is here and has words.
+    /// Replaces the text of a line with `[deleted]`, if the line is here and has words.
     pub(super) fn delete(&mut self, number: u64) {
         let index = self.index(number);
         let Some(line) = self.lines.get_mut(index).filter(|line| line.number == number) else {
