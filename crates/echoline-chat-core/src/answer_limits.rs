@@ -2,7 +2,7 @@
 
 use crate::name::Name;
 
-/// Bytes of one page of a list, nearly: people, rooms, names, bans.
+/// The approximate bytes of one page of a list: members, rooms, names or bans.
 pub const LIST_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of lines of the past in one answer, nearly.

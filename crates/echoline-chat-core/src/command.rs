@@ -20,9 +20,9 @@ pub enum Command<'a> {
     Say(&'a str),
     /// Describes an action of the author.
     Me(&'a str),
-    /// Words for one person alone.
+    /// A private line to one user.
     Message {
-        /// The name of that person.
+        /// The name of that user.
         to: &'a str,
         /// The text.
         words: &'a str,
@@ -35,7 +35,7 @@ pub enum Command<'a> {
     Whois(&'a str),
     /// Lists the rooms.
     Rooms,
-    /// Goes to a room.
+    /// Joins a room, or returns to it.
     Join {
         /// Its name, perhaps with a `#`.
         room: &'a str,
@@ -50,7 +50,7 @@ pub enum Command<'a> {
     Nick(&'a str),
     /// Shows earlier lines. `None` leaves their number to the room.
     History(Option<Passage>),
-    /// Looks for words in the room's history; if empty, goes on with the last search.
+    /// Searches the room's history for words. An empty text continues the last search.
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
@@ -72,9 +72,9 @@ pub enum Command<'a> {
     Lag,
     /// Shows the state of this node in its cluster.
     Status,
-    /// Asks for a token to come back with.
+    /// Asks for a token that restores the session.
     Token,
-    /// Comes back with a token.
+    /// Restores a session with a token.
     Resume(CommandSecret<'a>),
     /// All commands, or one: see [`help`](super::help()).
     Help(Option<&'a str>),
@@ -128,7 +128,7 @@ pub enum Command<'a> {
         /// The operator knows what is lost.
         is_sure: bool,
     },
-    /// Shows so many of the last entries of the audit log, at least 1.
+    /// Shows this many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
     /// Lists the sources that have a penalty, or ends the penalties of one.
     Penalties(Option<&'a str>),

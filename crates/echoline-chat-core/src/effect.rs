@@ -41,7 +41,7 @@ pub enum Effect<'a> {
         /// The text.
         text: &'a str,
     },
-    /// Deletes the words of a line that was kept.
+    /// Deletes the words of a stored line.
     DeleteLine {
         /// The room.
         room: &'a Room,

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Questions of a page and commands of a muted person have a bucket of their own: 10 units for each
-/// second, 50 at once. A question takes one unit, a command takes ten.
+/// A separate bucket for the questions of a page and the commands of a muted user: 10 units for
+/// each second, 50 at once. A question takes one unit, a command takes ten.
 const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
 const ASIDE_UNITS: u32 = 50;
 const COMMAND_UNITS: u32 = 10;
@@ -19,11 +19,11 @@ pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 pub struct FloodLimits {
     /// Lines that are taken in each second, in the long run; at least 1.
     pub rate_per_second: u16,
-    /// Lines that are taken at once after a pause; at least 1.
+    /// Lines that pass at once after a pause; at least 1.
     pub burst: u16,
-    /// The delayed line in a row at which the person is warned; 0 is never.
+    /// The delayed line in a row at which the user is warned; 0 is never.
     pub warn_after: u16,
-    /// The delayed line in a row at which the person is muted; 0 is never.
+    /// The delayed line in a row at which the user is muted; 0 is never.
     pub mute_after: u16,
     /// The length of the first mute, in seconds; each further one is twice as long.
     pub mute_seconds: u16,
@@ -51,17 +51,17 @@ impl Default for FloodLimits {
 pub enum Verdict {
     /// Take it.
     Pass,
-    /// Take it after this time, and read no further line before. Say nothing.
+    /// Accept the line after this time, and read no further line before. Send no message.
     Delay(Duration),
-    /// As `Delay`, and say that the next thing is a mute.
+    /// Like `Delay`, with a warning that a mute comes next.
     Warn(Duration),
-    /// Refuse it, and say for how long all lines are refused.
+    /// Refuse the line, and tell the user how long all lines are refused.
     Mute(Duration),
     /// Refuse it without a word; for this time still.
     Refuse(Duration),
 }
 
-/// The talking of one person.
+/// The rate limiter of one user's lines.
 ///
 /// ```
 /// use std::time::Duration;
@@ -101,7 +101,7 @@ struct Aside {
 }
 
 impl Flood {
-    /// Limits the talking of one person.
+    /// Creates the rate limiter of one user.
     #[must_use]
     pub fn new(limits: FloodLimits) -> Self {
         let rate_per_second = limits.rate_per_second.max(1);
@@ -109,7 +109,7 @@ impl Flood {
         Self { full_at: None, limits, delays: 0, mutes: 0, aside: None }
     }
 
-    /// Lets everything pass.
+    /// Creates a limiter without limits.
     #[must_use]
     pub fn off() -> Self {
         let mut flood = Self::new(FloodLimits::default());
@@ -142,7 +142,7 @@ impl Flood {
         self.mutes
     }
 
-    /// Decides about a line for others that came at `now`, which never goes back.
+    /// Decides about a line for others that arrived at `now`, which never goes back.
     pub fn line(&mut self, now: Instant) -> Verdict {
         let verdict = self.count(now);
         if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
@@ -151,8 +151,8 @@ impl Flood {
         verdict
     }
 
-    /// Decides about a command that others do not hear. It costs as much as a line, but a mute
-    /// does not refuse it: about one a second passes.
+    /// Decides about a command that others do not see. It costs as much as a line, but a mute does
+    /// not refuse it: about one a second passes.
     pub fn command(&mut self, now: Instant) -> Verdict {
         match self.is_muted() {
             true => self.ask(now, COMMAND_UNITS),
@@ -380,7 +380,7 @@ mod tests {
         let (mut flood, now) = (Flood::new(one), start());
         let last = (0..76).map(|_| flood.line(now)).last();
         assert_eq!(last, Some(Verdict::Mute(seconds(30))));
-        // One line was taken at once, the others for the 75 seconds to come.
+        // One line passed at once, the others take 75 seconds.
         assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
     }
 
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
-    /// Most lines follow at once.
+    /// Most lines follow each other at once.
     fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
         prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
     }

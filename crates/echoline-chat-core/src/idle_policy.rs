@@ -1,12 +1,12 @@
-//! The users who leave first when a server is nearly full: of the sources with the most users,
-//! those who have been silent for longest. Pure.
+//! Chooses the users who leave first when a server is nearly full: the users who have been silent
+//! for longest, from the sources with the most users. Pure.
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// Users of one source who always may stay: a person with a phone and a laptop.
+/// The number of users of one source who may always stay: a user with a phone and a laptop.
 const KEPT: usize = 2;
 
 /// One user, as the decision sees them.
@@ -14,9 +14,9 @@ const KEPT: usize = 2;
 pub struct Presence {
     /// The number of the session.
     pub session: u64,
-    /// The network that they come from; `None` over a socket without addresses.
+    /// The user's network; `None` over a socket without addresses.
     pub source: Option<IpNet>,
-    /// Since they said something, or else since they came.
+    /// The time since the user's last line, or else since their login.
     pub silent: Duration,
     /// An operator of the chat.
     pub is_protected: bool,

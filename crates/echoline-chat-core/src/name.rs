@@ -19,7 +19,7 @@ use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
 /// margin.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// Names for the server and for all users. No user may have them.
+/// Names reserved for the server and for all users. No user may have them.
 const RESERVED_NAMES: &[&str] = &[
     "admin",
     "administrator",
@@ -75,10 +75,10 @@ impl Name {
         Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::User, text, fault))
     }
 
-    /// The name of a room; a `#` in front of it is no part of it.
+    /// Parses the name of a room. A leading `#` is not part of the name.
     ///
     /// # Errors
-    /// As [`Name::parse`], with fewer names that are kept.
+    /// Like [`Name::parse`], with fewer reserved names.
     pub fn parse_room(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_ROOMS));
         let name = text.strip_prefix('#').unwrap_or(text);
@@ -181,7 +181,7 @@ impl Spelling {
     }
 }
 
-/// The keys of names that are kept.
+/// The keys of reserved names.
 fn keys_of(names: &[&str]) -> HashSet<Key> {
     names.iter().map(|name| Key::of_look(name)).collect()
 }
@@ -195,7 +195,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     if text.is_empty() {
         return Err(NameFault::Empty);
     }
-    // `None`: there is no letter for a mark to stand on.
+    // `None`: there is no letter before a mark.
     let mut marks = None;
     for c in text.chars() {
         marks = match part(c)? {
@@ -234,7 +234,8 @@ fn part(c: char) -> Result<Part, NameFault> {
     }
 }
 
-/// Two names are equal when they are spelled the same; see [`Name::same_as`] for when they are one.
+/// Two names are equal if their spelling is equal. [`Name::same_as`] tells whether they are one
+/// name.
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text

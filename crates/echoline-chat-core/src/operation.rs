@@ -47,7 +47,7 @@ pub enum Operation {
     },
     /// Leaves the chat. `reason` is shown to the others; `None` leaves silently.
     Exit {
-        /// The words for the others; `None` if they are not told.
+        /// The text for the others; `None` if they are not told.
         reason: Option<String>,
         /// The saved session, if a token restores it.
         keep: Option<ResumeToken>,

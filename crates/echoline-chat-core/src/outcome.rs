@@ -11,9 +11,9 @@ use crate::state::flood_mutes::ContinuedMute;
 /// The outcome of an operation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was applied.
+    /// The operation was applied.
     Done,
-    /// The user came in, or cannot have the name.
+    /// The user has logged in, or cannot have the name.
     Entered(Result<Entered, ClaimNameError>),
     /// The session that the token restores, and the token.
     Redeemed(Option<ResumeToken>),
@@ -23,7 +23,7 @@ pub enum Outcome {
     Joined(Result<Joined, JoinError>),
     /// The ban that was lifted, if there was one.
     Unbanned(Option<Ban>),
-    /// It changed nothing.
+    /// The operation was refused and changed nothing.
     Refused(OperationError),
 }
 
@@ -32,7 +32,7 @@ pub enum Outcome {
 pub struct Entered {
     /// The number of the session.
     pub session: u64,
-    /// A mute for writing too fast that the session goes on with.
+    /// A mute for writing too fast that continues in this session.
     pub flood_mute: Option<ContinuedMute>,
 }
 
@@ -106,7 +106,7 @@ pub enum ClaimNameError {
     Taken(Name),
     /// Another user has a name that looks like it.
     LooksLike(Name),
-    /// It is banned: the sentence.
+    /// The name is banned: the sentence.
     Banned(String),
     /// The operation did not reach the other nodes.
     NotDelivered,

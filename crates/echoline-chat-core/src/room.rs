@@ -432,12 +432,12 @@ impl Room {
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
     }
 
-    /// The members who are in.
+    /// The members in the room.
     pub fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
-    /// Whether a membership is suspended, so that the user may come back.
+    /// Whether a membership is suspended, so that its user may rejoin.
     pub(crate) fn awaits_members(&self) -> bool {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
@@ -447,7 +447,7 @@ impl Room {
         self.members.len() - self.outside
     }
 
-    /// The members who are in, in the order in which they came.
+    /// The members in the room, in the order of their joins.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));

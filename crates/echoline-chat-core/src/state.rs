@@ -55,7 +55,7 @@ pub struct ChatState<R> {
     pub names: HashMap<Key, u64>,
     /// All rooms, with the lobby.
     pub rooms: BTreeMap<Key, R>,
-    /// Removed rooms with suspended members, who may come back to a room of the same name.
+    /// Removed rooms with suspended members, who may rejoin a room of the same name.
     pub awaited_rooms: BTreeMap<Key, R>,
     /// The bans.
     pub bans: Bans,
@@ -110,7 +110,7 @@ pub struct RoomLimits {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// A chat without users, with the rooms, bans and saved sessions that were kept.
+    /// Creates a chat without users, with the stored rooms, bans and sessions.
     pub fn new(options: StateOptions, restored: RestoredState) -> Self {
         let RestoredState { rooms: kept, bans, tokens } = restored;
         let mut rooms = BTreeMap::new();

@@ -68,7 +68,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     Ok(Cow::Owned(cleaned))
 }
 
-/// Whether [`clean`] would change nothing.
+/// Whether [`clean`] returns the text unchanged.
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
     // Most lines need neither the tables nor the rules about neighbouring characters.
@@ -78,14 +78,14 @@ pub fn is_clean(text: &str) -> bool {
 
 /// Whether all bytes are printable ASCII.
 fn is_plain(bytes: &[u8]) -> bool {
-    // In blocks, the last of which may overlap the one before: so that none is looked at byte by
-    // byte, and the compiler looks at a block at a time.
+    // Tests the bytes in blocks, so that the compiler can vectorize the loop. The last block may
+    // overlap the one before, so no byte is tested alone.
     const BLOCK: usize = 16;
     let Some(last) = bytes.last_chunk::<BLOCK>() else { return are_plain(bytes) };
     bytes.chunks_exact(BLOCK).all(are_plain) && are_plain(last)
 }
 
-/// Tests all bytes without an early exit, so that the compiler can vectorize the loop.
+/// Tests all bytes without an early exit, so that a block of known size is one step.
 #[inline]
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte))

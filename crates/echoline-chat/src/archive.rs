@@ -199,7 +199,7 @@ impl Archive {
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct SavedMore {
-    /// The rooms in the order in which the user came into them.
+    /// The rooms, in the order in which the user joined them.
     pub(super) rooms: Vec<SavedRoom>,
     #[serde(flatten)]
     pub(super) state: SessionState,
@@ -223,7 +223,7 @@ struct BanMore {
 }
 
 impl BanMore {
-    /// Empty if there is nothing, as in a history of the first version.
+    /// Returns an empty text if there is no value, as in a history of the first version.
     fn write(&self) -> String {
         match self.lineage {
             Some(_) => serde_json::to_string(self).expect("it is a number"),

@@ -29,7 +29,7 @@ fn stored(folder: &Path) -> Arc<Chat> {
     Chat::with_store(ChatSettings::default(), folder, StoreOptions::default()).unwrap()
 }
 
-/// One node of a cluster, which has no other part of it.
+/// One node of a cluster, without any other part of the cluster.
 fn node(node: u32) -> Arc<Chat> {
     let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, node_name, node };

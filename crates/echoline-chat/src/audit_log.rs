@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use super::history::PasswordGuesses;
 
-/// Acts that are kept, of the chat's operators and of rooms' operators.
+/// The number of kept actions of the chat's operators, and of rooms' operators.
 const ACTS_MAX: usize = 1000;
 
-/// Sources of guesses that are kept.
+/// The number of kept sources of guesses.
 const SOURCES_MAX: usize = 200;
 
 /// An entry: time (milliseconds since 1970), name of the operator, action.

@@ -1,4 +1,5 @@
-//! The dialogue with programs and pages: JSON in lines, both ways. No greeting, no prompt.
+//! The dialogue with programs and pages: JSON lines in both directions, without greeting and
+//! prompt.
 //!
 //! The messages are those of [`protocol`](super::protocol).
 
@@ -23,7 +24,7 @@ use super::view::{Medium, print_json};
 use echoline::sources::SourceRefusal;
 use echoline::{Closed, Connection};
 
-/// Rooms that a program may name when it comes.
+/// The maximum number of rooms that a program may name at login.
 const ROOMS_MAX: usize = 100;
 
 /// Waits for a first message that logs a user in. Returns `None` if the peer has gone.
@@ -188,7 +189,7 @@ pub(super) fn class(message: &ClientMessage) -> LineClass {
     }
 }
 
-/// Says a line for a room if that needs neither a reply nor a wait. Otherwise says nothing, and
+/// Says a line in a room if that needs neither a reply nor a wait. Otherwise changes nothing and
 /// returns `false`.
 pub(super) fn say_at_once<S: ByteStream>(
     session: &mut Session<S>,
@@ -304,7 +305,7 @@ async fn say_all<S: ByteStream>(
     Ok(())
 }
 
-/// A line as it is said: clean, with its indentation.
+/// Returns a line in its said form: cleaned, with its indentation.
 fn said(line: &str) -> String {
     // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()

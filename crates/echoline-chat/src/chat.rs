@@ -67,7 +67,7 @@ pub(super) struct Membership {
     pub(super) shared_room: SharedRoom,
     pub(super) room: Name,
     pub(super) member_id: MemberId,
-    /// The number of the line that says that they came.
+    /// The number of the line about the member's join.
     pub(super) joined: u64,
     /// The day of the last line shown, until the member has seen their own join. Earlier lines may
     /// be of other days.
@@ -96,7 +96,8 @@ impl Chat {
             holds_lines: archive.holds,
             keeps_rooms: archive.is_lasting(),
             is_replicated: false,
-            // Each process numbers its sessions from 1: by this, no two have the same lineages.
+            // Each process numbers its sessions from 1. The random start keeps lineages unique
+            // across restarts.
             lineages_from: random(),
             moment: settings.moment,
         };
@@ -349,7 +350,7 @@ fn random() -> u64 {
 /// The way in which a user leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving<'a> {
-    /// The others hear of it, with this reason, which may be empty.
+    /// The rooms show that the user left, with this reason, which may be empty.
     Because(&'a str),
     /// The room gets no line about it, because all users have to leave.
     Silently,

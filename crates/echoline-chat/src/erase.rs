@@ -22,7 +22,7 @@ const KILL_WORD: u8 = 0x17;
 /// in parts; a bound keeps the time linear.
 const CHARACTER_BYTES_MAX: usize = 64;
 
-/// Obeys the editing keys in a line. A line without them comes back as it is, without a copy.
+/// Applies the editing keys in a line. Returns a line without them unchanged, without a copy.
 pub(super) fn obey_erasing(line: Line) -> Line {
     if !line.iter().any(|&byte| is_key(byte)) {
         return line;

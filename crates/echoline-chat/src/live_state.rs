@@ -126,12 +126,12 @@ pub(super) struct SessionHandle {
     /// The network address; `None` over a stream without addresses.
     pub(super) address: Option<IpAddr>,
     pub(super) mailbox: Mailbox,
-    /// When the user said something last, or else when they came (milliseconds since 1970).
+    /// The time of the user's last line, or else of their login (milliseconds since 1970).
     spoke_ms: AtomicU64,
-    /// The name with which the user came in, in case they are not in the chat any more.
+    /// The user's name at login, in case they are not in the chat any more.
     first_name: Name,
     state: Weak<Mutex<LiveState>>,
-    /// Made for the first of it: most sessions need none.
+    /// Created on first use: most sessions need none.
     extras: Mutex<Option<Box<SessionExtras>>>,
 }
 
@@ -195,7 +195,7 @@ impl SessionHandle {
         self.extras().as_ref()?.flood_mute
     }
 
-    /// When the user said something last, or else when they came.
+    /// The time of the user's last line, or else of their login.
     pub(super) fn spoke_ms(&self) -> u64 {
         self.spoke_ms.load(Ordering::Relaxed)
     }

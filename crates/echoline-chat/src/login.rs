@@ -26,13 +26,13 @@ use echoline::{Closed, Connection};
 /// The prompt for a name.
 const PROMPT: &[u8] = b"Enter your name: ";
 
-/// The answer to a token that restores nothing.
+/// The answer to a token that is unknown or expired.
 const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
 
 /// The pause before a wrong token is refused.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Names that are tried for a user without a name, at most.
+/// The maximum number of names that are tried for a user without a name.
 const SUFFIXES_MAX: u32 = 1000;
 
 /// Refusals for a rate after which a connection that is not logged in is ended.
@@ -99,7 +99,7 @@ pub(super) struct LoggedInUser {
 }
 
 impl LoggedInUser {
-    /// The login of a new user, who goes to the lobby.
+    /// The login of a new user, who joins the lobby.
     pub(super) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
@@ -190,7 +190,7 @@ async fn log_in_as(
     log_in(chat, name, visitor).await.map(LoggedInUser::new)
 }
 
-/// Lets a new user in under a name, and charges their source for the attempt.
+/// Logs a new user in under a name, and charges their source for the attempt.
 pub(super) async fn log_in(
     chat: &Chat,
     name: Name,
@@ -201,8 +201,8 @@ pub(super) async fn log_in(
     Ok(user.map_err(|taken| taken.sentence())?)
 }
 
-/// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
-/// session of its own: a failed one leaves nothing behind.
+/// Logs a new session in under a name, or restores it if `back` is given. Each attempt has its own
+/// session, so a failed attempt leaves no trace.
 async fn enter(
     chat: &Chat,
     name: Name,
@@ -257,7 +257,7 @@ pub(super) async fn resume(
 async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
-        // It may be on its way here, if another node has just given it.
+        // The token may be on its way here, if another node has just created it.
         sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());
@@ -310,7 +310,7 @@ fn later(taken: &ClaimNameError, token: &str) -> String {
 /// Each node of a cluster refuses a login with its own knowledge. A refused attempt is no entry of
 /// the stream, so clients cannot displace said lines with attempts.
 impl Chat {
-    /// Why a newcomer cannot have the name, as far as this node of a cluster knows.
+    /// Returns why this node of a cluster refuses a name to a newcomer, if it does.
     fn refuses_here(
         &self,
         name: &Name,
@@ -337,12 +337,12 @@ impl Chat {
             return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = place.session.unwrap_or_default();
-        // The session may have another name by now, under which it comes back.
+        // The session may have changed its name since, and would be restored under that one.
         let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&place.name, session).err() }
     }
 
-    /// Whether a token restores nothing, as far as this node of a cluster knows.
+    /// Whether the chat is a cluster and this node does not know the token.
     fn knows_no_token(&self, digest: &str) -> bool {
         self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
     }

@@ -103,7 +103,7 @@ impl Mailbox {
         self.lock().post.as_ref()?.ending.clone()
     }
 
-    /// Has the task woken when something arrives.
+    /// Registers the task to wake when a notification arrives.
     pub(super) fn register(&self, cx: &Context<'_>) {
         self.lock().waker = Some(cx.waker().clone());
         if self.has_news.load(Ordering::Acquire) {

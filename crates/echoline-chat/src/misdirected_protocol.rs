@@ -1,4 +1,4 @@
-//! Other protocols that come to the chat's port by mistake, or to be misused. Pure.
+//! Detects other protocols on the chat's port, sent by mistake or as an attack. Pure.
 
 /// Another protocol, recognized by its first bytes.
 ///
@@ -67,7 +67,7 @@ mod tests {
     use super::super::name::Name;
     use super::*;
 
-    /// Fault 25: the three that come by mistake, by their first bytes.
+    /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]
     fn each_is_recognized() {
         for (start, foreign) in [

@@ -1,4 +1,4 @@
-//! The operators' password: compared, and the proof that a saved session keeps of it.
+//! The comparison of the operators' password, and the proof of it in saved sessions.
 //!
 //! The setting is the password itself, or its Argon2id hash as a PHC string
 //! (`echoline chat hash-password`).

@@ -31,7 +31,7 @@ use echoline::connection::Outlet;
 /// The number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;
 
-/// Bytes of decorated lines that are made at once.
+/// The maximum bytes of decorated lines that are formatted at once.
 const PRINTED_BYTES: usize = 16 * 1024;
 
 /// Everything that one member reads.
@@ -131,19 +131,18 @@ impl OutboundFeed {
         membership
     }
 
-    /// Has a question answered in its place.
+    /// Stores a question, which is answered at the member's position in the room.
     pub(super) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
     }
 
-    /// Whether no question is left to be answered.
+    /// Whether no question is pending.
     pub(super) fn is_answered(&self) -> bool {
         self.question.is_none()
     }
 
-    /// Whether the member has been sent the lines from before they joined their rooms, as far as
-    /// these lines are visible.
+    /// Whether the member has been sent all visible lines from before they joined their rooms.
     pub(super) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
@@ -211,7 +210,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Sends lines as they lie in the room's log.
+    /// Sends lines unchanged from the room's log.
     fn pass_on<S: AsyncWrite + Unpin>(
         &self,
         index: usize,
@@ -321,7 +320,7 @@ impl OutboundFeed {
         let ending = self.user.mailbox.ending();
         if let Some(ending) = &ending {
             if self.view.is_page() {
-                // It is not to come back by itself.
+                // A program or page must not reconnect by itself.
                 let words = ending.reason.as_ref().unwrap_or(&ending.words);
                 print_json(&ServerMessage::dismissal(words), &mut printed);
             } else {
@@ -408,7 +407,7 @@ impl OutboundFeed {
         Thread { room, person: None }
     }
 
-    /// Tells the user that lines of theirs came to nothing.
+    /// Tells the user that lines of theirs were not delivered.
     pub(super) fn give_up(
         &self,
         room: &Name,
@@ -426,7 +425,7 @@ impl OutboundFeed {
                 };
                 print_json(&undelivered, printed);
             } else {
-                // As it was typed, so that it can be said again.
+                // The original input, so that the user can send it again.
                 let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
                 let words = format!("*** Not delivered, {reason}: {command}{shown} ***");

@@ -9,10 +9,10 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
 
-/// Hashes at once, at most: each takes a core for tens of milliseconds, and 19 MiB.
+/// The maximum number of concurrent hashes. Each takes a core for tens of milliseconds, and 19 MiB.
 const AT_WORK_MAX: usize = 2;
 
-/// Hashes that wait or are at work, at most. More are refused: a queue that is longer than a second
+/// The maximum number of waiting and running hashes. More are refused: a queue longer than a second
 /// would only make each user wait.
 const QUEUE_MAX: usize = 32;
 
@@ -94,7 +94,7 @@ impl PasswordChecks {
         self.run(move || verify(&password, &hash)).await
     }
 
-    /// As `hash`; waits while the queue is full.
+    /// Like [`hash`](Self::hash), but waits while the queue is full.
     pub(super) async fn hash_patiently(&self, password: String) -> Option<Arc<str>> {
         loop {
             match self.hash(password.clone()).await {
@@ -104,7 +104,7 @@ impl PasswordChecks {
         }
     }
 
-    /// As `fits`; waits while the queue is full.
+    /// Like [`fits`](Self::fits), but waits while the queue is full.
     pub(super) async fn fits_patiently(&self, password: String, hash: Arc<str>) -> bool {
         loop {
             match self.fits(password.clone(), Arc::clone(&hash)).await {
@@ -125,7 +125,7 @@ impl PasswordChecks {
         let at_work = Arc::clone(&self.at_work).acquire_owned().await;
         let at_work = at_work.map_err(|_| PasswordError::Failed)?;
         let work = move || {
-            // Held by the work itself, which goes on after its session has ended.
+            // The work itself holds the permit, because it continues after its session has ended.
             let _at_work = at_work;
             work()
         };
@@ -203,7 +203,7 @@ mod tests {
         assert!(checks.hash("an honest one".into()).await.is_ok());
     }
 
-    /// Issue 12, item 13: a hash that comes from outside cannot ask for gigabytes.
+    /// Issue 12, item 13: a hash from another node or a store cannot demand gigabytes.
     #[test]
     fn attack_a_hash_that_costs_too_much_is_not_checked() {
         let cheap = hash("open sesame").unwrap();

@@ -8,10 +8,10 @@ use super::room::{Member, Room};
 use super::user_table::person_id;
 use super::view::DisplaySettings;
 
-/// People in one answer, at most.
+/// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;
 
-/// Bytes of an entry besides its texts, nearly.
+/// The approximate bytes of an entry besides its texts.
 const ENTRY_BYTES: usize = 64;
 
 /// A part of the members of a room at one position of its order.
@@ -24,7 +24,7 @@ pub(super) struct MemberList {
     count: usize,
     /// The part begins after this arrival; 0 for the first part.
     after: u32,
-    /// In the order in which they came.
+    /// In the order of their joins.
     named: Vec<Named>,
     /// There are more after them.
     more: bool,
@@ -40,7 +40,7 @@ struct Named {
 }
 
 impl MemberList {
-    /// The first page of the members who came after the arrival `after`.
+    /// The first page of the members who joined after the arrival `after`.
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();

@@ -21,22 +21,22 @@ pub(super) fn by_room(
     keyed.collect()
 }
 
-/// The next line to be seen in `room` after the line `seen`.
+/// Returns the number of the next line in `room` after the line `seen`.
 ///
 /// # Errors
-/// Another line to begin at, if the line is not in the room as it was seen.
+/// The number of another line to start at, if the room does not have the line as it was seen.
 pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
     let (number, time_ms) = match seen {
         LastSeen::Number(number) => return Ok(number.saturating_add(1)),
         LastSeen::Line(number, time_ms) => (number, time_ms),
     };
-    // A room that is not there yet: they see themselves come.
+    // The room does not exist yet, so the first line is the user's own join.
     let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
     shared_room.with(|room| {
         let (first, end) = (room.log.first(), room.log.next());
         let is_same = match room.log.line(number) {
             Some(line) => line.time_ms == time_ms,
-            // Forgotten, it seems, in a room that goes on: the lines between are missed.
+            // The same room has probably dropped the line: the lines between are missed.
             None => number < first && room.log.line(first).is_none_or(|l| l.time_ms > time_ms),
         };
         match is_same {

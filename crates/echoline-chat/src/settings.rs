@@ -20,7 +20,7 @@ pub struct ChatSettings {
     /// Rooms at most that users from one address (of IPv6: one /64 network) have made and that are
     /// still there. Default 100: a class behind one address has a room for each of its users.
     pub max_rooms_per_ip: usize,
-    /// Rooms that one person may be in. Default 10.
+    /// The maximum number of rooms for each user. Default 10.
     pub max_rooms_each: usize,
     /// The limits of each room's lines in memory.
     pub log: LogLimits,

@@ -34,7 +34,7 @@ struct State {
 struct WaitingMembers {
     batcher: Arc<WakeBatcher>,
     memberships: Vec<MemberId>,
-    /// Room for the next waking, so that it allocates nothing.
+    /// A spare list for the next wake-up, which saves an allocation.
     spare: Vec<Waker>,
 }
 
@@ -47,7 +47,7 @@ struct Waiter {
 /// The result of taking lines for a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TakeResult {
-    /// Lines that were not kept long enough.
+    /// The number of lines that the log dropped before the member saw them.
     pub(super) missed: u64,
     /// Pending if the batch has all lines; the task is woken for more.
     pub(super) more: Poll<()>,
@@ -85,8 +85,8 @@ impl SharedRoom {
         TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
-    /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
-    /// the task woken at the next line. Returns how many were missed.
+    /// Passes the member's next lines to `each`, one by one, until it returns `false` or no line is
+    /// left. If no line is left, the next line wakes the task. Returns the number of missed lines.
     pub(super) fn take_lines(
         &self,
         member_id: MemberId,
@@ -161,7 +161,7 @@ impl SharedRoom {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under it is a defect, but a room that is half changed still has its order.
+        // A panic under the lock is a defect, but a half changed room still has its order.
         self.0.lock().ignore_poison()
     }
 }

@@ -1,5 +1,5 @@
-//! Bounds the expensive work of one source at the same time: passwords that are checked, searches.
-//! The queues of that work are shared by all users, and no source can fill them.
+//! Limits the concurrent expensive work of one source: password checks and searches. All users
+//! share the queues of that work, and no source can fill them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use echoline::sources::Source;
 use echoline_base::poison::IgnorePoison;
 
-/// Work of one source at the same time; more waits, and the rates bound how much more.
+/// The concurrent work of one source. Further work waits, and the rates bound how much waits.
 const AT_ONCE: usize = 4;
 
 /// The sources that have expensive work to do now.

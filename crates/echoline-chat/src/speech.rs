@@ -1,4 +1,4 @@
-//! The one way in which a user's line comes into a room: at once, or through the stream.
+//! The only path of a user's line into a room: directly, or through the stream.
 
 use super::chat::{Chat, Membership};
 use super::cluster::Backpressure;

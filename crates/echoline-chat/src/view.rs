@@ -31,11 +31,11 @@ pub(super) enum Medium {
 /// The choices of a member about the display of lines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DisplaySettings {
-    /// With their numbers, own lines too.
+    /// Show line numbers, and own lines too.
     pub(super) numbers: bool,
-    /// With the time of day.
+    /// Show the time of day.
     pub(super) times: bool,
-    /// Without joins, leaves and changes of names.
+    /// Hide joins, leaves and changes of names.
     pub(super) quiet: bool,
     /// The kind of client.
     pub(super) medium: Medium,
@@ -57,7 +57,7 @@ pub(super) struct Frame<'a> {
 }
 
 impl DisplaySettings {
-    /// Whether everything is said in JSON.
+    /// Whether all output is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.medium != Medium::Terminal
     }
@@ -171,11 +171,11 @@ impl DisplaySettings {
 }
 
 impl Frame<'_> {
-    /// Writes `line`, unless it is not to be seen.
+    /// Writes `line`, unless the view hides it.
     pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
         if is_ignored && line.kind == LineKind::Left {
-            // That the user left is known, without the last words.
+            // Shows that the user left, without their last words.
             let parts = Shape::encode(line.kind, line.name, "").1;
             return self.print_line(&LineView { text: "", shown: &parts.concat(), ..*line }, out);
         }

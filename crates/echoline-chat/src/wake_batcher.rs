@@ -209,7 +209,7 @@ mod tests {
     fn others_have_their_turn() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        // As a task: it has its turns as the others have.
+        // This runs as a task, so it takes turns with the other tasks.
         let work = runtime.spawn(async move {
             let batcher = batchers.here();
             next_turn().await;

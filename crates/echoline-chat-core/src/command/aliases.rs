@@ -27,7 +27,7 @@ pub fn aliases_of(command: &'static str) -> impl Iterator<Item = &'static str> {
 
 use Alias::{Command, Hint};
 
-/// From IRC clients, Discord, Slack, Twitch and games. No name is also a command.
+/// Names from IRC clients, Discord, Slack, Twitch and games. None is also a command.
 #[rustfmt::skip]
 static ALIASES: &[(&str, Alias)] = &[
     ("action em emote", Command("me")),

@@ -38,7 +38,7 @@ pub enum CommandError {
         name: &'static str,
         /// All its arguments.
         usage: &'static str,
-        /// One right use of it.
+        /// An example of a valid use.
         example: &'static str,
     },
     /// An argument looks like a duration and cannot be read as one.

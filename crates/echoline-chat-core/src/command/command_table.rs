@@ -48,7 +48,7 @@ pub fn find(name: &str) -> Option<&'static CommandEntry> {
 /// Returns the command whose name, or whose alias from other chats, is most similar to `name`. At
 /// most a third of its letters may differ.
 pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
-    // Longer than any command: nothing is near, and nothing long is compared.
+    // The name is longer than any command, so none is similar. This avoids comparing long texts.
     if name.len() > 12 {
         return None;
     }

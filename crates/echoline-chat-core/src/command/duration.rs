@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 14;
 pub fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
     let (mut text, mut found) = (String::new(), None);
     for (index, word) in words.take(WORDS_MAX).enumerate() {
-        // Sentences end in a point, so a duration has no decimals.
+        // A sentence may end in a point after the duration, so decimals are not supported.
         if word.contains('.') {
             break;
         }

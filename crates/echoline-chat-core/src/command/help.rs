@@ -17,7 +17,7 @@ pub fn help(topic: Option<&str>, rank: Rank) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
-/// Commands that the list names in the line of another command, so that it fits.
+/// Commands that share a line of the list with another command, so that the list fits.
 const IN_ANOTHER_LINE: &[&str] = &["unignore"];
 
 fn list(rank: Rank) -> Vec<String> {

@@ -43,8 +43,8 @@ pub fn fold(text: &str) -> Box<str> {
     text.chars().flat_map(fold_character).nfkc().collect()
 }
 
-/// There and back, because some small letters share one capital, and a capital sharp s has
-/// capitals of its own. The dotless i stays: its capital is the capital of another letter.
+/// Folds to capitals and back, because some small letters share one capital, and a capital sharp s
+/// has capitals of its own. The dotless i stays: its capital is the capital of another letter.
 fn fold_character(c: char) -> impl Iterator<Item = char> {
     let dotless = (c == 'ı').then_some(c);
     let other = (c != 'ı').then_some(c).into_iter().flat_map(char::to_lowercase);
@@ -70,7 +70,7 @@ mod tests {
             }
             let theirs = default_case_fold_str(&c.to_string());
             let ours = fold(&c.to_string());
-            // The table is of Unicode 16: letters that came later have no fold in it.
+            // The table has Unicode 16, so it does not fold letters of later versions.
             let newer =
                 theirs.contains(c) && c.general_category() == GeneralCategory::UppercaseLetter;
             assert!(newer || *fold(&theirs) == *ours, "{c} {:04x}", u32::from(c));

@@ -97,7 +97,7 @@ impl fmt::Display for NameKind {
     }
 }
 
-/// A character as one speaks of it.
+/// A character in words, for an error message.
 struct Described(char);
 
 impl fmt::Display for Described {

@@ -39,8 +39,8 @@ pub struct Replication<T> {
     pub gone_nodes: VecDeque<u32>,
     /// The last sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
-    /// For sessions that are not in `gone_sessions` any more, by the node that began them: no
-    /// session up to this count begins, so that an old entry that is sent again changes nothing.
+    /// For each node, the session count up to which no session can begin. It covers sessions that
+    /// are not in `gone_sessions` any more, so an old entry that is sent again changes nothing.
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users who went with their node.
     pub gone_with: VecDeque<LastOperation>,
@@ -57,11 +57,11 @@ pub struct Replication<T> {
 /// Whether this node leaves the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveState {
-    /// It stays.
+    /// The node stays in the cluster.
     Stays,
-    /// It leaves when its operations have come back.
+    /// The node leaves when its operations have come back.
     Leaves,
-    /// It has left.
+    /// The node has left.
     Left,
 }
 
@@ -118,7 +118,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Whether a session of this number has ended, so that none begins again.
+    /// Whether a session with this number has ended, so that it cannot begin again.
     pub fn has_ended(&self, session: u64) -> bool {
         let (node, count) = ((session >> 32) as u32, session as u32);
         let floor = self.session_floors.get(&node);
@@ -158,7 +158,7 @@ impl<T: PendingReply> Replication<T> {
     }
 
     /// Whether this is the next operation of a node; if so, notes it. The first operation may have
-    /// any number: a node that rejoins goes on counting.
+    /// any number, because a node that rejoins continues its count.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
             Some(&last) => number > last && number - last <= JUMP_MAX,
@@ -189,7 +189,7 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Takes back the sent operations that can have no effect any more: they wait to be sent again.
+    /// Puts the sent operations that can have no effect any more back into the queue.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {
@@ -239,7 +239,7 @@ impl<T: PendingReply> Replication<T> {
         settled
     }
 
-    /// Takes the next proposal of an author, if nothing of theirs is on its way.
+    /// Takes the next proposal of an author, if none of theirs is in flight.
     pub fn next_proposal(&mut self, session: u64) -> Option<Proposal> {
         if self.is_returning && session != NODE {
             return None;
@@ -264,8 +264,8 @@ impl<T: PendingReply> Replication<T> {
         is_new.then(|| Proposal { id, payload: envelope.encode() })
     }
 
-    /// Notes that a proposal has come back; `None` if this node has not sent it. Else returns the
-    /// operation, if it is the one that is on its way.
+    /// Notes that a proposal has come back. Returns `None` if this node has not sent it. Otherwise
+    /// returns the operation, if it is the one in flight.
     pub fn settle(&mut self, id: &str, session: u64) -> Option<Option<Sent<T>>> {
         self.sent.remove(id)?;
         Some(self.outboxes.get_mut(&session).and_then(|outbox| {

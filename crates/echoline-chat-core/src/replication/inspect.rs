@@ -23,7 +23,7 @@ pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
 const WORDS_BYTES_MAX: usize = 4096;
 /// Bytes of a line: more than a node accepts from a user.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a hash of a password, or of a part of it.
+/// The maximum bytes of a password hash, or of a part of it.
 const HASH_BYTES_MAX: usize = 256;
 /// Users that rejoin in one operation.
 pub const REJOINING_MAX: usize = 200;
@@ -197,7 +197,7 @@ pub(crate) fn is_machine_name(name: &str) -> bool {
     (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
-/// Checks the form of a hash of a password, or of a part of it.
+/// Checks the form of a password hash, or of a part of it.
 pub fn is_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),

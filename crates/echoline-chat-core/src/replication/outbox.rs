@@ -1,5 +1,5 @@
-//! The operations of one author that the other nodes do not have yet: one is on its way, the others
-//! wait for it. So their order is the author's, however often one has to be sent again. Pure; time
+//! The operations of one author that the other nodes do not have yet: one is in flight, the others
+//! wait for it. This keeps the author's order, however often an operation is sent again. Pure; time
 //! is counted in ticks of about a second.
 
 use std::collections::VecDeque;
@@ -124,7 +124,7 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.as_ref()
     }
 
-    /// Takes the operation that was on its way: it has come back, or never will.
+    /// Takes the operation that was in flight. It has come back, or never will.
     pub fn settle(&mut self) -> Option<Sent<T>> {
         self.sent.take()
     }
@@ -148,7 +148,7 @@ impl<T: PendingReply> Outbox<T> {
         waiting.map(|operation| said(operation).len()).sum::<usize>() + sent
     }
 
-    /// Whether nothing is on its way and nothing waits.
+    /// Whether no operation is in flight or queued.
     pub fn is_empty(&self) -> bool {
         self.sent.is_none() && self.waiting.is_empty()
     }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::LineKind;
 
-    /// A caller, and whether it was told.
+    /// A caller, and whether it got its reply.
     #[derive(Debug)]
     struct Caller(Rc<Cell<bool>>);
 

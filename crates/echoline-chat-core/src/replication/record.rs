@@ -50,7 +50,7 @@ pub struct Record {
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
-    /// By node, the count up to which no session begins.
+    /// For each node, the count up to which no session begins.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users who went with a node.
@@ -76,7 +76,7 @@ pub struct UserRecord {
     pub address: Option<IpAddr>,
     /// Whether the user is an operator.
     pub operator: bool,
-    /// Whether the user goes on in another session.
+    /// Whether the user continues in another session.
     pub retired: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
@@ -161,7 +161,7 @@ impl<R: RoomCell> ChatState<R> {
         if record.retired {
             user.retire();
         } else {
-            // No other user can have it: it was theirs in the record.
+            // No other user has the name, because the record gives it to this one.
             let _ = self.claim(&user.name(), session);
         }
         user.set_away(record.away.as_deref());
@@ -216,7 +216,7 @@ impl<R: RoomCell> ChatState<R> {
 }
 
 impl UserRecord {
-    /// Records what the snapshot holds.
+    /// Records a user.
     pub fn of<R>(user: &User<R>) -> Self {
         Self {
             session: user.session,
@@ -249,11 +249,11 @@ pub struct AppliedOperations {
 /// The status of an operation that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationStatus {
-    /// It is on its way, or may be sent again.
+    /// The operation is in flight, or may be sent again.
     Pending,
-    /// It was applied.
+    /// The operation was applied.
     Applied,
-    /// It was refused.
+    /// The operation was refused.
     Refused,
 }
 

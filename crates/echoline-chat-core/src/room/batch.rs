@@ -13,11 +13,11 @@ const PIECES_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub struct Batch {
     pieces: ArrayVec<Piece, PIECES_MAX>,
-    /// The number that comes after all of it.
+    /// The number after the last line of the batch.
     pub until: u64,
 }
 
-/// Whole lines that lie side by side.
+/// Whole, contiguous lines.
 #[derive(Debug)]
 struct Piece {
     /// The number of the first of them.

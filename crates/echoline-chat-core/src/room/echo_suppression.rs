@@ -8,9 +8,9 @@ use std::ops::Range;
 /// Whether members see their own lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// They are shown.
+    /// Own lines are shown.
     Shown,
-    /// They are hidden: the terminal has shown what was typed.
+    /// Own lines are hidden, because the terminal has shown the input.
     Hidden,
 }
 
@@ -73,7 +73,7 @@ impl OwnLines {
     /// The first number from `next` on that the member did not write.
     pub fn pass(&self, next: u64) -> u64 {
         let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
-        // No two of them touch.
+        // The ranges are disjoint and not adjacent.
         let mine = ranges.get(ranges.partition_point(|range| range.end <= next));
         mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
     }

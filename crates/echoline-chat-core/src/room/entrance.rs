@@ -11,22 +11,22 @@ const INVITED_MAX: usize = 1000;
 /// The condition for coming into a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Every user may come.
+    /// Every user may enter.
     Open,
-    /// Only the invited may come.
+    /// Only invited users may enter.
     Invited,
-    /// Only users who know the password may come.
+    /// Only users who know the password may enter.
     Password,
 }
 
-/// A user who wants to come in.
+/// A user who wants to enter.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer {
     /// The number of the session.
     pub session: u64,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// An operator of the whole chat, who may come in everywhere.
+    /// Whether the user is an operator of the whole chat, who may enter every room.
     pub is_operator: bool,
 }
 
@@ -37,7 +37,7 @@ fn stamp(hash: &str) -> &str {
 }
 
 impl Room {
-    /// The position of a newcomer, for a saved session to be filled in.
+    /// The position of a newcomer, for a saved session.
     pub fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
         let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
@@ -49,7 +49,7 @@ impl Room {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
 
-    /// Returns the condition for the user of this lineage to come in.
+    /// Returns the condition under which the user of this lineage may enter.
     pub fn entrance(&self, lineage: u64) -> Entrance {
         match () {
             () if self.invited.contains(&lineage) => Entrance::Open,
@@ -59,8 +59,8 @@ impl Room {
         }
     }
 
-    /// Lets the user of this lineage in from now on, under any name. A user who takes the name
-    /// later is not invited.
+    /// Invites the user of this lineage, under any name. Another user who takes the name later is
+    /// not invited.
     pub fn invite(&mut self, lineage: u64) {
         self.invited.retain(|&invited| invited != lineage);
         if self.invited.len() >= INVITED_MAX {
@@ -77,7 +77,7 @@ impl Room {
         }
     }
 
-    /// Whether a user with this credential may come in.
+    /// Whether a user with this credential may enter.
     pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
         if self.seat_of(newcomer.session).is_some() {
             return Err(JoinError::Already);

@@ -29,7 +29,7 @@ const CHUNK_BYTES_MAX: usize = 128 * 1024;
 /// Numbers of deleted lines that are remembered.
 const DELETED_MAX: usize = 1000;
 
-/// The lines of one room that are kept in memory.
+/// The lines of one room in memory.
 ///
 /// Invariants: `entries` has the lines `first..next()` in order; their bytes lie without gaps in
 /// `chunks`, then `tail`, and no line lies in two of them; times increase strictly; `visible` is
@@ -146,8 +146,8 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
-    /// Has a line read `[deleted]` if it is kept and has words. Its number and its time stay.
-    /// Copies one chunk.
+    /// Replaces the text of a kept line with `[deleted]`, if it has words. Its number and time
+    /// stay. Copies one chunk.
     pub fn delete(&mut self, number: u64) {
         self.deleted.insert(number);
         if self.deleted.len() > DELETED_MAX {
@@ -206,7 +206,7 @@ impl Log {
         self.last_time_ms = self.last_time_ms.max(time_ms);
     }
 
-    /// Lets all lines before `until` be seen.
+    /// Makes all lines before `until` visible.
     pub fn show(&mut self, until: u64) {
         self.visible = until.clamp(self.visible, self.next());
     }
@@ -243,7 +243,7 @@ impl Log {
         newer + self.older.count(numbers)
     }
 
-    /// Whether there is a line that a user said.
+    /// Whether the log has a line that a user said.
     pub fn has_said(&self) -> bool {
         self.said.lines > 0 || !self.older.is_empty()
     }

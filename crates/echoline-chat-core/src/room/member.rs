@@ -22,7 +22,7 @@ pub struct Member {
     pub(super) standing: Standing,
     /// Counts up with each arrival in the room.
     pub arrival: u32,
-    /// The next line to be seen.
+    /// The number of the member's next line.
     pub(super) next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
     pub(super) own: OwnLines,
@@ -33,9 +33,9 @@ pub struct Member {
 pub(super) enum Standing {
     /// In the room.
     In,
-    /// For the others the member has left; they come back if their node rejoins.
+    /// For the others, the member has left. The membership resumes if the member's node rejoins.
     Suspended,
-    /// For the others the member has left; their session has not noticed yet.
+    /// For the others, the member has left. The member's own session has not noticed yet.
     Out,
 }
 

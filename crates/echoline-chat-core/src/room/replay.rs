@@ -20,7 +20,7 @@ const COMPARED: u64 = 64;
 pub enum ReplayFrom {
     /// So many lines of users at most, with few of the joins and leaves between them.
     Last(u64),
-    /// All from this number on that are kept.
+    /// All kept lines from this number on.
     From(u64),
 }
 

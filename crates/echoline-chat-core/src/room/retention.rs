@@ -18,8 +18,8 @@ impl Room {
         is_set_up || self.log.has_said()
     }
 
-    /// Whether the room has been empty for so long that none of its members comes back, and is not
-    /// worth keeping.
+    /// Whether the room is not worth keeping, and has been empty for so long that no member can
+    /// return.
     pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
         let since = self.operators.vacant_since_ms();
         self.count() == 0
@@ -27,8 +27,8 @@ impl Room {
             && since.is_some_and(|since| now_ms >= since.saturating_add(AWAITED_MS))
     }
 
-    /// Becomes a new room. Suspended members of this one go on in it,
-    /// and miss the lines between.
+    /// Resets the room to a new, empty one. Its suspended members continue in the new room, and
+    /// miss the lines between.
     pub fn renew(&mut self, name: Name, limits: LogLimits, origin: RoomOrigin) {
         self.reset(limits);
         (self.name, self.origin) = (name, origin);

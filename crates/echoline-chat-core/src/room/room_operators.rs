@@ -34,7 +34,8 @@ impl RoomOperators {
         self.former.drain(..self.former.len().saturating_sub(FORMER_MAX));
     }
 
-    /// A user is no operator any more if they return; `false` if they were not to be one.
+    /// Removes a former operator, who stays an ordinary member on their return. Returns `false` if
+    /// the user was not in the list.
     pub fn forget(&mut self, lineage: u64) -> bool {
         let before = self.former.len();
         self.former.retain(|&former| former != lineage);

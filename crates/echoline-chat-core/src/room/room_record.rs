@@ -27,7 +27,7 @@ pub struct RoomRecord {
     pub name: Name,
     /// The topic, empty if none is set.
     pub topic: String,
-    /// Whether only invited users may come in.
+    /// Whether only invited users may enter.
     pub private: bool,
     /// The hash of the password, or its stamp.
     pub password: Option<String>,
@@ -37,12 +37,13 @@ pub struct RoomRecord {
     pub last_time_ms: u64,
     /// The lines before `next`.
     pub lines: Vec<LineRecord>,
-    /// Lines that users said before those, by number.
+    /// Said lines before the lines in `lines`, by number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<(u64, LineRecord)>,
-    /// Sessions in the order in which they came, and whether they keep order.
+    /// Sessions in the order of their joins, and whether they are operators.
     pub members: Vec<(u64, bool)>,
-    /// The names that an earlier version invited. They have no effect: an invitation is of a user.
+    /// The names that an earlier version invited. They have no effect, because invitations name a
+    /// user.
     #[serde(default)]
     invited: Vec<Key>,
     /// The lineages of the invited users.

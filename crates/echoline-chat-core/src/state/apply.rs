@@ -128,7 +128,7 @@ impl<R: RoomCell> ChatState<R> {
         if let Some(ban) = self.bans.find(context.now_ms, suspect, None) {
             return Outcome::Renamed(Err(ClaimNameError::Banned(self.ban_words(ban))));
         }
-        // Both names are theirs until every room has heard of it.
+        // The user has both names until every room has the line about the change.
         if let Err(taken) = self.claim(name, context.session) {
             return Outcome::Renamed(Err(taken));
         }
@@ -166,7 +166,7 @@ impl<R: RoomCell> ChatState<R> {
         let name = user.name();
         for (cell, member_id) in user.take_memberships() {
             cell.leave(member_id, |room| {
-                // Other nodes have forgotten already where the user was expelled.
+                // Other nodes have already removed an expelled user from the room.
                 let was_in = room.is_in(member_id);
                 match reason {
                     Some(reason) => {
@@ -222,7 +222,7 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Done
     }
 
-    /// Saves a session, unless its user goes on in another one: then the token restores that one,
+    /// Saves a session, unless its user continues in another one. Then the token restores that one,
     /// and the state of this one is out of date.
     fn save_session(
         &mut self,
@@ -301,7 +301,7 @@ impl<R: RoomCell> ChatState<R> {
         self.former_users.note(FormerUser { name, lineage, address, left_ms });
     }
 
-    /// Notes that a user wrote too fast, so that the mute lasts if they come back.
+    /// Notes that a user wrote too fast, so that the mute lasts if they reconnect.
     fn flood_muted(&mut self, context: OperationContext, until_ms: u64, count: u8) -> Outcome {
         let Some(writer) = self.user(context.session).map(User::writer) else {
             return Outcome::Refused(OperationError::NotInRoom);

@@ -13,7 +13,7 @@ use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 
 impl<R: RoomCell> ChatState<R> {
-    /// Lets a user into a room, which is made if it does not exist.
+    /// Adds a user to a room. Creates the room if it does not exist.
     pub fn join(
         &mut self,
         context: OperationContext,
@@ -56,7 +56,7 @@ impl<R: RoomCell> ChatState<R> {
         Ok(joined)
     }
 
-    /// Takes a user out of a room that they leave; an operator is one again if they come back.
+    /// Removes a user from a room that they leave. An operator who returns is an operator again.
     pub fn part(
         &mut self,
         context: OperationContext,
@@ -185,7 +185,7 @@ impl<R: RoomCell> ChatState<R> {
 }
 
 impl Room {
-    /// A member says a line: the one rule by which lines come into a room.
+    /// Applies a line of a member: the only rule that adds said lines to a room.
     pub fn say_line(
         &mut self,
         now_ms: u64,

@@ -26,7 +26,7 @@ struct FloodMute {
     lineage: u64,
     /// The network from which one more session takes the mute over; `None` if one has.
     network: Option<IpNet>,
-    /// The user has left, so that their address counts.
+    /// Whether the user has left, so that their address counts.
     has_left: bool,
     until_ms: u64,
     /// The number of the user's mutes that are not forgiven: the next one is longer.
@@ -44,10 +44,10 @@ pub struct MuteSubject {
     pub network: Option<IpNet>,
 }
 
-/// The mute that a new session goes on with.
+/// The mute that continues in a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContinuedMute {
-    /// Milliseconds since 1970; in the past if only the count goes on.
+    /// Milliseconds since 1970; in the past if only the count continues.
     pub until_ms: u64,
     /// The number of mutes so far.
     pub count: u8,
@@ -78,7 +78,7 @@ impl FloodMutes {
         }
     }
 
-    /// A user comes in; `is_back` if a token restores their session. Returns their mute.
+    /// Returns the mute of a user who logs in. `is_back` is whether a token restores their session.
     pub fn enter(
         &mut self,
         now_ms: u64,
@@ -98,7 +98,7 @@ impl FloodMutes {
             }),
         };
         let mute = found?;
-        // The address has done its part: the next one to come from there is another user.
+        // The mute was matched by address once. The next user from that address is another one.
         mute.network = None;
         let (until_ms, count) = (mute.until_ms, mute.count);
         if mute.lineage == writer.lineage {
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(mutes.enter(2, writer("gnome", 3, HOME), false), muted(true));
     }
 
-    /// Issue 11, item 4: a class behind one address is not muted because one of it writes too fast.
+    /// Issue 11, item 4: a class behind one address is not muted because one user writes too fast.
     #[test]
     fn regression_a_flood_mute_does_not_spread_over_an_address() {
         let mut mutes = FloodMutes::default();

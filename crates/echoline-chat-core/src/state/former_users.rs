@@ -8,7 +8,7 @@ use crate::name::Name;
 use crate::state::source::most_frequent;
 use echoline_base::source::Source;
 
-/// Users who are remembered after they left.
+/// The maximum number of remembered users who left.
 const FORMER_MAX: usize = 200;
 
 /// A user who left.

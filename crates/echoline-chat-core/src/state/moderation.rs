@@ -261,8 +261,8 @@ fn is_room_operator<R: RoomCell>(user: &User<R>, cell: &R) -> bool {
     member_id.is_some_and(|member_id| cell.with(|room| room.standing(member_id).1))
 }
 
-/// Whether the other is an operator of the whole chat, and this one is not: then this one can do
-/// nothing to them.
+/// Whether the other user is an operator of the whole chat, and this one is not. If so, this user
+/// cannot moderate the other one.
 fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }

@@ -19,7 +19,7 @@ pub struct Preferences {
     pub ignored: Vec<Ignored>,
 }
 
-/// A user whose lines are not shown: by name and, so that a new name does not help, by lineage.
+/// A user whose lines are hidden: by name and, so that a new name does not help, by lineage.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ignored {
     /// The name that the user had.

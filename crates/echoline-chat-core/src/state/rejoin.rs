@@ -107,8 +107,8 @@ impl<R: RoomCell> ChatState<R> {
         })
     }
 
-    /// Lets a user in again whose node rejoins, under their name if it is still free. If the user
-    /// `is_suspended` on this node, their session goes on.
+    /// Resumes the memberships of a user whose node rejoins, under their name if it is still free.
+    /// If the user `is_suspended` on this node, their session continues.
     pub fn rejoin(
         &mut self,
         context: OperationContext,
@@ -178,7 +178,7 @@ fn rejoin_room<R: RoomCell>(
     let name = user.name();
     let member_id = cell.change(|room| {
         let (member_id, joined) = match kept {
-            // A session of this node goes on reading at the same line.
+            // A session of this node continues at the same line.
             Some(member_id) => (member_id, room.resume_member(now_ms, member_id, name.clone())),
             None => room.join(now_ms, user.identity(), name.clone(), ReplayFrom::Last(0)),
         };

@@ -1,8 +1,8 @@
-//! Makes and removes rooms, the same on every node. Pure.
+//! Creates and removes rooms, identically on every node. Pure.
 //!
 //! A room is removed when the last member leaves it. If rooms outlive their members (with a store,
-//! and in a cluster), it is kept if it is worth keeping, so that rooms in which nothing was said
-//! cannot use up the places for others.
+//! and in a cluster), a room that is worth keeping stays. Rooms without any said line therefore
+//! cannot use up the number of rooms.
 
 use core::net::IpAddr;
 
@@ -54,15 +54,15 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Removes the rooms whose members went with their node and have not come back.
+    /// Removes the rooms whose members went down with their node and have not rejoined.
     pub(crate) fn remove_abandoned(&mut self, now_ms: u64, effects: &mut dyn Effects) {
         let mut abandoned: Vec<R> = self.rooms.values().cloned().collect();
         abandoned.retain(|cell| cell.with(|room| room.is_abandoned(now_ms)));
         abandoned.iter().for_each(|cell| self.remove_room(cell, effects));
     }
 
-    /// Removes the rooms that a store brought back although nothing in them is worth keeping. If a
-    /// token leads to such a room, its members have time to come back.
+    /// Removes the rooms that a store restored although they are not worth keeping. If a token
+    /// leads to such a room, its members get time to return.
     pub fn remove_worthless(&mut self, now_ms: u64, effects: &mut dyn Effects) {
         let awaited = self.tokens.rooms(now_ms);
         let mut rooms: Vec<R> = self.rooms.values().cloned().collect();

@@ -14,8 +14,8 @@ use echoline_base::source::Source;
 /// Tokens at most. Beyond it the source that has most of them loses one.
 const TOKENS_MAX: usize = 10_000;
 
-/// Tokens of one source at most, so that a flood displaces the tokens of its own source alone:
-/// sixteen for each of sixty people behind one address.
+/// The maximum number of tokens of one source, so that a flood only displaces tokens of its own
+/// source: sixteen for each of sixty users behind one address.
 pub(crate) const SOURCE_TOKENS_MAX: usize = 1000;
 
 /// A session that is saved sooner after it began (milliseconds) gives way to others of its source.
@@ -79,7 +79,7 @@ pub struct SessionState {
 pub struct Position {
     /// The name of the room.
     pub room: Name,
-    /// The next line to be seen.
+    /// The number of the user's next line.
     pub next: u64,
     /// Whether the user is an operator.
     pub operator: bool,

@@ -98,7 +98,7 @@ impl<R> User<R> {
         self.away.clone()
     }
 
-    /// Sets these words, or their beginning: an earlier version may have kept longer ones.
+    /// Sets these words, cut to the limit: an earlier version may have stored longer ones.
     pub fn set_away(&mut self, words: Option<&str>) {
         let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.away = words.map(Arc::from);
@@ -114,12 +114,12 @@ impl<R> User<R> {
         self.is_operator = is_operator;
     }
 
-    /// Whether the user goes on in another session, so that this one has nothing to come back to.
+    /// Whether the user continues in another session, so that this one cannot be resumed.
     pub fn is_retired(&self) -> bool {
         self.is_retired
     }
 
-    /// Notes that the user goes on in another session.
+    /// Notes that the user continues in another session.
     pub fn retire(&mut self) {
         self.is_retired = true;
     }

@@ -68,7 +68,8 @@ fn is_blank(c: char) -> bool {
 fn by_category(c: char) -> CharacterKind {
     use GeneralCategoryGroup as Group;
     match c.general_category_group() {
-        // Without a column of its own it lies on its neighbour, whatever it is called.
+        // A character without a column of its own combines with its neighbour, whatever its
+        // category.
         Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
             Some(1..) => CharacterKind::Visible,
             _ => CharacterKind::Mark,

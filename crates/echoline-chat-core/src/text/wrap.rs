@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::text::is_joiner;
 
-/// Stands before every part but the first, so that no part looks like a line of its own.
+/// The prefix of every part but the first, so that no part looks like a line of its own.
 const INDENT: &str = "  ";
 
 /// Columns between two tab stops.

@@ -222,7 +222,7 @@ impl Chat {
         is_returning || self.lock().users.contains_key(&session)
     }
 
-    /// Tells the author of lines that they came to nothing.
+    /// Tells the author of lines that they were not delivered.
     pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Operation, reason: &str) {
         let Operation::Say { room, lines } = act else { return };
         cluster.lock().counts.not_delivered += lines.len() as u64;

@@ -157,8 +157,8 @@ fn attack_acts_that_no_node_sends_are_refused() {
     works(&chat);
 }
 
-/// Issue 12, item 10: an entry that is recorded and sent again changes nothing, also long after its
-/// session has ended.
+/// Issue 12, item 10: a recorded entry that is sent again changes nothing, also long after the end
+/// of its session.
 #[test]
 fn attack_a_recorded_session_does_not_begin_again() {
     let chat = with_ann();
@@ -183,7 +183,7 @@ fn attack_a_recorded_session_does_not_begin_again() {
     works(&chat);
 }
 
-/// Issue 12, item 10: tokens of an earlier version are read, and go on as digests only.
+/// Issue 12, item 10: tokens of an earlier version are read, and stored as digests from then on.
 #[test]
 fn attack_no_snapshot_has_a_token() {
     let chat = with_ann();

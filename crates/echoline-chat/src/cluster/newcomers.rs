@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Acts before login that are on their way at once.
+/// The maximum number of in-flight operations before login.
 const ENTRANCES_MAX: usize = 64;
 
 /// Between two rounds in which this node asks whether it has caught up.

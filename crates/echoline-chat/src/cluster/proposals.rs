@@ -1,4 +1,4 @@
-//! The proposals of this node: the way of each operation to the stream, and of its outcome back.
+//! The proposals of this node: sends each operation to the stream, and returns its outcome.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -106,7 +106,7 @@ impl Cluster {
         self.propose(session, None, None)
     }
 
-    /// Whether nothing of this author is on its way or waits.
+    /// Whether no operation of this author is in flight or queued.
     pub(crate) fn is_settled(&self, session: u64) -> bool {
         self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
     }
@@ -166,11 +166,11 @@ impl Cluster {
     }
 }
 
-/// Whether an author may go on at once.
+/// Whether an author may continue at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backpressure {
     None,
-    /// So many lines wait that the author waits too.
+    /// Too many lines are queued, so the author has to wait.
     Wait,
 }
 
@@ -226,7 +226,7 @@ impl Drop for Wait {
 #[derive(Debug)]
 pub(super) struct ReplySender {
     sender: oneshot::Sender<Outcome>,
-    /// Given back when the operation has come back or never will, also if the caller has left.
+    /// Released when the operation has come back or never will, also if the caller has left.
     _permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -89,7 +89,7 @@ impl Chat {
     pub(crate) async fn catch_up(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let ask = async || {
-            // It comes back in its place of the order, and tells no session anything.
+            // An empty operation: it has a position in the stream, but no session is told anything.
             let nothing = Operation::Tell { to: NODE, words: String::new() };
             cluster.propose(NODE, Some(nothing), None).await.refusal().is_none()
         };

@@ -166,8 +166,8 @@ mod tests {
         Chat::clustered(ChatSettings::default(), options).0
     }
 
-    /// Issue 11, items 7 and 14: a node that joins later knows which session continues which: an id
-    /// means the same user there, and the lines of the session before are that user's own.
+    /// Issue 11, items 7 and 14: a node that joins later knows which session continues another one.
+    /// An id means the same user there, and the lines of the earlier session belong to that user.
     #[test]
     fn regression_a_snapshot_tells_who_continues_a_session() {
         let chat = node(1);

@@ -149,7 +149,8 @@ fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option
 }
 
 impl HistoryRange {
-    /// Whether the log has all of these lines, and nothing of them is in the store alone.
+    /// Whether the log in memory has all of these lines, so that none has to be read from the
+    /// store.
     pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
         let first = shared_room.with(|room| room.log.first());
         match *self {

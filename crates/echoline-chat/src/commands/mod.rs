@@ -28,7 +28,7 @@ use super::telnet::ByteStream;
 use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
 
-/// Whether the session goes on after a line, or the user leaves with these last words.
+/// Whether the session continues after a line, or the user leaves with these last words.
 pub(super) type Flow = ControlFlow<String>;
 
 impl<S: ByteStream> Session<S> {

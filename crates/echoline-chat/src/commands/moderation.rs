@@ -285,8 +285,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Whether only the other user is an operator of the whole chat. Then this user can do nothing
-    /// to them, and is told so.
+    /// Whether only the other user is an operator of the whole chat. If so, this user cannot
+    /// moderate them, and is told so.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {

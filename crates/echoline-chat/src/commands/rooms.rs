@@ -102,7 +102,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Enters a room, or returns why not; `None` if the user was told that already.
+    /// Enters a room, or returns the error. Returns `None` if the user was told already.
     async fn enter(
         &mut self,
         room: &Name,
@@ -135,7 +135,7 @@ impl<S: ByteStream> Session<S> {
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
-        // A page shows the answers in the room that it is told of first.
+        // A page shows the answers in the first room that it learns of.
         self.feed.enter(membership);
         self.tell_rooms();
         self.notice(&format!("You speak in {room} now: {people}"));

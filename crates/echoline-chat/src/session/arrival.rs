@@ -106,7 +106,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Joins a room before the user has been welcomed: nothing is sent meanwhile.
+    /// Joins a room before the user has been welcomed. Sends nothing meanwhile.
     async fn join_unfed(
         &mut self,
         room: &Name,

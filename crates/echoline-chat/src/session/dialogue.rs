@@ -31,10 +31,11 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// The kind of client that a listener serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// A person at a terminal, `nc` say. Telnet's sequences are understood, none are sent first.
+    /// A user at a terminal, for example with `nc`. Telnet commands are understood, but the server
+    /// sends none first.
     #[default]
     User,
-    /// A person at a Telnet client, which is asked for its width.
+    /// A user of a Telnet client, which is asked for its width.
     Telnet,
     /// A program: JSON in lines, no greeting, no limit on how fast it writes.
     Bot,
@@ -76,7 +77,7 @@ where
     Box::pin(session.leave(ended)).await
 }
 
-/// Greets a client, and lets the user in. Returns `None` if the user does not come in.
+/// Greets a client, and logs the user in. Returns `None` if there is no login.
 async fn admit<S: ByteStream>(
     client: Connection<S>,
     chat: Arc<Chat>,
@@ -113,7 +114,7 @@ async fn greet<S: ByteStream>(
 ) -> Result<Option<LoggedInUser>, Closed> {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            // A page that came back by itself would try again and again.
+            // A page that reconnected by itself would be refused again and again.
             Role::Bot | Role::Web => client.write_line(ServerMessage::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
@@ -190,7 +191,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Decides whether a line comes too fast.
+    /// Checks a line against the user's rate limit.
     fn judge(&mut self, input: &UserInput) -> Verdict {
         if self.flood.is_off() {
             return Verdict::Pass;
@@ -204,7 +205,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Says a line if it is words that need neither a reply nor a wait. Otherwise changes nothing,
+    /// Says a line if it is text that needs neither a reply nor a wait. Otherwise changes nothing
     /// and returns `false`.
     fn speak_at_once(&mut self, input: &UserInput) -> bool {
         let was_said = match input {

@@ -29,7 +29,7 @@ impl<S: ByteStream> Session<S> {
         self.user.token().is_some() || self.try_charge(SourceAction::Token.into()).is_ok()
     }
 
-    /// Takes back the charge for a password that turned out to be right.
+    /// Refunds the charge for a password that was right.
     pub(crate) fn refund(&self, action: SourceAction) {
         self.chat.settings.sources.give_back(self.source, action);
     }

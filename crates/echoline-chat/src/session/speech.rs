@@ -10,8 +10,8 @@ use crate::telnet::ByteStream;
 use echoline::Closed;
 
 impl<S: ByteStream> Session<S> {
-    /// Says words if that needs neither a reply nor a wait. Otherwise changes nothing, and returns
-    /// `false`: then [`say`](Self::say) says them or tells the author why not.
+    /// Says a line if that needs neither a reply nor a wait. Otherwise changes nothing and returns
+    /// `false`; then [`say`](Self::say) says the line or explains the refusal.
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible =
             self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
@@ -37,8 +37,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Says a line in the current room; `None` if there is none. Its readers are woken when the
-    /// author has no more to say.
+    /// Says a line in the current room. Returns `None` if there is no room. Its readers are woken
+    /// when the author has no more input.
     fn try_say(
         &mut self,
         kind: LineKind,
@@ -58,7 +58,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Tells the author why a line did not come into the room.
+    /// Tells the author why a line was not said.
     fn explain_unsaid(&mut self, kind: LineKind, words: &str, error: &OperationError) {
         match (error, self.feed.current()) {
             (OperationError::NotDelivered(reason), Some(membership)) => {

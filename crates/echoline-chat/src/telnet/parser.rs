@@ -29,7 +29,7 @@ const NAWS: u8 = 31;
 const SUBNEGOTIATION_BYTES_MAX: u16 = 512;
 /// The option, and the four bytes of a window size.
 const KEPT_BYTES: usize = 5;
-/// Answers that wait to be sent; a client that fills them gets no more.
+/// The maximum number of bytes of pending answers. A client that fills them gets no more answers.
 const ANSWERS_BYTES_MAX: usize = 192;
 
 /// Removes the Telnet commands from a client's input, and collects the answers to them.
@@ -224,8 +224,8 @@ impl Parser {
                 self.refuse(DONT, NAWS);
             }
             (WILL, ..) => self.refuse(DONT, option),
-            // A question each time, not an offer: RFC 860 wants each to be answered. The client
-            // never asks because of our answer, so this is no loop either.
+            // This is a question, not an offer: RFC 860 requires an answer each time. The client
+            // never asks because of our answer, so no loop can arise.
             (DO, TIMING_MARK, _) => self.answer(WONT, TIMING_MARK),
             (DO, ..) => self.refuse(WONT, option),
             // An option that is off stays off, without a word (RFC 1143).

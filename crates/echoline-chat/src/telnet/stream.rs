@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 pub struct Telnet<S> {
     stream: S,
     active: Option<Box<Active>>,
-    /// The last byte of data that came was a CR.
+    /// Whether the last byte of data was a CR.
     cr: bool,
     /// A writer waits for the stream. Then reading must not try to write: the stream would wake
     /// the reader instead of the writer.
@@ -232,7 +232,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
         this.note(result)
     }
 
-    /// Answers that the stream does not take at once are not waited for.
+    /// Does not wait for answers that the stream does not take at once.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.try_answers(cx);

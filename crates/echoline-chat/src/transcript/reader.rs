@@ -59,7 +59,7 @@ pub(crate) struct Seen {
     pub(crate) text: String,
 }
 
-/// Why there is nothing to compare in a transcript.
+/// The error for a transcript without numbered lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} has no line numbers: record a terminal after /numbers on (without /times on), \
@@ -132,7 +132,7 @@ impl TranscriptReader {
         self.push(KnownRoom::new(room));
     }
 
-    /// Adds a room, and forgets the one that the client came into first if there are too many.
+    /// Adds a room. If there are too many, removes the room that the client joined first.
     fn push(&mut self, room: KnownRoom) {
         if self.rooms.len() == ROOMS_MAX {
             self.rooms.remove(0);
@@ -205,7 +205,7 @@ impl TranscriptReader {
         }
     }
 
-    /// A program does not say which rooms it named when it came: they show in its lines.
+    /// Notes a room of a program. Only the lines of a room show that the program named it at login.
     fn note_room(&mut self, room: &str) {
         let wanted = key(room);
         if !self.rooms.iter().any(|known| known.key == wanted) {
@@ -438,8 +438,8 @@ mod tests {
         assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
     }
 
-    /// Issue 12: counts of a file that cannot be added up, and a file with ever more rooms, are
-    /// compared all the same, in a time that grows with its length.
+    /// Issue 12: counts that overflow, and a file with ever more rooms, are still compared, in a
+    /// time that grows with the length of the file.
     #[test]
     fn attack_counts_and_rooms_of_a_file_do_no_harm() {
         let lobby = Name::parse_room("lobby").unwrap();

@@ -128,7 +128,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// P3: nothing twice, no gap without a notice that counts it.
+    /// P3: no line is repeated, and a notice counts the lines of each gap.
     fn step(&mut self, position: &mut RoomCursor, seen: &Seen, spot: Spot) {
         let missed = std::mem::take(&mut position.missed);
         let next = position.next.replace(seen.number.saturating_add(1));
@@ -243,7 +243,7 @@ fn is_same_line(one: &Seen, other: &Seen) -> bool {
     (one.kind == other.kind && same_text && same_name) || is_missing(one) || is_missing(other)
 }
 
-/// Whether the server had nothing but the number of this line any more.
+/// Whether the server no longer had the content of this line, only its number.
 fn is_missing(seen: &Seen) -> bool {
     seen.kind == LineKind::Notice && seen.text == MISSING
 }
@@ -251,7 +251,7 @@ fn is_missing(seen: &Seen) -> bool {
 /// The members of a room, as derived from its lines.
 #[derive(Debug)]
 struct RoomPresence {
-    /// In the order in which they came.
+    /// In the order of their joins.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
     /// The users that left and have not joined again.

@@ -10,7 +10,7 @@ use crate::DELETED;
 use crate::room::line::{EOL, Shape};
 use crate::room::line_view::LineView;
 
-/// A line that a user said, by itself.
+/// A single line that a user said.
 #[derive(Clone, Debug)]
 pub(super) struct OlderLine {
     pub number: u64,
@@ -41,7 +41,7 @@ impl OlderLines {
         self.lines.push_back(line);
     }
 
-    /// Drops the oldest lines until at most so many lines and bytes are left.
+    /// Drops the oldest lines until at most this many lines and bytes are left.
     pub(super) fn shrink_to(&mut self, lines: usize, bytes: usize) {
         while self.lines.len() > lines || self.bytes > bytes {
             let Some(dropped) = self.lines.pop_front() else { return };
@@ -82,7 +82,7 @@ impl OlderLines {
         self.index(numbers.end).saturating_sub(self.index(numbers.start)) as u64
     }
 
-    /// Has a line read `[deleted]`, if it is here and has words.
+    /// Replaces the text of a line with `[deleted]`, if the line is here and has words.
     pub(super) fn delete(&mut self, number: u64) {
         let index = self.index(number);
         let Some(line) = self.lines.get_mut(index).filter(|line| line.number == number) else {

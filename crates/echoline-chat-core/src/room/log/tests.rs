@@ -12,7 +12,7 @@ fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
     log.append(now_ms, 1, LineKind::Said, "ann", text).0
 }
 
-/// Issue 11, item 47: times only grow, from whatever the log was told last.
+/// Issue 11, item 47: times increase strictly, starting from the last known time.
 #[test]
 fn regression_times_grow_from_the_last_one() {
     let mut log = Log::new(LogLimits::default(), 1, 50);
