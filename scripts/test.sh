@@ -141,7 +141,10 @@ say "documentation tests"
 cargo test --workspace --locked --doc
 
 say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --locked --no-deps --document-private-items
+# The program and the library have one name: the pages of the library are written last.
+export RUSTDOCFLAGS="-D warnings"
+cargo doc -p echoline-cli --locked --no-deps --document-private-items
+cargo doc --workspace --exclude echoline-cli --locked --no-deps --document-private-items
 
 say "dependencies"
 if cargo deny --version >/dev/null 2>&1; then

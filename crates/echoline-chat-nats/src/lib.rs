@@ -3,7 +3,7 @@
 //! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream and
 //! blocks until the state is up to date. A thread then applies new entries and publishes proposals.
 //! After any error it connects again and reads on after the last applied entry, so recovery and
-//! start are the same code. [`examine`] inspects servers and stream without joining the cluster.
+//! start are the same code. [`examine()`] inspects servers and stream without joining the cluster.
 //!
 //! The modules, in the order of their dependencies:
 //!

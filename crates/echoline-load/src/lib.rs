@@ -2,7 +2,7 @@
 //!
 //! [`LoadSettings`] say what a run does: which [`Targets`] it connects to, which [`Plan`] of
 //! messages it sends, at which times ([`Pacer`]) and which replies it expects ([`Expect`]).
-//! [`run`] carries them out and returns a [`LoadReport`]. [`find_max`] repeats runs to find the
+//! [`run()`] carries them out and returns a [`LoadReport`]. [`find_max`] repeats runs to find the
 //! highest rate at which the server meets its [`Objectives`].
 //!
 //! ```
@@ -45,7 +45,7 @@
 //!
 //! Pure modules decide and count. They take the time as an argument and know no socket:
 //! [`message`], [`schedule`], [`statistics`], [`verdict`] and [`report`]. The private module
-//! `exchange` runs the dialogues of the clients, [`run`] starts a thread per worker and merges
+//! `exchange` runs the dialogues of the clients, [`run()`] starts a thread per worker and merges
 //! their records.
 
 mod exchange;

@@ -15,7 +15,7 @@ pub(crate) const LINES_MAX: usize = 10_000;
 const SEARCH_STEP_LINES: usize = 256;
 const SEARCH_STEP_BYTES: usize = 64 * 1024;
 
-/// The columns that [`line`] reads.
+/// The columns that [`line()`] reads.
 const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
 
 /// Returns the oldest `most` lines of a room with these numbers, oldest first.
