@@ -26,7 +26,7 @@ async fn close(chat_harness: ChatHarness) {
             tokio::task::yield_now().await;
         }
     };
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(100), sessions_end).await;
+    let ended = tokio::time::timeout(Duration::from_secs(100), sessions_end).await;
     ended.expect("every session ends");
     assert_eq!(chat.close(), 0);
 }
