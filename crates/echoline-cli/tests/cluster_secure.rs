@@ -210,7 +210,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
     let chat = ["chat", "--bus", &url, "--admin", &admin, "--listen", "127.0.0.1:0"];
     let mut command = programs::echoline(&[&chat[..], &["--log-level", "debug"]].concat());
     let chat = programs::Program::start(&mut command);
-    chat.wait_for_stderr("one chat with the machines on");
+    chat.wait_for_stderr("joined the cluster at");
     programs::wait_for("the admin page", || std::net::TcpStream::connect(&admin).is_ok());
     let address = admin.parse().unwrap();
     for path in ["/", "/metrics", "/status.json"] {
@@ -219,7 +219,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
         assert!(!page.contains("sesame"), "{path}: {head}\n{page}");
     }
     let log = chat.stderr();
-    assert!(log.contains("one chat with the machines on nats://***@127.0.0.1:"), "{log}");
+    assert!(log.contains("joined the cluster at nats://***@127.0.0.1:"), "{log}");
     assert_eq!(log.matches("the login of the NATS servers is on the command line").count(), 1);
     assert!(!log.contains("sesame"), "{log}");
     drop(chat);
