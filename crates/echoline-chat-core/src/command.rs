@@ -76,7 +76,7 @@ pub enum Command<'a> {
     Token,
     /// Restores a session with a token.
     Resume(CommandSecret<'a>),
-    /// All commands, or one: see [`help`](super::help()).
+    /// All commands, or one: see `help`.
     Help(Option<&'a str>),
     /// Leaves the chat, perhaps with last words.
     Quit(Option<&'a str>),

@@ -5,7 +5,7 @@ use crate::command::command_error::{CommandError, unknown, wrong_use};
 use crate::command::{Command, command_table};
 
 impl<'a> Command<'a> {
-    /// Reads a line that is clean (see [`clean`](super::clean)) and trimmed. Commands are known in
+    /// Reads a line that is clean (see `clean`) and trimmed. Commands are known in
     /// any case; `//x` says `/x`. Nothing is copied.
     ///
     /// ```

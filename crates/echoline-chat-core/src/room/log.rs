@@ -5,7 +5,7 @@
 //! there are. Nothing is copied or stored for them.
 //!
 //! Lines that users said are bounded apart from all others. When others fill the log, said lines
-//! that leave it go on in [`OlderLines`], so that no flood of joins displaces them.
+//! that leave it go on in `OlderLines`, so that no flood of joins displaces them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;

@@ -10,7 +10,7 @@ pub enum CharacterKind {
     Visible,
     /// A tab, or any space, which is shown as one plain space.
     Space,
-    /// Ends a line or a paragraph; see [`is_break`].
+    /// Ends a line or a paragraph; see `is_break`.
     Break,
     /// Shown on top of the character before it: a combining mark, or a vowel of a Hangul syllable.
     Mark,
