@@ -65,7 +65,7 @@ pub enum Verdict {
 ///
 /// ```
 /// use std::time::Duration;
-/// use echoline_chat::{Flood, FloodLimits, Verdict};
+/// use echoline_chat_core::flood::{Flood, FloodLimits, Verdict};
 ///
 /// let now = std::time::Instant::now();
 /// let mut flood = Flood::new(FloodLimits::default());

@@ -47,12 +47,12 @@ pub struct NotText {
 /// back as it is, without a copy; cleaning twice changes nothing.
 ///
 /// ```
-/// use echoline_chat::clean;
+/// use echoline_chat_core::text::clean;
 ///
 /// assert_eq!(clean(b"\x1b[31mred\x07\ttab")?, "[31mred\ttab");
 /// assert_eq!(clean("привет".as_bytes())?, "привет");
 /// assert!(clean(b"\xff").is_err());
-/// # Ok::<(), echoline_chat::NotText>(())
+/// # Ok::<(), echoline_chat_core::text::NotText>(())
 /// ```
 ///
 /// # Errors
@@ -242,7 +242,9 @@ fn needs_joiners(script: Script) -> bool {
 /// backslash as `\\`; the first 128 bytes, then `…`.
 ///
 /// ```
-/// assert_eq!(echoline_chat::escape(b"\x1b[2J\xffok").to_string(), r"\x1b[2J\xffok");
+/// use echoline_chat_core::text::escape;
+///
+/// assert_eq!(escape(b"\x1b[2J\xffok").to_string(), r"\x1b[2J\xffok");
 /// ```
 pub fn escape(bytes: &[u8]) -> impl fmt::Display + fmt::Debug + '_ {
     Escaped(bytes)

@@ -24,11 +24,11 @@ impl MisdirectedProtocol {
     /// TLS handshake may have none. Returns `None` for everything that may be a name.
     ///
     /// ```
-    /// use echoline_chat::Foreign;
+    /// use echoline_chat::MisdirectedProtocol as Protocol;
     ///
-    /// assert_eq!(Foreign::recognize(b"GET / HTTP/1.1\r\n"), Some(Foreign::Http));
-    /// assert_eq!(Foreign::recognize(b"\x16\x03\x01\x02\0"), Some(Foreign::Tls));
-    /// assert_eq!(Foreign::recognize(b"GET lost"), None);
+    /// assert_eq!(Protocol::recognize(b"GET / HTTP/1.1\r\n"), Some(Protocol::Http));
+    /// assert_eq!(Protocol::recognize(b"\x16\x03\x01\x02\0"), Some(Protocol::Tls));
+    /// assert_eq!(Protocol::recognize(b"GET lost"), None);
     /// ```
     #[must_use]
     pub fn recognize(start: &[u8]) -> Option<Self> {

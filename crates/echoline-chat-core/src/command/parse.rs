@@ -9,7 +9,7 @@ impl<'a> Command<'a> {
     /// any case; `//x` says `/x`. Nothing is copied.
     ///
     /// ```
-    /// use echoline_chat::Command;
+    /// use echoline_chat_core::command::Command;
     ///
     /// assert_eq!(Command::parse("hello"), Ok(Command::Say("hello")));
     /// assert_eq!(Command::parse("/Nick anna"), Ok(Command::Nick("anna")));

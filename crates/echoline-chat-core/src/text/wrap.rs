@@ -23,7 +23,7 @@ const COLUMNS_MIN: usize = 20;
 /// column that is a multiple of 8.
 ///
 /// ```
-/// use echoline_chat::wrap;
+/// use echoline_chat_core::text::wrap::wrap;
 ///
 /// let parts: Vec<_> = wrap("bob: the bees are in the garden again", 20).collect();
 /// assert_eq!(parts, [("", "bob: the bees are in"), ("  ", "the garden again")]);
