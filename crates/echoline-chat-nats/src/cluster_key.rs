@@ -197,7 +197,7 @@ mod tests {
 
     /// Issue 12, item 10: the cost of a tag.
     ///
-    /// `cargo test --release --lib the_cost_of_a_tag -- --ignored --nocapture`
+    /// `cargo test --release -p echoline-chat-nats the_cost_of_a_tag -- --ignored --nocapture`
     #[test]
     #[ignore = "measures, which needs a release build on an idle machine"]
     #[expect(clippy::disallowed_methods, reason = "it measures")]

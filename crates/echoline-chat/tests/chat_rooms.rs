@@ -7,6 +7,18 @@ mod moderation;
 use chat_harness::{ChatHarness, Guest};
 use echoline_chat::Role;
 
+/// Ann makes the room den, so she is its operator; bob joins it.
+async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
+    let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.hear("*** ann joined the chat ***").await;
+    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    bob.hear("*** bob joined the chat ***").await;
+    ann.hear("*** bob joined the chat ***").await;
+    [ann, bob]
+}
+
 #[tokio::test]
 async fn rooms_are_made_joined_and_left() {
     let chat_harness = ChatHarness::open();
@@ -169,13 +181,7 @@ async fn operators_keep_order() {
 #[tokio::test]
 async fn who_is_out_is_out_at_once() {
     let chat_harness = ChatHarness::open();
-    let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
-    ann.hear("*** ann joined the chat ***").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
-    bob.hear("*** bob joined the chat ***").await;
-    ann.hear("*** bob joined the chat ***").await;
+    let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.ask("/op bob", "*** bob is an operator of den ***").await;
     bob.hear("*** You are an operator of den ***").await;
     // Both act before either session has heard of the other's doing.
@@ -227,13 +233,7 @@ async fn rooms_can_be_closed() {
 #[tokio::test]
 async fn a_room_can_keep_people_out() {
     let chat_harness = ChatHarness::open();
-    let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
-    ann.hear("*** ann joined the chat ***").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
-    bob.hear("*** bob joined the chat ***").await;
-    ann.hear("*** bob joined the chat ***").await;
+    let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.say("/ban bob 1h noise").await;
     ann.hear_of("You banned bob from den until tomorrow").await;
     ann.hear_of("That holds for the name bob, and for this user under any name").await;

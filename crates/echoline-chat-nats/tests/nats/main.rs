@@ -87,7 +87,7 @@ fn publishes_the_last_proposals_before_it_closes() {
 /// are in order if each is proposed after the one before has come back. A later node has the same
 /// ids.
 ///
-/// `cargo nextest run --release --test nats --run-ignored only --no-capture`
+/// `cargo nextest run --release -p echoline-chat-nats --run-ignored only --no-capture`
 #[test]
 #[ignore = "measures, which needs a release build on an idle machine"]
 fn regression_a_measured_run_has_all_entries_in_order() {

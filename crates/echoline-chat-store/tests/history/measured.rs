@@ -1,5 +1,5 @@
-//! Measures the cost of the store. Run it by hand on an idle machine: `cargo test --release --test
-//! history measured -- --ignored --nocapture`.
+//! Measures the cost of the store. Run it by hand on an idle machine:
+//! `cargo test --release -p echoline-chat-store --test history measured -- --ignored --nocapture`.
 
 use std::fs;
 
