@@ -1,5 +1,9 @@
 //! Checksums against accidents, not against forgery. Pure.
 
+/// CRC-32C, the checksum of RFC 3720 (section 12.1, appendix B.4).
+#[cfg(feature = "crc")]
+pub static CRC_32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+
 /// FNV-1a with 64 bits: the same for the same bytes, and hardly ever for two different sequences.
 /// Bytes with a certain sum are easy to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

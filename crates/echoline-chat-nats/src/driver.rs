@@ -1,6 +1,6 @@
 //! The handle of a running driver.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::status::{DriverStatus, StatusCell};
 use super::supervisor;
+use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::{Proposal, ReplicatedState};
 
 /// The time that [`StreamDriver::close`] waits for the thread, which publishes the last proposals.
@@ -93,7 +94,7 @@ impl StreamDriver {
     /// Publishes the pending proposals for at most two seconds, and stops.
     pub fn close(self) {
         self.closing.send_replace(true);
-        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.into_inner().ignore_poison();
         // A thread that is too slow is detached.
         let _ = ended.recv_timeout(CLOSE_TIMEOUT);
     }

@@ -8,7 +8,6 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{Context, Message};
 use bytes::{Bytes, BytesMut};
-use crc::{CRC_32_ISCSI, Crc};
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -20,6 +19,7 @@ use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::snapshot_label::{SnapshotLabel, SnapshotProof};
 use super::stream;
+use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StateSnapshot;
 
 /// The maximum size of a part. Smaller if the server takes smaller messages.
@@ -114,7 +114,7 @@ impl SnapshotCatalog {
             state.extend_from_slice(&part.payload);
         }
         let state = state.freeze();
-        if checksum(&state) != label.checksum {
+        if CRC_32C.checksum(&state) != label.checksum {
             return Err("its checksum is wrong".to_owned());
         }
         if label.proof.as_ref().is_some_and(|proof| proof.digest != digest(&state)) {
@@ -138,7 +138,7 @@ impl SnapshotCatalog {
             time_ms,
             writer,
             parts: snapshot.state.len().div_ceil(self.part_bytes()).max(1),
-            checksum: checksum(&snapshot.state),
+            checksum: CRC_32C.checksum(&snapshot.state),
             proof: None,
         };
         label.proof = key.map(|key| {
@@ -182,8 +182,4 @@ impl SnapshotCatalog {
 /// Returns the SHA-256 of a state, in hexadecimal digits.
 fn digest(state: &[u8]) -> String {
     format!("{:x}", Sha256::digest(state))
-}
-
-fn checksum(state: &[u8]) -> u32 {
-    Crc::<u32>::new(&CRC_32_ISCSI).checksum(state)
 }

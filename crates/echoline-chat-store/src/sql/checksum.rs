@@ -1,14 +1,12 @@
 //! CRC-32C checksums of rows. SQLite has no checksum of a page's content, and a flipped bit in a
 //! text is still a text.
 
-use crc::{CRC_32_ISCSI, Crc, Digest};
+use crc::Digest;
 
 use super::super::record::StoredBan;
 use super::schema::saturating;
+use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StoredLine;
-
-/// The checksum of RFC 3720 (section 12.1, appendix B.4).
-static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// The checksum of a row's fields. Each field is framed, so that "ab", "c" differs from "a", "bc".
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crc::{CRC_32_ISCSI, Crc};
+use echoline_base::checksum::CRC_32C;
 
 /// The signature of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -23,9 +23,6 @@ const BODY_MAX: usize = 8 * 1024;
 
 /// The type of a vector with a checksum (`PP2_TYPE_CRC32C`).
 const CHECKSUM: u8 = 0x03;
-
-/// The checksum of RFC 3720 (section 12.1, appendix B.4).
-static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Which spelling a header has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
