@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::audit_log::{AuditEntry, AuditLog};
-use super::bans::{Ban, Scope, Subject};
-use super::effect::Effect;
-use super::history::{
+use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::effect::Effect;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::state::bans::{Ban, Scope, Subject};
+use echoline_chat_core::state::tokens::{Position, SavedSession, SessionState};
+use echoline_chat_store::{
     self, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine, SyncPolicy,
 };
-use super::name::Name;
-use super::tokens::{Position, SavedSession, SessionState};
-use echoline_base::poison::IgnorePoison;
 
 /// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]
@@ -254,8 +254,8 @@ impl SavedMore {
     }
 }
 
-fn stored_ban(ban: &Ban) -> history::StoredBan {
-    history::StoredBan {
+fn stored_ban(ban: &Ban) -> echoline_chat_store::StoredBan {
+    echoline_chat_store::StoredBan {
         subject: subject(ban),
         shown: ban.subject.to_string(),
         by: ban.by.clone(),
@@ -265,9 +265,9 @@ fn stored_ban(ban: &Ban) -> history::StoredBan {
     }
 }
 
-fn stored_token(token: &str, saved: &SavedSession) -> history::StoredToken {
+fn stored_token(token: &str, saved: &SavedSession) -> echoline_chat_store::StoredToken {
     let rooms = saved.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
-    history::StoredToken {
+    echoline_chat_store::StoredToken {
         token: token.to_owned(),
         name: saved.name.to_string(),
         rooms: rooms.collect(),
@@ -290,7 +290,7 @@ fn subject(ban: &Ban) -> String {
 }
 
 /// Reads a stored ban. Returns `None` if this version does not know its form.
-pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
+pub(super) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
         ["chat", kind, subject] => (Scope::Chat, kind, subject),

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::chat::{Chat, ClaimNameError, Credential, JoinError};
 use super::cluster::ClusterOptions;
-use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
-use super::name::Name;
-use super::operation::{Operation, OperationContext, RoomChange as Alteration, SaidLine};
-use super::outcome::{OperationError, Outcome};
-use super::room::ReplayFrom;
 use super::settings::ChatSettings;
 use echoline_chat_core::ReplicatedState;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{
+    Operation, OperationContext, RoomChange as Alteration, SaidLine,
+};
+use echoline_chat_core::outcome::{OperationError, Outcome};
+use echoline_chat_core::room::ReplayFrom;
+use echoline_chat_core::state::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
+use echoline_chat_store::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()

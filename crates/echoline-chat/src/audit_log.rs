@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::history::PasswordGuesses;
+use echoline_chat_store::PasswordGuesses;
 
 /// The number of kept actions of the chat's operators, and of rooms' operators.
 const ACTS_MAX: usize = 1000;

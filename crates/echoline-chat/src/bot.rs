@@ -5,24 +5,26 @@
 
 use std::collections::BTreeMap;
 
-use super::character;
 use super::chat::Chat;
-use super::command::Command;
 use super::command_cost::LineClass;
 use super::commands::Flow;
-use super::history::LineKind;
 use super::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
-use super::name::Name;
 use super::position;
-use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
-use super::separators::lines;
 use super::session::Session;
 use super::telnet::{ByteStream, Telnet};
-use super::text::clean;
-use super::tokens::{Position, SavedSession, SessionState};
 use super::view::{Medium, print_json};
 use echoline::sources::SourceRefusal;
 use echoline::{Closed, Connection};
+use echoline_chat_core::command::Command;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::protocol::{
+    ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread,
+};
+use echoline_chat_core::state::tokens::{Position, SavedSession, SessionState};
+use echoline_chat_core::text::character;
+use echoline_chat_core::text::clean;
+use echoline_chat_core::text::separators::lines;
+use echoline_chat_store::LineKind;
 
 /// The maximum number of rooms that a program may name at login.
 const ROOMS_MAX: usize = 100;
@@ -334,8 +336,8 @@ pub(super) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::text::is_clean;
     use super::*;
+    use echoline_chat_core::text::is_clean;
 
     const JSON_LINE: &str = concat!(
         r#"\{"(say|do|ask|ping|to|room|before)": ?(".{0,30}"|[0-9eE.+-]{1,30}|null)"#,

@@ -1,9 +1,9 @@
 //! The cost of lines, commands and questions: their class for the flood limit, and the charge to
 //! the rates of their author's source. Pure.
 
-use super::command::Command;
-use super::protocol::Query;
 use echoline::sources::SourceAction;
+use echoline_chat_core::command::Command;
+use echoline_chat_core::protocol::Query;
 
 /// The class of a line for the flood limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bans::network_of;
 use super::chat::Chat;
-use super::idle_policy::{Presence, choose};
 use super::live_state::ChatUser;
 use super::live_state::SessionHandle;
+use echoline_chat_core::idle_policy::{Presence, choose};
+use echoline_chat_core::state::bans::network_of;
 
 impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's connection slots

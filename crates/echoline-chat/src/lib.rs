@@ -81,36 +81,24 @@ mod transcript;
 mod view;
 mod wake_batcher;
 
-use echoline_chat_core::command::{aliases, arguments, command_error, command_table, help};
-use echoline_chat_core::name::{key, name_error};
-use echoline_chat_core::replication::node_down_line;
-use echoline_chat_core::room::{batch, entrance, line, log, room_record};
-use echoline_chat_core::state::{
-    apply, bans, deletion, flood_mutes, former_users, preferences, rejoin, room_cell, tokens, user,
-    user_table,
-};
-use echoline_chat_core::text::{character, separators, wrap};
-use echoline_chat_core::{
-    answer_limits, command, days, effect, flood, idle_policy, name, notification, operation,
-    outcome, protocol, room, text,
-};
-
-pub use arguments::{BanTarget, CommandSecret, Passage, Switch};
 pub use chat::Chat;
 pub use cluster::{ClusterOptions, ClusterStatus};
-pub use command::Command;
-pub use command_error::CommandError;
-pub use command_table::Rank;
+pub use echoline_chat_core::command::Command;
+pub use echoline_chat_core::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
+pub use echoline_chat_core::command::command_error::CommandError;
+pub use echoline_chat_core::command::command_table::Rank;
+pub use echoline_chat_core::command::help::help;
+pub use echoline_chat_core::flood::{Flood, FloodLimits, Verdict};
+pub use echoline_chat_core::name::Name;
+pub use echoline_chat_core::name::key::Key;
+pub use echoline_chat_core::name::name_error::{NameError, NameFault};
+pub use echoline_chat_core::room::line::terminal_text;
+pub use echoline_chat_core::room::log::LogLimits;
+pub use echoline_chat_core::text::wrap::wrap;
+pub use echoline_chat_core::text::{NotText, clean, escape, excerpt, is_clean};
 pub use echoline_chat_core::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 pub use echoline_chat_store as history;
-pub use flood::{Flood, FloodLimits, Verdict};
-pub use help::help;
-pub use key::Key;
-pub use line::terminal_text;
-pub use log::LogLimits;
 pub use misdirected_protocol::MisdirectedProtocol;
-pub use name::Name;
-pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
 pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
@@ -118,9 +106,7 @@ pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::ChatSettings;
 pub use telnet::{Parser, Telnet};
-pub use text::{NotText, clean, escape, excerpt, is_clean};
 pub use transcript::{Contradiction, NotNumbered, Transcript, TranscriptReport, verify};
-pub use wrap::wrap;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::archive::Archive;
-use super::effect::{Effect, Effects};
-use super::flood_mutes::ContinuedMute;
 use super::mailbox::Mailbox;
-use super::name::Name;
-use super::notification::Disconnect;
-use super::outcome::Entered;
 use super::shared_room::SharedRoom;
-use super::tokens::{TOKEN_LETTERS, token};
-use super::user::User;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::effect::{Effect, Effects};
+use echoline_chat_core::name::Name;
+use echoline_chat_core::notification::Disconnect;
+use echoline_chat_core::outcome::Entered;
 use echoline_chat_core::state::ChatState;
+use echoline_chat_core::state::flood_mutes::ContinuedMute;
+use echoline_chat_core::state::tokens::{TOKEN_LETTERS, token};
+use echoline_chat_core::state::user::User;
 
 /// A user in the chat's state.
 pub(super) type ChatUser = User<SharedRoom>;

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::bans::Suspect;
 use super::chat::{Chat, ClaimNameError};
-use super::command::Command;
 use super::erase::obey_erasing;
 use super::live_state::SessionHandle;
 use super::misdirected_protocol::MisdirectedProtocol;
-use super::name::Name;
-use super::operation::{Operation, RestoredSession, ResumeToken};
 use super::operator_password::is_proof;
-use super::outcome::Outcome;
 use super::telnet::{ByteStream, Telnet};
-use super::text::clean;
-use super::tokens::{SavedSession, SessionState, digest};
 use echoline::sources::{Source, SourceAction, SourceRefusal};
 use echoline::transport::Origin;
 use echoline::{Closed, Connection};
+use echoline_chat_core::command::Command;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{Operation, RestoredSession, ResumeToken};
+use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::state::bans::Suspect;
+use echoline_chat_core::state::tokens::{SavedSession, SessionState, digest};
+use echoline_chat_core::text::clean;
 
 /// The prompt for a name.
 const PROMPT: &[u8] = b"Enter your name: ";

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
-use super::notification::{Disconnect, Notification};
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::notification::{Disconnect, Notification};
 
 /// The maximum number of pending notifications. Beyond it, the sender is told that a notification
 /// cannot be delivered.

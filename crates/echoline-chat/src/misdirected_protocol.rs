@@ -64,8 +64,8 @@ fn is_request(start: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::name::Name;
     use super::*;
+    use echoline_chat_core::name::Name;
 
     /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]

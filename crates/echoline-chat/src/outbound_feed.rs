@@ -9,24 +9,24 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncWrite;
 
-use super::answer_limits::{lags_in_words, names_in_words};
-use super::batch::Batch;
 use super::chat::{Chat, Membership};
-use super::days::Days;
-use super::history::LineKind;
-use super::line::EOL;
 use super::live_state::SessionHandle;
-use super::name::Name;
-use super::notification::Notification;
-use super::operation::SaidLine;
 use super::people::MemberList;
-use super::protocol::{JoinedRoom, ServerMessage, Thread};
-use super::text::excerpt;
-use super::user_table::person_id;
 use super::view::{DisplaySettings, Frame, print_json};
 use super::wake_batcher::WakeBatcher;
 use echoline::Closed;
 use echoline::connection::Outlet;
+use echoline_chat_core::answer_limits::{lags_in_words, names_in_words};
+use echoline_chat_core::days::Days;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::notification::Notification;
+use echoline_chat_core::operation::SaidLine;
+use echoline_chat_core::protocol::{JoinedRoom, ServerMessage, Thread};
+use echoline_chat_core::room::batch::Batch;
+use echoline_chat_core::room::line::EOL;
+use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_core::text::excerpt;
+use echoline_chat_store::LineKind;
 
 /// The number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;

@@ -1,12 +1,12 @@
 //! The members of a room as a page shows them, a bounded number in each answer.
 
-use super::answer_limits::{Budget, LIST_BYTES_MAX};
 use super::chat::Chat;
-use super::name::Name;
-use super::protocol::{ListedMember, ServerMessage};
-use super::room::{Member, Room};
-use super::user_table::person_id;
 use super::view::DisplaySettings;
+use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
+use echoline_chat_core::name::Name;
+use echoline_chat_core::protocol::{ListedMember, ServerMessage};
+use echoline_chat_core::room::{Member, Room};
+use echoline_chat_core::state::user_table::person_id;
 
 /// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;

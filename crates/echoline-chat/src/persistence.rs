@@ -5,20 +5,20 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
-use super::bans::Bans;
 use super::chat::{Chat, RestoredChat};
-use super::effect::Effect;
-use super::history::{LineKind, MISSING};
-use super::history::{
+use super::settings::ChatSettings;
+use echoline_chat_core::effect::Effect;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::room::Room;
+use echoline_chat_core::room::log::{LineView, Log};
+use echoline_chat_core::state::RestoredState;
+use echoline_chat_core::state::bans::Bans;
+use echoline_chat_core::state::tokens::{Position, SavedSession, Tokens, digest_of_kept};
+use echoline_chat_store::{LineKind, MISSING};
+use echoline_chat_store::{
     RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
     StoredToken,
 };
-use super::log::{LineView, Log};
-use super::name::Name;
-use super::room::Room;
-use super::settings::ChatSettings;
-use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
-use echoline_chat_core::state::RestoredState;
 
 /// The notice in each room after a restart. Earlier members are not in the room any more.
 pub(super) const RESTARTED: &str = "The server was started again";
@@ -230,7 +230,7 @@ fn view(line: &StoredLine) -> LineView<'_> {
 
 impl Archive {
     /// Keeps a line of the server.
-    fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
+    fn notice(&self, room: &Room, appended: echoline_chat_core::room::Appended, words: &str) {
         self.keep(Effect::KeepLine {
             room,
             appended,
@@ -243,8 +243,8 @@ impl Archive {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::StoreChange;
     use super::*;
+    use echoline_chat_store::StoreChange;
 
     /// Issue 13, section 6: a number without a line is no damage. The room shows a notice under it.
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::chat::Chat;
-use super::key::Key;
-use super::name::Name;
-use super::protocol::LastSeen;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::name::key::Key;
+use echoline_chat_core::protocol::LastSeen;
 
 /// The number of lines that a returning client gets from a room that was created again.
 const RENEWED_SHOWN: u64 = 50;

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::flood::FloodLimits;
 use super::settings::ChatSettings;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::flood::FloodLimits;
 
 /// The part of [`ChatSettings`] that can change; see there.
 #[derive(Clone)]

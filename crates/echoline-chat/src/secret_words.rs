@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::command_table::{find, nearest};
 use super::erase::obey_erasing;
-use super::text::{clean, is_clean};
+use echoline_chat_core::command::command_table::{find, nearest};
+use echoline_chat_core::text::{clean, is_clean};
 
 /// Commands whose first argument is a secret.
 const SECRET: [&str; 3] = ["oper", "password", "resume"];

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::flood::FloodLimits;
-use super::log::LogLimits;
-use super::name::Name;
 use echoline::sources::{SourceLimits, Sources};
 use echoline_base::SecretText;
+use echoline_chat_core::flood::FloodLimits;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::room::log::LogLimits;
 
 /// The settings of a chat. Each default states its reason.
 #[derive(Clone)]

@@ -7,12 +7,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use super::batch::Batch;
-use super::log::LineView;
-use super::room::{MemberId, Own, Room};
-use super::room_cell::RoomCell;
 use super::wake_batcher::WakeBatcher;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::room::batch::Batch;
+use echoline_chat_core::room::log::LineView;
+use echoline_chat_core::room::{MemberId, Own, Room};
+use echoline_chat_core::state::room_cell::RoomCell;
 
 /// A room that sessions share; a clone is the same room.
 #[derive(Clone, Debug)]

@@ -2,18 +2,18 @@
 
 use super::chat::{Chat, Membership};
 use super::cluster::Backpressure;
-use super::effect::Effect;
-use super::history::LineKind;
 use super::live_state::SessionHandle;
-use super::operation::SaidLine;
-use super::outcome::OperationError;
-use super::text::escape;
+use echoline_chat_core::effect::Effect;
+use echoline_chat_core::operation::SaidLine;
+use echoline_chat_core::outcome::OperationError;
+use echoline_chat_core::text::escape;
+use echoline_chat_store::LineKind;
 
 impl Chat {
     /// Says a line in a room. Its readers are woken later: see
     /// [`wake_readers`](Self::wake_readers).
     ///
-    /// In one process this applies the rule of [`Operation::Say`](super::operation::Operation::Say)
+    /// In one process this applies the rule of [`Operation::Say`](echoline_chat_core::operation::Operation::Say)
     /// to the room at once, under the lock of that room only. In a cluster the line waits in the
     /// author's outbox for that operation.
     pub(super) fn say(

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::deletion::deleted_by;
-use super::history::LineKind;
-use super::line::{EOL, Shape};
-use super::log::LineView;
-use super::name::Name;
-use super::preferences::{IGNORED_MAX, Ignored, Preferences};
-use super::protocol::{DisplayChoices, RoomLine, ServerMessage};
-use super::room::Own;
-use super::wrap::wrap;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::protocol::{DisplayChoices, RoomLine, ServerMessage};
+use echoline_chat_core::room::Own;
+use echoline_chat_core::room::line::{EOL, Shape};
+use echoline_chat_core::room::log::LineView;
+use echoline_chat_core::state::deletion::deleted_by;
+use echoline_chat_core::state::preferences::{IGNORED_MAX, Ignored, Preferences};
+use echoline_chat_core::text::wrap::wrap;
+use echoline_chat_store::LineKind;
 
 /// Writes one message for a program or a page.
 pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {

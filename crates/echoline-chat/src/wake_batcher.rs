@@ -12,7 +12,7 @@
 use echoline_base::poison::IgnorePoison;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
@@ -46,8 +46,9 @@ impl WakeBatchers {
     /// The batcher of this thread, whose runtime must be the current one.
     pub(super) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
-        let mut by_thread = lock(&self.by_thread);
-        let batcher = by_thread.get(&thread).filter(|batcher| !lock(&batcher.state).is_over);
+        let mut by_thread = self.by_thread.lock().ignore_poison();
+        let batcher =
+            by_thread.get(&thread).filter(|batcher| !batcher.state.lock().ignore_poison().is_over);
         if let Some(batcher) = batcher {
             return Arc::clone(batcher);
         }
@@ -60,7 +61,7 @@ impl WakeBatchers {
 
 impl Drop for WakeBatchers {
     fn drop(&mut self) {
-        for batcher in lock(&self.by_thread).values() {
+        for batcher in self.by_thread.lock().ignore_poison().values() {
             batcher.end();
         }
     }
@@ -82,14 +83,14 @@ impl WakeBatcher {
         if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
             return None;
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock().ignore_poison();
         let task = state.task.clone()?;
         state.wakers.extend(wakers.drain(..));
         Some(task)
     }
 
     fn end(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock().ignore_poison();
         state.is_over = true;
         if let Some(task) = state.task.take() {
             drop(state);
@@ -104,7 +105,7 @@ async fn run(batcher: Arc<WakeBatcher>) {
     let batcher = AtEnd(batcher);
     let mut next = Vec::with_capacity(AT_ONCE);
     poll_fn(|cx| {
-        let mut state = lock(&batcher.0.state);
+        let mut state = batcher.0.state.lock().ignore_poison();
         if state.is_over {
             return Poll::Ready(());
         }
@@ -130,14 +131,9 @@ struct AtEnd(Arc<WakeBatcher>);
 impl Drop for AtEnd {
     fn drop(&mut self) {
         self.0.end();
-        let mut left = std::mem::take(&mut lock(&self.0.state).wakers);
+        let mut left = std::mem::take(&mut self.0.state.lock().ignore_poison().wakers);
         left.drain(..).for_each(Waker::wake);
     }
-}
-
-/// A panic in another thread must not prevent wake-ups.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().ignore_poison()
 }
 
 #[cfg(test)]

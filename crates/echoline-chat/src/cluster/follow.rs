@@ -2,10 +2,10 @@
 
 use super::proposals::{Cluster, ReplySender, TAKEN_FOR_GONE};
 use crate::chat::Chat;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext};
-use crate::outcome::{JoinError, OperationError, Outcome};
 use bytes::Bytes;
+use echoline_chat_core::notification::Notification;
+use echoline_chat_core::operation::{Operation, OperationContext};
+use echoline_chat_core::outcome::{JoinError, OperationError, Outcome};
 use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::replication::envelope::Envelope;
 use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;

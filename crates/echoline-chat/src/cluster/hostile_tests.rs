@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::ClusterOptions;
 use crate::chat::Chat;
-use crate::key::Key;
-use crate::name::Name;
 use crate::settings::ChatSettings;
-use crate::text::is_clean;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::name::key::Key;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
+use echoline_chat_core::text::is_clean;
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.

@@ -1,14 +1,14 @@
 //! Nodes that go down, and nodes that rejoin after their lease expired.
 
 use super::proposals::{Cluster, State};
-use crate::apply::GOES_ON;
 use crate::chat::Chat;
 use crate::live_state::LiveState;
-use crate::operation::{Operation, OperationContext, RejoiningUser};
-use crate::rejoin::DownUser;
+use echoline_chat_core::operation::{Operation, OperationContext, RejoiningUser};
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::{LeaveState, remember};
 use echoline_chat_core::replication::inspect::REJOINING_MAX;
+use echoline_chat_core::state::apply::GOES_ON;
+use echoline_chat_core::state::rejoin::DownUser;
 
 impl Chat {
     /// Takes all users of a node out of the chat.

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::newcomers::Newcomers;
-use crate::name::Name;
-use crate::operation::{Operation, SaidLine};
-use crate::outcome::{OperationError, Outcome};
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::Proposal;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{Operation, SaidLine};
+use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::Replication;
 use echoline_chat_core::replication::outbox::{Outbox, PendingReply};

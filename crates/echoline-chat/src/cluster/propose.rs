@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 
 use super::proposals::{Cluster, ClusterOptions, Proposed, State};
 use crate::chat::Chat;
-use crate::operation::{Operation, OperationContext};
-use crate::outcome::Outcome;
-use crate::room_record::LOG_MIN;
 use crate::settings::ChatSettings;
 use echoline_chat_core::Proposal;
+use echoline_chat_core::operation::{Operation, OperationContext};
+use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::LeaveState;
+use echoline_chat_core::room::room_record::LOG_MIN;
 
 impl Chat {
     /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::proposals::{Cluster, LOST, ReplySender};
-use crate::apply::GOES_ON;
 use crate::chat::Chat;
-use crate::outcome::{OperationError, Outcome};
 use echoline_chat_core::StateSnapshot;
+use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
 use echoline_chat_core::replication::outbox::Sent;
 use echoline_chat_core::replication::record::{
     AppliedOperations, OperationStatus, Record, UserRecord,
 };
+use echoline_chat_core::state::apply::GOES_ON;
 
 /// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
@@ -153,12 +153,12 @@ mod tests {
     use super::*;
     use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
-    use crate::history::LineKind;
-    use crate::name::Name;
-    use crate::operation::{Operation, OperationContext, RestoredSession, SaidLine};
-    use crate::room::ReplayFrom;
     use crate::settings::ChatSettings;
-    use crate::user_table::person_id;
+    use echoline_chat_core::name::Name;
+    use echoline_chat_core::operation::{Operation, OperationContext, RestoredSession, SaidLine};
+    use echoline_chat_core::room::ReplayFrom;
+    use echoline_chat_core::state::user_table::person_id;
+    use echoline_chat_store::LineKind;
 
     fn node(node: u32) -> Arc<Chat> {
         let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::answer_limits::{Budget, LIST_BYTES_MAX};
-use crate::arguments::BanTarget;
-use crate::bans::{Ban, Scope, Subject, counted, ending, network_of};
-use crate::former_users::FormerUser;
-use crate::name::Name;
-use crate::operation::Operation;
-use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::Source;
+use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
+use echoline_chat_core::command::arguments::BanTarget;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::Operation;
+use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::state::bans::{Ban, Scope, Subject, counted, ending, network_of};
+use echoline_chat_core::state::former_users::FormerUser;
 
 /// Characters of the reason of a ban.
 const REASON_MAX: usize = 200;

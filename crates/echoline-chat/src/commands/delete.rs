@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::command_table::Rank;
-use crate::history::{DELETED, LineKind};
-use crate::name::Name;
-use crate::operation::Operation;
-use crate::outcome::{OperationError, Outcome};
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::Closed;
+use echoline_chat_core::command::command_table::Rank;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::Operation;
+use echoline_chat_core::outcome::{OperationError, Outcome};
+use echoline_chat_store::{DELETED, LineKind};
 
 /// A line that `/delete` has found.
 struct FoundLine {

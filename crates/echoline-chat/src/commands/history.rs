@@ -3,18 +3,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::answer_limits::{Budget, PAST_BYTES_MAX};
-use crate::arguments::Passage;
 use crate::chat::Chat;
-use crate::days::Days;
-use crate::history::{LineKind, MISSING, StoreError, StoredLine};
-use crate::line::terminal_text;
-use crate::name::Name;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
 use echoline::Closed;
+use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
+use echoline_chat_core::command::arguments::Passage;
+use echoline_chat_core::days::Days;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::room::line::terminal_text;
+use echoline_chat_store::{LineKind, MISSING, StoreError, StoredLine};
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;

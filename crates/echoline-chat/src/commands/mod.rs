@@ -15,18 +15,18 @@ mod whois;
 
 use std::ops::ControlFlow;
 
-use super::arguments::Switch;
-use super::command::Command;
 use super::command_cost::command_cost;
-use super::command_table::Rank;
-use super::help::help;
-use super::history::LineKind;
 use super::outbound_feed::RoomQuestion;
-use super::protocol::ServerMessage;
 use super::session::Session;
 use super::telnet::ByteStream;
 use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
+use echoline_chat_core::command::Command;
+use echoline_chat_core::command::arguments::Switch;
+use echoline_chat_core::command::command_table::Rank;
+use echoline_chat_core::command::help::help;
+use echoline_chat_core::protocol::ServerMessage;
+use echoline_chat_store::LineKind;
 
 /// Whether the session continues after a line, or the user leaves with these last words.
 pub(super) type Flow = ControlFlow<String>;

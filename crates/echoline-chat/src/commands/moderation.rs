@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::answer_limits::{Budget, PAST_BYTES_MAX};
-use crate::arguments::CommandSecret;
-use crate::bans::{ending, network_of};
-use crate::history::PasswordGuesses;
 use crate::live_state::ChatUser;
-use crate::name::Name;
-use crate::operation::{Operation, RoomChange};
 use crate::operator_password::{self, Checked};
-use crate::outcome::OperationError;
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::session::Session;
 use crate::telnet::ByteStream;
-use crate::text::escape;
 use echoline::Closed;
 use echoline::sources::SourceAction;
+use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
+use echoline_chat_core::command::arguments::CommandSecret;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{Operation, RoomChange};
+use echoline_chat_core::outcome::OperationError;
+use echoline_chat_core::state::bans::{ending, network_of};
+use echoline_chat_core::text::escape;
+use echoline_chat_store::PasswordGuesses;
 
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use super::history::{HistoryRange, newest_that_fit};
-use crate::aliases::aliases_of;
-use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::command_cost::query_cost;
-use crate::command_table::{COMMANDS, Rank};
-use crate::entrance::Entrance;
-use crate::history::StoredLine;
-use crate::name::Name;
 use crate::outbound_feed::RoomQuestion;
-use crate::protocol::{
-    EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
-};
 use crate::session::{IN_NO_ROOM, Session};
 use crate::telnet::ByteStream;
-use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;
+use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
+use echoline_chat_core::command::aliases::aliases_of;
+use echoline_chat_core::command::command_table::{COMMANDS, Rank};
+use echoline_chat_core::name::Name;
+use echoline_chat_core::protocol::{
+    EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
+};
+use echoline_chat_core::room::entrance::Entrance;
+use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_store::StoredLine;
 
 /// The most earlier lines in one answer.
 const LINES_MAX: u64 = 100;

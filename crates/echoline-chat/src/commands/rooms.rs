@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
-use crate::arguments::{CommandSecret, Switch};
 use crate::chat::{Credential, JoinError, Membership};
-use crate::entrance::Entrance;
-use crate::name::Name;
-use crate::operation::{Operation, RoomChange};
-use crate::outcome::{OperationError, Outcome};
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::room::ReplayFrom;
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline::sources::SourceAction;
+use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
+use echoline_chat_core::command::arguments::{CommandSecret, Switch};
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{Operation, RoomChange};
+use echoline_chat_core::outcome::{OperationError, Outcome};
+use echoline_chat_core::room::ReplayFrom;
+use echoline_chat_core::room::entrance::Entrance;
 
 /// The number of earlier lines for newcomers that need every line: programs, pages, and terminals
 /// that show numbers.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::history::newest_that_fit;
-use crate::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
 use echoline::Closed;
+use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;

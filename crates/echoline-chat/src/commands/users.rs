@@ -1,18 +1,18 @@
 //! Other users: lists of them, private lines, names, ignored users, away texts.
 
-use crate::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
-use crate::history::LineKind;
 use crate::live_state::ChatUser;
-use crate::name::Name;
-use crate::operation::Operation;
-use crate::outcome::{OperationError, Outcome};
-use crate::protocol::ServerMessage;
 use crate::session::Session;
 use crate::telnet::ByteStream;
-use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::Closed;
 use echoline::sources::SourceAction;
+use echoline_chat_core::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::Operation;
+use echoline_chat_core::outcome::{OperationError, Outcome};
+use echoline_chat_core::protocol::ServerMessage;
+use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_store::LineKind;
 
 impl<S: ByteStream> Session<S> {
     /// `/users ROOM`: lists the members of another room.
@@ -213,7 +213,7 @@ impl<S: ByteStream> Session<S> {
         match found {
             Ok(Some(user)) => Some(user),
             Ok(None) => {
-                let shown = crate::text::excerpt(text);
+                let shown = echoline_chat_core::text::excerpt(text);
                 self.notice(&format!("Nobody here is called {shown}; /users lists who is"));
                 None
             }

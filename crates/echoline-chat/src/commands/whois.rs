@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use crate::bans::{Ban, Scope, network_of};
-use crate::entrance::Entrance;
-use crate::former_users::FormerUser;
 use crate::live_state::ChatUser;
-use crate::name::Name;
-use crate::room::MemberId;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::room::MemberId;
+use echoline_chat_core::room::entrance::Entrance;
+use echoline_chat_core::state::bans::{Ban, Scope, network_of};
+use echoline_chat_core::state::former_users::FormerUser;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;

@@ -3,17 +3,17 @@
 use super::Session;
 use crate::chat::{Credential, JoinError, Membership};
 use crate::live_state::SessionHandle;
-use crate::name::Name;
-use crate::operation::Operation;
 use crate::outbound_feed::OutboundFeed;
-use crate::outcome::Outcome;
-use crate::protocol::ServerMessage;
-use crate::room::ReplayFrom;
 use crate::telnet::ByteStream;
-use crate::tokens::{Position, SavedSession};
 use crate::view::{Medium, print_json};
 use echoline::Closed;
 use echoline::sources::SourceAction;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::Operation;
+use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::protocol::ServerMessage;
+use echoline_chat_core::room::ReplayFrom;
+use echoline_chat_core::state::tokens::{Position, SavedSession};
 
 impl<S: ByteStream> Session<S> {
     /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.

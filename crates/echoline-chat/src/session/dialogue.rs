@@ -11,19 +11,19 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Session;
 use crate::bot::{self, Malformed};
 use crate::chat::{Chat, Leaving};
-use crate::command::Command;
 use crate::command_cost::LineClass;
 use crate::commands::Flow;
 use crate::erase::obey_erasing;
-use crate::flood::{Flood, Verdict};
 use crate::login::{self, LoggedInUser};
-use crate::operation::Operation;
-use crate::protocol::{ClientMessage, ServerMessage};
-use crate::separators::has_break;
 use crate::telnet::{ByteStream, Telnet};
-use crate::text::clean;
 use crate::view::{Medium, print_json};
 use echoline::{Closed, Connection, Line};
+use echoline_chat_core::command::Command;
+use echoline_chat_core::flood::{Flood, Verdict};
+use echoline_chat_core::operation::Operation;
+use echoline_chat_core::protocol::{ClientMessage, ServerMessage};
+use echoline_chat_core::text::clean;
+use echoline_chat_core::text::separators::has_break;
 
 /// The time for which a connection waits for the user's exit before it is closed.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);

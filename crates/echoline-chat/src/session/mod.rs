@@ -17,19 +17,19 @@ use std::task::Poll;
 
 use super::chat::{Chat, Leaving, Membership};
 use super::cluster::Proposed;
-use super::command_table::Rank;
-use super::flood::Flood;
-use super::history::LineKind;
 use super::live_state::SessionHandle;
-use super::name::Name;
-use super::operation::{Operation, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
-use super::outcome::Outcome;
-use super::protocol::ServerMessage;
 use super::telnet::{ByteStream, Telnet};
 use super::view::print_json;
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
+use echoline_chat_core::command::command_table::Rank;
+use echoline_chat_core::flood::Flood;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::operation::{Operation, ResumeToken};
+use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::protocol::ServerMessage;
+use echoline_chat_store::LineKind;
 
 pub use dialogue::{Role, serve};
 

@@ -3,10 +3,10 @@
 
 use super::Session;
 use crate::command_cost::RateCost;
-use crate::protocol::{ErrorTopic, ServerMessage};
 use crate::telnet::ByteStream;
 use crate::view::print_json;
 use echoline::sources::{SourceAction, SourceRefusal};
+use echoline_chat_core::protocol::{ErrorTopic, ServerMessage};
 
 impl<S: ByteStream> Session<S> {
     /// Charges the user's source. If it has reached the rate, tells the user how long to wait, and

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{IN_NO_ROOM, Session};
 use crate::chat::Membership;
-use crate::operation::{Operation, ResumeToken};
 use crate::telnet::ByteStream;
-use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
 use echoline::Closed;
 use echoline::sources::Source;
 use echoline_base::SecretText;
+use echoline_chat_core::operation::{Operation, ResumeToken};
+use echoline_chat_core::state::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
 
 impl<S: ByteStream> Session<S> {
     /// Restores the current room, the display choices and the rights of a saved session.

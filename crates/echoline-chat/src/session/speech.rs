@@ -1,13 +1,13 @@
 //! Says the lines of a user in their current room.
 
 use super::{IN_NO_ROOM, Session};
-use crate::bans::ending;
 use crate::cluster::Backpressure;
-use crate::history::LineKind;
-use crate::operation::SaidLine;
-use crate::outcome::OperationError;
 use crate::telnet::ByteStream;
 use echoline::Closed;
+use echoline_chat_core::operation::SaidLine;
+use echoline_chat_core::outcome::OperationError;
+use echoline_chat_core::state::bans::ending;
+use echoline_chat_store::LineKind;
 
 impl<S: ByteStream> Session<S> {
     /// Says a line if that needs neither a reply nor a wait. Otherwise changes nothing and returns

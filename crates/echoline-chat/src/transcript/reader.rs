@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::history::LineKind;
-use crate::key::Key;
-use crate::name::Name;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::name::key::Key;
+use echoline_chat_store::LineKind;
 
 /// The comparable part of the output that one connection received.
 ///
@@ -350,8 +350,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::line::Shape;
     use crate::transcript::verify;
+    use echoline_chat_core::room::line::Shape;
 
     #[test]
     fn what_a_terminal_shows_is_read_back() {

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::reader::{EventKind, Seen, Transcript};
-use crate::history::{DELETED, LineKind, MISSING};
-use crate::key::Key;
-use crate::name::Name;
-use crate::node_down_line::{NodeDownLine, read_node_down_line};
 use crate::persistence::RESTARTED;
+use echoline_chat_core::name::Name;
+use echoline_chat_core::name::key::Key;
+use echoline_chat_core::replication::node_down_line::{NodeDownLine, read_node_down_line};
+use echoline_chat_store::{DELETED, LineKind, MISSING};
 
 /// Contradictions that a report holds; more are only counted.
 const SHOWN_MAX: usize = 100;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::Waker;
 
 use tokio::sync::Notify;
@@ -131,7 +131,7 @@ impl ConnectionRegistry {
             number,
             task: OnceLock::new(),
         });
-        lock(&self.members).insert(number, Arc::downgrade(&slot));
+        self.members.lock().ignore_poison().insert(number, Arc::downgrade(&slot));
         Ok(slot)
     }
 
@@ -181,7 +181,7 @@ impl ConnectionRegistry {
     fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
         let Some(most) = limits.max_per_ip else { return Ok(false) };
         let network = network(address.ip());
-        let mut by_address = lock(&self.by_address);
+        let mut by_address = self.by_address.lock().ignore_poison();
         if by_address.get(&network).copied().unwrap_or_default() >= most {
             return Err(Closed::BusyAddress);
         }
@@ -193,7 +193,7 @@ impl ConnectionRegistry {
     pub(crate) fn wake_all(&self) {
         // A slot must not be dropped under the lock that its drop takes.
         let members: Vec<Arc<ConnectionSlot>> =
-            lock(&self.members).values().filter_map(Weak::upgrade).collect();
+            self.members.lock().ignore_poison().values().filter_map(Weak::upgrade).collect();
         for task in members.iter().filter_map(|slot| slot.task.get()) {
             task.wake_by_ref();
         }
@@ -201,7 +201,7 @@ impl ConnectionRegistry {
 
     /// Counts how a connection, or an attempt at one, has ended.
     pub(crate) fn count(&self, closed: Closed) {
-        *lock(&self.ends).entry(closed.counted()).or_default() += 1;
+        *self.ends.lock().ignore_poison().entry(closed.counted()).or_default() += 1;
     }
 
     /// Counts a client that was refused because no descriptor was left.
@@ -247,7 +247,7 @@ impl ConnectionRegistry {
         Report {
             accepted: self.accepted.load(Ordering::Relaxed),
             still_open: self.open() as u64,
-            ends: lock(&self.ends).clone(),
+            ends: self.ends.lock().ignore_poison().clone(),
         }
     }
 
@@ -391,7 +391,7 @@ impl Drop for ConnectionSlot {
                 .or(self.peer.address())
         {
             let network = &network(client.ip());
-            let mut by_address = lock(&self.registry.by_address);
+            let mut by_address = self.registry.by_address.lock().ignore_poison();
             if let Some(count) = by_address.get_mut(network) {
                 *count -= 1;
                 if *count == 0 {
@@ -399,15 +399,10 @@ impl Drop for ConnectionSlot {
                 }
             }
         }
-        lock(&self.registry.members).remove(&self.number);
+        self.registry.members.lock().ignore_poison().remove(&self.number);
         self.stats.open.fetch_sub(1, Ordering::Relaxed);
         self.registry.give_back();
     }
-}
-
-/// These maps are never left half changed, so a panic elsewhere must not take them away.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().ignore_poison()
 }
 
 #[cfg(test)]
