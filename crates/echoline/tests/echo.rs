@@ -22,7 +22,7 @@ async fn hear(dialogue: &EchoDialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(),
     let mut heard = Vec::new();
     let speaking = async {
         for piece in pieces {
-            // After QUIT nobody listens any more.
+            // The server does not read after QUIT, so the write may fail.
             let _ = to.write_all(piece).await;
             tokio::task::yield_now().await;
         }

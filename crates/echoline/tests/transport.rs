@@ -27,7 +27,7 @@ impl Step for Knock {
             if knock != *b"knock" {
                 return Err(Closed::HandshakeFailed);
             }
-            // Who they say they are.
+            // The address that the client claims, as a PROXY header would.
             origin.source = Some("192.0.2.7:7".parse().unwrap());
             Ok(stream)
         })
@@ -96,7 +96,7 @@ async fn regression_silent_clients_hold_up_nobody() {
 /// Fault 46: a client that is silent before the handshake times out and delays no other client.
 #[tokio::test]
 async fn a_silent_client_is_let_go_and_holds_up_nobody() {
-    // Those who are not silent have that long too, however busy the machine is.
+    // The talking clients have the same time-out, so it must be long enough on a busy machine.
     let handshake_timeout = Duration::from_secs(2);
     let (address, shutdown, serving) =
         start(Limits { handshake_timeout, ..Limits::default() }).await;

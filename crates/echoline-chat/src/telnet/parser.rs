@@ -294,7 +294,7 @@ mod tests {
             (b"a\xff\xfb\x01b\xff\xfe\xffc", b"abc"),
             (b"a\xff\xfa\x18\x00xterm\xff\xff\xff\xf0b", b"ab"),
             (b"a\r\0b\0c\r\r\0\0", b"a\rb\0c\r\r\0"),
-            (b"a\xff\xfa\x18\xff\xfb\x01b", b"ab"), // a subnegotiation that was broken off
+            (b"a\xff\xfa\x18\xff\xfb\x01b", b"ab"), // an unfinished subnegotiation
             (b"\xff\xff\xff\xff\xff", b"\xff\xff"),
         ] {
             assert_eq!(take(&mut Parser::default(), sent), left, "{sent:x?}");

@@ -27,7 +27,7 @@ impl TokenBucket {
         is_there
     }
 
-    /// Puts the tokens back that were taken for `cost`.
+    /// Returns the tokens that an earlier take of `cost` removed.
     pub(crate) fn give_back(&mut self, cost: u64) {
         self.full_at = self.full_at.saturating_sub(cost);
     }
