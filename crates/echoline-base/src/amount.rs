@@ -43,7 +43,7 @@ pub fn time(text: &str) -> Option<Duration> {
     time_in(text, nanos_of)
 }
 
-/// The nanoseconds of a unit of time by its name, `min` or `minutes`.
+/// Returns the nanoseconds of a unit of time by its name, `min` or `minutes`.
 pub fn nanos_of(unit: &str) -> Option<u64> {
     TIMES.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanos)| *nanos)
 }
@@ -139,7 +139,7 @@ pub fn share(text: &str) -> Option<f64> {
     (unit.trim_start() == "%").then(|| number.value() / 100.0)
 }
 
-/// The time of a rate's unit: `s`, `min`, `hour`.
+/// Returns the time of a rate's unit: `s`, `min`, `hour`.
 fn per(unit: &str) -> Option<Duration> {
     nanos_of(unit.trim()).filter(|&nanos| nanos >= SECOND).map(Duration::from_nanos)
 }
@@ -152,7 +152,7 @@ struct Number {
 }
 
 impl Number {
-    /// The nearest floating-point number.
+    /// Returns the nearest floating-point number.
     fn value(self) -> f64 {
         self.digits as f64 / 10f64.powi(self.decimals as i32)
     }

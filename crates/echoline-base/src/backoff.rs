@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A back-off from `first` to `longest`, before any failure.
+    /// Creates a back-off from `first` to `longest`, before any failure.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }

@@ -16,7 +16,7 @@ impl Default for Fnv1a {
 }
 
 impl Fnv1a {
-    /// The sum of no bytes.
+    /// Returns the sum of no bytes.
     pub const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
@@ -33,7 +33,7 @@ impl Fnv1a {
         Self(bytes.iter().fold(self.0, add))
     }
 
-    /// The sum of all bytes.
+    /// Returns the sum of all bytes.
     pub const fn sum(self) -> u64 {
         self.0
     }

@@ -15,7 +15,7 @@ use nix::unistd::{Group, Uid, User};
 
 pub use secret::exposed_secret;
 
-/// The answer of the file system about a file that may be missing: `None` if it is.
+/// Returns the answer of the file system about a file that may be missing: `None` if it is.
 ///
 /// # Errors
 /// Any other error. A file that cannot be looked at may be there, and must not be replaced.
@@ -108,7 +108,7 @@ impl Trusted {
         Self { users, group: private_group(user) }
     }
 
-    /// The reason why another user can replace files in such a folder.
+    /// Returns the reason why another user can replace files in such a folder.
     fn cause(&self, folder: Facts, sticky: Sticky) -> Option<Cause> {
         if !self.users.contains(&folder.user) {
             return Some(Cause::Owner(folder.user));
@@ -172,7 +172,7 @@ fn open_folder(from: &File, name: &str) -> io::Result<File> {
     Ok(openat(from, name, flags, Mode::empty())?.into())
 }
 
-/// The device and the inode of an open file.
+/// Returns the device and the inode of an open file.
 pub fn identity(file: &File) -> io::Result<(u64, u64)> {
     file.metadata().map(|found| (found.dev(), found.ino()))
 }
@@ -182,19 +182,20 @@ fn path_of(file: &File) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|_| Path::new("its folder").to_owned())
 }
 
-/// Whether this process is in a user namespace in which not every user of the machine has a number.
+/// Returns whether this process is in a user namespace in which not every user of the machine has a
+/// number.
 fn is_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Whether Linux shows this number for all users who have none in this user namespace.
+/// Returns whether Linux shows this number for all users who have none in this user namespace.
 pub fn is_unmapped(user: u32) -> bool {
     user == UNMAPPED && is_namespace()
 }
 
-/// The group that has the name of `user`, if it has no other member: many systems give each user
-/// one, and a umask that lets it write.
+/// Returns the group that has the name of `user`, if it has no other member: many systems give each
+/// user one, and a umask that lets it write.
 fn private_group(user: u32) -> Option<u32> {
     if user == ROOT {
         return None;

@@ -7,9 +7,9 @@
 
 use std::borrow::Cow;
 
-/// Whether a character can steer a terminal, end a line, or reorder or hide the text around it: C0,
-/// DEL, C1, line separators, and the controls of the bidirectional algorithm and of invisible
-/// operators.
+/// Returns whether a character can steer a terminal, end a line, or reorder or hide the text around
+/// it: C0, DEL, C1, line separators, and the controls of the bidirectional algorithm and of
+/// invisible operators.
 pub fn is_harmful(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -37,8 +37,8 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
 }
 
-/// A JSON text with the same meaning and without harmful characters: JSON has to escape only those
-/// of C0. White space between its parts stays.
+/// Returns a JSON text with the same meaning and without harmful characters: JSON has to escape
+/// only those of C0. White space between its parts stays.
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\r' | '\t');
     escape(text, is_harmful, |letter, shown| {

@@ -21,12 +21,12 @@ impl Random {
         })
     }
 
-    /// A fraction from 0 to just below 1.
+    /// Returns a fraction from 0 to just below 1.
     pub fn fraction(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -25,8 +25,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether this is a loopback address: any program of this machine, or all clients of a proxy
-    /// on this machine that does not name them.
+    /// Returns whether this is a loopback address: any program of this machine, or all clients of a
+    /// proxy on this machine that does not name them.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -119,7 +119,8 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// The network that one customer gets: an IPv4 address, or an IPv6 network of 64 bits (RFC 6177).
+/// Returns the network that one customer gets: an IPv4 address, or an IPv6 network of 64 bits (RFC
+/// 6177).
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

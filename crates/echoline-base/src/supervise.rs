@@ -25,7 +25,7 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
         .map_err(|payload| Panicked { message: panic_message(&*payload).to_owned() })
 }
 
-/// The message of a panic by its payload.
+/// Returns the message of a panic by its payload.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -72,19 +72,19 @@ impl Faults {
         Self(Arc::new(FaultsInner { seed, version: 1.into(), current: current.into(), totals }))
     }
 
-    /// The seed of all random decisions.
+    /// Returns the seed of all random decisions.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// The current plan.
+    /// Returns the current plan.
     #[must_use]
     pub fn plan(&self) -> FaultPlan {
         self.current().plan_version.plan.clone()
     }
 
-    /// The text of the current plan, which parses to the same plan: one rule per line.
+    /// Returns the text of the current plan, which parses to the same plan: one rule per line.
     #[must_use]
     pub fn plan_text(&self) -> String {
         self.current().plan_version.plan.to_string()
@@ -112,7 +112,7 @@ impl Faults {
         self.0.version.store(version, Ordering::Release);
     }
 
-    /// The number of faults that each rule of the current plan has injected.
+    /// Returns the number of faults that each rule of the current plan has injected.
     #[must_use]
     pub fn counts(&self) -> Vec<(String, u64)> {
         let plan_version = Arc::clone(&self.current().plan_version);
@@ -120,7 +120,7 @@ impl Faults {
         plan_version.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
     }
 
-    /// The number of injected faults of each kind, over all plans.
+    /// Returns the number of injected faults of each kind, over all plans.
     #[must_use]
     pub fn totals(&self) -> Vec<(FaultKind, u64)> {
         let count = |kind: FaultKind| self.0.totals[kind.index()].load(Ordering::Relaxed);
@@ -147,7 +147,7 @@ impl CurrentPlan {
         Self { plan_version: Arc::new(plan_version), connections: 0, chosen }
     }
 
-    /// The number of the next connection, and the bits of the rules that choose it.
+    /// Returns the number of the next connection, and the bits of the rules that choose it.
     /// Under the lock, so that "at most 3 connections" are the same 3 each time.
     fn next_connection(&mut self) -> (u64, u64) {
         self.connections += 1;
@@ -175,8 +175,8 @@ impl PlanVersion {
         Self { plan, version, seed, counts, totals: Arc::clone(totals) }
     }
 
-    /// The random numbers by which the rule at `index` decides about the unit that `numbers`
-    /// identify.
+    /// Returns the random numbers by which the rule at `index` decides about the unit that
+    /// `numbers` identify.
     fn random(&self, index: usize, numbers: &[u64]) -> Random {
         Random::of(&[&[self.seed, index as u64], numbers].concat())
     }
@@ -196,7 +196,7 @@ impl ConnectionFaults {
         self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version
     }
 
-    /// The decision of the current plan about the connection.
+    /// Returns the decision of the current plan about the connection.
     pub fn renewed(&self) -> Self {
         self.faults.next_connection()
     }
@@ -212,17 +212,17 @@ impl ConnectionFaults {
         Self { plan_version: Arc::new(plan_version), chosen: 0, ..self.clone() }
     }
 
-    /// Whether a rule lies below TLS and WebSocket.
+    /// Returns whether a rule lies below TLS and WebSocket.
     pub fn has_socket_rules(&self) -> bool {
         self.plan_version.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
     }
 
-    /// Whether the rule at `index`, which is decided for connections, has chosen this one.
+    /// Returns whether the rule at `index`, which is decided for connections, has chosen this one.
     pub fn is_chosen(&self, index: usize) -> bool {
         self.chosen >> index & 1 == 1
     }
 
-    /// The numbers by which the rule at `index` decides about a message of this connection.
+    /// Returns the numbers by which the rule at `index` decides about a message of this connection.
     pub fn random(&self, index: usize, direction: u64, message: u64) -> Random {
         self.plan_version.random(index, &[self.connection, direction, message])
     }

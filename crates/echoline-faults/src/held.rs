@@ -70,7 +70,7 @@ impl<T> HeldDatagrams<T> {
         if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }
     }
 
-    /// The number of held datagrams.
+    /// Returns the number of held datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()

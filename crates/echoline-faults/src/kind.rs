@@ -90,7 +90,7 @@ impl FaultKind {
         }
     }
 
-    /// An example of a rule of this kind.
+    /// Returns an example of a rule of this kind.
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::Delay => "delay=50ms±10ms",
@@ -122,12 +122,12 @@ impl FaultKind {
         matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
     }
 
-    /// The direction of a rule that states none.
+    /// Returns the direction of a rule that states none.
     pub(super) const fn direction(self) -> Direction {
         if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
     }
 
-    /// The unit that is counted and chosen unless the rule states another.
+    /// Returns the unit that is counted and chosen unless the rule states another.
     pub(super) const fn per(self) -> Per {
         use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
         match self {

@@ -59,7 +59,7 @@ struct Trigger {
 }
 
 impl FaultPipe {
-    /// The faults of one direction of a connection, at its start.
+    /// Returns the faults of one direction of a connection, at its start.
     pub fn new(faults: ConnectionFaults, direction: Direction, carrier: MessageCarrier) -> Self {
         let selector = RuleSelector::new(faults, direction, carrier);
         let triggers = triggers(&selector, Duration::ZERO);
@@ -83,12 +83,12 @@ impl FaultPipe {
         self.selector.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
     }
 
-    /// The faults that the plan has decided for the connection.
+    /// Returns the faults that the plan has decided for the connection.
     pub fn faults(&self) -> &ConnectionFaults {
         &self.selector.faults
     }
 
-    /// The number of bytes that may be pushed.
+    /// Returns the number of bytes that may be pushed.
     pub fn room(&self) -> usize {
         let most = match (self.closed, self.selector.is_slow()) {
             // Bytes pushed now are discarded.
@@ -160,13 +160,13 @@ impl FaultPipe {
         }
     }
 
-    /// The time of the next shot that needs no bytes.
+    /// Returns the time of the next shot that needs no bytes.
     pub fn timed_at(&self) -> Option<Duration> {
         let timed = self.triggers.iter().filter(|trigger| trigger.at <= self.passed);
         timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
     }
 
-    /// The next action.
+    /// Returns the next action.
     pub fn next(&self, now: Duration) -> NextAction<'_> {
         self.queue.next(now)
     }
@@ -176,7 +176,7 @@ impl FaultPipe {
         self.queue.consume(count);
     }
 
-    /// The number of `bytes` up to the end of the message or to the next trigger.
+    /// Returns the number of `bytes` up to the end of the message or to the next trigger.
     fn piece(&self, bytes: &[u8]) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let message = self.message.as_ref().map_or(0, |message| message.length);
@@ -247,7 +247,7 @@ impl Trigger {
     }
 }
 
-/// The triggers of a connection whose plan takes effect at `now`.
+/// Returns the triggers of a connection whose plan takes effect at `now`.
 fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
     let triggers = selector.triggers();
     let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
@@ -282,7 +282,7 @@ impl MessageFaults {
         kept
     }
 
-    /// The pacing of the bytes after the first `position` bytes of the message.
+    /// Returns the pacing of the bytes after the first `position` bytes of the message.
     fn pacing(&self, position: u64) -> Pacing {
         if let Some(rate) = self.rate {
             return Pacing::Rate(rate);

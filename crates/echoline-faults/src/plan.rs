@@ -134,7 +134,7 @@ impl FaultPlan {
 }
 
 impl FaultRule {
-    /// The word that it begins with.
+    /// Returns the word that it begins with.
     #[must_use]
     pub fn kind(&self) -> FaultKind {
         match self.fault {

@@ -184,7 +184,7 @@ impl PacedBytes {
         }
     }
 
-    /// The end of the piece that contains the next byte.
+    /// Returns the end of the piece that contains the next byte.
     fn piece_end(&self) -> usize {
         let end = match self.pacing {
             Pacing::AtOnce => self.bytes.len(),
@@ -201,7 +201,7 @@ impl PacedBytes {
         end.min(self.bytes.len())
     }
 
-    /// The time at which the first `length` bytes are passed on.
+    /// Returns the time at which the first `length` bytes are passed on.
     fn due_at(&self, length: usize) -> Duration {
         let wait = match self.pacing {
             Pacing::AtOnce => Duration::ZERO,
@@ -226,7 +226,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// The output of the queue, with its times.
+    /// Returns the output of the queue, with its times.
     fn run(queue: &mut TimedQueue, mut now: Duration) -> Vec<(u128, String)> {
         let mut seen = Vec::new();
         loop {

@@ -105,8 +105,8 @@ impl RuleSelector {
         self.is_slow
     }
 
-    /// The rules that do something to this connection once, each with the number of bytes and the
-    /// time that pass first.
+    /// Returns the rules that do something to this connection once, each with the number of bytes
+    /// and the time that pass first.
     pub(crate) fn triggers(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
         let rules = self.rules.iter().map(|state| state.index);
         rules.filter_map(|index| {
@@ -116,8 +116,8 @@ impl RuleSelector {
         })
     }
 
-    /// The faults of the next message, which begins when `passed` bytes have passed and the plan
-    /// has held for `age`. Counts them.
+    /// Returns the faults of the next message, which begins when `passed` bytes have passed and the
+    /// plan has held for `age`. Counts them.
     pub(crate) fn next(&mut self, passed: u64, age: Duration) -> MessageFaults {
         let mut message_faults = MessageFaults::default();
         let direction = if self.direction == Direction::In { 0 } else { 1 };

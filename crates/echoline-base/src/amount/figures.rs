@@ -13,7 +13,7 @@ pub fn time(time: Duration) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
+/// Returns a length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
 pub fn long_time(time: Duration) -> String {
     let seconds = time.as_secs();
     let two = |large: u64, name, small: u64, below| match small {
@@ -29,7 +29,7 @@ pub fn long_time(time: Duration) -> String {
     }
 }
 
-/// A number of bytes: `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
+/// Returns a number of bytes: `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
 pub fn bytes(number: f64) -> String {
     let mut value = number;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -51,7 +51,7 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// A share of one in percent: `0.12 %`. A share above zero is never shown as zero.
+/// Returns a share of one in percent: `0.12 %`. A share above zero is never shown as zero.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.005 {
@@ -60,7 +60,7 @@ pub fn percent(share: f64) -> String {
     format!("{} %", three_digits(percent))
 }
 
-/// A number of things, in groups of three: `1,234,567`.
+/// Returns a number of things, in groups of three: `1,234,567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
@@ -82,7 +82,7 @@ pub fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
-/// A number of events per second without its unit: whole, but `1.50` below ten.
+/// Returns a number of events per second without its unit: whole, but `1.50` below ten.
 pub fn per_second(rate: f64) -> String {
     if rate < 9.995 { few_per_second(rate) } else { format!("{rate:.0}") }
 }

@@ -30,8 +30,8 @@ impl fmt::Display for ExposedSecret {
 }
 
 impl ExposedSecret {
-    /// The right of others on a file with these facts. A group may read a file of root's: root
-    /// chose the group, as for `/etc/ssl/private` and for credentials of systemd. The group of
+    /// Returns the right of others on a file with these facts. A group may read a file of root's:
+    /// root chose the group, as for `/etc/ssl/private` and for credentials of systemd. The group of
     /// another owner is usually the one that all its files have.
     fn of(file: Facts, is_private_group: bool) -> Option<Self> {
         let Facts { user, group, mode } = file;
@@ -64,8 +64,8 @@ pub fn exposed_secret(file: &File, path: &Path) -> io::Result<Option<ExposedSecr
     Ok(ExposedSecret::of(facts, is_private_group))
 }
 
-/// Whether the file is in a volume for secrets of Kubernetes, which only the programs of one
-/// container see: `NAME` is a link to `..data/NAME`, and `..data` one to `..2026_11_30_…`.
+/// Returns whether the file is in a volume for secrets of Kubernetes, which only the programs of
+/// one container see: `NAME` is a link to `..data/NAME`, and `..data` one to `..2026_11_30_…`.
 fn is_mounted_secret(path: &Path) -> bool {
     let Ok(real) = std::fs::canonicalize(path) else { return false };
     let Some(version) = real.parent() else { return false };
@@ -75,7 +75,7 @@ fn is_mounted_secret(path: &Path) -> bool {
 }
 
 impl Facts {
-    /// Whether root alone can change the file.
+    /// Returns whether root alone can change the file.
     fn is_roots_to_write(self) -> bool {
         let is_roots = self.user == ROOT || is_unmapped(self.user);
         is_roots && self.mode & WRITE_BY_OTHERS == 0

@@ -50,7 +50,7 @@ pub(super) struct InFlightMessage {
 }
 
 impl InFlightMessage {
-    /// The time since the message should have been sent.
+    /// Returns the time since the message should have been sent.
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.intended.unwrap_or(self.started))
     }
@@ -147,7 +147,7 @@ impl ClientAccount {
         self.note(|record| record.note_reason(reason));
     }
 
-    /// The time since the common start.
+    /// Returns the time since the common start.
     pub(super) fn since_start(&self, now: Instant) -> Duration {
         self.worker.context.start.elapsed(now)
     }
@@ -156,7 +156,7 @@ impl ClientAccount {
         self.since_start(now) < self.worker.settings().warm_up
     }
 
-    /// The time since the start of the phase: of the warm-up, or of the measuring after it.
+    /// Returns the time since the start of the phase: of the warm-up, or of the measuring after it.
     fn offset(&self, is_warm_up: bool, now: Instant) -> Duration {
         let warm_up = if is_warm_up { Duration::ZERO } else { self.worker.settings().warm_up };
         self.since_start(now).saturating_sub(warm_up)

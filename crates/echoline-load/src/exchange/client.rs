@@ -190,7 +190,7 @@ impl LoadClient {
         end
     }
 
-    /// Whether the client opens another connection after one that ended like this.
+    /// Returns whether the client opens another connection after one that ended like this.
     fn may_reconnect(&self, end: SkipReason) -> bool {
         let account = &self.account;
         let settings = account.worker.settings();
@@ -232,13 +232,13 @@ struct RetryDelay {
 }
 
 impl RetryDelay {
-    /// The delays of one client; the same seed gives the same delays.
+    /// Returns the delays of one client; the same seed gives the same delays.
     fn new(seed: u64, client: u32) -> Self {
         let random = Random::of(&[seed, client.into(), 0x7265_7472_7900]);
         Self { random, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
     }
 
-    /// The delay before the next attempt.
+    /// Returns the delay before the next attempt.
     fn next(&mut self) -> Duration {
         with_jitter(self.backoff.next_delay(), &mut self.random)
     }

@@ -191,8 +191,8 @@ impl DatagramMatcher {
         MatchLocation::Unmatched { nearest: self.nearest(body, expected_text), fault: wrong }
     }
 
-    /// The message with the longest common prefix with `body`, to which a damaged reply probably
-    /// belongs.
+    /// Returns the message with the longest common prefix with `body`, to which a damaged reply
+    /// probably belongs.
     fn nearest(&mut self, body: &[u8], expected_text: impl ExpectedText) -> usize {
         let prefix = self.prefix.as_deref().unwrap_or(b"");
         let body = body.strip_prefix(prefix).unwrap_or(body);
@@ -225,7 +225,7 @@ fn write_expected<'text>(
     text
 }
 
-/// A hash that rarely collides.
+/// Returns a hash that rarely collides.
 fn fingerprint(text: &[u8]) -> u64 {
     let beginning = &text[..text.len().min(FINGERPRINT_BYTES)];
     let length = (text.len() as u64).to_le_bytes();

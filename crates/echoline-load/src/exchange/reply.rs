@@ -108,12 +108,12 @@ impl ReplyChecker {
         }
     }
 
-    /// Whether all received bytes were checked.
+    /// Returns whether all received bytes were checked.
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
 
-    /// The buffer space for the next read; never empty.
+    /// Returns the buffer space for the next read; never empty.
     ///
     /// Bounded, because a line over `line_bytes_max` is a fault before it needs more.
     pub(crate) fn room(&mut self) -> &mut [u8] {
@@ -215,8 +215,8 @@ impl ReplyChecker {
         self.unmatched.extend_from_slice(&line[..length]);
     }
 
-    /// The escaped start of the wrong reply, or before the first reply of the last line of the
-    /// greeting.
+    /// Returns the escaped start of the wrong reply, or before the first reply of the last line of
+    /// the greeting.
     pub(crate) fn unmatched_excerpt(&self) -> String {
         excerpt(&self.unmatched)
     }
@@ -234,7 +234,7 @@ impl ReplyChecker {
     }
 }
 
-/// The escaped start of `bytes`.
+/// Returns the escaped start of `bytes`.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
     format!("{}{rest}", bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::message::LinePattern;
 
-    /// The result for each message in turn, for an `input` that arrives in `pieces`.
+    /// Returns the result for each message in turn, for an `input` that arrives in `pieces`.
     fn checks(texts: &[&[u8]], input: &[u8], pieces: &[usize]) -> Vec<ReplyCheck> {
         checked(&Expect::default(), texts, input, pieces)
     }

@@ -122,7 +122,7 @@ impl LoadWorker {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The most connections that were open at the same time.
+    /// Returns the most connections that were open at the same time.
     pub(crate) fn open_max(&self) -> u32 {
         self.open_max.load(Ordering::Relaxed)
     }
@@ -187,7 +187,7 @@ impl StartBarrier {
         self.changed.notify_waiters();
     }
 
-    /// The time of the start; `None` before it.
+    /// Returns the time of the start; `None` before it.
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at.get().copied()
     }
@@ -203,7 +203,7 @@ impl StartBarrier {
         }
     }
 
-    /// The time since the start; zero before it.
+    /// Returns the time since the start; zero before it.
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         self.at().map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }

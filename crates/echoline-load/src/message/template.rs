@@ -73,7 +73,7 @@ impl Template {
         }
     }
 
-    /// The length of the longest message.
+    /// Returns the length of the longest message.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         let bytes = self.parts.iter().map(|part| match part {

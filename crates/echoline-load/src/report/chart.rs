@@ -44,7 +44,7 @@ impl LineRole {
         }
     }
 
-    /// The class in the page's style sheet.
+    /// Returns the class in the page's style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Usual => "usual",
@@ -70,7 +70,7 @@ impl ChartLine {
             .map(|segment| segment.iter().filter_map(|&(x, y)| Some((x, y?))).collect::<Vec<_>>())
     }
 
-    /// Whether there is anything to draw.
+    /// Returns whether there is anything to draw.
     pub(super) fn has_figures(&self) -> bool {
         self.values().next().is_some()
     }
@@ -105,7 +105,7 @@ pub(super) struct LineChart {
 }
 
 impl LineChart {
-    /// The chart in both sizes; empty if there is nothing to draw.
+    /// Returns the chart in both sizes; empty if there is nothing to draw.
     pub(super) fn svg(&self) -> String {
         if !self.lines.iter().any(ChartLine::has_figures) {
             return String::new();
@@ -191,7 +191,7 @@ struct AxisScale {
 }
 
 impl AxisScale {
-    /// An axis for `values`, with about `count` ticks.
+    /// Creates an axis for `values`, with about `count` ticks.
     fn new(axis: Axis, values: impl Iterator<Item = f64>, count: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -255,14 +255,14 @@ impl AxisScale {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not below.
+/// Returns the next of 1, 2, 5, 10, 20 … that is not below.
 fn round_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * power >= value * 0.999_999);
     round.unwrap_or(10.0) * power
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not above.
+/// Returns the next of 1, 2, 5, 10, 20 … that is not above.
 fn round_down(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [5.0, 2.0, 1.0].into_iter().find(|round| round * power <= value * 1.000_001);

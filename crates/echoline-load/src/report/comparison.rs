@@ -102,7 +102,7 @@ impl RunComparison {
         Ok(Self { differences, settings: different_settings(before, after), runs_needed })
     }
 
-    /// The metrics with this verdict.
+    /// Returns the metrics with this verdict.
     pub fn with_verdict(&self, verdict: ChangeVerdict) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |difference| difference.verdict == verdict)
     }
@@ -118,20 +118,20 @@ impl Difference {
         Self { metric, before, after, p_value: None, verdict: ChangeVerdict::Unknown }
     }
 
-    /// The median of each side; `None` if one of them is empty.
+    /// Returns the median of each side; `None` if one of them is empty.
     #[must_use]
     pub fn medians(&self) -> Option<(f64, f64)> {
         rank::median(&self.before).zip(rank::median(&self.after))
     }
 
-    /// The relative change of the median; infinite if it was zero before.
+    /// Returns the relative change of the median; infinite if it was zero before.
     #[must_use]
     pub fn change(&self) -> Option<f64> {
         let (before, after) = self.medians()?;
         Some(if before == after { 0.0 } else { (after - before) / before })
     }
 
-    /// The relative change for the worse; negative if it is better.
+    /// Returns the relative change for the worse; negative if it is better.
     #[must_use]
     pub fn worsening(&self) -> Option<f64> {
         let change = self.change()?;
@@ -165,7 +165,7 @@ fn set_verdicts(differences: &mut [Difference], tolerance: f64) {
     }
 }
 
-/// The number of runs on each side that the test needs, if these are too few.
+/// Returns the number of runs on each side that the test needs, if these are too few.
 fn runs_needed((before, after): (usize, usize), figures: usize) -> Option<usize> {
     let tells = |before, after| rank::p_value_least(before, after) * figures as f64 <= ALPHA;
     if tells(before, after) { None } else { (2..RUNS_MAX).find(|&runs| tells(runs, runs)) }
@@ -204,7 +204,7 @@ mod tests {
     use crate::report::sample;
     use crate::statistics::{CorrectReply, MessageOutcome, RunRecord};
 
-    /// A run of two thousand replies that take this long each.
+    /// Returns a run of two thousand replies that take this long each.
     fn run(micros: u64) -> LoadReport {
         let mut report = sample::closed();
         report.record = RunRecord::new(2000);

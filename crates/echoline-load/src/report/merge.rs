@@ -135,7 +135,7 @@ impl LoadReport {
     }
 }
 
-/// The earlier of two times; `None` if one is not known.
+/// Returns the earlier of two times; `None` if one is not known.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.zip(other).map(|(one, other)| one.min(other))
 }

@@ -72,7 +72,7 @@ fn targets(settings: &RunSummary) -> String {
     printable(&settings.targets.join(", ")).into_owned()
 }
 
-/// The load in one line: `open loop, 5,000/s for 10s, 100 clients`.
+/// Returns the load in one line: `open loop, 5,000/s for 10s, 100 clients`.
 pub(super) fn headline(settings: &RunSummary) -> String {
     let pace = match (settings.mode, settings.rate) {
         (LoopMode::Closed, _) => "closed loop (service time only)".to_owned(),
@@ -146,7 +146,7 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// The histograms to show, with their names.
+/// Returns the histograms to show, with their names.
 pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
     let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
@@ -236,7 +236,7 @@ pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]>
     report.settings.targets.iter().any(is_udp).then_some(counts)
 }
 
-/// The text of a skip reason.
+/// Returns the text of a skip reason.
 pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
     match end {
         SkipReason::Finished => "nothing was left to send",
@@ -300,7 +300,7 @@ fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result
     writeln!(f, "What follows is the last run at that rate.")
 }
 
-/// The name of a purpose.
+/// Returns the name of a purpose.
 pub(super) fn purpose_name(purpose: TrialPurpose) -> &'static str {
     match purpose {
         TrialPurpose::Bracket => "bracket",

@@ -104,7 +104,7 @@ async fn supervise(
     Ok(meter)
 }
 
-/// The first alarm that is certain to come true.
+/// Returns the first alarm that is certain to come true.
 fn find_certain_alarm(context: &RunContext, workers: &[Arc<LoadWorker>]) -> Option<Objective> {
     let alarms = context.settings.stop_if.as_ref()?.list();
     let planned = context.settings.planned();
@@ -249,7 +249,8 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
 }
 
-/// The wall-clock time at which the measuring began, in whole milliseconds since the Unix epoch.
+/// Returns the wall-clock time at which the measuring began, in whole milliseconds since the Unix
+/// epoch.
 fn measuring_began(context: &RunContext) -> Option<Duration> {
     let start = context.start.at()?;
     let now = context.settings.wall_clock?;

@@ -189,15 +189,15 @@ impl TrialResult {
         Self { broken, inconclusive, warnings }
     }
 
-    /// All of these sentences, if the rate does not hold.
+    /// Returns all of these sentences, if the rate does not hold.
     fn sentences(self) -> Vec<String> {
         let Self { broken, inconclusive, warnings } = self;
         if broken.is_empty() { broken } else { [broken, inconclusive, warnings].concat() }
     }
 }
 
-/// The reason to end the search because no message was answered: either none was before, or no
-/// client has a server any more.
+/// Returns the reason to end the search because no message was answered: either none was before, or
+/// no client has a server any more.
 fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     let record = &report.record;
     let warm_up = report.warm_up.as_ref().map_or(0, |warm_up| warm_up.ledger.ok());
@@ -209,7 +209,7 @@ fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     })
 }
 
-/// The settings of a trial.
+/// Returns the settings of a trial.
 ///
 /// # Errors
 /// A sentence for a rate that the longest trial cannot judge.
@@ -251,7 +251,7 @@ fn double_duration(settings: &mut LoadSettings) -> bool {
     fits
 }
 
-/// The number of replies that the percentiles of the goals need.
+/// Returns the number of replies that the percentiles of the goals need.
 fn samples_needed(goals: &Objectives) -> f64 {
     let needed = goals.list().iter().map(|objective| match objective.metric {
         Metric::Percentile(percentile) => percentile.samples_min() as f64,

@@ -27,7 +27,7 @@ impl MessageOutcome {
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Wrong, Self::TimedOut, Self::Reset, Self::Lost, Self::InFlight];
 
-    /// The name in reports.
+    /// Returns the name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl MessageOutcome {
         }
     }
 
-    /// The name as the key of a field.
+    /// Returns the name as the key of a field.
     pub(crate) fn key(self) -> String {
         self.name().replace(' ', "_")
     }
@@ -69,7 +69,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Whether the connection or its server failed.
+    /// Returns whether the connection or its server failed.
     pub(crate) fn is_failure(self) -> bool {
         match self {
             Self::NotConnected | Self::Wrong | Self::TimedOut | Self::Lost => true,
@@ -77,14 +77,14 @@ impl SkipReason {
         }
     }
 
-    /// Whether the client had no server when it ended.
+    /// Returns whether the client had no server when it ended.
     pub(crate) fn is_missing_server(self) -> bool {
         matches!(self, Self::NotConnected | Self::Lost)
     }
 }
 
 impl From<MessageOutcome> for SkipReason {
-    /// The reason why a client whose message had this outcome sends no more.
+    /// Returns the reason why a client whose message had this outcome sends no more.
     fn from(outcome: MessageOutcome) -> Self {
         match outcome {
             MessageOutcome::Ok => Self::Finished,
@@ -109,7 +109,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An account of `planned` messages.
+    /// Creates an account of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { planned, ..Self::default() }
@@ -148,7 +148,7 @@ impl Ledger {
         }
     }
 
-    /// Whether every planned message is counted exactly once.
+    /// Returns whether every planned message is counted exactly once.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.planned == self.sent() + self.skipped() + self.stopped()
@@ -202,8 +202,8 @@ impl Ledger {
         self.count(MessageOutcome::InFlight)
     }
 
-    /// The share of planned messages without a correct reply in time. Messages that a stop left
-    /// unsent or unanswered are not counted.
+    /// Returns the share of planned messages without a correct reply in time. Messages that a stop
+    /// left unsent or unanswered are not counted.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let counted = self.counted();
@@ -234,7 +234,7 @@ impl Ledger {
         self.skipped.get(&SkipReason::Stopped).copied().unwrap_or(0)
     }
 
-    /// The messages that were never sent, by reason, including [`SkipReason::Stopped`].
+    /// Returns the messages that were never sent, by reason, including [`SkipReason::Stopped`].
     pub fn skipped_by_reason(&self) -> impl Iterator<Item = (SkipReason, u64)> {
         self.skipped.iter().map(|(&reason, &messages)| (reason, messages))
     }

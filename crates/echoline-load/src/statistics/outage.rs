@@ -18,7 +18,7 @@ pub struct ServerOutage {
 }
 
 impl ServerOutage {
-    /// The share of the clients' time, from 0 to 1; 0 if no time was counted.
+    /// Returns the share of the clients' time, from 0 to 1; 0 if no time was counted.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.client_time.is_zero() {
@@ -88,12 +88,12 @@ impl Availability {
         self.connected = None;
     }
 
-    /// Whether the last connection has carried a reply.
+    /// Returns whether the last connection has carried a reply.
     pub(crate) fn has_replied(&self) -> bool {
         self.replied
     }
 
-    /// The start of the present outage.
+    /// Returns the start of the present outage.
     pub(crate) fn since(&self) -> Option<Duration> {
         self.since
     }

@@ -8,7 +8,7 @@
 /// The most figures of one group: the cost grows with the cube of it.
 pub(crate) const GROUP_MAX: usize = 50;
 
-/// The two-sided p-value of two groups; 1 if a group is empty.
+/// Returns the two-sided p-value of two groups; 1 if a group is empty.
 ///
 /// Groups of more than [`GROUP_MAX`] are truncated. NaN is ignored.
 pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
@@ -32,7 +32,7 @@ pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     (uneven / all).min(1.0)
 }
 
-/// The smallest p-value of groups of these sizes, which is that of complete separation.
+/// Returns the smallest p-value of groups of these sizes, which is that of complete separation.
 pub(crate) fn p_value_least(one: usize, other: usize) -> f64 {
     let ways: f64 = (1..=one).map(|number| (other + number) as f64 / number as f64).product();
     (2.0 / ways).min(1.0)
@@ -52,7 +52,7 @@ pub(crate) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The median; `None` of no figures.
+/// Returns the median; `None` of no figures.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// The p-value by enumeration.
+    /// Returns the p-value by enumeration.
     fn by_hand(one: &[f64], other: &[f64]) -> f64 {
         let ranks = doubled_ranks(one, other);
         let middle = one.len() * (ranks.len() + 1);

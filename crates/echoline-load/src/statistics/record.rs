@@ -61,7 +61,7 @@ pub struct CorrectReply {
 }
 
 impl RunRecord {
-    /// A record of `planned` messages.
+    /// Creates a record of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { ledger: Ledger::new(planned), ..Self::default() }
@@ -84,8 +84,8 @@ impl RunRecord {
         self.series.failed(at);
     }
 
-    /// The ages of messages that failed in this way. The age of a time-out is a lower bound of its
-    /// latency.
+    /// Returns the ages of messages that failed in this way. The age of a time-out is a lower bound
+    /// of its latency.
     #[must_use]
     pub fn failures(&self, outcome: MessageOutcome) -> &DurationHistogram {
         &self.failures[outcome as usize]
@@ -102,8 +102,8 @@ impl RunRecord {
         self.series.anomaly(anomaly, at);
     }
 
-    /// The share of planned messages without a correct reply, from 0 to 1. In a closed loop for a
-    /// time, the time without a server counts as if messages had been due in it.
+    /// Returns the share of planned messages without a correct reply, from 0 to 1. In a closed loop
+    /// for a time, the time without a server counts as if messages had been due in it.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let errors = self.ledger.error_share();
@@ -118,8 +118,8 @@ impl RunRecord {
         ledger.timed_out() - late + ledger.reset() + ledger.lost()
     }
 
-    /// The response times as users see them: latency (in closed loop service time), and the age of
-    /// time-outs.
+    /// Returns the response times as users see them: latency (in closed loop service time), and the
+    /// age of time-outs.
     #[must_use]
     pub fn response_times(&self) -> DurationHistogram {
         let [answers, timed_out] = self.user_visible_times();
@@ -133,7 +133,7 @@ impl RunRecord {
         self.user_visible_times().iter().map(|times| times.count_above(limit)).sum()
     }
 
-    /// The longest of these times.
+    /// Returns the longest of these times.
     pub(crate) fn slowest(&self) -> Option<Duration> {
         self.user_visible_times().iter().filter_map(|times| times.max()).max()
     }
@@ -174,7 +174,7 @@ impl RunRecord {
         self.wrong_example.get_or_insert_with(example);
     }
 
-    /// The first wrong reply, together with its message.
+    /// Returns the first wrong reply, together with its message.
     #[must_use]
     pub fn wrong_example(&self) -> Option<&str> {
         self.wrong_example.as_deref()
@@ -204,8 +204,8 @@ impl RunRecord {
         }
     }
 
-    /// The distinct reasons with their counts, the most frequent first: at most 20, and the rest as
-    /// "other reasons".
+    /// Returns the distinct reasons with their counts, the most frequent first: at most 20, and the
+    /// rest as "other reasons".
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         let mut reasons: Vec<_> =

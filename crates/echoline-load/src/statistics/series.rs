@@ -65,19 +65,19 @@ impl Series {
         fits.then(|| Self { exponent: length.as_secs().ilog2(), intervals })
     }
 
-    /// The length of each interval: a power of two in seconds.
+    /// Returns the length of each interval: a power of two in seconds.
     #[must_use]
     pub fn length(&self) -> Duration {
         Duration::from_secs(1 << self.exponent)
     }
 
-    /// The intervals. Number `i` begins at `i` times [`length`](Self::length).
+    /// Returns the intervals. Number `i` begins at `i` times [`length`](Self::length).
     #[must_use]
     pub fn intervals(&self) -> &[SeriesInterval] {
         &self.intervals
     }
 
-    /// The last complete interval at `offset`, if anything was recorded since.
+    /// Returns the last complete interval at `offset`, if anything was recorded since.
     pub(crate) fn last_complete(&self, offset: Duration) -> Option<&SeriesInterval> {
         self.intervals.get(self.index(offset).checked_sub(1)?)
     }

@@ -25,8 +25,8 @@ impl Objective {
         }
     }
 
-    /// Whether an alarm is certain to come true in a run of at most `planned` messages; `None` if
-    /// their number is unknown.
+    /// Returns whether an alarm is certain to come true in a run of at most `planned` messages;
+    /// `None` if their number is unknown.
     pub(crate) fn is_certain(&self, count: u64, planned: Option<u64>) -> bool {
         let is_upper =
             matches!(self.comparison, ComparisonOperator::Above | ComparisonOperator::AtLeast);

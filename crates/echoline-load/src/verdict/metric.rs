@@ -97,7 +97,7 @@ impl Metric {
         }
     }
 
-    /// A valid objective for this metric.
+    /// Returns a valid objective for this metric.
     pub(crate) fn example(self, is_upper: bool) -> &'static str {
         match (self, is_upper) {
             (Self::Percentile(_) | Self::Max | Self::Mean, true) => "p99<5ms",
@@ -121,7 +121,7 @@ impl Metric {
         }
     }
 
-    /// Whether the metric is a share, which is written in percent.
+    /// Returns whether the metric is a share, which is written in percent.
     fn is_share(self) -> bool {
         !matches!(self, Self::Percentile(_) | Self::Max | Self::Mean | Self::Rate)
     }

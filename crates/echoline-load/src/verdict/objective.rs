@@ -156,7 +156,7 @@ impl Objectives {
         self.list.iter().filter_map(breach).collect()
     }
 
-    /// The objectives in their order.
+    /// Returns the objectives in their order.
     #[must_use]
     pub fn list(&self) -> &[Objective] {
         &self.list
@@ -208,7 +208,7 @@ impl ObjectiveKind {
         }
     }
 
-    /// Whether the operator must be `<` or `<=`. Only for the rate, more is better.
+    /// Returns whether the operator must be `<` or `<=`. Only for the rate, more is better.
     fn wants_upper(self, metric: Metric) -> bool {
         (metric == Metric::Rate) != (self == Self::Goal)
     }

@@ -51,7 +51,7 @@ pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     }
 }
 
-/// An empty output buffer.
+/// Returns an empty output buffer.
 pub(crate) fn take_write() -> Vec<u8> {
     local(|local| local.write.borrow_mut().pop()).flatten().unwrap_or_default()
 }
@@ -81,7 +81,7 @@ pub(crate) fn note_activity() {
     });
 }
 
-/// A number that changes with every read on this thread.
+/// Returns a number that changes with every read on this thread.
 pub(crate) fn activity() -> u64 {
     local(|local| local.activity.get()).unwrap_or_default()
 }

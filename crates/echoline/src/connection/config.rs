@@ -23,7 +23,7 @@ pub enum Eol {
 }
 
 impl Eol {
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub enum Farewell {
 }
 
 impl Farewell {
-    /// The message for `closed`, without a line end.
+    /// Returns the message for `closed`, without a line end.
     fn words(&self, closed: Closed, limits: &Limits) -> Option<String> {
         match self {
             Self::Custom(words) => words(closed),
@@ -115,12 +115,12 @@ impl ConnectionConfig {
         Self { on_line: self.on_line.clone(), ..with_fresh_permits }
     }
 
-    /// The sentence for a client without a connection slot.
+    /// Returns the sentence for a client without a connection slot.
     pub(crate) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
         self.words(transport.refusal(closed), closed)
     }
 
-    /// The refusal after a proxy has named the client.
+    /// Returns the refusal after a proxy has named the client.
     pub(crate) fn refusal_after_proxy(
         &self,
         transport: &Transport,
@@ -138,7 +138,7 @@ impl ConnectionConfig {
         }
     }
 
-    /// The farewell for `closed`, with its line end.
+    /// Returns the farewell for `closed`, with its line end.
     pub(crate) fn farewell(&self, closed: Closed) -> Option<String> {
         let mut words = self.farewell.words(closed, &self.limits)?;
         words.push_str(self.eol.as_str());
@@ -159,7 +159,7 @@ impl LiveLimits {
         Self { config: Arc::new(Mutex::new(Arc::new(config))) }
     }
 
-    /// The limits that a new connection has.
+    /// Returns the limits that a new connection has.
     #[must_use]
     pub fn current(&self) -> Limits {
         self.config().limits.clone()
@@ -171,7 +171,7 @@ impl LiveLimits {
         self.change(|config| config.limits = limits);
     }
 
-    /// The settings for a connection that is accepted now.
+    /// Returns the settings for a connection that is accepted now.
     pub(crate) fn config(&self) -> Arc<ConnectionConfig> {
         Arc::clone(&self.config.lock().ignore_poison())
     }

@@ -268,7 +268,7 @@ pub(super) fn poll_next<T>(
     Poll::Ready(result)
 }
 
-/// Whether the output is held while the connection reads, given the result of
+/// Returns whether the output is held while the connection reads, given the result of
 /// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
 /// with the end of the stream. A line that a client sends between the two has no answer.
 #[inline]

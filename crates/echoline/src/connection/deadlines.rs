@@ -124,7 +124,7 @@ impl Deadlines {
         }
     }
 
-    /// A measure for one read or write.
+    /// Returns a measure for one read or write.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
         Amount::new(self.connection_counters().is_some())
@@ -393,7 +393,7 @@ impl Deadlines {
         })
     }
 
-    /// The time at which a draining connection without further input ends.
+    /// Returns the time at which a draining connection without further input ends.
     fn end_of_drain(&self) -> Option<Instant> {
         let extras = self.extras.as_deref()?;
         let since = extras.draining_since?;

@@ -55,8 +55,8 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// A client's connection over `stream`, which no server has accepted. It writes `\n` and sends
-    /// no farewell.
+    /// Creates a client's connection over `stream`, which no server has accepted. It writes `\n`
+    /// and sends no farewell.
     ///
     /// ```
     /// use echoline::{Connection, Limits};
@@ -76,7 +76,7 @@ where
         Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
     }
 
-    /// A connection as a server makes it, over any stream: to test a handler over
+    /// Returns a connection as a server makes it, over any stream: to test a handler over
     /// [`tokio::io::duplex`].
     pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
         let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
@@ -99,7 +99,7 @@ where
         Self { core: Some(Box::new(Core::new(stream, config, slot))) }
     }
 
-    /// The next line without its end; `None` at the end of the stream. A last line that the
+    /// Returns the next line without its end; `None` at the end of the stream. A last line that the
     /// stream ends instead of a `\n` is a line too. asyncio's `readline`.
     ///
     /// # Errors
@@ -340,8 +340,8 @@ where
         self.core_mut().is_silent = true;
     }
 
-    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
-    /// socket. `None` over a stream without addresses.
+    /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
+    /// of the socket. `None` over a stream without addresses.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
@@ -379,7 +379,8 @@ where
         MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
-    /// The phase of the server's life; [`Phase::Running`] if no server accepted the connection.
+    /// Returns the phase of the server's life; [`Phase::Running`] if no server accepted the
+    /// connection.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.core().deadlines.config.shutdown.phase()
@@ -415,7 +416,7 @@ where
         }
     }
 
-    /// The origin of the connection.
+    /// Returns the origin of the connection.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
@@ -431,19 +432,19 @@ where
         Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
     }
 
-    /// The stream below. It no longer contains the bytes that this connection has read.
+    /// Returns the stream below. It no longer contains the bytes that this connection has read.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.core().stream
     }
 
-    /// The number of written bytes that the stream has not taken.
+    /// Returns the number of written bytes that the stream has not taken.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.core().output.len()
     }
 
-    /// The limits of this connection.
+    /// Returns the limits of this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         self.core().limits()

@@ -36,12 +36,12 @@ impl InputBuffer {
         Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
     }
 
-    /// Whether the peer has ended its stream.
+    /// Returns whether the peer has ended its stream.
     pub(super) fn at_end(&self) -> bool {
         self.end.is_some()
     }
 
-    /// The close reason for the end of the peer's stream; `None` while it is open.
+    /// Returns the close reason for the end of the peer's stream; `None` while it is open.
     pub(super) fn end(&self) -> Option<Closed> {
         self.end
     }

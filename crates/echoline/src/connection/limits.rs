@@ -171,7 +171,7 @@ impl Closed {
         "io",
     ];
 
-    /// The reason in one word of a log line or a metric label, for example `idle_timeout`.
+    /// Returns the reason in one word of a log line or a metric label, for example `idle_timeout`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -197,7 +197,7 @@ impl Closed {
         }
     }
 
-    /// The reason without the numbers in it, as reports count it.
+    /// Returns the reason without the numbers in it, as reports count it.
     pub(crate) const fn counted(self) -> Self {
         match self {
             Self::SourceRate(_) => Self::SourceRate(0),
@@ -210,7 +210,7 @@ impl Closed {
         matches!(self, Self::Busy | Self::BusyAddress | Self::SourceRate(_))
     }
 
-    /// The sentence for a connection that the server refuses.
+    /// Returns the sentence for a connection that the server refuses.
     pub fn refusal(self) -> Cow<'static, str> {
         match self {
             Self::SourceRate(seconds) => Cow::Owned(format!(

@@ -52,7 +52,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// An empty splitter for lines of at most `max_line` bytes.
+    /// Creates an empty splitter for lines of at most `max_line` bytes.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
@@ -80,7 +80,7 @@ impl Lines {
         }
     }
 
-    /// The bytes that were taken in and not given out yet.
+    /// Returns the bytes that were taken in and not given out yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         &self.buffer
@@ -152,7 +152,7 @@ impl Lines {
         self.buffer.len()
     }
 
-    /// Whether nothing is waiting.
+    /// Returns whether nothing is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
@@ -172,14 +172,14 @@ impl Lines {
     }
 }
 
-/// The length of a line that ends with `\n` without that end.
+/// Returns the length of a line that ends with `\n` without that end.
 fn length_without_end(bytes: &[u8]) -> usize {
     let without = &bytes[..bytes.len() - 1];
     without.strip_suffix(b"\r").unwrap_or(without).len()
 }
 
 impl Line {
-    /// The line as text, if it is valid UTF-8.
+    /// Returns the line as text, if it is valid UTF-8.
     ///
     /// # Errors
     /// Where and why it is not.
@@ -187,8 +187,9 @@ impl Line {
         std::str::from_utf8(&self.0)
     }
 
-    /// The line without white space at both ends, as in Python's `str.strip()`: Unicode white space
-    /// and the four separators U+001C to U+001F. Bytes that are not UTF-8 are not white space.
+    /// Returns the line without white space at both ends, as in Python's `str.strip()`: Unicode
+    /// white space and the four separators U+001C to U+001F. Bytes that are not UTF-8 are not white
+    /// space.
     #[must_use]
     pub fn trim(mut self) -> Self {
         let (start, end) = (self.len() - trim_start(&self).len(), trim_end(&self).len());
@@ -203,7 +204,7 @@ impl Line {
         trim_end(trim_start(&self.0))
     }
 
-    /// The bytes themselves, without a copy.
+    /// Returns the bytes themselves, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -308,8 +309,8 @@ mod tests {
 
     use super::*;
 
-    /// The result of reading `input` in pieces cut at `cuts`: the lines, and whether one was too
-    /// long.
+    /// Returns the result of reading `input` in pieces cut at `cuts`: the lines, and whether one
+    /// was too long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();

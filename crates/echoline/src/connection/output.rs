@@ -43,7 +43,7 @@ impl OutputBuffer {
         self.unflushed = true;
     }
 
-    /// Whether a piece of `length` bytes should go straight to the stream.
+    /// Returns whether a piece of `length` bytes should go straight to the stream.
     pub(super) fn is_direct(&self, length: usize) -> bool {
         self.is_empty() && length >= DIRECT_BYTES
     }
@@ -52,7 +52,7 @@ impl OutputBuffer {
         self.buffer().extend_from_slice(bytes);
     }
 
-    /// The buffer to append to.
+    /// Returns the buffer to append to.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers::take_write();

@@ -49,7 +49,7 @@ where
     Ok(())
 }
 
-/// The first `count` characters, at most those of one round: the answer to a datagram.
+/// Returns the first `count` characters, at most those of one round: the answer to a datagram.
 pub(super) fn characters(count: usize) -> &'static [u8] {
     &LINES[..count.min(ROUND_BYTES)]
 }

@@ -61,8 +61,8 @@ pub struct EchoDialogue {
 }
 
 impl EchoDialogue {
-    /// The dialogue of the lesson's program for `mode`: simple echo (s1) for [`EchoMode::Line`],
-    /// command echo (s3) for [`EchoMode::Command`].
+    /// Returns the dialogue of the lesson's program for `mode`: simple echo (s1) for
+    /// [`EchoMode::Line`], command echo (s3) for [`EchoMode::Command`].
     #[must_use]
     pub fn new(mode: EchoMode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
@@ -77,8 +77,8 @@ impl EchoDialogue {
         Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
     }
 
-    /// The message to a client when the server ends its connection. A raw echo sends one only when
-    /// it refuses a connection, so that its output stays identical to its input.
+    /// Returns the message to a client when the server ends its connection. A raw echo sends one
+    /// only when it refuses a connection, so that its output stays identical to its input.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }

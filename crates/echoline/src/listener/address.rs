@@ -38,7 +38,7 @@ impl Scheme {
         ("wss", Self::Wss),
     ];
 
-    /// The scheme as it is written, for example `tls`.
+    /// Returns the scheme as it is written, for example `tls`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -132,45 +132,45 @@ pub enum AddressError {
 const UNIX_PATH_MAX: usize = 107;
 
 impl Address {
-    /// The protocol.
+    /// Returns the protocol.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host without brackets; empty for a socket that has none.
+    /// Returns the host without brackets; empty for a socket that has none.
     #[must_use]
     pub fn host(&self) -> &str {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) { "" } else { &self.host }
     }
 
-    /// The name of a socket that the service manager passes; `None` for everything else.
+    /// Returns the name of a socket that the service manager passes; `None` for everything else.
     #[must_use]
     pub fn fd_name(&self) -> Option<&str> {
         (self.scheme == Scheme::Fd).then_some(self.host.as_str())
     }
 
-    /// The port; 0 asks the system for a free one when listening. 0 for a Unix socket.
+    /// Returns the port; 0 asks the system for a free one when listening. 0 for a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path of the Unix socket, which begins with `@` for a name in the abstract namespace;
-    /// `None` for everything else.
+    /// Returns the path of the Unix socket, which begins with `@` for a name in the abstract
+    /// namespace; `None` for everything else.
     #[must_use]
     pub fn unix_path(&self) -> Option<&str> {
         (self.scheme == Scheme::Unix).then_some(self.host.as_str())
     }
 
-    /// The path that a WebSocket client requests; `/` by default.
+    /// Returns the path that a WebSocket client requests; `/` by default.
     #[must_use]
     pub fn resource(&self) -> &str {
         if self.resource.is_empty() { "/" } else { &self.resource }
     }
 
-    /// The address of `socket` under a scheme that has a host and a port. `resource` is the path
-    /// for WebSocket and is ignored for all other schemes.
+    /// Returns the address of `socket` under a scheme that has a host and a port. `resource` is the
+    /// path for WebSocket and is ignored for all other schemes.
     pub(crate) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
         let is_said = scheme.is_websocket() && resource != "/";
         let resource = if is_said { resource.to_owned() } else { String::new() };
@@ -293,7 +293,7 @@ fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Fd, host, port: 0, resource: String::new() })
 }
 
-/// The host without its brackets; `None` if brackets or colons do not match.
+/// Returns the host without its brackets; `None` if brackets or colons do not match.
 fn bare_host(host: &str) -> Option<&str> {
     match host.strip_prefix('[') {
         Some(inner) => {

@@ -175,7 +175,7 @@ impl Listener {
         self
     }
 
-    /// The socket address that was bound, with the actual port if port 0 was requested.
+    /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:

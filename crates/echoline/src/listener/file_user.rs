@@ -16,7 +16,7 @@ pub struct FileUser {
 }
 
 impl FileUser {
-    /// The user that this thread makes files for now.
+    /// Returns the user that this thread makes files for now.
     pub(crate) fn present() -> u32 {
         let user = Uid::effective();
         if !user.is_root() {

@@ -53,13 +53,13 @@ struct OurFile {
 }
 
 impl SocketFile {
-    /// A path whose file this process does not own.
+    /// Returns a path whose file this process does not own.
     pub(crate) fn foreign(path: &str) -> Self {
         Self { path: path.to_owned(), ours: None }
     }
 
-    /// The file that a predecessor created at `path`. If this process runs as root, it sets the
-    /// owner that `rights` name, which the predecessor may have set already.
+    /// Returns the file that a predecessor created at `path`. If this process runs as root, it sets
+    /// the owner that `rights` name, which the predecessor may have set already.
     ///
     /// # Errors
     /// If another user can replace the file whose owner is set.
@@ -206,7 +206,7 @@ impl NewSocket {
 }
 
 impl FileRights {
-    /// The user that files are made for, if the process can make them for another user.
+    /// Returns the user that files are made for, if the process can make them for another user.
     fn new_owner(&self) -> Option<&FileUser> {
         self.user.as_ref().filter(|_| Uid::effective().is_root())
     }
@@ -252,7 +252,7 @@ pub(crate) mod tests {
         FileRights { mode, group: None, user: None }
     }
 
-    /// A folder, and the path of a socket in it.
+    /// Returns a folder, and the path of a socket in it.
     pub(crate) fn folder() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock").to_str().unwrap().to_owned();

@@ -37,7 +37,7 @@ impl SocketFolder {
         Ok(Self { folder, name })
     }
 
-    /// A handle of the file itself, or of the symbolic link that is there.
+    /// Returns a handle of the file itself, or of the symbolic link that is there.
     pub(crate) fn file(&self) -> io::Result<File> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(&self.folder, self.name.as_os_str(), flags, Mode::empty())?.into())

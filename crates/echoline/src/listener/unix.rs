@@ -123,7 +123,7 @@ impl UnixAcceptor {
     }
 }
 
-/// The backlog as listen(2) takes it.
+/// Returns the backlog as listen(2) takes it.
 fn queue(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
 }

@@ -30,7 +30,7 @@ const fn bounds() -> [u64; STEPS.len() * DECADES] {
     bounds
 }
 
-/// The number of the bucket that counts `nanos`.
+/// Returns the number of the bucket that counts `nanos`.
 pub(crate) fn bucket(nanos: u64) -> usize {
     BOUNDS.partition_point(|&bound| bound < nanos)
 }
@@ -89,7 +89,7 @@ impl ServiceTimes {
         self.add_sum(other.sum_nanos);
     }
 
-    /// The samples recorded since `earlier`, a former state of the same histogram.
+    /// Returns the samples recorded since `earlier`, a former state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
@@ -100,13 +100,13 @@ impl ServiceTimes {
         since
     }
 
-    /// The number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All samples added up.
+    /// Returns all samples added up.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_nanos)

@@ -56,7 +56,7 @@ pub struct Traffic {
 }
 
 impl Snapshot {
-    /// The traffic of all workers together.
+    /// Returns the traffic of all workers together.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let mut all = Traffic::default();
@@ -70,7 +70,8 @@ impl Snapshot {
         all
     }
 
-    /// The number of connections that ended for the reason with this [label](Closed::label).
+    /// Returns the number of connections that ended for the reason with this
+    /// [label](Closed::label).
     #[must_use]
     pub fn ended(&self, label: &str) -> u64 {
         let alike = self.ends.iter().filter(|(closed, _)| closed.label() == label);

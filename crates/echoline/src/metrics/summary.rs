@@ -51,7 +51,7 @@ pub struct ReceivedLine<'a> {
 }
 
 impl<'a> ReceivedLine<'a> {
-    /// A line of `bytes`, for tests of a hook.
+    /// Creates a line of `bytes`, for tests of a hook.
     #[must_use]
     pub fn new(number: u64, listener: usize, client: Option<SocketAddr>, bytes: &'a [u8]) -> Self {
         Self { number, listener, client, bytes }
@@ -138,7 +138,7 @@ impl ConnectionCounters {
         self.closed.get_or_init(|| closed);
     }
 
-    /// The summary of the connection from `origin`.
+    /// Returns the summary of the connection from `origin`.
     pub(crate) fn summary(&self, origin: Origin) -> ConnectionSummary {
         ConnectionSummary {
             origin,
@@ -153,7 +153,7 @@ impl ConnectionCounters {
 }
 
 impl ConnectionSummary {
-    /// A connection that ended at once.
+    /// Returns a connection that ended at once.
     pub fn of(origin: Origin, closed: Closed) -> Self {
         Self {
             origin,

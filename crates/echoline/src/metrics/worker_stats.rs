@@ -96,7 +96,7 @@ impl WorkerStats {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The traffic counters; `None` if the server has no observer.
+    /// Returns the traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.worker_counters.as_deref()
@@ -114,7 +114,7 @@ impl WorkerStats {
         }
     }
 
-    /// The counts so far. Each call makes the next turns timed.
+    /// Returns the counts so far. Each call makes the next turns timed.
     pub(crate) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
         let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();

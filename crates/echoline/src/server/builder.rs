@@ -83,7 +83,8 @@ impl Server {
         Ok(Self::new(Listener::bind_plain(&address).await?))
     }
 
-    /// A server on listeners that were bound before, all of them before the first is served.
+    /// Creates a server on listeners that were bound before, all of them before the first is
+    /// served.
     #[must_use]
     pub fn new(listeners: Vec<Listener>) -> Self {
         let shutdown = Shutdown::new();
@@ -193,25 +194,25 @@ impl Server {
         Observer::new(Arc::clone(&self.registry))
     }
 
-    /// The handle that ends this server from elsewhere.
+    /// Returns the handle that ends this server from elsewhere.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
     }
 
-    /// The handle that changes the limits from elsewhere, while the server runs.
+    /// Returns the handle that changes the limits from elsewhere, while the server runs.
     #[must_use]
     pub fn live_limits(&self) -> LiveLimits {
         self.live.clone()
     }
 
-    /// The handle that feels whether the threads of this server are alive.
+    /// Returns the handle that feels whether the threads of this server are alive.
     #[must_use]
     pub fn liveness_probe(&self) -> LivenessProbe {
         self.liveness_probe.clone()
     }
 
-    /// The socket address of the first listener, with the real port.
+    /// Returns the socket address of the first listener, with the real port.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:

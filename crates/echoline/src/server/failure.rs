@@ -22,7 +22,7 @@ impl ServerFailure {
         let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));
     }
 
-    /// The sentence, if a part failed.
+    /// Returns the sentence, if a part failed.
     pub(crate) fn sentence(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }

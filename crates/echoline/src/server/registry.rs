@@ -85,7 +85,7 @@ pub(crate) enum CountedAddress {
 }
 
 impl ConnectionRegistry {
-    /// An empty registry of a server that ends by `shutdown`.
+    /// Creates an empty registry of a server that ends by `shutdown`.
     pub(crate) fn new(shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self { shutdown, ..Self::default() })
     }
@@ -135,7 +135,7 @@ impl ConnectionRegistry {
         Ok(slot)
     }
 
-    /// The counters of a new connection; `None` if neither the hook nor the log uses them.
+    /// Returns the counters of a new connection; `None` if neither the hook nor the log uses them.
     fn connection_counters(&self) -> Option<SlotExtras> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         is_wanted.then(|| SlotExtras {
@@ -221,12 +221,12 @@ impl ConnectionRegistry {
         let _ = self.parts.set(parts);
     }
 
-    /// The parts of the running server; `None` before it serves.
+    /// Returns the parts of the running server; `None` before it serves.
     pub(crate) fn parts(&self) -> Option<&ServerParts> {
         self.parts.get()
     }
 
-    /// The phase of the server's life.
+    /// Returns the phase of the server's life.
     pub(crate) fn phase(&self) -> Phase {
         self.shutdown.phase()
     }
@@ -242,7 +242,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// The counts of accepted, open and ended connections.
+    /// Returns the counts of accepted, open and ended connections.
     pub(crate) fn report(&self) -> Report {
         Report {
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -259,7 +259,7 @@ impl ConnectionRegistry {
 }
 
 impl ConnectionSlot {
-    /// The connection's name in the log.
+    /// Returns the connection's name in the log.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -269,7 +269,7 @@ impl ConnectionSlot {
         &self.stats
     }
 
-    /// The worker's traffic counters; `None` if the server has no observer.
+    /// Returns the worker's traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.stats.worker_counters()
@@ -281,12 +281,12 @@ impl ConnectionSlot {
         self.task.get_or_init(|| waker.clone());
     }
 
-    /// The phase of the server's life.
+    /// Returns the phase of the server's life.
     pub(crate) fn phase(&self) -> Phase {
         self.registry.phase()
     }
 
-    /// The origin of the connection in this slot.
+    /// Returns the origin of the connection in this slot.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
@@ -308,13 +308,13 @@ impl ConnectionSlot {
         self.extras.get()?.handshake_origin.get().map(Box::as_ref)
     }
 
-    /// The counts of this connection alone, if there are any.
+    /// Returns the counts of this connection alone, if there are any.
     #[inline]
     pub(crate) fn connection_counters(&self) -> Option<&ConnectionCounters> {
         self.extras.get()?.connection_counters.as_ref()
     }
 
-    /// A line of this connection, as a hook sees it.
+    /// Returns a line of this connection, as a hook sees it.
     pub(crate) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
         let client = self
             .handshake_origin()
@@ -340,8 +340,8 @@ impl ConnectionSlot {
         self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
-    /// that has a waker of its own (`FuturesUnordered`) is not.
+    /// Returns whether `waker` is the handler's task itself, which the server wakes; a future
+    /// inside it that has a waker of its own (`FuturesUnordered`) is not.
     pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }

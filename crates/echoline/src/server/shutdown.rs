@@ -37,7 +37,7 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// A handle in the phase [`Phase::Running`].
+    /// Creates a handle in the phase [`Phase::Running`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -59,7 +59,7 @@ impl Shutdown {
         self.advance(Phase::Aborting);
     }
 
-    /// The phase now.
+    /// Returns the phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.state.phase.load(Ordering::Acquire) {

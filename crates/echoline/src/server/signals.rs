@@ -57,7 +57,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next signal. Cancel safe.
+    /// Returns the name of the next signal. Cancel safe.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
@@ -156,7 +156,7 @@ fn end_process(name: &str) {
     }
 }
 
-/// The signals with their default action now; all of them if the system does not report it.
+/// Returns the signals with their default action now; all of them if the system does not report it.
 fn defaults() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))

@@ -22,7 +22,7 @@ pub struct ConnectionUsage {
 }
 
 impl ConnectionUsage {
-    /// The number of connections above nine tenths of the limit.
+    /// Returns the number of connections above nine tenths of the limit.
     #[must_use]
     pub fn excess(&self) -> usize {
         self.open.saturating_sub(self.max - self.max.div_ceil(10))

@@ -60,18 +60,19 @@ impl Workers {
         Ok(Self { workers: (0..count.get()).map(start).collect::<io::Result<_>>()? })
     }
 
-    /// The runtimes of all threads.
+    /// Returns the runtimes of all threads.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.workers.iter().map(|worker| worker.runtime.clone()).collect()
     }
 
-    /// The counters and the runtime metrics of every worker.
+    /// Returns the counters and the runtime metrics of every worker.
     pub(crate) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
         let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
         self.workers.iter().map(observed).collect()
     }
 
-    /// The worker with the fewest connections, the first of several; `None` if all have panicked.
+    /// Returns the worker with the fewest connections, the first of several; `None` if all have
+    /// panicked.
     pub(crate) fn least_loaded(&self) -> Option<&Worker> {
         let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
         alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))

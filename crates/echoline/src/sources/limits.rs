@@ -97,13 +97,13 @@ impl SourceRate {
         Self { interval, burst: if burst == 0 { 1 } else { burst } }
     }
 
-    /// The time in nanoseconds in which `count` tokens return, at most the time in which the bucket
-    /// fills.
+    /// Returns the time in nanoseconds in which `count` tokens return, at most the time in which
+    /// the bucket fills.
     pub(super) fn nanos_of(self, count: u32) -> u64 {
         self.interval.saturating_mul(count.min(self.burst).into())
     }
 
-    /// The nanoseconds in which an empty bucket fills.
+    /// Returns the nanoseconds in which an empty bucket fills.
     pub(super) fn depth(self) -> u64 {
         self.interval.saturating_mul(self.burst.into())
     }
@@ -121,7 +121,7 @@ pub struct Penalties {
 }
 
 impl Penalties {
-    /// The length that text calls `name`.
+    /// Returns the length that text calls `name`.
     fn length(&mut self, name: &str) -> Option<&mut Duration> {
         match name {
             "first-penalty" => Some(&mut self.first),
@@ -200,7 +200,7 @@ impl SourceLimits {
         Self { rates: [None; SourceAction::ALL.len()], ..Self::default() }
     }
 
-    /// The rate of `action`; `None` for no limit.
+    /// Returns the rate of `action`; `None` for no limit.
     #[must_use]
     pub fn rate(&self, action: SourceAction) -> Option<SourceRate> {
         self.rates[action as usize]
@@ -211,7 +211,7 @@ impl SourceLimits {
         self.rates[action as usize] = rate;
     }
 
-    /// Whether `source` has no limit for `action`.
+    /// Returns whether `source` has no limit for `action`.
     pub(super) fn is_exempt(&self, source: Source, action: SourceAction) -> bool {
         if action.is_free_for_loopback()
             && self.loopback == Loopback::Unlimited

@@ -96,7 +96,7 @@ impl SourceState {
         penalty.until - now
     }
 
-    /// The time that is left of the penalty for an action.
+    /// Returns the time that is left of the penalty for an action.
     fn remaining(&mut self, action: SourceAction, rules: Penalties, now: Duration) -> Duration {
         let Some(penalties) = &mut self.penalties else { return Duration::ZERO };
         let penalty = &mut penalties[action as usize];
@@ -111,7 +111,7 @@ impl SourceTable {
         Self { limits, entries, calm, penalised, order: 0 }
     }
 
-    /// The number of sources in the table.
+    /// Returns the number of sources in the table.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -156,7 +156,8 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
-    /// The fast path: returns whether the source is known, has no penalty, and had enough tokens.
+    /// Returns the fast path: returns whether the source is known, has no penalty, and had enough
+    /// tokens.
     fn take_without_penalty(
         &mut self,
         source: Source,
@@ -212,7 +213,7 @@ impl SourceTable {
         found
     }
 
-    /// The number of sources whose penalty has not ended.
+    /// Returns the number of sources whose penalty has not ended.
     pub(super) fn penalised_sources(&self, now: Duration) -> usize {
         let has_penalty = |entry: &&SourceState| {
             let penalties = entry.penalties.as_ref();

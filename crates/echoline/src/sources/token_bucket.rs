@@ -10,7 +10,7 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A bucket that is full at this time.
+    /// Returns a bucket that is full at this time.
     pub(crate) fn full_at(time: u64) -> Self {
         Self { full_at: time }
     }

@@ -43,7 +43,7 @@ struct ScheduledWaker {
 }
 
 impl Alarm {
-    /// An alarm without waiters.
+    /// Creates an alarm without waiters.
     pub fn new(precision: Precision) -> Self {
         Self { precision, wakers: Mutex::default(), changed: Notify::new() }
     }

@@ -43,14 +43,14 @@ pub struct TlsFacts {
 }
 
 impl Origin {
-    /// The origin of a connection that a listener has just accepted.
+    /// Returns the origin of a connection that a listener has just accepted.
     pub(crate) fn accepted(listener: usize, peer: Option<SocketAddr>, stream: &Stream) -> Self {
         let uid = peer.is_none().then(|| stream.peer_uid()).flatten();
         Self { listener, peer, uid, ..Self::default() }
     }
 
-    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
-    /// socket.
+    /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
+    /// of the socket.
     #[must_use]
     pub fn client(&self) -> Option<SocketAddr> {
         self.source.or(self.peer)

@@ -53,13 +53,13 @@ impl Stream {
         }
     }
 
-    /// A stream that consists of `layer`, which wraps another stream.
+    /// Returns a stream that consists of `layer`, which wraps another stream.
     #[must_use]
     pub fn layered(layer: impl Layer<Below = Self>) -> Self {
         Self(StreamKind::Layered(Box::new(layer)))
     }
 
-    /// The TCP socket; `None` for a layered stream and for another kind of socket.
+    /// Returns the TCP socket; `None` for a layered stream and for another kind of socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
@@ -68,20 +68,20 @@ impl Stream {
         }
     }
 
-    /// The address of the peer's TCP socket; `None` for all other streams.
+    /// Returns the address of the peer's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.peer_addr().ok()
     }
 
-    /// The address of this end's TCP socket; `None` for all other streams.
+    /// Returns the address of this end's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
     }
 
-    /// The user ID of the process at the other end of a Unix socket (`SO_PEERCRED`, unix(7));
-    /// `None` for a layered stream.
+    /// Returns the user ID of the process at the other end of a Unix socket (`SO_PEERCRED`,
+    /// unix(7)); `None` for a layered stream.
     #[must_use]
     pub fn peer_uid(&self) -> Option<u32> {
         match &self.0 {
@@ -151,7 +151,7 @@ impl Stream {
         }))
     }
 
-    /// The plain socket, to be used without a runtime; it does not block.
+    /// Returns the plain socket, to be used without a runtime; it does not block.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
             StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
@@ -256,7 +256,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below.
     type Below: 'static;
 
-    /// The stream below, to set its options; to read or write past the layer would break it.
+    /// Returns the stream below, to set its options; to read or write past the layer would break
+    /// it.
     fn below(&mut self) -> &mut Self::Below;
 
     /// Notes that the connection is about to be closed for this reason, for protocols that tell

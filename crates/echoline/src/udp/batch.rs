@@ -113,19 +113,19 @@ impl DatagramBatch {
         self.gone = 0;
     }
 
-    /// The received datagrams.
+    /// Returns the received datagrams.
     pub(super) fn arrivals(&self) -> &[ReceivedDatagram] {
         &self.arrivals
     }
 
-    /// The bytes of received datagram `index`, and the buffer to which the caller appends an
-    /// answer.
+    /// Returns the bytes of received datagram `index`, and the buffer to which the caller appends
+    /// an answer.
     pub(super) fn open(&mut self, index: usize) -> (&[u8], &mut Vec<u8>) {
         let length = self.arrivals[index].length;
         (&self.received[index * STRIDE..][..length], &mut self.written)
     }
 
-    /// The number of bytes in the answer buffer.
+    /// Returns the number of bytes in the answer buffer.
     pub(super) fn written(&self) -> usize {
         self.written.len()
     }

@@ -60,7 +60,7 @@ impl DatagramCounts {
         Self { inner: Arc::new(CountersInner { sockets, ..CountersInner::default() }) }
     }
 
-    /// The account now.
+    /// Returns the account now.
     #[must_use]
     pub fn read(&self) -> DatagramSnapshot {
         let inner = &self.inner;
@@ -117,14 +117,14 @@ impl DatagramSnapshot {
     }
 }
 
-/// The number of datagrams that the system dropped for these sockets.
+/// Returns the number of datagrams that the system dropped for these sockets.
 fn overflowed(sockets: &[u64]) -> u64 {
     let tables = ["/proc/net/udp", "/proc/net/udp6"];
     let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
     tables.map(|table| drops(&table, sockets)).sum()
 }
 
-/// The last column of a table of proc(5) for the rows with these inodes.
+/// Returns the last column of a table of proc(5) for the rows with these inodes.
 fn drops(table: &str, sockets: &[u64]) -> u64 {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();

@@ -65,7 +65,7 @@ pub struct DatagramServer {
 }
 
 impl DatagramServer {
-    /// A server on sockets that were bound before.
+    /// Creates a server on sockets that were bound before.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -100,7 +100,7 @@ impl DatagramServer {
         self
     }
 
-    /// The counters of datagrams; they stay readable after the server has ended.
+    /// Returns the counters of datagrams; they stay readable after the server has ended.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
         self.counts.clone()
@@ -364,7 +364,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    /// A client's socket whose reads have a time-out.
+    /// Returns a client's socket whose reads have a time-out.
     fn client() -> std::net::UdpSocket {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -102,7 +102,7 @@ impl DatagramListener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// The socket address that was bound, with the actual port if port 0 was requested.
+    /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -126,7 +126,7 @@ impl DatagramListener {
         Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }
 
-    /// The inode number, which identifies the socket in the system's tables.
+    /// Returns the inode number, which identifies the socket in the system's tables.
     pub(super) fn inode(&self) -> io::Result<u64> {
         Ok(fstat(&self.socket)?.st_ino)
     }

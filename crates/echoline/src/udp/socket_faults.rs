@@ -61,7 +61,7 @@ impl SocketFaults {
         Vec::new()
     }
 
-    /// The next one that was kept back until now.
+    /// Returns the next one that was kept back until now.
     pub(super) fn due(&mut self, direction: Direction, now: Duration) -> Option<DelayedDatagram> {
         self.held(direction).pop(now)
     }

@@ -120,7 +120,7 @@ impl<S> FaultStream<S> {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
-    /// A stream whose connection the plan has already decided about.
+    /// Returns a stream whose connection the plan has already decided about.
     fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
@@ -146,7 +146,7 @@ impl State {
         self.began.elapsed()
     }
 
-    /// The earliest time at which a reset loses no sent bytes.
+    /// Returns the earliest time at which a reset loses no sent bytes.
     fn reset_at(&self) -> Option<Duration> {
         self.sent_at.map(|at| at + RESET_AFTER)
     }
@@ -170,7 +170,7 @@ impl State {
         }
     }
 
-    /// The time of the next fault that happens although nothing is read or written.
+    /// Returns the time of the next fault that happens although nothing is read or written.
     #[inline]
     fn timed_at(&self) -> Option<Duration> {
         [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()

@@ -219,7 +219,7 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
 }
 
 impl ProxyVersion {
-    /// The header for a client at `source` that has connected to `destination`.
+    /// Returns the header for a client at `source` that has connected to `destination`.
     #[must_use]
     pub fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
         write(self, source, destination)

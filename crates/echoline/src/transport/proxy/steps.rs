@@ -161,7 +161,7 @@ pub enum ProxySource {
 }
 
 impl SendProxy {
-    /// A header of that version about that client.
+    /// Creates a header of that version about that client.
     #[must_use]
     pub fn new(version: ProxyVersion, source: ProxySource) -> Self {
         Self { version, source, sent: AtomicU64::new(0) }

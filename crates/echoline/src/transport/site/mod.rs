@@ -71,7 +71,7 @@ struct SiteFile {
 }
 
 impl Site {
-    /// A site of these files.
+    /// Creates a site of these files.
     #[must_use]
     pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
         let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
@@ -224,7 +224,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
 
-/// The tag of a file's content. Files of one's own that differ have different tags.
+/// Returns the tag of a file's content. Files of one's own that differ have different tags.
 fn tag(content: &str) -> HeaderValue {
     let hash = Fnv1a::new().bytes(content.as_bytes()).sum();
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")

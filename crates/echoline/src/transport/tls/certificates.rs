@@ -130,7 +130,7 @@ impl Certificates {
         *self.0.write().ignore_poison() = config;
     }
 
-    /// The subject of the certificate, in the format of RFC 4514.
+    /// Returns the subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> String {
         self.config().subject
@@ -148,7 +148,7 @@ impl Certificates {
         self.config().expires
     }
 
-    /// The step of a server's transport that performs the handshake.
+    /// Returns the step of a server's transport that performs the handshake.
     #[must_use]
     pub fn step(&self) -> Arc<dyn Step> {
         Arc::new(AcceptTls(self.clone()))

@@ -43,7 +43,8 @@ pub enum Resumption {
 pub struct TlsClient(Arc<ClientConfig>);
 
 impl TlsClient {
-    /// A client that trusts `trust`, and shows `identity` if the server asks for a certificate.
+    /// Creates a client that trusts `trust`, and shows `identity` if the server asks for a
+    /// certificate.
     ///
     /// # Errors
     /// [`TlsError::Refused`] if rustls rejects the settings.
@@ -72,8 +73,8 @@ impl TlsClient {
         Ok(Self(Arc::new(config)))
     }
 
-    /// A step of a client's transport that performs the handshake with `name`, a host name or an IP
-    /// address.
+    /// Returns a step of a client's transport that performs the handshake with `name`, a host name
+    /// or an IP address.
     ///
     /// # Errors
     /// [`TlsError::BadName`] if no certificate can have such a name.

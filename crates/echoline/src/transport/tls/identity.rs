@@ -65,7 +65,7 @@ impl Identity {
         Ok((Self { key: Arc::new(certified), facts }, outdated))
     }
 
-    /// The subject of the certificate, in the format of RFC 4514.
+    /// Returns the subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.facts.subject
@@ -104,7 +104,8 @@ impl Authorities {
         Ok(Self(Arc::new(store)))
     }
 
-    /// The authorities that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
+    /// Returns the authorities that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+    /// them.
     ///
     /// # Errors
     /// [`TlsError::NoRoots`] if there are none.

@@ -21,7 +21,7 @@ pub use identity::{Authorities, Identity};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, ProtocolVersion};
 
-/// The cryptography of both sides.
+/// Returns the cryptography of both sides.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -35,7 +35,7 @@ fn version_name(version: ProtocolVersion) -> String {
     }
 }
 
-/// The name of the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
+/// Returns the name of the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
 fn cipher_name(suite: CipherSuite) -> String {
     // The crate's names tell the suites of TLS 1.3 apart by a number that IANA does not use.
     format!("{suite:?}").replacen("TLS13_", "TLS_", 1)

@@ -25,7 +25,7 @@ pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     }
 }
 
-/// The close reason of a connection whose handshake failed with `error`.
+/// Returns the close reason of a connection whose handshake failed with `error`.
 pub(super) fn closed(error: &io::Error) -> Closed {
     match Closed::from(io::Error::from(error.kind())) {
         Closed::Reset => Closed::Reset,
@@ -33,7 +33,7 @@ pub(super) fn closed(error: &io::Error) -> Closed {
     }
 }
 
-/// The error of TLS itself, if it is one.
+/// Returns the error of TLS itself, if it is one.
 pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }

@@ -101,7 +101,7 @@ struct MessageInProgress {
 }
 
 impl Decoder {
-    /// A decoder for frames that `peer` sends.
+    /// Creates a decoder for frames that `peer` sends.
     pub(super) fn new(peer: EndpointRole) -> Self {
         Self {
             peer,
@@ -162,7 +162,7 @@ impl Decoder {
         taken
     }
 
-    /// The length of the header, as far as the bytes received so far determine it.
+    /// Returns the length of the header, as far as the bytes received so far determine it.
     fn header_needed(&self) -> usize {
         if self.header_length < 2 {
             return 2;
@@ -339,8 +339,8 @@ mod tests {
     use super::super::encode::push_frame;
     use super::*;
 
-    /// All events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of messages
-    /// joined: (text or binary, bytes).
+    /// Returns all events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of
+    /// messages joined: (text or binary, bytes).
     fn read(
         peer: EndpointRole,
         bytes: &[u8],

@@ -78,7 +78,7 @@ pub(crate) enum RequestSecurity {
 }
 
 impl RequestSecurity {
-    /// The channel of a connection with or without TLS.
+    /// Returns the channel of a connection with or without TLS.
     pub(crate) fn of(has_tls: bool) -> Self {
         if has_tls { Self::Tls } else { Self::Plain }
     }
@@ -177,7 +177,7 @@ pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
         && page.port.unwrap_or(usual) == host.port.unwrap_or(usual)
 }
 
-/// The kind of a host without its port.
+/// Returns the kind of a host without its port.
 fn kind_of(host: &str) -> HostKind {
     let name = host.to_ascii_lowercase();
     // Browsers resolve every name below `localhost` to the local host (RFC 6761).

@@ -83,13 +83,13 @@ struct CloseState {
 }
 
 impl WebSocket {
-    /// The server's end. `early` contains the bytes read from the stream after the request.
+    /// Returns the server's end. `early` contains the bytes read from the stream after the request.
     #[must_use]
     pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
         Self::new(stream, early, framing, EndpointRole::Server)
     }
 
-    /// A client's end, whose messages are lines.
+    /// Returns a client's end, whose messages are lines.
     #[must_use]
     pub fn client(stream: Stream, early: Vec<u8>) -> Self {
         Self::new(stream, early, Framing::Lines, EndpointRole::Client)

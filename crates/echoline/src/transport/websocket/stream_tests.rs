@@ -4,7 +4,7 @@ use tokio::net::UnixStream;
 use super::super::encode::push_frame;
 use super::*;
 
-/// A frame from a client, with a mask.
+/// Returns a frame from a client, with a mask.
 fn frame(opcode: Opcode, is_last: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_frame(&mut bytes, opcode, is_last, payload, Some([1, 2, 3, 4]));

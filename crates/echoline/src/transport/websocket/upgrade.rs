@@ -33,7 +33,7 @@ pub(super) struct Denial {
     pub(super) sentence: String,
 }
 
-/// The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
+/// Returns the `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
 #[must_use]
 pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
         named.map(|(_, value)| *value)
     }
 
-    /// The value of a header that may be there but once.
+    /// Returns the value of a header that may be there but once.
     fn one(&self, name: &'static str) -> Result<Option<&'a str>, HandshakeError> {
         let mut values = self.all(name);
         let value = values.next();
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The answer to a right request.
+/// Returns the answer to a right request.
 pub(super) fn accept(upgrade: &UpgradeRequest) -> String {
     let accept = &upgrade.accept;
     format!(
@@ -193,7 +193,7 @@ impl Denial {
         Self::new("400 Bad Request", sentence)
     }
 
-    /// The refusal of a client without a connection slot.
+    /// Returns the refusal of a client without a connection slot.
     pub(super) fn busy(sentence: &str) -> Self {
         Self::new("503 Service Unavailable", sentence).with("Retry-After: 5\r\n")
     }
@@ -202,7 +202,7 @@ impl Denial {
         Self { header, ..self }
     }
 
-    /// The whole answer.
+    /// Returns the whole answer.
     pub(super) fn answer(&self) -> String {
         let Self { status, header, sentence } = self;
         let length = sentence.len() + 1;
@@ -213,7 +213,7 @@ impl Denial {
     }
 }
 
-/// A client's upgrade request; `nonce` must be random.
+/// Returns a client's upgrade request; `nonce` must be random.
 pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
     let key = STANDARD.encode(nonce);
     format!(
