@@ -1,5 +1,4 @@
-//! One direction of a connection, with its faults: bytes in, bytes out, some of them later,
-//! changed or never. Pure.
+//! Applies the faults to the bytes of one direction of a connection. Pure.
 
 use std::time::Duration;
 
@@ -12,16 +11,17 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 /// A message without a line end ends after this number of bytes.
 const MESSAGE_MAX: u64 = 64 * 1024;
 
-/// Bytes on their way, beyond which the sender has to wait.
+/// The maximum number of queued bytes. Beyond it the sender has to wait.
 const QUEUE_MAX: usize = 256 * 1024;
 
-/// The maximum of a slow direction, which is small so that the sender notices a slow reader.
+/// The same for a slow direction. It is small, so that the sender notices a slow reader.
 const SLOW_QUEUE_MAX: usize = 4 * 1024;
 
 /// The maximum length of an unlimited stall, so that every stall ends.
 const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// One direction of a connection. Times are relative to an arbitrary start.
+/// One direction of a connection. Bytes are pushed in and come out later, changed or not at all.
+/// Times are relative to an arbitrary start.
 #[derive(Debug)]
 pub struct FaultPipe {
     direction: Direction,
@@ -35,7 +35,7 @@ pub struct FaultPipe {
     passed: u64,
     message: Option<PipedMessage>,
     queue: TimedQueue,
-    /// The direction has ended; further bytes are discarded.
+    /// The direction has ended. Further bytes are discarded.
     closed: bool,
 }
 
@@ -43,18 +43,18 @@ pub struct FaultPipe {
 #[derive(Debug, Default)]
 struct PipedMessage {
     message_faults: MessageFaults,
-    /// Its length so far, in bytes.
+    /// The length so far, in bytes.
     length: u64,
-    /// The bytes to send again at its end.
+    /// The bytes to send once more when the message ends, if it is duplicated.
     copy: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Trigger {
     rule: usize,
-    /// Bytes that pass first.
+    /// The number of bytes that pass first.
     at: u64,
-    /// Not before this time, and then also if no bytes come.
+    /// The earliest time. At this time the trigger fires even if no bytes come.
     due: Option<Duration>,
 }
 
@@ -91,7 +91,7 @@ impl FaultPipe {
     /// Returns the number of bytes that may be pushed.
     pub fn room(&self) -> usize {
         let most = match (self.closed, self.selector.is_slow()) {
-            // Bytes pushed now are discarded.
+            // Any number of bytes may be pushed, because they are discarded.
             (true, _) => return usize::MAX,
             (false, true) => SLOW_QUEUE_MAX,
             (false, false) => QUEUE_MAX,
@@ -99,7 +99,7 @@ impl FaultPipe {
         most.saturating_sub(self.queue.len())
     }
 
-    /// Takes bytes in.
+    /// Takes bytes in and applies the faults of their messages.
     pub fn push(&mut self, mut bytes: &[u8], now: Duration) {
         while !bytes.is_empty() && !self.closed {
             let message = self.message.get_or_insert_with(|| PipedMessage {
@@ -153,14 +153,14 @@ impl FaultPipe {
         }
     }
 
-    /// Fires the shots that are due by time, although no bytes come.
+    /// Fires the triggers whose time has come, even if no bytes come.
     pub fn fire_timed(&mut self, now: Duration) {
         if self.timed_at().is_some_and(|at| at <= now) {
             self.fire(now, |trigger| trigger.due.is_some());
         }
     }
 
-    /// Returns the time of the next shot that needs no bytes.
+    /// Returns the time of the next trigger that needs no more bytes.
     pub fn timed_at(&self) -> Option<Duration> {
         let timed = self.triggers.iter().filter(|trigger| trigger.at <= self.passed);
         timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
@@ -187,7 +187,7 @@ impl FaultPipe {
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
     }
 
-    /// Takes in bytes that belong together.
+    /// Takes in bytes of one message, between two triggers.
     fn take(&mut self, piece: &[u8], now: Duration) {
         let Some(message) = &mut self.message else { return };
         let position = message.length;
@@ -213,7 +213,7 @@ impl FaultPipe {
         self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
     }
 
-    /// Injects the faults whose number of bytes has passed.
+    /// Injects the faults of all due triggers for which `is_meant` returns true.
     fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
         let passed = self.passed;
         let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);
@@ -274,7 +274,7 @@ impl MessageFaults {
         if let Some(length) = self.length {
             let length = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
             kept.truncate(length);
-            // Cut short, a line is still a line.
+            // A truncated line keeps its line end.
             if piece.last() == Some(&b'\n') && kept.last() != Some(&b'\n') {
                 kept.push(b'\n');
             }
