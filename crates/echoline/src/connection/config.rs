@@ -44,7 +44,7 @@ pub enum Farewell {
     /// One sentence for each reason that the peer can do something about.
     #[default]
     Sentences,
-    /// The function returns the message for the close reason; `None` sends nothing.
+    /// The message that the function returns for the close reason. `None` sends nothing.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for Farewell {
     }
 }
 
-/// The terms of one server's connections.
+/// The settings of one server's connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionConfig {
     pub(crate) limits: Limits,
@@ -146,9 +146,10 @@ impl ConnectionConfig {
     }
 }
 
-/// A new connection gets the new limits. An open connection keeps the limits it was accepted with,
-/// because its handler may have announced them to the client. Only the connection limits and the
-/// drain time-out are read again on each use.
+/// A handle that changes the limits of a running server. New connections get the new limits. An
+/// open connection keeps the limits it was accepted with, because its handler may have announced
+/// them to the client. Only the connection limits and the drain time-out are read again on each
+/// use.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,
@@ -181,7 +182,7 @@ impl LiveLimits {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // Creates the semaphores again, because the changed limits determine their permits.
+        // The semaphores are new too, because their permits depend on the limits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

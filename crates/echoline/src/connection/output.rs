@@ -16,11 +16,11 @@ const DIRECT_BYTES: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct OutputBuffer {
     buffer: Vec<u8>,
-    /// Bytes at the front of `buffer` that are sent already.
+    /// The number of bytes at the front of `buffer` that were already sent.
     sent: usize,
-    /// The stream took something and may not have passed it on yet, as one that encrypts.
+    /// Whether the stream may hold bytes that it has taken and not passed on, as TLS does.
     unflushed: bool,
-    /// The stream takes nothing any more: it failed, or the peer stalled for too long.
+    /// Whether the stream takes no more bytes, because it failed or the peer stalled for too long.
     pub(super) failed: bool,
 }
 
@@ -38,7 +38,7 @@ impl OutputBuffer {
         self.buffer.len() - self.sent
     }
 
-    /// Something went to the stream past the buffer.
+    /// Notes that bytes went to the stream without the buffer.
     pub(super) fn note_direct(&mut self) {
         self.unflushed = true;
     }

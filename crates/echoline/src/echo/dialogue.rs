@@ -13,7 +13,7 @@ pub enum EchoMode {
     Raw,
     /// Every line is sent back after the prefix, without the white space around it.
     Line,
-    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
+    /// Like `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
     /// The client receives its own address and TLS details, and the connection ends.
     Whoami,

@@ -1,4 +1,5 @@
-//! Where a server listens or a client connects: `host:port`, `tls://host:port`, `unix:path` …
+//! The address at which a server listens or to which a client connects: `host:port`,
+//! `tls://host:port`, `unix:path` …
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -65,8 +66,8 @@ impl Scheme {
     }
 }
 
-/// An address as it is typed: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or the
-/// path of a Unix socket.
+/// An address as users type it: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or
+/// the path of a Unix socket.
 ///
 /// ```
 /// use echoline::Address;
@@ -84,7 +85,7 @@ pub struct Address {
     scheme: Scheme,
     /// For a Unix socket, its path as it was typed. For a passed socket, its name.
     host: String,
-    /// Of a Unix socket: 0.
+    /// The port; 0 for a Unix socket.
     port: u16,
     /// The path that a WebSocket client requests, from its slash; empty for all other schemes.
     resource: String,
@@ -105,13 +106,13 @@ pub enum AddressError {
         /// The part that should be a port.
         port: String,
     },
-    /// An IPv6 address without its brackets, or with bad ones.
+    /// An IPv6 address without brackets, or with invalid ones.
     #[error("'{0}' is ambiguous: write an IPv6 address in brackets, for example [::1]:8080")]
     BadIpv6(String),
     /// The host is empty.
     #[error("'{0}' names no host: write 127.0.0.1 for this machine only, 0.0.0.0 or [::] for all")]
     NoHost(String),
-    /// The path of a Unix socket is empty, or longer than the system takes.
+    /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
         "'{0}' is no path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
@@ -283,7 +284,8 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Unix, host, port: 0, resource: String::new() })
 }
 
-/// systemd takes no colon and no control character in a name, and at most 255 bytes.
+/// Parses `fd://NAME`. systemd allows at most 255 bytes in a name, and no colon or control
+/// character.
 fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
     let is_good = |letter: char| letter.is_ascii_graphic() && letter != ':';
     if name.is_empty() || name.len() > 255 || !name.chars().all(is_good) {
@@ -351,7 +353,7 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// So that `impl TryInto<Address>` takes an [`Address`] itself too.
+/// Lets `impl TryInto<Address>` accept an [`Address`] itself too.
 impl From<Infallible> for AddressError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -371,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_good_form_is_read() {
+    fn parses_every_valid_form() {
         for (text, host, port) in [
             ("127.0.0.1:8080", "127.0.0.1", 8080),
             ("localhost:0", "localhost", 0),
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_form_says_what_to_write() {
+    fn errors_say_what_to_write() {
         for (text, wanted) in [
             ("localhost", "HOST:PORT"),
             ("localhost:http", "0 to 65535"),
@@ -447,7 +449,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics_and_printing_reads_back(
+        fn parsing_never_panics_and_printed_addresses_parse(
             text in "((tcp|udp|tls|ws|wss|fd)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
         ) {
             if let Ok(address) = text.parse::<Address>() {

@@ -1,4 +1,4 @@
-//! The sentences of sockets that cannot be bound.
+//! The error messages for addresses that cannot be bound.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub(crate) fn how_to_serve(missing: Protocol) -> &'static str {
     }
 }
 
-/// Returns the error for an address whose scheme the call cannot honour.
+/// Returns the error for an address whose scheme this call does not support.
 pub(crate) fn unsupported(address: &Address, reason: &str) -> io::Error {
     let text = format!("cannot listen on {address}: {reason}");
     io::Error::new(io::ErrorKind::Unsupported, text)

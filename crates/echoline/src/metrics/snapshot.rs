@@ -7,7 +7,8 @@ use super::service_times::ServiceTimes;
 use crate::connection::limits::{Closed, Limits};
 use crate::server::shutdown::Phase;
 
-/// A server at one moment; see [`Observer::snapshot`](crate::metrics::Observer::snapshot).
+/// The state of a server at one moment; see
+/// [`Observer::snapshot`](crate::metrics::Observer::snapshot).
 ///
 /// The numbers are read one after the other while the server works, so they may be some
 /// microseconds apart; each of them is exact.
@@ -29,7 +30,7 @@ pub struct Snapshot {
     pub failure: Option<String>,
 }
 
-/// One worker at one moment.
+/// The state of one worker at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerState {
     /// Connections that are open on it.

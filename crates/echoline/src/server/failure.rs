@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use echoline_base::supervise::panic_message;
 
-/// A sentence that is set once, when a part of the server panics; clones are the same one.
+/// A sentence that is set once, when a part of the server panics. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerFailure(Arc<SetOnce<String>>);
 
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_no_text_is_named_so() {
+    fn a_payload_without_text_is_reported_as_such() {
         let failure = ServerFailure::default();
         failure.note("a task", &7_u8);
         assert!(failure.sentence().unwrap().contains("no message"));

@@ -24,7 +24,7 @@ use echoline_base::poison::IgnorePoison;
 use echoline_base::source::network;
 use echoline_base::supervise::catch_panic;
 
-/// All places of one server.
+/// All connection slots of one server.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionRegistry {
     shutdown: Shutdown,
@@ -43,7 +43,7 @@ pub(crate) struct ConnectionRegistry {
     pub(crate) nearly_full: NearlyFullHook,
 }
 
-/// One place; given back when the last clone of its `Arc` is dropped.
+/// A connection slot. It is released when the last clone of its `Arc` is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     registry: Arc<ConnectionRegistry>,
@@ -90,8 +90,8 @@ impl ConnectionRegistry {
         Arc::new(Self { shutdown, ..Self::default() })
     }
 
-    /// A slot for a connection from `peer` on the worker that counts in `stats`, or why
-    /// there is none.
+    /// Takes a slot for a connection from `peer` on the worker with `stats`. Returns the close
+    /// reason if no slot is free.
     pub(crate) fn take(
         self: &Arc<Self>,
         origin: &Origin,
@@ -210,14 +210,14 @@ impl ConnectionRegistry {
         self.count(Closed::Busy);
     }
 
-    /// Connections that are open now, lingering ones too.
+    /// Returns the number of open connections, lingering ones included.
     pub(crate) fn open(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// The server begins to serve with `parts`.
+    /// Sets the parts of the server, which begins to serve.
     pub(crate) fn begin(&self, parts: ServerParts) {
-        // It does so once in its life.
+        // A server serves only once.
         let _ = self.parts.set(parts);
     }
 
@@ -259,12 +259,12 @@ impl ConnectionRegistry {
 }
 
 impl ConnectionSlot {
-    /// Returns the connection's name in the log.
+    /// Returns the connection's number in the log.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Where the worker that serves this connection counts.
+    /// Returns the statistics of the worker that serves this connection.
     pub(crate) fn stats(&self) -> &WorkerStats {
         &self.stats
     }
@@ -335,7 +335,8 @@ impl ConnectionSlot {
         Ok(())
     }
 
-    /// Keeps the end of this connection from the hook: its source is refused again and again.
+    /// Does not call the hook for the end of this connection, because its source is refused
+    /// repeatedly.
     pub(crate) fn suppress_summary(&self) {
         self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
     }
@@ -346,9 +347,9 @@ impl ConnectionSlot {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
-    /// The connection is being closed, and its peer had ended the stream, in this way.
+    /// Notes the close reason for the end of the peer's stream, before the connection is closed.
     pub(crate) fn note_end(&self, end: Closed) {
-        // There is one end in a connection's life.
+        // Only the first end counts.
         self.end.get_or_init(|| end);
     }
 

@@ -15,8 +15,8 @@ pub struct SourceRefusal {
     pub action: SourceAction,
     /// The time after which the source may try again.
     pub wait: Duration,
-    /// Whether this refusal began a penalty: true once for each penalty, so a log that writes only
-    /// these cannot be flooded.
+    /// Whether this refusal began a penalty. It is true once for each penalty, so a log of these
+    /// cannot be flooded.
     pub is_new_penalty: bool,
 }
 

@@ -13,10 +13,10 @@ use crate::udp::Loopback;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::Source;
 
-/// Penalties that are logged in one second; more are counted.
+/// Maximum number of penalties that are logged in one second. More are only counted.
 const LOGGED_PER_SECOND: u32 = 10;
 
-/// The sources of one program with their buckets and penalties; shared by all its servers.
+/// The sources of one program with their buckets and penalties, shared by all its servers.
 ///
 /// ```
 /// use echoline::sources::{Source, SourceAction, SourceLimits, Sources};
@@ -117,7 +117,7 @@ impl Sources {
         tracing::warn!(%source, "over the rate of {action}: refused for {seconds} s");
     }
 
-    /// Gives back a token that was taken in advance: the password was right.
+    /// Returns a token that was taken in advance, for example because the password was right.
     pub fn give_back(&self, source: Source, action: SourceAction) {
         self.lock().give_back(source, action);
     }
@@ -167,7 +167,7 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
-        // The table is whole after each of its calls.
+        // Each call leaves the table in a valid state.
         self.table.lock().ignore_poison()
     }
 }

@@ -37,7 +37,7 @@ impl TokenBucket {
     }
 }
 
-/// Whole nanoseconds; a time of more than 584 years is the longest there is.
+/// Returns `time` in whole nanoseconds, at most `u64::MAX` (584 years).
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

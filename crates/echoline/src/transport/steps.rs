@@ -37,15 +37,15 @@ pub trait Step: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the protocol that this step adds; `None` if it adds none, as one that reads a PROXY
-    /// header. A step of your own that serves a `tls://` or `ws://` address has to name its
-    /// protocol here: a listener refuses to serve a scheme that no step of its transport speaks.
+    /// Returns the protocol that this step adds; `None` if it adds none, like the step that reads a
+    /// PROXY header. If you write a step for `tls://` or `ws://` addresses, name its protocol here:
+    /// a listener refuses to serve a scheme that no step of its transport speaks.
     fn protocol(&self) -> Option<Protocol> {
         None
     }
 }
 
-/// A protocol between a socket and its handler that the scheme of an address can ask for.
+/// A protocol between a socket and its handler, which the scheme of an address can require.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -56,7 +56,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Returns the protocols that an address of this scheme asks for, the lowest first.
+    /// Returns the protocols that an address of this scheme requires, the lowest layer first.
     fn of(scheme: Scheme) -> impl Iterator<Item = Self> {
         let tls = scheme.is_tls().then_some(Self::Tls);
         tls.into_iter().chain(scheme.is_websocket().then_some(Self::WebSocket))
@@ -78,7 +78,7 @@ impl fmt::Display for Protocol {
 pub enum Refusal {
     /// No message, because the client could not understand one; the connection just ends.
     Silence,
-    /// These bytes, and then the connection ends.
+    /// Sends this text. Then the connection ends.
     Words(String),
     /// The message of the next step, or of the server itself, because this step does not change the
     /// bytes that the server sends.
@@ -117,8 +117,8 @@ impl Transport {
         first_refusal(&self.steps, closed)
     }
 
-    /// Returns the first protocol that an address of `scheme` asks for and no step speaks: without
-    /// this check the bytes would travel in the clear.
+    /// Returns the first protocol that an address of `scheme` requires and that no step speaks.
+    /// Without this check the bytes would be sent unencrypted.
     pub fn missing(&self, scheme: Scheme) -> Option<Protocol> {
         let has = |wanted| self.steps.iter().any(|step| step.protocol() == Some(wanted));
         Protocol::of(scheme).find(|wanted| !has(*wanted))
@@ -136,7 +136,7 @@ impl Transport {
         first_refusal(&self.steps[after..], closed)
     }
 
-    /// Takes all steps as [`open`](Self::open) does, and asks `admit` as soon as a trusted proxy
+    /// Runs all steps as [`open`](Self::open) does, and calls `admit` as soon as a trusted proxy
     /// has named the client.
     pub(crate) async fn open_admitted(
         &self,
@@ -154,7 +154,7 @@ impl Transport {
         Ok(stream)
     }
 
-    /// Takes all steps, on the side of a server or of a client.
+    /// Runs all steps, on the side of a server or of a client.
     ///
     /// # Errors
     /// The error of the first step that fails. Dropping the future closes the connection.
@@ -171,7 +171,7 @@ impl Transport {
 pub(crate) enum OpenError {
     /// A step failed.
     Step(Closed),
-    /// The client that a proxy named may not connect; the stream as it was then.
+    /// The client that a proxy named may not connect. Contains the stream at that point.
     Admission(SourceRefusal, Stream),
 }
 

@@ -20,7 +20,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    // Kept, but asked for at each use whether it is still the same.
+    // The browser may keep the file, but must ask at each use whether it has changed.
     (header::CACHE_CONTROL, "no-cache"),
 ];
 

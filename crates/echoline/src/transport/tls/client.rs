@@ -31,10 +31,10 @@ pub enum Trust {
 /// Whether a client resumes earlier sessions, which saves most of the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resumption {
-    /// Each connection has a whole handshake.
+    /// Each connection has a full handshake.
     #[default]
     Off,
-    /// It shows the ticket of an earlier connection.
+    /// A connection shows the ticket of an earlier one.
     On,
 }
 
@@ -129,7 +129,7 @@ impl Step for ConnectTls {
     }
 }
 
-/// Takes every certificate; that the server has its key is checked all the same.
+/// Accepts every certificate, but still checks that the server has its key.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

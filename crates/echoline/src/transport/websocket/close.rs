@@ -3,7 +3,7 @@
 use super::frame::{CONTROL_MAX, Violation};
 use crate::connection::limits::Closed;
 
-/// "Policy violation", the code for whatever has none.
+/// "Policy violation", the code for all reasons without a code of their own.
 pub(super) const POLICY: u16 = 1008;
 
 /// "Internal error".
