@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// A fault of the tester and not of the server: the text names the remedy.
+    /// For an error of the tester's machine, the text names the remedy.
     #[test]
     fn describes_exhausted_resources_with_a_remedy() {
         for (code, wanted) in [

@@ -22,7 +22,7 @@ const FIRST_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reply that are shown.
 const SHOWN_BYTES: usize = 80;
 
-/// The fault of a wrong reply.
+/// The difference between a wrong reply and the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReplyFault {
     /// It does not end with the text that was sent.
@@ -88,7 +88,7 @@ pub(crate) struct ReplyChecker {
 }
 
 impl ReplyChecker {
-    /// For messages of up to `size` bytes, `depth` of them in flight.
+    /// Creates a checker for messages of up to `size` bytes, with `depth` of them in flight.
     pub(crate) fn new(size: usize, depth: usize, expect: &Expect) -> Self {
         let first = size.saturating_add(FIRST_EXTRA_BYTES).saturating_mul(depth);
         Self {
@@ -113,9 +113,10 @@ impl ReplyChecker {
         self.taken == self.filled
     }
 
-    /// Returns the buffer space for the next read; never empty.
+    /// Returns the buffer space for the next read, which is never empty.
     ///
-    /// Bounded, because a line over `line_bytes_max` is a fault before it needs more.
+    /// The buffer is bounded, because a line over `line_bytes_max` is an error before it needs
+    /// more.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -215,8 +216,8 @@ impl ReplyChecker {
         self.unmatched.extend_from_slice(&line[..length]);
     }
 
-    /// Returns the escaped start of the wrong reply, or before the first reply of the last line of
-    /// the greeting.
+    /// Returns the escaped start of the wrong reply. Before the first reply it is the start of the
+    /// greeting's last line.
     pub(crate) fn unmatched_excerpt(&self) -> String {
         excerpt(&self.unmatched)
     }

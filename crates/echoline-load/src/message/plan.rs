@@ -161,7 +161,7 @@ impl Plan {
     pub fn messages_of(&self, client: u32) -> Option<u32> {
         let messages = self.messages()?;
         let Some(total) = self.total else { return Some(messages) };
-        // Of messages that are assigned in turn: the numbers client + i × clients.
+        // Messages are assigned in turn, so the client has the numbers client + i × clients.
         let own = total.saturating_sub(client.into()).div_ceil(self.clients().into());
         Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
     }
@@ -276,7 +276,7 @@ mod tests {
 
     /// Issue 11, item 44: a total number of messages is distributed evenly.
     #[test]
-    fn regression_a_total_of_messages_is_shared_out() {
+    fn regression_a_total_of_messages_is_distributed_evenly() {
         for (clients, total) in [(1, 1), (3, 7), (3, 9), (100, 250), (7, 7)] {
             let count = NonZero::new(clients).unwrap();
             let each = NonZero::new(u32::div_ceil(total, clients));

@@ -1,8 +1,8 @@
 //! Compares runs before and after a change. Pure.
 //!
 //! The unit of comparison is the run. The samples of a run depend on one another (one busy moment
-//! slows thousands of them), so pooling them would make chance look significant. Each run counts
-//! once per metric, and the groups are compared by the test in [`rank`].
+//! slows thousands of them), so pooling them would make random differences look significant. Each
+//! run counts once per metric, and the groups are compared by the test in [`rank`].
 
 use crate::report::{LoadReport, LoopMode};
 use crate::statistics::{Percentile, rank};
@@ -36,7 +36,7 @@ pub struct Difference {
     pub after: Vec<f64>,
     /// The p-value, corrected for the number of metrics; `None` with one run on a side.
     pub p_value: Option<f64>,
-    /// The verdict that follows.
+    /// The verdict on the metric.
     pub verdict: ChangeVerdict,
 }
 
@@ -57,7 +57,7 @@ pub enum ChangeVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// Latency and service time are different things.
+    /// Open and closed loop are mixed: latency and service time cannot be compared.
     #[error("open loop and closed loop cannot be compared: what they measure is not the same")]
     Modes,
     /// One side has no runs.
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn small_or_overlapping_differences_are_no_findings() {
+    fn small_or_overlapping_differences_count_as_the_same() {
         let before = runs(&[1000, 1001, 1002, 1003, 1004]);
         let small = RunComparison::new(&before, &runs(&[1010, 1011, 1012, 1013, 1014]), 0.05);
         assert_eq!(metrics_with(&small.unwrap(), ChangeVerdict::Worse).len(), 0);

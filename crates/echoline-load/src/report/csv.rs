@@ -85,7 +85,7 @@ mod tests {
         };
         assert_eq!((sum("sent"), sum("ok"), sum("failed")), (9990, 9980, 10));
         assert_eq!(lines[2][column("offset_s")], "1");
-        // A thousand samples tell the 99th percentile, and not the 99.9th.
+        // A thousand samples are enough for the 99th percentile, but not for the 99.9th.
         assert!(lines[2][column("p99_ns")].parse::<u64>().unwrap() > 300_000);
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }

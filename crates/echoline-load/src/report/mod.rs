@@ -30,7 +30,7 @@ pub use search_trace::{SearchStep, SearchTrace, TrialPurpose};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoopMode {
-    /// A client sends when its last message was answered. This measures service time.
+    /// A client sends a message when its last one was answered. This measures service time.
     Closed,
     /// Messages have intended times, independent of replies.
     Open,

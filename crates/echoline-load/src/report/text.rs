@@ -207,7 +207,8 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// `5 clients at the end, 75.0 % of all clients' time`; `None` if there was always a server.
+/// Returns a text such as `5 clients at the end, 75.0 % of all clients' time`; `None` if there was
+/// always a server.
 pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     let clients = match outage.clients {
         1 => "1 client at the end".to_owned(),
@@ -388,7 +389,7 @@ mod tests {
         assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
         assert!(!page.contains("Nothing speaks against"), "{page}");
         assert!(sample::closed().to_html().contains("Nothing speaks against"));
-        // 30 of 37 were right, and a quarter of the time there was a server.
+        // 30 of 37 messages were right, and there was a server for a quarter of the time.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
     }

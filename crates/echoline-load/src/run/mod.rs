@@ -35,8 +35,8 @@ const ALARM_CHECK_TICKS: u64 = 10;
 /// Runs the plan to its end, or until `stop` is drained or aborted.
 ///
 /// When `stop` is drained, clients send no more and wait for the messages in flight. When it is
-/// aborted, everything ends at once. There is a report in each case. `on_progress` is called ten
-/// times per second.
+/// aborted, everything ends at once. Both return a report. `on_progress` is called ten times per
+/// second.
 ///
 /// # Errors
 /// If a target cannot be resolved or a thread cannot be started. Failures of connections are in the
@@ -63,8 +63,8 @@ pub async fn run(
     Ok(report(&context, &workers, &meter))
 }
 
-/// Waits for all threads and reports the progress. Returns a meter that was started when the
-/// warm-up was over, or `meter` if it never was.
+/// Waits for all threads and reports the progress. Returns a meter that was started at the end of
+/// the warm-up, or `meter` if the run ended before.
 async fn supervise(
     context: &RunContext,
     workers: &[Arc<LoadWorker>],

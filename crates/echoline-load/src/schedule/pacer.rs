@@ -16,7 +16,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` events `per` time; `None` if one of them is zero.
+    /// Creates a rate of `count` events `per` time; `None` if one of them is zero.
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Option<Self> {
         (count > 0 && !per.is_zero()).then_some(Self { count, per })
@@ -31,7 +31,7 @@ impl Rate {
         fits.then_some(Self { count: count as u32, per: 1000 * SECOND })
     }
 
-    /// Events per second.
+    /// Returns the rate in events per second.
     #[must_use]
     pub fn as_per_second(self) -> f64 {
         f64::from(self.count) / self.per.as_secs_f64()
@@ -74,7 +74,7 @@ impl Rate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
     schedule: ArrivalSchedule,
-    /// For arrivals that are independent of one another; else they come at equal intervals.
+    /// The process of independent arrivals; `None` for equal intervals.
     poisson: Option<Poisson>,
     /// This pacer yields the events `first + i × stride`.
     first: u64,
@@ -111,19 +111,20 @@ impl Pacer {
         Self { schedule, poisson: None, first: 0, stride: 1, given: 0 }
     }
 
-    /// Each event as soon as the caller is ready for it.
+    /// Creates a closed loop: each event is due as soon as the caller is ready for it.
     #[must_use]
     pub fn closed_loop() -> Self {
         Self::thinking(Duration::ZERO)
     }
 
-    /// Each event but the first `think` after the caller is ready for it.
+    /// Creates a closed loop in which each event but the first is due `think` after the caller is
+    /// ready for it.
     #[must_use]
     pub fn thinking(think: Duration) -> Self {
         Self::new(ArrivalSchedule::ClosedLoop { think })
     }
 
-    /// Events at equal intervals, even if the caller is not ready.
+    /// Creates a schedule of events at equal intervals, even if the caller is not ready.
     #[must_use]
     pub fn constant(rate: Rate) -> Self {
         Self::new(ArrivalSchedule::Constant(rate))
@@ -136,7 +137,8 @@ impl Pacer {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, None)))
     }
 
-    /// The same with `steps` equal steps, at least one, instead of a linear change.
+    /// Returns the same as [`ramp`](Self::ramp) with `steps` equal steps, at least one, instead of
+    /// a linear change.
     #[must_use]
     pub fn steps(from: Rate, to: Rate, over: Duration, lead: Duration, steps: u32) -> Self {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))

@@ -55,7 +55,7 @@ impl SendSchedule {
         Self { pacer, upcoming: None, number: 0, messages, end, late_policy, finished: false }
     }
 
-    /// The next action of a client that could send at `now`.
+    /// Returns the next action of a client that could send at `now`.
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
         let Some(mut due) = self.due(now) else { return NextSend::Finished };
         if due > now {
@@ -110,7 +110,7 @@ impl SendSchedule {
         Some(self.pacer.time_of(messages.saturating_sub(1).into()))
     }
 
-    /// Messages up to the limit of their number that were not taken.
+    /// Returns the number of messages that were not taken, if their number is limited.
     fn unsent(&self) -> u64 {
         self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
     }
@@ -226,7 +226,8 @@ mod tests {
     }
 
     proptest! {
-        /// However late a client is: the sent, skipped and remaining messages are the whole plan.
+        /// For any lateness of a client, the sent, skipped and remaining messages add up to the
+        /// plan.
         #[test]
         fn no_message_is_lost(
             waits in prop::collection::vec(0u32..40, 0..60), skip: bool, poisson: bool,

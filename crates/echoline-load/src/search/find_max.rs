@@ -33,8 +33,8 @@ const ERRORS_MAX: f64 = 0.01;
 /// The factor on the samples that a percentile needs, because some are warm-up or fail.
 const SAMPLES_SPARE: f64 = 1.2;
 
-/// Searches the highest rate of an open loop, in messages per second, that meets `goals`. It begins
-/// at `first` and ends early when `stop` is drained.
+/// Searches for the highest rate of an open loop, in messages per second, that meets `goals`. It
+/// begins at `first` and ends early when `stop` is drained.
 ///
 /// The report is that of the last run at the rate that was found, else of the last run, and
 /// contains the [`SearchTrace`]. `on_progress` receives the rate that is tried.
@@ -305,7 +305,7 @@ mod tests {
 
     /// Issue 11, item 35: a rate is tried for as long as its percentiles need, or not at all.
     #[test]
-    fn regression_a_rate_is_tried_until_its_percentiles_are_no_chance() {
+    fn regression_a_rate_is_tried_until_its_percentiles_are_certain() {
         let seconds = |goals: &str, rate| {
             let goals = Objectives::goals(goals).unwrap();
             trial_settings(&settings(), &goals, rate)

@@ -90,14 +90,14 @@ impl std::fmt::Display for Percentile {
 #[derive(Clone, Debug)]
 pub struct DurationHistogram {
     histogram: Histogram<u64>,
-    /// To the nanosecond: the histogram knows it to three digits only.
+    /// The exact maximum, because the histogram has only three digits.
     max: Duration,
 }
 
 impl Default for DurationHistogram {
     fn default() -> Self {
-        // From 1 ns, so that a value of a few microseconds still has three digits; it grows with
-        // the longest sample, to about 300 KB at a day.
+        // Begins at 1 ns, so that a value of a few microseconds still has three digits. The
+        // histogram grows with the longest sample, to about 300 KB at a day.
         let histogram = Histogram::new(DIGITS).expect("3 digits are at most 5");
         Self { histogram, max: Duration::ZERO }
     }
@@ -235,7 +235,7 @@ mod tests {
         fn percentiles_are_those_of_the_sorted_samples(
             mut samples in prop::collection::vec(1_000u64..5_000_000_000, 20..2000),
         ) {
-            // In two halves, to see that merging them changes nothing.
+            // Recorded in two halves, to check that merging changes nothing.
             let mut times = [DurationHistogram::default(), DurationHistogram::default()];
             for (index, &sample) in samples.iter().enumerate() {
                 times[index % 2].record(Duration::from_nanos(sample));

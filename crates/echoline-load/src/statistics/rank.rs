@@ -5,7 +5,7 @@
 //! all ways to assign the ranks to the two groups are counted. (Mann and Whitney, 1947; ties as in
 //! Lehmann, *Nonparametrics*, 1975.)
 
-/// The most figures of one group: the cost grows with the cube of it.
+/// The most figures of one group. The cost grows with the cube of this number.
 pub(crate) const GROUP_MAX: usize = 50;
 
 /// Returns the two-sided p-value of two groups; 1 if a group is empty.
@@ -65,8 +65,8 @@ fn numbers(figures: &[f64]) -> Vec<f64> {
     figures.iter().copied().filter(|figure| !figure.is_nan()).take(GROUP_MAX).collect()
 }
 
-/// Twice the rank of each figure among all; equal figures share the mean of their ranks, which
-/// doubled is a whole number.
+/// Returns twice the rank of each figure among all. Equal figures share the mean of their ranks,
+/// and twice that mean is a whole number.
 fn doubled_ranks(one: &[f64], other: &[f64]) -> Vec<usize> {
     let all: Vec<f64> = one.iter().chain(other).copied().collect();
     let rank = |figure: &f64| {
@@ -116,8 +116,8 @@ mod tests {
         assert!(p_value_least(GROUP_MAX, GROUP_MAX) < 1e-20);
     }
 
-    /// As `wilcox.test(c(1.1, 2.3, 3.8, 4.4), c(2.9, 5.1, 6.2, 7.7, 8.0))` of R and
-    /// `scipy.stats.mannwhitneyu(…, method="exact")` have it.
+    /// The expected values are those of R's `wilcox.test(c(1.1, 2.3, 3.8, 4.4), c(2.9, 5.1, 6.2,
+    /// 7.7, 8.0))` and of `scipy.stats.mannwhitneyu(…, method="exact")`.
     #[test]
     fn agrees_with_r_and_scipy() {
         let p = p_value(&[1.1, 2.3, 3.8, 4.4], &[2.9, 5.1, 6.2, 7.7, 8.0]);

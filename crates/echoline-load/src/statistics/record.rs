@@ -25,21 +25,23 @@ pub struct RunRecord {
     pub outage: ServerOutage,
     /// Connections that were opened.
     pub connections: u64,
-    /// In open loop, of correct replies: from the intended time until the reply was complete. Empty
-    /// in closed loop.
+    /// The latency of correct replies in open loop: from the intended time until the reply was
+    /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
-    /// Of correct replies: from just before the message was sent until the reply was complete.
+    /// The service time of correct replies: from just before the message was sent until the reply
+    /// was complete.
     pub service: DurationHistogram,
-    /// From the start of connecting until the socket was open.
+    /// The connect time: from the start of connecting until the socket was open.
     pub connect: DurationHistogram,
-    /// From then until the end of the TLS and WebSocket handshakes. Empty without handshakes.
+    /// The handshake time: from then until the end of the TLS and WebSocket handshakes. Empty
+    /// without handshakes.
     pub handshake: DurationHistogram,
-    /// In open loop: from the later of the intended time and the connection being free, until the
-    /// message was sent. The tester causes this delay.
+    /// The tester's own delay in open loop: from the intended time, or from when the connection
+    /// became free if that was later, until the message was sent.
     pub lag: DurationHistogram,
-    /// In open loop: messages that found their connection busy at their intended time.
+    /// The number of messages in open loop whose connection was busy at their intended time.
     pub delayed: u64,
-    /// Over UDP: irregular replies.
+    /// Irregular replies over UDP.
     pub anomalies: DatagramAnomalies,
     /// The development over the run.
     pub series: Series,
@@ -52,11 +54,11 @@ pub struct RunRecord {
 /// A correct reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CorrectReply {
-    /// When it was complete, from the start of the measuring.
+    /// The time at which it was complete, from the start of the measuring.
     pub at: Duration,
-    /// From the intended time until then; `None` in closed loop.
+    /// The time from the intended time until then; `None` in closed loop.
     pub latency: Option<Duration>,
-    /// From just before the message was sent until then.
+    /// The time from just before the message was sent until then.
     pub service: Duration,
 }
 
@@ -110,7 +112,7 @@ impl RunRecord {
         errors + (1.0 - errors) * self.outage.share()
     }
 
-    /// Messages that were never answered, neither in time nor late.
+    /// Returns the number of messages that were never answered, neither in time nor late.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         let ledger = &self.ledger;
@@ -191,7 +193,7 @@ impl RunRecord {
         self.note_reasons(reason, 1);
     }
 
-    /// Counts a reason for failures so many times.
+    /// Counts a reason for failures `count` times.
     pub fn note_reasons(&mut self, reason: &str, count: u64) {
         if reason == OTHER_REASONS {
             self.reasons_dropped += count;
@@ -263,8 +265,7 @@ mod tests {
     }
 
     proptest! {
-        /// For any outcomes of the messages of each client, in one record or in one for each
-        /// client.
+        /// The ledger adds up for any outcomes, in one record for all clients or in one for each.
         #[test]
         fn the_ledger_adds_up_for_any_sequence_of_outcomes(
             clients in prop::collection::vec(

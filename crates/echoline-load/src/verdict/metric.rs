@@ -142,7 +142,7 @@ impl FromStr for Metric {
     }
 }
 
-/// `99.9`: from above 0 to below 100, with up to three decimals.
+/// Parses a percentile such as `99.9`: above 0, below 100, with up to three decimals.
 fn percentile(text: &str) -> Option<Metric> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str, most: usize| {
