@@ -33,6 +33,7 @@ mod admission;
 pub(crate) mod builder;
 mod drain_guard;
 pub(crate) mod failure;
+mod handler_error;
 mod handler_task;
 mod handshake;
 pub(crate) mod parts;
