@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::borrows::{MessageGuard, Write};
+use super::borrows::MessageGuard;
 use super::closing::Closing;
 use super::config::{ConnectionConfig, Eol, Farewell};
 use super::core::Core;
@@ -22,11 +21,10 @@ use super::feed::Outlet;
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
 use super::lines::Line;
-use super::split::{Reader, Writer};
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::{Phase, Shutdown};
 use crate::transport::origin::Origin;
-use crate::transport::stream::{Layer, Stream};
+use crate::transport::stream::Stream;
 
 /// A connection to one peer over any byte stream.
 ///
@@ -84,20 +82,21 @@ where
         Self::with_config(stream, Arc::new(config), None)
     }
 
-    /// Moves the connection to a stream that is a layer over the current one. Call it before the
-    /// first read or write.
-    #[must_use]
-    pub fn layer<T: Layer<Below = S>>(mut self, wrap: impl FnOnce(S) -> T) -> Connection<T> {
-        let core = self.core.take().expect("the core leaves only when self ends");
-        Connection { core: Some(Box::new(core.layer(wrap))) }
-    }
-
     pub(crate) fn with_config(
         stream: S,
         config: Arc<ConnectionConfig>,
         slot: Option<Arc<ConnectionSlot>>,
     ) -> Self {
-        Self { core: Some(Box::new(Core::new(stream, config, slot))) }
+        Self::from_core(Box::new(Core::new(stream, config, slot)))
+    }
+
+    pub(super) fn from_core(core: Box<Core<S>>) -> Self {
+        Self { core: Some(core) }
+    }
+
+    /// Takes the state out of a connection that becomes something else.
+    pub(super) fn into_core(mut self) -> Box<Core<S>> {
+        self.core.take().expect("the core leaves only when self ends")
     }
 
     /// Returns the next line without its end; `None` at the end of the stream. A last line that
@@ -241,101 +240,6 @@ where
         .await
     }
 
-    /// Writes bytes. If the unsent bytes then do not exceed [`Limits::write_high`], they are
-    /// buffered at once. Otherwise the write, when awaited, waits until the peer has taken enough
-    /// for the rest to fit. Pieces of 8 KiB and more bypass an empty buffer when the write is
-    /// awaited. Like asyncio's `write` and `drain` together.
-    ///
-    /// # Errors
-    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
-    ///
-    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
-    /// nothing; dropped half-way, it has written the beginning of the bytes.
-    pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
-        self.write_parts(&[bytes])
-    }
-
-    /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
-    /// without making it; use it for bytes that are not text.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
-        let core = self.core_mut();
-        if !core.takes_at_once(parts, 0) {
-            let parts = parts.to_vec();
-            return Write::later(async move { core.write_waiting(&parts).await });
-        }
-        for part in parts {
-            core.output.push(part);
-        }
-        Write::done(Ok(()))
-    }
-
-    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) sets
-    /// another). The line is buffered at once, at any length. When awaited, it waits until at most
-    /// [`Limits::write_high`] bytes are unsent. It is cancel safe: a line whose write is dropped is
-    /// sent with the next write.
-    ///
-    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
-    /// may not be held while waiting.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
-        let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str();
-        if let Err(error) = write!(core.output.buffer(), "{text}{eol}") {
-            return Write::done(Err(error.into()));
-        }
-        if core.needs_room(0) { Write::later(core.flush()) } else { Write::done(Ok(())) }
-    }
-
-    /// Writes all `parts` and the line end as one line. Use it for bytes that may not be text.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
-        let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str().as_bytes();
-        if !core.takes_at_once(parts, eol.len()) {
-            let parts = [parts, &[eol]].concat();
-            return Write::later(async move { core.write_waiting(&parts).await });
-        }
-        for part in parts {
-            core.output.push(part);
-        }
-        core.output.push(eol);
-        Write::done(Ok(()))
-    }
-
-    /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
-    /// but waits until the buffer is empty. Cancel safe.
-    ///
-    /// # Errors
-    /// [`Closed::StallTimeout`], or the error of the stream.
-    pub async fn flush(&mut self) -> Result<(), Closed> {
-        self.core_mut().flush().await
-    }
-
-    /// Sends all pending output, ends the stream (FIN) and reads on for at most
-    /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
-    /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
-    /// same in the background.
-    pub async fn close(mut self) {
-        if let Some(core) = self.core.take() {
-            Closing::begin(core).run().await;
-        }
-    }
-
-    /// Splits the connection into a reader and a writer, like asyncio's `StreamReader` and
-    /// `StreamWriter`. A handler can then read and write at the same time (`tokio::join!`,
-    /// `select!`). The writer does not send by itself while the reader waits: [`Writer::flush`]
-    /// does.
-    pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
-        super::split::split(self.core_mut())
-    }
-
     /// Leaves the farewell to the handler: the server's [`Farewell`] does not apply to this
     /// connection.
     pub fn keep_silent(&mut self) {
@@ -440,12 +344,6 @@ where
         &self.core().stream
     }
 
-    /// Returns the number of written bytes that the stream has not taken.
-    #[must_use]
-    pub fn unsent(&self) -> usize {
-        self.core().output.len()
-    }
-
     /// Returns the limits of this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -464,11 +362,11 @@ where
         self.core_mut().output.push(words.as_bytes());
     }
 
-    fn core(&self) -> &Core<S> {
+    pub(super) fn core(&self) -> &Core<S> {
         self.core.as_deref().expect("the core leaves only when self ends")
     }
 
-    fn core_mut(&mut self) -> &mut Core<S> {
+    pub(super) fn core_mut(&mut self) -> &mut Core<S> {
         self.core.as_deref_mut().expect("the core leaves only when self ends")
     }
 }

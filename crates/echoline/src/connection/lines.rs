@@ -80,6 +80,11 @@ impl Lines {
         }
     }
 
+    /// Returns whether the rest of a skipped line has not arrived.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Returns the received bytes that were not returned yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {

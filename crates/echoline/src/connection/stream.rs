@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +13,7 @@ use super::core::{Core, poll_output, poll_shutdown, poll_write_once};
 use super::deadlines::{Deadlines, OutputState};
 use super::feed::poll_send;
 use super::limits::Closed;
+use crate::transport::stream::Stream;
 
 /// A [`Connection`](crate::Connection) as a byte stream; see
 /// [`Connection::into_stream`](crate::Connection::into_stream).
@@ -29,7 +29,7 @@ use super::limits::Closed;
 ///
 /// Each error contains the [`Closed`]: `Closed::from(error)` returns it, and a server finds it in
 /// the error of a handler. Dropping the stream closes the connection in order.
-pub struct ConnectionStream<S>
+pub struct ConnectionStream<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -48,8 +48,7 @@ where
 {
     pub(super) fn new(mut core: Box<Core<S>>) -> Self {
         core.is_silent = true;
-        let deadlines = &core.deadlines;
-        let writing = Deadlines::new(Arc::clone(&deadlines.config), deadlines.slot.clone());
+        let writing = core.deadlines.for_another_wait();
         Self { core: Some(core), writing, read_sends: true }
     }
 
@@ -58,9 +57,7 @@ where
     /// [`Limits::drain_timeout`](crate::Limits::drain_timeout). A tunnel begins one that lasts
     /// until its end.
     pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
-        MessageGuard::begin(self, |stream, begun| {
-            stream.parts().0.deadlines.set_in_message(begun)
-        })
+        MessageGuard::begin(self, |stream, begun| stream.parts().0.deadlines.set_in_message(begun))
     }
 
     /// Returns the stream below. It no longer contains the bytes that were read ahead.
@@ -82,29 +79,32 @@ where
         let read_sends = self.read_sends;
         let Core { stream, input, output, deadlines, .. } = self.parts().0;
         ready!(input.poll_turn(cx));
-        if input.take_into(buffer) || input.at_end() || buffer.remaining() == 0 {
-            deadlines.note_input();
-            deadlines.note_messages(input.take_messages());
-            return Poll::Ready(Ok(()));
-        }
-        let over = deadlines.check(false)?;
-        let sent = match read_sends {
-            true => poll_send(stream, output, deadlines, cx)?,
-            false => Poll::Ready(()),
-        };
-        let mut amount = deadlines.amount();
-        if input.poll_into(stream, cx, buffer, &mut amount)?.is_ready() {
-            deadlines.note_received(amount);
-            deadlines.note_messages(input.take_messages());
-            deadlines.note_read(over);
-            deadlines.note_input();
-            return match input.end() {
-                Some(Closed::Truncated) => Poll::Ready(Err(Closed::Truncated)),
-                _ => Poll::Ready(Ok(())),
+        loop {
+            let before = buffer.filled().len();
+            if !input.take_into(buffer) && input.end() == Some(Closed::Truncated) {
+                return Poll::Ready(Err(Closed::Truncated));
+            }
+            if buffer.filled().len() > before || buffer.remaining() == 0 || input.at_end() {
+                break;
+            }
+            let over = deadlines.check(false)?;
+            let state = match read_sends && poll_send(stream, output, deadlines, cx)?.is_pending() {
+                true => OutputState::Blocked,
+                false => OutputState::Sent,
             };
+            let mut amount = deadlines.amount();
+            if input.poll_into(stream, cx, buffer, &mut amount)?.is_pending() {
+                return deadlines.poll_input(over, false, state, cx).map(Err);
+            }
+            deadlines.note_received(amount);
+            deadlines.note_read(over);
+            if buffer.filled().len() > before {
+                break;
+            }
         }
-        let state = if sent.is_pending() { OutputState::Blocked } else { OutputState::Sent };
-        deadlines.poll_input(over, false, state, cx).map(Err)
+        deadlines.note_input();
+        deadlines.note_messages(input.take_messages());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -169,6 +169,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionStream").field("core", &self.core.is_some()).finish_non_exhaustive()
+        f.debug_struct("ConnectionStream")
+            .field("stopped", &self.core.is_none())
+            .finish_non_exhaustive()
     }
 }

@@ -35,7 +35,7 @@ mod drain_guard;
 pub(crate) mod failure;
 mod handler_error;
 mod handler_task;
-mod handshake;
+pub(crate) mod handshake;
 pub(crate) mod parts;
 pub(crate) mod registry;
 pub(crate) mod report;
