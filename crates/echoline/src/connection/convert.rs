@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::core::Core;
 use super::handle::Connection;
 use super::limits::Closed;
+use super::owned::{OwnedReader, OwnedWriter};
 use super::split::{Reader, Writer};
 use super::stream::ConnectionStream;
 use crate::server::handshake::in_bounded_time;
@@ -30,6 +31,42 @@ where
     /// does.
     pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
         super::split::split(self.core_mut())
+    }
+
+    /// Splits the connection into halves that two tasks can own, like tokio's
+    /// `TcpStream::into_split`. The writer sends on [`OwnedWriter::flush`]. When both halves are
+    /// dropped, the connection is closed in the background as if it were dropped.
+    ///
+    /// A server counts the connection when its handler returns, so the handler waits for the tasks
+    /// that own the halves:
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    /// use tokio::sync::mpsc;
+    ///
+    /// async fn upper(client: Connection) -> Result<(), Closed> {
+    ///     let (mut reader, mut writer) = client.into_split();
+    ///     let (answers, mut queue) = mpsc::channel::<String>(16);
+    ///     let writing = tokio::spawn(async move {
+    ///         while let Some(answer) = queue.recv().await {
+    ///             writer.write_line(answer).await?;
+    ///             writer.flush().await?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     while let Some(line) = reader.read_line().await? {
+    ///         if answers.send(line.to_string().to_uppercase()).await.is_err() {
+    ///             break;
+    ///         }
+    ///     }
+    ///     drop(answers);
+    ///     writing.await.unwrap_or(Err(Closed::Panicked))
+    /// }
+    /// # let _ = upper;
+    /// ```
+    #[must_use]
+    pub fn into_split(self) -> (OwnedReader<S>, OwnedWriter<S>) {
+        super::owned::into_split(*self.into_core())
     }
 
     /// Returns the connection as a byte stream with the bytes that were read ahead, for code that
