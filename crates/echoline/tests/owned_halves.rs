@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use echoline::connection::{OwnedReader, OwnedWriter};
-use echoline::{Closed, Connection, Eol, Farewell, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
-    (Connection::accepted(here, limits, Eol::CrLf, Farewell::Sentences), there)
+    (Connection::accepted(here, limits, Eol::CrLf, Farewell::Sentences, Shutdown::new()), there)
 }
 
 fn halves(limits: Limits) -> (OwnedReader<DuplexStream>, OwnedWriter<DuplexStream>, DuplexStream) {

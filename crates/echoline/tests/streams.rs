@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::transport::{OpenFuture, Origin, Step, Stream, Transport};
-use echoline::{Closed, Connection, Eol, Farewell, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidirectional, duplex};
 use tokio::net::UnixStream;
@@ -16,7 +16,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
-    (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences), there)
+    (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, Shutdown::new()), there)
 }
 
 fn seconds(number: u64) -> Option<Duration> {
@@ -248,7 +248,8 @@ async fn upgrading(mut client: Connection) -> Result<(), Closed> {
 /// Plays `script` against [`upgrading`]: each element is sent, and then its answer awaited.
 async fn upgrade(limits: Limits, script: &[(&str, &str)]) -> Result<(), Closed> {
     let (here, mut there) = UnixStream::pair().unwrap();
-    let client = Connection::accepted(here.into(), limits, Eol::Lf, Farewell::Silent);
+    let client =
+        Connection::accepted(here.into(), limits, Eol::Lf, Farewell::Silent, Shutdown::new());
     let serving = tokio::spawn(upgrading(client));
     for (sent, answer) in script {
         there.write_all(sent.as_bytes()).await.unwrap();

@@ -72,13 +72,45 @@ where
     /// # }
     /// ```
     pub fn new(stream: S, limits: Limits) -> Self {
-        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
+        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent, Shutdown::new())
     }
 
     /// Creates a connection as a server makes it, over any stream. Tests run a handler over
-    /// [`tokio::io::duplex`] with it.
-    pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
-        let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
+    /// [`tokio::io::duplex`] with it. `shutdown` drains or aborts the connection as that of a
+    /// server does.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
+    ///
+    /// async fn echo<S>(mut client: Connection<S>) -> Result<(), Closed>
+    /// where
+    ///     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    /// {
+    ///     while let Some(line) = client.read_line().await? {
+    ///         client.write_line(line).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (here, _there) = tokio::io::duplex(8);
+    /// let shutdown = Shutdown::new();
+    /// let (limits, farewell) = (Limits::default(), Farewell::default());
+    /// let client = Connection::accepted(here, limits, Eol::Lf, farewell, shutdown.clone());
+    /// let serving = tokio::spawn(echo(client));
+    /// shutdown.drain();
+    /// assert_eq!(serving.await.unwrap(), Err(Closed::Drained));
+    /// # }
+    /// ```
+    pub fn accepted(
+        stream: S,
+        limits: Limits,
+        eol: Eol,
+        farewell: Farewell,
+        shutdown: Shutdown,
+    ) -> Self {
+        let config = ConnectionConfig::new(limits, shutdown, eol, farewell);
         Self::with_config(stream, Arc::new(config), None)
     }
 
@@ -285,8 +317,8 @@ where
         MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
-    /// Returns the phase of the server's life; [`Phase::Running`] if no server accepted the
-    /// connection.
+    /// Returns the phase of the server's life; of a connection that no server accepted, the phase
+    /// of the [`Shutdown`] that [`accepted`](Self::accepted) was given.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.core().deadlines.config.shutdown.phase()

@@ -128,6 +128,12 @@ impl Server {
 
     /// Serves on `count` threads, each with its own current-thread runtime, instead of on the
     /// caller's runtime. A new connection goes to the thread with the fewest.
+    ///
+    /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
+    /// nor drains them: when the last connection has ended, it stops the threads and drops the
+    /// tasks that are left. So a handler waits for its tasks, or they own a half of its connection
+    /// ([`Connection::into_split`]). [`tokio::task::block_in_place`] panics on these threads; use
+    /// [`tokio::task::spawn_blocking`] instead.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
         self.workers = Some(count);
