@@ -14,7 +14,7 @@ use super::deadlines::{Deadlines, OutputState, WaitFor};
 use super::feed::{Outlet, poll_feed, poll_send};
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
-use super::lines::Line;
+use super::line::Line;
 use super::output::{OutputBuffer, poll_write};
 use crate::metrics::summary::Amount;
 use crate::server::registry::ConnectionSlot;

@@ -20,7 +20,7 @@ use super::core::Core;
 use super::feed::Outlet;
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
-use super::lines::Line;
+use super::line::Line;
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::{Phase, Shutdown};
 use crate::transport::origin::Origin;
@@ -140,6 +140,8 @@ where
     /// the connection can still be used.
     ///
     /// Cancel safe.
+    #[doc(alias = "readline")]
+    #[doc(alias = "next_line")]
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let core = self.core_mut();
         let line = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_line)).await;
@@ -211,6 +213,7 @@ where
     ///
     /// # Errors
     /// As [`read`](Self::read). Cancel safe.
+    #[doc(alias = "fill_buf")]
     pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
         let has_some = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_peek)).await?;
@@ -240,6 +243,7 @@ where
     /// # Errors
     /// [`Closed::Incomplete`] if the stream ends before; the bytes received until then can still be
     /// [`read`](Self::read). Otherwise as [`read_line`](Self::read_line). Cancel safe.
+    #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
@@ -253,6 +257,7 @@ where
     /// [`Closed::LineTooLong`] if more than [`Limits::max_line`] bytes precede the separator,
     /// [`Closed::Incomplete`] if the stream ends first. Otherwise as
     /// [`read_line`](Self::read_line). Cancel safe.
+    #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
@@ -281,6 +286,8 @@ where
     /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
     /// of the socket. `None` over a stream without addresses.
     #[must_use]
+    #[doc(alias = "peer_addr")]
+    #[doc(alias = "get_extra_info")]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
     }

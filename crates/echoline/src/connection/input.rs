@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::buffers;
 use super::limits::Closed;
-use super::lines::{Line, Lines};
+use super::line::Line;
+use super::lines::Lines;
 use crate::metrics::summary::Amount;
 
 /// The work that one connection may do before it yields to the worker's other connections. Without

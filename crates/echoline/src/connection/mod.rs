@@ -36,6 +36,7 @@ mod halves;
 pub(crate) mod handle;
 mod input;
 pub(crate) mod limits;
+pub(crate) mod line;
 pub(crate) mod lines;
 mod output;
 mod owned;

@@ -15,7 +15,7 @@ use super::deadlines::Deadlines;
 use super::halves::{Reading, reader_methods, write_at_once, writer_methods};
 use super::input::InputBuffer;
 use super::limits::Closed;
-use super::lines::Line;
+use super::line::Line;
 use super::output::OutputBuffer;
 use crate::transport::stream::{CloseSignal, Stream};
 use echoline_base::poison::IgnorePoison;

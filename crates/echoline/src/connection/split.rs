@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use super::halves::{Reading, reader_methods, write_at_once, writer_methods};
 use super::input::InputBuffer;
 use super::limits::Closed;
-use super::lines::Line;
+use super::line::Line;
 use super::output::OutputBuffer;
 use echoline_base::poison::IgnorePoison;
 

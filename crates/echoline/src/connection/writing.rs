@@ -26,6 +26,7 @@ where
     ///
     /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
     /// nothing; dropped half-way, it has written the beginning of the bytes.
+    #[doc(alias = "write_all")]
     pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
         self.write_parts(&[bytes])
     }
@@ -35,6 +36,8 @@ where
     ///
     /// # Errors
     /// As [`write`](Self::write).
+    #[doc(alias = "writelines")]
+    #[doc(alias = "write_vectored")]
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         if !core.takes_at_once(parts, 0) {
@@ -89,6 +92,7 @@ where
     ///
     /// # Errors
     /// [`Closed::StallTimeout`], or the error of the stream.
+    #[doc(alias = "drain")]
     pub async fn flush(&mut self) -> Result<(), Closed> {
         self.core_mut().flush().await
     }
@@ -117,6 +121,7 @@ where
     /// # Errors
     /// [`Closed::StallTimeout`], or the error of the stream. Cancel safe.
     #[doc(alias = "write_eof")]
+    #[doc(alias = "shutdown")]
     pub async fn shutdown_write(&mut self) -> Result<(), Closed> {
         let core = self.core_mut();
         poll_fn(|cx| {
@@ -131,6 +136,7 @@ where
     /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard
     /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
     /// same in the background.
+    #[doc(alias = "wait_closed")]
     pub async fn close(self) {
         Closing::begin(self.into_core()).run().await;
     }

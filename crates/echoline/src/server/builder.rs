@@ -70,11 +70,25 @@ pub struct Server {
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
     /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
+    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`].
+    ///
+    /// ```
+    /// # use echoline::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let by_text = Server::bind("127.0.0.1:0").await?;
+    /// let by_pair = Server::bind(("127.0.0.1", 0)).await?;
+    /// # let _ = (by_text, by_pair);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// One sentence about an invalid address, or the reason for which it cannot be bound. A scheme
     /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is an error: [`Listener::bind`]
     /// with [`Listener::transport`] serves those.
+    #[doc(alias = "start_server")]
+    #[doc(alias = "listen")]
     pub async fn bind<A>(address: A) -> io::Result<Self>
     where
         A: TryInto<Address>,
@@ -282,6 +296,7 @@ impl Server {
     /// # Errors
     /// If a signal handler cannot be installed or a thread cannot be started; no connection was
     /// served then. If a part of the server panics, as in [`serve_until`](Self::serve_until).
+    #[doc(alias = "serve_forever")]
     pub async fn serve<H, F, E>(self, handler: H) -> io::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
@@ -303,6 +318,7 @@ impl Server {
     /// [`workers`](Self::workers) or an accepting task panics: the connections of that thread are
     /// lost, the others are drained, and the error names the part and its panic. A handler that
     /// panics ends its own connection only.
+    #[doc(alias = "with_graceful_shutdown")]
     pub async fn serve_until<H, F, E>(
         self,
         handler: H,
