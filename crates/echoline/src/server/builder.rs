@@ -265,7 +265,7 @@ impl Server {
     /// [`Closed::Application`](crate::Closed::Application). The connection ends before the error is seen, so the handler itself
     /// writes what the peer should know.
     ///
-    /// ```
+    /// ```no_run
     /// use echoline::{Closed, Connection, Server};
     ///
     /// #[derive(Debug, thiserror::Error)]
@@ -286,11 +286,11 @@ impl Server {
     ///     Ok(())
     /// }
     ///
+    /// # #[tokio::main]
     /// # async fn main() -> std::io::Result<()> {
     /// Server::bind("127.0.0.1:8080").await?.serve(double).await?;
     /// # Ok(())
     /// # }
-    /// # let _ = main;
     /// ```
     ///
     /// # Errors
