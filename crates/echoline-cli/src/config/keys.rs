@@ -67,7 +67,8 @@ pub(super) fn arguments(
     settings.collect()
 }
 
-/// Returns the command without the checks of several flags together, and without variables.
+/// Returns the command without required flags and without variables, so that single flags can be
+/// checked.
 pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))

@@ -11,7 +11,7 @@ use clap::Args;
 use echoline_base::file_access::exposed_secret;
 use echoline_chat::history::SharedFolder;
 
-/// The maximum size of a file with a secret, in bytes.
+/// Number of bytes that are read of a file with a secret, at most.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// The flag of every command that reads secrets, or keeps files in a folder.

@@ -112,7 +112,7 @@ impl AccessLogFormat {
     }
 }
 
-/// Returns the address of the client; a Unix socket has none.
+/// Returns the address of the client, or `unix`, because clients of a Unix socket have no address.
 fn source(summary: &ConnectionSummary) -> String {
     summary.origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
 }

@@ -35,7 +35,7 @@ pub(crate) fn release() {
 }
 
 impl Hangups {
-    /// Listens from now on; one that has been held is heard too.
+    /// Starts to listen for SIGHUP, including one that arrived while it was blocked.
     pub(crate) fn listen() -> io::Result<Self> {
         let ends_with_terminal = !is_ignored() && has_terminal(open_terminal()) == Some(true);
         let signal = signal(SignalKind::hangup())?;
@@ -43,7 +43,7 @@ impl Hangups {
         Ok(Self { signal, ends_with_terminal })
     }
 
-    /// Returns the next one. Cancel safe.
+    /// Returns the next SIGHUP. Cancel safe.
     pub(crate) async fn next(&mut self) -> HangupAction {
         if self.signal.recv().await.is_none() {
             // The runtime is going away.

@@ -240,7 +240,7 @@ fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
     Ok(sockets)
 }
 
-/// Returns the socket at `index`, of whichever kind it is.
+/// Returns the socket at `index`, of any kind.
 fn take_passed(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     let kinds = [
         (libc::AF_INET, libc::SOCK_STREAM),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_passed_is_found_by_address_and_kind() {
+    async fn passed_sockets_are_found_by_address_and_kind() {
         let ((first, port), (second, other)) = (tcp(), tcp());
         let datagrams = UdpSocket::bind(("127.0.0.1", port)).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_passed_is_found_by_name() {
+    async fn passed_sockets_are_found_by_name() {
         let sockets = vec![given(name("web"), tcp().0), given(name("bots"), tcp().0)];
         let mut inherited = Inherited { sockets, ..Inherited::default() };
         assert_eq!(count(&mut inherited, "fd://bots").await, 1);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_predecessors_sockets_are_found_by_what_they_were_bound_for() {
+    async fn sockets_of_a_predecessor_are_found_by_configured_address() {
         let asked = |text: &str| SocketKey::Asked(text.to_owned());
         let ((first, port), (second, _)) = (tcp(), tcp());
         let (third, fourth) = (tcp().0, tcp().0);

@@ -1,4 +1,4 @@
-//! A server: its flags, its sockets, and its run.
+//! A server: its flags, its sockets, and how it runs.
 
 pub(crate) mod args;
 pub(crate) mod binding;

@@ -34,7 +34,7 @@ pub(super) struct DatagramDialogue {
     pub(super) timeout: Option<Duration>,
 }
 
-/// The input that is not yet answered or sent.
+/// Lines that wait to be sent.
 #[derive(Debug, Default)]
 struct PendingLines {
     bytes: Vec<u8>,
