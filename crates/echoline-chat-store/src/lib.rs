@@ -13,6 +13,16 @@
 //! disk the thread opens the database again before it writes: after a failed fsync(2) a later sync
 //! may succeed without having written the data.
 //!
+//! # Reading order
+//!
+//! 1. [`Store`] is the handle of a running chat: [`Store::open`] returns it with the
+//!    [`RestoredHistory`].
+//! 2. [`StoreChange`] is one change to write, and [`StoreEvent`] the report of its result.
+//! 3. [`HistoryReader`], [`restore`] and [`erase`] are the tools for a folder: backup, export,
+//!    restoring and erasing.
+//!
+//! # Damage
+//!
 //! SQLite recovers its write-ahead log (`chat.sqlite3-wal`): it keeps all transactions before the
 //! first damaged one, and drops the rest without an error. [`Store::open`] then runs
 //! `PRAGMA quick_check` and checks the CRC-32C of every line. A damaged database file is renamed,

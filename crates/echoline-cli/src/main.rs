@@ -1,6 +1,31 @@
 //! The program `echoline`. This file only runs the command line and prints an error that ends a
 //! command.
 //!
+//! # Reading order
+//!
+//! 1. [`command_line`] parses the arguments and runs the command that they name.
+//! 2. [`commands`] has a module for each command. Each turns flags into settings of a library, runs
+//!    it, and turns the result into an exit code. [`commands::echo`] is the shortest server,
+//!    [`commands::send`] a client.
+//! 3. [`server`] contains what all servers share: flags, sockets, TLS, and the run.
+//! 4. [`process`] is the life of a server's process: privileges, signals, reload, upgrade, and the
+//!    service manager.
+//! 5. [`config`] reads the configuration file and the environment.
+//! 6. [`admin`] is the admin address, [`log`] the log and the access log, and [`files`] writes and
+//!    checks files.
+//!
+//! # The run of `echoline echo`
+//!
+//! 1. `command_line::run` calls `config::read`, which adds the settings of the file and of the
+//!    environment to the arguments and parses them.
+//! 2. `commands::echo::run` describes the service. `ServingArgs::bind` binds its addresses, drops
+//!    privileges, and returns a `BoundServer`.
+//! 3. `ServingArgs::start_log` starts the log, and `ServingArgs::run` starts the server of the
+//!    library `echoline` with the handler of the command.
+//! 4. `process::Lifecycle::serve` writes the ready file, notifies the service manager, and waits
+//!    for signals: SIGTERM drains, SIGHUP reloads, SIGUSR2 upgrades.
+//! 5. The report of the library becomes the last line of the log and the exit code.
+//!
 //! # Design
 //!
 //! **One parser for all settings.** A key of the configuration file is a flag's long name, and its

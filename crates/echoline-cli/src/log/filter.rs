@@ -8,8 +8,8 @@ use tracing_subscriber::filter::Targets;
 
 use echoline_base::printable::printable;
 
-/// The target of the NATS client. Its events are hidden, because the chat logs events of the bus
-/// itself.
+/// The target of the NATS client. At level info only its warnings and errors are logged, because
+/// the chat itself logs the events of the bus.
 const BUS_CLIENT: &str = "async_nats";
 
 /// Returns the filter for `level` (a flag), or else for `rust_log`, or else for `info`.

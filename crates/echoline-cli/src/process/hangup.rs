@@ -60,8 +60,8 @@ fn open_terminal() -> io::Result<File> {
     File::open("/dev/tty")
 }
 
-/// Returns whether this process belongs to a terminal (tty(4)). `None` if an error such as "too
-/// many open files" leaves it open: such an error must not end the server.
+/// Returns whether this process belongs to a terminal (tty(4)). Returns `None` if an error such as
+/// "too many open files" prevents the answer, because such an error must not end the server.
 fn has_terminal(opened: io::Result<File>) -> Option<bool> {
     match opened.map_err(|error| error.raw_os_error()) {
         Ok(_) => Some(true),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ignores_hangups_is_seen_in_proc() {
+    fn ignored_hangups_are_read_from_proc() {
         assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
         assert!(!ignores_hangup("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
         assert!(!ignores_hangup(""));

@@ -1,5 +1,5 @@
-//! The listening sockets that a process is born with: from systemd (socket activation), or from
-//! its predecessor (an upgrade).
+//! The listening sockets that a process inherits: from systemd (socket activation), or from its
+//! predecessor (an upgrade).
 
 use std::collections::HashMap;
 use std::env;
@@ -17,7 +17,8 @@ pub(crate) use super::handover::HandoverSocket;
 use echoline::Address;
 use echoline::listener::{FileOwner, Scheme};
 
-/// Set, to anything, for a process whose standard input is the line to its predecessor.
+/// A variable that is set for a process whose standard input is the channel to its predecessor. Its
+/// value has no meaning.
 pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";
 
 /// The variables that systemd sets for a process with passed sockets (sd_listen_fds(3)).

@@ -133,7 +133,7 @@ impl ServingArgs {
         Ok(())
     }
 
-    /// Checks whether root could create a Unix socket in its folder with the rights of --user.
+    /// Checks the folder of a Unix socket, if the socket is created without --user.
     fn probe_folder(&self, address: &Address) -> io::Result<()> {
         let path = address.unix_path().filter(|path| !path.starts_with('@'));
         match path.filter(|_| self.life.user.is_none()) {
