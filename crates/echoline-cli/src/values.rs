@@ -106,7 +106,7 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
 pub(crate) struct FloodRate(Option<NonZeroU16>);
 
 impl FloodRate {
-    /// Returns the limits of a chat, with so many lines at once.
+    /// Returns the limits of a chat, with at most `burst` lines at once.
     pub(crate) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
         let rate_per_second = self.0?.get();
         Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })

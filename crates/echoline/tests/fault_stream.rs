@@ -177,7 +177,7 @@ async fn a_slow_reader_makes_the_peer_wait() {
     assert!(sent > Duration::from_secs(4), "{sent:?}");
 }
 
-/// A peer that takes nothing cannot delay the end of a stream for ever.
+/// A peer that reads nothing cannot delay the end of a stream for ever.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_is_bounded_in_time() {
     let (mut stream, _peer) = pair("split=1 gap=1ms");
@@ -233,7 +233,7 @@ async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
         let (_, read) = tokio::join!(
             async {
                 stream.write_all(b"x\n").await.unwrap();
-                // Delayed bytes go on while the stream is read.
+                // Delayed bytes move on only while the stream is read.
                 let _ = timeout(Duration::from_millis(5), stream.read_u8()).await;
             },
             async {

@@ -122,7 +122,7 @@ async fn feeding_is_cancel_safe() {
     }
 }
 
-/// Fault 33: a feed stops for a peer that takes nothing, and the connection ends by the stall
+/// Fault 33: a feed stops for a peer that reads nothing, and the connection ends by the stall
 /// time-out.
 #[tokio::test(start_paused = true)]
 async fn a_feed_stops_for_a_peer_that_takes_nothing() {

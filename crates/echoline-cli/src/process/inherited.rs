@@ -97,7 +97,7 @@ impl Inherited {
         self.take_as(asked, address).await
     }
 
-    /// As [`take`](Self::take), for the admin address; also returns the name under which a
+    /// Like [`take`](Self::take), for the admin address; also returns the name under which a
     /// successor asks for the sockets.
     pub(crate) async fn take_for_admin(
         &mut self,

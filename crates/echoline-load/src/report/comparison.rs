@@ -30,7 +30,7 @@ pub struct RunComparison {
 pub struct Difference {
     /// The metric.
     pub metric: Metric,
-    /// Its value in each run before; empty if a run has too few samples for it.
+    /// The value of the metric in each run before the change; empty if a run has too few samples.
     pub before: Vec<f64>,
     /// Its value in each run after.
     pub after: Vec<f64>,

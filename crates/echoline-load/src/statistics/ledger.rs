@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum MessageOutcome {
     /// The correct reply came in time.
     Ok,
-    /// A wrong reply came.
+    /// The reply was wrong.
     Wrong,
     /// No reply came in time.
     TimedOut,

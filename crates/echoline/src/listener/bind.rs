@@ -315,7 +315,7 @@ impl Listener {
     /// file.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind).
+    /// Like [`bind`](Self::bind).
     pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
         if address.scheme() == Scheme::Unix {
             return Ok(Vec::new());

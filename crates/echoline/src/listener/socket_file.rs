@@ -30,7 +30,7 @@ const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 pub(crate) struct FileRights {
     /// Permission bits, at most 0o777. A client needs the write bit to connect.
     pub(crate) mode: u32,
-    /// The group of the file; `None` leaves that of its owner.
+    /// The group of the file; `None` keeps the default group.
     pub(crate) group: Option<u32>,
     /// The owner, if a root process creates the file; `None` leaves the user of the process.
     pub(crate) user: Option<FileUser>,

@@ -37,7 +37,7 @@ impl DatagramListener {
     /// Does the same as [`bind`](Self::bind) with options. Only `reuse_port` applies to datagrams.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind).
+    /// Like [`bind`](Self::bind).
     pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if address.scheme() != Scheme::Udp {
             let text = format!(

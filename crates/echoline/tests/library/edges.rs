@@ -165,7 +165,7 @@ async fn regression_a_writer_loses_and_reorders_no_bytes() {
     }
 }
 
-/// Issue 11, item 24: a writer that waits for a peer that takes nothing is timed out.
+/// Issue 11, item 24: a writer that waits for a peer that reads nothing is timed out.
 #[tokio::test(start_paused = true)]
 async fn regression_a_writer_that_waits_is_timed_out() {
     let (mut client, _peer) = pair(Limits::default());
