@@ -124,7 +124,7 @@ mod tests {
 
     /// No hint is about a flag that the command has, and every flag that a hint names exists.
     #[test]
-    fn hints_are_about_flags_that_are_not_there_and_name_flags_that_are() {
+    fn hints_name_existing_flags_for_missing_ones() {
         let program = Cli::command();
         for (flags, commands, words) in HINTS {
             for name in commands {

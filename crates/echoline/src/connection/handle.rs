@@ -322,6 +322,8 @@ where
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
     /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
     /// same in the background.
+    ///
+    /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     pub async fn close(mut self) {
         if let Some(core) = self.core.take() {
             Closing::begin(core).run().await;

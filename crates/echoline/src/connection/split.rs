@@ -118,7 +118,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
         .await
     }
 
-    /// Writes `text` and the server's line end.
+    /// Writes `text` and the server's line end. Not cancel safe.
     ///
     /// # Errors
     /// Like [`write`](Self::write).

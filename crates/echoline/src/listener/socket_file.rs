@@ -147,7 +147,7 @@ pub(crate) fn bind(
 /// Users who may be able to replace files in the folder of a socket that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderOwners {
-    /// Root alone. Another user could make root change the owner or the mode of any file.
+    /// Only root, because another user could make root change the owner or the mode of any file.
     OnlyRoot,
     /// Any user: the process has no rights that such a user could misuse.
     Folder,
