@@ -151,7 +151,7 @@ fn every_difference_is_a_known_defect() {
 
 /// Defect 4 shows only with more than one client.
 #[test]
-fn the_eleventh_client_is_told_so_only_by_ours() {
+fn only_echoline_refuses_the_eleventh_client_with_a_message() {
     let Some(folder) = programs() else { return };
     let (_theirs, their_address) = serve(&folder.join(S7.program), &[]);
     let (_ours, our_address) = echoline(S7.flags);

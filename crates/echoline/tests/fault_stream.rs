@@ -103,7 +103,7 @@ async fn a_reset_of_the_input_waits_for_delayed_output() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_peer_may_go_on_after_a_half_close() {
+async fn the_peer_may_continue_after_a_half_close() {
     let (mut stream, mut peer) = pair("half-close after=1");
     stream.write_all(b"abc").await.unwrap();
     let mut heard = String::new();
@@ -210,7 +210,7 @@ async fn a_new_plan_releases_an_open_connection_within_a_second() {
 
 /// Issue 11, item 42: a reset after a time needs no bytes.
 #[tokio::test(start_paused = true)]
-async fn regression_a_reset_comes_by_time_alone() {
+async fn regression_a_reset_can_depend_on_time_only() {
     let (client, mut peer) = served("reset after=5s");
     let serving = tokio::spawn(echo(client));
     let start = Instant::now();

@@ -211,7 +211,7 @@ async fn peek_consumes_nothing() {
 
 /// Fault 19: a line that is too long is discarded as it arrives, and the next line is read.
 #[tokio::test]
-async fn skip_line_goes_on_with_the_next() {
+async fn skip_line_continues_with_the_next_line() {
     let (mut peer, mut connection) = pair();
     let talking = tokio::spawn(async move {
         peer.write_all(&[b'x'; 10_000]).await.unwrap();

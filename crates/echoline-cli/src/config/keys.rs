@@ -233,7 +233,7 @@ mod tests {
 
     /// A single key is checked without the flags that it requires.
     #[test]
-    fn a_key_that_needs_another_is_right_by_itself() {
+    fn a_key_that_needs_another_is_valid_alone() {
         assert!(read("[load]\nfind-max = true\n").is_ok());
     }
 

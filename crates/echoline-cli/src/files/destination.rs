@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_keeps_its_permissions() {
+    fn a_replaced_file_is_complete_and_keeps_its_permissions() {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("report"), folder.path().join("link"));
         Destination::from(path.clone()).write("old").unwrap();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_are_what_the_manual_says() {
+    fn assignments_follow_the_manual() {
         let news = [
             NotifyState::Ready,
             NotifyState::Reloading,

@@ -22,7 +22,7 @@ fn lines(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_line_of_the_page_does_what_it_says() {
+fn every_line_of_the_page_works() {
     if !has("curl") {
         return;
     }
@@ -63,7 +63,7 @@ const OPTIONAL: [&str; 5] = [
 
 /// Every metric is documented, and every documented metric exists.
 #[test]
-fn the_table_of_metrics_is_whole() {
+fn the_table_of_metrics_is_complete() {
     let (page, server) = (page(), start(&[]));
     let text = get(server.admin(), "/metrics").body;
     let mut names: Vec<&str> =

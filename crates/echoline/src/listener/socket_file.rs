@@ -332,7 +332,7 @@ pub(crate) mod tests {
     /// Issue 11, item 5: a server with a full queue counts as running, and the check does not wait
     /// for it.
     #[test]
-    fn regression_a_server_with_a_full_queue_is_left_alone() {
+    fn regression_a_server_with_a_full_queue_is_not_replaced() {
         let (_folder, path) = folder();
         let served = bind(&path, &OWNER, 0).unwrap();
         let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
