@@ -21,6 +21,15 @@
 //! 3. [`HistoryReader`], [`restore`] and [`erase`] are the tools for a folder: backup, export,
 //!    restoring and erasing.
 //!
+//! # The way of one line
+//!
+//! 1. The chat passes the line to [`Store::write`] as a [`StoreChange`]. If the queue is full, the
+//!    change is dropped and counted.
+//! 2. The writer thread (`worker`) takes all waiting changes and writes them in one transaction
+//!    (`sql`).
+//! 3. After the commit it reports [`StoreEvent::Committed`] with the numbers of the last lines.
+//! 4. At the next start [`Store::open`] returns the newest lines of each room.
+//!
 //! # Damage
 //!
 //! SQLite recovers its write-ahead log (`chat.sqlite3-wal`): it keeps all transactions before the
