@@ -8,7 +8,7 @@
 //! a line, [`operation`] and [`outcome`] are the changes of the chat and their results. [`state`]
 //! applies operations, [`room`] has the lines and members of a room, and [`effect`] lists the
 //! actions outside of the state. [`protocol`] has the messages of programs and pages,
-//! [`replicated_state`] and [`replication`] the exchange between the nodes of a cluster.
+//! [`ReplicatedState`] and [`replication`] the exchange between the nodes of a cluster.
 //!
 //! # The way of one line
 //!
