@@ -164,7 +164,7 @@ impl Deadline {
         Self { due, timer: Box::pin(sleep_until(due)), waker: None }
     }
 
-    /// Moves the deadline to `due`, which is not before the present one.
+    /// Moves the deadline to `due`, which is not before the current one.
     fn postpone(&mut self, due: Instant) {
         debug_assert!(due >= self.due, "the timer may be armed for later already");
         self.due = due;
