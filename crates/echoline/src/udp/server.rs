@@ -48,8 +48,12 @@ pub enum DatagramAnswer {
 /// let address = "udp://127.0.0.1:7007".parse().expect("an address");
 /// let server = DatagramServer::new(DatagramListener::bind(&address).await?)?;
 /// let counts = server.counts();
-/// // RFC 862: each datagram is sent back. server.serve(|_datagram: &[u8], _room: &mut Vec<u8>|
-/// DatagramAnswer::Same).await?; println!("{:?}", counts.read()); # Ok(()) # } ```
+/// // RFC 862: each datagram is sent back.
+/// server.serve(|_datagram: &[u8], _room: &mut Vec<u8>| DatagramAnswer::Same).await?;
+/// println!("{:?}", counts.read());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DatagramServer {
     listeners: Vec<DatagramListener>,
