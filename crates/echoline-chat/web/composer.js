@@ -4,7 +4,7 @@ import { linesOf } from "./chat.js";
 import { complete } from "./commands.js";
 import { Question } from "./question.js";
 import { $, make } from "./view.js";
-import { purpose, say } from "./words.js";
+import { purpose, say, usage } from "./words.js";
 
 /** Lines that are pasted without a question. */
 const PASTE_MAX = 10;
@@ -165,7 +165,7 @@ export class Composer {
       people: this.people,
       rooms: [...this.state.others.map((room) => room.room), ...this.joined()],
     };
-    this.offered = wanted ? complete(value, selectionStart, known, purpose) : null;
+    this.offered = wanted ? complete(value, selectionStart, known, { purpose, usage }) : null;
     if (!this.offered) return this.close();
     const list = this.offered.list.map(({ label, note }, place) => {
       const element = make("li", { role: "option", id: `choice-${place}` }, make("span", {}, label), make("small", {}, note));

@@ -1,6 +1,7 @@
 // Handles the messages of the server, by their kind: docs/protocol.md lists them.
 
 import { key, typed } from "./chat.js";
+import { translated, translatedReason } from "./sentences.js";
 import { $ } from "./view.js";
 import { say } from "./words.js";
 
@@ -125,16 +126,17 @@ export class Incoming {
     const { page } = this;
     const thread = page.at("room", room);
     page.sent.giveUp(thread.key, of, text);
-    page.alert(thread, `${say("undelivered", reason)} ${typed(of, text)}`, of, text);
+    const words = say("undelivered", translatedReason(reason));
+    page.alert(thread, `${words} ${typed(of, text)}`, of, text);
   }
 
   /** The server has refused a line of ours. */
   refused({ room, person, of, text, reason }) {
     const { page } = this;
     const thread = page.thread({ room, person });
-    if (!thread) return page.inform(`${say("refused", reason)} ${typed(of, text)}`, "alert");
+    const words = `${say("refused", translated(reason))} ${typed(of, text)}`;
+    if (!thread) return page.inform(words, "alert");
     page.sent.giveUp(thread.key, of, text);
-    const words = `${say("refused", reason)} ${typed(of, text)}`;
     const isBack = thread.kind === "private" && page.composer.restore(thread, typed(of, text));
     if (isBack) page.inform(words, "alert", thread);
     else page.alert(thread, words, of, text);
@@ -246,37 +248,39 @@ export class Incoming {
   }
 
   reply({ text, room, person }) {
-    const words = text.replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
+    const words = translated(text, this.state.commands).replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
     this.page.inform(words, "reply", this.page.thread({ room, person }));
   }
 
   error({ text, about, room, person, wait_ms }) {
     const { page, state } = this;
+    const words = translated(text);
     // Too many logins from this address: the same first message again after the wait.
     if (about === "wait") {
-      if (!state.isIn) return page.openDoor(text);
+      if (!state.isIn) return page.openDoor(words);
       setTimeout(() => page.link.send(page.hello()), wait_ms);
-      return page.inform(text, "alert");
+      return page.inform(words, "alert");
     }
     if (about !== "token" && about !== "name") {
       page.asks.answered();
-      return page.inform(text, "alert", page.thread({ room, person }));
+      return page.inform(words, "alert", page.thread({ room, person }));
     }
     state.token = null;
     // The server knows nothing of us any more: by name, then, and with all that we have seen.
     if (about === "token" && state.name) return page.link.send(page.hello());
-    page.openDoor(text);
+    page.openDoor(words);
   }
 
   /** The server ends the connection. */
   end({ text, final }) {
     const { page, state } = this;
+    const words = translated(text).replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
     // The server comes back, and the page with it.
     if (!final && state.isIn) return;
     if (final) page.memory.clear();
-    if (!state.isIn) return page.openDoor(text);
-    state.ended = text;
+    if (!state.isIn) return page.openDoor(words);
+    state.ended = words;
     page.link.end();
-    page.inform(say("ended", text), "alert");
+    page.inform(say("ended", words), "alert");
   }
 }

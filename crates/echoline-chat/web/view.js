@@ -1,6 +1,7 @@
 // Elements of the page. Text of users becomes text nodes and links, never markup.
 
 import { day, hour, names, say, second } from "./words.js";
+import { translated, translatedReason } from "./sentences.js";
 import { SPOKEN } from "./chat.js";
 import { summary } from "./folding.js";
 import { hue, parts } from "./text.js";
@@ -47,9 +48,10 @@ const nameElement = (name, extra = "") => make("b", { className: `who ${hue(name
 function news({ kind, name, text }) {
   switch (kind) {
     case "joined": return say("joined", name);
-    case "left": return text ? say("gone_because", name, text) : say("gone", name);
+    case "left": return text ? say("gone_because", name, translatedReason(text)) : say("gone", name);
     case "renamed": return say("renamed", name, text);
     case "topic": return text ? say("topic_set", name, text) : say("topic_gone", name);
+    case "notice": return translated(text);
     default: return text;
   }
 }

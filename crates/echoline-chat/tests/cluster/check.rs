@@ -104,7 +104,7 @@ fn told(visit: &Visit, text: &str) -> usize {
 }
 
 fn is_told(line: &str) -> bool {
-    line.starts_with("*** Not delivered, ") || line.contains("\"kind\":\"undelivered\"")
+    line.starts_with("*** Not delivered (") || line.contains("\"kind\":\"undelivered\"")
 }
 
 /// A line is in the order, or its author knows that it is not.
