@@ -41,7 +41,7 @@ async fn a_name_is_one_persons_as_long_as_they_are_here() {
     ann.ask("/nick BOB", "*** The name bob is taken; choose another ***").await;
     ann.ask("/nick b0b", "*** That name looks too much like bob, who is here; choose another ***")
         .await;
-    ann.ask("/nick ann", "*** You are ann already ***").await;
+    ann.ask("/nick ann", "*** Your name is already ann ***").await;
     ann.ask("/nick Ann", "*** ann is now Ann ***").await;
     bob.hear("*** ann is now Ann ***").await;
     bob.ask("/nick eve", "*** bob is now eve ***").await;

@@ -365,7 +365,7 @@ async fn regression_a_new_room_password_ends_what_a_token_allows() {
 /// Says more than a chat takes whose fifth line at once begins a mute, until that is told.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
-    until(guest, &format!("You wrote too fast and are muted for {seconds} s")).await;
+    until(guest, &format!("Not sent: you wrote too fast and are muted for {seconds} s")).await;
 }
 
 /// Issue 11, item 4: a mute for writing too fast does not end with the connection: it follows the

@@ -55,14 +55,14 @@ async fn commands_that_are_wrong_say_how_they_are_right() {
     let mut ann = chat_harness.enter("ann").await;
     for (line, words) in [
         ("/histroy", "Did you mean /history?"),
-        ("/msg", "write /msg NAME WORDS, for example /msg anna hello"),
+        ("/msg", "type /msg NAME WORDS, for example /msg anna hello"),
         ("/msg eve hi", "There is no user eve"),
         ("/msg ann hi", "You cannot send a private message to yourself"),
         ("/reply hi", "You have no private message to answer"),
-        ("/nick", "write /nick NAME"),
+        ("/nick", "type /nick NAME"),
         ("/nick a*b", "'a*b' has '*'"),
-        ("/numbers maybe", "write /numbers on|off"),
-        ("/history 0-x", "write /history"),
+        ("/numbers maybe", "type /numbers on|off"),
+        ("/history 0-x", "type /history"),
         ("/history 900-950", "There are no such lines"),
         ("/quote 99", "There is no line 99"),
         ("/search nothing", "Nothing was found"),
@@ -214,7 +214,7 @@ async fn rooms_can_be_closed() {
     assert!(!told.contains("\"room\":\"den\""), "{told}");
     bob.hear("*** spy joined the chat ***").await;
     ann.hear("[lobby] *** spy joined the chat ***").await;
-    ann.ask("/invite bob", "*** bob may join den ***").await;
+    ann.ask("/invite bob", "*** You invited bob to den ***").await;
     bob.hear("*** ann invites you: /join den ***").await;
     bob.ask("/join den", "*** You are now talking in den: 2 users ***").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -387,7 +387,7 @@ async fn attack_who_takes_the_name_of_an_invited_user_stays_out() {
     ann.say("/private on").await;
     ann.hear_of("Only invited users").await;
     for guest in ["bob", "cat"] {
-        ann.ask(&format!("/invite {guest}"), &format!("*** {guest} may join den ***")).await;
+        ann.ask(&format!("/invite {guest}"), &format!("*** You invited {guest} to den ***")).await;
     }
     ann.ask("/invite dan", "*** There is no user dan; /users lists the users here ***").await;
     bob.hear("*** ann invites you: /join den ***").await;
@@ -413,7 +413,7 @@ async fn attack_an_ignored_user_reaches_nobody_by_an_invitation() {
     ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
     ann.hear_of("restores this session").await;
     ann.hear("*** ann joined the chat ***").await;
-    ann.ask("/invite bob", "*** bob may join den ***").await;
+    ann.ask("/invite bob", "*** You invited bob to den ***").await;
     ann.ask("/join lobby", "*** You are now talking in lobby ***").await;
     ann.ask("/topic unheard", "*** ann set the topic: unheard ***").await;
     ann.ask("/away unheard", "*** You are marked as away: unheard ***").await;

@@ -76,7 +76,7 @@ function show(view) {
   fillTiles(view.tiles);
   byId("charts").hidden = false;
   view.charts.forEach((chart, place) => fillChart(byId("charts").children[place], chart));
-  fillTable("ends", view.ends.length ? view.ends : [["nobody has left yet"]]);
+  fillTable("ends", view.ends.length ? view.ends : [["no connection has ended yet"]]);
   fillTable("limits", view.limits);
   fillTable("workers", view.workers);
   fillTable("faults", view.faults ?? []);

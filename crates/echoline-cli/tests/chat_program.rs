@@ -427,7 +427,7 @@ fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
         }
     };
     troll.send("too much\n".repeat(90).as_bytes());
-    troll.until("You wrote too fast and are muted for 30 s");
+    troll.until("Not sent: you wrote too fast and are muted for 30 s");
     let mut second = enter(school, "second");
     speak(&mut second, "I came while the troll was here");
     troll.send(b"/quit\n");

@@ -74,7 +74,7 @@ fn a_server_that_closes_mid_run_costs_only_what_it_lost() {
     assert_line(&ended, "Messages: 6");
     assert_line(&ended, "Planned 20 = sent 8 + skipped 12");
     assert_line(&ended, "Sent 8 = ok 6 + wrong 0 + timed out 0 + reset 0 + lost 2 + in flight 0");
-    assert_line(&ended, "Skipped 12: the connection had ended");
+    assert_line(&ended, "Skipped 12: the connection had closed");
     assert_line(&ended, "2 × the server closed the connection before the reply");
 }
 
@@ -91,7 +91,7 @@ fn a_wrong_reply_is_shown_beside_what_was_sent() {
     let ended = load(&address, &["--clients", "1", "--messages", "10", "--size", "7"]);
     assert_eq!(ended.code(), Some(1));
     assert_line(&ended, "Sent 2 = ok 1 + wrong 1 + timed out 0 + reset 0 + lost 0 + in flight 0");
-    assert_line(&ended, "Skipped 8: a wrong reply came before, which closes the connection");
+    assert_line(&ended, "Skipped 8: an earlier wrong reply closed the connection");
     assert!(ended.text().contains(r#"got "\x1b[31mnonsense""#), "{ended:?}");
     assert!(!ended.stdout.contains(&0x1b));
 }

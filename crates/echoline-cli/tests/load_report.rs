@@ -176,7 +176,7 @@ fn regression_runs_that_never_overlapped_are_refused_or_marked() {
     let (_folder, names) = reports(2);
     let refused = run(&["merge", &names[0], &names[1]], b"");
     assert_eq!((refused.code(), refused.text().as_str()), (Some(1), ""), "{refused:?}");
-    assert!(refused.stderr.contains("they did not run at the same time"), "{refused:?}");
+    assert!(refused.stderr.contains("the runs did not overlap"), "{refused:?}");
     assert!(refused.stderr.contains("--not-at-once"), "{refused:?}");
     let marked = run(&["merge", &names[0], &names[1], "--not-at-once"], b"");
     assert_eq!(marked.code(), Some(0), "{marked:?}");
@@ -269,8 +269,8 @@ fn what_cannot_be_merged_is_refused_in_one_sentence() {
     fs::write(path("other"), r#"{"format": "echoline-load/9"}"#).unwrap();
     fs::write(path("bytes"), [0xff; 9]).unwrap();
     for (file, sentence) in [
-        (path("open"), "open loop and closed loop cannot be merged"),
-        (path("text"), "text: it is no report of echoline load (expected"),
+        (path("open"), "an open loop and a closed loop cannot be merged"),
+        (path("text"), "text: it is not a report of echoline load (expected"),
         (path("other"), r#"its "format" is "echoline-load/9", not "echoline-load/1""#),
         (path("bytes"), "bytes is no report of echoline load"),
         (path("none"), "cannot read"),

@@ -220,11 +220,11 @@ fn regression_words_of_other_chats_are_understood() {
         assert!(Command::parse(word).is_ok(), "{word}");
     }
     for (word, hint) in [
-        ("/clear", "There is no /clear. Your own terminal clears its screen"),
+        ("/clear", "There is no /clear. Clear the screen with your terminal"),
         ("/back", "/away without words"),
-        ("/say hi", "leave /say out"),
+        ("/say hi", "Type your message without /say"),
         ("/login ann secret", "There are no accounts: /token"),
-        ("/tell bob", "write /msg NAME WORDS"),
+        ("/tell bob", "type /msg NAME WORDS"),
         ("/nmaes", "Did you mean /users?"),
         ("/whispr bob hi", "Did you mean /msg?"),
         ("/x", "There is no /x. /help lists all."),

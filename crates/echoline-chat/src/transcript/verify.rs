@@ -413,7 +413,10 @@ mod tests {
         let other = "#3 ann: something else\n";
         for order in [[late, GOOD, other], [GOOD, late, other], [other, late, GOOD]] {
             let found = found(&order);
-            assert!(found.iter().any(|text| text.contains("#3 of lobby is another")), "{found:?}");
+            assert!(
+                found.iter().any(|text| text.contains("#3 of lobby is a different line")),
+                "{found:?}"
+            );
         }
     }
 
@@ -422,7 +425,10 @@ mod tests {
         for (texts, what) in [
             (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is a different line than in 1:3"),
             (vec!["#3 a: x\n#5 a: y\n"], "1:2: #5 of lobby comes after #3, without a notice"),
-            (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "said to be missed, but 2 are"),
+            (
+                vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"],
+                "a notice counts 1 missed lines of lobby, but 2 are missing",
+            ),
             (vec!["#3 a: x\n#3 a: x\n"], "1:2: #3 of lobby comes after #3"),
             (vec!["#3 a: x\n#2 a: w\n"], "1:2: #2 of lobby comes after #3"),
             (vec!["#1 a: x\n"], "1:1: #1 of lobby: a speaks without being here"),
@@ -438,7 +444,10 @@ mod tests {
                 vec!["#1 *** ann joined the chat ***\nOnline: ann, bob\n"],
                 "1:2: after #1 of lobby the users are ann, not ann, bob",
             ),
-            (vec!["#1 *** a joined the chat ***\n#2 what\n"], "1:2: this is nothing that a chat"),
+            (
+                vec!["#1 *** a joined the chat ***\n#2 what\n"],
+                "1:2: the chat does not send such a line",
+            ),
         ] {
             let found = found(&texts);
             assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");

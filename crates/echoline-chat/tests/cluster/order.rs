@@ -128,7 +128,7 @@ async fn closed_rooms_are_closed_everywhere() {
     until(&mut ann, "Only invited users can join this room now").await;
     ben.ask("/join den", "*** den is private: only invited users can join ***").await;
     ben.ask("/rooms", "lobby (2)").await;
-    ann.ask("/invite ben", "*** ben may join den ***").await;
+    ann.ask("/invite ben", "*** You invited ben to den ***").await;
     ben.hear("*** ann invites you: /join den ***").await;
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;

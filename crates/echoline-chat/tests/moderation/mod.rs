@@ -123,7 +123,7 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
     page.say(r#"{"ask": "people"}"#).await;
     page.hear_of(r#""kind":"people""#).await;
     page.say(r#"{"say": "lost"}"#).await;
-    page.hear_of("that was not sent").await;
+    page.hear_of("Not sent: you are muted for ").await;
     page.hear_of("You are no longer muted; 2 lines were not sent").await;
 }
 

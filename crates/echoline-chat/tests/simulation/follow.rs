@@ -12,7 +12,7 @@ use super::record::Record;
 use super::world::ROOMS;
 
 /// The beginnings of the server's notices to one user. Any other is forged, or a defect.
-const NOTICES: [&str; 28] = [
+const NOTICES: [&str; 29] = [
     "A name is ",
     "A room name is ",
     "/resume ",
@@ -29,13 +29,14 @@ const NOTICES: [&str; 28] = [
     "Wrong arguments for /nick",
     "There are no such lines",
     "There is no /histroy. Did you mean /history?",
+    "This is your only room",
     "Topic: ",
     "You are already in ",
     "Your name is already ann",
     "You are not in ",
     "You continue in another connection",
     "You cannot send a private message to yourself",
-    "You wrote too fast and are muted",
+    "Not sent: you wrote too fast",
     "You are no longer muted; ",
     "Not sent: the line contains a line separator",
     "No one is behind",

@@ -168,7 +168,7 @@ impl AdminArgs {
         let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             bail!(
-                "--admin {far} could be reached from other machines, over HTTP without TLS: say \
+                "--admin {far} could be reached from other machines over HTTP without TLS: use \
                  127.0.0.1:{}, or add --admin-allow-remote",
                 far.port()
             );

@@ -155,7 +155,10 @@ impl AdminSite {
     fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
-            (Access::Metrics, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            (Access::Metrics, Some((part, _))) => format!(
+                "failed: {part}; the log has the \
+                                                           reason\n"
+            ),
             _ => format!("failed: {}\n", printable(&failure)),
         };
         Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
@@ -345,7 +348,8 @@ mod tests {
             let why = "failed: the task that accepts connections panicked (\"as asked\")";
             assert!(text.starts_with(why), "{path}: {text}");
             // The message may quote what a client sent.
-            let text = "failed: the task that accepts connections panicked; the log tells why\n";
+            let text = "failed: the task that accepts connections panicked; the log has the \
+                        reason\n";
             assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
         }
     }

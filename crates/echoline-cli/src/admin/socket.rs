@@ -64,7 +64,7 @@ impl AdminSocket {
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
         let remedy = if path.starts_with('@') { "use a path" } else { "use the mode 0600 or 0660" };
         Some(format!(
-            "--admin {address} shows figures only, because every user of this machine may connect \
+            "--admin {address} shows only figures, because every user of this machine may connect \
              to it: {remedy}"
         ))
     }

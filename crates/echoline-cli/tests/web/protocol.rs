@@ -205,7 +205,7 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
     assert_eq!(refused["room"], "lobby");
     assert!(refused["reason"].as_str().unwrap().contains("muted for 30 s"), "{refused}");
     let next = ann.until_kind("refused");
-    assert!(next["reason"].as_str().unwrap().starts_with("You are muted for "), "{next}");
+    assert!(next["reason"].as_str().unwrap().starts_with("Not sent: you are muted for "), "{next}");
 }
 
 /// Issue 11, item 18: the answers to `/join` come after the page was told of the room, and name it;

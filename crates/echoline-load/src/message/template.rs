@@ -45,16 +45,19 @@ enum TemplatePart {
 #[non_exhaustive]
 pub enum TemplateError {
     /// An unknown placeholder.
-    #[error("'{{{0}}}' is no place: write {{seq}}, {{client}} or {{random}}, or {{{{ for a brace")]
+    #[error(
+        "'{{{0}}}' is not a placeholder: write {{seq}}, {{client}} or {{random}}, or {{{{ for a \
+         brace"
+    )]
     UnknownPlaceholder(String),
     /// An unmatched brace.
-    #[error("a brace stands alone: write {{{{ or }}}} for one that is meant")]
+    #[error("a brace has no partner: write {{{{ or }}}} for a literal brace")]
     LoneBrace,
     /// An unknown escape.
-    #[error(r"a backslash stands before '{0}': write \n, \r, \t, \\ or \xHH")]
+    #[error(r"'\\{0}' is not an escape: write \n, \r, \t, \\ or \xHH")]
     UnknownEscape(String),
     /// The template is empty.
-    #[error("there is no text: write for example 'PING {{seq}}'")]
+    #[error("the text is empty: write for example 'PING {{seq}}'")]
     Empty,
 }
 

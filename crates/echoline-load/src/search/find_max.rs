@@ -122,8 +122,8 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     }
     let enough = (samples / DURATION_MAX.as_secs_f64()).ceil();
     Err(format!(
-        "{goals} takes {} messages at each rate, more than come within {DURATION_MAX:?} at {}: \
-         begin at --rate {enough}/s or more, or name a lower percentile",
+        "{goals} takes {} messages at each rate, more than {DURATION_MAX:?} at {} has: start at \
+         --rate {enough}/s or more, or use a lower percentile",
         figures::count(samples.ceil() as u64),
         figures::rate(first),
     ))
@@ -183,7 +183,10 @@ impl TrialResult {
         let named = goals.list().iter().any(|objective| objective.metric == Metric::Errors);
         let errors = record.error_share();
         if !named && errors > ERRORS_MAX {
-            broken.push(format!("{:.1} % was not answered right in time", errors * 100.0));
+            broken.push(format!(
+                "{:.1} % of the messages were not answered correctly in time",
+                errors * 100.0
+            ));
         }
         let warnings = report.warnings.iter().map(ToString::to_string).collect();
         Self { broken, inconclusive, warnings }
@@ -232,7 +235,7 @@ fn trial_settings(
     let samples = samples_needed(goals) / rate;
     let enough = Duration::try_from_secs_f64(samples).unwrap_or(Duration::MAX);
     if enough > DURATION_MAX {
-        return Err(format!("{shown} brings too few messages within {DURATION_MAX:?} to tell"));
+        return Err(format!("{shown} has too few messages within {DURATION_MAX:?} for a decision"));
     }
     settings.duration = Some(wanted.max(enough));
     settings.grace = settings.grace.min(GRACE_MAX);

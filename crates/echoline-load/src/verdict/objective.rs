@@ -80,10 +80,10 @@ pub enum ObjectiveError {
     #[error("an objective is missing: write for example '{0}'")]
     Missing(&'static str),
     /// There are too many objectives.
-    #[error("more than {OBJECTIVES_MAX} objectives are too many: write for example '{0}'")]
+    #[error("at most {OBJECTIVES_MAX} objectives are allowed: write for example '{0}'")]
     TooMany(&'static str),
     /// A part has no operator.
-    #[error("'{part}' compares nothing: write for example '{example}'")]
+    #[error("'{part}' has no comparison: write for example '{example}'")]
     NoComparison {
         /// The text that was read.
         part: String,
@@ -92,7 +92,7 @@ pub enum ObjectiveError {
     },
     /// The left side is no metric.
     #[error(
-        "'{name}' is nothing that is measured: write p50, p99.9 (up to p99.999), max, mean, \
+        "'{name}' is not a metric: write p50, p99.9 (up to p99.999), max, mean, \
          errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
@@ -102,7 +102,7 @@ pub enum ObjectiveError {
         example: &'static str,
     },
     /// The right side is no limit for the metric.
-    #[error("'{limit}' is no limit for {metric}: write for example '{example}'")]
+    #[error("'{limit}' is not a limit for {metric}: write for example '{example}'")]
     NoLimit {
         /// The text that was read.
         limit: String,
@@ -281,12 +281,12 @@ impl fmt::Display for Breach {
         let Self { objective, .. } = self;
         let Some(measured) = self.measured else {
             let metric = objective.metric;
-            return write!(f, "{objective} cannot be told: too few samples for {metric}");
+            return write!(f, "{objective} cannot be decided: too few samples for {metric}");
         };
         let shown = objective.metric.show(measured);
         match self.sense {
             ObjectiveKind::Goal => write!(f, "{objective} does not hold: measured {shown}"),
-            ObjectiveKind::Alarm => write!(f, "{objective} came true: measured {shown}"),
+            ObjectiveKind::Alarm => write!(f, "{objective} is true: measured {shown}"),
         }
     }
 }
