@@ -438,7 +438,7 @@ async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
     let chat_harness = stored(folder.path());
     let [mut ann, mut eve] = chat_harness.all(["ann", "eve"]).await;
     ann.say("/ignore eve").await;
-    until(&mut ann, "You do not see what eve says").await;
+    until(&mut ann, "You no longer see what eve says").await;
     let (of_ann, of_eve) = (token(&mut ann).await, token(&mut eve).await);
     quit(eve).await;
     let mut eve = resume(&chat_harness, &of_eve).await;

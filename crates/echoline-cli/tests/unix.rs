@@ -174,7 +174,11 @@ fn a_client_says_that_nobody_is_there() {
     assert_eq!(sent.code(), Some(3));
     assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
-    assert!(loaded.text().contains("the socket does not exist: is the server running?"), "{}", loaded.text());
+    assert!(
+        loaded.text().contains("the socket does not exist: is the server running?"),
+        "{}",
+        loaded.text()
+    );
     drop(UnixListener::bind(path(&address)).unwrap());
     let sent = run(&["send", &address, "hello"], b"");
     assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);

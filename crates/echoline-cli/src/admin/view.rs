@@ -133,11 +133,7 @@ fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
             bytes(traffic.received as f64) + " in total",
         ),
         tile("sent", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in total"),
-        tile(
-            "worker load",
-            whole_percent(newest.busy),
-            format!("100 % per worker, {cores} workers"),
-        ),
+        tile("worker load", whole_percent(newest.busy), format!("limit {} %", 100 * cores)),
         tile(
             "memory",
             process.resident_bytes.map_or_else(none, |resident| bytes(resident as f64)),
@@ -160,7 +156,9 @@ fn charts(history: &History) -> Vec<Chart> {
     vec![
         chart("Connections", ChartUnit::Things, &["open"], &|s| [Some(s.open as f64), None]),
         chart("Messages", ChartUnit::Rate, &["per second"], &|s| [Some(s.messages), None]),
-        chart("Bytes", ChartUnit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Bytes", ChartUnit::Bytes, &["received", "sent"], &|s| {
+            [Some(s.received), Some(s.sent)]
+        }),
         chart("Service time", ChartUnit::Micros, &["p50", "p99"], &|s| {
             [micros(s.p50), micros(s.p99)]
         }),

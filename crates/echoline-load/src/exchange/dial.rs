@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn describes_exhausted_resources_with_a_remedy() {
         for (code, wanted) in [
-            (libc::EADDRNOTAVAIL, "local ports used up"),
+            (libc::EADDRNOTAVAIL, "no local port is free"),
             (libc::EMFILE, "ulimit -n"),
             (libc::ECONNREFUSED, "connection refused"),
             (libc::ECONNRESET, "connection reset"),

@@ -226,8 +226,8 @@ mod tests {
     fn rejects_invalid_templates_with_a_remedy() {
         for (text, wanted) in [
             ("{sequence}", "{seq}, {client} or {random}"),
-            ("{seq", "stands alone"),
-            ("a}b", "stands alone"),
+            ("{seq", "has no partner"),
+            ("a}b", "has no partner"),
             (r"a\q", r"before 'q'"),
             (r"a\xg0", r"before 'xg0'"),
             (r"a\x1", r"\xHH"),

@@ -330,7 +330,8 @@ mod tests {
             &text,
             &[
                 "Load on 127.0.0.1:8080, [::1]:8080: open loop, 1,000/s for 10s, 20 clients",
-                "do not trust this run: 19 of 20 connections were open at best",
+                "do not trust this run: at most 19 of 20 connections were open at the same time: \
+                 check the limits",
                 "Messages: 9980",
                 "Planned 10000 = sent 9990 + skipped 10",
                 "Sent 9990 = ok 9980 + wrong 1 + timed out 9 + reset 0 + lost 0 + in flight 0",
@@ -382,7 +383,8 @@ mod tests {
             "Planned 937 = sent 30 + skipped 7 + stopped 900",
             "Skipped 7: their clients could not connect",
             "Stopped 900: the run was stopped before they were sent: neither correct nor an error",
-            "Without a server: 2 clients at the end, 75.0 % of all clients' time, which are errors",
+            "Without a server: 2 clients at the end of the run, 75.0 % of all client time, counted \
+             as errors",
         ];
         assert_lines(&report.to_string(), &lines);
         let page = report.to_html();

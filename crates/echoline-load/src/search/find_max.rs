@@ -122,7 +122,7 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     }
     let enough = (samples / DURATION_MAX.as_secs_f64()).ceil();
     Err(format!(
-        "{goals} takes {} messages at each rate, more than {DURATION_MAX:?} at {} has: start at \
+        "{goals} needs {} messages at each rate, more than fit in {DURATION_MAX:?} at {}: start at \
          --rate {enough}/s or more, or use a lower percentile",
         figures::count(samples.ceil() as u64),
         figures::rate(first),
@@ -331,8 +331,8 @@ mod tests {
         let sentence = check("p99.999<50ms", 1000.0).unwrap_err();
         assert_eq!(
             sentence,
-            "p99.999<50ms takes 1,200,000 messages at each rate, more than come within 600s at \
-             1,000/s: begin at --rate 2000/s or more, or name a lower percentile"
+            "p99.999<50ms needs 1,200,000 messages at each rate, more than fit in 600s at 1,000/s: \
+             start at --rate 2000/s or more, or use a lower percentile"
         );
         assert_eq!(check("p99.999<50ms", 2000.0), Ok(()));
         assert_eq!(check("max<1s,errors<1%", 0.0), Ok(()));

@@ -101,7 +101,7 @@ pub enum ObjectiveError {
         /// A valid example.
         example: &'static str,
     },
-    /// The right side is no limit for the metric.
+    /// The right side is not a limit for the metric.
     #[error("'{limit}' is not a limit for {metric}: write for example '{example}'")]
     NoLimit {
         /// The text that was read.
@@ -331,10 +331,10 @@ mod tests {
             ("p.9<5ms", "'p.9' is nothing"),
             ("p0<5ms", "'p0' is nothing"),
             ("latency<5ms", "'latency' is nothing that is measured"),
-            ("p99<5", "'5' is no limit for p99: write for example 'p99<5ms'"),
-            ("errors<5ms", "'5ms' is no limit for errors: write for example 'errors<0.1%'"),
-            ("errors<101%", "'101%' is no limit for errors"),
-            ("rate>5", "'5' is no limit for rate: write for example 'rate>1000/s'"),
+            ("p99<5", "'5' is not a limit for p99: write for example 'p99<5ms'"),
+            ("errors<5ms", "'5ms' is not a limit for errors: write for example 'errors<0.1%'"),
+            ("errors<101%", "'101%' is not a limit for errors"),
+            ("rate>5", "'5' is not a limit for rate: write for example 'rate>1000/s'"),
             ("p99>5ms", "this list says what must hold, so write for example 'p99<5ms'"),
             ("rate<5/s", "'rate<5/s' is the wrong way round"),
         ] {
@@ -377,10 +377,10 @@ mod tests {
         assert_eq!(
             sentences,
             [
-                "p99>5ms came true: measured 7.31 ms",
-                "errors>0.1% came true: measured 1.25 %",
-                "rate<1000/s came true: measured 950/s",
-                "p99.9>1s cannot be told: too few samples for p99.9",
+                "p99>5ms is true: measured 7.31 ms",
+                "errors>0.1% is true: measured 1.25 %",
+                "rate<1000/s is true: measured 950/s",
+                "p99.9>1s cannot be decided: too few samples for p99.9",
             ]
         );
     }

@@ -312,7 +312,7 @@ mod tests {
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
             ("/elapsed_ns", json!(u64::MAX), "its field elapsed_ns is wrong: it is over 2^53"),
-            ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: it does not add up"),
+            ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: its counts do not add up"),
             ("/measuring_began", json!("noon"), "measuring_began is wrong: it is no time as RFC"),
             ("/measured/ledger/ok", json!("many"), "invalid type: string \"many\""),
             (
