@@ -24,13 +24,13 @@ pub(super) enum GateError {
     #[error("the request has no Host header, or more than one")]
     NoHost,
     #[error(
-        "this address answers only to the host names 127.0.0.1, [::1] and localhost; \
-         --admin-allow-remote allows others"
+        "this address answers only under the names 127.0.0.1, [::1] and localhost; with \
+         --admin-allow-remote also under others"
     )]
     ForeignHost,
-    #[error("a page of another origin cannot change anything here")]
+    #[error("a page of another origin may not change anything here")]
     ForeignOrigin,
-    #[error("changes need an IP address or localhost as the host name")]
+    #[error("changes are made only under an address or localhost, not under a name")]
     NamedHost,
 }
 

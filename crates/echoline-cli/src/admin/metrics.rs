@@ -55,7 +55,7 @@ impl SourceFigures {
     }
 }
 
-/// The metrics as text.
+/// Returns the metrics as text.
 pub(super) fn text(figures: &MetricsInput<'_>) -> String {
     let mut to = Exposition::default();
     connections(&mut to, figures.snapshot);
@@ -67,11 +67,11 @@ pub(super) fn text(figures: &MetricsInput<'_>) -> String {
         datagrams(&mut to, figures);
     }
     if let Some(faults) = figures.faults {
-        let help = "Planned faults that were injected.";
+        let help = "Planned faults that happened.";
         to.counters("echoline_faults_total", help, "kind", faults.iter().copied());
     }
     if let Some(expires) = figures.certificate_expires {
-        let help = "Expiry time of the certificate, in seconds since 1970.";
+        let help = "Until when the certificate is valid, in seconds since 1970.";
         to.gauge("echoline_certificate_expiry_timestamp_seconds", help, expires);
     }
     let help = "Requests to the admin address with a wrong secret.";
@@ -87,26 +87,26 @@ pub(super) fn text(figures: &MetricsInput<'_>) -> String {
 }
 
 fn connections(to: &mut Exposition, snapshot: &Snapshot) {
-    to.gauge("echoline_connections_open", "Open connections.", snapshot.open);
-    let help = "Accepted connections, including refused ones.";
+    to.gauge("echoline_connections_open", "Connections that are open.", snapshot.open);
+    let help = "Connections that the system gave us, refused ones too.";
     to.counter("echoline_connections_accepted_total", help, snapshot.accepted);
-    let help = "Ended connections by reason; busy, busy_address and source_rate were refused.";
+    let help = "Connections that ended, and why; busy, busy_address and source_rate were refused.";
     let ended = Closed::LABELS.iter().map(|label| (label, snapshot.ended(label)));
     to.counters("echoline_closed_total", help, "reason", ended);
-    let help = "1 while the server accepts connections; 0 before that and during shutdown.";
+    let help = "1 while connections are accepted; 0 before that and while the server ends.";
     let is_ready = snapshot.phase == Some(Phase::Running);
     to.gauge("echoline_ready", help, u32::from(is_ready));
 }
 
 fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     let traffic = snapshot.traffic();
-    let help = "Bytes of all connections: read (in), and handed to the system for sending (out).";
+    let help = "Bytes of all connections: in was read, out was taken by the system to be sent.";
     directions(to, "echoline_bytes_total", help, traffic.received, traffic.sent);
-    let help = "Lines received from clients; in raw mode, reads.";
+    let help = "Lines that clients sent; in raw mode, reads.";
     to.counter("echoline_messages_total", help, traffic.messages);
     let times = &traffic.service;
-    let help = "Time from waking up for input to writing all replies; under load, one turn in sixteen is \
-         timed.";
+    let help =
+        "From waking up for input to all answers written; of many turns one of sixteen is timed.";
     let name = "echoline_service_seconds";
     to.times(name, help, times.cumulative(), times.count(), times.sum());
 }
@@ -117,22 +117,22 @@ fn directions(to: &mut Exposition, name: &str, help: &str, inward: u64, outward:
 }
 
 fn sources(to: &mut Exposition, figures: &SourceFigures) {
-    let help = "Actions refused because their source exceeded a rate.";
+    let help = "Actions that were refused because their source went over a rate.";
     let refused = SourceAction::ALL.map(SourceAction::label).into_iter().zip(figures.refused);
     to.counters("echoline_source_refusals_total", help, "action", refused);
-    let help = "Sources (addresses, IPv6 networks, local users) in the rate table.";
+    let help = "Sources (addresses, IPv6 networks, local users) in the table of rates.";
     to.gauge("echoline_sources", help, figures.known);
     let help = "Sources that have a penalty now.";
     to.gauge("echoline_sources_penalised", help, figures.penalised);
 }
 
 fn datagrams(to: &mut Exposition, figures: &DatagramSnapshot) {
-    let help = "Datagrams received, and replies sent.";
+    let help = "Datagrams that came in, and answers that went out.";
     directions(to, "echoline_datagrams_total", help, figures.received, figures.answered);
-    let help = "Bytes of the datagrams received and of the replies sent.";
+    let help = "The bytes of these.";
     let (inward, outward) = (figures.received_bytes, figures.answered_bytes);
     directions(to, "echoline_datagram_bytes_total", help, inward, outward);
-    let help = "Datagrams without a reply, by reason; overflow: the system dropped them unread.";
+    let help = "Datagrams that got no answer, and why; overflow: the system dropped them unread.";
     let refused = DatagramRefusal::ALL.map(DatagramRefusal::label).into_iter().zip(figures.refused);
     let others = [("not_sent", figures.not_sent), ("overflow", figures.overflowed)];
     to.counters("echoline_datagrams_dropped_total", help, "reason", refused.chain(others));
@@ -140,59 +140,55 @@ fn datagrams(to: &mut Exposition, figures: &DatagramSnapshot) {
 
 fn workers(to: &mut Exposition, snapshot: &Snapshot) {
     let workers = || snapshot.workers.iter().enumerate();
-    let help = "Open connections of each worker thread.";
+    let help = "Connections that are open on each worker thread.";
     let open = workers().map(|(n, worker)| (vec![("worker", n.to_string())], worker.connections));
     to.gauges("echoline_worker_connections", help, open);
-    let help = "Busy time of each worker thread, without waiting.";
+    let help = "How long each worker thread has worked, waits left out.";
     let busy = workers().map(|(n, worker)| (n, worker.busy.as_secs_f64()));
     to.counters("echoline_worker_busy_seconds_total", help, "worker", busy);
 }
 
 fn limits(to: &mut Exposition, limits: &Limits) {
-    to.gauge(
-        "echoline_limit_connections",
-        "Limit of open connections.",
-        limits.max_connections as u64,
-    );
+    to.gauge("echoline_limit_connections", "Connections at once.", limits.max_connections as u64);
     let name = "echoline_limit_connections_per_address";
-    let help = "Limit of open connections from one address.";
+    let help = "Connections at once from one address.";
     match limits.max_per_ip {
         Some(most) => to.gauge(name, help, most as u64),
         None => to.gauge(name, help, f64::INFINITY),
     }
-    to.gauge("echoline_limit_line_bytes", "Limit of the length of a line.", limits.max_line as u64);
+    to.gauge("echoline_limit_line_bytes", "The longest line.", limits.max_line as u64);
     let mut seconds = |name, help, time: Option<Duration>| {
         // A missing limit is an infinite one.
         to.gauge(name, help, time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     };
-    let help = "Time limit for the wait for the next line.";
+    let help = "How long the next line is waited for.";
     seconds("echoline_limit_idle_seconds", help, limits.idle_timeout);
-    let help = "Time limit for receiving one line.";
+    let help = "How long one line may take.";
     seconds("echoline_limit_line_seconds", help, limits.line_timeout);
-    let help = "Time limit for a client that does not read.";
+    let help = "How long a client may take nothing of what is sent.";
     seconds("echoline_limit_stall_seconds", help, limits.stall_timeout);
-    let help = "Time limit for connections to finish during shutdown.";
+    let help = "How long connections may take to finish when the server ends.";
     seconds("echoline_limit_drain_seconds", help, Some(limits.drain_timeout));
 }
 
 fn process(to: &mut Exposition, figures: &MetricsInput<'_>) {
-    let help = "Always 1; the labels describe the program.";
+    let help = "Always 1; the labels say what runs.";
     let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
     let labels = vec![version, ("mode", figures.mode.to_owned())];
     to.gauges("echoline_build_info", help, [(labels, 1u32)]);
-    let help = "Start time of the server, in seconds since 1970.";
+    let help = "When the server was started, in seconds since 1970.";
     to.gauge("process_start_time_seconds", help, figures.started);
     let process = figures.process;
     // Figures that the system does not tell are left out: 0 would be a lie.
     if let Some(time) = process.processor_time {
-        let help = "CPU time used, in user and system mode together.";
+        let help = "Processor time used, in user and system mode together.";
         to.counter("process_cpu_seconds_total", help, time.as_secs_f64());
     }
     for (name, help, value) in [
-        ("process_resident_memory_bytes", "Resident memory.", process.resident_bytes),
+        ("process_resident_memory_bytes", "Memory that is resident.", process.resident_bytes),
         ("process_threads", "Threads.", process.threads),
-        ("process_open_fds", "Open file descriptors.", process.descriptors),
-        ("process_max_fds", "Limit of open file descriptors.", process.descriptors_max),
+        ("process_open_fds", "Open descriptors.", process.descriptors),
+        ("process_max_fds", "The limit of open descriptors.", process.descriptors_max),
     ] {
         if let Some(value) = value {
             to.gauge(name, help, value);

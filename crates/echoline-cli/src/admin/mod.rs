@@ -84,12 +84,12 @@ pub(crate) struct Admin {
 pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
 impl AdminArgs {
-    /// Whether there will be an admin address.
+    /// Returns whether there will be an admin address.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
 
-    /// The addresses of the flags.
+    /// Returns the addresses of the flags.
     pub(crate) fn addresses(&self) -> &[Address] {
         &self.admin
     }
@@ -168,7 +168,7 @@ impl AdminArgs {
         let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             bail!(
-                "--admin {far} could be reached from other machines over HTTP without TLS: use \
+                "--admin {far} could be reached from other machines, over HTTP without TLS: say \
                  127.0.0.1:{}, or add --admin-allow-remote",
                 far.port()
             );

@@ -38,14 +38,14 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
 /// so a page under another name has none.
 const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
 
-/// An answer that sends a browser to the page.
+/// Returns an answer that sends a browser to the page.
 pub(super) fn to_page() -> HttpReply {
-    let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "logged in; the page is at /\n");
+    let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "signed in; the page is at /\n");
     reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
     reply
 }
 
-/// An answer with its headers.
+/// Returns an answer with its headers.
 pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
@@ -63,36 +63,36 @@ pub(super) enum RequestError {
     #[error(transparent)]
     Refused(#[from] GateError),
     /// The request has another secret than the one there is.
-    #[error("wrong secret: it is not the one of --admin-secret-file")]
+    #[error("this is not the secret of --admin-secret-file")]
     WrongSecret,
     /// A request without a secret wants more than figures.
     #[error(
-        "this needs the secret of --admin-secret-file: send 'Authorization: Bearer SECRET', or \
-         open /login in a browser and enter the secret as the password"
+        "this needs the secret of --admin-secret-file: ask with 'Authorization: Bearer SECRET', or \
+         open /login in a browser and give the secret as the password"
     )]
     NeedsSecret,
     /// No request on this socket can read more than the metrics.
     #[error(
-        "this address shows only figures: the log, the addresses and /faults need \
+        "this address shows figures only: the log, the addresses and /faults need \
          --admin-secret-file FILE or --admin unix:PATH"
     )]
     OnlyFigures,
-    #[error("there is no {0} here; try /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
+    #[error("there is no {0} here; there is /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
     NotFound(String, &'static str),
     /// Contains the allowed methods.
-    #[error("wrong method: use {0}")]
+    #[error("this can only be asked with {0}")]
     Method(&'static str),
-    #[error("a fault plan is UTF-8 text of at most {0} bytes")]
+    #[error("a plan of faults is a text in UTF-8 of at most {0} bytes")]
     Body(usize),
     /// Contains the error message about the plan.
-    #[error("{0}; the plan has not changed")]
+    #[error("{0}; the plan is as it was")]
     Plan(String),
-    #[error("cannot create the page: {0}")]
+    #[error("the page cannot be made: {0}")]
     Page(String),
 }
 
 impl RequestError {
-    /// The sentence as an answer.
+    /// Returns the sentence as an answer.
     pub(super) fn into_reply(self) -> HttpReply {
         let status = match &self {
             Self::Refused(GateError::NoHost) | Self::Body(_) | Self::Plan(_) => {

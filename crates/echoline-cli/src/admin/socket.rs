@@ -52,24 +52,24 @@ impl AdminSocket {
         self.listener.address()
     }
 
-    /// The rights of a request without a secret.
+    /// Returns the rights of a request without a secret.
     #[cfg(test)]
     pub(super) fn access(&self) -> Access {
         self.access
     }
 
-    /// The sentence about a Unix socket that gives less than it could.
+    /// Returns the sentence about a Unix socket that gives less than it could.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
         let remedy = if path.starts_with('@') { "use a path" } else { "use the mode 0600 or 0660" };
         Some(format!(
-            "--admin {address} shows only figures, because every user of this machine may connect \
+            "--admin {address} shows figures only, because every user of this machine may connect \
              to it: {remedy}"
         ))
     }
 
-    /// The socket as the thread that answers needs it.
+    /// Returns the socket as the thread that answers needs it.
     pub(super) fn door(&self) -> io::Result<AdminListener> {
         let (socket, _) = self.listener.hand_on()?;
         let is_unix = self.address()?.unix_path().is_some();

@@ -189,7 +189,7 @@ fn a_limit_that_was_changed_is_told() {
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
     for (address, sentence) in [
-        ("0.0.0.0:0", "could be reached from other machines over HTTP without TLS"),
+        ("0.0.0.0:0", "could be reached from other machines, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
         ("nosuch.invalid:1", "cannot find the host"),
@@ -227,7 +227,7 @@ fn a_foreign_name_is_refused() {
     for host in ["evil.example", "127.0.0.1.evil.example", "192.0.2.1", "evil.example:80"] {
         let answer = asked(&[&format!("Host: {host}")]);
         assert_eq!(answer.status, 403, "{host}");
-        assert!(answer.body.starts_with("this address answers only to the host names"));
+        assert!(answer.body.starts_with("this address answers only under the names"));
     }
     assert_eq!(asked(&[]).status, 400);
     assert_eq!(asked(&["Host: localhost", "Host: evil.example"]).status, 400);

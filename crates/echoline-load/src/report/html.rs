@@ -196,8 +196,7 @@ impl LoadReport {
             lines.insert(0, curve("with time-outs", LineRole::Frame, &record.response_times()));
         }
         let caption =
-            "At p99 is the time within which 99 % of the messages were answered. A curve ends \
-             where fewer than ten samples lie beyond it."
+            "At p99, 99 % of the messages were answered within the time shown. A curve ends where fewer than ten samples lie beyond it."
                 .to_owned();
         figure("Percentiles", caption, Axis::Tail, Axis::Logarithmic(axis_time), lines)
     }
