@@ -13,7 +13,7 @@ const OVERLAP_MIN: f64 = 0.9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// Latency and service time are different things.
+    /// Open and closed loop are mixed: latency and service time cannot be added.
     #[error("an open loop and a closed loop cannot be merged: they measure different things")]
     Modes,
     /// A search is not one run.
@@ -21,7 +21,7 @@ pub enum MergeError {
         "a search for the highest rate cannot be merged: its rates were not tried at the same time"
     )]
     Searches,
-    /// The runs were not concurrent, so the sum of their clients and rates means nothing.
+    /// The runs were not concurrent, so the sum of their clients and rates has no meaning.
     #[error(
         "the runs did not overlap: {gap:.1?} lie between them, so their clients and rates cannot \
          be added"
@@ -92,7 +92,7 @@ impl LoadReport {
     /// Checks that both runs were concurrent. Returns a warning if they overlapped only in part.
     ///
     /// # Errors
-    /// [`MergeError`] if they cannot.
+    /// [`MergeError`] if the runs did not overlap.
     pub fn check_concurrent(&self, other: &Self) -> Result<Option<MeasurementWarning>, MergeError> {
         self.check_kind(other)?;
         let Some((mine, theirs)) = self.measuring_began.zip(other.measuring_began) else {
@@ -137,7 +137,7 @@ impl LoadReport {
     }
 }
 
-/// The earlier of two times; `None` if one is not known.
+/// Returns the earlier of two times; `None` if one is not known.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.zip(other).map(|(one, other)| one.min(other))
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_reports_whose_sum_means_nothing() {
+    fn rejects_reports_whose_sum_has_no_meaning() {
         let mut open = sample::open();
         assert_eq!(open.merge(&sample::closed()), Err(MergeError::Modes));
         assert_eq!(open.merge(&sample::search()), Err(MergeError::Searches));
