@@ -179,7 +179,7 @@ fn a_plan_may_come_from_a_file() {
     assert!(ended.stderr.starts_with(sentence), "{}", ended.stderr);
     let ended = run(&["echo", "--fault", "drop p=2"], b"");
     assert_eq!(ended.code(), Some(2));
-    assert!(ended.stderr.contains("write one from 0 to 1"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("write a number from 0 to 1"), "{}", ended.stderr);
 }
 
 #[test]

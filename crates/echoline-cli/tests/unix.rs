@@ -66,7 +66,7 @@ fn what_is_not_ours_is_left_alone() {
     let precious = folder.path().join("precious");
     fs::write(&precious, "precious").unwrap();
     let address = format!("unix:{}", precious.display());
-    assert!(fail_to_listen(&address).stderr.contains("which is no socket"));
+    assert!(fail_to_listen(&address).stderr.contains("it is not a socket"));
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
 }
 

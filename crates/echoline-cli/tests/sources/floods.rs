@@ -60,10 +60,10 @@ fn attack_a_flood_of_logins_is_refused() {
     assert_eq!(chat.metric("echoline_sources_penalised"), 1);
     assert!(chat.metric("echoline_closed_total{reason=\"source_rate\"}") > 0);
     // Each penalty is one line of the log.
-    chat.program.wait_for_stderr("over the rate of logins: refused for ");
-    chat.program.wait_for_stderr("over the rate of connections: refused for ");
+    chat.program.wait_for_stderr("exceeded the rate of logins and is refused for ");
+    chat.program.wait_for_stderr("exceeded the rate of connections and is refused for ");
     let log = chat.program.stderr();
-    let penalties = log.lines().filter(|line| line.contains("over the rate of")).count();
+    let penalties = log.lines().filter(|line| line.contains("exceeded the rate of")).count();
     assert!((2..10).contains(&penalties), "{log}");
     assert!(log.lines().filter(|line| line.contains("192.0.2.1")).count() < 2000, "{log}");
 }
@@ -170,7 +170,7 @@ fn operators_see_and_end_penalties() {
     operator.ask("/penalties", "No source has a penalty");
     operator.ask("/audit 5", "oona ended the penalties of 192.0.2.1");
     right.ask(&format!("/oper {PASSWORD}"), "You are now an operator");
-    right.ask("/penalties end somewhere", "is no source: an address, an IPv6 network /64");
+    right.ask("/penalties end somewhere", "is not a source: write an address, an IPv6 network /64");
 }
 
 /// Issue 12, item 9: resume tokens made again and again, and guessed, are refused; those of another

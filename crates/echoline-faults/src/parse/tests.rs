@@ -70,7 +70,8 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         ),
         (
             "drop p=2",
-            "'drop p=2': '2' is no probability: write one from 0 to 1, for example 0.1, or 10%",
+            "'drop p=2': '2' is not a probability: write a number from 0 to 1, for example 0.1, or \
+             10%",
         ),
         ("drop p=0.1 p=0.2", "'drop p=0.1 p=0.2': 'p' is there twice; keep one of them"),
         (
@@ -85,14 +86,14 @@ fn errors_show_the_wrong_text_in_one_sentence() {
             "refuse after=5",
             "'refuse after=5': refuse takes no after; leave it out, as in 'refuse first=2'",
         ),
-        ("drop first=0", "'drop first=0': '0' is no number from 1 up"),
+        ("drop first=0", "'drop first=0': '0' is not a number from 1 up"),
     ] {
         assert_eq!(sentence(text), wanted);
     }
     assert!(sentence("flood").contains("; there are delay, drop, duplicate"));
     assert!(sentence("drop size=1").contains("; there are p, skip, first"));
     for text in ["delay=-5ms", "delay=10ms±20ms", "delay=9s..1s", "delay=24h±1h", "delay="] {
-        assert!(sentence(text).contains("is no delay: write for example"), "{text}");
+        assert!(sentence(text).contains("is not a delay: write for example"), "{text}");
     }
     for text in ["reset offset=1", "slow-read rate=1/s direction=out", "refuse per=message"] {
         assert!(sentence(text).contains("leave it out"), "{text}");

@@ -133,8 +133,8 @@ impl fmt::Display for MeasurementWarning {
             Self::FewerConnections { wanted, opened } => {
                 write!(
                     f,
-                    "at most {opened} of {wanted} connections were open at the same time: \
-                           check the limits of the server, or use fewer --clients"
+                    "at most {opened} of {wanted} connections were open at the same time: check \
+                     the limits of the server, or use fewer --clients"
                 )
             }
             Self::PartialOverlap { overlap, shortest } => write!(
