@@ -339,7 +339,7 @@ async fn regression_a_new_room_password_ends_what_a_token_allows() {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     join(&mut ann, &["den"]).await;
     ann.say("/password one").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     bob.say("/join den one").await;
     until(&mut bob, "You are now talking in den").await;
     let first = token(&mut bob).await;
@@ -350,13 +350,13 @@ async fn regression_a_new_room_password_ends_what_a_token_allows() {
     let second = token(&mut bob).await;
     quit(bob).await;
     ann.say("/password two").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut bob = resume(&chat_harness, &second).await;
     until(&mut bob, "*** den needs the right password: /join den PASSWORD ***").await;
     until(&mut bob, "*** You are now talking in lobby ***").await;
     let theirs = token(&mut ann).await;
     ann.say("/password three").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut again = resume(&chat_harness, &theirs).await;
     until(&mut again, "*** Back in den").await;
     until(&mut again, "*** You are now talking in den ***").await;

@@ -1,8 +1,8 @@
-// What a text that is begun can become: commands, names, rooms.
+// Completions of commands, names and rooms. No DOM here.
 
 /**
- * Completions of the word before the cursor: `{ from, list: [{ text, note }] }`; `null` where there
- * is nothing to complete.
+ * Returns the completions of the word before the cursor, or `null` if there are none:
+ * `{ from, list: [{ text, label, note }] }`.
  */
 export function complete(text, cursor, { commands, people, rooms }, { purpose, usage }) {
   const before = text.slice(0, cursor);

@@ -1,5 +1,5 @@
-// Russian for the sentences of the server. Its messages have no codes, so the English sentence is
-// the key. `{0}` stands for a name, a number or a text, `<0>` for a clause that is translated too.
+// Russian translations of the server's sentences. The messages have no codes, so the English
+// sentence is the key. `{0}` is a name, a number or a text; `<0>` is a clause to translate too.
 
 import { language, purpose, usage } from "./words.js";
 
@@ -300,7 +300,7 @@ const clauses = {
 
 const HOLE = /[{<]\d[}>]/g;
 
-/** A pattern for each entry, those with the most words of their own first. */
+/** Returns a pattern for each entry, the longest sentences first. */
 function compile(table) {
   const escaped = (text) => text.replace(/[.*+?^$()|[\]\\/]/g, "\\$&");
   return Object.entries(table).map(([english, russian]) => {
@@ -308,7 +308,7 @@ function compile(table) {
     const any = (hole, place) => (place === 0 && hole[0] === "{" ? "(\\S+)" : "(.+?)");
     const pattern = escaped(english).replace(HOLE, any);
     const own = english.replace(HOLE, "").length;
-    // A sentence that follows another one is looked for before the other one alone.
+    // An entry that begins with a clause is tried before the clause alone.
     const weight = english[0] === "<" ? own + 1000 : own;
     return { pattern: new RegExp(`^${pattern}$`, "su"), russian, weight };
   }).sort((one, other) => other.weight - one.weight);
@@ -329,7 +329,7 @@ function find(patterns, text) {
 
 const translatedPart = (text) => find(known.clauses, text) ?? find(known.sentences, text) ?? text;
 
-/** A line of `/help` with the Russian usage and purpose of its command. */
+/** Returns a line of `/help` with the Russian usage and purpose of its command. */
 function helpLine(text, commands) {
   const command = commands.find((one) => text.startsWith(one.usage) && text.includes(one.purpose));
   if (!command) return null;
@@ -337,12 +337,12 @@ function helpLine(text, commands) {
   return `${usage(command)} — ${purpose(command)}${forOperators}`;
 }
 
-/** A sentence of the server in the language of the page; an unknown one stays as it is. */
+/** Returns a server sentence in the language of the page. An unknown one is not changed. */
 export function translated(text, commands = []) {
   if (!known || /^[#>]/.test(text)) return text;
   const inner = text.replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
   return find(known.sentences, inner) ?? helpLine(inner, commands) ?? text;
 }
 
-/** The reason why a user left, which is the last message of the user or a reason of the server. */
+/** Translates the reason why a user left, unless it is the last message of the user. */
 export const translatedReason = (text) => (known ? find(known.clauses, text) ?? text : text);
