@@ -259,7 +259,7 @@ async fn regression_leave_and_join_keep_the_operator() {
     ann.say("/kick bob").await;
     until(&mut ann, "*** You kicked bob from den ***").await;
     ann.say("/private off").await;
-    until(&mut ann, "Everybody can join").await;
+    until(&mut ann, "All users can join").await;
     until(&mut bob, "You were kicked").await;
     join(&mut bob, &["den"]).await;
     bob.say("/kick ann").await;

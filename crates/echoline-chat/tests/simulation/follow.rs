@@ -12,7 +12,7 @@ use super::record::Record;
 use super::world::ROOMS;
 
 /// The beginnings of the server's notices to one user. Any other is forged, or a defect.
-const NOTICES: [&str; 29] = [
+const NOTICES: [&str; 30] = [
     "A name is ",
     "A room name is ",
     "/resume ",
@@ -37,6 +37,7 @@ const NOTICES: [&str; 29] = [
     "You continue in another connection",
     "You cannot send a private message to yourself",
     "Not sent: you wrote too fast",
+    "You wrote too fast and are muted",
     "You are no longer muted; ",
     "Not sent: the line contains a line separator",
     "No one is behind",
