@@ -60,7 +60,7 @@ const sentences = {
   "You are not in that room": "Вас нет в этой комнате",
   "That user has left": "Этот пользователь вышел из чата",
   "Not delivered: {0} has left": "Не доставлено: {0} больше не в чате",
-  "Not delivered: the mailbox of {0} is full": "Не доставлено: у пользователя {0} переполнен ящик",
+  "Not delivered: the mailbox of {0} is full": "Не доставлено: ящик пользователя {0} переполнен",
   "Not delivered to {0}: <1>": "Не доставлено для {0}: <1>",
   "That line is not UTF-8 and was not sent": "Сообщение не в UTF-8 и не отправлено",
   "That line was too long (limit {0} bytes) and was not sent":
@@ -75,10 +75,10 @@ const sentences = {
   "There is no /{0}. <1>.": "Команды /{0} нет. <1>.",
   "A command needs a name after the /: /help lists them, and //text says /text":
     "После / нужна команда: список даёт /help, а //текст отправит /текст",
-  "Wrong arguments for /{0}: type {1}, for example {2}":
-    "Команда /{0} введена неверно. Нужно {1}, например {2}",
-  "'{0}' is not a duration: type {1}, with 10m, 2h, 1h30m, 3 days, 1w or forever":
-    "«{0}» — не срок. Нужно {1}, где срок — 10m, 2h, 1h30m, 3 days, 1w или forever",
+  "Wrong arguments for /{0}: type <1>, for example {2}":
+    "Команда /{0} введена неверно. Нужно: <1>, например: {2}",
+  "'{0}' is not a duration: type <1>, with 10m, 2h, 1h30m, 3 days, 1w or forever":
+    "«{0}» — не срок. Нужно: <1>, где СРОК — 10m, 2h, 1h30m, 3 days, 1w или forever",
   "A kick has no duration: /ban NAME 10m keeps a user out for 10 minutes":
     "У /kick нет срока: /ban ИМЯ 10m не пустит пользователя 10 минут",
   "For example: {0}": "Например: {0}",
@@ -121,7 +121,7 @@ const sentences = {
   "Online: {0}": "В комнате: {0}",
   "Online in {0}: {1}": "В комнате {0}: {1}",
   "No one is behind": "Никто не отстаёт",
-  "Lines behind: {0}": "Отстают, сообщений: {0}",
+  "Lines behind: {0}": "Отстают (на сколько сообщений): {0}",
   "and {0} more": "и ещё {0}",
   "--- 1 earlier line ---": "--- предыдущих сообщений: 1 ---",
   "--- {0} earlier lines ---": "--- предыдущих сообщений: {0} ---",
@@ -207,6 +207,21 @@ const sentences = {
   "{0} may join <1> again": "Снята блокировка: {0} (<1>)",
   "{0} is not banned; /bans lists the bans": "{0} не в списке блокировок; его даёт /bans",
   "There are no bans": "Блокировок нет",
+  "The ban covers the name {0}, and this user under any name: session and token":
+    "Блокировка действует на имя {0} и на этого пользователя под любым именем: сеанс и код",
+  "The ban covers only the name: no user has it or had it recently":
+    "Блокировка действует только на имя: ни у кого его нет и недавно не было",
+  "The ban covers the whole /64 network, because one host can use all of it":
+    "Блокировка действует на всю сеть /64, потому что вся она может быть у одного компьютера",
+  "The reason for a ban can have at most {0} characters":
+    "В причине блокировки может быть не больше {0} знаков",
+  "An operator of the chat can also see and ban their address":
+    "Оператор чата может увидеть и заблокировать и адрес",
+  "This chat runs on one node, with {0} users": "Чат работает на одном сервере, пользователей: {0}",
+  "This is node {0} of the cluster {1}; the link is <2>": "Это сервер {0} кластера {1}; связь: <2>",
+  "Nodes and their users: {0}": "Серверы и их пользователи: {0}",
+  "Stream entry {0}; {1} messages from here wait, {2} were not delivered":
+    "Запись журнала {0}; ждут отправки: {1}, не доставлено: {2}",
   "You muted {0} in {1} <2>": "Вы запретили {0} писать в комнате {1} <2>",
   "You unmuted {0} in {1}": "Вы разрешили {0} писать в комнате {1}",
   "You were <0> in {1}": "<0> в комнате {1}",
@@ -250,6 +265,8 @@ const clauses = {
   "is shut down": "остановлен",
   "fell behind": "отстал",
   "began anew": "начал заново",
+  "up": "есть",
+  "lost, messages wait": "потеряна, сообщения ждут",
   "on": "вкл.",
   "off": "выкл.",
   "for good": "навсегда",
@@ -272,7 +289,7 @@ const clauses = {
   "only an operator can do that": "это может только оператор",
   "the user, room or line no longer exists":
     "такого пользователя, комнаты или сообщения больше нет",
-  "the recipient's mailbox is full": "у получателя переполнен ящик",
+  "the recipient's mailbox is full": "ящик получателя переполнен",
   "the list of {0} bans is full: /bans shows it, /unban lifts a ban":
     "список блокировок заполнен ({0}): /bans покажет его, /unban снимет одну",
   "the link to the other nodes is lost": "потеряна связь с другими серверами",
@@ -327,7 +344,10 @@ function find(patterns, text) {
   return null;
 }
 
-const translatedPart = (text) => find(known.clauses, text) ?? find(known.sentences, text) ?? text;
+function translatedPart(text) {
+  const found = find(known.clauses, text) ?? find(known.sentences, text);
+  return found ?? (text.startsWith("/") ? usage({ usage: text }) : text);
+}
 
 /** Returns a line of `/help` with the Russian usage and purpose of its command. */
 function helpLine(text, commands) {
