@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(merged.record.ledger.ok(), 2 * 9980);
         assert_eq!(merged.warnings.last(), Some(&MeasurementWarning::NotConcurrent));
         let text = merged.to_string();
-        assert!(text.contains("do not trust this run: the merged runs did not run at"), "{text}");
+        assert!(text.contains("do not trust this run: the merged runs did not overlap"), "{text}");
         let json = merged.to_json();
         assert_eq!(LoadReport::from_json(&json).unwrap().warnings, merged.warnings);
         assert_eq!(merged.merge_sequential(&sample::closed()), Err(MergeError::Modes));

@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(seconds(goals, 1000.0), Ok(12));
         assert_eq!(seconds(goals, 100_000.0), Ok(5));
         assert_eq!(seconds(goals, 20.0), Ok(600));
-        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s brings too few messages"));
+        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s has too few messages"));
         assert_eq!(seconds("p99.99<50ms", 1000.0), Ok(120));
         assert_eq!(seconds("max<50ms", 1.0), Ok(5));
     }

@@ -306,14 +306,18 @@ mod tests {
     fn rejects_impossible_values_in_one_sentence() {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
-        assert!(error("").contains("is no report of echoline load (EOF"));
+        assert!(error("").contains("is not a report of echoline load (EOF"));
         assert!(error("{}").contains("its \"format\" is null, not \"echoline-load/1\""));
         assert!(error(r#"{"format": "echoline-load/1"}"#).contains("missing field `version`"));
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
             ("/elapsed_ns", json!(u64::MAX), "its field elapsed_ns is wrong: it is over 2^53"),
             ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: its counts do not add up"),
-            ("/measuring_began", json!("noon"), "measuring_began is wrong: it is no time as RFC"),
+            (
+                "/measuring_began",
+                json!("noon"),
+                "measuring_began is wrong: it is not an RFC 3339 time",
+            ),
             ("/measured/ledger/ok", json!("many"), "invalid type: string \"many\""),
             (
                 "/measured/service/hdr",

@@ -377,6 +377,9 @@ mod tests {
         let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
         document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
         let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();
-        assert!(error.contains("measured.series is wrong: no run of ours is cut"), "{error}");
+        assert!(
+            error.contains("measured.series is wrong: echoline load does not write such intervals"),
+            "{error}"
+        );
     }
 }
