@@ -32,7 +32,7 @@ const NOTICES: [&str; 30] = [
     "This is your only room",
     "Topic: ",
     "You are already in ",
-    "Your name is already ann",
+    "Your name is already ",
     "You are not in ",
     "You continue in another connection",
     "You cannot send a private message to yourself",
