@@ -64,7 +64,7 @@ pub enum CompareError {
     #[error("a comparison needs at least one run before and one run after")]
     Missing,
     /// One side has too many runs.
-    #[error("at most {RUNS_MAX} runs are allowed on each side")]
+    #[error("too many runs on one side: the limit is {RUNS_MAX}")]
     TooMany,
 }
 

@@ -80,7 +80,7 @@ pub enum ObjectiveError {
     #[error("an objective is missing: write for example '{0}'")]
     Missing(&'static str),
     /// There are too many objectives.
-    #[error("at most {OBJECTIVES_MAX} objectives are allowed: write for example '{0}'")]
+    #[error("too many objectives: the limit is {OBJECTIVES_MAX}; write for example '{0}'")]
     TooMany(&'static str),
     /// A part has no operator.
     #[error("'{part}' has no comparison: write for example '{example}'")]
