@@ -58,7 +58,7 @@ fn a_page_shows_waiting_and_undelivered_lines() {
         "the fifty-first line is more than can wait"
     );
     ann.see_in("#waiting li", "line 50");
-    let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
+    let waiting: Vec<String> = said.iter().map(|line| format!("sending: {line}")).collect();
     assert_eq!(ann.texts("#waiting li"), waiting);
     vera.see_in("#waiting li", "ожидает отправки: /me машет");
     server.start_again();
