@@ -414,7 +414,7 @@ fn errors_of_conflicting_flags_say_what_to_type() {
         (&["--slo", "p99<5ms"], "--find-max"),
         (&["--slo", "p99<5ms", "--messages", "5"], "--messages"),
         (&["--find-max", "--slo", "fast"], "p99<5ms"),
-        (&["--find-max", "--slo", "p99.9<5ms", "--rate", "5/s"], "begin at --rate 20/s or more"),
+        (&["--find-max", "--slo", "p99.9<5ms", "--rate", "5/s"], "start at --rate 20/s or more"),
         (&["--send-buffer", "5GiB"], "256KiB"),
         (&["--total-messages", "5", "--messages", "5"], "--messages"),
         (&["--percentiles", "50,100"], "50,95,99.9"),

@@ -144,7 +144,7 @@ fn conditions_decide_the_exit_code() {
     assert!(broken.text().contains("Messages: 100"));
     let unknown = with("p99.9>10s");
     assert_eq!(unknown.code(), Some(3));
-    assert!(unknown.stderr.contains("p99.9>10s cannot be told: too few samples"), "{unknown:?}");
+    assert!(unknown.stderr.contains("p99.9>10s cannot be decided: too few samples"), "{unknown:?}");
     let wrong = with("p99=5");
     assert_eq!(wrong.code(), Some(2));
     assert!(wrong.stderr.contains("--fail-if") && wrong.stderr.contains("'p99>5ms,errors>0.1%'"));
