@@ -394,10 +394,10 @@ mod tests {
         assert_eq!(Name::parse_room("#Garden").unwrap().as_str(), "Garden");
         assert_eq!(Name::parse_room("admin").unwrap().as_str(), "admin");
         let error = Name::parse_room("##x").unwrap_err().to_string();
-        assert!(error.starts_with("A room's name is 1 to 32"), "{error}");
+        assert!(error.starts_with("A room name is 1 to 32"), "{error}");
         assert!(error.ends_with(": '#x' has '#'"), "{error}");
         let error = Name::parse_room("#server").unwrap_err().to_string();
-        assert_eq!(error, "The room's name 'server' is kept for the server: choose another");
+        assert_eq!(error, "The room name 'server' is reserved: choose another");
         assert_eq!(Name::parse_room("#").unwrap_err().fault(), NameFault::Empty);
     }
 

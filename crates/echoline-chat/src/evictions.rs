@@ -63,6 +63,6 @@ fn end(session: &SessionHandle, now_ms: u64) {
         1 => "for 1 minute".to_owned(),
         minutes => format!("for {minutes} minutes"),
     };
-    let words = format!("The server is nearly full, and you have said nothing {silent}: goodbye");
+    let words = format!("The server is nearly full, and you have been silent {silent}. Goodbye!");
     session.end(&words);
 }

@@ -19,7 +19,7 @@ use crate::state::tokens::{Position, SavedSession};
 use crate::state::user::User;
 
 /// The message for a session whose token was used in another connection.
-pub const GOES_ON: &str = "You go on in another connection";
+pub const GOES_ON: &str = "You continue in another connection";
 
 impl<R: RoomCell> ChatState<R> {
     /// Applies an operation. `effects` carries out the actions outside of the state.

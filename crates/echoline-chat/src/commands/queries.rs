@@ -111,7 +111,7 @@ impl<S: ByteStream> Session<S> {
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
                 self.tell(&ServerMessage::Error {
-                    text: "The history cannot be read now".into(),
+                    text: "The history cannot be read now; try again later".into(),
                     about: Some(ErrorTopic::History),
                     action: None,
                     wait_ms: None,

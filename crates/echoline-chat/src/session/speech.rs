@@ -68,10 +68,10 @@ impl<S: ByteStream> Session<S> {
             }
             (OperationError::Muted(until), _) => {
                 let until = ending(Some(*until), self.chat.settings.moment);
-                let reason = format!("You may not speak in this room {until}");
+                let reason = format!("You are muted in this room {until}");
                 self.refuse_line(kind, words, &reason);
             }
-            _ => self.refuse_line(kind, words, "You are not in this room any more"),
+            _ => self.refuse_line(kind, words, "You are no longer in this room"),
         }
     }
 

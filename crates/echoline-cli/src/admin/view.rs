@@ -114,22 +114,26 @@ fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
     let (snapshot, process) = (sources.snapshot, sources.process);
     let traffic = snapshot.traffic();
     let tile = |name, value, more| StatTile { name, value, more };
-    let total = |number| format!("{} in all", figures::count(number));
+    let total = |number| format!("{} in total", figures::count(number));
     let room = snapshot.limits.max_connections as u64;
     let cores = snapshot.workers.len();
     vec![
         tile(
             "connections",
             figures::count(snapshot.open as u64),
-            format!("of {} at most", figures::count(room)),
+            format!("limit {}", figures::count(room)),
         ),
         tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
         tile("messages", rate(newest.messages), total(traffic.messages)),
-        tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
-        tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
-        tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
-        tile("out", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in all"),
-        tile("workers busy", whole_percent(newest.busy), format!("100 % for each of {cores}")),
+        tile("service time p50", time(newest.p50), "over the last 10 s".to_owned()),
+        tile("service time p99", time(newest.p99), "over the last 10 s".to_owned()),
+        tile(
+            "received",
+            bytes(newest.received) + "/s",
+            bytes(traffic.received as f64) + " in total",
+        ),
+        tile("sent", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in total"),
+        tile("worker load", whole_percent(newest.busy), format!("limit {} %", 100 * cores)),
         tile(
             "memory",
             process.resident_bytes.map_or_else(none, |resident| bytes(resident as f64)),
@@ -138,7 +142,7 @@ fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
         tile(
             "descriptors",
             process.descriptors.map_or_else(none, figures::count),
-            format!("of {} at most", process.descriptors_max.map_or_else(none, figures::count)),
+            format!("limit {}", process.descriptors_max.map_or_else(none, figures::count)),
         ),
     ]
 }
@@ -151,8 +155,10 @@ fn charts(history: &History) -> Vec<Chart> {
         };
     vec![
         chart("Connections", ChartUnit::Things, &["open"], &|s| [Some(s.open as f64), None]),
-        chart("Messages", ChartUnit::Rate, &["a second"], &|s| [Some(s.messages), None]),
-        chart("Bytes", ChartUnit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Messages", ChartUnit::Rate, &["per second"], &|s| [Some(s.messages), None]),
+        chart("Bytes", ChartUnit::Bytes, &["received", "sent"], &|s| {
+            [Some(s.received), Some(s.sent)]
+        }),
         chart("Service time", ChartUnit::Micros, &["p50", "p99"], &|s| {
             [micros(s.p50), micros(s.p99)]
         }),

@@ -204,8 +204,7 @@ mod tests {
         for (text, sentence) in [
             (
                 "[echo]\nmax-connectons = 5",
-                "line 2: [echo] has no key 'max-connectons'; did you \
-              mean 'max-connections'?",
+                "line 2: [echo] has no key 'max-connectons'; did you mean 'max-connections'?",
             ),
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
             ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
@@ -219,7 +218,7 @@ mod tests {
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
             ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
             ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is no length of time: write for"),
-            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
+            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' has no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
             ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
             ("[echo]\nmode = true", "mode: is no switch"),

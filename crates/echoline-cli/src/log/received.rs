@@ -27,10 +27,10 @@ pub(crate) fn log_messages(server: Server, shown: RedactLine) -> Server {
         if missed > 0 {
             tracing::warn!("{missed} received lines were not logged: too many in one second");
         }
-        let (place, text) = (line.number, printable(line, shown));
+        let (slot, text) = (line.number, printable(line, shown));
         match line.client {
-            Some(client) => tracing::info!(place, %client, "received: {text}"),
-            None => tracing::info!(place, client = "unix", "received: {text}"),
+            Some(client) => tracing::info!(slot, %client, "received: {text}"),
+            None => tracing::info!(slot, client = "unix", "received: {text}"),
         }
     })
 }

@@ -47,8 +47,8 @@ fn evening(chat: &Chat, number: usize, together: &Together) {
     let name = format!("pupil{number:02}");
     let mut pupil = chat.enter(from, &name);
     together.wait(1);
-    pupil.ask("/join class", "You speak in class now");
-    let told = pupil.ask("/token", "brings you back here, from any connection");
+    pupil.ask("/join class", "You are now talking in class");
+    let told = pupil.ask("/token", "restores this session from any connection");
     let token = told.split("/resume ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     together.wait(2);
     pupil.say(&format!("hello from {name}"));

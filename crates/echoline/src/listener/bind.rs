@@ -135,7 +135,7 @@ impl Listener {
     pub(crate) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
         if let Some(missing) = Transport::plain().missing(address.scheme()) {
             let text = format!(
-                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                "Server::bind serves plain TCP and Unix sockets, but not {missing}: bind with \
                  Listener::bind, {}, then call Server::new",
                 how_to_serve(missing)
             );
@@ -243,7 +243,7 @@ impl Listener {
     ) -> io::Result<Self> {
         let socket = Socket::from(socket);
         if !socket.is_listener()? {
-            let text = "it is no socket that listens (in a .socket unit, Accept=no makes one)";
+            let text = "it is not a listening socket (a .socket unit needs Accept=no)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let address = socket.local_addr()?;

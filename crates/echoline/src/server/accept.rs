@@ -154,7 +154,7 @@ impl ServerInner {
             Ok(slot) => slot,
             Err(closed) => return self.refuse(stream, &origin, context, closed),
         };
-        tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
+        tracing::debug!(slot = slot.number(), peer = %PeerDisplay(peer), "connected");
         // Decided in the order of acceptance, so that each connection has the same faults in every
         // run.
         let planned = context.faults.as_ref().map(Faults::next_connection);

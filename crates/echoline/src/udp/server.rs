@@ -195,7 +195,7 @@ where
                     Ok(()) => self.answer().await,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => {
-                        tracing::debug!(%error, "cannot receive");
+                        tracing::debug!(%error, "cannot receive a datagram");
                         sleep(ERROR_PAUSE).await;
                     }
                 }
@@ -246,7 +246,7 @@ where
                     let _ = self.socket.writable().await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "cannot send an answer");
+                    tracing::debug!(%error, "cannot send a reply");
                     self.counts.note_not_sent();
                 }
             }

@@ -42,7 +42,7 @@ impl DatagramListener {
     pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if address.scheme() != Scheme::Udp {
             let text = format!(
-                "DatagramListener::bind takes udp://HOST:PORT, and {} is no datagrams: bind it \
+                "DatagramListener::bind takes udp://HOST:PORT, and {} has no datagrams: bind it \
                  with Listener::bind",
                 address.scheme().name()
             );
