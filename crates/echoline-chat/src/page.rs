@@ -1,4 +1,4 @@
-//! The page for chatting in a browser: static files that are part of the program. Pure.
+//! The chat page for browsers: static files that are part of the program. Pure.
 
 use echoline::site::Asset;
 
@@ -27,6 +27,7 @@ pub const PAGE: &[Asset] = &[
     asset("/outgoing.js", SCRIPT, include_str!("../web/outgoing.js")),
     asset("/panels.js", SCRIPT, include_str!("../web/panels.js")),
     asset("/question.js", SCRIPT, include_str!("../web/question.js")),
+    asset("/sentences.js", SCRIPT, include_str!("../web/sentences.js")),
     asset("/sent.js", SCRIPT, include_str!("../web/sent.js")),
     asset("/text.js", SCRIPT, include_str!("../web/text.js")),
     asset("/view.js", SCRIPT, include_str!("../web/view.js")),

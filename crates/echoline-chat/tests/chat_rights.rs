@@ -1,4 +1,4 @@
-//! Sessions that come back: the room they speak in, their rights, and the limits set on them.
+//! Tests of resumed sessions: the current room, rights, and the limits of both.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -12,13 +12,13 @@ use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::history::StoreOptions;
 use echoline_chat::{Chat, ChatSettings, FloodLimits, Role};
 
-/// A chat that keeps its history in `folder`.
+/// Opens a chat that keeps its history in `folder`.
 fn stored(folder: &Path) -> ChatHarness {
     let chat = Chat::with_store(settings(), folder, StoreOptions::default()).unwrap();
     ChatHarness { chat, ..ChatHarness::open() }
 }
 
-/// Ends the chat when its sessions, whose clients have left, have ended too.
+/// Closes the chat after all sessions have ended. Their clients have left before.
 async fn close(chat_harness: ChatHarness) {
     let ChatHarness { chat, .. } = chat_harness;
     let sessions_end = async {
@@ -31,7 +31,7 @@ async fn close(chat_harness: ChatHarness) {
     assert_eq!(chat.close(), 0);
 }
 
-/// Reads on to a line that has these words, and returns it.
+/// Reads up to a line that contains these words, and returns it.
 async fn until(guest: &mut Guest, words: &str) -> String {
     loop {
         let line = guest.line().await;
@@ -42,11 +42,11 @@ async fn until(guest: &mut Guest, words: &str) -> String {
     }
 }
 
-/// Enters these rooms, one after the other.
+/// Joins these rooms in turn.
 async fn join(guest: &mut Guest, rooms: &[&str]) {
     for room in rooms {
         guest.say(&format!("/join {room}")).await;
-        until(guest, &format!("You speak in {room} now")).await;
+        until(guest, &format!("You are now talking in {room}")).await;
     }
 }
 
@@ -70,8 +70,7 @@ async fn resume(chat_harness: &ChatHarness, token: &str) -> Guest {
     guest
 }
 
-/// Issue 11, item 6: a user who comes back speaks in the room in which they spoke before, and
-/// hears so.
+/// Issue 11, item 6: a resumed session has the same current room as before, and says so.
 #[tokio::test]
 async fn regression_resume_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
@@ -82,33 +81,35 @@ async fn regression_resume_keeps_the_current_room() {
     let token = token(&mut ann).await;
     quit(ann).await;
     let mut ann = resume(&chat_harness, &token).await;
-    for words in ["Back in lobby", "Back in garden", "Back in attic", "You speak in garden now"] {
+    for words in
+        ["Back in lobby", "Back in garden", "Back in attic", "You are now talking in garden"]
+    {
         ann.hear_of(&format!("*** {words}")).await;
     }
     ann.say("among the beans").await;
     assert_eq!(until(&mut bob, "beans").await, "ann: among the beans");
 }
 
-/// Issue 11, item 6: also if the connection before hangs and never said goodbye.
+/// Issue 11, item 6: the same, if the previous connection hangs and never left.
 #[tokio::test]
 async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     let token = token(&mut ann).await;
-    // Changes after the token was given belong to the session too.
+    // Later changes are saved under the token too.
     join(&mut ann, &["garden", "attic", "garden"]).await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "*** You speak in garden now ***").await;
+    until(&mut again, "*** You are now talking in garden ***").await;
     let mut program = chat_harness.program(r#"{"name": "ci", "rooms": ["attic", "garden"]}"#).await;
     program.say(r#"{"do": "/token", "room": "attic"}"#).await;
     let line = until(&mut program, "/resume ").await;
     let token = line.split(' ').nth(2).unwrap();
     let mut program = chat_harness.knock(Role::Bot);
     program.say(&format!(r#"{{"token": "{token}"}}"#)).await;
-    until(&mut program, "*** You speak in attic now ***").await;
+    until(&mut program, "*** You are now talking in attic ***").await;
 }
 
-/// Issue 11, item 6: and if the server was started again in between, in the old order of rooms.
+/// Issue 11, item 6: the same, if the server was restarted in between. The order of rooms is kept.
 #[tokio::test]
 async fn regression_resume_after_a_restart_keeps_the_current_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -120,27 +121,27 @@ async fn regression_resume_after_a_restart_keeps_the_current_room() {
     close(chat_harness).await;
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &token).await;
-    for words in ["Back in lobby", "Back in zoo", "Back in attic", "You speak in zoo now"] {
+    for words in ["Back in lobby", "Back in zoo", "Back in attic", "You are now talking in zoo"] {
         ann.hear_of(&format!("*** {words}")).await;
     }
     ann.say("/leave").await;
-    until(&mut ann, "*** You left zoo and speak in lobby now ***").await;
+    until(&mut ann, "*** You left zoo and are now talking in lobby ***").await;
     quit(ann).await;
     close(chat_harness).await;
 }
 
-/// Settings with another password for operators.
+/// Returns settings with this operators' password.
 fn with_password(password: &str) -> ChatSettings {
     ChatSettings { operator_password: Some(password.into()), ..settings() }
 }
 
 async fn become_operator(guest: &mut Guest) {
     guest.say("/oper open sesame").await;
-    until(guest, "You are an operator").await;
+    until(guest, "You are now an operator").await;
 }
 
-/// Issue 11, item 13: an operator of the chat is one again after `/resume`, and so are their
-/// choices, also after a restart; not if the password has changed.
+/// Issue 11, item 13: `/resume` restores the right of an operator of the chat and the display
+/// choices, also after a restart. It does not restore the right if the password has changed.
 #[tokio::test]
 async fn regression_resume_restores_rights_and_choices() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,11 +153,11 @@ async fn regression_resume_restores_rights_and_choices() {
         ann.say(command).await;
         ann.hear_of("***").await;
     }
-    // Neither said goodbye: all of it was saved when it was done.
+    // Neither session has left, so everything was saved at the time of the change.
     let mut again = resume(&chat_harness, &first).await;
-    until(&mut again, "*** As before: numbers on, quiet on, you ignore eve ***").await;
-    again.hear("*** Who writes to you hears that you are away: tea ***").await;
-    again.hear("*** You are an operator of the chat, as before ***").await;
+    until(&mut again, "*** Settings restored: numbers on, quiet on, you ignore eve ***").await;
+    again.hear("*** You are marked as away: tea ***").await;
+    again.hear("*** You are still an operator of the chat ***").await;
     eve.say("unheard").await;
     eve.say("/msg ann psst").await;
     until(&mut eve, "*** ann is away: tea ***").await;
@@ -171,28 +172,31 @@ async fn regression_resume_restores_rights_and_choices() {
 
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &second).await;
-    until(&mut ann, "*** As before: numbers on, quiet on, you ignore eve ***").await;
-    until(&mut ann, "*** You are an operator of the chat, as before ***").await;
+    until(&mut ann, "*** Settings restored: numbers on, quiet on, you ignore eve ***").await;
+    until(&mut ann, "*** You are still an operator of the chat ***").await;
     let third = token(&mut ann).await;
     chat_harness.chat.renew(&with_password("another"));
     let mut again = resume(&chat_harness, &third).await;
-    until(&mut again, "*** You are no operator of the chat any more: its password has changed ***")
-        .await;
+    until(
+        &mut again,
+        "*** You are no longer an operator of the chat: its password has changed ***",
+    )
+    .await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
-    // The right does not come back with the password.
+    // The right is not restored, although the old password is set again.
     let fourth = token(&mut again).await;
     chat_harness.chat.renew(&settings());
     let mut again = resume(&chat_harness, &fourth).await;
-    until(&mut again, "You speak in lobby now").await;
+    until(&mut again, "You are now talking in lobby").await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: `/deop` by an operator of the chat ends the right in the whole chat, and in
-/// what a token restores; an operator of a room cannot do that.
+/// Issue 11, item 13: `/deop` by an operator of the chat revokes the right in the whole chat, and
+/// in saved sessions. An operator of a room cannot do this.
 #[tokio::test]
-async fn regression_deop_ends_what_a_token_restores() {
+async fn regression_deop_revokes_the_right_in_saved_sessions() {
     let chat_harness = ChatHarness::open();
     let [mut olga, mut ann, mut bob] = chat_harness.all(["olga", "ann", "bob"]).await;
     become_operator(&mut olga).await;
@@ -203,41 +207,41 @@ async fn regression_deop_ends_what_a_token_restores() {
     bob.say("/deop ann").await;
     until(&mut bob, "*** ann is an operator ***").await;
     olga.say("/deop ann").await;
-    until(&mut olga, "*** ann is no operator any more of the chat, nor of lobby ***").await;
-    until(&mut ann, "*** You are no operator of the chat any more ***").await;
+    until(&mut olga, "*** ann is no longer an operator of the chat and of lobby ***").await;
+    until(&mut ann, "*** You are no longer an operator of the chat ***").await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "*** You speak in den now ***").await;
+    until(&mut again, "*** You are now talking in den ***").await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: a user who makes a room is told the token that brings them back to it, so
+/// Issue 11, item 13: a user who creates a room is told the token with which they can return, so
 /// that a lost connection does not lock them out of a private room.
 #[tokio::test]
-async fn regression_the_founder_of_a_private_room_comes_back() {
+async fn regression_the_creator_of_a_private_room_can_return() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    let told = ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    let told = ann.hear_of("restores this session and your operator rights ***").await;
     let token = told.split(' ').nth(2).unwrap().to_owned();
     join(&mut bob, &["den"]).await;
     ann.say("/private on").await;
-    until(&mut ann, "Only who is invited").await;
+    until(&mut ann, "Only invited users").await;
     drop(ann);
     until(&mut bob, "[lobby] *** ann left the chat ***").await;
     let mut ann = resume(&chat_harness, &token).await;
-    until(&mut ann, "*** You speak in den now ***").await;
+    until(&mut ann, "*** You are now talking in den ***").await;
     ann.say("/kick bob").await;
-    until(&mut ann, "*** bob is out of den ***").await;
-    // A program that makes rooms is told it with its welcome.
+    until(&mut ann, "*** You kicked bob from den ***").await;
+    // A program that creates rooms gets the token in its welcome message.
     let mut program = chat_harness.knock(Role::Bot);
     program.say(r#"{"name": "ci", "rooms": ["lobby", "builds"]}"#).await;
     let welcome = program.hear_of(r#""kind":"welcome""#).await;
     assert!(welcome.contains(r#""token":""#), "{welcome}");
 }
 
-/// Issue 11, item 13: an operator who leaves a room of their own accord and joins it again is its
-/// operator, also if the room is private meanwhile; one who was sent out is not.
+/// Issue 11, item 13: an operator who leaves a room voluntarily and joins it again is its operator,
+/// even if the room is private meanwhile. An operator who was kicked is not.
 #[tokio::test]
 async fn regression_leave_and_join_keep_the_operator() {
     let chat_harness = ChatHarness::open();
@@ -249,20 +253,20 @@ async fn regression_leave_and_join_keep_the_operator() {
     ann.say("/leave").await;
     until(&mut ann, "You left den").await;
     bob.say("/private on").await;
-    until(&mut bob, "Only who is invited").await;
+    until(&mut bob, "Only invited users").await;
     join(&mut ann, &["den"]).await;
     ann.say("/kick bob").await;
-    until(&mut ann, "*** bob is out of den ***").await;
+    until(&mut ann, "*** You kicked bob from den ***").await;
     ann.say("/private off").await;
-    until(&mut ann, "Everybody can join").await;
+    until(&mut ann, "All users can join").await;
     until(&mut bob, "You were kicked").await;
     join(&mut bob, &["den"]).await;
     bob.say("/kick ann").await;
     until(&mut bob, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said;
-/// the lobby does not.
+/// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said.
+/// The lobby does not.
 #[tokio::test]
 async fn regression_a_room_without_an_operator_gets_one() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -286,16 +290,16 @@ async fn regression_a_room_without_an_operator_gets_one() {
         assert_eq!(heard.iter().any(|line| line == told), is_told, "{heard:?}");
     }
     bob.say("/kick eve").await;
-    until(&mut bob, "*** eve is out of den ***").await;
+    until(&mut bob, "*** You kicked eve from den ***").await;
     for guest in [&mut ann, &mut bob] {
         guest.say("/join lobby").await;
-        until(guest, "You speak in lobby now").await;
+        until(guest, "You are now talking in lobby").await;
         guest.say("/kick eve").await;
         until(guest, "*** Only an operator can do that ***").await;
     }
 }
 
-/// Issue 11, item 3: a ban of a name means its user under another name too.
+/// Issue 11, item 3: a ban of a name applies to its user under another name too.
 #[tokio::test]
 async fn regression_a_ban_follows_its_user() {
     let chat_harness = ChatHarness::open();
@@ -304,8 +308,8 @@ async fn regression_a_ban_follows_its_user() {
     join(&mut bob, &["den"]).await;
     ann.say("/ban bob 1h noise").await;
     until(&mut ann, "*** You banned bob from den").await;
-    ann.hear_of("That holds for the name bob, and for this user under any name").await;
-    ann.hear_of("An operator of the chat can see and ban their address too").await;
+    ann.hear_of("The ban covers the name bob, and this user under any name").await;
+    ann.hear_of("An operator of the chat can also see and ban their address").await;
     until(&mut bob, "You are banned from the room den").await;
     let token = token(&mut bob).await;
     bob.say("/nick rob").await;
@@ -314,57 +318,58 @@ async fn regression_a_ban_follows_its_user() {
     until(&mut bob, "You are banned from the room den").await;
     quit(bob).await;
     let mut bob = resume(&chat_harness, &token).await;
-    until(&mut bob, "You speak in lobby now").await;
+    until(&mut bob, "You are now talking in lobby").await;
     bob.say("/join den").await;
     until(&mut bob, "You are banned from the room den").await;
     join(&mut eve, &["den"]).await;
     ann.say("/unban bob").await;
-    until(&mut ann, "bob may come to den again").await;
+    until(&mut ann, "bob may join den again").await;
     join(&mut bob, &["den"]).await;
     ann.say("/ban nobody_here").await;
     until(&mut ann, "You banned nobody_here").await;
-    ann.hear_of("That holds for the name only: no user has it, or had it lately").await;
+    ann.hear_of("The ban covers only the name: no user has it or had it recently").await;
 }
 
-/// Issue 11, item 3: a token does not bring a user past a room's new password, but for an operator
-/// of the room.
+/// Issue 11, item 3: a token does not admit a user to a room with a new password, except for an
+/// operator of the room.
 #[tokio::test]
-async fn regression_a_new_room_password_ends_what_a_token_allows() {
+async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     join(&mut ann, &["den"]).await;
     ann.say("/password one").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     bob.say("/join den one").await;
-    until(&mut bob, "You speak in den now").await;
+    until(&mut bob, "You are now talking in den").await;
     let first = token(&mut bob).await;
     quit(bob).await;
     let mut bob = resume(&chat_harness, &first).await;
     until(&mut bob, "*** Back in den").await;
-    until(&mut bob, "*** You speak in den now ***").await;
+    until(&mut bob, "*** You are now talking in den ***").await;
     let second = token(&mut bob).await;
     quit(bob).await;
     ann.say("/password two").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut bob = resume(&chat_harness, &second).await;
-    until(&mut bob, "*** den has a password: /join den PASSWORD ***").await;
-    until(&mut bob, "*** You speak in lobby now ***").await;
+    until(&mut bob, "*** den needs the right password: /join den PASSWORD ***").await;
+    until(&mut bob, "*** You are now talking in lobby ***").await;
     let theirs = token(&mut ann).await;
     ann.say("/password three").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut again = resume(&chat_harness, &theirs).await;
     until(&mut again, "*** Back in den").await;
-    until(&mut again, "*** You speak in den now ***").await;
+    until(&mut again, "*** You are now talking in den ***").await;
 }
 
-/// Says more than a chat takes whose fifth line at once begins a mute, until that is told.
+/// Writes too fast until the mute is announced, in a chat in which the fifth line at once begins a
+/// mute.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
-    until(guest, &format!("You wrote too fast and are muted for {seconds} s")).await;
+    until(guest, &format!("Not sent: you wrote too fast and are muted for {seconds} s")).await;
 }
 
-/// Issue 11, item 4: a mute for writing too fast does not end with the connection: it follows the
-/// name and the token, and the next one is longer.
+/// Issue 11, item 4: a mute for writing too fast does not end with the connection. It follows the
+/// name and the token, and the next mute is longer.
 #[tokio::test(start_paused = true)]
 async fn regression_a_flood_mute_outlives_its_connection() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -376,7 +381,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     let clock = || NOW_MS.load(Ordering::Relaxed);
     let chat_harness = ChatHarness::new(ChatSettings { flood: Some(limits), clock, ..settings() });
     let [mut ann, mut bob, mut eve] = chat_harness.all(["ann", "bob", "eve"]).await;
-    // By name.
+    // The mute follows the name.
     flood(&mut ann, 30).await;
     drop(ann);
     until(&mut bob, "ann left").await;
@@ -388,17 +393,17 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     ann.say("lost").await;
     ann.ask("/users", "Online: bob, eve, ann").await;
     pass(20).await;
-    ann.hear("*** You may speak again; 1 line was not sent ***").await;
+    ann.hear("*** You are no longer muted; 1 line was not sent ***").await;
     ann.say("calm").await;
     until(&mut eve, "ann: calm").await;
     pass(5).await;
     flood(&mut ann, 60).await;
-    // By token, from a hanging connection and under another name.
+    // The mute follows the token, from a hanging connection and under another name.
     let token = token(&mut eve).await;
     flood(&mut eve, 30).await;
     let mut again = resume(&chat_harness, &token).await;
     until(&mut again, "*** You wrote too fast and are muted for 30 s more ***").await;
-    // Nobody else is muted.
+    // No other user is muted.
     let mut carl = chat_harness.enter("carl").await;
     carl.say("hello").await;
     let mut heard = Vec::new();
@@ -420,9 +425,9 @@ async fn regression_an_operators_mute_follows_the_token() {
     bob.say("/nick rob").await;
     until(&mut bob, "bob is now rob").await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "You speak in lobby now").await;
+    until(&mut again, "You are now talking in lobby").await;
     again.say("hello").await;
-    until(&mut again, "You may not speak in this room").await;
+    until(&mut again, "You are muted in this room").await;
 }
 
 /// Issue 11, item 13: an ignored user stays ignored under another name, also after a resume and
@@ -433,7 +438,7 @@ async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
     let chat_harness = stored(folder.path());
     let [mut ann, mut eve] = chat_harness.all(["ann", "eve"]).await;
     ann.say("/ignore eve").await;
-    until(&mut ann, "You do not see what eve says").await;
+    until(&mut ann, "You no longer see what eve says").await;
     let (of_ann, of_eve) = (token(&mut ann).await, token(&mut eve).await);
     quit(eve).await;
     let mut eve = resume(&chat_harness, &of_eve).await;
@@ -451,9 +456,9 @@ async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
 
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &of_ann).await;
-    until(&mut ann, "*** As before: you ignore eve ***").await;
+    until(&mut ann, "*** Settings restored: you ignore eve ***").await;
     let mut eve = resume(&chat_harness, &of_eva).await;
-    until(&mut eve, "You speak in lobby now").await;
+    until(&mut eve, "You are now talking in lobby").await;
     eve.say("unheard three").await;
     eve.say("/me is heard").await;
     eve.say("/topic unheard four").await;

@@ -1,4 +1,4 @@
-//! Command names of other chats. Some mean a command of this chat, others only get a hint. Pure.
+//! Command names of other chats. Some are aliases of a command, others only get a hint. Pure.
 
 /// The meaning of a command name of another chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +47,15 @@ static ALIASES: &[(&str, Alias)] = &[
     ("bye disconnect exit logoff logout q signoff", Command("quit")),
     ("banlist", Command("bans")),
     ("subject", Command("topic")),
-    ("back", Hint("Write /away without words when you are back")),
-    ("say", Hint("Words are said without a command: leave /say out")),
-    ("clear cls", Hint("Your own terminal clears its screen: Ctrl-L in most of them")),
-    ("ping", Hint("/lag shows who is behind, and by how many lines")),
+    ("back", Hint("Type /away without words when you are back")),
+    ("say", Hint("Type your message without /say")),
+    ("clear cls", Hint("Clear the screen with your terminal, usually with Ctrl-L")),
+    ("ping", Hint("/lag shows which users are behind, and by how many lines")),
     ("date time timestamps", Hint("/times on shows the time of each line")),
     ("auth identify login msgserv nickserv register",
-        Hint("There are no accounts: /token shows what /resume needs to bring you back")),
-    ("chanserv mode", Hint("/private, /password and /op change a room; /help has more")),
-    ("kickban", Hint("/ban NAME 10m puts a person out, and keeps them out for that time")),
+        Hint("There are no accounts: /token shows a token, /resume TOKEN restores your session")),
+    ("chanserv mode", Hint("/private, /password and /op change a room; /help lists all commands")),
+    ("kickban", Hint("/ban NAME 10m removes a user, and keeps them out for 10 minutes")),
 ];
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     use crate::text::is_clean;
 
     #[test]
-    fn no_name_stands_twice_or_is_a_command() {
+    fn no_alias_occurs_twice_or_is_a_command() {
         let names: Vec<_> = all().map(|(name, _)| name).collect();
         for name in &names {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alias_means_a_command_or_says_one() {
+    fn every_alias_means_or_names_a_command() {
         for (name, alias) in all() {
             match alias {
                 Command(command) => {

@@ -1,5 +1,5 @@
-//! All commands in one table: how each is read, shown in `/help`, and explained when it is used
-//! wrongly. Pure.
+//! The table of all commands: how each is parsed, how `/help` shows it, and how its errors explain
+//! it. Pure.
 
 use crate::command::Command;
 use crate::command::aliases::{self, Alias, find_alias};
@@ -36,7 +36,7 @@ pub struct CommandEntry {
 
 type Read = for<'a> fn(&mut CommandArguments<'a>) -> Option<Command<'a>>;
 
-/// Returns the command of that name, or the one that other chats call so, in any case.
+/// Returns the command with this name or alias. The case does not matter.
 pub fn find(name: &str) -> Option<&'static CommandEntry> {
     let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
     found.or_else(|| match find_alias(name)? {
@@ -53,7 +53,7 @@ pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
         return None;
     }
     let name = name.to_ascii_lowercase();
-    // Short names are near to everything.
+    // Short names are similar to almost everything.
     let aliases = aliases::all().map(|(alias, _)| alias).filter(|alias| alias.len() >= ALIAS_MIN);
     let names = COMMANDS.iter().map(|entry| entry.name).chain(aliases);
     let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
@@ -86,111 +86,112 @@ const fn operator(
 
 use Command as C;
 
-/// In the order of `/help`: talking, rooms, the past, oneself, the way out; then the operators'.
+/// The commands in the order of `/help`: talking, rooms, earlier lines, one's own settings,
+/// leaving; then the commands of operators.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandEntry] = &[
-    member("me", "/me WORDS", "say what you do: * anna waves", "/me waves",
+    member("me", "/me WORDS", "describe what you do: * anna waves", "/me waves",
         |a| Some(C::Me(a.words()?))),
-    member("msg", "/msg NAME WORDS", "say something to one person alone", "/msg anna hello",
+    member("msg", "/msg NAME WORDS", "send a private message", "/msg anna hello",
         |a| Some(C::Message { to: a.word()?, words: a.words()? })),
-    member("reply", "/reply WORDS", "answer who wrote to you alone last", "/reply see you there",
+    member("reply", "/reply WORDS", "answer the last private message", "/reply see you there",
         |a| Some(C::Reply(a.words()?))),
-    member("users", "/users [ROOM]", "who is here, or in another room", "/users garden",
+    member("users", "/users [ROOM]", "list the users here, or in another room", "/users garden",
         |a| Some(C::Users(a.word()))),
-    member("rooms", "/rooms", "which rooms there are", "/rooms",
+    member("rooms", "/rooms", "list the rooms", "/rooms",
         |_| Some(C::Rooms)),
-    member("join", "/join ROOM [PASSWORD]", "go to a room; a new one is made", "/join garden",
+    member("join", "/join ROOM [PASSWORD]", "join a room, or create it", "/join garden",
         |a| Some(C::Join { room: a.word()?, password: a.word().map(CommandSecret::new) })),
     member("leave", "/leave [ROOM]", "leave this room, or another", "/leave garden",
         |a| Some(C::Leave(a.word()))),
-    member("topic", "/topic [WORDS]", "what the room is about; with words: set it", "/topic bees",
+    member("topic", "/topic [WORDS]", "show the topic; with words: set it", "/topic bees",
         |a| Some(C::Topic(a.words()))),
-    member("history", "/history [N | FROM-TO]", "the last lines, or those with these numbers",
+    member("history", "/history [N | FROM-TO]", "show earlier lines, by count or by number",
         "/history 120-140",
         |a| Some(C::History(match a.words() {
             Some(text) => Some(Passage::parse(text)?),
             None => None,
         }))),
-    member("search", "/search [WORDS]", "lines that have these words; alone: earlier ones",
+    member("search", "/search [WORDS]", "find lines with these words; alone: older results",
         "/search bees",
         |a| Some(C::Search(a.words().unwrap_or_default()))),
-    member("quote", "/quote N", "say line number N again", "/quote 133",
+    member("quote", "/quote N", "quote line number N", "/quote 133",
         |a| Some(C::Quote(number(a.word()?)?))),
-    member("delete", "/delete N", "delete line number N: it reads [deleted]", "/delete 133",
+    member("delete", "/delete N", "delete line number N: it then reads [deleted]", "/delete 133",
         |a| Some(C::Delete(number(a.word()?)?))),
-    member("nick", "/nick NAME", "take another name", "/nick anna_7",
+    member("nick", "/nick NAME", "change your name", "/nick anna_7",
         |a| Some(C::Nick(a.word()?))),
-    member("away", "/away [WORDS]", "tell others that you are away; alone: back", "/away lunch",
+    member("away", "/away [WORDS]", "mark yourself as away; alone: as back", "/away lunch",
         |a| Some(C::Away(a.words()))),
-    member("ignore", "/ignore [NAME]", "hide somebody's lines (/unignore); alone: the list",
+    member("ignore", "/ignore [NAME]", "hide a user's lines (/unignore); alone: the list",
         "/ignore mallory",
         |a| Some(C::Ignore(a.word()))),
-    member("unignore", "/unignore NAME", "hear somebody again", "/unignore mallory",
+    member("unignore", "/unignore NAME", "show a user's lines again", "/unignore mallory",
         |a| Some(C::Unignore(a.word()?))),
     member("numbers", "/numbers on|off", "show the number of each line", "/numbers on",
         |a| Some(C::Numbers(Switch::parse(a.word()?)?))),
     member("times", "/times on|off", "show the time of each line", "/times on",
         |a| Some(C::Times(Switch::parse(a.word()?)?))),
-    member("quiet", "/quiet on|off", "do not tell who joins and who leaves", "/quiet on",
+    member("quiet", "/quiet on|off", "hide joins, leaves and renames", "/quiet on",
         |a| Some(C::Quiet(Switch::parse(a.word()?)?))),
-    member("lag", "/lag", "who is behind, and by how many lines", "/lag",
+    member("lag", "/lag", "show which users are behind, and by how many lines", "/lag",
         |_| Some(C::Lag)),
-    member("token", "/token", "a token that brings you back after a break", "/token",
+    member("token", "/token", "show a token that restores your session", "/token",
         |_| Some(C::Token)),
-    member("resume", "/resume TOKEN", "go on where the token was given to you",
+    member("resume", "/resume TOKEN", "restore the session of a token",
         "/resume ab12-cd34",
         |a| Some(C::Resume(CommandSecret::new(a.word()?)))),
-    member("help", "/help [COMMAND]", "this list, or how one command works", "/help msg",
+    member("help", "/help [COMMAND]", "show this list, or explain one command", "/help msg",
         |a| Some(C::Help(a.word()))),
     member("quit", "/quit [WORDS]", "leave the chat", "/quit good night",
         |a| Some(C::Quit(a.words()))),
     operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
         |a| Some(C::Oper(CommandSecret::new(a.words()?)))),
-    operator("status", "/status", "how this machine stands, and the others", "/status",
+    operator("status", "/status", "show the state of this node and its cluster", "/status",
         |_| Some(C::Status)),
-    operator("whois", "/whois NAME", "where a user is, from where, and since when", "/whois anna",
+    operator("whois", "/whois NAME", "show a user's rooms, address and login time", "/whois anna",
         |a| Some(C::Whois(a.word()?))),
-    operator("op", "/op NAME", "make somebody an operator", "/op anna",
+    operator("op", "/op NAME", "make a user an operator of this room", "/op anna",
         |a| Some(C::Op(a.word()?))),
-    operator("deop", "/deop NAME", "an operator is one no longer", "/deop anna",
+    operator("deop", "/deop NAME", "take away a user's operator rights", "/deop anna",
         |a| Some(C::Deop(a.word()?))),
-    operator("kick", "/kick NAME [WORDS]", "send somebody out, with a reason",
+    operator("kick", "/kick NAME [WORDS]", "remove a user from this room",
         "/kick mallory calm down",
         |a| {
             let name = a.word()?;
             a.no_length()?;
             Some(C::Kick { name, words: a.words() })
         }),
-    operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
+    operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "ban a user or a network",
         "/ban 192.0.2.0/24 2h spam",
         |a| Some(C::Ban {
             target: BanTarget::parse(a.word()?)?,
             length: a.length()?,
             words: a.words(),
         })),
-    operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
+    operator("unban", "/unban NAME|ADDRESS", "lift a ban", "/unban 192.0.2.0/24",
         |a| Some(C::Unban(BanTarget::parse(a.word()?)?))),
-    operator("bans", "/bans [N]", "who is kept out, how long, why; from the Nth on", "/bans",
+    operator("bans", "/bans [N]", "list the bans, from number N on", "/bans",
         |a| Some(C::Bans(match a.word() {
             Some(text) => Some(number(text)?),
             None => None,
         }))),
-    operator("mute", "/mute NAME [DURATION]", "take away somebody's word", "/mute mallory 10m",
+    operator("mute", "/mute NAME [DURATION]", "mute a user in this room", "/mute mallory 10m",
         |a| Some(C::Mute { name: a.word()?, length: a.length()? })),
-    operator("unmute", "/unmute NAME", "give the word back", "/unmute mallory",
+    operator("unmute", "/unmute NAME", "unmute a user in this room", "/unmute mallory",
         |a| Some(C::Unmute(a.word()?))),
-    operator("invite", "/invite NAME", "let somebody into a private room", "/invite anna",
+    operator("invite", "/invite NAME", "invite a user to this room", "/invite anna",
         |a| Some(C::Invite(a.word()?))),
-    operator("private", "/private on|off", "only who is invited may join", "/private on",
+    operator("private", "/private on|off", "admit only invited users to this room", "/private on",
         |a| Some(C::Private(Switch::parse(a.word()?)?))),
-    operator("password", "/password WORD|off", "only who knows the word may join",
+    operator("password", "/password WORD|off", "admit only users who know this password",
         "/password hunter2",
         |a| {
             let word = a.word()?;
             let off = word.eq_ignore_ascii_case("off");
             Some(C::Password((!off).then(|| CommandSecret::new(word))))
         }),
-    operator("forget", "/forget ROOM [yes]", "remove a room and all lines; alone: what is lost",
+    operator("forget", "/forget ROOM [yes]", "show what a room has; yes: remove all of it",
         "/forget garden",
         |a| {
             let room = a.word()?;
@@ -200,12 +201,12 @@ pub static COMMANDS: &[CommandEntry] = &[
             };
             Some(C::Forget { room, is_sure })
         }),
-    operator("audit", "/audit [N]", "what operators did, the last N entries", "/audit 50",
+    operator("audit", "/audit [N]", "show the last N actions of operators", "/audit 50",
         |a| Some(C::Audit(match a.word() {
             Some(text) => Some(number(text)?),
             None => None,
         }))),
-    operator("penalties", "/penalties [end SOURCE]", "who goes over a rate; end: forgive one",
+    operator("penalties", "/penalties [end SOURCE]", "list rate-limited sources; end: forgive one",
         "/penalties end 192.0.2.1",
         |a| Some(C::Penalties(match a.word() {
             Some("end") => Some(a.words()?),
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_agrees_with_itself() {
+    fn the_table_is_consistent() {
         for entry in COMMANDS {
             let slashed = format!("/{}", entry.name);
             assert!(entry.usage.split(' ').next() == Some(slashed.as_str()), "{slashed}");
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_shown_a_command_may_give_it() {
+    fn users_may_use_the_commands_that_help_shows_them() {
         for entry in COMMANDS.iter().filter(|e| !["oper", "status", "whois"].contains(&e.name)) {
             let command = Command::parse(entry.example).unwrap();
             assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);

@@ -1,4 +1,4 @@
-//! The reason why a text is no name, in one sentence with the rule for names. Pure.
+//! The errors of names, each as one sentence with the rule for names. Pure.
 
 use std::fmt;
 
@@ -6,11 +6,12 @@ use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{CharacterKind, kind};
 use crate::text::excerpt;
 
-/// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
+/// The reason why a text is not a valid [`Name`](super::Name). It prints as one sentence with the
+/// rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     kind: NameKind,
-    /// The text, cleaned and shortened: it is shown to others than its author, in logs.
+    /// The text, cleaned and shortened, because logs show it.
     shown: String,
     fault: NameFault,
 }
@@ -19,11 +20,11 @@ pub struct NameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameFault {
-    /// There is none.
+    /// The text is empty.
     Empty,
     /// More than 32 characters.
     TooLong,
-    /// This character is no letter, no digit, not `_` and not `-`.
+    /// This character is not a letter, a digit, `_` or `-`.
     Character(char),
     /// A combining mark with no letter before it.
     LoneMark,
@@ -61,7 +62,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shown, noun) = (&self.shown, self.kind);
         if self.fault == NameFault::Reserved {
-            return write!(f, "The {noun} '{shown}' is kept for the server: choose another");
+            return write!(f, "The {noun} '{shown}' is reserved: choose another");
         }
         write!(f, "A {noun} is 1 to {NAME_CHARACTERS_MAX} letters, digits, _ or -")?;
         match self.fault {
@@ -72,7 +73,7 @@ impl fmt::Display for NameError {
                 write!(f, ": '{shown}' has more than {MARKS_MAX} accents on one letter")
             }
             NameFault::OnlySigns => write!(f, ": '{shown}' has no letter or digit"),
-            NameFault::TooLong | NameFault::Reserved => write!(f, ": '{shown}' is longer"),
+            NameFault::TooLong | NameFault::Reserved => write!(f, ": '{shown}' is too long"),
         }
     }
 }
@@ -92,12 +93,12 @@ impl fmt::Display for NameKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "name",
-            Self::Room => "room's name",
+            Self::Room => "room name",
         })
     }
 }
 
-/// A character in words, for an error message.
+/// Prints a character in words, for an error message.
 struct Described(char);
 
 impl fmt::Display for Described {
@@ -122,7 +123,7 @@ mod tests {
 
     /// Each fault's message states the rule for names and the character that breaks it.
     #[test]
-    fn what_is_no_name_is_told_why() {
+    fn errors_state_the_rule_and_the_wrong_character() {
         for (text, wanted, said) in [
             ("", NameFault::Empty, ", for example anna_7"),
             ("x y", NameFault::Character(' '), ": 'x y' has a space"),
@@ -147,7 +148,7 @@ mod tests {
             assert!(sentence.contains(said) && is_clean(&sentence), "{sentence}");
         }
         let error = Name::parse("Server").unwrap_err().to_string();
-        assert_eq!(error, "The name 'Server' is kept for the server: choose another");
+        assert_eq!(error, "The name 'Server' is reserved: choose another");
     }
 
     proptest! {

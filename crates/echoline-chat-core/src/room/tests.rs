@@ -20,9 +20,9 @@ fn names(room: &Room) -> Vec<&str> {
     room.members().iter().map(|member| member.name.as_str()).collect()
 }
 
-/// P5: an expulsion takes effect at once, whatever the member's session still does.
+/// Promise P5: an expulsion takes effect at once, even if the member's session has not noticed it.
 #[test]
-fn who_is_expelled_gets_and_says_nothing_more() {
+fn an_expelled_member_gets_and_says_nothing_more() {
     let mut room = room(100);
     let (ann, _) = room.join(0, who(1), name("ann"), ReplayFrom::Last(0));
     let (bob, _) = room.join(0, who(2), name("bob"), ReplayFrom::Last(0));
@@ -37,14 +37,14 @@ fn who_is_expelled_gets_and_says_nothing_more() {
     assert_eq!(room.say(0, bob, LineKind::Said, "still here"), None);
     assert_eq!(room.rename(0, bob, name("rob")), None);
     assert_eq!(room.set_topic(0, bob, "x"), None);
-    assert!(!room.standing(bob).1, "no operator any more");
+    assert!(!room.standing(bob).1, "no longer an operator");
     assert!(room.is_caught_up(bob) && room.lags().iter().all(|(other, _)| other.as_str() != "bob"));
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
     assert_eq!(room.leave(0, bob, ""), None, "the others have heard of it");
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
 }
 
-/// P3: the count of missed lines includes the member's own lines only if they are shown.
+/// Promise P3: the count of missed lines includes the member's own lines only if they are shown.
 #[test]
 fn missed_lines_are_counted_as_they_would_be_shown() {
     for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {

@@ -193,7 +193,7 @@ fn a_line_is_said_by_members_who_may_speak() {
 }
 
 #[test]
-fn a_room_is_made_by_its_first_member_and_removed_after_its_last() {
+fn a_room_is_created_by_its_first_member_and_removed_after_its_last() {
     let mut chat = Simulation::with_users();
     chat.joins(3, "pit").unwrap();
     assert_eq!(chat.takes(), ["keep room pit", "pit joined eve: "]);
@@ -214,7 +214,7 @@ fn a_room_is_made_by_its_first_member_and_removed_after_its_last() {
 }
 
 #[test]
-fn a_private_room_admits_only_those_who_may_come_in() {
+fn a_private_room_admits_only_invited_users() {
     let mut chat = Simulation::with_users();
     assert_eq!(
         chat.alters(3, "den", RoomChange::Private(true)).refusal(),
@@ -277,7 +277,7 @@ fn a_ban_ends_what_it_applies_to_and_keeps_its_users_out() {
 }
 
 #[test]
-fn rights_are_given_and_taken() {
+fn operator_rights_are_granted_and_revoked() {
     let mut chat = Simulation::with_users();
     chat.joins(3, "den").unwrap();
     chat.takes();
@@ -309,7 +309,7 @@ fn a_deleted_line_keeps_its_number() {
 }
 
 #[test]
-fn a_private_line_goes_to_its_recipient_alone() {
+fn a_private_line_goes_only_to_its_recipient() {
     let mut chat = Simulation::with_users();
     let write = |to| Operation::Write { to, words: "psst".into(), kind: LineKind::Said };
     assert!(chat.is_done(2, write(3)));
@@ -344,7 +344,7 @@ fn a_token_moves_its_user_to_another_session() {
     let effects = chat.takes();
     assert_eq!(effects[0], "delete token digest");
     assert!(effects.contains(&"lobby left ben: goes on elsewhere".to_owned()), "{effects:?}");
-    assert!(effects.last().unwrap().starts_with("disconnect 2 You go on"), "{effects:?}");
+    assert!(effects.last().unwrap().starts_with("disconnect 2 You continue"), "{effects:?}");
     assert!(chat.is_done(2, Operation::SaveSession(keep())), "it is out of date");
     assert!(matches!(chat.does(4, Operation::Redeem { token }), Outcome::Redeemed(None)));
     let back = Some(RestoredSession { lineage: 2, operator: false, away: None });
@@ -377,7 +377,8 @@ fn users_of_a_node_leave_in_one_line_and_rejoin() {
     assert!(chat.state.suspended.is_empty() && chat.is_done(1, say("lobby", "back")));
 }
 
-/// Two states that apply the same operations are the same, also if their users are elsewhere.
+/// Two states that apply the same operations are the same, also if their nodes serve different
+/// users.
 #[test]
 fn every_node_reaches_the_same_state() {
     let play = |is_here| {

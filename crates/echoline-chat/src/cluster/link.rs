@@ -28,7 +28,8 @@ impl Cluster {
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
         }
-        // A node without a link cannot judge the others, so all leases begin again with the link.
+        // A node without a link receives no heartbeats, so all leases start again when the link is
+        // back.
         let now = state.now;
         state.leases.renew(now);
         state.counts.losses += u64::from(is_lost);
@@ -43,7 +44,7 @@ impl Cluster {
         }
     }
 
-    /// A second has passed, about.
+    /// Handles a tick, about once per second.
     pub(super) fn tick(&self, chat: &Chat) {
         let nodes = chat.lock().nodes();
         {
@@ -118,8 +119,8 @@ impl Chat {
 fn words(is_lost: bool) -> String {
     match is_lost {
         true => format!(
-            "The link to the other nodes is lost: what you say waits, at most {HELD_MAX} \
-             lines for {HELD_TICKS} s (/status)"
+            "The link to the other nodes is lost: at most {HELD_MAX} of your \
+             messages wait, for up to {HELD_TICKS} s (/status)"
         ),
         false => "The link to the other nodes is back".to_owned(),
     }

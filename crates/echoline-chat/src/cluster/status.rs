@@ -21,14 +21,14 @@ pub struct ClusterStatus {
     pub applied: u64,
     /// Entries that were applied since the start.
     pub entries: u64,
-    /// Entries that could not be read.
+    /// Entries that were refused because they were invalid.
     pub unreadable: u64,
     /// Lines of this node's users that wait for delivery to the other nodes.
     pub held: u64,
     /// Users of this node with queued or in-flight operations, plus the users that are about to
     /// rejoin with this node. 0 when everything is settled.
     pub open: u64,
-    /// Lines that were not delivered; their authors were told.
+    /// Lines that were not delivered. Their authors were told.
     pub not_delivered: u64,
     /// The number of times that the link was lost.
     pub losses: u64,
@@ -57,20 +57,20 @@ impl Chat {
     pub(crate) fn status_words(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else {
             let people = self.people();
-            return vec![format!("This chat is one node, with {people} people")];
+            return vec![format!("This chat runs on one node, with {people} users")];
         };
         let status = cluster.status(&self.sessions());
         let nodes: Vec<String> =
             status.nodes.iter().map(|(name, people)| format!("{name} ({people})")).collect();
-        let link = if status.is_linked { "there" } else { "lost: lines are held" };
+        let link = if status.is_linked { "up" } else { "lost, messages wait" };
         vec![
             format!(
-                "This is {} of the cluster {}; the link is {link}",
+                "This is node {} of the cluster {}; the link is {link}",
                 status.node_name, status.cluster
             ),
-            format!("Nodes, with the people they serve: {}", nodes.join(", ")),
+            format!("Nodes and their users: {}", nodes.join(", ")),
             format!(
-                "Entry {} of the common order; {} lines said here wait, {} were not delivered",
+                "Stream entry {}; {} messages from here wait, {} were not delivered",
                 status.applied, status.held, status.not_delivered
             ),
         ]

@@ -15,14 +15,14 @@ use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::state::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use echoline_chat_core::state::former_users::FormerUser;
 
-/// Characters of the reason of a ban.
+/// The maximum characters of a ban's reason.
 const REASON_MAX: usize = 200;
 
-/// Penalties that `/penalties` lists.
+/// The maximum number of penalties that `/penalties` lists.
 const PENALTIES_SHOWN: usize = 50;
 
 impl<S: ByteStream> Session<S> {
-    /// `/ban`: bans a user or a network, for a length or for good.
+    /// `/ban`: bans a user or a network, for a time or for ever.
     pub(super) async fn ban(
         &mut self,
         target: BanTarget<'_>,
@@ -30,7 +30,7 @@ impl<S: ByteStream> Session<S> {
         words: Option<&str>,
     ) -> Result<(), Closed> {
         if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
-            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            self.notice(&format!("The reason for a ban can have at most {REASON_MAX} characters"));
             return Ok(());
         }
         let is_wider = matches!(target, BanTarget::Network(network) if counted(network) != network);
@@ -67,7 +67,7 @@ impl<S: ByteStream> Session<S> {
             let (known, is_here) = known.unzip();
             self.explain_ban(name, known.as_ref(), is_here.unwrap_or_default());
         } else if is_wider {
-            self.notice("An IPv6 address counts with its /64 network, as one host has all of it");
+            self.notice("The ban covers the whole /64 network, because one host can use all of it");
         }
         Ok(())
     }
@@ -78,19 +78,19 @@ impl<S: ByteStream> Session<S> {
         let unban = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
         match self.propose(unban).await? {
             Outcome::Unbanned(None) => {
-                self.notice(&format!("{subject} is not banned; /bans lists who is"));
+                self.notice(&format!("{subject} is not banned; /bans lists the bans"));
             }
             Outcome::Unbanned(Some(_)) => {
                 let place = self.place(&scope);
                 self.audit(&format!("lifted the ban of {subject} from {place}"));
-                self.notice(&format!("{subject} may come to {place} again"));
+                self.notice(&format!("{subject} may join {place} again"));
             }
             outcome => self.explain_refusal(&outcome),
         }
         Ok(())
     }
 
-    /// `/bans`: lists the bans from the `from`th on, as many as fit one answer.
+    /// `/bans`: lists the bans from number `from` on, as many as fit one answer.
     pub(super) fn bans(&mut self, from: u64) {
         let scope = self.scope();
         let room = match &scope {
@@ -99,7 +99,7 @@ impl<S: ByteStream> Session<S> {
         };
         let bans = self.chat.bans(room);
         if bans.is_empty() {
-            self.notice("Nobody is banned");
+            self.notice("There are no bans");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
         for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
@@ -116,7 +116,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the user who has a name, or had it last; and whether they are here.
+    /// Returns the user who has a name or had it last, and whether they are in the chat.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
         if let Some(user) = self.chat.find(name) {
             let (lineage, address, name) = (user.lineage, user.address, user.name());
@@ -139,7 +139,8 @@ impl<S: ByteStream> Session<S> {
         Some((subject, self.scope()?))
     }
 
-    /// Returns an operator of the whole chat bans from all of it, another one from their room.
+    /// Returns the scope of a ban: an operator of the whole chat bans from all of it, another
+    /// operator from the current room.
     fn scope(&self) -> Option<Scope> {
         if self.user.is_operator() {
             return Some(Scope::Chat);
@@ -158,14 +159,14 @@ impl<S: ByteStream> Session<S> {
     /// too.
     fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
         let Some(user) = user else {
-            self.notice("That holds for the name only: no user has it, or had it lately");
+            self.notice("The ban covers only the name: no user has it or had it recently");
             return;
         };
         self.notice(&format!(
-            "That holds for the name {name}, and for this user under any name: session and token"
+            "The ban covers the name {name}, and this user under any name: session and token"
         ));
         if !self.user.is_operator() {
-            self.notice("An operator of the chat can see and ban their address too");
+            self.notice("An operator of the chat can also see and ban their address");
             return;
         }
         let from = self.origin(user.address, user.lineage);
@@ -175,8 +176,8 @@ impl<S: ByteStream> Session<S> {
             true => network.addr().to_string(),
             false => network.to_string(),
         };
-        let come = if is_here { "They came" } else { "They had come" };
-        self.notice(&format!("{come} {from}: /ban {network} keeps out the address too"));
+        let come = if is_here { "They are connected" } else { "They were connected" };
+        self.notice(&format!("{come} {from}: /ban {network} bans the address too"));
     }
 
     /// `/penalties`: lists the penalties of this node, or ends those of the source that `pardoned`
@@ -214,10 +215,10 @@ impl<S: ByteStream> Session<S> {
     fn end_penalties(&mut self, source: Source) {
         if self.chat.settings.sources.pardon(source) {
             self.audit(&format!("ended the penalties of {source}"));
-            self.notice(&format!("{source} has no penalty any more"));
+            self.notice(&format!("{source} no longer has a penalty"));
         } else {
             self.notice(&format!(
-                "{source} has no penalty; /penalties lists the sources that have"
+                "{source} has no penalty; /penalties lists the sources that have one"
             ));
         }
     }

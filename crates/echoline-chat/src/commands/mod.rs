@@ -28,14 +28,14 @@ use echoline_chat_core::command::help::help;
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_store::LineKind;
 
-/// Whether the session continues after a line, or the user leaves with these last words.
+/// Whether the session continues after a line, or the user leaves with this reason.
 pub(super) type Flow = ControlFlow<String>;
 
 impl<S: ByteStream> Session<S> {
-    /// Obeys a line that is clean and trimmed: a command, or words for the room.
+    /// Carries out a line that is clean and trimmed: a command, or text for the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey(&mut self, line: &str) -> Result<Flow, Closed> {
         if line.starts_with('/') {
             self.settle().await?;
@@ -51,10 +51,10 @@ impl<S: ByteStream> Session<S> {
         Ok(Flow::Continue(()))
     }
 
-    /// Obeys a line that was typed in the private thread with the user of this id.
+    /// Carries out a line that was typed in the private thread with the user of this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey_in_thread(&mut self, id: &str, line: &str) -> Result<Flow, Closed> {
         match Command::parse(line) {
             Ok(Command::Say(words) | Command::Reply(words)) => {
@@ -62,7 +62,7 @@ impl<S: ByteStream> Session<S> {
             }
             Ok(Command::Me(words)) => self.say_to(id, LineKind::Action, words).await?,
             Ok(command) if command.concerns_current_room() => {
-                self.notice("That command is about a room: open the room, and type it there");
+                self.notice("That command works only in a room: open the room, and type it there");
             }
             _ => return self.obey(line).await,
         }
@@ -71,7 +71,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Runs a command, if the user has the rank and has not reached a rate.
     async fn run_command(&mut self, command: Command<'_>) -> Result<Flow, Closed> {
-        // A command finds what the user said before it.
+        // Wakes the members for the user's earlier lines, so that the command sees them.
         self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
         if command.needs_operator() && self.rank() != Rank::Operator {
@@ -123,7 +123,9 @@ impl<S: ByteStream> Session<S> {
                 }
             }
             Command::Resume(_) => {
-                self.notice("Say that in a new connection, where you are asked for your name");
+                self.notice(
+                    "/resume works only at the start of a connection: type it instead of your name",
+                );
             }
             Command::Help(topic) => {
                 for line in help(topic, self.rank()) {

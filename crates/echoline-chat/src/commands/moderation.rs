@@ -21,17 +21,17 @@ use echoline_chat_core::state::bans::{ending, network_of};
 use echoline_chat_core::text::escape;
 use echoline_chat_store::PasswordGuesses;
 
-/// Entries that `/audit` shows without a number, and at most.
+/// The number of entries that `/audit` shows without a number, and the maximum.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
 
-/// Sources of wrong operator passwords that `/audit` shows.
+/// The maximum number of sources of wrong operator passwords that `/audit` shows.
 const SOURCES_SHOWN: usize = 20;
 
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// An action of an operator in words, for two readers.
+/// The sentences about an action of an operator.
 struct ModerationReport {
     /// The entry of the audit log.
     audit: String,
@@ -45,7 +45,7 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         password: CommandSecret<'_>,
     ) -> Result<(), Closed> {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         if !self.charge(SourceAction::WrongOperatorPassword) {
             return Ok(());
         }
@@ -61,7 +61,7 @@ impl<S: ByteStream> Session<S> {
             }
             Ok(Checked::Wrong) => {
                 self.note_guess();
-                self.notice("That is not the operators' password");
+                self.notice("Wrong operator password");
             }
             Err(error) => {
                 self.refund(SourceAction::WrongOperatorPassword);
@@ -80,11 +80,12 @@ impl<S: ByteStream> Session<S> {
         self.user.set_operator_proof(proof);
         self.save_session();
         self.audit("became an operator");
-        self.notice("You are an operator: /help lists what you can do");
+        self.notice("You are now an operator: /help lists your commands");
         Ok(())
     }
 
-    /// Counts a wrong operator password beside the audit log, so that guesses push out no entries.
+    /// Counts a wrong operator password apart from the audit log, so that guesses displace no
+    /// entries.
     fn note_guess(&self) {
         let source = match self.user.address {
             Some(address) => network_of(address).to_string(),
@@ -118,17 +119,20 @@ impl<S: ByteStream> Session<S> {
         self.notice(&report.told);
     }
 
-    /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
+    /// `/op` and `/deop`: makes a member an operator of the room, or revokes that.
     pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> Result<(), Closed> {
         let Some(other) = self.find_user(name) else { return Ok(()) };
         if !operator && self.is_above(&other) {
             return Ok(());
         }
-        let now = if operator { "an operator" } else { "no operator any more" };
-        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
+        let (did, now) = match operator {
+            true => ("made", "an operator"),
+            false => ("removed", "no longer an operator"),
+        };
+        let chat = if !operator && other.is_operator() { "the chat and of " } else { "" };
         let change = RoomChange::Operator(other.session, operator);
         let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("made {name} {now} of {chat}{room}"),
+            audit: format!("{did} {name} as an operator of {chat}{room}"),
             told: format!("{name} is {now} of {chat}{room}"),
         };
         self.alter_member(&other, change, report).await
@@ -149,7 +153,7 @@ impl<S: ByteStream> Session<S> {
             None => {
                 let colon = if words.is_empty() { "" } else { ": " };
                 self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-                self.notice(&format!("{name} is out of {room}"));
+                self.notice(&format!("You kicked {name} from {room}"));
             }
             Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
             Some(_) => self.explain_refusal(&outcome),
@@ -157,7 +161,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/mute` and `/unmute`: mutes a member of the room for a length (`Some(None)`: for good), or
+    /// `/mute` and `/unmute`: mutes a member of the room for a time (`Some(None)`: for ever), or
     /// ends the mute.
     pub(super) async fn mute(
         &mut self,
@@ -180,12 +184,12 @@ impl<S: ByteStream> Session<S> {
         self.alter_member(&other, change, report).await
     }
 
-    /// `/invite`: lets a user into the room.
+    /// `/invite`: invites a user to the room.
     pub(super) async fn invite(&mut self, name: &str) -> Result<(), Closed> {
         let Some(other) = self.find_user(name) else { return Ok(()) };
         let report = |name: &Name, room: &Name| ModerationReport {
             audit: format!("invited {name} to {room}"),
-            told: format!("{name} may join {room}"),
+            told: format!("You invited {name} to {room}"),
         };
         self.alter_member(&other, RoomChange::Invite(other.session), report).await
     }
@@ -202,10 +206,10 @@ impl<S: ByteStream> Session<S> {
         });
         let (entries, guesses) = read.await?;
         if entries.is_empty() {
-            self.notice("Nothing was done yet");
+            self.notice("The audit log is empty");
         }
         let moment = self.chat.settings.moment;
-        // The newest that fit one answer, the oldest of them first.
+        // Selects the newest entries that fit one answer, and shows the oldest of them first.
         let mut budget = Budget::new(PAST_BYTES_MAX);
         let entries =
             entries.iter().map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
@@ -224,7 +228,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/forget`: removes a room, or tells what would be lost with it.
+    /// `/forget`: removes a room, or tells how many lines would be lost.
     pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> Result<(), Closed> {
         if !self.require_chat_operator() {
             return Ok(());
@@ -241,13 +245,13 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         if shared_room.is_same(&self.chat.lobby) {
-            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
+            self.notice(&format!("{name} is the lobby, which cannot be removed"));
             return Ok(());
         }
         let bans = self.chat.bans(Some(name.key())).len();
         let (room, lost) = shared_room.with(|room| {
             let (people, last) = (room.count(), room.log.next() - 1);
-            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            let lost = format!("{people} members, lines up to number {last}, {bans} bans");
             (room.name.clone(), lost)
         });
         if !is_sure {
@@ -260,7 +264,7 @@ impl<S: ByteStream> Session<S> {
         match outcome.refusal() {
             None => self.report(&ModerationReport {
                 audit: format!("removed the room {room} ({lost})"),
-                told: format!("The room {room} is removed"),
+                told: format!("You removed the room {room}"),
             }),
             Some(OperationError::NotFound) => self.notice(&format!("There is no room {room}")),
             Some(_) => self.explain_refusal(&outcome),
@@ -285,8 +289,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Returns whether only the other user is an operator of the whole chat. If so, this user
-    /// cannot moderate them, and is told so.
+    /// Returns whether the other user is an operator of the whole chat and this user is not. If so,
+    /// sends this user a notice that explains why they cannot moderate the other.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {
@@ -295,7 +299,7 @@ impl<S: ByteStream> Session<S> {
         above
     }
 
-    /// Returns the end of a length from now, in milliseconds since 1970.
+    /// Returns the end of a duration that begins now, in milliseconds since 1970.
     pub(super) fn end_of(&self, length: Option<Duration>) -> Option<u64> {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
         Some(self.chat.now_ms().saturating_add(length))

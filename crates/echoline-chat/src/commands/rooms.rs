@@ -1,4 +1,4 @@
-//! Rooms: joining, leaving, lists of them, topics, passwords.
+//! Commands for rooms: `/join`, `/leave`, `/rooms`, `/topic`, `/private` and `/password`.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use echoline_chat_core::room::entrance::Entrance;
 /// that show numbers.
 const WHOLE_LINES: u64 = 500;
 
-/// Rooms that `/rooms` lists.
+/// The maximum number of rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
 impl<S: ByteStream> Session<S> {
-    /// `/join`: speaks in a room from now on, and enters it first if the user is not in it.
+    /// `/join`: makes a room the current one, and joins it if the user is not in it.
     pub(super) async fn join(
         &mut self,
         text: &str,
@@ -44,7 +44,7 @@ impl<S: ByteStream> Session<S> {
             self.feed.set_current(index);
             self.tell_rooms();
             self.save_session();
-            self.notice(&format!("You speak in {room} now"));
+            self.notice(&format!("You are now talking in {room}"));
             return Ok(());
         }
         let mut joined = self.enter(&room, Credential::Nothing).await?;
@@ -63,8 +63,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Enters with a password, whose check takes a while, and longer if it is wrong. The session
-    /// reads its next line after that, so that it has one attempt at a time.
+    /// Enters with a password. The check takes a while, and longer if the password is wrong. The
+    /// session reads its next line only afterwards, so it has one attempt at a time.
     ///
     /// Returns `None` if the user was told why the password was not checked.
     async fn enter_with_password(
@@ -73,7 +73,7 @@ impl<S: ByteStream> Session<S> {
         password: CommandSecret<'_>,
         hash: Arc<str>,
     ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         if !self.charge(SourceAction::WrongPassword) {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Enters a room, or returns the error. Returns `None` if the user was told already.
+    /// Enters a room, or returns the error. Returns `None` if the user was already told the reason.
     async fn enter(
         &mut self,
         room: &Name,
@@ -132,18 +132,17 @@ impl<S: ByteStream> Session<S> {
         let (count, topic) =
             membership.shared_room.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
-            if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
+            if count == 1 { "no one else is here".into() } else { format!("{count} users") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
-        // A page shows the answers in the first room that it learns of.
+        // A page shows answers in the first room that it knows.
         self.feed.enter(membership);
         self.tell_rooms();
-        self.notice(&format!("You speak in {room} now: {people}"));
+        self.notice(&format!("You are now talking in {room}: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        // A connection that is lost before its user has seen a token would take the room's operator
-        // along for good.
+        // An operator who has never seen a token would lose the room if the connection breaks.
         let is_operator = self.feed.current().is_some_and(Membership::is_operator);
         match is_operator && self.user.token().is_none() {
             true => self.tell_operator_token(),
@@ -152,7 +151,7 @@ impl<S: ByteStream> Session<S> {
         self.separate(earlier);
     }
 
-    /// Counts the earlier lines that a newcomer is going to see.
+    /// Counts the earlier lines that a newcomer will see.
     pub(crate) fn lines_before(&self, membership: &Membership) -> u64 {
         let Membership { shared_room, member_id, joined, .. } = membership;
         shared_room
@@ -163,8 +162,8 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}
-            1 => self.reply("--- the line before ---"),
-            count => self.reply(&format!("--- the {count} lines before ---")),
+            1 => self.reply("--- 1 earlier line ---"),
+            count => self.reply(&format!("--- {count} earlier lines ---")),
         }
     }
 
@@ -187,7 +186,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         if self.feed.memberships.len() < 2 {
-            self.notice("You are in no other room; /quit leaves the chat");
+            self.notice("This is your only room; /quit leaves the chat");
             return Ok(());
         }
         let room = self.feed.memberships[index].room.clone();
@@ -199,7 +198,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Gives back the membership of a room that the user has left.
+    /// Releases the membership of a room that the user has left.
     fn forget_membership(&mut self, left: &Name) {
         let Some(index) = self.feed.position(left) else { return };
         let membership = self.feed.remove(index);
@@ -208,7 +207,7 @@ impl<S: ByteStream> Session<S> {
         self.save_session();
         if let Some(current) = self.feed.current() {
             let current = current.room.clone();
-            self.notice(&format!("You left {left} and speak in {current} now"));
+            self.notice(&format!("You left {left} and are now talking in {current}"));
         }
     }
 
@@ -261,8 +260,8 @@ impl<S: ByteStream> Session<S> {
         let room = membership.room.clone();
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
-            Some(OperationError::Muted(_)) => self.notice("You may not speak in this room"),
-            Some(OperationError::NotInRoom) => self.notice("You are not in this room any more"),
+            Some(OperationError::Muted(_)) => self.notice("You are muted in this room"),
+            Some(OperationError::NotInRoom) => self.notice("You are no longer in this room"),
             _ => self.explain_refusal(&outcome),
         }
         Ok(())
@@ -286,7 +285,7 @@ impl<S: ByteStream> Session<S> {
             })
         });
         if room.is_none() {
-            self.notice(&format!("There is no room {name} that you could look into"));
+            self.notice(&format!("There is no room {name} that you can see"));
         }
         room.map(|room| (name, room))
     }
@@ -294,9 +293,9 @@ impl<S: ByteStream> Session<S> {
     /// `/private`: admits only invited users, or all users again.
     pub(super) async fn set_private(&mut self, switch: Switch) -> Result<(), Closed> {
         let words = if switch.is_on() {
-            "Only who is invited can join this room now (/invite NAME), and it is not listed"
+            "Only invited users can join this room now (/invite NAME), and /rooms does not list it"
         } else {
-            "Everybody can join this room now"
+            "All users can join this room now"
         };
         self.alter(RoomChange::Private(switch.is_on()), "private", words).await
     }
@@ -307,19 +306,19 @@ impl<S: ByteStream> Session<S> {
         password: Option<CommandSecret<'_>>,
     ) -> Result<(), Closed> {
         let Some(password) = password else {
-            let words = "This room has no password any more";
+            let words = "This room no longer has a password";
             return self.alter(RoomChange::Password(None), "no password", words).await;
         };
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let hashed = self.wait(async move {
             let hash = chat.passwords.hash(password).await;
-            // A hash costs as much as a guess does.
+            // Computing a hash costs as much as a guess, so the pause is the same.
             sleep(WRONG_PASSWORD_PAUSE).await;
             hash
         });
         match hashed.await? {
             Ok(hash) => {
-                let words = "/join ROOM PASSWORD is how to get in now";
+                let words = "Users now need this password: /join ROOM PASSWORD";
                 self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
             }
             Err(error) => {

@@ -1,4 +1,5 @@
-//! `/search`: the lines of a room with some words, a bounded part of the room at a time.
+//! `/search`: finds the lines of a room that contain some words. Each search reads a bounded part
+//! of the room.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::view::DisplaySettings;
 use echoline::Closed;
 use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 
-/// Lines that `/search` shows at most.
+/// The maximum number of lines that `/search` shows.
 const FOUND_MAX: usize = 50;
 
 /// The limits of one search of the lines in memory: the total number of lines, and the number of
@@ -19,7 +20,8 @@ const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 
 impl<S: ByteStream> Session<S> {
-    /// `/search`: searches from the newest line on; without words, from the end of the last search.
+    /// `/search`: searches from the newest line backwards. Without words it continues the last
+    /// search.
     pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else {
             self.notice(IN_NO_ROOM);
@@ -29,7 +31,9 @@ impl<S: ByteStream> Session<S> {
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {
-                self.notice("No search can go on in this room: /search WORDS");
+                self.notice(
+                    "There is no search to continue in this room: /search WORDS starts one",
+                );
                 return Ok(());
             }
             ("", Some(last)) => *last,
@@ -48,11 +52,11 @@ impl<S: ByteStream> Session<S> {
         match found.await? {
             Ok(found) => self.show_found(search, found),
             Err(StoreError::Busy) => {
-                self.notice("Too many people search now: try again in a moment");
+                self.notice("Too many searches are running: try again in a moment");
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now");
+                self.notice("The history cannot be read now; try again later");
             }
         }
         Ok(())
@@ -74,15 +78,17 @@ impl<S: ByteStream> Session<S> {
                     self.show_past(lines, "");
                 }
                 let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
-                self.notice(&format!("{found} back to line {before}: /search alone goes on"));
+                self.notice(&format!(
+                    "{found} back to line {before}: /search without words continues"
+                ));
                 self.last_search = Some(Box::new(UnfinishedSearch { before, ..search }));
             }
         }
     }
 }
 
-/// Searches the lines in memory that the view does not hide, in steps between which other users of
-/// the thread have their turn.
+/// Searches the lines in memory that the view does not hide. Between its steps it yields to the
+/// other tasks of the thread.
 async fn search_memory(
     shared_room: &SharedRoom,
     words: &str,

@@ -1,4 +1,4 @@
-//! The session as a token restores it: saved after each change, and continued.
+//! The saved session that a token restores: it is saved after each change, and restored at login.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl<S: ByteStream> Session<S> {
         if was_operator && self.user.is_operator() {
             self.user.set_operator_proof(operator.map(Arc::from));
         } else if was_operator {
-            let words = "You are no operator of the chat any more: its password has changed";
+            let words = "You are no longer an operator of the chat: its password has changed";
             self.notice(words);
         }
         if !is_back || self.feed.view.is_page() {
@@ -30,20 +30,20 @@ impl<S: ByteStream> Session<S> {
         }
         self.tell_current();
         if !choices.is_empty() {
-            self.notice(&format!("As before: {choices}"));
+            self.notice(&format!("Settings restored: {choices}"));
         }
         if let Some(words) = self.user.away() {
-            self.notice(&format!("Who writes to you hears that you are away: {words}"));
+            self.notice(&format!("You are marked as away: {words}"));
         }
         if self.user.is_operator() {
-            self.notice("You are an operator of the chat, as before");
+            self.notice("You are still an operator of the chat");
             self.audit("came back as an operator");
         }
     }
 
     fn tell_current(&mut self) {
         match self.feed.current().map(|membership| membership.room.clone()) {
-            Some(room) => self.notice(&format!("You speak in {room} now")),
+            Some(room) => self.notice(&format!("You are now talking in {room}")),
             None => self.notice(IN_NO_ROOM),
         }
     }
@@ -68,18 +68,18 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         }
         let token = token.reveal();
-        self.notice(&format!("/resume {token} brings you back here, from any connection"));
+        self.notice(&format!("/resume {token} restores this session from any connection"));
         Ok(())
     }
 
-    /// Tells a user who has just made a room how to come back as its operator.
+    /// Tells a user who has just created a room how to return as its operator.
     pub(crate) fn tell_operator_token(&mut self) {
         if !self.charge_token() {
             return;
         }
         let token = self.issue_token();
         let token = token.reveal();
-        self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
+        self.notice(&format!("/resume {token} restores this session and your operator rights"));
     }
 
     /// Saves the session, and returns the token that restores it.
@@ -88,7 +88,7 @@ impl<S: ByteStream> Session<S> {
         self.user.token_or_new()
     }
 
-    /// Returns the session to save under its token. Makes the token if there is none.
+    /// Returns the session to save under its token. Creates the token if there is none.
     fn resume_token(&self) -> ResumeToken {
         let token = digest(self.user.token_or_new().reveal());
         ResumeToken { token, saved: self.saved_session() }
@@ -114,7 +114,7 @@ impl<S: ByteStream> Session<S> {
             is_brief: chat.now_ms().saturating_sub(user.since_ms) < BRIEF_MS,
         };
         let (name, rooms) = (user.name(), positions(&feed.memberships));
-        // A session that is leaving is named too: it holds the name until it has left.
+        // A session that is leaving is named too, because it holds the name until it has left.
         SavedSession { name, rooms, until_ms, session: Some(user.session), more }
     }
 }

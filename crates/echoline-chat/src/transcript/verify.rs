@@ -15,7 +15,7 @@ use echoline_chat_core::name::key::Key;
 use echoline_chat_core::replication::node_down_line::{NodeDownLine, read_node_down_line};
 use echoline_chat_store::{DELETED, LineKind, MISSING};
 
-/// Contradictions that a report holds; more are only counted.
+/// The maximum number of contradictions in a report. More are only counted.
 const SHOWN_MAX: usize = 100;
 
 /// The result of a comparison.
@@ -122,13 +122,13 @@ impl Verifier<'_> {
                     self.merge(seen, spot);
                 }
                 EventKind::Unreadable => {
-                    self.object(spot, "this is nothing that a chat sends".into())
+                    self.object(spot, "the chat does not send such a line".into())
                 }
             }
         }
     }
 
-    /// P3: no line is repeated, and a notice counts the lines of each gap.
+    /// Promise P3: no line is repeated, and a notice counts the lines of each gap.
     fn step(&mut self, position: &mut RoomCursor, seen: &Seen, spot: Spot) {
         let missed = std::mem::take(&mut position.missed);
         let next = position.next.replace(seen.number.saturating_add(1));
@@ -142,13 +142,15 @@ impl Verifier<'_> {
             let gap = number - next;
             let what = match missed {
                 0 => format!("#{number} of {room} comes after #{}, without a notice", next - 1),
-                _ => format!("{missed} lines of {room} are said to be missed, but {gap} are"),
+                _ => format!(
+                    "a notice counts {missed} missed lines of {room}, but {gap} are missing"
+                ),
             };
             self.object(spot, what);
         }
     }
 
-    /// P1: all transcripts have the same line under the same number.
+    /// Promise P1: all transcripts have the same line under the same number.
     fn merge(&mut self, seen: &Seen, spot: Spot) {
         self.report.seen += 1;
         let room = self.rooms.entry(seen.room.clone()).or_default();
@@ -162,7 +164,7 @@ impl Verifier<'_> {
         let same_time = same_time || is_missing(first) || is_missing(seen);
         let same = is_same_line(first, seen);
         if first.text == DELETED || first.name == DELETED || is_missing(first) {
-            // Other transcripts are compared with the words before the deletion.
+            // Other transcripts are compared with the text before the deletion.
             first.kind = seen.kind;
             (first.name, first.text) = (seen.name.clone(), seen.text.clone());
         }
@@ -171,12 +173,12 @@ impl Verifier<'_> {
         }
         let source = &self.transcripts[place.transcript].source;
         let (number, room) = (seen.number, &seen.room_name);
-        let what = if same { "has another time" } else { "is another line" };
-        let what = format!("#{number} of {room} {what} than in {source}:{}", place.line);
+        let what = if same { "has a different time than" } else { "is a different line than" };
+        let what = format!("#{number} of {room} {what} in {source}:{}", place.line);
         self.object(spot, what);
     }
 
-    /// P5, P6, P10: membership and time along one room's order.
+    /// Promises P5, P6, P10: checks membership and time along one room's order.
     fn fold(&mut self, room: &SeenRoom) {
         let mut people = RoomPresence::default();
         let mut users = room.users.iter().collect::<Vec<_>>();
@@ -221,7 +223,7 @@ impl Verifier<'_> {
         let here: Vec<&str> = people.here.iter().map(|name| name.as_str()).collect();
         if here != *names {
             let (names, here, last) = (names.join(", "), here.join(", "), next - 1);
-            let what = format!("after #{last} of {} there are {here}, not {names}", room.name);
+            let what = format!("after #{last} of {} the users are {here}, not {names}", room.name);
             self.object(*spot, what);
         }
     }
@@ -235,8 +237,8 @@ impl Verifier<'_> {
     }
 }
 
-/// Returns whether two clients saw one line: the same words, or one of them after they were
-/// deleted.
+/// Returns whether two clients saw the same line: the same text, or in one of them the deleted
+/// text.
 fn is_same_line(one: &Seen, other: &Seen) -> bool {
     let is_deleted = |one: &str, other: &str| one == DELETED || other == DELETED;
     let same_text = one.text == other.text || is_deleted(&one.text, &other.text);
@@ -252,12 +254,12 @@ fn is_missing(seen: &Seen) -> bool {
 /// The members of a room, as derived from its lines.
 #[derive(Debug)]
 struct RoomPresence {
-    /// In the order of their joins.
+    /// The members in the order of their joins.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
     /// The users that left and have not joined again.
     gone: HashMap<Key, ()>,
-    /// No line is missing since the first one.
+    /// Whether no line is missing since the first one.
     is_complete: bool,
 }
 
@@ -284,7 +286,7 @@ impl RoomPresence {
                     self.forget();
                 }
                 if seen.text == RESTARTED {
-                    // Nobody was there to say that they left.
+                    // After a restart no line says that the earlier members left.
                     *self = Self { is_complete: self.is_complete, ..Self::default() };
                 }
                 return Ok(());
@@ -307,7 +309,7 @@ impl RoomPresence {
             }
             LineKind::Renamed => {
                 let new = Name::parse(&seen.text).map_err(|error| error.to_string())?;
-                self.be_here(&name, "takes another name")?;
+                self.be_here(&name, "takes a new name")?;
                 let place = self.go(&name);
                 self.come(new)?;
                 if let (Some(place), Some(new)) = (place, self.here.pop()) {
@@ -319,7 +321,7 @@ impl RoomPresence {
         }
     }
 
-    /// A node went down, and its users left with it.
+    /// Removes the users of a node that went down.
     fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
@@ -327,7 +329,7 @@ impl RoomPresence {
         }
         for name in &departed.names {
             let name = Name::parse(name).map_err(|error| error.to_string())?;
-            self.be_here(&name, "goes with a node")?;
+            self.be_here(&name, "leaves with a node")?;
             self.go(&name);
         }
         Ok(())
@@ -335,7 +337,7 @@ impl RoomPresence {
 
     fn come(&mut self, name: Name) -> Result<(), String> {
         if let Some(other) = name.keys().find_map(|key| self.keys.get(key)) {
-            return Err(format!("{name} comes while {other} is here"));
+            return Err(format!("{name} joins while {other} is here"));
         }
         for key in name.keys() {
             self.keys.insert(key.clone(), name.clone());
@@ -363,7 +365,7 @@ impl RoomPresence {
         if self.is_complete || self.gone.contains_key(name.key()) {
             return Err(format!("{name} {does} without being here"));
         }
-        // Came before the first line that was seen.
+        // The user joined before the first line of the transcripts.
         self.come(name.clone())
     }
 }
@@ -393,15 +395,15 @@ mod tests {
         #3 ann: hi\n*** 2 lines missed ***\n#6 bob: ho\n";
 
     #[test]
-    fn what_agrees_is_accepted() {
+    fn accepts_consistent_transcripts() {
         let other = "#2 *** bob joined the chat ***\n#3 ann: hi\n#4 ann: a\n#5 ann: b\n#6 bob: ho\n\
             Online: ann, bob\n#7 *** bob left the chat (tea) ***\nOnline: ann\n";
         assert_eq!(found(&[GOOD, other]), [""; 0]);
     }
 
-    /// Issue 11, item 14: a deleted line is the line that others saw before, and no other.
+    /// Issue 11, item 14: a deleted line agrees with the line that others saw before its deletion.
     #[test]
-    fn regression_a_deleted_line_contradicts_nobody() {
+    fn regression_a_deleted_line_is_no_contradiction() {
         let late = "#2 *** bob joined the chat ***\n#3 ann: [deleted]\n#4 ann: a\n\
             #5 *** [missing] ***\n#6 bob: ho\n#7 *** Line 3 was deleted by ann ***\n";
         let erased = "#1 *** [deleted] joined the chat ***\n#2 *** bob joined the chat ***\n\
@@ -412,22 +414,28 @@ mod tests {
         let other = "#3 ann: something else\n";
         for order in [[late, GOOD, other], [GOOD, late, other], [other, late, GOOD]] {
             let found = found(&order);
-            assert!(found.iter().any(|text| text.contains("#3 of lobby is another")), "{found:?}");
+            assert!(
+                found.iter().any(|text| text.contains("#3 of lobby is a different line")),
+                "{found:?}"
+            );
         }
     }
 
     #[test]
-    fn each_kind_of_contradiction_is_named() {
+    fn each_kind_of_contradiction_is_reported() {
         for (texts, what) in [
-            (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is another line than in 1:3"),
+            (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is a different line than in 1:3"),
             (vec!["#3 a: x\n#5 a: y\n"], "1:2: #5 of lobby comes after #3, without a notice"),
-            (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "said to be missed, but 2 are"),
+            (
+                vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"],
+                "a notice counts 1 missed lines of lobby, but 2 are missing",
+            ),
             (vec!["#3 a: x\n#3 a: x\n"], "1:2: #3 of lobby comes after #3"),
             (vec!["#3 a: x\n#2 a: w\n"], "1:2: #2 of lobby comes after #3"),
             (vec!["#1 a: x\n"], "1:1: #1 of lobby: a speaks without being here"),
             (
                 vec!["#1 *** ann joined the chat ***\n#2 *** Ann joined the chat ***\n"],
-                "#2 of lobby: Ann comes while ann is here",
+                "#2 of lobby: Ann joins while ann is here",
             ),
             (
                 vec!["#4 *** ann left the chat ***\n#5 ann: x\n"],
@@ -435,9 +443,12 @@ mod tests {
             ),
             (
                 vec!["#1 *** ann joined the chat ***\nOnline: ann, bob\n"],
-                "1:2: after #1 of lobby there are ann, not ann, bob",
+                "1:2: after #1 of lobby the users are ann, not ann, bob",
             ),
-            (vec!["#1 *** a joined the chat ***\n#2 what\n"], "1:2: this is nothing that a chat"),
+            (
+                vec!["#1 *** a joined the chat ***\n#2 what\n"],
+                "1:2: the chat does not send such a line",
+            ),
         ] {
             let found = found(&texts);
             assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
@@ -450,27 +461,27 @@ mod tests {
         assert_eq!(found(&[&first]), ["1:2: #2 of lobby is not later than before"]);
         let one = json(1, 10, "joined", "ann", "");
         let other = json(1, 11, "joined", "ann", "");
-        assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has another time than in 1:1"]);
+        assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has a different time than in 1:1"]);
         assert_eq!(found(&[&one, "#1 *** ann joined the chat ***\n"]), [""; 0]);
     }
 
     #[test]
-    fn a_restart_takes_everybody_out() {
+    fn a_restart_removes_all_members() {
         let text = "#1 *** ann joined the chat ***\n#2 *** The server was started again ***\n\
             #3 *** ann joined the chat ***\nOnline: ann\n#4 bob: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: bob speaks without being here"]);
     }
 
     #[test]
-    fn who_takes_a_name_keeps_the_place() {
+    fn a_renamed_member_keeps_their_position() {
         let text = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
             #3 *** ann is now eve ***\nOnline: eve, bob\n#4 ann: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
     }
 
-    /// Issue 11, item 47: the users of a node that went down have left, if all of them are named.
+    /// Issue 11, item 47: the users of a downed node have left, if the line names all of them.
     #[test]
-    fn regression_a_node_takes_its_people_out() {
+    fn regression_a_downed_node_removes_its_users() {
         let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
         let gone = "#3 *** east is gone, and with it bob ***\nOnline: ann\n#4 bob: x\n";
         let found_of = |rest: &str| found(&[&format!("{begin}{rest}")]);
@@ -480,13 +491,13 @@ mod tests {
         let strange = "#3 *** east is gone, and with it eve ***\n";
         assert_eq!(
             found_of(strange),
-            ["1:3: #3 of lobby: eve goes with a node without being here"]
+            ["1:3: #3 of lobby: eve leaves with a node without being here"]
         );
     }
 
     /// Issue 11, item 47: a list of members is compared only if all lines before it were seen.
     #[test]
-    fn regression_a_list_after_unseen_lines_says_nothing() {
+    fn regression_a_list_after_missing_lines_is_not_compared() {
         assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);
         let missed = "#1 *** ann joined the chat ***\n*** 2 lines missed ***\nOnline: ann, bob\n";
         assert_eq!(found(&[missed]), [""; 0]);

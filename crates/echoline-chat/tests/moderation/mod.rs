@@ -1,4 +1,4 @@
-//! The length of bans and mutes; the lines that a flood mute refuses, and its end.
+//! Tests of the duration of bans and mutes, and of the lines that a flood mute refuses.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::chat_harness::{ChatHarness, settings};
 use crate::operator;
 
-/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. A duration that cannot be
-/// read is refused.
+/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. An invalid duration is
+/// refused.
 #[tokio::test(start_paused = true)]
-async fn regression_a_ban_says_until_when_it_holds() {
+async fn regression_the_message_of_a_ban_has_its_end() {
     let chat_harness = ChatHarness::open();
     let mut oper = operator(&chat_harness, "olga").await;
     for (line, answer) in [
@@ -24,14 +24,14 @@ async fn regression_a_ban_says_until_when_it_holds() {
     ] {
         oper.ask(line, answer).await;
         if line.contains("troll") {
-            oper.hear_of("That holds for the name only").await;
+            oper.hear_of("The ban covers only the name").await;
         }
     }
-    oper.ask("/unban troll", "*** troll may come to the chat again ***").await;
+    oper.ask("/unban troll", "*** troll may join the chat again ***").await;
     for line in ["/ban troll 10 spam", "/ban troll 10minuts", "/ban 192.0.2.9 -1d", "/mute olga 0s"]
     {
         oper.say(line).await;
-        oper.hear_of("' is no duration: write /").await;
+        oper.hear_of("' is not a duration: type /").await;
     }
     oper.say("/kick olga 10m").await;
     oper.hear_of("A kick has no duration").await;
@@ -42,21 +42,21 @@ async fn regression_a_ban_says_until_when_it_holds() {
     oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
 }
 
-/// A chat in which the fifth line at once begins a mute.
+/// Returns a chat in which the fifth line at once begins a mute.
 fn strict() -> ChatHarness {
     let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
     ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() })
 }
 
-/// Issue 11, item 9: commands work while one is muted, nothing that others hear does, and at the
-/// end one is told how much was lost, also if one says nothing more.
+/// Issue 11, item 9: commands of a muted user work, and lines for others do not. At the end the
+/// user is told how many lines were lost, even if they say nothing more.
 #[tokio::test(start_paused = true)]
 async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     let chat_harness = strict();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.send((0..5).map(|n| format!("{n}\n")).collect::<String>()).await;
     ann.hear("*** Slow down, or you will be muted ***").await;
-    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    ann.hear("*** Not sent: you wrote too fast and are muted for 30 s ***").await;
     let muted = Instant::now();
     for number in 0..4 {
         bob.hear(&format!("ann: {number}")).await;
@@ -70,20 +70,20 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     ann.hear_of("For example").await;
     ann.say("/hlep").await;
     ann.hear_of("Did you mean /help?").await;
-    // Five commands at once, then one a second.
+    // Five commands at once, then one per second.
     for _ in 0..4 {
         ann.ask("/times off", "*** times off ***").await;
     }
     assert_eq!(muted.elapsed(), Duration::from_secs(2));
-    ann.hear("*** You may speak again; 8 lines were not sent ***").await;
+    ann.hear("*** You are no longer muted; 8 lines were not sent ***").await;
     assert_eq!(muted.elapsed().as_secs(), 30);
     ann.say("back").await;
     bob.hear("ann: back").await;
 }
 
-/// Issue 11, item 9: `/quit` works at once, and its words are no way around the mute.
+/// Issue 11, item 9: `/quit` works at once, and its reason is no way around the mute.
 #[tokio::test(start_paused = true)]
-async fn regression_one_can_quit_while_muted() {
+async fn regression_a_muted_user_can_quit() {
     let chat_harness = strict();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
@@ -97,9 +97,9 @@ async fn regression_one_can_quit_while_muted() {
     bob.hear("*** ann left the chat ***").await;
 }
 
-/// Issue 11, item 9: what a page asks by itself is no line, muted or not.
+/// Issue 11, item 9: questions that a page asks by itself do not count as lines, muted or not.
 #[tokio::test(start_paused = true)]
-async fn regression_the_pings_of_a_page_are_no_lines() {
+async fn regression_the_pings_of_a_page_do_not_count_as_lines() {
     let chat_harness = strict();
     let mut page = chat_harness.knock(Role::Web);
     page.say(r#"{"name": "pat"}"#).await;
@@ -123,13 +123,13 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
     page.say(r#"{"ask": "people"}"#).await;
     page.hear_of(r#""kind":"people""#).await;
     page.say(r#"{"say": "lost"}"#).await;
-    page.hear_of("that was not sent").await;
-    page.hear_of("You may speak again; 2 lines were not sent").await;
+    page.hear_of("Not sent: you are muted for ").await;
+    page.hear_of("You are no longer muted; 2 lines were not sent").await;
 }
 
-/// Fault 69: a user who talks too fast is slowed down, then warned, then muted; others are not.
+/// Fault 69: a user who writes too fast is delayed, then warned, then muted. Others are not.
 #[tokio::test(start_paused = true)]
-async fn floods_are_slowed_warned_and_muted() {
+async fn floods_are_delayed_warned_and_muted() {
     let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };
     let chat_harness = ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() });
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
@@ -140,9 +140,9 @@ async fn floods_are_slowed_warned_and_muted() {
     }
     assert_eq!(start.elapsed(), Duration::from_millis(600), "three at once, then five a second");
     ann.hear("*** Slow down, or you will be muted ***").await;
-    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    ann.hear("*** Not sent: you wrote too fast and are muted for 30 s ***").await;
     tokio::time::sleep(Duration::from_secs(31)).await;
-    ann.hear("*** You may speak again; 4 lines were not sent ***").await;
+    ann.hear("*** You are no longer muted; 4 lines were not sent ***").await;
     ann.say("calm").await;
     bob.hear("ann: calm").await;
     bob.ask("/users", "Online: ann, bob").await;

@@ -318,7 +318,7 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all pending output; Pending only while the peer takes nothing and no deadline has passed.
+/// Sends all pending output; Pending only while the peer reads nothing and no deadline has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -329,7 +329,7 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer takes nothing,
+/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer reads nothing,
 /// more than that would be unsent, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
@@ -391,7 +391,7 @@ fn poll_direct<S: AsyncWrite + Unpin>(
 }
 
 /// Sends earlier output, then writes once without copying. Ready with the number of bytes that the
-/// stream took; Pending only while the peer takes nothing and no deadline has passed.
+/// stream took; Pending only while the peer reads nothing and no deadline has passed.
 pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -440,7 +440,7 @@ pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     })
 }
 
-/// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.
+/// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

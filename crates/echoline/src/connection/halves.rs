@@ -62,10 +62,10 @@ pub(super) fn write_at_once(
 /// The methods of a reading half that has `poll_read` and `reading`.
 macro_rules! reader_methods {
     () => {
-        /// As [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
+        /// Like [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::read_line`](crate::Connection::read_line).
+        /// Like [`Connection::read_line`](crate::Connection::read_line).
         pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
             let line = poll_fn(|cx| self.poll_read(cx, InputBuffer::next_line)).await?;
             if let Some(line) = &line {
@@ -74,45 +74,45 @@ macro_rules! reader_methods {
             Ok(line)
         }
 
-        /// As [`Connection::peek`](crate::Connection::peek). Cancel safe.
+        /// Like [`Connection::peek`](crate::Connection::peek). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::read`](crate::Connection::read).
+        /// Like [`Connection::read`](crate::Connection::read).
         pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
             let has_some = poll_fn(|cx| self.poll_read(cx, InputBuffer::next_peek)).await?;
             Ok(has_some.then(|| self.reading().input.unread()))
         }
 
-        /// As [`Connection::skip_line`](crate::Connection::skip_line).
+        /// Like [`Connection::skip_line`](crate::Connection::skip_line).
         pub fn skip_line(&mut self) {
             self.reading().input.skip_line();
         }
 
-        /// As [`Connection::read`](crate::Connection::read). Cancel safe.
+        /// Like [`Connection::read`](crate::Connection::read). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::read`](crate::Connection::read).
+        /// Like [`Connection::read`](crate::Connection::read).
         pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
             poll_fn(|cx| self.poll_read(cx, |input| input.next_chunk(most))).await
         }
 
-        /// As [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
+        /// Like [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::read_exact`](crate::Connection::read_exact).
+        /// Like [`Connection::read_exact`](crate::Connection::read_exact).
         pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
             poll_fn(|cx| self.poll_read(cx, |input| input.next_exact(length))).await
         }
 
-        /// As [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
+        /// Like [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::read_until`](crate::Connection::read_until).
+        /// Like [`Connection::read_until`](crate::Connection::read_until).
         pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
             poll_fn(|cx| self.poll_read(cx, |input| input.next_until(separator))).await
         }
 
-        /// As [`Connection::begin_message`](crate::Connection::begin_message).
+        /// Like [`Connection::begin_message`](crate::Connection::begin_message).
         pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
             MessageGuard::begin(self, |reader, begun| {
                 reader.reading().deadlines.set_in_message(begun)
@@ -124,11 +124,11 @@ macro_rules! reader_methods {
 /// The methods of a writing half that has `with`, which locks the stream for one call.
 macro_rules! writer_methods {
     () => {
-        /// As [`Connection::write`](crate::Connection::write), but nothing is written before it is
+        /// Like [`Connection::write`](crate::Connection::write), but nothing is written before it is
         /// awaited, and the buffer is sent only by [`flush`](Self::flush).
         ///
         /// # Errors
-        /// As [`Connection::write`](crate::Connection::write). Not cancel safe.
+        /// Like [`Connection::write`](crate::Connection::write). Not cancel safe.
         pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
             self.write_parts(&[bytes]).await
         }
@@ -136,7 +136,7 @@ macro_rules! writer_methods {
         /// Writes all `parts` as one piece, as [`write`](Self::write) writes their concatenation.
         ///
         /// # Errors
-        /// As [`write`](Self::write). Not cancel safe.
+        /// Like [`write`](Self::write). Not cancel safe.
         pub async fn write_parts(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
             self.write_all(parts, "").await
         }
@@ -144,7 +144,7 @@ macro_rules! writer_methods {
         /// Writes `text` and the server's line end.
         ///
         /// # Errors
-        /// As [`write`](Self::write). Not cancel safe.
+        /// Like [`write`](Self::write). Not cancel safe.
         pub async fn write_line(&mut self, text: impl fmt::Display) -> Result<(), Closed> {
             self.write_line_parts(&[text.to_string().as_bytes()]).await
         }
@@ -152,7 +152,7 @@ macro_rules! writer_methods {
         /// Writes all `parts` and the server's line end as one line.
         ///
         /// # Errors
-        /// As [`write`](Self::write). Not cancel safe.
+        /// Like [`write`](Self::write). Not cancel safe.
         pub async fn write_line_parts(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
             let eol = self.with(|_, _, deadlines| deadlines.config.eol.as_str());
             self.write_all(parts, eol).await
@@ -161,7 +161,7 @@ macro_rules! writer_methods {
         /// Sends all pending output. Like asyncio's `drain`. Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::flush`](crate::Connection::flush).
+        /// Like [`Connection::flush`](crate::Connection::flush).
         pub async fn flush(&mut self) -> Result<(), Closed> {
             poll_fn(|cx| {
                 self.with(|stream, output, deadlines| poll_output(stream, output, deadlines, cx))
@@ -169,10 +169,10 @@ macro_rules! writer_methods {
             .await
         }
 
-        /// As [`Connection::shutdown_write`](crate::Connection::shutdown_write). Cancel safe.
+        /// Like [`Connection::shutdown_write`](crate::Connection::shutdown_write). Cancel safe.
         ///
         /// # Errors
-        /// As [`Connection::shutdown_write`](crate::Connection::shutdown_write).
+        /// Like [`Connection::shutdown_write`](crate::Connection::shutdown_write).
         #[doc(alias = "write_eof")]
         pub async fn shutdown_write(&mut self) -> Result<(), Closed> {
             poll_fn(|cx| {

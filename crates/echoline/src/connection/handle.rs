@@ -153,11 +153,11 @@ where
     ///
     /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
     /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
-    /// the task when it has more. An error from `feed` ends the wait. A peer that takes nothing is
+    /// the task when it has more. An error from `feed` ends the wait. A peer that reads nothing is
     /// fed nothing, and ends as [`Closed::StallTimeout`].
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
+    /// Like [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
     pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
     where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
@@ -172,7 +172,7 @@ where
     /// (see [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
-    /// As [`read`](Self::read), or the error of `feed`. Cancel safe.
+    /// Like [`read`](Self::read), or the error of `feed`. Cancel safe.
     pub async fn read_feeding<F>(
         &mut self,
         most: usize,
@@ -212,7 +212,7 @@ where
     /// stream.
     ///
     /// # Errors
-    /// As [`read`](Self::read). Cancel safe.
+    /// Like [`read`](Self::read). Cancel safe.
     #[doc(alias = "fill_buf")]
     pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
@@ -231,7 +231,7 @@ where
     /// asyncio's `read(n)`.
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), except for `LineTooLong` and `LineTimeout`. Cancel safe.
+    /// Like [`read_line`](Self::read_line), but not `LineTooLong` and `LineTimeout`. Cancel safe.
     pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
@@ -267,7 +267,7 @@ where
     /// without a copy.
     ///
     /// # Errors
-    /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
+    /// Like [`read`](Self::read) and [`write`](Self::write). Cancel safe.
     pub async fn echo(&mut self) -> Result<(), Closed> {
         let core = self.core_mut();
         poll_fn(|cx| {

@@ -22,7 +22,7 @@ where
     /// awaited. Like asyncio's `write` and `drain` together.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
+    /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
     ///
     /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
     /// nothing; dropped half-way, it has written the beginning of the bytes.
@@ -35,7 +35,7 @@ where
     /// without making it; use it for bytes that are not text.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     #[doc(alias = "writelines")]
     #[doc(alias = "write_vectored")]
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
@@ -59,7 +59,7 @@ where
     /// may not be held while waiting.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
         let core = self.core_mut();
         let eol = core.deadlines.config.eol.as_str();
@@ -72,7 +72,7 @@ where
     /// Writes all `parts` and the line end as one line. Use it for bytes that may not be text.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         let eol = core.deadlines.config.eol.as_str().as_bytes();
@@ -136,6 +136,8 @@ where
     /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard
     /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
     /// same in the background.
+    ///
+    /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     #[doc(alias = "wait_closed")]
     pub async fn close(self) {
         Closing::begin(self.into_core()).run().await;

@@ -69,7 +69,7 @@ pub struct Server {
 
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
-    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on. Cancel safe.
     /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`].
     ///
     /// ```
