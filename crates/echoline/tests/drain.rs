@@ -41,7 +41,7 @@ async fn echo(mut client: Connection<DuplexStream>) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Issue 15, item 4: a line that has begun is answered, and then the connection ends.
+/// Issue 15, item 4: a partial line is completed and answered, and then the connection ends.
 #[tokio::test(start_paused = true)]
 async fn a_drain_answers_what_has_begun() {
     let (serving, mut peer, shutdown) = serve(echo);

@@ -13,3 +13,4 @@ mod reload;
 mod secrets;
 mod served;
 mod shown;
+mod upgrade;

@@ -1,4 +1,4 @@
-//! What a connection can become: a layered or upgraded one, halves, or a byte stream.
+//! The conversions of a connection: to a layered or upgraded one, to halves, to a byte stream.
 
 use std::sync::Arc;
 

@@ -421,7 +421,7 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
 }
 
 /// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
-/// takes nothing and no deadline has passed.
+/// reads nothing and no deadline has passed.
 pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,

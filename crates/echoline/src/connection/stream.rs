@@ -23,8 +23,8 @@ use crate::transport::stream::Stream;
 ///
 /// These limits still hold: [`Limits::idle_timeout`](crate::Limits::idle_timeout) for the next
 /// byte, [`Limits::stall_timeout`](crate::Limits::stall_timeout), and those of closing. A drain
-/// ends a read as it ends [`Connection::read`](crate::Connection::read), unless a message was
-/// [begun](Self::begin_message). The limits of lines and of unsent bytes do not apply, and no
+/// ends a read as it ends [`Connection::read`](crate::Connection::read), except during a message
+/// ([`begin_message`](Self::begin_message)). The limits of lines and of unsent bytes do not apply, and no
 /// [`Farewell`](crate::Farewell) is sent, because the bytes belong to the protocol of the caller.
 ///
 /// Each error contains the [`Closed`]: `Closed::from(error)` returns it, and a server finds it in
@@ -33,7 +33,7 @@ pub struct ConnectionStream<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// `None` once closing has begun.
+    /// `None` while the connection is closed.
     core: Option<Box<Core<S>>>,
     /// The deadlines of writes. A write may wait in another task than a read.
     writing: Deadlines,
