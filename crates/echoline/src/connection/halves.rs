@@ -124,8 +124,8 @@ macro_rules! reader_methods {
 /// The methods of a writing half that has `with`, which locks the stream for one call.
 macro_rules! writer_methods {
     () => {
-        /// Like [`Connection::write`](crate::Connection::write), but nothing is written before it is
-        /// awaited, and the buffer is sent only by [`flush`](Self::flush).
+        /// Like [`Connection::write`](crate::Connection::write), but nothing is written before it
+        /// is awaited, and the buffer is sent only by [`flush`](Self::flush).
         ///
         /// # Errors
         /// Like [`Connection::write`](crate::Connection::write). Not cancel safe.

@@ -24,8 +24,9 @@ use crate::transport::stream::Stream;
 /// These limits still hold: [`Limits::idle_timeout`](crate::Limits::idle_timeout) for the next
 /// byte, [`Limits::stall_timeout`](crate::Limits::stall_timeout), and those of closing. A drain
 /// ends a read as it ends [`Connection::read`](crate::Connection::read), except during a message
-/// ([`begin_message`](Self::begin_message)). The limits of lines and of unsent bytes do not apply, and no
-/// [`Farewell`](crate::Farewell) is sent, because the bytes belong to the protocol of the caller.
+/// ([`begin_message`](Self::begin_message)). The limits of lines and of unsent bytes do not apply,
+/// and no [`Farewell`](crate::Farewell) is sent, because the bytes belong to the protocol of the
+/// caller.
 ///
 /// Each error contains the [`Closed`]: `Closed::from(error)` returns it, and a server finds it in
 /// the error of a handler. Dropping the stream closes the connection in order.

@@ -16,10 +16,11 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Writes bytes. If the unsent bytes then do not exceed [`Limits::write_high`](crate::Limits::write_high), they are
-    /// buffered at once. Otherwise the write, when awaited, waits until the peer has taken enough
-    /// for the rest to fit. Pieces of 8 KiB and more bypass an empty buffer when the write is
-    /// awaited. Like asyncio's `write` and `drain` together.
+    /// Writes bytes. If the unsent bytes then do not exceed
+    /// [`Limits::write_high`](crate::Limits::write_high), they are buffered at once. Otherwise the
+    /// write, when awaited, waits until the peer has taken enough for the rest to fit. Pieces of 8
+    /// KiB and more bypass an empty buffer when the write is awaited. Like asyncio's `write` and
+    /// `drain` together.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
@@ -52,8 +53,8 @@ where
 
     /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) sets
     /// another). The line is buffered at once, at any length. When awaited, it waits until at most
-    /// [`Limits::write_high`](crate::Limits::write_high) bytes are unsent. It is cancel safe: a line whose write is dropped is
-    /// sent with the next write.
+    /// [`Limits::write_high`](crate::Limits::write_high) bytes are unsent. It is cancel safe: a
+    /// line whose write is dropped is sent with the next write.
     ///
     /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
     /// may not be held while waiting.
@@ -133,9 +134,10 @@ where
     }
 
     /// Sends all pending output, ends the stream (FIN) and reads on for at most
-    /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard
-    /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
-    /// same in the background.
+    /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and
+    /// [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard the
+    /// last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the same
+    /// in the background.
     ///
     /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     #[doc(alias = "wait_closed")]

@@ -171,7 +171,8 @@ impl Server {
         self
     }
 
-    /// Limits how often a source may connect ([`Closed::SourceRate`](crate::Closed::SourceRate)). Default: no limit.
+    /// Limits how often a source may connect ([`Closed::SourceRate`](crate::Closed::SourceRate)).
+    /// Default: no limit.
     #[must_use]
     pub fn sources(mut self, sources: Arc<Sources>) -> Self {
         self.admission = Admission::new(sources);
@@ -259,11 +260,12 @@ impl Server {
     /// signal handling uses [`serve_until`](Self::serve_until), or installs its handlers before it
     /// calls this.
     ///
-    /// The error of a handler may be [`Closed`](crate::Closed), an enum of the program, [`io::Error`] or
-    /// `anyhow::Error`. If it is, or was caused by, a [`Closed`](crate::Closed), the connection is counted under
-    /// that reason. Any other error is logged at level `warn` with its causes and counted as
-    /// [`Closed::Application`](crate::Closed::Application). The connection ends before the error is seen, so the handler itself
-    /// writes what the peer should know.
+    /// The error of a handler may be [`Closed`](crate::Closed), an enum of the program,
+    /// [`io::Error`] or `anyhow::Error`. If it is, or was caused by, a [`Closed`](crate::Closed),
+    /// the connection is counted under that reason. Any other error is logged at level `warn` with
+    /// its causes and counted as [`Closed::Application`](crate::Closed::Application). The
+    /// connection ends before the error is seen, so the handler itself writes what the peer should
+    /// know.
     ///
     /// ```no_run
     /// use echoline::{Closed, Connection, Server};
