@@ -41,8 +41,19 @@ const NOT_YET: &[(&str, usize)] = &[
 ];
 
 /// Programs that commands of pages need and a machine may not have.
-const TOOLS: &[&str] =
-    &["curl", "haproxy", "jq", "nats-server", "nc", "nginx", "openssl", "python3", "socat"];
+const TOOLS: &[&str] = &[
+    "curl",
+    "haproxy",
+    "jq",
+    "nats-server",
+    "nc",
+    "ncat",
+    "nginx",
+    "openssl",
+    "python3",
+    "socat",
+    "telnet",
+];
 
 /// After so many differences the rest of a page says nothing new.
 const DIFFERENCES_MAX: usize = 5;
@@ -123,14 +134,19 @@ fn type_commands(page: &Page, in_namespaces: bool) -> Vec<String> {
     }
     let place = if in_namespaces { "in namespaces" } else { "without namespaces, on free ports" };
     eprintln!("{}: {} commands, {place}", page.name, commands.len());
-    let ports = FreePorts::choose(commands.iter().filter(|_| !in_namespaces));
     let mut session = Session::start(in_namespaces);
+    let mut ports = FreePorts::default();
+    if !in_namespaces {
+        ports = FreePorts::choose(&commands);
+        session.run(&ports.replace("export ECHOLINE_LISTEN=127.0.0.1:8080"), |_| true);
+    }
     for Command { line, text, shown } in commands {
         let shown = lines(&ports.replace(&shown.join("\n")));
-        let typed = ports.replace(&text);
-        let printed = session.run(&typed, |output| difference(&shown, &lines(output)).is_none());
+        // The program itself prints documented ports, too.
+        let compare = |output: &str| difference(&shown, &lines(&ports.replace(output)));
+        let printed = session.run(&ports.replace(&text), |output| compare(output).is_none());
         let place = format!("{}:{line}: $ {text}", page.name);
-        if let Some(difference) = difference(&shown, &lines(&printed.output)) {
+        if let Some(difference) = compare(&printed.output) {
             wrong.push(format!("{place}\n{difference}"));
         }
         if printed.status.is_none() {
@@ -155,6 +171,12 @@ fn parse_commands(page: &Page) -> Vec<String> {
         for arguments in invocations(&text) {
             let session = session.get_or_insert_with(|| Session::start(has_namespaces()));
             let check = if arguments.starts_with('-') { "" } else { "check" };
+            // A check makes the folder of a history. In namespaces /var/lib is the page's own.
+            let arguments = if has_namespaces() {
+                arguments
+            } else {
+                arguments.replace("--data /", "--data ./")
+            };
             let checked = session.run(&format!("echoline {check} {arguments}"), |_| true);
             if !is_right(checked.status, &checked.output) {
                 wrong.push(format!("{}:{line}: {text}\n{}", page.name, checked.output));

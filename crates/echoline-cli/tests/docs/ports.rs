@@ -3,14 +3,18 @@
 use crate::page::Command;
 use crate::programs::nobody;
 
+/// The port of a server that is told no address.
+const DEFAULT: &str = "8080";
+
 /// Replaces each documented port, in commands and in the output that is shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FreePorts(Vec<(String, String)>);
 
 impl FreePorts {
-    /// Chooses a free port for each port of `commands`.
-    pub(crate) fn choose<'a>(commands: impl Iterator<Item = &'a Command>) -> Self {
-        let mut ports: Vec<String> = commands.flat_map(|command| ports(&command.text)).collect();
+    /// Chooses a free port for each port of `commands`, and for the default port of a server.
+    pub(crate) fn choose(commands: &[Command]) -> Self {
+        let typed = commands.iter().flat_map(|command| ports(&command.text));
+        let mut ports: Vec<String> = typed.chain([DEFAULT.to_owned()]).collect();
         ports.sort();
         ports.dedup();
         Self(ports.into_iter().map(|port| (port, nobody().port().to_string())).collect())

@@ -1,8 +1,8 @@
 # Runs the commands that arrive on standard input, in one session, and prints a marker behind the
 # output of each: with the exit status, and the number of jobs that run. A command is two strings, each ended by NUL: the ready file of
 # a server in the background (or nothing), and the text of the command.
-# $1 is the marker.
-exec 3<&0 </dev/null 2>&1
+# $1 is the marker. The commands come over descriptor 250, which pages do not use.
+exec 250<&0 </dev/null 2>&1
 umask 022
 __marker=$1
 shift
@@ -31,11 +31,11 @@ __wait_for_end() {
 }
 
 __status=0
-while IFS= read -r -d '' -u 3 __ready && IFS= read -r -d '' -u 3 __command; do
+while IFS= read -r -d '' -u 250 __ready && IFS= read -r -d '' -u 250 __command; do
     __before=$(__running)
     [ -z "$__ready" ] || export ECHOLINE_READY_FILE=$__ready
     (exit "$__status")
-    eval "$__command" 3<&-
+    eval "$__command" 250<&-
     __status=$?
     unset ECHOLINE_READY_FILE
     case $__command in
