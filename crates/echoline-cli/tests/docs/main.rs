@@ -21,24 +21,10 @@ use ports::FreePorts;
 use session::{Session, has_namespaces};
 
 /// The number of blocks that cannot run, in all pages. Each has a comment with the reason.
-const NOT_RUN: usize = 0;
+const NOT_RUN: usize = 13;
 
 /// Pages that do not follow the rules yet, with the number of their blocks.
-const NOT_YET: &[(&str, usize)] = &[
-    ("docs/admin.md", 8),
-    ("docs/chat.md", 21),
-    ("docs/cluster.md", 6),
-    ("docs/config.md", 15),
-    ("docs/echo.md", 4),
-    ("docs/faults.md", 20),
-    ("docs/load.md", 6),
-    ("docs/load-report.md", 7),
-    ("docs/performance.md", 4),
-    ("README.md", 8),
-    ("docs/service.md", 7),
-    ("docs/tls.md", 3),
-    ("docs/udp.md", 11),
-];
+const NOT_YET: &[(&str, usize)] = &[("docs/load-report.md", 10), ("docs/performance.md", 4)];
 
 /// Programs that commands of pages need and a machine may not have.
 const TOOLS: &[&str] = &[
@@ -73,10 +59,12 @@ macro_rules! pages {
 pages! {
     admin: "docs/admin.md",
     chat: "docs/chat.md",
+    chat_server: "docs/chat-server.md",
     cluster: "docs/cluster.md",
     config: "docs/config.md",
     echo: "docs/echo.md",
     faults: "docs/faults.md",
+    glossary: "docs/glossary.md",
     hardening: "docs/hardening.md",
     lesson: "docs/lesson.md",
     load: "docs/load.md",
@@ -85,11 +73,13 @@ pages! {
     protocol: "docs/protocol.md",
     proxy: "docs/proxy.md",
     readme: "README.md",
+    recipes: "docs/recipes.md",
     reliability: "docs/reliability.md",
     scale: "docs/scale.md",
     send: "docs/send.md",
     service: "docs/service.md",
     tls: "docs/tls.md",
+    troubleshooting: "docs/troubleshooting.md",
     udp: "docs/udp.md",
     web: "docs/web.md",
     websocket: "docs/websocket.md",
