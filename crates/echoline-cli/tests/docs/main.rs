@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 #![allow(clippy::print_stderr, reason = "says what was skipped, and how a page was run")]
 
+mod flags;
 mod output;
 mod page;
 mod ports;
@@ -209,6 +210,20 @@ fn no_more_blocks_than_counted_are_not_run() {
         }
     }
     assert_eq!(marked.len(), NOT_RUN, "\n{}\n", marked.join("\n"));
+}
+
+/// A flag that is renamed or removed must not stay in the text of a page.
+#[test]
+fn every_flag_that_a_page_names_exists() {
+    let known = flags::known();
+    let mut wrong = Vec::new();
+    for page in PAGES.iter().map(|name| Page::read(name)) {
+        for (number, line) in &page.text {
+            let unknown = flags::named(line, "`").into_iter().filter(|flag| !known.contains(flag));
+            wrong.extend(unknown.map(|flag| format!("{}:{number}: {flag}", page.name)));
+        }
+    }
+    assert!(wrong.is_empty(), "no command has these flags:\n{}\n", wrong.join("\n"));
 }
 
 /// A page that shows what the runner does, with and without namespaces.

@@ -18,6 +18,8 @@ const COMMANDS: &[&str] = &["cert", "chat", "check", "compare", "echo", "load", 
 pub(crate) struct Page {
     pub(crate) name: String,
     pub(crate) blocks: Vec<Block>,
+    /// The lines outside of blocks, with their numbers.
+    pub(crate) text: Vec<(usize, String)>,
 }
 
 /// A fenced block.
@@ -50,7 +52,7 @@ impl Page {
 
     /// Parses the text of a page.
     pub(crate) fn parse(name: &str, text: &str) -> Self {
-        let mut blocks = Vec::new();
+        let (mut blocks, mut outside) = (Vec::new(), Vec::new());
         let mut before = "";
         let mut lines = text.lines().enumerate();
         while let Some((index, line)) = lines.next() {
@@ -68,10 +70,12 @@ impl Page {
                     not_run: marked.map(|rest| rest.trim_end_matches("-->").trim().to_owned()),
                     lines: inside.map(without_indent).collect(),
                 });
+            } else {
+                outside.push((index + 1, line.to_owned()));
             }
             before = line;
         }
-        Self { name: name.to_owned(), blocks }
+        Self { name: name.to_owned(), blocks, text: outside }
     }
 
     /// The commands that the test types, of all blocks.
