@@ -10,6 +10,7 @@ A flagged sentence is not always wrong, and other sentences may be unclear: CONT
 how we write. Reads Markdown, and the comments of Rust, JavaScript, Python, shell and TOML.
 """
 
+import os
 import re
 import sys
 from collections import Counter
@@ -93,9 +94,11 @@ def folder(path: Path) -> str:
 
 def files(roots):
     for root in roots:
-        for path in [root] if root.is_file() else sorted(root.rglob("*")):
-            if path.suffix in COMMENT and path.is_file() and not SKIPPED & set(path.parts):
-                yield path
+        if root.is_file():
+            yield root
+        for name, folders, names in os.walk(root):
+            folders[:] = sorted(set(folders) - SKIPPED)
+            yield from (Path(name) / file for file in sorted(names) if Path(file).suffix in COMMENT)
 
 
 def main() -> int:
