@@ -32,6 +32,11 @@ need socat socat
 need nc netcat-openbsd
 need openssl openssl
 need curl curl
+# The commands in the documentation, typed in namespaces of their own.
+need jq jq
+need ncat ncat
+need unshare util-linux
+need ip iproute2
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
     as_root=()

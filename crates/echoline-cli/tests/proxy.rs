@@ -236,12 +236,6 @@ fn haproxy_in_front_is_understood() {
     }
 }
 
-/// Runs the commands of docs/proxy.md.
-#[test]
-fn the_page_is_true() {
-    programs::page::paste("proxy.md");
-}
-
 /// Issue 12, item 17: at a Unix socket that every local user may connect to, none of them can pose
 /// as a proxy. The start is refused, unless the user of the proxy is named: then the system tells
 /// which connections are the proxy's.

@@ -444,9 +444,3 @@ fn pythons_client_is_content() {
     let ended = Program::start(command.args(["-c", PYTHON_CLIENT, &server.address])).finish();
     assert_eq!(ended.text(), "all right\n", "{}", ended.stderr);
 }
-
-/// Runs the commands of docs/websocket.md.
-#[test]
-fn the_page_is_true() {
-    programs::page::paste("websocket.md");
-}

@@ -1,6 +1,6 @@
-# Runs the commands that arrive on standard input, in one session, and prints a marker behind the
-# output of each: with the exit status, and the number of jobs that run. A command is two strings, each ended by NUL: the ready file of
-# a server in the background (or nothing), and the text of the command.
+# Runs the commands that arrive on standard input, in one session. Prints a marker behind the output
+# of each: with the exit status, and the number of jobs that run. A command is two strings, each
+# ended by NUL: the ready file of a server in the background (or nothing), and the text.
 # $1 is the marker. The commands come over descriptor 250, which pages do not use.
 exec 250<&0 </dev/null 2>&1
 umask 022
