@@ -1,6 +1,6 @@
 //! Chapter 10, the handler pattern of good practice. asyncio: `try` / `except ConnectionResetError`
-//! / `except Exception` / `finally`. Better here: `?` is all the `except` there is, since `Closed`
-//! names every way to end; `Drop` is the `finally`, and runs on a panic and on shutdown too.
+//! / `except Exception` / `finally`. Better here: `?` replaces every `except`, because `Closed`
+//! names each kind of end. `Drop` is the `finally`, and runs on a panic and on shutdown too.
 //! Run it: `cargo run --example s10_handler_pattern [ADDRESS]`
 
 use std::env;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// What must be undone however a visit ends. Here: one more, one less.
+/// Counts an open connection, and uncounts it on drop.
 struct Visit(Arc<AtomicUsize>);
 
 impl Visit {
@@ -23,12 +23,12 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let left = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        // A log that cannot be written is no reason to fail.
+        // Ignores a failed write: a log is no reason to end a connection.
         let _ = writeln!(io::stdout(), "cleaned up, {left} still here");
     }
 }
 
-/// The dialogue and nothing else: what it reads like is what is said.
+/// The dialogue, without setup and cleanup.
 async fn talk(client: &mut Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         let line = line.trim();
@@ -38,8 +38,8 @@ async fn talk(client: &mut Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Set up, talk, tell how it ended. Passing the end on lets the server count it, and say the
-/// right last words to the client.
+/// Sets up, talks, and prints the reason of the end. The server counts the returned end, and sends
+/// the client its last line.
 async fn handle(mut client: Connection, open: Arc<AtomicUsize>) -> Result<(), Closed> {
     let _visit = Visit::begin(&open);
     let end = talk(&mut client).await;

@@ -1,6 +1,6 @@
 //! Chapter 7, a limit on connections. asyncio: `Semaphore(10)`. Better here: the eleventh client
-//! really hears `Server is busy. Try again later.` In the lesson it hears nothing: `wait_for`
-//! raises where `if not` expects False, and the socket stays open.
+//! reads `Server is busy. Try again later.` In the lesson it reads nothing: `wait_for` raises an
+//! exception, `if not` expects False, and the socket stays open.
 //! Run it: `cargo run --example s7_connection_limit [ADDRESS]`
 
 use std::env;
@@ -8,8 +8,8 @@ use std::io::{self, Write};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// Called only for a client that has a place. The place is given back when its connection is
-/// closed, whichever way that comes about: there is no counter to keep right by hand.
+/// Runs only for a client within the limit. The server counts the connection until it is closed
+/// for any reason, so the handler needs no counter.
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_parts(&[b"Echo: ", &line.trim(), b"\r\n"]).await?;

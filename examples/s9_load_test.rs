@@ -1,7 +1,7 @@
-//! Chapter 9, a load test. asyncio: `gather` over 100 client sessions. Better here: latency, not
-//! only a rate; each reply is checked; a client that fails keeps the messages it had answered, and
-//! one that hears nothing for 10 s fails. Still a shortcut: all start at once, and a slow server
-//! slows the senders down, which hides its worst moments. `echoline load` does neither.
+//! Chapter 9, a load test. asyncio: `gather` over 100 client sessions. Better here: it measures
+//! latency and checks each reply. A client that fails keeps its answered messages, and a client
+//! without a reply for 10 s fails. Shortcuts that `echoline load` does not take: all clients start
+//! at once, and a slow server slows the clients down, which hides its worst moments.
 //! Run it: `cargo run --release --example s9_load_test [ADDRESS [CLIENTS [MESSAGES]]]`
 
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::{env, time::Duration};
 use echoline::{Closed, Connection, Limits};
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 
-/// Adds the time that each reply took to `times`, until all have come or something fails.
+/// Adds the time of each reply to `times`, until all replies have come or one fails.
 async fn session(
     address: String,
     client: usize,

@@ -66,6 +66,10 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+say "prose"
+# Sentences of comments and documentation; CONTRIBUTING.md has the rules.
+python3 scripts/prose.py
+
 say "features"
 # The library and its tests with few features: what needs a feature that is not there is seen here.
 for features in "" "proxy,websocket" "tls" "web"; do

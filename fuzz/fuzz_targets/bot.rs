@@ -1,5 +1,5 @@
-//! A program sends arbitrary lines to a chat: each line of the answer is one JSON object without
-//! control characters, and the session ends when the program does.
+//! A program sends arbitrary lines to a chat. Each line of the answer is one JSON object without
+//! control characters, and the session ends when the program closes its connection.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -10,12 +10,12 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 
-/// Its clock moves on by itself when the chat waits, so that pauses cost nothing.
+/// A paused clock advances by itself when the chat waits, so that pauses take no time.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 });
 
-/// The answer to all that the program sends.
+/// Returns the answer to all lines of the program.
 async fn converse(input: &[u8], role: Role) -> Vec<u8> {
     let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
@@ -36,7 +36,7 @@ async fn converse(input: &[u8], role: Role) -> Vec<u8> {
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (is_page, has_name, bytes) = input;
-    // The byte 0xFF begins a command of Telnet, which is answered in Telnet.
+    // The byte 0xFF begins a Telnet command, and its answer is not JSON.
     if bytes.contains(&0xff) {
         return;
     }

@@ -1,4 +1,4 @@
-//! A name is short, clean and reads back as itself; a sentence about a bad one is clean too.
+//! A name is short, clean and reads back as itself. The error of a bad name is clean too.
 #![no_main]
 
 use echoline_chat::{Name, is_clean};

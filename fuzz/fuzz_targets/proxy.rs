@@ -1,4 +1,4 @@
-//! A PROXY header asks for no byte that is not its own, and comes to an end.
+//! Reading a PROXY header consumes no byte after it, and terminates.
 #![no_main]
 
 use echoline::proxy::ProxyHeader;

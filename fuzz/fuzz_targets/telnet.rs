@@ -1,4 +1,4 @@
-//! How the bytes were cut into packets changes nothing, and the answers have a bound.
+//! The result does not depend on the packet boundaries, and the answers have a bound.
 #![no_main]
 
 use echoline_chat::Parser;
