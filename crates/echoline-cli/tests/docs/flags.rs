@@ -24,7 +24,8 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 /// Flags of other programs, and former names that still work.
-const OTHER: &[&str] = &["--data-binary", "--machine", "--secret", "--version"];
+const OTHER: &[&str] =
+    &["--data-binary", "--delay", "--exec", "--machine", "--max-conns", "--secret", "--version"];
 
 /// Returns all flags that the program has, and those of other programs that pages name.
 pub(crate) fn known() -> BTreeSet<String> {
