@@ -51,7 +51,7 @@ const CHANCY: &[&str] = &[
     "half-close p=0.3 after=1KiB",
 ];
 
-/// Everything that twelve clients, one after the other, got from a server with this seed.
+/// Returns the output that twelve clients, in turn, get from a server with this seed.
 fn outcomes(seed: &str) -> Vec<(Vec<u8>, Result<(), ErrorKind>)> {
     let mut flags = vec!["--fault-seed", seed];
     flags.extend(CHANCY.iter().flat_map(|rule| ["--fault", rule]));
@@ -103,7 +103,7 @@ fn with_a_log(flags: &[&str]) -> Logged {
 }
 
 #[test]
-fn the_log_tells_the_seed_and_counts_the_faults() {
+fn the_log_shows_the_seed_and_the_counts_of_faults() {
     let server = with_a_log(&["--fault", "drop every=2", "--fault", "refuse at=2"]);
     server.program.wait_for_stderr("faults are planned; --fault-seed ");
     server.program.wait_for_stderr("fault: drop every=2");
@@ -156,7 +156,7 @@ fn a_reload_reads_the_file_again() {
 }
 
 #[test]
-fn the_environment_may_bring_rules() {
+fn rules_may_come_from_the_environment() {
     let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--log-format", "json"]);
     command.env("ECHOLINE_FAULT", "drop at=1; reorder").env("ECHOLINE_FAULT_SEED", "9");
     let program = Program::start(&mut command);
@@ -169,9 +169,9 @@ fn the_environment_may_bring_rules() {
     assert!(ended.stderr.contains("planned faults; none took place"), "{}", ended.stderr);
 }
 
-/// A plan must not keep a server from ending.
+/// A plan must not prevent the end of a server.
 #[test]
-fn a_server_that_drains_waits_for_no_stall() {
+fn a_draining_server_does_not_wait_for_a_stall() {
     let server = with_a_log(&["--fault", "stall after=12"]);
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.write_all(b"hello\n").unwrap();
