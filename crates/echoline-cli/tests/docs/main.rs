@@ -15,6 +15,7 @@ mod session;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use output::{difference, lines};
 use page::{Command, Page, invocations};
@@ -41,6 +42,9 @@ const TOOLS: &[&str] = &[
     "socat",
     "telnet",
 ];
+
+/// A command that takes longer is listed, because all pages together must take less than a minute.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// After so many differences the rest of a page says nothing new.
 const DIFFERENCES_MAX: usize = 5;
@@ -139,6 +143,9 @@ fn type_commands(page: &Page, in_namespaces: bool) -> Vec<String> {
         let compare = |output: &str| difference(&shown, &lines(&ports.replace(output)));
         let printed = session.run(&ports.replace(&text), |output| compare(output).is_none());
         let place = format!("{}:{line}: $ {text}", page.name);
+        if printed.took > SLOW {
+            eprintln!("{place}\n  took {:?}", printed.took);
+        }
         if let Some(difference) = compare(&printed.output) {
             wrong.push(format!("{place}\n{difference}"));
         }

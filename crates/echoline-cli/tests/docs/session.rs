@@ -70,6 +70,7 @@ pub(crate) struct Printed {
     pub(crate) output: String,
     /// `None` if the command did not end in time, or ended the session.
     pub(crate) status: Option<i32>,
+    pub(crate) took: Duration,
 }
 
 /// The end of a command: its exit status (`None` if it ended the session), and the number of jobs
@@ -121,14 +122,15 @@ impl Session {
         self.commands += 1;
         let in_background = command.trim_end().ends_with('&');
         let is_server =
-            ["echoline echo", "echoline chat"].iter().any(|name| command.contains(name));
+            ["echoline echo", "echoline chat"].iter().any(|name| command.starts_with(name));
         let mut ready = String::new();
         if in_background && is_server && !command.contains("--ready-file") {
             let name = format!("ready-{}", self.commands);
             ready = self.folder.path().join(name).display().to_string();
         }
         self.program.write(format!("{ready}\0{command}\0").as_bytes());
-        let (mut ended, mut length, mut changed) = (None, 0, now());
+        let began = now();
+        let (mut ended, mut length, mut changed) = (None, 0, began);
         loop {
             let all = self.program.stdout();
             let (output, end) = self.split(&all[self.seen..]);
@@ -150,7 +152,7 @@ impl Session {
             };
             if is_over {
                 self.seen = all.len();
-                return Printed { output, status };
+                return Printed { output, status, took: began.elapsed() };
             }
             thread::sleep(POLL_EVERY);
         }
