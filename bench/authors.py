@@ -17,7 +17,7 @@ class Author:
     async def come(self):
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         self.writer.write(f"author{self.number}\n/numbers on\n/join r{self.number}\n".encode())
-        await self.hear(f"*** You speak in r{self.number} now: nobody else is here ***")
+        await self.hear(f"*** You are now talking in r{self.number}: no one else is here ***")
         await self.hear(f"*** author{self.number} joined the chat ***", start="#")
 
     async def hear(self, end: str, start: str = ""):

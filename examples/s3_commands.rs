@@ -1,6 +1,6 @@
 //! Chapter 3, commands. asyncio: `class EchoProtocol` with `receive`, `process_command`, `send`
-//! and `close`. Better here: a plain function decides on the answer, so a test can call it. The end
-//! of the stream, a reset and a line without an end are different results. `TIME` has an offset.
+//! and `close`. Better here: a plain function, which a test can call, decides the answer; the end
+//! of the stream, a reset and a line without end are distinguished; `TIME` includes the time zone.
 //! Run it: `cargo run --example s3_commands [ADDRESS]`
 
 use std::env;
@@ -11,12 +11,12 @@ use jiff::ZonedDateTime;
 
 enum Answer {
     Say(String),
-    /// The text as received. It need not be UTF-8.
+    /// The received text, which need not be UTF-8.
     Echo(Line),
     Goodbye,
 }
 
-/// Parses one line. It has no socket, so it cannot wait or fail.
+/// Returns the answer to one line. It uses no socket, so it cannot wait or fail.
 fn answer(line: Line) -> Answer {
     match line.to_string().to_uppercase().as_str() {
         "QUIT" => Answer::Goodbye,
@@ -36,7 +36,7 @@ async fn talk(mut client: Connection) -> Result<(), Closed> {
         match answer(line.trim()) {
             Answer::Say(text) => client.write_line(text).await?,
             Answer::Echo(text) => client.write_parts(&[b"Echo: ", &text, b"\r\n"]).await?,
-            // The client gets this line before the connection ends, even if it sends more.
+            // The client gets this line before the connection ends, even if it continues to send.
             Answer::Goodbye => return client.write_line("Goodbye!").await,
         }
     }

@@ -1,18 +1,17 @@
 //! Chapter 4, low level: readiness by hand. Better than asyncio's `sock_recv`: lines, not packets;
-//! the server stops reading from a client that does not read; `stop` is called (press Enter).
-//! Shortcuts that echoline does not take: a client that never stops sending delays the others. A
-//! line that is too long, or a lack of descriptors, ends a connection silently.
-//! Run it: `cargo run --example s4_low_level [ADDRESS]`
+//! no reads from a client that does not read; `stop` is really called (press Enter). Weaknesses
+//! that echoline does not have: a client that never stops sending delays the others; a line that is
+//! too long gives no message. Run it: `cargo run --example s4_low_level [ADDRESS]`
 use echoline::Lines;
 use mio::{Events, Interest, Poll, Token, Waker, event::Event, net::TcpListener, net::TcpStream};
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 use std::{collections::HashMap, env, thread};
 
-/// A client's socket, its received bytes that are not a whole line yet, and its unsent bytes.
+/// The socket of a client, its received bytes, and the bytes that could not be sent yet.
 struct Client(TcpStream, Lines, Vec<u8>);
 
-/// Reads and writes until the socket is no longer ready, because readiness is reported once.
-/// `Ok`: the client ended its stream and got every reply. `WouldBlock`: wait for the next event.
+/// mio reports readiness only once, so use it up. `Ok`: the client has ended its stream and got
+/// every reply. `WouldBlock`: there are no more bytes to read, or no room to write.
 fn advance(Client(stream, lines, unsent): &mut Client) -> io::Result<()> {
     let mut chunk = [0; 4096];
     loop {
@@ -21,7 +20,7 @@ fn advance(Client(stream, lines, unsent): &mut Client) -> io::Result<()> {
             unsent.drain(..sent);
         }
         let length = stream.read(&mut chunk)?;
-        // The last line may have no end. Add one, so that all lines are alike.
+        // A last line may have no line end. Adding one makes all lines alike.
         lines.push(if length == 0 && !lines.is_empty() { b"\n" } else { &chunk[..length] });
         while let Some(line) = lines.next_line().map_err(io::Error::other)? {
             unsent.extend([b"Echo: ", &*line.trim(), b"\r\n"].concat());
@@ -39,10 +38,9 @@ fn main() -> io::Result<()> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(64));
     let (stop, accept, both) = (Token(0), Token(1), Interest::READABLE | Interest::WRITABLE);
     poll.registry().register(&mut listener, accept, Interest::READABLE)?;
-    // Leaked, because a dropped waker wakes nothing.
-    let waker = Box::leak(Box::new(Waker::new(poll.registry(), stop)?));
+    let waker = Box::leak(Box::new(Waker::new(poll.registry(), stop)?)); // Dropped, none wakes.
     thread::spawn(move || io::stdin().lines().next().map(|_enter| waker.wake()));
-    // The open clients. Removing one closes it.
+    // The open clients. Removing a client closes its socket.
     let (mut clients, mut tokens) = (HashMap::new(), (2..).map(Token));
     while !events.iter().any(|event| event.token() == stop) {
         for token in events.iter().map(Event::token) {
@@ -53,7 +51,7 @@ fn main() -> io::Result<()> {
         }
         while let (Ok((mut stream, _)), Some(token)) = (listener.accept(), tokens.next()) {
             poll.registry().register(&mut stream, token, both)?;
-            // A new socket is writable: its first event sends this.
+            // A new socket is writable, so its first event sends this greeting.
             clients.insert(token, Client(stream, Lines::new(65_536), b"Welcome!\r\n".to_vec()));
         }
         poll.poll(&mut events, None)?;

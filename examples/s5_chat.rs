@@ -1,13 +1,12 @@
 //! Chapter 5, a chat. asyncio: a set of writers, and `broadcast` that awaits each in turn. Better
-//! here: all users get the lines in one order. A user who does not read misses lines and does not
-//! stop the others. Shortcuts that `echoline chat` does not take: two users may share a name, names
-//! and texts may contain terminal escapes, a client that gives no name stays.
-//! Run it: `cargo run --example s5_chat [ADDRESS]`
+//! here: all users get the lines in one order, and a slow reader misses lines instead of stopping
+//! the others. Weaknesses that `echoline chat` does not have: names are not unique, texts may have
+//! terminal escapes, login has no time limit. `cargo run --example s5_chat [ADDRESS]`
 use echoline::{Closed, Connection, Eol, Server};
 use std::{env, io, io::Write, sync::Arc};
 use tokio::sync::{Mutex, broadcast, broadcast::Sender};
 
-/// The names of all users, and the lines for all, each with the port of its author (0: none).
+/// The names of the users, and the lines for all, each with its author's port (0: none).
 struct Chat(Mutex<Vec<String>>, Sender<(u16, String)>);
 
 async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
@@ -17,11 +16,11 @@ async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
     let name = Some(line.trim().to_string()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| format!("User_{port}"));
     names.lock().await.push(name.clone());
-    let mut heard = lines.subscribe(); // First, so that the new user gets the next line too.
+    let mut heard = lines.subscribe(); // First, so that the newcomer hears the next line too.
     let _ = lines.send((0, format!("*** {name} joined the chat ***")));
     let end = async {
         loop {
-            // Both are cancel safe: the branch that is dropped loses nothing.
+            // Both are cancel safe: the one that is dropped loses nothing.
             tokio::select! {
                 line = heard.recv() => match line {
                     Ok((author, _)) if author == port => {}

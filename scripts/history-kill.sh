@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-1000}
-for test in killed::what_was_committed_survives_kill_9 damaged::; do
+for test in killed::committed_lines_survive_kill_9 damaged::; do
     ECHOLINE_ROUNDS=$rounds cargo test --locked -p echoline-chat-store --test history -- \
         --nocapture "$test"
 done

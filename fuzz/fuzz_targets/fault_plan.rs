@@ -1,5 +1,5 @@
-//! Any text is a fault plan or an error with one sentence. A printed plan reads back as the same
-//! plan, and no plan makes a datagram longer.
+//! Any text is a fault plan or gets an error of one sentence. The printed plan parses to the same
+//! plan. A plan never makes a datagram longer.
 #![no_main]
 
 use echoline::faults::{DatagramFaults, Direction, FaultPlan, Faults};

@@ -1,4 +1,4 @@
-//! Reading a PROXY header consumes no byte after it, and terminates.
+//! The parser of a PROXY header reads no byte after the header, and always ends.
 #![no_main]
 
 use echoline::proxy::ProxyHeader;

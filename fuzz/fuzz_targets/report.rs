@@ -1,5 +1,5 @@
-//! Every text is a report of a load run or an error. A report is written as it was read, and can be
-//! shown in every format and merged with itself.
+//! Every text is a report of a load run or gets an error message. A parsed report is written
+//! unchanged, and can be shown in every format and merged with itself.
 #![no_main]
 
 use echoline_load::LoadReport;

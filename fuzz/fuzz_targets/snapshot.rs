@@ -1,4 +1,4 @@
-//! A node refuses a forged snapshot, or continues from it. Then another node can continue from the
+//! A node refuses a foreign snapshot or continues from it. Then another node can continue from the
 //! first node's own snapshot, and entries have their usual effects.
 #![no_main]
 

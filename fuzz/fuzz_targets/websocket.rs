@@ -1,5 +1,5 @@
-//! For any frames of a client and any buffer of a reader, the reader gets the same bytes, and no
-//! more than were sent. A reader may get a part only of a text that is not valid UTF-8.
+//! For any frames and any buffer sizes, the reader gets the same bytes, and never more than the
+//! client sent. It may get only a part of a text that turns out to be invalid.
 #![no_main]
 
 use echoline::websocket::{Framing, WebSocket};
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-/// Returns the bytes that a reader gets, and whether they are complete.
+/// The bytes that a reader gets, and whether they are complete.
 async fn read(bytes: &[u8], framing: Framing, room: usize) -> (Vec<u8>, bool) {
     let (client, server) = UnixStream::pair().unwrap();
     drop(client);

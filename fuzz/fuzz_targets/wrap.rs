@@ -1,4 +1,4 @@
-//! Wrapping drops only spaces and joiners, and indents every part after the first.
+//! Wrapping loses only spaces and joiners, and indents every part after the first.
 #![no_main]
 
 use echoline_chat::wrap;

@@ -16,7 +16,7 @@ LOGIN_SECONDS = 45
 SETTLE_SECONDS = 5
 RETRY_SECONDS = 0.7
 BURST_LINES = 70
-ANEW = "The chat begins anew"
+ANEW = "The chat starts over"
 NOT_NOW = ("is taken", "looks too much like", "type your name again")
 
 
@@ -272,17 +272,17 @@ class Terminal(Person):
 
     def hear(self, line: str):
         line = line.replace("Enter your name: ", "")
-        if line.startswith("*** Not delivered, "):
+        if line.startswith("*** Not delivered ("):
             return self.ledger.reported(line)
         if not self.is_in:
             return self.wait_for_welcome(line)
-        if found := re.match(r"\*\*\* You speak in (\w+)[ :]", line):
+        if found := re.match(r"\*\*\* You are now talking in (\w+)[ :]", line):
             self.current = found[1]
             self.come(found[1])
-        elif found := re.match(r"\*\*\* You left (\w+) and speak in (\w+)", line):
+        elif found := re.match(r"\*\*\* You left (\w+) and are now talking in (\w+)", line):
             self.rooms.discard(found[1])
             self.current = found[2]
-        elif found := re.match(r"\*\*\* Your name was taken; you are (\S+) now", line):
+        elif found := re.match(r"\*\*\* Your name is taken; you are now (\S+)", line):
             self.name = found[1]
         elif found := re.match(r"(?:\[(\w+)\] )?#(\d+) (.*)", line):
             self.follow(found[1] or self.current, int(found[2]), found[3])

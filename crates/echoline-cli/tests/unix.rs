@@ -66,7 +66,7 @@ fn foreign_files_and_servers_stay() {
     let precious = folder.path().join("precious");
     fs::write(&precious, "precious").unwrap();
     let address = format!("unix:{}", precious.display());
-    assert!(fail_to_listen(&address).stderr.contains("which is no socket"));
+    assert!(fail_to_listen(&address).stderr.contains("it is not a socket"));
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
 }
 
@@ -175,7 +175,11 @@ fn a_client_reports_a_missing_server() {
     assert_eq!(sent.code(), Some(3));
     assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
-    assert!(loaded.text().contains("no such socket: is the server running?"), "{}", loaded.text());
+    assert!(
+        loaded.text().contains("the socket does not exist: is the server running?"),
+        "{}",
+        loaded.text()
+    );
     drop(UnixListener::bind(path(&address)).unwrap());
     let sent = run(&["send", &address, "hello"], b"");
     assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);

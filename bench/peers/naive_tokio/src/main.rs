@@ -1,7 +1,7 @@
-//! `naive_tokio current|multi PORT [BUFFER_BYTES]`: the simplest echo server with tokio.
+//! `naive_tokio current|multi PORT [BUFFER_BYTES]`: an echo server as a beginner writes it.
 //!
-//! A task per connection, a buffer per connection, `read`, `write_all`. It is the reference for
-//! echoline, whose limits, lines, deadlines and log must cost next to nothing.
+//! A task per connection, a buffer per connection, `read`, `write_all`. It is the reference for the
+//! main package, whose additions (limits, lines, deadlines, a log) must cost almost nothing.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-/// Enough for an echo of lines. Use 65536 for bulk, the best size for that load.
+/// Enough for a line echo. For bulk data use 65536, the best size for such a load.
 const DEFAULT_BUFFER_BYTES: usize = 4096;
 
 fn main() -> io::Result<()> {
@@ -23,9 +23,9 @@ fn main() -> io::Result<()> {
 
 fn parse(arguments: &[String]) -> Option<(io::Result<Runtime>, u16, usize)> {
     let runtime = match arguments.first()?.as_str() {
-        // All drivers are enabled, as in `#[tokio::main]`.
+        // Enables everything, like `#[tokio::main]`.
         "current" => Builder::new_current_thread().enable_all().build(),
-        // Always two workers, so that runs on different machines can be compared.
+        // Two workers on any machine, so that runs on different machines can be compared.
         "multi" => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         _ => return None,
     };
@@ -44,7 +44,7 @@ async fn accept(port: u16, buffer_bytes: usize) -> io::Result<()> {
     output.flush()?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // A lost connection ends only its task.
+        // A lost connection only ends its own task.
         tokio::spawn(async move { echo(stream, buffer_bytes).await.ok() });
     }
 }
