@@ -116,7 +116,7 @@ pub enum AddressError {
     )]
     NoHost(String),
     /// The host of a pair of host and port has a scheme or a path.
-    #[error("'{0}' is no host: write a name or an IP address, or one text SCHEME://HOST:PORT")]
+    #[error("'{0}' is not a host: write a name or an IP address, or one text SCHEME://HOST:PORT")]
     NotAHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(

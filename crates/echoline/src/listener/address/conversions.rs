@@ -128,9 +128,9 @@ mod tests {
     fn the_host_of_a_pair_is_a_host() {
         for host in ["tls://a", "unix:@name", "unix:/run/a", "fd://web", "a/b"] {
             let text = shown((host, 80));
-            assert!(text.starts_with(&format!("'{host}' is no host")), "{text}");
+            assert!(text.starts_with(&format!("'{host}' is not a host")), "{text}");
         }
-        assert!(shown(("", 80)).contains("names no host"));
+        assert!(shown(("", 80)).contains("has no host"));
         assert!(shown(("a:b", 80)).contains("brackets"));
     }
 }
