@@ -478,7 +478,8 @@ mod tests {
                 "#[0-9]{1,20} (\\*\\*\\* )?[ab]{0,2}(:| joined the chat| left the chat)? .{0,9}",
                 "#[0-9]{1,20} \\*\\*\\* [ab] is now [abc] \\*\\*\\*",
                 "\\*\\*\\* [0-9]{1,20} lines missed \\*\\*\\*",
-                "\\*{3} (You are now talking in|You left|Back in|You were kicked from) .{0,30} \\*{3}",
+                "\\*{3} (You are now talking in|You left|Back in|You were kicked from) .{0,30} \
+                 \\*{3}",
                 "\\[[ab]\\] #[0-9]{1,3} a: .{0,5}",
                 "Online: [a-c, ]{0,9}",
                 JSON_LINE,
