@@ -79,7 +79,7 @@ impl Name {
     /// Parses the name of a room. A leading `#` is not part of the name.
     ///
     /// # Errors
-    /// As [`Name::parse`], with other reserved names.
+    /// Like [`Name::parse`], with other reserved names.
     pub fn parse_room(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_ROOMS));
         let name = text.strip_prefix('#').unwrap_or(text);

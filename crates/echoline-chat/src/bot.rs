@@ -1,7 +1,7 @@
 //! The dialogue with programs and pages: JSON lines in both directions, without a greeting and a
 //! prompt.
 //!
-//! [`protocol`](super::protocol) defines the messages.
+//! [`protocol`](echoline_chat_core::protocol) defines the messages.
 
 use std::collections::BTreeMap;
 
@@ -308,7 +308,7 @@ async fn say_all<S: ByteStream>(
     Ok(())
 }
 
-/// Returns a line in its said form: cleaned, with its indentation.
+/// Returns a line in the form in which it is said: cleaned, but with its indentation.
 fn said(line: &str) -> String {
     // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()

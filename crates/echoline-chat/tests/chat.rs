@@ -81,7 +81,7 @@ async fn a_login_has_a_deadline() {
 /// Fault 25: browsers, TLS and SSH clients get one clear line and the end of the connection,
 /// whatever they send next.
 #[tokio::test]
-async fn other_protocols_are_told_and_closed() {
+async fn clients_of_other_protocols_get_a_sentence() {
     for (hello, words) in [
         (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "not a web server"),
         (b"POST /ann HTTP/1.1\r\n\r\nhello\r\n", "not a web server"),

@@ -218,7 +218,7 @@ fn a_second_signal_ends_the_server_at_once() {
     }
 }
 
-/// Fault 52: signals work at every moment: during the start, with a client that takes nothing, and
+/// Fault 52: signals work at every moment: during the start, with a client that reads nothing, and
 /// while no connection can be accepted.
 #[test]
 fn signals_work_in_every_phase() {

@@ -373,7 +373,7 @@ fn regression_a_run_that_is_certain_to_fail_ends_early() {
 
 /// Issue 11, item 35: a missing server is reported at once, and no rate is tried.
 #[test]
-fn regression_a_search_without_a_server_says_connection_refused() {
+fn regression_a_search_without_a_server_reports_connection_refused() {
     let nobody = programs::nobody().to_string();
     let server = EchoServer::start(&[]);
     let search = ["--find-max", "--slo", "p99<5ms", "--quiet"];

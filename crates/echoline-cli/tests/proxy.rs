@@ -238,12 +238,6 @@ fn haproxy_passes_the_address_of_its_client() {
     }
 }
 
-/// Runs the commands of docs/proxy.md.
-#[test]
-fn the_commands_of_the_page_work() {
-    programs::page::paste("proxy.md");
-}
-
 /// Issue 12, item 17: at a Unix socket that every local user may connect to, no user can pose as a
 /// proxy. The start is refused unless the user of the proxy is named; then the kernel tells which
 /// connections come from the proxy.

@@ -264,15 +264,3 @@ fn joined(mut stream: UnixStream) -> String {
     let words = heard.trim_end_matches(" joined the chat");
     words.rsplit(' ').next().unwrap().to_owned()
 }
-
-/// Runs the commands of docs/echo.md. Prints that it is skipped if `nc` or `socat` is missing.
-#[test]
-fn the_commands_of_the_page_work() {
-    for program in ["nc", "socat"] {
-        if Command::new(program).arg("-h").stderr(Stdio::null()).output().is_err() {
-            eprintln!("skipped: no {program} (scripts/test.sh installs it)");
-            return;
-        }
-    }
-    programs::page::paste("echo.md");
-}

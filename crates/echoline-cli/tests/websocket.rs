@@ -447,9 +447,3 @@ fn the_client_of_python_works() {
     let ended = Program::start(command.args(["-c", PYTHON_CLIENT, &server.address])).finish();
     assert_eq!(ended.text(), "all right\n", "{}", ended.stderr);
 }
-
-/// Runs the commands of docs/websocket.md.
-#[test]
-fn the_commands_of_the_page_work() {
-    programs::page::paste("websocket.md");
-}

@@ -222,8 +222,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Done
     }
 
-    /// Saves a session, unless its user continues in another one. In that case the token restores
-    /// the other session, and the state of this one is out of date.
+    /// Saves a session, unless its user continues in another one. The token then restores the other
+    /// session, and the state of this one is out of date.
     fn save_session(
         &mut self,
         context: OperationContext,

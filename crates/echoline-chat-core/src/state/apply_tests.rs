@@ -309,7 +309,7 @@ fn a_deleted_line_keeps_its_number() {
 }
 
 #[test]
-fn a_private_line_goes_to_its_recipient_alone() {
+fn a_private_line_goes_only_to_its_recipient() {
     let mut chat = Simulation::with_users();
     let write = |to| Operation::Write { to, words: "psst".into(), kind: LineKind::Said };
     assert!(chat.is_done(2, write(3)));

@@ -35,7 +35,7 @@ impl<S: ByteStream> Session<S> {
     /// Carries out a line that is clean and trimmed: a command, or text for the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey(&mut self, line: &str) -> Result<Flow, Closed> {
         if line.starts_with('/') {
             self.settle().await?;
@@ -54,7 +54,7 @@ impl<S: ByteStream> Session<S> {
     /// Carries out a line that was typed in the private thread with the user of this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey_in_thread(&mut self, id: &str, line: &str) -> Result<Flow, Closed> {
         match Command::parse(line) {
             Ok(Command::Say(words) | Command::Reply(words)) => {

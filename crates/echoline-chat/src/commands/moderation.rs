@@ -289,8 +289,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Returns whether only the other user is an operator of the whole chat. If so, tells this user
-    /// that they cannot moderate the other one.
+    /// Returns whether the other user is an operator of the whole chat and this user is not. If so,
+    /// sends this user a notice that explains why they cannot moderate the other.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {

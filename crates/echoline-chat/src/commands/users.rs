@@ -38,7 +38,7 @@ impl<S: ByteStream> Session<S> {
     /// Sends a private line to the user with this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn say_to(
         &mut self,
         id: &str,

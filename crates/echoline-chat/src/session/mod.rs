@@ -140,7 +140,7 @@ impl<S: ByteStream> Session<S> {
     /// outcome is there at once.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn propose(&mut self, operation: Operation) -> Result<Outcome, Closed> {
         match self.chat.propose(self.user.session, operation) {
             Proposed::Done(outcome) => Ok(outcome),
@@ -164,7 +164,7 @@ impl<S: ByteStream> Session<S> {
     /// order of the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn ask(&mut self, question: RoomQuestion) -> Result<(), Closed> {
         if self.feed.current().is_none() {
             self.notice(IN_NO_ROOM);

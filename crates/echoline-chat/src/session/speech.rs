@@ -21,7 +21,7 @@ impl<S: ByteStream> Session<S> {
     /// Says a text in the current room, even if it begins with a slash.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn say(&mut self, kind: LineKind, words: &str) -> Result<(), Closed> {
         match self.try_say(kind, words) {
             Some(Ok(Backpressure::None)) => Ok(()),
@@ -85,7 +85,7 @@ impl<S: ByteStream> Session<S> {
     /// them. Does not wait while the nodes cannot be reached.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn settle(&mut self) -> Result<(), Closed> {
         let session = self.user.session;
         while let Some(cluster) = self.chat.cluster.clone()

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_contradiction_is_named() {
+    fn each_kind_of_contradiction_is_reported() {
         for (texts, what) in [
             (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is a different line than in 1:3"),
             (vec!["#3 a: x\n#5 a: y\n"], "1:2: #5 of lobby comes after #3, without a notice"),

@@ -38,7 +38,7 @@ async fn lines_are_held_and_arrive_in_order() {
 /// Fault 67: a line that waits for more than a minute is not delivered, and its author is told. A
 /// line that was already sent arrives later.
 #[tokio::test(start_paused = true)]
-async fn the_author_of_an_expired_line_is_told() {
+async fn the_author_of_an_expired_line_gets_a_notice() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(0, Trouble::Cut);

@@ -11,7 +11,7 @@ use crate::operator;
 /// Issue 11, item 12: a ban or a mute lasts as long as its answer says. An invalid duration is
 /// refused.
 #[tokio::test(start_paused = true)]
-async fn regression_a_ban_says_when_it_ends() {
+async fn regression_the_message_of_a_ban_has_its_end() {
     let chat_harness = ChatHarness::open();
     let mut oper = operator(&chat_harness, "olga").await;
     for (line, answer) in [

@@ -1,7 +1,7 @@
 //! The live page as text and numbers, ready to be shown. Pure.
 //!
-//! All figures become text here, so that the page without JavaScript and the page that JavaScript
-//! renews show the same, and the script has nothing to compute.
+//! All numbers become text here. So the page shows the same with and without JavaScript, and the
+//! script has nothing to compute.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) struct AdminView {
     pub(super) ends: Vec<[String; 3]>,
     pub(super) workers: Vec<[String; 6]>,
     pub(super) limits: Vec<[String; 2]>,
-    /// `None` where the server cannot have planned faults.
+    /// `None` if the server cannot have planned faults.
     pub(super) faults: Option<Vec<[String; 2]>>,
     /// Source, action, remaining time and level of each penalty; `None` if it is not shown.
     pub(super) penalties: Option<Vec<[String; 4]>>,
@@ -40,9 +40,9 @@ pub(super) struct AdminView {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VisiblePart {
     All,
-    /// Neither names nor addresses, and not the log.
+    /// Only numbers: no names, no addresses and no log.
     Figures,
-    /// The same, and all with the secret.
+    /// The same without the secret, and everything with it.
     FiguresUntilLogin,
 }
 
@@ -190,7 +190,7 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
     snapshot.workers.iter().enumerate().map(row).collect()
 }
 
-/// Returns the penalties as they are given: the longest remaining time first.
+/// Returns the penalties as text, in the given order: the longest remaining time first.
 fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     let row = |penalty: PenalisedSource| {
         let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));
@@ -200,7 +200,7 @@ fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     penalties.into_iter().map(row).collect()
 }
 
-/// By the names of their flags.
+/// Returns the limits by the names of their flags.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
     let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), figures::long_time);
     let number = |number: Option<usize>| {

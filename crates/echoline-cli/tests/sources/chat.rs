@@ -52,7 +52,7 @@ async fn penalties_for_wrong_operator_passwords_grow_and_decay() {
 
 /// Issue 12: a program gets the refusal as JSON, and the refused command works after the wait.
 #[tokio::test(start_paused = true)]
-async fn a_refused_program_is_told_how_long_to_wait() {
+async fn a_refused_program_gets_the_time_to_wait() {
     let chat_harness = chat_harness("off, rooms 1/m burst 1");
     let mut bot = chat_harness.program(r#"{"name": "ci"}"#).await;
     bot.hear_of(r#""kind":"joined""#).await;

@@ -30,7 +30,8 @@ fn sixty_people_behind_one_address_reach_no_limit() {
     assert_eq!(chat.metric("echoline_sources_penalised"), 0);
 }
 
-/// Lets all people go on together, step by step. If one of them fails, the others fail too.
+/// Keeps all people in step: each waits until all have finished the current step. If one of them
+/// fails, the others fail too.
 #[derive(Default)]
 struct Together(AtomicUsize);
 

@@ -30,9 +30,9 @@ pub struct RunComparison {
 pub struct Difference {
     /// The metric.
     pub metric: Metric,
-    /// Its value in each run before; empty if a run has too few samples for it.
+    /// The value of the metric in each run before the change; empty if a run has too few samples.
     pub before: Vec<f64>,
-    /// Its value in each run after.
+    /// The value of the metric in each run after the change.
     pub after: Vec<f64>,
     /// The p-value, corrected for the number of metrics; `None` with one run on a side.
     pub p_value: Option<f64>,

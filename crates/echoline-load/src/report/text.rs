@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_loop_says_that_it_is_service_time_only() {
+    fn the_report_of_a_closed_loop_says_that_it_shows_service_time() {
         let text = sample::closed().to_string();
         assert_lines(
             &text,

@@ -180,7 +180,8 @@ impl Address {
         Self { scheme, resource, ..Self::from(socket) }
     }
 
-    /// Resolves the host to its socket addresses, in the resolver's order, without repeats.
+    /// Resolves the host to its socket addresses, in the resolver's order, without repeats. Cancel
+    /// safe.
     ///
     /// # Errors
     /// The resolver's error; [`io::ErrorKind::NotFound`] if the name has no address, and

@@ -99,7 +99,7 @@ impl Listener {
     /// address.
     ///
     /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
-    /// it before it is served.
+    /// it before it is served. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. An address family that the host does not
@@ -312,10 +312,10 @@ impl Listener {
     /// Checks whether `address` can be bound, without listening: no client can connect, and a
     /// server that starts meanwhile is not blocked. UDP ports are not checked, because a bound UDP
     /// socket receives datagrams at once. Unix sockets are not checked, because binding creates a
-    /// file.
+    /// file. Cancel safe.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind).
+    /// Like [`bind`](Self::bind).
     pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
         if address.scheme() == Scheme::Unix {
             return Ok(Vec::new());

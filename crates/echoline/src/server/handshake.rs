@@ -19,7 +19,7 @@ use crate::transport::stream::Stream;
 /// Maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs the steps of `transport` in bounded time, with at most [`Limits::max_handshakes`]
+/// Runs the steps of `transport` in bounded time, with at most `Limits::max_handshakes`
 /// handshakes at once.
 pub(crate) async fn perform_handshake(
     transport: &Transport,

@@ -43,7 +43,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs handlers for the signals that end a server, and for SIGHUP if `hangup` says so.
+    /// Installs handlers for the signals that end a server, and for SIGHUP if `hangup` is
+    /// [`Hangup::Ends`].
+    ///
+    /// # Errors
+    /// If a handler cannot be installed.
     pub fn listen(hangup: Hangup) -> io::Result<Self> {
         let hangup = match hangup {
             Hangup::Ends => Some(signal(SignalKind::hangup())?),

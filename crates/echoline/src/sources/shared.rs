@@ -73,7 +73,7 @@ impl Sources {
     /// Takes `count` tokens for one action that costs as much as `count` usual ones.
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// Like [`take`](Self::take).
     pub fn take_many(
         &self,
         source: Source,

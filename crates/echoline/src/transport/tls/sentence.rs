@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sentence_says_what_to_do() {
+    fn each_sentence_names_the_remedy() {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
