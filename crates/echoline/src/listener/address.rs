@@ -120,8 +120,8 @@ pub enum AddressError {
     NotAHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
-        "'{0}' is not the path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes \
-         of path, for example unix:/run/echoline/echo.sock"
+        "'{0}' is not a Unix socket path: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+         path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
     /// A name that no socket of a service manager can have.
