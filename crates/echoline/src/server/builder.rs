@@ -146,7 +146,7 @@ impl Server {
     /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
     /// nor drains them: when the last connection has ended, it stops the threads and drops the
     /// tasks that are left. So a handler waits for its tasks, or they own a half of its connection
-    /// ([`Connection::into_split`]). [`tokio::task::block_in_place`] panics on these threads; use
+    /// ([`Connection::into_split`]). `tokio::task::block_in_place` panics on these threads; use
     /// [`tokio::task::spawn_blocking`] instead.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
