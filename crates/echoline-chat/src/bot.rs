@@ -1,7 +1,7 @@
 //! The dialogue with programs and pages: JSON lines in both directions, without a greeting and a
 //! prompt.
 //!
-//! [`protocol`](super::protocol) defines the messages.
+//! [`protocol`](echoline_chat_core::protocol) defines the messages.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Ends idle sessions on a server that is nearly full; see [`idle_policy`](super::idle_policy).
+//! Ends idle sessions on a server that is nearly full; see
+//! [`idle_policy`](echoline_chat_core::idle_policy).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
