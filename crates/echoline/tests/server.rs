@@ -417,8 +417,7 @@ async fn regression_an_unsupported_scheme_is_an_error() {
         assert!(sentence.starts_with(&format!("cannot listen on {address}: ")), "{sentence}");
         assert!(sentence.contains(instead) && !sentence.contains("  "), "{sentence}");
     }
-    for (text, missing) in [("tls://127.0.0.1:0", "not TLS"), ("ws://127.0.0.1:0", "not WebSocket")]
-    {
+    for (text, missing) in [("tls://127.0.0.1:0", "no TLS"), ("ws://127.0.0.1:0", "no WebSocket")] {
         let listeners = Listener::bind(&address(text), &ListenerOptions::default()).await.unwrap();
         let server = Server::new(listeners);
         let handler = |_: Connection| async { Ok(()) };

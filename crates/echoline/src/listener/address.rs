@@ -116,7 +116,7 @@ pub enum AddressError {
     NoHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
-        "'{0}' is not the path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+        "'{0}' is not a Unix socket path: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
