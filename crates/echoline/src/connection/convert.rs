@@ -143,7 +143,7 @@ impl Connection {
         let number = origin.number;
         if let Err(closed) = &opened {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
-            tracing::info!(place = number, "{why}");
+            tracing::info!(slot = number, "{why}");
         }
         if let Some(slot) = &deadlines.slot {
             slot.note_origin(origin);

@@ -240,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         polled: Poll<Result<T, Closed>>,
     ) -> Poll<Result<T, Closed>> {
         if let Poll::Ready(result) = &polled {
-            self.ended = result.as_ref().err().copied();
+            note_failure(result, &mut self.ended, &self.deadlines);
         }
         polled
     }
@@ -275,8 +275,18 @@ pub(super) fn poll_next<T>(
             Err(closed) => break Err(closed),
         }
     };
-    *ended = result.as_ref().err().copied();
+    note_failure(&result, ended, deadlines);
     Poll::Ready(result)
+}
+
+/// Stores the close reason of a failure: in `ended` for the farewell, and in the slot for a handler
+/// that returns an error of its own.
+#[inline]
+fn note_failure<T>(result: &Result<T, Closed>, ended: &mut Option<Closed>, deadlines: &Deadlines) {
+    *ended = result.as_ref().err().copied();
+    if let (Some(closed), Some(slot)) = (*ended, &deadlines.slot) {
+        slot.note_failure(closed);
+    }
 }
 
 /// Returns whether the output is held while the connection reads, given the result of

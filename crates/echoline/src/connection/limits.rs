@@ -155,28 +155,41 @@ pub enum Closed {
 
 impl Closed {
     /// Every [`label`](Self::label), in the order of the variants.
-    pub const LABELS: &[&str] = &[
-        "end_of_stream",
-        "finished",
-        "reset",
-        "truncated",
-        "incomplete",
-        "idle_timeout",
-        "line_timeout",
-        "stall_timeout",
-        "line_too_long",
-        "handshake_timeout",
-        "handshake_failed",
-        "malformed",
-        "busy",
-        "busy_address",
-        "source_rate",
-        "drained",
-        "aborted",
-        "panicked",
-        "application",
-        "io",
+    pub const LABELS: &[&str] = &Self::labels();
+
+    /// One close reason for each label.
+    pub(crate) const REASONS: [Self; 20] = [
+        Self::EndOfStream,
+        Self::Finished,
+        Self::Reset,
+        Self::Truncated,
+        Self::Incomplete,
+        Self::IdleTimeout,
+        Self::LineTimeout,
+        Self::StallTimeout,
+        Self::LineTooLong,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
+        Self::Malformed,
+        Self::Busy,
+        Self::BusyAddress,
+        Self::SourceRate(0),
+        Self::Drained,
+        Self::Aborted,
+        Self::Panicked,
+        Self::Application,
+        Self::Io(io::ErrorKind::Other),
     ];
+
+    const fn labels() -> [&'static str; Self::REASONS.len()] {
+        let mut labels = [""; Self::REASONS.len()];
+        let mut index = 0;
+        while index < labels.len() {
+            labels[index] = Self::REASONS[index].label();
+            index += 1;
+        }
+        labels
+    }
 
     /// Returns the reason in one word of a log line or a metric label, for example `idle_timeout`.
     #[must_use]

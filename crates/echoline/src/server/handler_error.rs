@@ -9,12 +9,18 @@ use crate::connection::limits::Closed;
 /// Any error that a handler can return.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Returns the close reason of a connection whose handler returned `error`. Logs an error that is
-/// no close reason, with the number of the connection.
-pub(crate) fn close_reason(error: impl Into<BoxError>, number: u64) -> Closed {
+/// Returns the close reason of a connection whose handler returned `error`: the [`Closed`] among
+/// the error and its causes, else `failure`, the last failure that the connection reported to the
+/// handler. `anyhow` without context and `#[error(transparent)]` hide the type of an error, so
+/// that `failure` is needed. Any other error is logged with the number of the connection's slot.
+pub(crate) fn close_reason(
+    error: impl Into<BoxError>,
+    failure: Option<Closed>,
+    number: u64,
+) -> Closed {
     let error = error.into();
-    find(&*error).unwrap_or_else(|| {
-        tracing::warn!(place = number, error = sentence(&*error), "the handler failed");
+    find(&*error).or(failure).unwrap_or_else(|| {
+        tracing::warn!(slot = number, error = sentence(&*error), "the handler failed");
         Closed::Application
     })
 }
@@ -33,50 +39,9 @@ fn find(error: &(dyn Error + 'static)) -> Option<Closed> {
         }
         // The source of an `io::Error` is that of the error within, which is therefore skipped.
         let within = error.downcast_ref().and_then(io::Error::get_ref);
-        within.and_then(|within| find(within)).or_else(|| named(&error.to_string()))
+        within.and_then(|within| find(within))
     })
 }
-
-/// Returns the close reason with this sentence. `anyhow` hides the type of an error without
-/// context, and so does `#[error(transparent)]`, but both show its sentence.
-fn named(sentence: &str) -> Option<Closed> {
-    let prefix = Closed::Io(io::ErrorKind::Other).to_string();
-    let prefix = prefix.strip_suffix(&io::ErrorKind::Other.to_string())?;
-    match sentence.strip_prefix(prefix) {
-        Some(kind) => {
-            let of_system = (1..OS_ERRORS).map(|code| io::Error::from_raw_os_error(code).kind());
-            let mut kinds = [io::ErrorKind::Other, io::ErrorKind::WriteZero].into_iter();
-            kinds.by_ref().chain(of_system).find(|known| known.to_string() == kind).map(Closed::Io)
-        }
-        None => REASONS.iter().find(|closed| closed.to_string() == sentence).copied(),
-    }
-}
-
-/// One more than the highest error number of Linux.
-const OS_ERRORS: i32 = 134;
-
-/// Every close reason without a number in its sentence.
-const REASONS: &[Closed] = &[
-    Closed::EndOfStream,
-    Closed::Finished,
-    Closed::Reset,
-    Closed::Truncated,
-    Closed::Incomplete,
-    Closed::IdleTimeout,
-    Closed::LineTimeout,
-    Closed::StallTimeout,
-    Closed::LineTooLong,
-    Closed::HandshakeTimeout,
-    Closed::HandshakeFailed,
-    Closed::Malformed,
-    Closed::Busy,
-    Closed::BusyAddress,
-    Closed::SourceRate(0),
-    Closed::Drained,
-    Closed::Aborted,
-    Closed::Panicked,
-    Closed::Application,
-];
 
 /// Returns `error` and its causes as one sentence. A cause that the error before it has already
 /// shown is left out.
@@ -109,23 +74,32 @@ mod tests {
     }
 
     fn reason(error: impl Into<BoxError>) -> Closed {
-        close_reason(error, 1)
+        close_reason(error, None, 1)
     }
 
     #[test]
-    fn a_close_reason_is_found_in_every_kind_of_error() {
-        let reasons = REASONS.iter().copied();
-        let kinds = [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable, io::ErrorKind::Other];
-        for closed in reasons.chain(kinds.map(Closed::Io)) {
+    fn finds_a_close_reason_among_the_causes() {
+        let kinds = [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable];
+        for closed in Closed::REASONS.iter().copied().chain(kinds.map(Closed::Io)) {
             assert_eq!(reason(closed), closed);
-            assert_eq!(reason(Failure::from(closed)), closed);
             assert_eq!(reason(Failure::Name(closed)), closed);
             assert_eq!(reason(io::Error::from(closed)), closed);
-            assert_eq!(reason(anyhow::Error::from(closed)), closed);
             assert_eq!(reason(anyhow::Error::from(closed).context("more")), closed);
             assert_eq!(reason(Err::<(), _>(closed).context("more").unwrap_err()), closed);
-            assert_eq!(reason(anyhow::Error::from(Failure::from(closed)).context("more")), closed);
-            assert_eq!(reason(anyhow::Error::from(io::Error::from(closed))), closed);
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_close_reason_ends_as_the_last_failure() {
+        let closed = Closed::LineTooLong;
+        let hidden = [
+            Failure::from(closed).into(),
+            anyhow::Error::from(closed).into(),
+            anyhow::Error::from(Failure::from(closed)).context("more").into(),
+        ];
+        for error in hidden {
+            let error: BoxError = error;
+            assert_eq!(close_reason(error, Some(closed), 1), closed);
         }
     }
 
@@ -136,13 +110,6 @@ mod tests {
         assert_eq!(reason(anyhow::anyhow!("no more").context("cannot store")), Closed::Application);
         // Another stream than the connection's own was reset.
         assert_eq!(reason(io::Error::from(io::ErrorKind::ConnectionReset)), Closed::Application);
-        assert_eq!(reason("input/output error: of the printer"), Closed::Application);
-    }
-
-    #[test]
-    fn the_list_holds_every_reason_without_a_number() {
-        let labels: Vec<&str> = REASONS.iter().map(|closed| closed.label()).collect();
-        assert_eq!([&labels[..], &["io"]].concat(), Closed::LABELS);
     }
 
     #[test]

@@ -62,8 +62,9 @@ where
             None => turn(),
         };
         polled.map(|result| {
-            let number = self.slot.as_ref().map_or(0, |slot| slot.number());
-            self.end(result.map_err(|error| close_reason(error, number)));
+            let slot = self.slot.as_ref();
+            let (number, failure) = slot.map_or((0, None), |slot| (slot.number(), slot.failure()));
+            self.end(result.map_err(|error| close_reason(error, failure, number)));
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::Waker;
 
@@ -54,6 +54,9 @@ pub(crate) struct ConnectionSlot {
     extras: OnceLock<Box<SlotExtras>>,
     /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
+    /// The close reason of the last failure that the handler was told: its place in
+    /// [`Closed::REASONS`], counted from 1. 0 if there was none.
+    failure: AtomicU8,
     /// The statistics of the worker that serves the connection.
     stats: Arc<WorkerStats>,
     /// The close reason for the end of the peer's stream; unset while the stream is open.
@@ -126,6 +129,7 @@ impl ConnectionRegistry {
                 .connection_counters()
                 .map_or_else(OnceLock::new, |extras| OnceLock::from(Box::new(extras))),
             counts_address: AtomicBool::new(counts_address),
+            failure: AtomicU8::new(0),
             stats: Arc::clone(stats),
             end: OnceLock::new(),
             number,
@@ -298,6 +302,20 @@ impl ConnectionSlot {
         };
         let handshake_origin = self.handshake_origin().map_or_else(socket, Origin::clone);
         Origin { number: self.number, ..handshake_origin }
+    }
+
+    /// Notes the close reason of a failure that the handler is told.
+    pub(crate) fn note_failure(&self, closed: Closed) {
+        let index = Closed::REASONS.iter().position(|known| known.label() == closed.label());
+        let index = index.and_then(|index| u8::try_from(index + 1).ok());
+        self.failure.store(index.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Returns the close reason of the last failure that the handler was told. The kind of an
+    /// [`Closed::Io`] is lost.
+    pub(crate) fn failure(&self) -> Option<Closed> {
+        let index = usize::from(self.failure.load(Ordering::Relaxed)).checked_sub(1)?;
+        Closed::REASONS.get(index).copied()
     }
 
     /// Records the origin as the handshake has determined it.
