@@ -20,29 +20,11 @@ use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
 const TEXT_BYTES_MAX: usize = 512;
 
 /// Names reserved for the server and for all users. No user may have them.
-const RESERVED_NAMES: &[&str] = &[
-    "admin",
-    "administrator",
-    "all",
-    "console",
-    "echoline",
-    "everybody",
-    "everyone",
-    "here",
-    "me",
-    "moderator",
-    "nobody",
-    "notice",
-    "oper",
-    "operator",
-    "root",
-    "server",
-    "system",
-    "you",
-];
+const RESERVED_NAMES: &str = "admin administrator all console echoline everybody everyone here me \
+    moderator nobody notice oper operator root server system you";
 
 /// Names that no room may have, because sentences about it would be ambiguous.
-const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
+const RESERVED_ROOMS: &str = "all everyone here server system";
 
 /// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
 /// (NFKC). Cheap to clone. The keys for comparisons are computed once.
@@ -182,8 +164,8 @@ impl Spelling {
 }
 
 /// The keys of reserved names.
-fn keys_of(names: &[&str]) -> HashSet<Key> {
-    names.iter().map(|name| Key::of_look(name)).collect()
+fn keys_of(names: &str) -> HashSet<Key> {
+    names.split(' ').map(Key::of_look).collect()
 }
 
 /// The text as a reader perceives it. A capital I looks like an l only among small letters.

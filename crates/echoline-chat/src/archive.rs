@@ -1,7 +1,6 @@
 //! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
 //! in memory only, and loses them with the process.
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,14 +11,12 @@ use echoline_chat_core::effect::Effect;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::state::bans::{Ban, Scope, Subject};
 use echoline_chat_core::state::tokens::{Position, SavedSession, SessionState};
-use echoline_chat_store::{
-    self, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine, SyncPolicy,
-};
+use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, StoredLine, SyncPolicy};
 
 /// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
-    store: Option<Store>,
+    store: Option<Arc<Store>>,
     /// Lines are shown when they are stored, not before.
     pub(super) holds: bool,
     /// Nothing can be written now.
@@ -30,7 +27,12 @@ pub(super) struct Archive {
 impl Archive {
     /// Keeps everything in `store`.
     pub(super) fn in_store(store: Store, sync: SyncPolicy) -> Self {
-        Self { store: Some(store), holds: sync == SyncPolicy::Each, ..Self::default() }
+        Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
+    }
+
+    /// The store of the earlier lines, if there is one.
+    pub(super) fn store(&self) -> Option<Arc<Store>> {
+        self.store.clone()
     }
 
     /// Whether rooms outlive their last member.
@@ -101,10 +103,7 @@ impl Archive {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
-        self.write(|| match is_of_chat {
-            true => StoreChange::Audit { time_ms, by, what },
-            false => StoreChange::RoomAudit { time_ms, by, what },
-        });
+        self.write(|| StoreChange::Audit { is_of_chat, time_ms, by, what });
     }
 
     /// Counts a wrong operators' password of the user called `by`. In a cluster, each node counts
@@ -139,53 +138,6 @@ impl Archive {
         };
         guesses.reverse();
         guesses
-    }
-
-    pub(super) async fn lines(
-        &self,
-        room: &Name,
-        numbers: RangeInclusive<u64>,
-        most: usize,
-    ) -> Result<Vec<StoredLine>, StoreError> {
-        match &self.store {
-            Some(store) => store.lines(room.as_str(), numbers, most).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// The newest lines of a room before a number.
-    pub(super) async fn last(
-        &self,
-        room: &Name,
-        before: u64,
-        count: usize,
-    ) -> Result<Vec<StoredLine>, StoreError> {
-        match &self.store {
-            Some(store) => store.last(room.as_str(), before, count).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// The number up to which only said lines of a room are kept.
-    pub(super) async fn trimmed(&self, room: &Name) -> Result<u64, StoreError> {
-        match &self.store {
-            Some(store) => store.trimmed(room.as_str()).await,
-            None => Ok(0),
-        }
-    }
-
-    /// Searches one page of a room, from the line below `before` on.
-    pub(super) async fn search(
-        &self,
-        room: &Name,
-        words: &str,
-        before: u64,
-        most: usize,
-    ) -> Result<SearchPage, StoreError> {
-        match &self.store {
-            Some(store) => store.search_before(room.as_str(), words, before, most).await,
-            None => Ok(SearchPage { lines: Vec::new(), before: None }),
-        }
     }
 
     /// Writes the pending changes and closes the store, for at most `limit`. Returns the number of

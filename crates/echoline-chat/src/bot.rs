@@ -9,7 +9,7 @@ use super::chat::Chat;
 use super::command_cost::LineClass;
 use super::commands::Flow;
 use super::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
-use super::position;
+use super::position::SeenLines;
 use super::session::Session;
 use super::telnet::{ByteStream, Telnet};
 use super::view::{Medium, print_json};
@@ -17,6 +17,7 @@ use echoline::sources::SourceRefusal;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Command;
 use echoline_chat_core::name::Name;
+use echoline_chat_core::name::name_error::NameError;
 use echoline_chat_core::protocol::{
     ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread,
 };
@@ -88,24 +89,16 @@ async fn log_in_with_token(
     visitor: Visitor,
     medium: Medium,
 ) -> Result<LoggedInUser, LoginError> {
-    let after = position::by_room(after)?;
+    let mut seen = SeenLines::read(after)?;
     let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
         // A page whose connection ends before it gets a new token needs a token that works.
         login.user.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in login.saved.iter_mut().flat_map(|saved| &mut saved.rooms) {
-        let seen = after.get(position.room.key()).copied();
-        position.next = match seen.map(|seen| position::next(seen, chat, &position.room)) {
-            None => position.next,
-            Some(Ok(next)) => next,
-            Some(Err(next)) => {
-                login.renewed.push(position.room.clone());
-                next
-            }
-        };
+        position.next = seen.next(chat, &position.room, position.next);
     }
-    Ok(login)
+    Ok(LoggedInUser { renewed: seen.renewed, ..login })
 }
 
 /// Logs in a program or a page under a new name.
@@ -120,31 +113,22 @@ async fn log_in_with_name(
 }
 
 /// Returns the session that a first message asks for, and its rooms that were renewed since.
-fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
-    let name = hello.name.as_deref().unwrap_or_default();
-    let name = Name::parse(name).map_err(|error| error.to_string())?;
-    let after = position::by_room(&hello.after)?;
-    let mut renewed = Vec::new();
+fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), LoginError> {
+    let name = Name::parse(hello.name.as_deref().unwrap_or_default())?;
+    let mut seen = SeenLines::read(&hello.after)?;
     let lobby = [chat.settings.lobby.to_string()];
     let rooms = if hello.rooms.is_empty() { &lobby[..] } else { &hello.rooms[..] };
     if rooms.len() > ROOMS_MAX {
-        return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
+        return Err(format!("A program may join {ROOMS_MAX} rooms at most").into());
     }
     let mut position = |room: &String| {
-        let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-        let next = match after.get(room.key()).map(|seen| position::next(*seen, chat, &room)) {
-            None => u64::MAX,
-            Some(Ok(next)) => next,
-            Some(Err(next)) => {
-                renewed.push(room.clone());
-                next
-            }
-        };
+        let room = Name::parse_room(room)?;
+        let next = seen.next(chat, &room, u64::MAX);
         Ok(Position { room, next, operator: false, password: None, born: 0 })
     };
-    let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
+    let rooms = rooms.iter().map(&mut position).collect::<Result<_, NameError>>()?;
     let more = SessionState::default();
-    Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
+    Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, seen.renewed))
 }
 
 /// The sentence for a message that cannot be read.
@@ -245,7 +229,8 @@ pub(super) async fn obey<S: ByteStream>(
             match choose_thread(session, room.as_deref(), None) {
                 Ok(()) => {
                     let range = (*before, *count);
-                    session.answer_query(*ask, range, after.unwrap_or(0)).await?;
+                    let answered = session.answer_query(*ask, range, after.unwrap_or(0)).await;
+                    session.finish(answered)?;
                 }
                 Err(reason) => explain(session, reason),
             }

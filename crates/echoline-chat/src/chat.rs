@@ -14,7 +14,6 @@ use super::archive::Archive;
 use super::cluster::Cluster;
 use super::live_state::{ChatUser, LiveState, SessionHandle};
 use super::password_checks::PasswordChecks;
-use super::rules::{LiveRules, Rules};
 use super::settings::ChatSettings;
 use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
@@ -40,7 +39,7 @@ use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptio
 pub struct Chat {
     /// The settings at the start of the chat. Later changes are in `rules`.
     pub(super) settings: ChatSettings,
-    pub(super) rules: LiveRules,
+    rules: Mutex<Arc<ChatSettings>>,
     pub(super) archive: Archive,
     pub(super) batchers: WakeBatchers,
     pub(super) passwords: PasswordChecks,
@@ -128,7 +127,7 @@ impl Chat {
         state: ChatState<SharedRoom>,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
-        let rules = LiveRules::new(&settings);
+        let rules = Mutex::new(Arc::new(settings.clone()));
         let lobby = state.lobby.clone();
         let (batchers, passwords, gates, sessions) = Default::default();
         let state = Arc::new(Mutex::new(LiveState::new(state)));
@@ -156,11 +155,11 @@ impl Chat {
     /// the earlier lines that newcomers see, the time for a login, the rate of lines and the
     /// operators' password. Users in the chat keep their rate, and operators stay operators.
     pub fn renew(&self, settings: &ChatSettings) {
-        self.rules.set(settings);
+        *self.rules.lock().ignore_poison() = Arc::new(settings.clone());
     }
 
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        self.rules.get()
+    pub(super) fn rules(&self) -> Arc<ChatSettings> {
+        Arc::clone(&self.rules.lock().ignore_poison())
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -225,9 +224,17 @@ impl Chat {
         self.lock().session(session).cloned()
     }
 
+    /// The membership that a join has led to.
+    pub(super) fn joined(&self, outcome: Outcome) -> Result<Membership, JoinError> {
+        match outcome {
+            Outcome::Joined(joined) => self.membership(joined?).ok_or(JoinError::Gone),
+            outcome => Err(JoinError::of(&outcome)),
+        }
+    }
+
     /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
     /// was given back meanwhile.
-    pub(super) fn membership(&self, joined: Joined) -> Option<Membership> {
+    fn membership(&self, joined: Joined) -> Option<Membership> {
         let Joined { session, room, member_id, number, .. } = joined;
         let memberships = self.lock().served_user(session)?.memberships();
         let mut memberships = memberships.into_iter().rev().filter(|&(_, id)| id == member_id);
@@ -328,32 +335,19 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
-    /// Sends a message to the author if another node serves their session.
-    pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
-            cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
-        }
-    }
-
     /// Refuses a private line because the recipient's mailbox is full. If another node serves the
     /// author, an operation tells them.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
-        self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
+        if self.is_replicated() && !context.is_here {
+            let words = format!("{to} does not read: that was not delivered");
+            self.announce(NODE, Operation::Tell { to: context.session, words });
+        }
         Outcome::Refused(OperationError::MailboxFull)
     }
 }
 
 fn random() -> u64 {
     getrandom::u64().expect("the system has random bytes")
-}
-
-/// The way in which a user leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving<'a> {
-    /// The rooms show that the user left, with this reason, which may be empty.
-    Because(&'a str),
-    /// The room gets no line about it, because all users have to leave.
-    Silently,
 }
 
 #[cfg(test)]

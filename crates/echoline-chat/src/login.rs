@@ -17,6 +17,7 @@ use echoline::transport::Origin;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Command;
 use echoline_chat_core::name::Name;
+use echoline_chat_core::name::name_error::NameError;
 use echoline_chat_core::operation::{Operation, RestoredSession, ResumeToken};
 use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::state::bans::Suspect;
@@ -69,6 +70,12 @@ impl From<String> for LoginError {
     }
 }
 
+impl From<NameError> for LoginError {
+    fn from(error: NameError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
 impl From<SourceRefusal> for LoginError {
     fn from(refusal: SourceRefusal) -> Self {
         Self::TooOften(refusal)
@@ -116,7 +123,7 @@ pub(super) async fn ask<S: ByteStream>(
     let mut refusals = 0;
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
-    if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
+    if chat.is_link_lost() {
         let words = "The link to the other nodes is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
@@ -186,8 +193,7 @@ async fn log_in_as(
     if let Ok(Command::Resume(token)) = Command::parse(text) {
         return resume(chat, token.reveal(), visitor).await;
     }
-    let name = Name::parse(text).map_err(|error| error.to_string())?;
-    log_in(chat, name, visitor).await.map(LoggedInUser::new)
+    log_in(chat, Name::parse(text)?, visitor).await.map(LoggedInUser::new)
 }
 
 /// Logs a new user in under a name, and charges their source for the attempt.
@@ -212,8 +218,8 @@ async fn enter(
     if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
         return Err(taken);
     }
-    let act = Operation::Enter { name, address, back };
-    match chat.propose_entrance(chat.next_session(), act).await {
+    let operation = Operation::Enter { name, address, back };
+    match chat.propose_entrance(chat.next_session(), operation).await {
         Outcome::Entered(entered) => {
             chat.session(entered?.session).ok_or(ClaimNameError::NotDelivered)
         }
@@ -269,8 +275,8 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     if let Some(taken) = chat.refuses_token_here(&digest, address) {
         return Err(later(&taken, token));
     }
-    let act = Operation::Redeem { token: digest.clone() };
-    let place = match chat.propose_entrance(chat.next_session(), act).await {
+    let operation = Operation::Redeem { token: digest.clone() };
+    let place = match chat.propose_entrance(chat.next_session(), operation).await {
         Outcome::Redeemed(Some(keep)) => keep.saved,
         Outcome::Redeemed(None) => {
             // A token cannot be guessed at this pace.
@@ -317,7 +323,9 @@ impl Chat {
         address: Option<IpAddr>,
         back: Option<&RestoredSession>,
     ) -> Option<ClaimNameError> {
-        self.cluster.as_ref()?;
+        if !self.is_replicated() {
+            return None;
+        }
         let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
         let (now_ms, state) = (self.now_ms(), self.lock());
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
@@ -328,7 +336,9 @@ impl Chat {
 
     /// The same for the session that a token restores: its own earlier connection does not count.
     fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
-        self.cluster.as_ref()?;
+        if !self.is_replicated() {
+            return None;
+        }
         let (now_ms, state) = (self.now_ms(), self.lock());
         let place = state.tokens.find(now_ms, digest)?;
         let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
@@ -344,6 +354,6 @@ impl Chat {
 
     /// Whether the chat is a cluster and this node does not know the token.
     fn knows_no_token(&self, digest: &str) -> bool {
-        self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
+        self.is_replicated() && self.lock().tokens.find(self.now_ms(), digest).is_none()
     }
 }

@@ -5,27 +5,44 @@ use std::collections::BTreeMap;
 use super::chat::Chat;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::name::key::Key;
+use echoline_chat_core::name::name_error::NameError;
 use echoline_chat_core::protocol::LastSeen;
 
 /// The number of lines that a returning client gets from a room that was created again.
 const RENEWED_SHOWN: u64 = 50;
 
-/// Positions by the keys of their rooms.
-pub(super) fn by_room(
-    seen: &BTreeMap<String, LastSeen>,
-) -> Result<BTreeMap<Key, LastSeen>, String> {
-    let keyed = seen.iter().map(|(room, seen)| {
-        let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-        Ok((room.key().clone(), *seen))
-    });
-    keyed.collect()
+/// The last lines that a client has seen, by the keys of their rooms.
+pub(super) struct SeenLines {
+    seen: BTreeMap<Key, LastSeen>,
+    /// The rooms that do not have the line as it was seen.
+    pub(super) renewed: Vec<Name>,
+}
+
+impl SeenLines {
+    pub(super) fn read(seen: &BTreeMap<String, LastSeen>) -> Result<Self, NameError> {
+        let keyed =
+            seen.iter().map(|(room, seen)| Ok((Name::parse_room(room)?.key().clone(), *seen)));
+        Ok(Self { seen: keyed.collect::<Result<_, _>>()?, renewed: Vec::new() })
+    }
+
+    /// Returns the number of the next line in `room`, or `usual` if the client has seen none.
+    pub(super) fn next(&mut self, chat: &Chat, room: &Name, usual: u64) -> u64 {
+        match self.seen.get(room.key()).map(|seen| next(*seen, chat, room)) {
+            None => usual,
+            Some(Ok(next)) => next,
+            Some(Err(next)) => {
+                self.renewed.push(room.clone());
+                next
+            }
+        }
+    }
 }
 
 /// Returns the number of the next line in `room` after the line `seen`.
 ///
 /// # Errors
 /// The number of another line to start at, if the room does not have the line as it was seen.
-pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
+fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
     let (number, time_ms) = match seen {
         LastSeen::Number(number) => return Ok(number.saturating_add(1)),
         LastSeen::Line(number, time_ms) => (number, time_ms),

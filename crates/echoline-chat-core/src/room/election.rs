@@ -3,7 +3,7 @@
 use crate::LineKind;
 use crate::effect::Effects;
 use crate::name::Name;
-use crate::room::{Appended, Room};
+use crate::room::{Appended, Member, Room};
 
 impl Room {
     /// Notes whether an operator is in the room. If none has been for a day, makes the member an
@@ -17,10 +17,11 @@ impl Room {
         if !self.operators.is_due(now_ms) {
             return None;
         }
-        let may_speak =
-            |session, name: &Name| self.muted_until(now_ms, name.key(), session).is_none();
+        let may_speak = |member: &&&Member| {
+            self.muted_until(now_ms, member.name.key(), member.lineage).is_none()
+        };
         let members = self.members();
-        let heir = members.iter().find(|member| may_speak(member.session, &member.name))?;
+        let heir = members.iter().find(may_speak)?;
         let (session, name) = (heir.session, heir.name.clone());
         let member_id = self.seat_of(session)?;
         self.set_operator(member_id, true);
@@ -94,5 +95,19 @@ mod tests {
         room.expel(0, ben, "kicked");
         assert_eq!(room.elect(7 * VACANT_MS + 1), None, "an operator was there meanwhile");
         assert!(room.elect(8 * VACANT_MS + 1).is_some());
+    }
+
+    /// A mute is of the user: another name and another session do not end it, and the number of a
+    /// session that equals the lineage of a muted user is no mute.
+    #[test]
+    fn regression_a_muted_user_is_not_elected_under_another_name() {
+        let mut room = room();
+        for (session, lineage, who) in [(12, 7, "anna"), (7, 8, "ben")] {
+            let identity = MemberIdentity { session, lineage, is_here: true };
+            room.join(0, identity, name(who), ReplayFrom::Last(0));
+        }
+        room.mute(0, Muted { key: name("ann").key().clone(), lineage: 7 }, Some(u64::MAX));
+        assert_eq!(room.elect(0), None);
+        assert_eq!(room.elect(VACANT_MS).map(|(heir, _)| heir), Some(name("ben")));
     }
 }

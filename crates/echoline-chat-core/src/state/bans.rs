@@ -126,6 +126,15 @@ impl fmt::Display for Subject {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chat => f.write_str("the chat"),
+            Self::Room(name) => name.fmt(f),
+        }
+    }
+}
+
 impl Scope {
     /// The key of the room; `None` for the whole chat.
     pub fn room(&self) -> Option<&Key> {

@@ -10,6 +10,7 @@ mod follow;
 mod hostile_tests;
 mod link;
 mod newcomers;
+mod node;
 mod node_lifecycle;
 mod proposals;
 mod propose;

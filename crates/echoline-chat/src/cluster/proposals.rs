@@ -69,22 +69,22 @@ impl Cluster {
     pub(super) fn propose(
         self: &Arc<Self>,
         session: u64,
-        act: Option<Operation>,
+        operation: Option<Operation>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Wait {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         let now = state.now;
         let reply = ReplySender::new(sender, permit);
-        state.outboxes.entry(session).or_default().push(now, act, Some(reply));
+        state.outboxes.entry(session).or_default().push(now, operation, Some(reply));
         self.send_next(&mut state, session);
         Wait { receiver, cluster: Arc::clone(self) }
     }
 
-    pub(crate) fn announce(&self, session: u64, act: Operation) {
+    pub(crate) fn announce(&self, session: u64, operation: Operation) {
         let mut state = self.lock();
         let now = state.now;
-        state.outboxes.entry(session).or_default().push(now, Some(act), None);
+        state.outboxes.entry(session).or_default().push(now, Some(operation), None);
         self.send_next(&mut state, session);
     }
 

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::proposals::{Cluster, ClusterOptions, Proposed, State};
-use crate::chat::Chat;
+use super::proposals::{Backpressure, Cluster, ClusterOptions, Proposed, State};
+use crate::chat::{Chat, Membership};
+use crate::live_state::SessionHandle;
 use crate::settings::ChatSettings;
 use echoline_chat_core::Proposal;
-use echoline_chat_core::operation::{Operation, OperationContext};
-use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::effect::Effect;
+use echoline_chat_core::operation::{Operation, OperationContext, ResumeToken, SaidLine};
+use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::room::room_record::LOG_MIN;
+use echoline_chat_core::text::escape;
+use echoline_chat_store::LineKind;
 
 impl Chat {
     /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
@@ -31,25 +35,25 @@ impl Chat {
     }
 
     /// Applies an operation, or sends it to all nodes if the chat is part of a cluster.
-    pub(crate) fn propose(&self, session: u64, act: Operation) -> Proposed {
+    pub(crate) fn propose(&self, session: u64, operation: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
             let context = OperationContext { session, node: 0, is_here: true, now_ms };
-            return Proposed::Done(self.apply_operation(context, act));
+            return Proposed::Done(self.apply_operation(context, operation));
         };
-        if let Operation::Join { room, .. } = &act
+        if let Operation::Join { room, .. } = &operation
             && let Err(not_in) = self.has_place(session, room)
         {
             return Proposed::Done(Outcome::Joined(Err(not_in)));
         }
-        Proposed::Later(cluster.propose(session, Some(act), None))
+        Proposed::Later(cluster.propose(session, Some(operation), None))
     }
 
     /// Like [`propose`](Self::propose), but discards the outcome.
-    pub(crate) fn announce(&self, session: u64, act: Operation) {
+    pub(crate) fn announce(&self, session: u64, operation: Operation) {
         match &self.cluster {
-            Some(cluster) => cluster.announce(session, act),
-            None => drop(self.propose(session, act)),
+            Some(cluster) => cluster.announce(session, operation),
+            None => drop(self.propose(session, operation)),
         }
     }
 
@@ -75,12 +79,12 @@ impl Chat {
     /// Applies an operation of a session that has not logged in yet. In a cluster, few of these
     /// operations are in flight at once, so that clients cannot fill the stream with them before
     /// login.
-    pub(crate) async fn propose_entrance(&self, session: u64, act: Operation) -> Outcome {
+    pub(crate) async fn propose_entrance(&self, session: u64, operation: Operation) -> Outcome {
         let Some(cluster) = &self.cluster else {
-            return self.propose(session, act).outcome().await;
+            return self.propose(session, operation).outcome().await;
         };
         let permit = cluster.newcomers.permit().await;
-        cluster.propose(session, Some(act), permit).await
+        cluster.propose(session, Some(operation), permit).await
     }
 
     /// Waits until this node has applied all entries that the stream had when this was called;
@@ -94,5 +98,98 @@ impl Chat {
             cluster.propose(NODE, Some(nothing), None).await.refusal().is_none()
         };
         cluster.newcomers.catch_up(ask).await
+    }
+
+    /// Says a line in a room. Its readers are woken later: see
+    /// [`wake_readers`](Self::wake_readers).
+    ///
+    /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the lock of that room only. In a cluster the line waits in the
+    /// author's outbox for that operation.
+    pub(crate) fn say(
+        &self,
+        author: &SessionHandle,
+        membership: &Membership,
+        kind: LineKind,
+        words: &str,
+    ) -> Result<Backpressure, OperationError> {
+        let (now_ms, session) = (self.now_ms(), author.session);
+        let pressure = match &self.cluster {
+            None => {
+                self.say_at_once(now_ms, membership, kind, words)?;
+                Backpressure::None
+            }
+            Some(cluster) => {
+                let line = SaidLine { kind, text: words.to_owned() };
+                cluster.say(session, &membership.room, line)?
+            }
+        };
+        author.note_speech(now_ms);
+        Ok(pressure)
+    }
+
+    fn say_at_once(
+        &self,
+        now_ms: u64,
+        membership: &Membership,
+        kind: LineKind,
+        words: &str,
+    ) -> Result<(), OperationError> {
+        membership.shared_room.with(|room| {
+            let mut effects = |effect: Effect<'_>| self.archive.keep(effect);
+            room.say_line(now_ms, membership.member_id, kind, words, &mut effects)?;
+            let author = room.member_name(membership.member_id);
+            tracing::debug!(room = %room.name, name = %author, "{}", escape(words.as_bytes()));
+            Ok(())
+        })
+    }
+
+    /// Wakes the readers of the author's lines. Called when the author has no more input waiting.
+    pub(crate) fn wake_readers(&self, author: &SessionHandle, memberships: &[Membership]) {
+        match &self.cluster {
+            Some(cluster) => cluster.send(author.session),
+            None => memberships.iter().for_each(|membership| membership.shared_room.wake()),
+        }
+    }
+
+    /// Leaves the chat with a reason for the others, or silently, because the server ends. A node
+    /// that leaves the cluster takes all its users along.
+    pub(crate) fn exit(&self, session: u64, reason: Option<&str>, keep: Option<ResumeToken>) {
+        match (reason, &self.cluster) {
+            (None, Some(_)) => {
+                if let Some(keep) = keep {
+                    self.announce(session, Operation::SaveSession(keep));
+                }
+                return;
+            }
+            (Some(_), Some(cluster)) => cluster.retire_session(session),
+            (_, None) => {}
+        }
+        let reason = reason.map(str::to_owned);
+        self.announce(session, Operation::Exit { reason, keep });
+    }
+
+    /// Whether the operations of this chat go through the stream of a cluster.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Whether the link to the other nodes is lost.
+    pub(crate) fn is_link_lost(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_lost())
+    }
+
+    /// Whether all operations of a session have been applied.
+    pub(crate) fn has_settled(&self, session: u64) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.is_settled(session))
+    }
+
+    /// Waits until all operations of a session so far have been applied.
+    pub(crate) fn settled(&self, session: u64) -> impl Future<Output = ()> + use<> {
+        let settled = self.cluster.as_ref().map(|cluster| cluster.settled(session));
+        async move {
+            if let Some(settled) = settled {
+                settled.await;
+            }
+        }
     }
 }

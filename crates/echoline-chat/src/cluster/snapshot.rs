@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::proposals::{Cluster, LOST, ReplySender};
-use crate::chat::Chat;
+use super::node::ClusterNode;
+use super::proposals::{LOST, ReplySender};
 use echoline_chat_core::StateSnapshot;
 use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
@@ -16,14 +16,11 @@ use echoline_chat_core::state::apply::GOES_ON;
 /// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
 
-impl Chat {
+impl ClusterNode<'_> {
     /// The state after the last entry that was applied.
-    pub(super) fn record(&self) -> StateSnapshot {
-        let Some(cluster) = &self.cluster else {
-            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
-        };
-        let live = self.lock();
-        let followed = cluster.lock();
+    pub(super) fn snapshot(&self) -> StateSnapshot {
+        let live = self.chat.lock();
+        let followed = self.cluster.lock();
         let record = Record {
             version: Record::VERSION,
             next_first_line: live.next_first_line,
@@ -46,14 +43,13 @@ impl Chat {
     /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
     /// the entries between. They rejoin under another node number, because the outcomes of their
     /// operations are not known here.
-    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
-        let Some(cluster) = &self.cluster else { return Ok(()) };
+    pub(super) fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = read_snapshot(&snapshot.state)?;
         let known = AppliedOperations::of(&record);
-        let mut live = self.lock();
-        let mut followed = cluster.lock();
+        let mut live = self.chat.lock();
+        let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        let (served, _) = self.change(&mut live, |state, effects| {
+        let (served, _) = self.chat.change(&mut live, |state, effects| {
             let served = state.suspend_all().into_iter().chain(before).collect();
             state.restore(&mut record, &served, effects);
             served
@@ -74,14 +70,14 @@ impl Chat {
         }
         let lost = followed.forget_done(&known);
         drop((followed, live));
-        self.tell_lost_in_gap(cluster, lost);
-        self.fall_behind(cluster);
+        self.tell_lost_in_gap(lost);
+        self.fall_behind();
         Ok(())
     }
 
     /// Lets the users of this node rejoin, if there are any.
-    fn fall_behind(&self, cluster: &Cluster) {
-        let mut followed = cluster.lock();
+    fn fall_behind(&self) {
+        let mut followed = self.cluster.lock();
         if followed.returning.is_empty() && followed.sent.is_empty() {
             return;
         }
@@ -89,37 +85,32 @@ impl Chat {
         let node = followed.node;
         if followed.gone_nodes.contains(&node) {
             drop(followed);
-            self.come_back(cluster, &[]);
+            self.come_back(&[]);
         } else {
             followed.is_returning = true;
-            let name = &cluster.options.node_name;
-            cluster.propose_gone(&mut followed, node, name, "fell behind");
+            let name = &self.cluster.options.node_name;
+            self.cluster.propose_gone(&mut followed, node, name, "fell behind");
         }
     }
 
     /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
     /// author of a refused line is told.
-    fn tell_lost_in_gap(
-        &self,
-        cluster: &Cluster,
-        lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>,
-    ) {
-        for (session, sent, fate) in lost {
+    fn tell_lost_in_gap(&self, lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>) {
+        for (session, sent, status) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
-            } else if fate == OperationStatus::Refused {
-                self.tell_lost(cluster, session, &sent.operation, LOST);
+            } else if status == OperationStatus::Refused {
+                self.tell_lost(session, &sent.operation, LOST);
             }
         }
     }
 
     /// Forgets everything, because the stream is another one: all users have to leave.
-    pub(super) fn forget_everything(&self) {
-        let Some(cluster) = &self.cluster else { return };
-        let mut live = self.lock();
-        let mut followed = cluster.lock();
+    pub(super) fn reset(&self) {
+        let mut live = self.chat.lock();
+        let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        self.change(&mut live, |state, effects| {
+        self.chat.change(&mut live, |state, effects| {
             let sessions: BTreeSet<u64> = state.suspend_all().into_iter().chain(before).collect();
             sessions.into_iter().for_each(|session| effects.disconnect(session, ANEW));
             state.reset();
@@ -137,7 +128,12 @@ impl Chat {
         followed.is_returning = false;
         // If the stream is the same up to some entry, it still lists the users who leave now, as
         // users of a node that does not exist any more.
-        cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
+        self.cluster.propose_gone(
+            &mut followed,
+            before,
+            &self.cluster.options.node_name,
+            "began anew",
+        );
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
@@ -151,9 +147,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::chat::Chat;
     use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
     use crate::settings::ChatSettings;
+    use echoline_chat_core::ReplicatedState;
     use echoline_chat_core::name::Name;
     use echoline_chat_core::operation::{Operation, OperationContext, RestoredSession, SaidLine};
     use echoline_chat_core::room::ReplayFrom;
@@ -198,7 +196,7 @@ mod tests {
         assert_eq!(find(&chat), Some(4));
 
         let late = node(2);
-        late.go_on_from(&chat.record()).unwrap();
+        late.restore(&chat.snapshot()).unwrap();
         assert_eq!(find(&late), Some(4));
         let lineage = late.user(4).unwrap().lineage;
         let author = late.lobby.with(|room| {

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::session::{IN_NO_ROOM, Session};
+use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::Closed;
 use echoline_chat_core::command::command_table::Rank;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_store::{DELETED, LineKind};
 
 /// A line that `/delete` has found.
@@ -24,31 +23,21 @@ struct FoundLine {
 
 impl<S: ByteStream> Session<S> {
     /// Deletes a line of this user, or any line if they are an operator here.
-    pub(super) async fn delete(&mut self, number: u64) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn delete(&mut self, number: u64) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let is_operator = self.rank() == Rank::Operator;
         let mut found = self.find_in_memory(&shared_room, number);
-        if found.is_none() && self.chat.archive.is_lasting() {
+        if found.is_none() {
             found = self.find_in_store(&shared_room, &room, number).await?;
         }
-        let Some(line) = found else {
-            self.notice(&format!("There is no line {number}"));
-            return Ok(());
+        let line = found.ok_or_else(|| format!("There is no line {number}"))?;
+        let objection = match () {
+            () if line.is_deleted => "is deleted already",
+            () if !line.has_words => "has no words that could be deleted",
+            () if !line.is_own && !is_operator => "is not yours: only an operator can delete it",
+            () => return self.delete_found(room, number, &line).await,
         };
-        if line.is_deleted {
-            self.notice(&format!("Line {number} is deleted already"));
-        } else if !line.has_words {
-            self.notice(&format!("Line {number} has no words that could be deleted"));
-        } else if !line.is_own && !is_operator {
-            self.notice(&format!("Line {number} is not yours: only an operator can delete it"));
-        } else {
-            return self.delete_found(room, number, &line).await;
-        }
-        Ok(())
+        Err(format!("Line {number} {objection}").into())
     }
 
     fn find_in_memory(&self, shared_room: &SharedRoom, number: u64) -> Option<FoundLine> {
@@ -79,28 +68,16 @@ impl<S: ByteStream> Session<S> {
         }))
     }
 
-    async fn delete_found(
-        &mut self,
-        room: Name,
-        number: u64,
-        line: &FoundLine,
-    ) -> Result<(), Closed> {
+    async fn delete_found(&mut self, room: Name, number: u64, line: &FoundLine) -> CommandResult {
         let own = line.is_own;
         let delete = Operation::Delete { room: room.clone(), number, own };
-        match self.propose(delete).await? {
-            Outcome::Refused(OperationError::NotFound) => {
-                self.notice(&format!("There is no line {number}"));
-            }
-            outcome if outcome.refusal().is_some() => self.explain_refusal(&outcome),
-            _ => {
-                if !own {
-                    self.audit(&format!("deleted line {number} of {room}"));
-                }
-                if line.is_topic {
-                    // The topic of the room has the same words.
-                    return self.topic(Some("-")).await;
-                }
-            }
+        self.carry_out_or(delete, || format!("There is no line {number}")).await?;
+        if !own {
+            self.audit(&format!("deleted line {number} of {room}"));
+        }
+        if line.is_topic {
+            // The topic of the room has the same words.
+            return self.topic(Some("-")).await;
         }
         Ok(())
     }

@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chat::Chat;
-use crate::session::Session;
+use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
@@ -14,7 +13,7 @@ use echoline_chat_core::command::arguments::Passage;
 use echoline_chat_core::days::Days;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::room::line::terminal_text;
-use echoline_chat_store::{LineKind, MISSING, StoreError, StoredLine};
+use echoline_chat_store::{LineKind, MISSING, Store, StoreError, StoredLine};
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;
@@ -36,9 +35,8 @@ pub(super) enum HistoryRange {
 
 impl<S: ByteStream> Session<S> {
     /// `/history`: shows lines of the room by their numbers, or the last ones.
-    pub(super) async fn history(&mut self, passage: Option<Passage>) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn history(&mut self, passage: Option<Passage>) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let end = shared_room.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
         let range = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
@@ -51,13 +49,8 @@ impl<S: ByteStream> Session<S> {
                 HistoryRange::Numbers(from..until.min(end))
             }
         };
-        match self.earlier_lines(range, &shared_room, &room).await? {
-            Ok(lines) => self.show_passage(&lines, is_range),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now");
-            }
-        }
+        let lines = self.earlier_lines(range, &shared_room, &room).await?;
+        self.show_passage(&lines.map_err(unreadable)?, is_range);
         Ok(())
     }
 
@@ -68,41 +61,35 @@ impl<S: ByteStream> Session<S> {
         shared_room: &SharedRoom,
         room: &Name,
     ) -> Result<Result<Vec<StoredLine>, StoreError>, Closed> {
-        if !self.chat.archive.is_lasting() || range.is_in_memory(shared_room) {
-            return Ok(Ok(range.kept(shared_room, &self.feed.view)));
+        match self.chat.archive.store().filter(|_| !range.is_in_memory(shared_room)) {
+            Some(store) => self.wait(range.stored(&store, room)).await,
+            None => Ok(Ok(range.kept(shared_room, &self.feed.view))),
         }
-        let (chat, room) = (Arc::clone(&self.chat), room.clone());
-        self.wait(async move { range.stored(&chat, &room).await }).await
     }
 
-    /// Returns a line that only the store has.
+    /// Returns a line that only the store has, if there is a store.
     pub(super) async fn stored_line(
         &mut self,
         room: &Name,
         number: u64,
     ) -> Result<Option<StoredLine>, Closed> {
-        let (chat, room) = (Arc::clone(&self.chat), room.clone());
-        let lines = async move { chat.archive.lines(&room, number..=number, 1).await };
-        let lines = self.wait(lines).await?;
+        let Some(store) = self.chat.archive.store() else { return Ok(None) };
+        let lines = self.wait(store.lines(room.as_str(), number..=number, 1)).await?;
         Ok(lines.ok().and_then(|mut lines| lines.pop()))
     }
 
     /// `/quote`: says a line of the room again.
-    pub(super) async fn quote(&mut self, number: u64) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn quote(&mut self, number: u64) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let mut line = shared_room.with(|room| room.log.line(number).map(StoredLine::from));
-        if line.is_none() && self.chat.archive.is_lasting() {
+        if line.is_none() {
             line = self.stored_line(&room, number).await?;
         }
-        let Some(line) = line else {
-            self.notice(&format!("There is no line {number}"));
-            return Ok(());
-        };
+        let line = line.ok_or_else(|| format!("There is no line {number}"))?;
         let words = format!("> #{} {}", line.number, terminal_text(&line));
         // The user sees the quotation; a terminal does not show the user's own lines.
         self.reply(&words);
-        self.say(LineKind::Said, &words).await
+        Ok(self.say(LineKind::Said, &words).await?)
     }
 
     /// Shows as many lines as fit one answer: the first of a range, or else the last.
@@ -137,6 +124,13 @@ impl<S: ByteStream> Session<S> {
             self.reply(&format!("#{} {time} {}", line.number, terminal_text(line)));
         }
     }
+}
+
+/// Logs why the store cannot be read. Returns the sentence for the user.
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+pub(super) fn unreadable(error: StoreError) -> &'static str {
+    tracing::warn!(%error, "cannot read the history");
+    "The history cannot be read now"
 }
 
 /// A line that is in memory, unless the view hides its author.
@@ -179,21 +173,21 @@ impl HistoryRange {
     /// Those of the lines that the store has, oldest first, and notices of missing ones.
     pub(super) async fn stored(
         self,
-        chat: &Chat,
+        store: &Store,
         room: &Name,
     ) -> Result<Vec<StoredLine>, StoreError> {
-        let archive = &chat.archive;
+        let room = room.as_str();
         let (found, until, most) = match self {
             Self::Newest { before, count } => {
-                (archive.last(room, before, count as usize).await, before, count as usize)
+                (store.last(room, before, count as usize).await, before, count as usize)
             }
             Self::Numbers(numbers) => {
                 let most = HISTORY_MAX as usize;
                 let range = numbers.start..=numbers.end.saturating_sub(1);
-                (archive.lines(room, range, most).await, numbers.end, most)
+                (store.lines(room, range, most).await, numbers.end, most)
             }
         };
-        let mut lines = with_gaps(found?, until, archive.trimmed(room).await?);
+        let mut lines = with_gaps(found?, until, store.trimmed(room).await?);
         lines.drain(..lines.len().saturating_sub(most));
         Ok(lines)
     }

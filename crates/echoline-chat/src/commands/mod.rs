@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 use super::command_cost::command_cost;
 use super::outbound_feed::RoomQuestion;
-use super::session::Session;
+use super::session::{CommandResult, Session};
 use super::telnet::ByteStream;
 use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
@@ -74,45 +74,49 @@ impl<S: ByteStream> Session<S> {
         // A command finds what the user said before it.
         self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
-        if command.needs_operator() && self.rank() != Rank::Operator {
-            self.notice("Only an operator can do that");
-            return Ok(Flow::Continue(()));
+        if let Command::Quit(words) = command {
+            return Ok(Flow::Break(words.unwrap_or_default().to_owned()));
         }
-        if let Some(cost) = command_cost(&command)
-            && !self.charge(cost)
-        {
-            return Ok(Flow::Continue(()));
-        }
-        match command {
-            Command::Quit(words) => return Ok(Flow::Break(words.unwrap_or_default().to_owned())),
-            command if command.needs_operator() => self.run_operator_command(command).await?,
-            command => self.run_member_command(command).await?,
-        }
+        let done = self.run_allowed(command).await;
+        self.finish(done)?;
         Ok(Flow::Continue(()))
     }
 
-    async fn run_member_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+    async fn run_allowed(&mut self, command: Command<'_>) -> CommandResult {
+        if command.needs_operator() && self.rank() != Rank::Operator {
+            return Err("Only an operator can do that".into());
+        }
+        if let Some(cost) = command_cost(&command) {
+            self.charge(cost)?;
+        }
+        match command.needs_operator() {
+            true => self.run_operator_command(command).await,
+            false => self.run_member_command(command).await,
+        }
+    }
+
+    async fn run_member_command(&mut self, command: Command<'_>) -> CommandResult {
         match command {
-            Command::Me(words) => return self.say(LineKind::Action, words).await,
-            Command::Message { to, words } => return self.message(to, words).await,
-            Command::Reply(words) => return self.answer(words).await,
-            Command::Users(None) => return self.ask(RoomQuestion::Users).await,
-            Command::Lag => return self.ask(RoomQuestion::Lag).await,
-            Command::Join { room, password } => return self.join(room, password).await,
-            Command::Leave(room) => return self.leave_room(room).await,
-            Command::Topic(words) => return self.topic(words).await,
-            Command::History(passage) => return self.history(passage).await,
-            Command::Search(words) => return self.search(words).await,
-            Command::Quote(number) => return self.quote(number).await,
-            Command::Delete(number) => return self.delete(number).await,
-            Command::Nick(name) => return self.rename(name).await,
-            Command::Away(words) => return self.away(words).await,
-            Command::Token => return self.show_token().await,
-            Command::Oper(password) => return self.become_operator(password).await,
-            Command::Users(Some(room)) => self.users_of(room),
-            Command::Whois(name) => self.whois(name),
-            Command::Ignore(name) => self.ignore(name),
-            Command::Unignore(name) => self.unignore(name),
+            Command::Me(words) => self.say(LineKind::Action, words).await?,
+            Command::Message { to, words } => self.message(to, words).await?,
+            Command::Reply(words) => self.answer(words).await?,
+            Command::Users(None) => self.ask(RoomQuestion::Users).await?,
+            Command::Lag => self.ask(RoomQuestion::Lag).await?,
+            Command::Join { room, password } => self.join(room, password).await?,
+            Command::Leave(room) => self.leave_room(room).await?,
+            Command::Topic(words) => self.topic(words).await?,
+            Command::History(passage) => self.history(passage).await?,
+            Command::Search(words) => self.search(words).await?,
+            Command::Quote(number) => self.quote(number).await?,
+            Command::Delete(number) => self.delete(number).await?,
+            Command::Nick(name) => self.rename(name).await?,
+            Command::Away(words) => self.away(words).await?,
+            Command::Token => self.show_token().await?,
+            Command::Oper(password) => self.become_operator(password).await?,
+            Command::Users(Some(room)) => self.users_of(room)?,
+            Command::Whois(name) => self.whois(name)?,
+            Command::Ignore(name) => self.ignore(name)?,
+            Command::Unignore(name) => self.unignore(name)?,
             Command::Rooms => self.rooms(),
             Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
             Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
@@ -135,7 +139,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    async fn run_operator_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+    async fn run_operator_command(&mut self, command: Command<'_>) -> CommandResult {
         match command {
             Command::Op(name) => self.set_operator(name, true).await,
             Command::Deop(name) => self.set_operator(name, false).await,
@@ -149,14 +153,8 @@ impl<S: ByteStream> Session<S> {
             Command::Password(password) => self.set_password(password).await,
             Command::Forget { room, is_sure } => self.forget(room, is_sure).await,
             Command::Audit(count) => self.show_audit(count).await,
-            Command::Bans(from) => {
-                self.bans(from.unwrap_or(1));
-                Ok(())
-            }
-            Command::Penalties(pardoned) => {
-                self.penalties(pardoned);
-                Ok(())
-            }
+            Command::Bans(from) => self.bans(from.unwrap_or(1)),
+            Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Ok(()),
         }
     }

@@ -8,15 +8,13 @@ use tokio::time::sleep;
 use crate::live_state::ChatUser;
 use crate::operator_password::{self, Checked};
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::session::Session;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use echoline::Closed;
 use echoline::sources::SourceAction;
 use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
 use echoline_chat_core::command::arguments::CommandSecret;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::operation::{Operation, RoomChange};
-use echoline_chat_core::outcome::OperationError;
 use echoline_chat_core::state::bans::{ending, network_of};
 use echoline_chat_core::text::escape;
 use echoline_chat_store::PasswordGuesses;
@@ -41,14 +39,9 @@ struct ModerationReport {
 
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
-    pub(super) async fn become_operator(
-        &mut self,
-        password: CommandSecret<'_>,
-    ) -> Result<(), Closed> {
+    pub(super) async fn become_operator(&mut self, password: CommandSecret<'_>) -> CommandResult {
         // Before the check, so that guesses over many connections at once cannot pass.
-        if !self.charge(SourceAction::WrongOperatorPassword) {
-            return Ok(());
-        }
+        self.charge(SourceAction::WrongOperatorPassword)?;
         let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let checked = self.wait(async move {
             sleep(WRONG_PASSWORD_PAUSE).await;
@@ -57,26 +50,21 @@ impl<S: ByteStream> Session<S> {
         match checked.await? {
             Ok(Checked::Right(proof)) => {
                 self.refund(SourceAction::WrongOperatorPassword);
-                return self.be_operator(proof).await;
+                self.be_operator(proof).await
             }
             Ok(Checked::Wrong) => {
                 self.note_guess();
-                self.notice("That is not the operators' password");
+                Err("That is not the operators' password".into())
             }
             Err(error) => {
                 self.refund(SourceAction::WrongOperatorPassword);
-                self.notice(error.sentence());
+                Err(error.sentence().into())
             }
         }
-        Ok(())
     }
 
-    async fn be_operator(&mut self, proof: Option<Arc<str>>) -> Result<(), Closed> {
-        let outcome = self.propose(Operation::BecomeOperator).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
+    async fn be_operator(&mut self, proof: Option<Arc<str>>) -> CommandResult {
+        self.carry_out(Operation::BecomeOperator).await?;
         self.user.set_operator_proof(proof);
         self.save_session();
         self.audit("became an operator");
@@ -101,15 +89,11 @@ impl<S: ByteStream> Session<S> {
         other: &ChatUser,
         change: RoomChange,
         report: impl FnOnce(&Name, &Name) -> ModerationReport,
-    ) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (room, name) = (membership.room.clone(), other.name());
-        let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
-        match outcome.refusal() {
-            None => self.report(&report(&name, &room)),
-            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
+    ) -> CommandResult {
+        let ((_, room), name) = (self.current_room()?, other.name());
+        let alter = Operation::Alter { room: room.clone(), change };
+        self.carry_out_or(alter, || format!("{name} is not in {room}")).await?;
+        self.report(&report(&name, &room));
         Ok(())
     }
 
@@ -119,10 +103,10 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
-    pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if !operator && self.is_above(&other) {
-            return Ok(());
+    pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> CommandResult {
+        let other = self.find_user(name)?;
+        if !operator {
+            self.require_rank_over(&other)?;
         }
         let now = if operator { "an operator" } else { "no operator any more" };
         let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
@@ -135,25 +119,16 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/kick`: expels a member from the room.
-    pub(super) async fn kick(&mut self, name: &str, words: &str) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if self.is_above(&other) {
-            return Ok(());
-        }
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (room, name) = (membership.room.clone(), other.name());
+    pub(super) async fn kick(&mut self, name: &str, words: &str) -> CommandResult {
+        let other = self.find_user(name)?;
+        self.require_rank_over(&other)?;
+        let ((_, room), name) = (self.current_room()?, other.name());
         let kick =
             Operation::Kick { room: room.clone(), whom: other.session, words: words.to_owned() };
-        let outcome = self.propose(kick).await?;
-        match outcome.refusal() {
-            None => {
-                let colon = if words.is_empty() { "" } else { ": " };
-                self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-                self.notice(&format!("{name} is out of {room}"));
-            }
-            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
+        self.carry_out_or(kick, || format!("{name} is not in {room}")).await?;
+        let colon = if words.is_empty() { "" } else { ": " };
+        self.audit(&format!("kicked {name} from {room}{colon}{words}"));
+        self.notice(&format!("{name} is out of {room}"));
         Ok(())
     }
 
@@ -163,10 +138,10 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         name: &str,
         length: Option<Option<Duration>>,
-    ) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if length.is_some() && self.is_above(&other) {
-            return Ok(());
+    ) -> CommandResult {
+        let other = self.find_user(name)?;
+        if length.is_some() {
+            self.require_rank_over(&other)?;
         }
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
         let what = if length.is_some() { "muted" } else { "unmuted" };
@@ -181,8 +156,8 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/invite`: lets a user into the room.
-    pub(super) async fn invite(&mut self, name: &str) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
+    pub(super) async fn invite(&mut self, name: &str) -> CommandResult {
+        let other = self.find_user(name)?;
         let report = |name: &Name, room: &Name| ModerationReport {
             audit: format!("invited {name} to {room}"),
             told: format!("{name} may join {room}"),
@@ -191,10 +166,8 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/audit`: shows the last entries of the audit log.
-    pub(super) async fn show_audit(&mut self, count: Option<u64>) -> Result<(), Closed> {
-        if !self.require_chat_operator() {
-            return Ok(());
-        }
+    pub(super) async fn show_audit(&mut self, count: Option<u64>) -> CommandResult {
+        self.require_chat_operator()?;
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
         let chat = Arc::clone(&self.chat);
         let read = self.wait(async move {
@@ -225,24 +198,14 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/forget`: removes a room, or tells what would be lost with it.
-    pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> Result<(), Closed> {
-        if !self.require_chat_operator() {
-            return Ok(());
-        }
-        let name = match Name::parse_room(text) {
-            Ok(name) => name,
-            Err(error) => {
-                self.notice(&error.to_string());
-                return Ok(());
-            }
-        };
-        let Some(shared_room) = self.chat.room(&name) else {
-            self.notice(&format!("There is no room {name}"));
-            return Ok(());
-        };
+    pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> CommandResult {
+        self.require_chat_operator()?;
+        let name = Name::parse_room(text)?;
+        let absent = || format!("There is no room {name}");
+        let shared_room = self.chat.room(&name).ok_or_else(absent)?;
         if shared_room.is_same(&self.chat.lobby) {
-            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
-            return Ok(());
+            let sentence = format!("{name} is the room that everybody comes into: it stays");
+            return Err(sentence.into());
         }
         let bans = self.chat.bans(Some(name.key())).len();
         let (room, lost) = shared_room.with(|room| {
@@ -251,20 +214,14 @@ impl<S: ByteStream> Session<S> {
             (room.name.clone(), lost)
         });
         if !is_sure {
-            self.notice(&format!(
-                "{room} has {lost}: \"/forget {room} yes\" removes all of it for good"
-            ));
-            return Ok(());
+            let how = format!("\"/forget {room} yes\" removes all of it for good");
+            return Err(format!("{room} has {lost}: {how}").into());
         }
-        let outcome = self.propose(Operation::Forget { room: room.clone() }).await?;
-        match outcome.refusal() {
-            None => self.report(&ModerationReport {
-                audit: format!("removed the room {room} ({lost})"),
-                told: format!("The room {room} is removed"),
-            }),
-            Some(OperationError::NotFound) => self.notice(&format!("There is no room {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
+        self.carry_out_or(Operation::Forget { room: room.clone() }, absent).await?;
+        self.report(&ModerationReport {
+            audit: format!("removed the room {room} ({lost})"),
+            told: format!("The room {room} is removed"),
+        });
         Ok(())
     }
 
@@ -275,24 +232,21 @@ impl<S: ByteStream> Session<S> {
         self.chat.announce(self.user.session, Operation::Audit { what });
     }
 
-    /// Whether the user is an operator of the whole chat. If not, tells them that the command needs
-    /// one.
-    pub(super) fn require_chat_operator(&mut self) -> bool {
-        let is_operator = self.user.is_operator();
-        if !is_operator {
-            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+    /// Stops the command unless the user is an operator of the whole chat.
+    pub(super) fn require_chat_operator(&self) -> CommandResult {
+        match self.user.is_operator() {
+            true => Ok(()),
+            false => Err("Only an operator of the whole chat can do that (/oper PASSWORD)".into()),
         }
-        is_operator
     }
 
-    /// Whether only the other user is an operator of the whole chat. If so, this user cannot
-    /// moderate them, and is told so.
-    pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
-        let above = other.is_operator() && !self.user.is_operator();
-        if above {
-            self.notice(&format!("{} is an operator", other.name()));
+    /// Stops the command if only the other user is an operator of the whole chat: this user cannot
+    /// moderate them.
+    pub(super) fn require_rank_over(&self, other: &ChatUser) -> CommandResult {
+        match other.is_operator() && !self.user.is_operator() {
+            true => Err(format!("{} is an operator", other.name()).into()),
+            false => Ok(()),
         }
-        above
     }
 
     /// Returns the end of a length from now, in milliseconds since 1970.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::history::newest_that_fit;
-use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
+use super::history::{newest_that_fit, unreadable};
+use crate::session::{CommandResult, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
-use echoline::Closed;
 use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 
 /// Lines that `/search` shows at most.
@@ -20,18 +19,11 @@ const STEP_LINES: u64 = 256;
 
 impl<S: ByteStream> Session<S> {
     /// `/search`: searches from the newest line on; without words, from the end of the last search.
-    pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn search(&mut self, words: &str) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
-            ("", None) => {
-                self.notice("No search can go on in this room: /search WORDS");
-                return Ok(());
-            }
+            ("", None) => return Err("No search can go on in this room: /search WORDS".into()),
             ("", Some(last)) => *last,
             (words, _) => UnfinishedSearch { room, words: words.into(), before: u64::MAX },
         };
@@ -40,21 +32,16 @@ impl<S: ByteStream> Session<S> {
             (self.feed.view.clone(), search.clone());
         let found = self.wait(async move {
             let _passed = chat.gates.pass(source).await;
-            match chat.archive.is_lasting() {
-                true => chat.archive.search(&room, &words, before, FOUND_MAX).await,
-                false => Ok(search_memory(&shared_room, &words, before, &view).await),
+            match chat.archive.store() {
+                Some(store) => store.search(room.as_str(), &words, before, FOUND_MAX).await,
+                None => Ok(search_memory(&shared_room, &words, before, &view).await),
             }
         });
-        match found.await? {
-            Ok(found) => self.show_found(search, found),
-            Err(StoreError::Busy) => {
-                self.notice("Too many people search now: try again in a moment");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now");
-            }
-        }
+        let found = found.await?.map_err(|error| match error {
+            StoreError::Busy => "Too many people search now: try again in a moment",
+            error => unreadable(error),
+        })?;
+        self.show_found(search, found);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Other users: lists of them, private lines, names, ignored users, away texts.
 
 use crate::live_state::ChatUser;
-use crate::session::Session;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
 use crate::view::print_json;
 use echoline::Closed;
@@ -12,12 +12,13 @@ use echoline_chat_core::operation::Operation;
 use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_core::text::excerpt;
 use echoline_chat_store::LineKind;
 
 impl<S: ByteStream> Session<S> {
     /// `/users ROOM`: lists the members of another room.
-    pub(super) fn users_of(&mut self, room: &str) {
-        let Some((name, shared_room)) = self.visible_room(room) else { return };
+    pub(super) fn users_of(&mut self, room: &str) -> CommandResult {
+        let (name, shared_room) = self.visible_room(room)?;
         let names = shared_room
             .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
@@ -25,14 +26,13 @@ impl<S: ByteStream> Session<S> {
         } else {
             self.reply(&format!("Online in {name}: {names}"));
         }
+        Ok(())
     }
 
     /// `/msg`: says something to one user alone.
-    pub(super) async fn message(&mut self, to: &str, words: &str) -> Result<(), Closed> {
-        match self.find_user(to) {
-            Some(other) => self.write_to(&other, LineKind::Said, words).await,
-            None => Ok(()),
-        }
+    pub(super) async fn message(&mut self, to: &str, words: &str) -> CommandResult {
+        let other = self.find_user(to)?;
+        self.write_to(&other, LineKind::Said, words).await
     }
 
     /// Says something to the user with this id alone.
@@ -49,7 +49,10 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         }
         match self.chat.person_with_id(id) {
-            Some(other) => self.write_to(&other, kind, words).await,
+            Some(other) => {
+                let written = self.write_to(&other, kind, words).await;
+                self.finish(written)
+            }
             None => {
                 self.refuse_line(kind, words, "That person has left");
                 Ok(())
@@ -58,29 +61,16 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/reply`: answers the author of the last private line.
-    pub(super) async fn answer(&mut self, words: &str) -> Result<(), Closed> {
-        let Some(session) = self.feed.reply_to else {
-            self.notice("Nobody has written to you yet: /msg NAME WORDS");
-            return Ok(());
-        };
-        match self.chat.user(session.get()) {
-            Some(other) => self.write_to(&other, LineKind::Said, words).await,
-            None => {
-                self.notice("Who wrote to you last has left");
-                Ok(())
-            }
-        }
+    pub(super) async fn answer(&mut self, words: &str) -> CommandResult {
+        let nobody = "Nobody has written to you yet: /msg NAME WORDS";
+        let session = self.feed.reply_to.ok_or(nobody)?.get();
+        let other = self.chat.user(session).ok_or("Who wrote to you last has left")?;
+        self.write_to(&other, LineKind::Said, words).await
     }
 
-    async fn write_to(
-        &mut self,
-        other: &ChatUser,
-        kind: LineKind,
-        words: &str,
-    ) -> Result<(), Closed> {
+    async fn write_to(&mut self, other: &ChatUser, kind: LineKind, words: &str) -> CommandResult {
         if other.session == self.user.session {
-            self.notice("You need nobody to talk to yourself");
-            return Ok(());
+            return Err("You need nobody to talk to yourself".into());
         }
         self.user.note_speech(self.chat.now_ms());
         let name = other.name();
@@ -103,10 +93,10 @@ impl<S: ByteStream> Session<S> {
             Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),
             Some(_) => format!("{name} does not read: that was not delivered"),
         };
-        match self.feed.private {
-            Some(_) => self.refuse_line(kind, words, &reason),
-            None => self.notice(&reason),
+        if self.feed.private.is_none() {
+            return Err(reason.into());
         }
+        self.refuse_line(kind, words, &reason);
         Ok(())
     }
 
@@ -129,74 +119,60 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/nick`: takes another name.
-    pub(super) async fn rename(&mut self, text: &str) -> Result<(), Closed> {
-        let name = match Name::parse(text) {
-            Ok(name) => name,
-            Err(error) => {
-                self.notice(&error.to_string());
-                return Ok(());
-            }
-        };
+    pub(super) async fn rename(&mut self, text: &str) -> CommandResult {
+        let name = Name::parse(text)?;
         if name.as_str() == self.name().as_str() {
-            self.notice(&format!("You are {name} already"));
-            return Ok(());
+            return Err(format!("You are {name} already").into());
         }
-        if !self.charge(SourceAction::Login) {
-            return Ok(());
+        self.charge(SourceAction::Login)?;
+        if let Outcome::Renamed(Err(taken)) = self.carry_out(Operation::Rename { name }).await? {
+            return Err(taken.sentence().into());
         }
-        match self.propose(Operation::Rename { name }).await? {
-            Outcome::Renamed(Ok(())) => self.save_session(),
-            Outcome::Renamed(Err(taken)) => self.notice(&taken.sentence()),
-            outcome => self.explain_refusal(&outcome),
-        }
+        self.save_session();
         Ok(())
     }
 
     /// `/ignore`: hides the lines of a user, or lists the hidden users.
-    pub(super) fn ignore(&mut self, name: Option<&str>) {
+    pub(super) fn ignore(&mut self, name: Option<&str>) -> CommandResult {
         let Some(name) = name else {
             let names: Vec<String> = self.feed.view.ignored().map(Name::to_string).collect();
-            return match names.as_slice() {
+            match names.as_slice() {
                 [] => self.notice("You ignore nobody"),
                 names => self.reply(&format!("Ignored: {}", names.join(", "))),
-            };
+            }
+            return Ok(());
         };
-        let Some(other) = self.find_user(name) else { return };
+        let other = self.find_user(name)?;
         let name = other.name();
         if other.session == self.user.session {
-            self.notice("You cannot ignore yourself");
-        } else if self.feed.view.ignore(name.clone(), other.lineage) {
-            self.save_session();
-            self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
-        } else {
-            self.notice("You ignore too many people already; /ignore lists them");
+            return Err("You cannot ignore yourself".into());
         }
+        if !self.feed.view.ignore(name.clone(), other.lineage) {
+            return Err("You ignore too many people already; /ignore lists them".into());
+        }
+        self.save_session();
+        self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
+        Ok(())
     }
 
     /// `/unignore`: shows the lines of a user again.
-    pub(super) fn unignore(&mut self, name: &str) {
-        match Name::parse(name) {
-            Ok(name) if self.feed.view.heed(&name) => {
-                self.save_session();
-                self.notice(&format!("You see what {name} says again"));
-            }
-            Ok(name) => self.notice(&format!("You do not ignore {name}")),
-            Err(error) => self.notice(&error.to_string()),
+    pub(super) fn unignore(&mut self, name: &str) -> CommandResult {
+        let name = Name::parse(name)?;
+        if !self.feed.view.heed(&name) {
+            return Err(format!("You do not ignore {name}").into());
         }
+        self.save_session();
+        self.notice(&format!("You see what {name} says again"));
+        Ok(())
     }
 
     /// `/away`: sets the text for users who write to this one, or removes it.
-    pub(super) async fn away(&mut self, words: Option<&str>) -> Result<(), Closed> {
+    pub(super) async fn away(&mut self, words: Option<&str>) -> CommandResult {
         if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
-            self.notice(&format!("An away text has at most {AWAY_CHARACTERS_MAX} characters"));
-            return Ok(());
+            let sentence = format!("An away text has at most {AWAY_CHARACTERS_MAX} characters");
+            return Err(sentence.into());
         }
-        let away = Operation::Away { words: words.map(str::to_owned) };
-        let outcome = self.propose(away).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
+        self.carry_out(Operation::Away { words: words.map(str::to_owned) }).await?;
         self.save_session();
         match words {
             Some(words) => {
@@ -207,20 +183,10 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the user of a name. If there is none, tells the author of the command.
-    pub(super) fn find_user(&mut self, text: &str) -> Option<ChatUser> {
-        let found = Name::parse(text).map(|name| self.chat.find(&name));
-        match found {
-            Ok(Some(user)) => Some(user),
-            Ok(None) => {
-                let shown = echoline_chat_core::text::excerpt(text);
-                self.notice(&format!("Nobody here is called {shown}; /users lists who is"));
-                None
-            }
-            Err(error) => {
-                self.notice(&error.to_string());
-                None
-            }
-        }
+    /// Returns the user of a name.
+    pub(super) fn find_user(&self, text: &str) -> CommandResult<ChatUser> {
+        let found = self.chat.find(&Name::parse(text)?);
+        let absent = || format!("Nobody here is called {}; /users lists who is", excerpt(text));
+        Ok(found.ok_or_else(absent)?)
     }
 }

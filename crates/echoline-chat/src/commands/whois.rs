@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use crate::live_state::ChatUser;
-use crate::session::Session;
+use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::room::MemberId;
 use echoline_chat_core::room::entrance::Entrance;
-use echoline_chat_core::state::bans::{Ban, Scope, network_of};
+use echoline_chat_core::state::bans::network_of;
 use echoline_chat_core::state::former_users::FormerUser;
 
 /// Bans of one user that `/whois` shows.
@@ -17,17 +17,17 @@ const BANS_SHOWN: usize = 20;
 
 impl<S: ByteStream> Session<S> {
     /// `/whois`: tells in which rooms a user is, and more to operators of the chat.
-    pub(super) fn whois(&mut self, text: &str) {
+    pub(super) fn whois(&mut self, text: &str) -> CommandResult {
         let name = Name::parse(text).ok();
         let found = name.as_ref().and_then(|name| self.chat.find(name));
         if found.is_none()
             && self.user.is_operator()
             && let Some(former) = name.and_then(|name| self.chat.former_user(&name))
         {
-            return self.whois_former(&former);
+            self.whois_former(&former);
+            return Ok(());
         }
-        // Tells the user if the name is wrong, or no user has it.
-        let Some(other) = self.find_user(text) else { return };
+        let other = self.find_user(text)?;
         let name = other.name();
         let rooms = self.rooms_of(&other);
         let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
@@ -36,6 +36,7 @@ impl<S: ByteStream> Session<S> {
         if self.user.is_operator() {
             self.whois_for_operator(&other, &name);
         }
+        Ok(())
     }
 
     /// The rooms of a user that this one may know of; marked if the user is their operator or
@@ -70,7 +71,7 @@ impl<S: ByteStream> Session<S> {
         let from = self.origin(other.address, other.lineage);
         self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
         for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
-            self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
+            self.reply(&format!("{name} is banned from {}, as {}", ban.scope, ban.subject));
         }
     }
 
@@ -98,13 +99,5 @@ impl<S: ByteStream> Session<S> {
                 format!("from {address}{counted}, also used by {others} other users here")
             }
         }
-    }
-
-    fn ban_in_words(&self, ban: &Ban) -> String {
-        let place = match &ban.scope {
-            Scope::Chat => "the chat",
-            Scope::Room(room) => room.as_str(),
-        };
-        format!("{place}, as {}", ban.subject)
     }
 }

@@ -10,7 +10,6 @@ use echoline::Closed;
 use echoline::sources::SourceAction;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_core::room::ReplayFrom;
 use echoline_chat_core::state::tokens::{Position, SavedSession};
@@ -41,7 +40,7 @@ impl<S: ByteStream> Session<S> {
             Medium::Terminal => return,
             // A program that made a room needs a token to be its operator again.
             Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
-            Medium::Program | Medium::Page if !self.charge_token() => None,
+            Medium::Program | Medium::Page if self.charge_token().is_err() => None,
             Medium::Program | Medium::Page => Some(self.issue_token()),
         };
         let name = self.name();
@@ -71,7 +70,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     async fn enter_position(&mut self, position: Position, is_back: bool) {
-        if self.chat.room(&position.room).is_none() && !self.charge(SourceAction::Room) {
+        if self.chat.room(&position.room).is_none() && self.charge(SourceAction::Room).is_err() {
             return;
         }
         let Position { room, next, operator, password, born } = position;
@@ -114,10 +113,7 @@ impl<S: ByteStream> Session<S> {
         credential: Credential,
     ) -> Result<Membership, JoinError> {
         let join = Operation::Join { room: room.clone(), replay_from, credential };
-        match self.chat.propose(self.user.session, join).outcome().await {
-            Outcome::Joined(joined) => self.chat.membership(joined?).ok_or(JoinError::Gone),
-            outcome => Err(JoinError::of(&outcome)),
-        }
+        self.chat.joined(self.chat.propose(self.user.session, join).outcome().await)
     }
 
     /// Writes the replies, and to a terminal the earlier lines that they announce. The next command

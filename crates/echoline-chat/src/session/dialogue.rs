@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Session;
 use crate::bot::{self, Malformed};
-use crate::chat::{Chat, Leaving};
+use crate::chat::Chat;
 use crate::command_cost::LineClass;
 use crate::commands::Flow;
 use crate::erase::obey_erasing;
@@ -365,11 +365,9 @@ impl<S: ByteStream> Session<S> {
             Ok(words) => (words, Ok(())),
             Err(closed) => (reason(closed, stall), Err(closed)),
         };
-        let leaving = match result {
-            Err(Closed::Drained | Closed::Aborted) => Leaving::Silently,
-            _ => Leaving::Because(&reason),
-        };
-        self.leave_chat(leaving);
+        // The rooms show no line about it if all users have to leave.
+        let is_silent = matches!(result, Err(Closed::Drained | Closed::Aborted));
+        self.leave_chat((!is_silent).then_some(&*reason));
         if let Err(closed) = result
             && self.feed.view.is_json()
             && let Some(words) = crate::last_words(closed)
@@ -392,13 +390,12 @@ impl<S: ByteStream> Session<S> {
     /// Waits until the user's exit has its position in the stream. A user who has read the output
     /// to its end and comes back on another node finds all their lines, and the exact position.
     async fn wait_for_exit(&mut self) {
-        let Some(cluster) = self.chat.cluster.clone().filter(|cluster| !cluster.is_lost()) else {
+        if !self.chat.is_replicated() || self.chat.is_link_lost() {
             return;
-        };
-        let session = self.user.session;
+        }
         let known = async {
             if self.client.flush().await.is_ok() {
-                cluster.settled(session).await;
+                self.chat.settled(self.user.session).await;
             }
         };
         // After that time the user is shown some lines again.

@@ -9,16 +9,18 @@ mod dialogue;
 mod rates;
 mod saved;
 mod speech;
+mod stop;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use super::chat::{Chat, Leaving, Membership};
+use super::chat::{Chat, Membership};
 use super::cluster::Proposed;
 use super::live_state::SessionHandle;
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
+use super::shared_room::SharedRoom;
 use super::telnet::{ByteStream, Telnet};
 use super::view::print_json;
 use echoline::sources::Source;
@@ -27,11 +29,12 @@ use echoline_chat_core::command::command_table::Rank;
 use echoline_chat_core::flood::Flood;
 use echoline_chat_core::name::Name;
 use echoline_chat_core::operation::{Operation, ResumeToken};
-use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_store::LineKind;
 
 pub use dialogue::{Role, serve};
+pub(super) use stop::{CommandResult, Stop};
 
 /// The reply to a command that needs a room, for a user who was expelled from all rooms.
 pub(super) const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
@@ -108,11 +111,29 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Tells the user why an operation was refused, if it was.
-    pub(super) fn explain_refusal(&mut self, outcome: &Outcome) {
-        if let Some(refusal) = outcome.refusal() {
-            let reason = refusal.reason(self.chat.settings.moment);
-            self.notice(&format!("That was not done: {reason}"));
+    pub(super) fn accept(&self, outcome: Outcome) -> CommandResult<Outcome> {
+        let Some(refusal) = outcome.refusal() else { return Ok(outcome) };
+        let reason = refusal.reason(self.chat.settings.moment);
+        Err(format!("That was not done: {reason}").into())
+    }
+
+    /// Tells the user why a command has stopped before its end, if it has.
+    ///
+    /// # Errors
+    /// The end of the connection, or of the session by the chat.
+    pub(super) fn finish(&mut self, done: CommandResult) -> Result<(), Closed> {
+        match done {
+            Ok(()) | Err(Stop::Explained) => {}
+            Err(Stop::Notice(sentence)) => self.notice(&sentence),
+            Err(Stop::Closed(closed)) => return Err(closed),
         }
+        Ok(())
+    }
+
+    /// The room in which the user speaks.
+    pub(super) fn current_room(&self) -> CommandResult<(SharedRoom, Name)> {
+        let membership = self.feed.current().ok_or(IN_NO_ROOM)?;
+        Ok((membership.shared_room.clone(), membership.room.clone()))
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
@@ -148,6 +169,25 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
+    /// Like [`propose`](Self::propose), and stops the command if the operation is refused.
+    pub(super) async fn carry_out(&mut self, operation: Operation) -> CommandResult<Outcome> {
+        let outcome = self.propose(operation).await?;
+        self.accept(outcome)
+    }
+
+    /// Like [`carry_out`](Self::carry_out), with a sentence for an operation on something that does
+    /// not exist.
+    pub(super) async fn carry_out_or(
+        &mut self,
+        operation: Operation,
+        absent: impl FnOnce() -> String,
+    ) -> CommandResult {
+        match self.propose(operation).await? {
+            Outcome::Refused(OperationError::NotFound) => Err(absent().into()),
+            outcome => self.accept(outcome).map(drop),
+        }
+    }
+
     /// Waits for `work`, after the replies so far, and sends the user what others say meanwhile.
     ///
     /// # Errors
@@ -164,14 +204,11 @@ impl<S: ByteStream> Session<S> {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub(super) async fn ask(&mut self, question: RoomQuestion) -> Result<(), Closed> {
-        if self.feed.current().is_none() {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        }
+    pub(super) async fn ask(&mut self, question: RoomQuestion) -> CommandResult {
+        self.current_room()?;
         self.write_replies().await?;
         self.feed.ask(question);
-        self.feed_until(OutboundFeed::is_answered).await
+        Ok(self.feed_until(OutboundFeed::is_answered).await?)
     }
 
     /// Sends what the feed has until `is_done` holds, which is tested each time that the feed has
@@ -217,7 +254,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Leaves the chat. Users who know more than the two commands of the lesson are told how to
     /// come back.
-    fn leave_chat(&mut self, leaving: Leaving<'_>) {
+    fn leave_chat(&mut self, reason: Option<&str>) {
         let mut saved = None;
         if !self.user.is_retired() {
             let tells = self.knows_more && !self.feed.view.is_json();
@@ -227,32 +264,17 @@ impl<S: ByteStream> Session<S> {
             }
             saved = self.resume_token_if_issued();
         }
-        self.exit(leaving, saved);
+        self.exit(reason, saved);
     }
 
-    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<ResumeToken>) {
+    /// Leaves the chat with a reason for the others, or silently, because the server ends.
+    fn exit(&mut self, reason: Option<&str>, keep: Option<ResumeToken>) {
         let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");
         self.has_left = true;
         self.feed.announce();
         self.feed.memberships.clear();
-        match (leaving, &self.chat.cluster, keep) {
-            // The node leaves the cluster, and all its users with it.
-            (Leaving::Silently, Some(_), None) => {}
-            (Leaving::Silently, Some(_), Some(keep)) => {
-                self.chat.announce(session, Operation::SaveSession(keep));
-            }
-            (leaving, cluster, keep) => {
-                if let Some(cluster) = cluster {
-                    cluster.retire_session(session);
-                }
-                let reason = match leaving {
-                    Leaving::Because(reason) => Some(reason.to_owned()),
-                    Leaving::Silently => None,
-                };
-                self.chat.announce(session, Operation::Exit { reason, keep });
-            }
-        }
+        self.chat.exit(session, reason, keep);
     }
 }
 
@@ -260,7 +282,7 @@ impl<S: ByteStream> Drop for Session<S> {
     /// Makes the user leave if the session was dropped in the middle of a command.
     fn drop(&mut self) {
         if !self.has_left {
-            self.exit(Leaving::Because(""), None);
+            self.exit(Some(""), None);
         }
     }
 }

@@ -152,8 +152,16 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// Notes whether the writer was left waiting.
-    fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
+    /// Sends the answers, then writes; notes whether the writer waits.
+    fn after_answers<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let result = match self.poll_answers(cx)? {
+            Poll::Ready(()) => write(Pin::new(&mut self.stream), cx),
+            Poll::Pending => Poll::Pending,
+        };
         self.writer_waits = result.is_pending();
         result
     }
@@ -198,11 +206,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(!bytes.contains(&0xFF), "text has no byte 255");
         let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_write(cx, bytes),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        this.after_answers(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -212,11 +216,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(slices.iter().all(|bytes| !bytes.contains(&0xFF)), "text has no byte 255");
         let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        this.after_answers(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -224,12 +224,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_flush(cx),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        self.get_mut().after_answers(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     /// Does not wait for answers that the stream does not take at once.

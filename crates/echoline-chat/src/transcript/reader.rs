@@ -183,7 +183,7 @@ impl TranscriptReader {
             // Other kinds are messages about the link, members or a page, or come from a newer
             // version.
             label => {
-                let kind = KINDS.into_iter().find(|kind| kind.label() == label)?;
+                let kind = LineKind::ALL.into_iter().find(|kind| kind.label() == label)?;
                 let seen = || {
                     let room_name = word("room").to_owned();
                     Some(Seen {
@@ -292,16 +292,6 @@ impl TranscriptReader {
         Some(EventKind::Anew(wanted?))
     }
 }
-
-const KINDS: [LineKind; 7] = [
-    LineKind::Said,
-    LineKind::Action,
-    LineKind::Joined,
-    LineKind::Left,
-    LineKind::Renamed,
-    LineKind::Topic,
-    LineKind::Notice,
-];
 
 fn key(room: &str) -> Option<Key> {
     Some(Name::parse_room(room).ok()?.key().clone())

@@ -5,7 +5,7 @@
 //! agree on the line of each number. Times must increase, and a user must join before they speak or
 //! leave.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::reader::{EventKind, Seen, Transcript};
@@ -255,7 +255,7 @@ struct RoomPresence {
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
     /// The users that left and have not joined again.
-    gone: HashMap<Key, ()>,
+    gone: HashSet<Key>,
     /// No line is missing since the first one.
     is_complete: bool,
 }
@@ -349,7 +349,7 @@ impl RoomPresence {
         for key in name.keys() {
             self.keys.remove(key);
         }
-        self.gone.insert(name.key().clone(), ());
+        self.gone.insert(name.key().clone());
         let place = self.here.iter().position(|here| here.as_str() == name.as_str())?;
         self.here.remove(place);
         Some(place)
@@ -359,7 +359,7 @@ impl RoomPresence {
         if self.here.iter().any(|here| here.as_str() == name.as_str()) {
             return Ok(());
         }
-        if self.is_complete || self.gone.contains_key(name.key()) {
+        if self.is_complete || self.gone.contains(name.key()) {
             return Err(format!("{name} {does} without being here"));
         }
         // Came before the first line that was seen.
