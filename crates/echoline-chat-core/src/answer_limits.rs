@@ -1,6 +1,6 @@
 //! The limits of answers: a question of a few bytes has an answer of a few pages at most. Pure.
 
-use crate::name::Name;
+use crate::Name;
 
 /// The approximate bytes of one page of a list: members, rooms, names or bans.
 pub const LIST_BYTES_MAX: usize = 16 * 1024;

@@ -4,12 +4,9 @@
 //! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
 //! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
 
-use crate::LineKind;
-use crate::name::Name;
-use crate::notification::{Disconnect, Notification};
 use crate::room::{Appended, Room};
-use crate::state::bans::Ban;
-use crate::state::tokens::SavedSession;
+use crate::state::{Ban, SavedSession};
+use crate::{Disconnect, LineKind, Name, Notification};
 
 /// Something that the caller does because the chat has changed.
 #[derive(Debug)]

@@ -38,16 +38,17 @@
 //!   Operations of the old number have no effect after the entry that says that the node is down.
 //! * *Time* is counted in ticks of the driver and in the times of entries.
 
-pub mod answer_limits;
+mod answer_limits;
 pub mod command;
-pub mod days;
-pub mod effect;
-pub mod flood;
-pub mod idle_policy;
-pub mod name;
-pub mod notification;
-pub mod operation;
-pub mod outcome;
+mod days;
+mod effect;
+mod flood;
+mod idle_policy;
+mod misdirected_protocol;
+mod name;
+mod notification;
+mod operation;
+mod outcome;
 pub mod protocol;
 mod replicated_state;
 pub mod replication;
@@ -55,8 +56,27 @@ pub mod room;
 mod search_terms;
 pub mod state;
 mod stored_line;
+pub mod telnet;
 pub mod text;
+pub mod transcript;
 
+pub use answer_limits::{
+    AWAY_CHARACTERS_MAX, Budget, LIST_BYTES_MAX, PAST_BYTES_MAX, lags_in_words, names_in_words,
+    topic_in_list,
+};
+pub use days::Days;
+pub use effect::{Effect, Effects};
+pub use flood::{Flood, FloodLimits, Verdict};
+pub use idle_policy::{Presence, choose};
+pub use misdirected_protocol::MisdirectedProtocol;
+pub use name::Name;
+pub use name::key::Key;
+pub use name::name_error::{NameError, NameFault, NameKind};
+pub use notification::{Disconnect, Notification};
+pub use operation::{
+    Operation, OperationContext, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
+pub use outcome::{ClaimNameError, Entered, JoinError, Joined, OperationError, Outcome};
 pub use replicated_state::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 pub use search_terms::{CaseFoldBuffer, SearchTerms};
-pub use stored_line::{DELETED, LineKind, MISSING, StoredLine};
+pub use stored_line::{DELETED, LineKind, MISSING, RESTARTED, StoredLine};

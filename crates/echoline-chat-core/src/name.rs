@@ -1,7 +1,7 @@
 //! Names of users and rooms: their rules, and which names are equal or look alike. Pure.
 
-pub mod key;
-pub mod name_error;
+pub(crate) mod key;
+pub(crate) mod name_error;
 mod name_limits;
 
 use std::collections::HashSet;
@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::name::key::{Key, fold};
-use crate::name::name_error::{NameError, NameFault, NameKind};
+use crate::name::key::fold;
 use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
+use crate::text::character::{is_digit, is_letter};
+use crate::text::{CharacterKind, kind};
+use crate::{Key, NameError, NameFault, NameKind};
 
 /// The maximum length of a name's input in bytes: 32 characters of three code points each, with a
 /// margin.

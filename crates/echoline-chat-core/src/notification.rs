@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::LineKind;
-use crate::name::Name;
-use crate::operation::SaidLine;
+use crate::{LineKind, Name, SaidLine};
 
 /// A message of another user or of the server to one session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,9 @@
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::LineKind;
-use crate::name::Name;
-use crate::room::ReplayFrom;
-use crate::room::credential::Credential;
-use crate::state::bans::{Ban, Scope, Subject};
-use crate::state::tokens::SavedSession;
+use crate::room::{Credential, ReplayFrom};
+use crate::state::{Ban, SavedSession, Scope, Subject};
+use crate::{LineKind, Name};
 
 /// The author and the time of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,36 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
-pub mod batch;
-pub mod credential;
-pub mod echo_suppression;
-pub mod election;
-pub mod entrance;
-pub mod line;
-pub mod line_view;
-pub mod log;
-pub mod log_limits;
-pub mod member;
-pub mod muted;
-pub mod replay;
-pub mod retention;
-pub mod room_operators;
-pub mod room_origin;
-pub mod room_record;
+pub(crate) mod batch;
+pub(crate) mod credential;
+pub(crate) mod echo_suppression;
+pub(crate) mod election;
+pub(crate) mod entrance;
+pub(crate) mod line;
+pub(crate) mod line_view;
+pub(crate) mod log;
+pub(crate) mod log_limits;
+pub(crate) mod member;
+pub(crate) mod muted;
+pub(crate) mod replay;
+pub(crate) mod retention;
+pub(crate) mod room_operators;
+pub(crate) mod room_origin;
+pub(crate) mod room_record;
+
+pub use batch::Batch;
+pub use credential::Credential;
+pub use echo_suppression::{Own, OwnLines};
+pub use entrance::{Entrance, Newcomer};
+pub use line::{EOL, Shape, terminal_text};
+pub use line_view::LineView;
+pub use log::{Log, Mark};
+pub use log_limits::LogLimits;
+pub use member::{Member, MemberId, MemberIdentity};
+pub use muted::Muted;
+pub use replay::{Replay, ReplayFrom};
+pub use room_operators::RoomOperators;
+pub use room_origin::RoomOrigin;
+pub use room_record::{LINES_MAX, LOG_MIN, LineRecord, RoomRecord};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,18 +38,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::member::Standing;
-pub use self::member::{Member, MemberId, MemberIdentity};
-pub use self::{echo_suppression::Own, replay::ReplayFrom};
-use crate::LineKind;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::room::batch::Batch;
-use crate::room::echo_suppression::OwnLines;
-use crate::room::log::{LineView, Log};
-use crate::room::muted::Muted;
-use crate::room::replay::{Replay, replay};
-use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::RoomOrigin;
+use crate::room::replay::replay;
+use crate::{Key, LineKind, Name};
 
 /// One room.
 #[derive(Debug)]

@@ -5,9 +5,15 @@
 //! removed, and the rest is printable text (Unicode Technical Report 36, Unicode Standard Annex 31
 //! for the joiners).
 
-pub mod character;
-pub mod separators;
-pub mod wrap;
+pub(crate) mod character;
+mod erase;
+pub(crate) mod separators;
+pub(crate) mod wrap;
+
+pub use character::{CharacterKind, kind};
+pub use erase::erase;
+pub use separators::{has_break, lines};
+pub use wrap::wrap;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -16,7 +22,7 @@ use std::str::{self, Chars};
 use unicode_properties::UnicodeEmoji;
 use unicode_script::{Script, UnicodeScript};
 
-use crate::text::character::{CharacterKind, is_common, is_letter, kind};
+use crate::text::character::{is_common, is_letter};
 
 /// Combining marks in a row; more than that paints over the lines above and below.
 const MARKS_MAX: u8 = 4;

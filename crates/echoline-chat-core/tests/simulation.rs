@@ -12,21 +12,10 @@ use std::process::Command;
 use std::rc::Rc;
 
 use echoline_base::random::Random;
-use echoline_chat_core::LineKind;
-use echoline_chat_core::effect::Effect;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::operation::{
-    Operation, OperationContext, ResumeToken, RoomChange, SaidLine,
-};
-use echoline_chat_core::outcome::Outcome;
-use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::room::credential::Credential;
-use echoline_chat_core::room::log::LogLimits;
-use echoline_chat_core::room::{ReplayFrom, Room};
-use echoline_chat_core::state::bans::{Ban, Scope, Subject};
-use echoline_chat_core::state::tokens::{SavedSession, SessionState, digest, token};
-use echoline_chat_core::state::{ChatState, RestoredState, StateOptions};
+use echoline_chat_core::{Effect, LineKind, Name, Notification, Operation, OperationContext, Outcome, ResumeToken, RoomChange, SaidLine};
+use echoline_chat_core::replication::Envelope;
+use echoline_chat_core::room::{Credential, LogLimits, ReplayFrom, Room};
+use echoline_chat_core::state::{Ban, ChatState, RestoredState, SavedSession, Scope, SessionState, StateOptions, Subject, digest, token};
 
 const SEEDS: u64 = 100;
 const OPERATIONS: u64 = 200;

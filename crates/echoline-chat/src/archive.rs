@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use super::audit_log::{AuditEntry, AuditLog};
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::effect::Effect;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::state::bans::{Ban, Scope, Subject};
-use echoline_chat_core::state::tokens::{Position, SavedSession, SessionState};
-use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, StoredLine, SyncPolicy};
+use echoline_chat_core::state::{Ban, Position, SavedSession, Scope, SessionState, Subject};
+use echoline_chat_core::{Effect, Name, StoredLine};
+use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, SyncPolicy};
 
 /// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use super::chat::{Chat, ClaimNameError, Credential, JoinError};
 use super::cluster::ClusterOptions;
 use super::settings::ChatSettings;
-use echoline_chat_core::ReplicatedState;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{
-    Operation, OperationContext, RoomChange as Alteration, SaidLine,
-};
-use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::room::ReplayFrom;
-use echoline_chat_core::state::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
-use echoline_chat_store::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
+use echoline_chat_core::state::{Ban, ROOM_BANS_MAX, Scope, Subject};
+use echoline_chat_core::{
+    LineKind, Name, Operation, OperationContext, OperationError, Outcome, ReplicatedState,
+    RoomChange as Alteration, SaidLine, StoredLine,
+};
+use echoline_chat_store::{Store, StoreChange, StoreOptions};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()

@@ -16,16 +16,12 @@ use super::view::{Medium, print_json};
 use echoline::sources::SourceRefusal;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Command;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::name_error::NameError;
 use echoline_chat_core::protocol::{
     ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread,
 };
-use echoline_chat_core::state::tokens::{Position, SavedSession, SessionState};
-use echoline_chat_core::text::character;
-use echoline_chat_core::text::clean;
-use echoline_chat_core::text::separators::lines;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::state::{Position, SavedSession, SessionState};
+use echoline_chat_core::text::{self, CharacterKind, clean, lines};
+use echoline_chat_core::{LineKind, Name, NameError};
 
 /// The maximum number of rooms that a program may name at login.
 const ROOMS_MAX: usize = 100;
@@ -154,10 +150,10 @@ fn parse_json(line: &str) -> serde_json::Result<ClientMessage> {
     serde_json::from_str(line).or_else(|_| {
         let mut escaped = String::with_capacity(line.len());
         for c in line.chars() {
-            match character::kind(c) {
-                character::CharacterKind::Space if c == '\t' => escaped.push_str("\\t"),
-                character::CharacterKind::Break if c.is_ascii() => escaped.push_str("\\n"),
-                character::CharacterKind::Unwanted => {}
+            match text::kind(c) {
+                CharacterKind::Space if c == '\t' => escaped.push_str("\\t"),
+                CharacterKind::Break if c.is_ascii() => escaped.push_str("\\n"),
+                CharacterKind::Unwanted => {}
                 _ => escaped.push(c),
             }
         }

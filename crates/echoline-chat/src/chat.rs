@@ -20,19 +20,16 @@ use super::source_gates::SourceGates;
 use super::wake_batcher::WakeBatchers;
 use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::days::Days;
-use echoline_chat_core::effect::{Effect, Effects};
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
-use echoline_chat_core::operation::{Operation, OperationContext};
-pub(super) use echoline_chat_core::outcome::{ClaimNameError, JoinError};
-use echoline_chat_core::outcome::{Joined, OperationError, Outcome};
 use echoline_chat_core::replication::NODE;
+pub(super) use echoline_chat_core::room::Credential;
 use echoline_chat_core::room::MemberId;
-pub(super) use echoline_chat_core::room::entrance::Credential;
-use echoline_chat_core::state::bans::{Ban, Suspect};
-use echoline_chat_core::state::former_users::FormerUser;
-use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
+use echoline_chat_core::state::{
+    Ban, ChatState, FormerUser, RestoredState, RoomLimits, StateOptions, Suspect,
+};
+pub(super) use echoline_chat_core::{ClaimNameError, JoinError};
+use echoline_chat_core::{
+    Days, Effect, Effects, Joined, Key, Name, Operation, OperationContext, OperationError, Outcome,
+};
 
 /// A chat: all its rooms and users. Its sessions share it.
 #[derive(Debug)]

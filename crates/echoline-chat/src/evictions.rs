@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::chat::Chat;
 use super::live_state::ChatUser;
 use super::live_state::SessionHandle;
-use echoline_chat_core::idle_policy::{Presence, choose};
-use echoline_chat_core::state::bans::network_of;
+use echoline_chat_core::state::network_of;
+use echoline_chat_core::{Presence, choose};
 
 impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's connection slots

@@ -12,14 +12,8 @@ use super::mailbox::Mailbox;
 use super::shared_room::SharedRoom;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::effect::{Effect, Effects};
-use echoline_chat_core::name::Name;
-use echoline_chat_core::notification::Disconnect;
-use echoline_chat_core::outcome::Entered;
-use echoline_chat_core::state::ChatState;
-use echoline_chat_core::state::flood_mutes::ContinuedMute;
-use echoline_chat_core::state::tokens::{TOKEN_LETTERS, token};
-use echoline_chat_core::state::user::User;
+use echoline_chat_core::state::{ChatState, ContinuedMute, TOKEN_LETTERS, User, token};
+use echoline_chat_core::{Disconnect, Effect, Effects, Entered, Name};
 
 /// A user in the chat's state.
 pub(super) type ChatUser = User<SharedRoom>;

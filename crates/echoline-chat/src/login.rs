@@ -7,22 +7,18 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::chat::{Chat, ClaimNameError};
-use super::erase::obey_erasing;
 use super::live_state::SessionHandle;
-use super::misdirected_protocol::MisdirectedProtocol;
 use super::operator_password::is_proof;
-use super::telnet::{ByteStream, Telnet};
+use super::telnet::{ByteStream, Telnet, obey_erasing};
 use echoline::sources::{Source, SourceAction, SourceRefusal};
 use echoline::transport::Origin;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Command;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::name_error::NameError;
-use echoline_chat_core::operation::{Operation, RestoredSession, ResumeToken};
-use echoline_chat_core::outcome::Outcome;
-use echoline_chat_core::state::bans::Suspect;
-use echoline_chat_core::state::tokens::{SavedSession, SessionState, digest};
+use echoline_chat_core::state::{SavedSession, SessionState, Suspect, digest};
 use echoline_chat_core::text::clean;
+use echoline_chat_core::{
+    MisdirectedProtocol, Name, NameError, Operation, Outcome, RestoredSession, ResumeToken,
+};
 
 /// The prompt for a name.
 const PROMPT: &[u8] = b"Enter your name: ";

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::notification::{Disconnect, Notification};
+use echoline_chat_core::{Disconnect, Notification};
 
 /// The maximum number of pending notifications. Beyond it, the sender is told that a notification
 /// cannot be delivered.

@@ -16,17 +16,13 @@ use super::view::{DisplaySettings, Frame, print_json};
 use super::wake_batcher::WakeBatcher;
 use echoline::Closed;
 use echoline::connection::Outlet;
-use echoline_chat_core::answer_limits::{lags_in_words, names_in_words};
-use echoline_chat_core::days::Days;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::operation::SaidLine;
 use echoline_chat_core::protocol::{JoinedRoom, ServerMessage, Thread};
-use echoline_chat_core::room::batch::Batch;
-use echoline_chat_core::room::line::EOL;
-use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_core::room::{Batch, EOL};
+use echoline_chat_core::state::person_id;
 use echoline_chat_core::text::excerpt;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::{
+    Days, LineKind, Name, Notification, SaidLine, lags_in_words, names_in_words,
+};
 
 /// The number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;

@@ -2,11 +2,10 @@
 
 use super::chat::Chat;
 use super::view::DisplaySettings;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
-use echoline_chat_core::name::Name;
 use echoline_chat_core::protocol::{ListedMember, ServerMessage};
 use echoline_chat_core::room::{Member, Room};
-use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_core::state::person_id;
+use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name};
 
 /// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;

@@ -7,21 +7,14 @@ use std::time::Duration;
 use super::archive::{Archive, SavedMore, restored};
 use super::chat::{Chat, RestoredChat};
 use super::settings::ChatSettings;
-use echoline_chat_core::effect::Effect;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::room::Room;
-use echoline_chat_core::room::log::{LineView, Log};
-use echoline_chat_core::state::RestoredState;
-use echoline_chat_core::state::bans::Bans;
-use echoline_chat_core::state::tokens::{Position, SavedSession, Tokens, digest_of_kept};
-use echoline_chat_store::{LineKind, MISSING};
-use echoline_chat_store::{
-    RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
-    StoredToken,
+use echoline_chat_core::room::{LineView, Log, Room};
+use echoline_chat_core::state::{
+    Bans, Position, RestoredState, SavedSession, Tokens, digest_of_kept,
 };
-
-/// The notice in each room after a restart. Earlier members are not in the room any more.
-pub(super) const RESTARTED: &str = "The server was started again";
+use echoline_chat_core::{Effect, LineKind, MISSING, Name, RESTARTED, StoredLine};
+use echoline_chat_store::{
+    RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredToken,
+};
 
 impl Chat {
     /// Creates a chat that keeps its rooms, lines, bans and tokens in this folder, and continues

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::chat::Chat;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
-use echoline_chat_core::name::name_error::NameError;
 use echoline_chat_core::protocol::LastSeen;
+use echoline_chat_core::{Key, Name, NameError};
 
 /// The number of lines that a returning client gets from a room that was created again.
 const RENEWED_SHOWN: u64 = 50;

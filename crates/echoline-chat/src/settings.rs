@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::clock;
 use echoline::sources::{SourceLimits, Sources};
 use echoline_base::SecretText;
-use echoline_chat_core::flood::FloodLimits;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::room::log::LogLimits;
+use echoline_chat_core::room::LogLimits;
+use echoline_chat_core::{FloodLimits, Name};
 
 /// The settings of a chat. Each default states its reason.
 #[derive(Clone)]

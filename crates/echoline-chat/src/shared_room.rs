@@ -9,10 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::wake_batcher::WakeBatcher;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::room::batch::Batch;
-use echoline_chat_core::room::log::LineView;
-use echoline_chat_core::room::{MemberId, Own, Room};
-use echoline_chat_core::state::room_cell::RoomCell;
+use echoline_chat_core::room::{Batch, LineView, MemberId, Own, Room};
+use echoline_chat_core::state::RoomCell;
 
 /// A room that sessions share; a clone is the same room.
 #[derive(Clone, Debug)]

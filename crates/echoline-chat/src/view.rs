@@ -2,15 +2,11 @@
 
 use std::fmt::Write;
 
-use echoline_chat_core::name::Name;
 use echoline_chat_core::protocol::{DisplayChoices, RoomLine, ServerMessage};
-use echoline_chat_core::room::Own;
-use echoline_chat_core::room::line::{EOL, Shape};
-use echoline_chat_core::room::log::LineView;
-use echoline_chat_core::state::deletion::deleted_by;
-use echoline_chat_core::state::preferences::{IGNORED_MAX, Ignored, Preferences};
-use echoline_chat_core::text::wrap::wrap;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::room::{EOL, LineView, Own, Shape};
+use echoline_chat_core::state::{IGNORED_MAX, Ignored, Preferences, deleted_by};
+use echoline_chat_core::text::wrap;
+use echoline_chat_core::{LineKind, Name};
 
 /// Writes one message for a program or a page.
 pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {

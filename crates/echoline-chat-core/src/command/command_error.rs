@@ -1,8 +1,8 @@
 //! The reason why a line is no command, in one sentence with the text to type instead. Pure.
 
-use crate::command::aliases::{Alias, find_alias};
-use crate::command::arguments::{CommandArguments, WrongDuration};
-use crate::command::command_table::{self, CommandEntry};
+use crate::command::aliases::find_alias;
+use crate::command::command_table;
+use crate::command::{Alias, CommandArguments, CommandEntry, WrongDuration};
 use crate::text::excerpt;
 
 /// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
@@ -68,7 +68,7 @@ pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) 
 }
 
 /// The sentence for a command that does not exist.
-pub fn unknown(name: &str) -> CommandError {
+pub(crate) fn unknown(name: &str) -> CommandError {
     let shown = excerpt(name);
     if shown.is_empty() {
         return CommandError::NoName;

@@ -1,8 +1,8 @@
 //! Parsing of a line into a command, by the table of all commands. Pure.
 
-use crate::command::arguments::CommandArguments;
-use crate::command::command_error::{CommandError, unknown, wrong_use};
-use crate::command::{Command, command_table};
+use crate::command::command_error::{unknown, wrong_use};
+use crate::command::command_table;
+use crate::command::{Command, CommandArguments, CommandError};
 
 impl<'a> Command<'a> {
     /// Reads a line that is clean (see `clean`) and trimmed. Commands are known in

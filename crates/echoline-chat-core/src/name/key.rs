@@ -39,7 +39,7 @@ impl Key {
 }
 
 /// Full case folding (The Unicode Standard, section 3.13), normalised again.
-pub fn fold(text: &str) -> Box<str> {
+pub(crate) fn fold(text: &str) -> Box<str> {
     text.chars().flat_map(fold_character).nfkc().collect()
 }
 

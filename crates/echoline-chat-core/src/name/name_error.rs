@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{CharacterKind, kind};
-use crate::text::excerpt;
+use crate::text::{CharacterKind, excerpt, kind};
 
 /// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::name::Name;
+    use crate::Name;
     use crate::text::is_clean;
 
     /// Each fault's message states the rule for names and the character that breaks it.

@@ -5,20 +5,17 @@
 //! refused.
 
 use super::{NODE, SAY_LINES};
-use crate::LineKind;
-use crate::name::Name;
-use crate::operation::{
-    Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
-};
-use crate::room::credential::Credential;
-use crate::state::bans::Ban;
-use crate::state::tokens::{SavedSession, digest_of_kept};
+use crate::room::Credential;
+use crate::state::{Ban, SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};
+use crate::{
+    LineKind, Name, Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 
 /// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
-pub const NUMBER_MAX: u64 = 1 << 53;
+pub(crate) const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
-pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
+pub(crate) const TIME_MAX_MS: u64 = 253_402_300_799_999;
 /// Bytes of a topic, a reason or any other words that are not a line.
 const WORDS_BYTES_MAX: usize = 4096;
 /// Bytes of a line: more than a node accepts from a user.
@@ -36,7 +33,7 @@ const MACHINE_BYTES_MAX: usize = 64;
 ///
 /// # Errors
 /// The reason why no honest node has sent it.
-pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
+pub(crate) fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
     let is_of_node = session == NODE;
     match operation {
         Operation::NodeDown { name, reason, .. } => {
@@ -187,7 +184,7 @@ pub(crate) fn user_name(name: &Name) -> Result<(), String> {
 }
 
 /// Checks that a room may have the name.
-pub fn room_name(name: &Name) -> Result<(), String> {
+pub(crate) fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
@@ -198,7 +195,7 @@ pub(crate) fn is_machine_name(name: &str) -> bool {
 }
 
 /// Checks the form of a password hash, or of a part of it.
-pub fn is_hash(hash: &str) -> Result<(), String> {
+pub(crate) fn is_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("a hash of a password has another form".to_owned()),

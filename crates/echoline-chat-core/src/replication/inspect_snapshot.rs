@@ -9,7 +9,7 @@ use super::inspect::{
 };
 use super::record::Record;
 use super::{GONE_MAX, NODE};
-use crate::room::room_record::{LINES_MAX, LineRecord, RoomRecord};
+use crate::room::{LINES_MAX, LineRecord, RoomRecord};
 use crate::text::is_clean;
 
 /// Rooms of a chat: more than a node accepts from its users.

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 
 use super::SAY_LINES;
 use super::envelope::Envelope;
-use crate::name::Name;
-use crate::operation::{Operation, SaidLine};
+use crate::{Name, Operation, SaidLine};
 
 /// Bytes of text in one operation: far below what a stream takes.
 const SAY_BYTES: usize = 64 * 1024;
@@ -171,7 +170,7 @@ impl<T: PendingReply> Outbox<T> {
 }
 
 /// The lines that an operation says.
-pub fn said(operation: &Operation) -> &[SaidLine] {
+pub(crate) fn said(operation: &Operation) -> &[SaidLine] {
     match operation {
         Operation::Say { lines, .. } => lines,
         _ => &[],

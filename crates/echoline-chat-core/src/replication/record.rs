@@ -6,20 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::NODE;
-use crate::effect::Effects;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext};
-use crate::room::room_record::RoomRecord;
-use crate::state::ChatState;
-use crate::state::bans::{Ban, Bans};
-use crate::state::flood_mutes::FloodMutes;
-use crate::state::former_users::FormerUsers;
-use crate::state::rejoin::{LastOperation, known_lineage};
-use crate::state::room_cell::RoomCell;
-use crate::state::tokens::{SavedSession, Tokens, digest_of_kept};
-use crate::state::user::User;
+use crate::room::RoomRecord;
+use crate::state::rejoin::known_lineage;
+use crate::state::{
+    Ban, Bans, ChatState, FloodMutes, FormerUsers, LastOperation, RoomCell, SavedSession, Tokens,
+    User, digest_of_kept,
+};
+use crate::{Effects, Key, Name, Notification, Operation, OperationContext};
 
 /// The recorded state. Its lists have an order, so that all nodes write the same bytes.
 #[derive(Debug, Serialize, Deserialize)]

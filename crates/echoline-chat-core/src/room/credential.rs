@@ -21,7 +21,7 @@ pub enum Credential {
         /// The stamp of the password.
         password: Option<String>,
         /// The number of the room's first line, see
-        /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
+        /// [`RoomOrigin`](crate::room::RoomOrigin).
         #[serde(default)]
         born: u64,
     },

@@ -1,9 +1,7 @@
 //! The election of an operator in a room whose operators have left. Pure; time is an argument.
 
-use crate::LineKind;
-use crate::effect::Effects;
-use crate::name::Name;
 use crate::room::{Appended, Member, Room};
+use crate::{Effects, LineKind, Name};
 
 impl Room {
     /// Notes whether an operator is in the room. If none has been for a day, makes the member an
@@ -50,10 +48,8 @@ fn words(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::log::{Log, LogLimits};
-    use crate::room::muted::Muted;
     use crate::room::room_operators::VACANT_MS;
-    use crate::room::{MemberIdentity, ReplayFrom};
+    use crate::room::{Log, LogLimits, MemberIdentity, Muted, ReplayFrom};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()

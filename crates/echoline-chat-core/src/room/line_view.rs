@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::room::line::{EOL, Shape};
+use crate::room::{EOL, Shape};
 use crate::{LineKind, StoredLine};
 
 /// One line of a room with its parts.

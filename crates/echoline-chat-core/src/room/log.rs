@@ -12,10 +12,8 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::room::batch::Batch;
-use crate::room::line::{EOL, Shape};
-pub use crate::room::line_view::LineView;
-pub use crate::room::log_limits::LogLimits;
+use crate::room::{Batch, EOL, Shape};
+pub(crate) use crate::room::{LineView, LogLimits};
 use crate::{DELETED, LineKind};
 use older::{OlderLine, OlderLines};
 

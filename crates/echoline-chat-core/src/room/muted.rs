@@ -1,6 +1,6 @@
 //! The muted users of a room. Pure; time is an argument.
 
-use crate::name::key::Key;
+use crate::Key;
 
 /// Muted users of one room at most.
 const MUTED_MAX: usize = 1000;
@@ -50,9 +50,8 @@ pub(super) fn muted_until(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
-    use crate::room::Room;
-    use crate::room::log::{Log, LogLimits};
+    use crate::Name;
+    use crate::room::{Log, LogLimits, Room};
 
     #[test]
     fn mutes_hold_for_a_name_or_a_lineage_and_are_bounded() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::LineKind;
-use crate::room::log::Log;
+use crate::room::Log;
 
 /// Joins, leaves and renamings that are shown between two other lines; the last ones.
 const SHOWN_BETWEEN: usize = 3;
@@ -35,7 +35,7 @@ pub struct Replay {
 
 /// The replay of the last `said` lines of users before the line `before`. Topics and notices among
 /// them are shown too. If `said` is 0 there is none.
-pub fn replay(log: &Log, before: u64, said: u64) -> Replay {
+pub(crate) fn replay(log: &Log, before: u64, said: u64) -> Replay {
     let (mut first, mut left, mut at) = (before, said, before);
     // From the end to the start.
     let mut left_out = Vec::new();
@@ -113,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::room::log::LogLimits;
+    use crate::room::LogLimits;
 
     /// A log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another name) and
     /// `1` (says something), one minute apart.

@@ -1,10 +1,8 @@
 //! Rules for rooms without members: the rooms that are kept, and the rooms that start again. Pure;
 //! time is an argument.
 
-use crate::name::Name;
-use crate::room::Room;
-use crate::room::log::{Log, LogLimits};
-use crate::room::room_origin::RoomOrigin;
+use crate::Name;
+use crate::room::{Log, LogLimits, Room, RoomOrigin};
 
 /// The time after which a room is removed if its last members went down with their node, in
 /// milliseconds. Until then they may come back.

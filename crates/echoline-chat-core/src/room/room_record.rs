@@ -4,14 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::LineKind;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::room::log::{LineView, Log, LogLimits};
-use crate::room::muted::Muted;
-use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::RoomOrigin;
-use crate::room::{MemberId, MemberIdentity, Room};
+use crate::room::{
+    LineView, Log, LogLimits, MemberId, MemberIdentity, Muted, Room, RoomOperators, RoomOrigin,
+};
+use crate::{Key, LineKind, Name};
 
 /// The last lines of a room that are told, and their bytes.
 pub const LINES_MAX: u64 = 100;

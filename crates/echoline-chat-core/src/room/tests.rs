@@ -1,7 +1,7 @@
 //! Tests of a room.
 
 use super::*;
-use crate::room::log::LogLimits;
+use crate::room::LogLimits;
 
 fn who(session: u64) -> MemberIdentity {
     MemberIdentity { session, lineage: session, is_here: true }

@@ -6,17 +6,11 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use crate::LineKind;
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext, RestoredSession, ResumeToken};
-use crate::outcome::{ClaimNameError, Entered, OperationError, Outcome};
-use crate::state::ChatState;
-use crate::state::bans::Suspect;
-use crate::state::room_cell::RoomCell;
-use crate::state::tokens::{Position, SavedSession};
-use crate::state::user::User;
+use crate::state::{ChatState, Position, RoomCell, SavedSession, Suspect, User};
+use crate::{
+    ClaimNameError, Effect, Effects, Entered, LineKind, Name, Notification, Operation,
+    OperationContext, OperationError, Outcome, RestoredSession, ResumeToken,
+};
 
 /// The words for a session whose token was used in another connection.
 pub const GOES_ON: &str = "You go on in another connection";
@@ -295,7 +289,7 @@ impl<R: RoomCell> ChatState<R> {
     }
 
     fn note_departure(&mut self, left_ms: u64, user: &User<R>) {
-        use crate::state::former_users::FormerUser;
+        use crate::state::FormerUser;
         let (name, lineage, address) = (user.name(), user.lineage, user.address);
         self.flood_mutes.leave(lineage, name.key());
         self.former_users.note(FormerUser { name, lineage, address, left_ms });

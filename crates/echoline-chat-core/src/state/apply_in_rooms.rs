@@ -1,16 +1,11 @@
 //! Applies operations that concern one room: joining, leaving and saying lines. Pure.
 
-use crate::LineKind;
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::notification::Notification;
-use crate::operation::{OperationContext, SaidLine};
-use crate::outcome::{JoinError, Joined, OperationError, Outcome};
-use crate::room::credential::Credential;
-use crate::room::entrance::Newcomer;
-use crate::room::{Appended, MemberId, ReplayFrom, Room};
-use crate::state::ChatState;
-use crate::state::room_cell::RoomCell;
+use crate::room::{Appended, Credential, MemberId, Newcomer, ReplayFrom, Room};
+use crate::state::{ChatState, RoomCell};
+use crate::{
+    Effect, Effects, JoinError, Joined, LineKind, Name, Notification, OperationContext,
+    OperationError, Outcome, SaidLine,
+};
 
 impl<R: RoomCell> ChatState<R> {
     /// Adds a user to a room. Creates the room if it does not exist.

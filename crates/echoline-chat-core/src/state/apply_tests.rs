@@ -3,19 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::LineKind;
-use crate::effect::Effect;
-use crate::name::Name;
-use crate::operation::{
-    Operation, OperationContext, RestoredSession, ResumeToken, RoomChange, SaidLine,
+use crate::room::{Credential, LogLimits, ReplayFrom, Room};
+use crate::state::{
+    Ban, ChatState, RestoredState, RoomLimits, SavedSession, Scope, SessionState, StateOptions,
+    Subject,
 };
-use crate::outcome::{ClaimNameError, JoinError, OperationError, Outcome};
-use crate::room::credential::Credential;
-use crate::room::log::LogLimits;
-use crate::room::{ReplayFrom, Room};
-use crate::state::bans::{Ban, Scope, Subject};
-use crate::state::tokens::{SavedSession, SessionState};
-use crate::state::{ChatState, RestoredState, RoomLimits, StateOptions};
+use crate::{
+    ClaimNameError, Effect, JoinError, LineKind, Name, Operation, OperationContext, OperationError,
+    Outcome, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 
 type State = ChatState<Rc<RefCell<Room>>>;
 

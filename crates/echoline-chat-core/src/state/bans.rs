@@ -7,8 +7,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::name::Name;
-use crate::name::key::Key;
+use crate::{Key, Name};
 
 /// Bans of the whole chat at most.
 pub(crate) const CHAT_BANS_MAX: usize = 10_000;
@@ -243,7 +242,7 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::arguments::BanTarget;
+    use crate::command::BanTarget;
 
     fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
         let subject = match BanTarget::parse(subject).unwrap() {

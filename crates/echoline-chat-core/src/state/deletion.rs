@@ -1,13 +1,8 @@
 //! Deletes a line: it keeps its number, its time and its author's name, and reads `[deleted]` from
 //! then on, in memory, in the store and on every node of a cluster. Pure.
 
-use crate::LineKind;
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::operation::OperationContext;
-use crate::outcome::{OperationError, Outcome};
-use crate::state::ChatState;
-use crate::state::room_cell::RoomCell;
+use crate::state::{ChatState, RoomCell};
+use crate::{Effect, Effects, LineKind, Name, OperationContext, OperationError, Outcome};
 
 /// The words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::Key;
 use crate::flood::FORGIVEN_AFTER;
-use crate::name::key::Key;
 use crate::state::source::most_frequent;
 
 /// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of
@@ -143,7 +143,7 @@ impl ContinuedMute {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
+    use crate::Name;
 
     fn writer(name: &str, lineage: u64, network: &str) -> MuteSubject {
         let key = Name::parse(name).unwrap().key().clone();

@@ -2,17 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::notification::{Disconnect, Notification};
-use crate::operation::{Operation, OperationContext, RoomChange};
-use crate::outcome::{OperationError, Outcome};
-use crate::room::Room;
-use crate::room::muted::Muted;
-use crate::state::ChatState;
-use crate::state::bans::{Ban, Scope, Subject, TooManyBans};
-use crate::state::room_cell::RoomCell;
-use crate::state::user::User;
+use crate::room::{Muted, Room};
+use crate::state::{Ban, ChatState, RoomCell, Scope, Subject, TooManyBans, User};
+use crate::{
+    Disconnect, Effect, Effects, Name, Notification, Operation, OperationContext, OperationError,
+    Outcome, RoomChange,
+};
 
 impl<R: RoomCell> ChatState<R> {
     /// Applies an operation of an operator.

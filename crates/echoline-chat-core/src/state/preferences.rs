@@ -1,6 +1,6 @@
 //! The choices of a user that a token restores. Pure.
 
-use crate::name::Name;
+use crate::Name;
 
 /// Users that one user may ignore.
 pub const IGNORED_MAX: usize = 100;

@@ -2,18 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::LineKind;
-use crate::effect::Effects;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::notification::Notification;
-use crate::operation::{OperationContext, RejoiningUser};
-use crate::replication::node_down_line::node_down_line;
+use crate::replication::node_down_line;
 use crate::room::{MemberId, ReplayFrom};
-use crate::state::ChatState;
-use crate::state::bans::Suspect;
-use crate::state::room_cell::RoomCell;
-use crate::state::user::User;
+use crate::state::{ChatState, RoomCell, Suspect, User};
+use crate::{Effects, Key, LineKind, Name, Notification, OperationContext, RejoiningUser};
 
 /// The last operation of a user that was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -193,7 +185,7 @@ fn rejoin_room<R: RoomCell>(
 }
 
 /// The lineage of a session; an earlier version does not tell it.
-pub fn known_lineage(lineage: u64, session: u64) -> u64 {
+pub(crate) fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }
 

@@ -6,15 +6,9 @@
 
 use core::net::IpAddr;
 
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::operation::OperationContext;
-use crate::outcome::OperationError;
-use crate::room::Room;
-use crate::room::log::Log;
-use crate::room::room_origin::RoomOrigin;
-use crate::state::ChatState;
-use crate::state::room_cell::RoomCell;
+use crate::room::{Log, Room, RoomOrigin};
+use crate::state::{ChatState, RoomCell};
+use crate::{Effect, Effects, Name, OperationContext, OperationError};
 use echoline_base::source::Source;
 
 impl<R: RoomCell> ChatState<R> {

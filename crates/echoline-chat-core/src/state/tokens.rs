@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::state::preferences::Preferences;
+use crate::state::Preferences;
+use crate::{Key, Name};
 use echoline_base::SecretText;
 use echoline_base::source::Source;
 
@@ -87,7 +86,7 @@ pub struct Position {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// The number of the room's first line, see
-    /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
+    /// [`RoomOrigin`](crate::room::RoomOrigin).
     #[serde(default)]
     pub born: u64,
 }

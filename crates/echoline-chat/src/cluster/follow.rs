@@ -4,14 +4,11 @@ use super::node::ClusterNode;
 use super::proposals::{ReplySender, TAKEN_FOR_GONE};
 use crate::chat::Chat;
 use bytes::Bytes;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::operation::{Operation, OperationContext};
-use echoline_chat_core::outcome::{JoinError, OperationError, Outcome};
-use echoline_chat_core::replication::cluster_state::LeaveState;
-use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
-use echoline_chat_core::replication::{JUMP_MAX, NODE};
-use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
+use echoline_chat_core::replication::{Envelope, JUMP_MAX, LeaveState, NODE, ROOMS_MAX};
+use echoline_chat_core::{
+    JoinError, Link, Notification, Operation, OperationContext, OperationError, Outcome,
+    ReplicatedState, StateSnapshot, StreamEntry,
+};
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;

@@ -8,12 +8,10 @@ use serde_json::{Value, json};
 use super::ClusterOptions;
 use crate::chat::Chat;
 use crate::settings::ChatSettings;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
 use echoline_chat_core::text::is_clean;
-use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
+use echoline_chat_core::{Key, Name, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";

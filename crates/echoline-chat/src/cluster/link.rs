@@ -7,13 +7,8 @@ use bytes::Bytes;
 use super::node::ClusterNode;
 use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
 use crate::live_state::SessionHandle;
-use echoline_chat_core::Link;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::HELD_TICKS;
-use echoline_chat_core::replication::cluster_state::LeaveState;
-use echoline_chat_core::replication::leases::Heartbeat;
-use echoline_chat_core::replication::outbox::QueuedOperation;
+use echoline_chat_core::replication::{HELD_TICKS, Heartbeat, LeaveState, QueuedOperation};
+use echoline_chat_core::{Link, Notification, OperationError, Outcome};
 
 /// The interval, in ticks, between two sweeps for the remains of ended sessions.
 const SWEEP_TICKS: u64 = 10;

@@ -3,12 +3,9 @@
 use super::node::ClusterNode;
 use super::proposals::{Cluster, State};
 use crate::live_state::LiveState;
-use echoline_chat_core::operation::{Operation, OperationContext, RejoiningUser};
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::cluster_state::{LeaveState, remember};
-use echoline_chat_core::replication::inspect::REJOINING_MAX;
-use echoline_chat_core::state::apply::GOES_ON;
-use echoline_chat_core::state::rejoin::DownUser;
+use echoline_chat_core::replication::{LeaveState, NODE, REJOINING_MAX, remember};
+use echoline_chat_core::state::{DownUser, GOES_ON};
+use echoline_chat_core::{Operation, OperationContext, RejoiningUser};
 
 impl ClusterNode<'_> {
     /// Takes all users of a node out of the chat.

@@ -9,13 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::newcomers::Newcomers;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::Proposal;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, SaidLine};
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::cluster_state::Replication;
-use echoline_chat_core::replication::outbox::{Outbox, PendingReply};
+use echoline_chat_core::replication::{NODE, Outbox, PendingReply, Replication};
+use echoline_chat_core::{Name, Operation, OperationError, Outcome, Proposal, SaidLine};
 
 /// Lines of one author that may wait while the link is there: then the author does.
 const WAITING_MAX: usize = 1024;

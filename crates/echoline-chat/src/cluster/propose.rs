@@ -9,15 +9,13 @@ use super::proposals::{Backpressure, Cluster, ClusterOptions, Proposed, State};
 use crate::chat::{Chat, Membership};
 use crate::live_state::SessionHandle;
 use crate::settings::ChatSettings;
-use echoline_chat_core::Proposal;
-use echoline_chat_core::effect::Effect;
-use echoline_chat_core::operation::{Operation, OperationContext, ResumeToken, SaidLine};
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::cluster_state::LeaveState;
-use echoline_chat_core::room::room_record::LOG_MIN;
+use echoline_chat_core::replication::{LeaveState, NODE};
+use echoline_chat_core::room::LOG_MIN;
 use echoline_chat_core::text::escape;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::{
+    Effect, LineKind, Operation, OperationContext, OperationError, Outcome, Proposal, ResumeToken,
+    SaidLine,
+};
 
 impl Chat {
     /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and

@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 
 use super::node::ClusterNode;
 use super::proposals::{LOST, ReplySender};
-use echoline_chat_core::StateSnapshot;
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
-use echoline_chat_core::replication::outbox::Sent;
-use echoline_chat_core::replication::record::{
-    AppliedOperations, OperationStatus, Record, UserRecord,
+use echoline_chat_core::replication::{
+    AppliedOperations, OperationStatus, Record, Sent, UserRecord, read_snapshot,
 };
-use echoline_chat_core::state::apply::GOES_ON;
+use echoline_chat_core::state::GOES_ON;
+use echoline_chat_core::{OperationError, Outcome, StateSnapshot};
 
 /// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
@@ -151,12 +148,11 @@ mod tests {
     use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
     use crate::settings::ChatSettings;
-    use echoline_chat_core::ReplicatedState;
-    use echoline_chat_core::name::Name;
-    use echoline_chat_core::operation::{Operation, OperationContext, RestoredSession, SaidLine};
     use echoline_chat_core::room::ReplayFrom;
-    use echoline_chat_core::state::user_table::person_id;
-    use echoline_chat_store::LineKind;
+    use echoline_chat_core::state::person_id;
+    use echoline_chat_core::{
+        LineKind, Name, Operation, OperationContext, ReplicatedState, RestoredSession, SaidLine,
+    };
 
     fn node(node: u32) -> Arc<Chat> {
         let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));

@@ -6,13 +6,9 @@ use std::time::Duration;
 use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
 use echoline::sources::Source;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
-use echoline_chat_core::command::arguments::BanTarget;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::Outcome;
-use echoline_chat_core::state::bans::{Ban, Scope, Subject, counted, ending, network_of};
-use echoline_chat_core::state::former_users::FormerUser;
+use echoline_chat_core::command::BanTarget;
+use echoline_chat_core::state::{Ban, FormerUser, Scope, Subject, counted, ending, network_of};
+use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, Operation, Outcome};
 
 /// Characters of the reason of a ban.
 const REASON_MAX: usize = 200;

@@ -6,10 +6,8 @@ use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::Closed;
-use echoline_chat_core::command::command_table::Rank;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
-use echoline_chat_store::{DELETED, LineKind};
+use echoline_chat_core::command::Rank;
+use echoline_chat_core::{DELETED, LineKind, Name, Operation};
 
 /// A line that `/delete` has found.
 struct FoundLine {

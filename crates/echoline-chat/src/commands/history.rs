@@ -8,12 +8,10 @@ use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
 use echoline::Closed;
-use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
-use echoline_chat_core::command::arguments::Passage;
-use echoline_chat_core::days::Days;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::room::line::terminal_text;
-use echoline_chat_store::{LineKind, MISSING, Store, StoreError, StoredLine};
+use echoline_chat_core::command::Passage;
+use echoline_chat_core::room::terminal_text;
+use echoline_chat_core::{Budget, Days, LineKind, MISSING, Name, PAST_BYTES_MAX, StoredLine};
+use echoline_chat_store::{Store, StoreError};
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;

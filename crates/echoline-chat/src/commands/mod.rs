@@ -21,12 +21,9 @@ use super::session::{CommandResult, Session};
 use super::telnet::ByteStream;
 use super::view::{DisplaySettings, print_json};
 use echoline::Closed;
-use echoline_chat_core::command::Command;
-use echoline_chat_core::command::arguments::Switch;
-use echoline_chat_core::command::command_table::Rank;
-use echoline_chat_core::command::help::help;
+use echoline_chat_core::LineKind;
+use echoline_chat_core::command::{Command, Rank, Switch, help};
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_store::LineKind;
 
 /// Whether the session continues after a line, or the user leaves with these last words.
 pub(super) type Flow = ControlFlow<String>;

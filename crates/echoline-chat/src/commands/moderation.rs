@@ -11,12 +11,10 @@ use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
 use echoline::sources::SourceAction;
-use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
-use echoline_chat_core::command::arguments::CommandSecret;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, RoomChange};
-use echoline_chat_core::state::bans::{ending, network_of};
+use echoline_chat_core::command::CommandSecret;
+use echoline_chat_core::state::{ending, network_of};
 use echoline_chat_core::text::escape;
+use echoline_chat_core::{Budget, Name, Operation, PAST_BYTES_MAX, RoomChange};
 use echoline_chat_store::PasswordGuesses;
 
 /// Entries that `/audit` shows without a number, and at most.

@@ -6,15 +6,12 @@ use crate::outbound_feed::RoomQuestion;
 use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
 use crate::view::print_json;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
-use echoline_chat_core::command::aliases::aliases_of;
-use echoline_chat_core::command::command_table::{COMMANDS, Rank};
-use echoline_chat_core::name::Name;
+use echoline_chat_core::command::{COMMANDS, Rank, aliases_of};
 use echoline_chat_core::protocol::{
     EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
 };
-use echoline_chat_core::state::user_table::person_id;
-use echoline_chat_store::StoredLine;
+use echoline_chat_core::state::person_id;
+use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, StoredLine};
 
 /// The most earlier lines in one answer.
 const LINES_MAX: u64 = 100;

@@ -11,14 +11,12 @@ use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::sources::SourceAction;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
-use echoline_chat_core::command::arguments::{CommandSecret, Switch};
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, RoomChange};
-use echoline_chat_core::outcome::OperationError;
+use echoline_chat_core::command::{CommandSecret, Switch};
 use echoline_chat_core::protocol::ListedRoom;
-use echoline_chat_core::room::entrance::Entrance;
-use echoline_chat_core::room::{ReplayFrom, Room};
+use echoline_chat_core::room::{Entrance, ReplayFrom, Room};
+use echoline_chat_core::{
+    Budget, LIST_BYTES_MAX, Name, Operation, OperationError, RoomChange, topic_in_list,
+};
 
 /// The number of earlier lines for newcomers that need every line: programs, pages, and terminals
 /// that show numbers.

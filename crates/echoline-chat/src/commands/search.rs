@@ -7,7 +7,8 @@ use crate::session::{CommandResult, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::DisplaySettings;
-use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
+use echoline_chat_core::{CaseFoldBuffer, SearchTerms, StoredLine};
+use echoline_chat_store::{SearchPage, StoreError};
 
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;

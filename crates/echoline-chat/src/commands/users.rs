@@ -6,14 +6,12 @@ use crate::telnet::ByteStream;
 use crate::view::print_json;
 use echoline::Closed;
 use echoline::sources::SourceAction;
-use echoline_chat_core::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_core::state::user_table::person_id;
+use echoline_chat_core::state::person_id;
 use echoline_chat_core::text::excerpt;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::{
+    AWAY_CHARACTERS_MAX, LineKind, Name, Operation, OperationError, Outcome, names_in_words,
+};
 
 impl<S: ByteStream> Session<S> {
     /// `/users ROOM`: lists the members of another room.

@@ -6,11 +6,9 @@ use crate::live_state::ChatUser;
 use crate::session::{CommandResult, Session};
 use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::room::MemberId;
-use echoline_chat_core::room::entrance::Entrance;
-use echoline_chat_core::state::bans::network_of;
-use echoline_chat_core::state::former_users::FormerUser;
+use echoline_chat_core::Name;
+use echoline_chat_core::room::{Entrance, MemberId};
+use echoline_chat_core::state::{FormerUser, network_of};
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;

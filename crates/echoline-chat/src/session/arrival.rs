@@ -8,11 +8,10 @@ use crate::telnet::ByteStream;
 use crate::view::{Medium, print_json};
 use echoline::Closed;
 use echoline::sources::SourceAction;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_core::room::ReplayFrom;
-use echoline_chat_core::state::tokens::{Position, SavedSession};
+use echoline_chat_core::state::{Position, SavedSession};
+use echoline_chat_core::{Name, Operation};
 
 impl<S: ByteStream> Session<S> {
     /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.

@@ -13,17 +13,14 @@ use crate::bot::{self, Malformed};
 use crate::chat::Chat;
 use crate::command_cost::LineClass;
 use crate::commands::Flow;
-use crate::erase::obey_erasing;
 use crate::login::{self, LoggedInUser};
-use crate::telnet::{ByteStream, Telnet};
+use crate::telnet::{ByteStream, Telnet, obey_erasing};
 use crate::view::{Medium, print_json};
 use echoline::{Closed, Connection, Line};
 use echoline_chat_core::command::Command;
-use echoline_chat_core::flood::{Flood, Verdict};
-use echoline_chat_core::operation::Operation;
 use echoline_chat_core::protocol::{ClientMessage, ServerMessage};
-use echoline_chat_core::text::clean;
-use echoline_chat_core::text::separators::has_break;
+use echoline_chat_core::text::{clean, has_break};
+use echoline_chat_core::{Flood, Operation, Verdict};
 
 /// The time for which a connection waits for the user's exit before it is closed.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);

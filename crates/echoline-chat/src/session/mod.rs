@@ -25,13 +25,9 @@ use super::telnet::{ByteStream, Telnet};
 use super::view::print_json;
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
-use echoline_chat_core::command::command_table::Rank;
-use echoline_chat_core::flood::Flood;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, ResumeToken};
-use echoline_chat_core::outcome::{OperationError, Outcome};
+use echoline_chat_core::command::Rank;
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::{Flood, LineKind, Name, Operation, OperationError, Outcome, ResumeToken};
 
 pub use dialogue::{Role, serve};
 pub(super) use stop::{CommandResult, Stop};

@@ -7,8 +7,8 @@ use crate::chat::Membership;
 use crate::telnet::ByteStream;
 use echoline::sources::Source;
 use echoline_base::SecretText;
-use echoline_chat_core::operation::{Operation, ResumeToken};
-use echoline_chat_core::state::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
+use echoline_chat_core::state::{BRIEF_MS, Position, SavedSession, SessionState, digest};
+use echoline_chat_core::{Operation, ResumeToken};
 
 impl<S: ByteStream> Session<S> {
     /// Restores the current room, the display choices and the rights of a saved session.

@@ -4,10 +4,8 @@ use super::{IN_NO_ROOM, Session};
 use crate::cluster::Backpressure;
 use crate::telnet::ByteStream;
 use echoline::Closed;
-use echoline_chat_core::operation::SaidLine;
-use echoline_chat_core::outcome::OperationError;
-use echoline_chat_core::state::bans::ending;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::state::ending;
+use echoline_chat_core::{LineKind, OperationError, SaidLine};
 
 impl<S: ByteStream> Session<S> {
     /// Says a line if that needs neither a reply nor a wait. Otherwise changes nothing and returns

@@ -1,7 +1,7 @@
 //! The result of a command, which may stop before its end.
 
 use echoline::Closed;
-use echoline_chat_core::name::name_error::NameError;
+use echoline_chat_core::NameError;
 
 /// The result of a command, or of a part of it.
 pub(crate) type CommandResult<T = ()> = Result<T, Stop>;

@@ -9,8 +9,8 @@ use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::line_end::end_lines;
-use super::parser::Parser;
 use echoline::transport::Layer;
+use echoline_chat_core::telnet::Parser;
 
 /// The stream of a client's connection.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -24,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 /// Written bytes pass unchanged, so they must be text: UTF-8 has no byte 255. Before the first
 /// command a `Telnet` takes 16 bytes more than its stream.
 #[derive(Debug)]
-pub struct Telnet<S> {
+pub(crate) struct Telnet<S> {
     stream: S,
     active: Option<Box<Active>>,
     /// Whether the last byte of data was a CR.
@@ -45,36 +45,21 @@ struct Active {
 
 impl<S> Telnet<S> {
     /// Waits for the client to begin.
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, active: None, cr: false, writer_waits: false }
     }
 
     /// Asks the client for its window size first. Other clients than telnet's show the question
     /// as three strange characters.
-    pub fn negotiating(stream: S) -> Self {
+    pub(crate) fn negotiating(stream: S) -> Self {
         let active = Some(Active::new(Parser::negotiating()));
         Self { stream, active, cr: false, writer_waits: false }
     }
 
     /// The width of the client's window in columns, if the client reported it.
     #[must_use]
-    pub fn width(&self) -> Option<u16> {
+    pub(crate) fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())
-    }
-
-    /// The stream below.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
-    }
-
-    /// The inner stream. Bytes that are read from it directly may include commands.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.stream
-    }
-
-    /// The stream below. Answers that were not sent are lost.
-    pub fn into_inner(self) -> S {
-        self.stream
     }
 
     /// Removes the commands from the bytes that were read, and ends their lines. Returns the length

@@ -103,7 +103,7 @@ impl Parser {
     }
 
     /// A parser for the middle of a stream. `cr` is whether the last byte was a CR.
-    pub(crate) fn after(cr: bool) -> Self {
+    pub fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 

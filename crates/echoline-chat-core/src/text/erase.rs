@@ -3,12 +3,10 @@
 //! A client in character mode sends each key at once, so that a mistake and its correction arrive
 //! together. The line is the text that is left after all keys.
 
+use std::borrow::Cow;
 use std::str;
 
-use bytes::Bytes;
 use unicode_segmentation::UnicodeSegmentation;
-
-use echoline::Line;
 
 /// Erases the last character: Ctrl-H, and the key Backspace of most terminals.
 const BACKSPACE: u8 = 0x08;
@@ -23,12 +21,12 @@ const KILL_WORD: u8 = 0x17;
 const CHARACTER_BYTES_MAX: usize = 64;
 
 /// Applies the editing keys in a line. Returns a line without them unchanged, without a copy.
-pub(super) fn obey_erasing(line: Line) -> Line {
+pub fn erase(line: &[u8]) -> Cow<'_, [u8]> {
     if !line.iter().any(|&byte| is_key(byte)) {
-        return line;
+        return Cow::Borrowed(line);
     }
     let mut left = Vec::with_capacity(line.len());
-    for &byte in line.iter() {
+    for &byte in line {
         match byte {
             BACKSPACE | DELETE => erase_character(&mut left),
             KILL_LINE => left.clear(),
@@ -36,7 +34,7 @@ pub(super) fn obey_erasing(line: Line) -> Line {
             _ => left.push(byte),
         }
     }
-    Line::from(Bytes::from(left))
+    Cow::Owned(left)
 }
 
 fn is_key(byte: u8) -> bool {
@@ -76,7 +74,7 @@ mod tests {
     use super::*;
 
     fn obeyed(line: &[u8]) -> Vec<u8> {
-        obey_erasing(Line::from(Bytes::copy_from_slice(line))).to_vec()
+        erase(line).into_owned()
     }
 
     /// Issue 11, item 15: Backspace and Delete erase a character, as it was typed.

@@ -9,11 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::reader::{EventKind, Seen, Transcript};
-use crate::persistence::RESTARTED;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
-use echoline_chat_core::replication::node_down_line::{NodeDownLine, read_node_down_line};
-use echoline_chat_store::{DELETED, LineKind, MISSING};
+use crate::replication::{NodeDownLine, read_node_down_line};
+use crate::{DELETED, Key, LineKind, MISSING, Name, RESTARTED};
 
 /// Contradictions that a report holds; more are only counted.
 const SHOWN_MAX: usize = 100;

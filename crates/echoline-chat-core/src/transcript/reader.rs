@@ -3,9 +3,7 @@
 
 use serde_json::Value;
 
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
-use echoline_chat_store::LineKind;
+use crate::{Key, LineKind, Name};
 
 /// The comparable part of the output that one connection received.
 ///
@@ -340,12 +338,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::room::Shape;
     use crate::transcript::verify;
-    use echoline_chat_core::room::line::Shape;
 
     #[test]
     fn what_a_terminal_shows_is_read_back() {
-        for kind in KINDS {
+        for kind in LineKind::ALL {
             for text in ["", "tea", "a: b (c) ***"] {
                 let wants = !matches!(kind, LineKind::Left | LineKind::Joined | LineKind::Topic);
                 if text.is_empty() && wants || kind == LineKind::Joined && !text.is_empty() {

@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use echoline_chat_core::name::Name;
+    use crate::Name;
 
     /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]

@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
-use super::erase::obey_erasing;
-use echoline_chat_core::command::command_table::{find, nearest};
-use echoline_chat_core::text::{clean, is_clean};
+use crate::command::command_table::{find, nearest};
+use crate::text::{clean, erase, is_clean};
 
 /// Commands whose first argument is a secret.
 const SECRET: [&str; 3] = ["oper", "password", "resume"];
@@ -21,7 +18,7 @@ const TOKEN: &str = "\"token\"";
 /// before it is misspelled, or was corrected with the editing keys of a terminal.
 ///
 /// ```
-/// use echoline_chat::without_secrets;
+/// use echoline_chat_core::command::without_secrets;
 ///
 /// assert_eq!(without_secrets("/oper open sesame"), "/oper …");
 /// assert_eq!(without_secrets("hello"), "hello");
@@ -33,8 +30,7 @@ pub fn without_secrets(line: &str) -> Cow<'_, str> {
         return hidden;
     }
     // The chat obeys some of these characters and removes others, which can make a command.
-    let read = obey_erasing(Bytes::copy_from_slice(line.as_bytes()).into());
-    match clean(&read).as_deref().map(hide) {
+    match clean(&erase(line.as_bytes())).as_deref().map(hide) {
         Ok(Cow::Owned(shown)) => Cow::Owned(shown),
         _ => hidden,
     }
