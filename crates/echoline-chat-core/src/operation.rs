@@ -23,6 +23,13 @@ pub struct OperationContext {
     pub now_ms: u64,
 }
 
+impl OperationContext {
+    /// A change by the server itself.
+    pub fn of_server(now_ms: u64) -> Self {
+        Self { session: 0, node: 0, is_here: true, now_ms }
+    }
+}
+
 /// A change of the chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

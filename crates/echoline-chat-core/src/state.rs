@@ -8,6 +8,7 @@ pub(crate) mod apply_in_rooms;
 #[cfg(test)]
 mod apply_tests;
 pub(crate) mod bans;
+mod change;
 pub(crate) mod deletion;
 pub(crate) mod flood_mutes;
 pub(crate) mod former_users;
@@ -25,6 +26,7 @@ pub use apply::GOES_ON;
 pub use bans::{
     Ban, Bans, ROOM_BANS_MAX, Scope, Subject, Suspect, TooManyBans, counted, ending, network_of,
 };
+pub use change::StateChange;
 pub use deletion::deleted_by;
 pub use flood_mutes::{ContinuedMute, FloodMutes, MuteSubject};
 pub use former_users::{FormerUser, FormerUsers};

@@ -24,11 +24,11 @@ use echoline_chat_core::replication::NODE;
 pub(super) use echoline_chat_core::room::Credential;
 use echoline_chat_core::room::MemberId;
 use echoline_chat_core::state::{
-    Ban, ChatState, FormerUser, RestoredState, RoomLimits, StateOptions, Suspect,
+    Ban, ChatState, FormerUser, RestoredState, RoomLimits, StateChange, StateOptions, Suspect,
 };
 pub(super) use echoline_chat_core::{ClaimNameError, JoinError};
 use echoline_chat_core::{
-    Days, Effect, Effects, Joined, Key, Name, Operation, OperationContext, OperationError, Outcome,
+    Days, Effect, Joined, Key, Name, Operation, OperationContext, OperationError, Outcome,
 };
 
 /// A chat: all its rooms and users. Its sessions share it.
@@ -87,15 +87,12 @@ impl Chat {
     /// Creates a chat that continues with the state in `kept`.
     pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
-            lobby: settings.lobby.clone(),
-            log: settings.log,
             holds_lines: archive.holds,
             keeps_rooms: archive.is_lasting(),
-            is_replicated: false,
             // Each process numbers its sessions from 1. The random start keeps lineages unique
             // across restarts.
             lineages_from: random(),
-            moment: settings.moment,
+            ..options(&settings, false)
         };
         let RestoredChat { state, dropped_tokens } = kept;
         dropped_tokens.iter().for_each(|token| archive.keep(Effect::DeleteToken(token)));
@@ -104,17 +101,7 @@ impl Chat {
 
     /// Creates a chat that is one node of a cluster. Its session numbers never repeat.
     pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
-        let options = StateOptions {
-            lobby: settings.lobby.clone(),
-            log: settings.log,
-            holds_lines: false,
-            keeps_rooms: true,
-            is_replicated: true,
-            // Each node has to calculate the same lineages.
-            lineages_from: 0,
-            moment: settings.moment,
-        };
-        let state = ChatState::new(options, RestoredState::default());
+        let state = ChatState::new(options(&settings, true), RestoredState::default());
         Self::with_state(settings, Archive::default(), state, Some(Arc::new(cluster)))
     }
 
@@ -185,7 +172,7 @@ impl Chat {
             return Outcome::Joined(Err(error));
         }
         let (outcome, unread) =
-            self.change(&mut live, |state, effects| state.apply(context, operation, effects));
+            live.change(&self.archive, context, |change| change.apply(operation));
         match &outcome {
             Outcome::Entered(Ok(entered)) if context.is_here => {
                 if let Some(user) = live.user(entered.session) {
@@ -206,14 +193,14 @@ impl Chat {
         }
     }
 
-    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
-    /// mailbox was full.
+    /// Changes the state, and carries the effects out meanwhile.
     pub(super) fn change<T>(
         &self,
         live: &mut LiveState,
-        change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
-    ) -> (T, Option<u64>) {
-        live.change(&self.archive, change)
+        context: OperationContext,
+        change: impl FnOnce(&mut StateChange<'_, SharedRoom>) -> T,
+    ) -> T {
+        live.change(&self.archive, context, change).0
     }
 
     /// The session that this node serves.
@@ -340,6 +327,20 @@ impl Chat {
             self.announce(NODE, Operation::Tell { to: context.session, words });
         }
         Outcome::Refused(OperationError::MailboxFull)
+    }
+}
+
+/// The options of the state of a node, or of a chat without a store.
+fn options(settings: &ChatSettings, is_replicated: bool) -> StateOptions {
+    StateOptions {
+        lobby: settings.lobby.clone(),
+        log: settings.log,
+        holds_lines: false,
+        keeps_rooms: is_replicated,
+        is_replicated,
+        // Each node has to calculate the same lineages.
+        lineages_from: 0,
+        moment: settings.moment,
     }
 }
 

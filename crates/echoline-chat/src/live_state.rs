@@ -12,8 +12,10 @@ use super::mailbox::Mailbox;
 use super::shared_room::SharedRoom;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::state::{ChatState, ContinuedMute, TOKEN_LETTERS, User, token};
-use echoline_chat_core::{Disconnect, Effect, Effects, Entered, Name};
+use echoline_chat_core::state::{
+    ChatState, ContinuedMute, StateChange, TOKEN_LETTERS, User, token,
+};
+use echoline_chat_core::{Disconnect, Effect, Effects, Entered, Name, OperationContext};
 
 /// A user in the chat's state.
 pub(super) type ChatUser = User<SharedRoom>;
@@ -50,11 +52,12 @@ impl LiveState {
     pub(super) fn change<T>(
         &mut self,
         archive: &Archive,
-        change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
+        context: OperationContext,
+        change: impl FnOnce(&mut StateChange<'_, SharedRoom>) -> T,
     ) -> (T, Option<u64>) {
-        let Self { chat, sessions } = self;
+        let Self { chat: state, sessions } = self;
         let mut effects = LiveEffects { archive, sessions, unread: None };
-        let result = change(chat, &mut effects);
+        let result = change(&mut StateChange { state, context, effects: &mut effects });
         (result, effects.unread)
     }
 

@@ -11,7 +11,9 @@ use echoline_chat_core::room::{LineView, Log, Room};
 use echoline_chat_core::state::{
     Bans, Position, RestoredState, SavedSession, Tokens, digest_of_kept,
 };
-use echoline_chat_core::{Effect, LineKind, MISSING, Name, RESTARTED, StoredLine};
+use echoline_chat_core::{
+    Effect, LineKind, MISSING, Name, OperationContext, RESTARTED, StoredLine,
+};
 use echoline_chat_store::{
     RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredToken,
 };
@@ -52,8 +54,8 @@ impl Chat {
 
     /// Removes rooms that hold nothing worth keeping. Announces the restart in every other room.
     fn start_rooms(&self) {
-        let now_ms = self.now_ms();
-        self.change(&mut self.lock(), |state, effects| state.remove_worthless(now_ms, effects));
+        let context = OperationContext::of_server(self.now_ms());
+        self.change(&mut self.lock(), context, |change| change.remove_worthless());
         for shared_room in self.rooms() {
             shared_room.change(|room| {
                 room.log.holds = self.archive.holds;

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
-pub(crate) const NUMBER_MAX: u64 = 1 << 53;
+pub const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
-pub(crate) const TIME_MAX_MS: u64 = 253_402_300_799_999;
+pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
 /// Bytes of a topic, a reason or any other words that are not a line.
 const WORDS_BYTES_MAX: usize = 4096;
 /// Bytes of a line: more than a node accepts from a user.

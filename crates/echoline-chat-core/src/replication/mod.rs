@@ -12,7 +12,7 @@ pub(crate) mod record;
 
 pub use cluster_state::{LeaveState, Replication, remember};
 pub use envelope::Envelope;
-pub use inspect::REJOINING_MAX;
+pub use inspect::{NUMBER_MAX, REJOINING_MAX, TIME_MAX_MS};
 pub use inspect_snapshot::{ROOMS_MAX, read_snapshot};
 pub use leases::{Heartbeat, Leases};
 pub use node_down_line::{NodeDownLine, node_down_line, read_node_down_line};

@@ -1,8 +1,8 @@
 //! Deletes a line: it keeps its number, its time and its author's name, and reads `[deleted]` from
 //! then on, in memory, in the store and on every node of a cluster. Pure.
 
-use crate::state::{ChatState, RoomCell};
-use crate::{Effect, Effects, LineKind, Name, OperationContext, OperationError, Outcome};
+use crate::state::{RoomCell, StateChange};
+use crate::{Effect, LineKind, Name, OperationError};
 
 /// The words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
@@ -15,33 +15,26 @@ pub fn deleted_by(notice: &str) -> Option<u64> {
     (!by.is_empty()).then(|| number.parse().ok())?
 }
 
-impl<R: RoomCell> ChatState<R> {
+impl<R: RoomCell> StateChange<'_, R> {
     /// Deletes the words of a line. The node that serves the author has checked that a line is
     /// `own`; the rights of an operator are part of the state.
     pub(crate) fn delete_line(
-        &self,
-        context: OperationContext,
+        &mut self,
         room: &Name,
         number: u64,
         is_own: bool,
-        effects: &mut dyn Effects,
-    ) -> Outcome {
-        let Some((user, cell)) = self.user(context.session).zip(self.rooms.get(room.key())) else {
-            return Outcome::Refused(OperationError::NotInRoom);
-        };
-        if !is_own && self.authority(context, room).is_err() {
-            return Outcome::Refused(OperationError::NotOperator);
-        }
-        let words = announcement(number, &user.name());
+    ) -> Result<(), OperationError> {
+        let (user, cell) = if is_own { self.author_and_room(room)? } else { self.authority(room)? };
+        let (words, cell) = (announcement(number, &user.name()), cell.clone());
         cell.change(|room| {
             if !(1..room.log.next()).contains(&number) {
-                return Outcome::Refused(OperationError::NotFound);
+                return Err(OperationError::NotFound);
             }
             room.log.delete(number);
-            effects.emit(Effect::DeleteLine { room, number });
-            let appended = room.announce(context.now_ms, &words);
-            effects.keep_line(room, appended, LineKind::Notice, "", &words);
-            Outcome::Done
+            self.effects.emit(Effect::DeleteLine { room, number });
+            let appended = room.announce(self.context.now_ms, &words);
+            self.effects.keep_line(room, appended, LineKind::Notice, "", &words);
+            Ok(())
         })
     }
 }

@@ -91,7 +91,7 @@ impl ClusterNode<'_> {
         let context = OperationContext { session, node, is_here, now_ms: entry.time_ms };
         let outcome = match operation {
             Operation::NodeDown { node, name, reason } => {
-                self.apply_node_down(context.now_ms, node, &name, &reason);
+                self.apply_node_down(context, node, &name, &reason);
                 Outcome::Done
             }
             _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),

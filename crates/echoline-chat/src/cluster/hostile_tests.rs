@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::ClusterOptions;
 use crate::chat::Chat;
 use crate::settings::ChatSettings;
-use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
-use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
+use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX, NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::text::is_clean;
 use echoline_chat_core::{Key, Name, ReplicatedState, StateSnapshot, StreamEntry};
 

@@ -9,13 +9,19 @@ use echoline_chat_core::{Operation, OperationContext, RejoiningUser};
 
 impl ClusterNode<'_> {
     /// Takes all users of a node out of the chat.
-    pub(super) fn apply_node_down(&self, now_ms: u64, node: u32, name: &str, reason: &str) {
+    pub(super) fn apply_node_down(
+        &self,
+        context: OperationContext,
+        node: u32,
+        name: &str,
+        reason: &str,
+    ) {
         if !self.cluster.lock().note_gone(node) {
             return;
         }
-        let (users, _) = self.chat.change(&mut self.chat.lock(), |state, effects| {
-            state.node_down(now_ms, node, name, reason, effects)
-        });
+        let users = self
+            .chat
+            .change(&mut self.chat.lock(), context, |change| change.node_down(node, name, reason));
         tracing::info!(node = name, users = users.len(), "a node is gone: {reason}");
         let is_this = {
             let mut state = self.cluster.lock();
@@ -88,15 +94,15 @@ impl ClusterNode<'_> {
             let is_suspended = context.is_here && state.returning.remove(&session);
             (is_suspended, state.gone_sessions.contains(&session))
         };
-        let ((), _) = self.chat.change(live, |state, effects| match is_over {
+        self.chat.change(live, context, |change| match is_over {
             true if is_suspended => {
-                if let Some(user) = state.suspended.get_mut(&session) {
+                if let Some(user) = change.state.suspended.get_mut(&session) {
                     user.retire();
                 }
-                effects.disconnect(session, GOES_ON);
+                change.effects.disconnect(session, GOES_ON);
             }
             true => {}
-            false => state.rejoin(context, rejoining, is_suspended, effects),
+            false => change.rejoin(rejoining, is_suspended),
         });
     }
 }

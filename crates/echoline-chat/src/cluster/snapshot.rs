@@ -8,7 +8,7 @@ use echoline_chat_core::replication::{
     AppliedOperations, OperationStatus, Record, Sent, UserRecord, read_snapshot,
 };
 use echoline_chat_core::state::GOES_ON;
-use echoline_chat_core::{OperationError, Outcome, StateSnapshot};
+use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapshot};
 
 /// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
@@ -46,9 +46,9 @@ impl ClusterNode<'_> {
         let mut live = self.chat.lock();
         let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        let (served, _) = self.chat.change(&mut live, |state, effects| {
-            let served = state.suspend_all().into_iter().chain(before).collect();
-            state.restore(&mut record, &served, effects);
+        let served = self.chat.change(&mut live, OperationContext::of_server(0), |change| {
+            let served = change.state.suspend_all().into_iter().chain(before).collect();
+            change.restore(&mut record, &served);
             served
         });
         followed.applied = snapshot.sequence;
@@ -107,10 +107,11 @@ impl ClusterNode<'_> {
         let mut live = self.chat.lock();
         let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        self.chat.change(&mut live, |state, effects| {
-            let sessions: BTreeSet<u64> = state.suspend_all().into_iter().chain(before).collect();
-            sessions.into_iter().for_each(|session| effects.disconnect(session, ANEW));
-            state.reset();
+        self.chat.change(&mut live, OperationContext::of_server(0), |change| {
+            let here = change.state.suspend_all();
+            let sessions: BTreeSet<u64> = here.into_iter().chain(before).collect();
+            sessions.into_iter().for_each(|session| change.effects.disconnect(session, ANEW));
+            change.state.reset();
         });
         followed.applied = 0;
         let before = followed.node;

@@ -27,14 +27,6 @@ const SOURCES_SHOWN: usize = 20;
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// An action of an operator in words, for two readers.
-struct ModerationReport {
-    /// The entry of the audit log.
-    audit: String,
-    /// The reply to the operator.
-    told: String,
-}
-
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
     pub(super) async fn become_operator(&mut self, password: CommandSecret<'_>) -> CommandResult {
@@ -80,24 +72,17 @@ impl<S: ByteStream> Session<S> {
         self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
-    /// Changes the rights of a member of the current room. `report` gets the names of the member
-    /// and of the room.
+    /// Changes the rights of a member of the current room. Returns the names of the member and of
+    /// the room.
     async fn alter_member(
         &mut self,
         other: &ChatUser,
         change: RoomChange,
-        report: impl FnOnce(&Name, &Name) -> ModerationReport,
-    ) -> CommandResult {
+    ) -> CommandResult<(Name, Name)> {
         let ((_, room), name) = (self.current_room()?, other.name());
         let alter = Operation::Alter { room: room.clone(), change };
         self.carry_out_or(alter, || format!("{name} is not in {room}")).await?;
-        self.report(&report(&name, &room));
-        Ok(())
-    }
-
-    fn report(&mut self, report: &ModerationReport) {
-        self.audit(&report.audit);
-        self.notice(&report.told);
+        Ok((name, room))
     }
 
     /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
@@ -109,11 +94,10 @@ impl<S: ByteStream> Session<S> {
         let now = if operator { "an operator" } else { "no operator any more" };
         let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
         let change = RoomChange::Operator(other.session, operator);
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("made {name} {now} of {chat}{room}"),
-            told: format!("{name} is {now} of {chat}{room}"),
-        };
-        self.alter_member(&other, change, report).await
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("made {name} {now} of {chat}{room}"));
+        self.notice(&format!("{name} is {now} of {chat}{room}"));
+        Ok(())
     }
 
     /// `/kick`: expels a member from the room.
@@ -146,21 +130,20 @@ impl<S: ByteStream> Session<S> {
         let until = until_ms.map(|until| ending(Some(until), self.chat.settings.moment));
         let until = until.map_or_else(String::new, |until| format!(" {until}"));
         let change = RoomChange::Mute(other.session, until_ms);
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("{what} {name} in {room}{until}"),
-            told: format!("You {what} {name} in {room}{until}"),
-        };
-        self.alter_member(&other, change, report).await
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("{what} {name} in {room}{until}"));
+        self.notice(&format!("You {what} {name} in {room}{until}"));
+        Ok(())
     }
 
     /// `/invite`: lets a user into the room.
     pub(super) async fn invite(&mut self, name: &str) -> CommandResult {
         let other = self.find_user(name)?;
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("invited {name} to {room}"),
-            told: format!("{name} may join {room}"),
-        };
-        self.alter_member(&other, RoomChange::Invite(other.session), report).await
+        let change = RoomChange::Invite(other.session);
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("invited {name} to {room}"));
+        self.notice(&format!("{name} may join {room}"));
+        Ok(())
     }
 
     /// `/audit`: shows the last entries of the audit log.
@@ -216,10 +199,8 @@ impl<S: ByteStream> Session<S> {
             return Err(format!("{room} has {lost}: {how}").into());
         }
         self.carry_out_or(Operation::Forget { room: room.clone() }, absent).await?;
-        self.report(&ModerationReport {
-            audit: format!("removed the room {room} ({lost})"),
-            told: format!("The room {room} is removed"),
-        });
+        self.audit(&format!("removed the room {room} ({lost})"));
+        self.notice(&format!("The room {room} is removed"));
         Ok(())
     }
 
