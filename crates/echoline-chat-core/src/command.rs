@@ -2,7 +2,6 @@
 
 pub(crate) mod aliases;
 pub(crate) mod arguments;
-pub(crate) mod command_error;
 pub(crate) mod command_table;
 pub(crate) mod duration;
 pub(crate) mod help;
@@ -11,9 +10,9 @@ mod secret_words;
 
 pub use aliases::{Alias, aliases_of};
 pub use arguments::{BanTarget, CommandArguments, CommandSecret, Passage, Switch, WrongDuration};
-pub use command_error::CommandError;
 pub use command_table::{COMMANDS, CommandEntry, Rank};
 pub use help::help;
+pub use parse::CommandError;
 pub use secret_words::without_secrets;
 
 use std::time::Duration;

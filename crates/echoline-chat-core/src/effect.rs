@@ -4,9 +4,11 @@
 //! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
 //! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
 
+use std::sync::Arc;
+
 use crate::room::{Appended, Room};
 use crate::state::{Ban, SavedSession};
-use crate::{Disconnect, LineKind, Name, Notification};
+use crate::{LineKind, Name, SaidLine};
 
 /// Something that the caller does because the chat has changed.
 #[derive(Debug)]
@@ -114,5 +116,87 @@ impl dyn Effects + '_ {
         text: &str,
     ) {
         self.emit(Effect::KeepLine { room, appended, kind, name, text });
+    }
+}
+
+/// A message of another user or of the server to one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// A private line of another user.
+    Private {
+        /// Milliseconds since 1970.
+        time_ms: u64,
+        /// The name of the author.
+        from: Name,
+        /// The session of the author.
+        session: u64,
+        /// The user's number, the same in all their sessions.
+        lineage: u64,
+        /// `Said` or `Action`.
+        kind: LineKind,
+        /// The text.
+        text: Arc<str>,
+    },
+    /// Words of the server.
+    Notice(String),
+    /// A user of this lineage invites the receiver to a room.
+    Invitation {
+        /// The name of the inviting user.
+        by: Name,
+        /// The user's number, the same in all their sessions.
+        lineage: u64,
+        /// The name of the room.
+        room: Name,
+    },
+    /// Lines of the receiver did not reach the other nodes, or were refused.
+    NotDelivered {
+        /// The name of the room.
+        room: Name,
+        /// The reason, empty if there is none.
+        reason: String,
+        /// The lines.
+        lines: Vec<SaidLine>,
+    },
+    /// The link to the other nodes is lost, or back.
+    Link {
+        /// Whether the link is lost.
+        is_lost: bool,
+        /// The words for the user.
+        words: String,
+    },
+    /// The receiver was taken out of this room, with these words, if any.
+    Expelled {
+        /// The name of the room.
+        room: Name,
+        /// The words for the user.
+        words: String,
+    },
+}
+
+/// The end of a session, with the words that its user reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    /// The words for the user.
+    pub words: String,
+    /// The reason that a page shows, if the words do not say it.
+    pub reason: Option<String>,
+}
+
+impl Notification {
+    /// Whether the session must get it, also if its mailbox is full.
+    pub fn is_essential(&self) -> bool {
+        matches!(self, Self::Expelled { .. } | Self::NotDelivered { .. })
+    }
+
+    /// The bytes of the texts.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Private { text, .. } => text.len(),
+            Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
+                words.len()
+            }
+            Self::Invitation { by, room, .. } => by.as_str().len() + room.as_str().len(),
+            Self::NotDelivered { lines, .. } => lines.iter().map(|line| line.text.len()).sum(),
+        }
     }
 }

@@ -46,7 +46,6 @@ mod flood;
 mod idle_policy;
 mod misdirected_protocol;
 mod name;
-mod notification;
 mod operation;
 mod outcome;
 pub mod protocol;
@@ -65,16 +64,16 @@ pub use answer_limits::{
     topic_in_list,
 };
 pub use days::Days;
-pub use effect::{Effect, Effects};
+pub use effect::{Disconnect, Effect, Effects, Notification};
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use idle_policy::{Presence, choose};
 pub use misdirected_protocol::MisdirectedProtocol;
 pub use name::Name;
 pub use name::key::Key;
 pub use name::name_error::{NameError, NameFault, NameKind};
-pub use notification::{Disconnect, Notification};
 pub use operation::{
-    Operation, OperationContext, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+    Credential, Operation, OperationContext, RejoiningUser, RestoredSession, ResumeToken,
+    RoomChange, SaidLine,
 };
 pub use outcome::{ClaimNameError, Entered, JoinError, Joined, OperationError, Outcome};
 pub use replicated_state::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};

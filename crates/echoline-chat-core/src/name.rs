@@ -2,7 +2,6 @@
 
 pub(crate) mod key;
 pub(crate) mod name_error;
-mod name_limits;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::name::key::fold;
-use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::name::name_error::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{is_digit, is_letter};
 use crate::text::{CharacterKind, kind};
 use crate::{Key, NameError, NameFault, NameKind};

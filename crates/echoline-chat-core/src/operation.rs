@@ -4,9 +4,10 @@
 //! every node applies it when it comes back.
 
 use core::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::room::{Credential, ReplayFrom};
+use crate::room::ReplayFrom;
 use crate::state::{Ban, SavedSession, Scope, Subject};
 use crate::{LineKind, Name};
 
@@ -267,4 +268,38 @@ pub struct RejoiningUser {
     pub rooms: Vec<(Name, bool)>,
     /// The number of the last operation that was applied.
     pub last: u64,
+}
+
+/// The credential that a newcomer to a room shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// None.
+    Nothing,
+    /// The password that has this hash.
+    Password(String),
+    /// A token says that they were a member; in the form of an earlier version.
+    Token {
+        /// Whether they were an operator of the room.
+        operator: bool,
+    },
+    /// A token says that they were a member, an operator or not, and the stamp of the password that
+    /// the room had then.
+    Return {
+        /// Whether they were an operator of the room.
+        operator: bool,
+        /// The stamp of the password.
+        password: Option<String>,
+        /// The number of the room's first line, see
+        /// [`RoomOrigin`](crate::room::RoomOrigin).
+        #[serde(default)]
+        born: u64,
+    },
+}
+
+impl Credential {
+    /// Whether a token says that they were an operator of the room.
+    pub(crate) fn is_operators(&self) -> bool {
+        matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
+    }
 }

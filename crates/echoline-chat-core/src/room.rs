@@ -1,35 +1,24 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
 pub(crate) mod batch;
-pub(crate) mod credential;
 pub(crate) mod echo_suppression;
 pub(crate) mod election;
 pub(crate) mod entrance;
 pub(crate) mod line;
-pub(crate) mod line_view;
 pub(crate) mod log;
-pub(crate) mod log_limits;
 pub(crate) mod member;
-pub(crate) mod muted;
 pub(crate) mod replay;
-pub(crate) mod retention;
 pub(crate) mod room_operators;
-pub(crate) mod room_origin;
 pub(crate) mod room_record;
 
 pub use batch::Batch;
-pub use credential::Credential;
 pub use echo_suppression::{Own, OwnLines};
 pub use entrance::{Entrance, Newcomer};
-pub use line::{EOL, Shape, terminal_text};
-pub use line_view::LineView;
-pub use log::{Log, Mark};
-pub use log_limits::LogLimits;
+pub use line::{EOL, LineView, Shape, terminal_text};
+pub use log::{Log, LogLimits, Mark};
 pub use member::{Member, MemberId, MemberIdentity};
-pub use muted::Muted;
 pub use replay::{Replay, ReplayFrom};
-pub use room_operators::RoomOperators;
-pub use room_origin::RoomOrigin;
+pub use room_operators::{Muted, RoomOperators};
 pub use room_record::{LINES_MAX, LOG_MIN, LineRecord, RoomRecord};
 
 use std::collections::VecDeque;
@@ -40,6 +29,7 @@ use slab::Slab;
 use self::member::Standing;
 use crate::room::replay::replay;
 use crate::{Key, LineKind, Name};
+use echoline_base::source::Source;
 
 /// One room.
 #[derive(Debug)]
@@ -69,6 +59,19 @@ pub struct Room {
     pub origin: RoomOrigin,
     /// Whether this is the room that every user enters first: it stays, and elects no operator.
     pub(crate) is_lobby: bool,
+}
+
+/// The origin of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct RoomOrigin {
+    /// The number of its first line, which tells it from other rooms that had its name: a room that
+    /// is made after another one was removed begins above all lines of that. 0 for the lobby, and
+    /// for rooms that an earlier version made.
+    pub born: u64,
+    /// The source of the user who made it, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maker: Option<Source>,
 }
 
 /// A line that was appended.
@@ -417,12 +420,12 @@ impl Room {
     /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them. The number of
     /// mutes is bounded: the oldest is dropped first.
     pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
-        muted::mute(&mut self.muted, now_ms, muted, until_ms);
+        room_operators::mute(&mut self.muted, now_ms, muted, until_ms);
     }
 
     /// Returns the end of a user's mute, if they are muted.
     pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
-        muted::muted_until(&self.muted, now_ms, key, lineage)
+        room_operators::muted_until(&self.muted, now_ms, key, lineage)
     }
 
     /// Returns the end of a member's mute, if they are muted.

@@ -9,11 +9,9 @@ pub(crate) mod apply_in_rooms;
 mod apply_tests;
 pub(crate) mod bans;
 mod change;
-pub(crate) mod deletion;
 pub(crate) mod flood_mutes;
 pub(crate) mod former_users;
 pub(crate) mod moderation;
-pub(crate) mod preferences;
 pub(crate) mod rejoin;
 pub(crate) mod room_cell;
 pub(crate) mod room_removal;
@@ -23,19 +21,18 @@ pub(crate) mod user;
 pub(crate) mod user_table;
 
 pub use apply::GOES_ON;
+pub use apply_in_rooms::deleted_by;
 pub use bans::{
     Ban, Bans, ROOM_BANS_MAX, Scope, Subject, Suspect, TooManyBans, counted, ending, network_of,
 };
 pub use change::StateChange;
-pub use deletion::deleted_by;
 pub use flood_mutes::{ContinuedMute, FloodMutes, MuteSubject};
 pub use former_users::{FormerUser, FormerUsers};
-pub use preferences::{IGNORED_MAX, Ignored, Preferences};
 pub use rejoin::{DownUser, LastOperation};
 pub use room_cell::RoomCell;
 pub use tokens::{
-    BRIEF_MS, Position, SavedSession, SessionState, TOKEN_LETTERS, Tokens, digest, digest_of_kept,
-    token,
+    BRIEF_MS, IGNORED_MAX, Ignored, Position, Preferences, SavedSession, SessionState,
+    TOKEN_LETTERS, Tokens, digest, digest_of_kept, token,
 };
 pub use user::User;
 pub use user_table::{UserTable, person_id};

@@ -7,12 +7,10 @@
 
 pub(crate) mod character;
 mod erase;
-pub(crate) mod separators;
 pub(crate) mod wrap;
 
-pub use character::{CharacterKind, kind};
+pub use character::{CharacterKind, has_break, kind, lines};
 pub use erase::erase;
-pub use separators::{has_break, lines};
 pub use wrap::wrap;
 
 use std::borrow::Cow;

@@ -12,10 +12,16 @@ use std::process::Command;
 use std::rc::Rc;
 
 use echoline_base::random::Random;
-use echoline_chat_core::{Effect, LineKind, Name, Notification, Operation, OperationContext, Outcome, ResumeToken, RoomChange, SaidLine};
 use echoline_chat_core::replication::Envelope;
-use echoline_chat_core::room::{Credential, LogLimits, ReplayFrom, Room};
-use echoline_chat_core::state::{Ban, ChatState, RestoredState, SavedSession, Scope, SessionState, StateOptions, Subject, digest, token};
+use echoline_chat_core::room::{LogLimits, ReplayFrom, Room};
+use echoline_chat_core::state::{
+    Ban, ChatState, RestoredState, SavedSession, Scope, SessionState, StateOptions, Subject,
+    digest, token,
+};
+use echoline_chat_core::{
+    Credential, Effect, LineKind, Name, Notification, Operation, OperationContext, Outcome,
+    ResumeToken, RoomChange, SaidLine,
+};
 
 const SEEDS: u64 = 100;
 const OPERATIONS: u64 = 200;

@@ -1,11 +1,11 @@
 //! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
 //! in memory only, and loses them with the process.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::audit_log::{AuditEntry, AuditLog};
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::state::{Ban, Position, SavedSession, Scope, SessionState, Subject};
 use echoline_chat_core::{Effect, Name, StoredLine};
@@ -119,13 +119,13 @@ impl Archive {
     }
 
     /// Returns the last entries of the audit log, oldest first.
-    pub(super) async fn acts(&self, most: usize) -> Vec<AuditEntry> {
-        let mut acts = match &self.store {
+    pub(super) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
+        let mut audit_entries = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
             None => self.audit_log().newest(most),
         };
-        acts.reverse();
-        acts
+        audit_entries.reverse();
+        audit_entries
     }
 
     /// The sources of the last guesses at the operators' password, the oldest of them first.
@@ -183,14 +183,14 @@ impl BanMore {
 }
 
 impl SavedMore {
-    fn of(place: &SavedSession) -> Self {
+    fn of(saved: &SavedSession) -> Self {
         let room = |at: &Position| SavedRoom {
             room: at.room.clone(),
             password: at.password.clone(),
             born: at.born,
         };
-        let rooms = place.rooms.iter().map(room).collect();
-        Self { rooms, state: place.more.clone() }
+        let rooms = saved.rooms.iter().map(room).collect();
+        Self { rooms, state: saved.more.clone() }
     }
 
     fn write(&self) -> String {
@@ -255,4 +255,90 @@ pub(super) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
     let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
+}
+
+/// The number of kept actions of the chat's operators, and of rooms' operators.
+const ACTS_MAX: usize = 1000;
+
+/// The number of kept sources of guesses.
+const SOURCES_MAX: usize = 200;
+
+/// An entry: time (milliseconds since 1970), name of the operator, action.
+pub(super) type AuditEntry = (u64, String, String);
+
+/// The log; the newest entries come first.
+#[derive(Debug, Default)]
+pub(super) struct AuditLog {
+    audit_entries: u64,
+    of_chat: VecDeque<(u64, AuditEntry)>,
+    of_rooms: VecDeque<(u64, AuditEntry)>,
+    guesses: VecDeque<PasswordGuesses>,
+}
+
+impl AuditLog {
+    /// Adds an action of an operator of the chat, or of rooms only.
+    pub(super) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
+        self.audit_entries += 1;
+        let audit_entries = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
+        audit_entries.truncate(ACTS_MAX - 1);
+        audit_entries.push_front((self.audit_entries, entry));
+    }
+
+    /// Counts a guess, in one entry for each source. The source that has been quiet for longest
+    /// gives way.
+    pub(super) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
+        let found = self.guesses.iter().position(|guesses| guesses.source == source);
+        let known = found.and_then(|index| self.guesses.remove(index));
+        let (first_ms, count) = known.map_or((time_ms, 0), |known| (known.first_ms, known.count));
+        self.guesses.truncate(SOURCES_MAX - 1);
+        self.guesses.push_front(PasswordGuesses {
+            source: source.to_owned(),
+            count: count + 1,
+            first_ms,
+            last_ms: time_ms,
+            by: by.to_owned(),
+        });
+    }
+
+    /// The latest actions, newest first.
+    pub(super) fn newest(&self, most: usize) -> Vec<AuditEntry> {
+        let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
+        let mut audit_entries: Vec<_> = audit_entries.collect();
+        audit_entries.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        audit_entries.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// The sources of the newest guesses, newest first.
+    pub(super) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
+        self.guesses.iter().take(most).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 12, item 7: neither guesses nor the actions of a room's operator evict the actions of
+    /// the chat's operators.
+    #[test]
+    fn attack_neither_guesses_nor_acts_in_rooms_evict_acts_of_the_chat() {
+        let mut log = AuditLog::default();
+        log.add(true, (1, "root".into(), "kicked eve".into()));
+        for number in 0..10_800_u64 {
+            log.add_guess(number, "mallory", &format!("192.0.2.{}", number % 7));
+            log.add(false, (2, "mallory".into(), "set den to private".into()));
+        }
+        let audit_entries = log.newest(usize::MAX);
+        assert_eq!(
+            (audit_entries.len(), audit_entries.last().unwrap().2.as_str()),
+            (ACTS_MAX + 1, "kicked eve")
+        );
+        let guesses = log.guesses(99);
+        assert_eq!((guesses.len(), guesses[0].last_ms), (7, 10_799));
+        assert_eq!(guesses.iter().map(|guesses| guesses.count).sum::<u64>(), 10_800);
+        for number in 0..SOURCES_MAX * 2 {
+            log.add_guess(9, "mallory", &number.to_string());
+        }
+        assert_eq!(log.guesses(usize::MAX).len(), SOURCES_MAX);
+    }
 }

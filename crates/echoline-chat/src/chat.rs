@@ -20,8 +20,8 @@ use super::source_gates::SourceGates;
 use super::wake_batcher::WakeBatchers;
 use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
+pub(super) use echoline_chat_core::Credential;
 use echoline_chat_core::replication::NODE;
-pub(super) use echoline_chat_core::room::Credential;
 use echoline_chat_core::room::MemberId;
 use echoline_chat_core::state::{
     Ban, ChatState, FormerUser, RestoredState, RoomLimits, StateChange, StateOptions, Suspect,

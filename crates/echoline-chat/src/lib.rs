@@ -48,10 +48,8 @@
 mod archive;
 #[cfg(test)]
 mod attacks;
-mod audit_log;
 mod bot;
 mod chat;
-mod clock;
 mod cluster;
 mod command_cost;
 mod commands;
@@ -66,7 +64,6 @@ mod page;
 mod password_checks;
 mod people;
 mod persistence;
-mod position;
 mod session;
 mod settings;
 mod shared_room;

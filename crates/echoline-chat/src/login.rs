@@ -272,7 +272,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
         return Err(later(&taken, token));
     }
     let operation = Operation::Redeem { token: digest.clone() };
-    let place = match chat.propose_entrance(chat.next_session(), operation).await {
+    let saved = match chat.propose_entrance(chat.next_session(), operation).await {
         Outcome::Redeemed(Some(keep)) => keep.saved,
         Outcome::Redeemed(None) => {
             // A token cannot be guessed at this pace.
@@ -281,14 +281,14 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
         }
         _ => return Err(ClaimNameError::NotDelivered.sentence()),
     };
-    let back = rights_of(chat, &place.more).await;
-    match enter(chat, place.name.clone(), address, Some(back)).await {
+    let back = rights_of(chat, &saved.more).await;
+    match enter(chat, saved.name.clone(), address, Some(back)).await {
         Ok(user) => {
-            Ok(LoggedInUser { saved: Some(place), is_back: true, ..LoggedInUser::new(user) })
+            Ok(LoggedInUser { saved: Some(saved), is_back: true, ..LoggedInUser::new(user) })
         }
         Err(taken) => {
             // A token that could not be used is worth something again.
-            let keep = ResumeToken { token: digest, saved: place };
+            let keep = ResumeToken { token: digest, saved };
             chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
         }
@@ -336,16 +336,16 @@ impl Chat {
             return None;
         }
         let (now_ms, state) = (self.now_ms(), self.lock());
-        let place = state.tokens.find(now_ms, digest)?;
-        let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
-        let suspect = Suspect { name: Some(&place.name), address, lineage };
+        let saved = state.tokens.find(now_ms, digest)?;
+        let lineage = Some(saved.more.lineage).filter(|&lineage| lineage > 0);
+        let suspect = Suspect { name: Some(&saved.name), address, lineage };
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
             return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
-        let session = place.session.unwrap_or_default();
+        let session = saved.session.unwrap_or_default();
         // The session may have changed its name since, and would be restored under that one.
         let is_here = state.users.contains_key(&session);
-        if is_here { None } else { state.is_free(&place.name, session).err() }
+        if is_here { None } else { state.is_free(&saved.name, session).err() }
     }
 
     /// Whether the chat is a cluster and this node does not know the token.

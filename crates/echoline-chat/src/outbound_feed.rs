@@ -156,7 +156,7 @@ impl OutboundFeed {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Closed>> {
         self.announce();
-        if self.read_letters(outlet, cx)?.is_ready() {
+        if self.read_mailbox(outlet, cx)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
         let mut more = Poll::Pending;
@@ -293,7 +293,7 @@ impl OutboundFeed {
 
     /// Prints notifications. Returns `Ready` if there may be more, which wait until the peer has
     /// read these.
-    fn read_letters<S: AsyncWrite + Unpin>(
+    fn read_mailbox<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
         cx: &Context<'_>,

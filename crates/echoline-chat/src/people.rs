@@ -43,13 +43,13 @@ impl MemberList {
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();
-        let place = |member: &&Member| (member.arrival, member.session);
+        let order = |member: &&Member| (member.arrival, member.session);
         let more = members.len() > NAMED_MAX;
         if more {
-            members.select_nth_unstable_by_key(NAMED_MAX, place);
+            members.select_nth_unstable_by_key(NAMED_MAX, order);
             members.truncate(NAMED_MAX);
         }
-        members.sort_unstable_by_key(place);
+        members.sort_unstable_by_key(order);
         let named = members.iter().map(|member| Named {
             arrival: member.arrival,
             session: member.session,

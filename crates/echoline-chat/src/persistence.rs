@@ -29,8 +29,8 @@ impl Chat {
         folder: &Path,
         options: StoreOptions,
     ) -> Result<Arc<Self>, StoreError> {
-        let place = Arc::new(OnceLock::<Weak<Self>>::new());
-        let told = Arc::clone(&place);
+        let saved_session = Arc::new(OnceLock::<Weak<Self>>::new());
+        let told = Arc::clone(&saved_session);
         let on_event = move |event| {
             if let Some(chat) = told.get().and_then(Weak::upgrade) {
                 chat.hear(event);
@@ -47,7 +47,7 @@ impl Chat {
         let kept = kept(&settings, found);
         let chat = Arc::new(Self::open(settings, archive, kept));
         // From here on, the store's events reach this chat.
-        let _ = place.set(Arc::downgrade(&chat));
+        let _ = saved_session.set(Arc::downgrade(&chat));
         chat.start_rooms();
         Ok(chat)
     }
@@ -143,9 +143,9 @@ fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
     }
     let (mut tokens, mut dropped_tokens) = (Tokens::default(), Vec::new());
     for token in found.tokens {
-        if let Some(place) = place(&token) {
+        if let Some(saved_session) = saved_session(&token) {
             let digest = digest_of_kept(token.token).into();
-            dropped_tokens.extend(tokens.keep(now_ms, digest, place));
+            dropped_tokens.extend(tokens.keep(now_ms, digest, saved_session));
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
@@ -155,13 +155,13 @@ fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
 fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
-    if let Some(place) = place(&token).filter(|_| digest != token.token) {
+    if let Some(saved_session) = saved_session(&token).filter(|_| digest != token.token) {
         archive.keep(Effect::DeleteToken(&token.token));
-        archive.keep(Effect::KeepToken { token: &digest, saved: &place });
+        archive.keep(Effect::KeepToken { token: &digest, saved: &saved_session });
     }
 }
 
-fn place(token: &StoredToken) -> Option<SavedSession> {
+fn saved_session(token: &StoredToken) -> Option<SavedSession> {
     let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;

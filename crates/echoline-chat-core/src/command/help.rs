@@ -1,7 +1,7 @@
 //! The text of `/help`. Pure.
 
-use crate::command::command_error::unknown;
 use crate::command::command_table::find;
+use crate::command::parse::unknown;
 use crate::command::{COMMANDS, CommandEntry, Rank};
 
 /// The lines of `/help` for a user of that rank, or the lines of `/help topic`. The topic is the

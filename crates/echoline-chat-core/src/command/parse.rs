@@ -1,8 +1,10 @@
-//! Parsing of a line into a command, by the table of all commands. Pure.
+//! Reads a line as a command, and explains a line that is none. Pure.
 
-use crate::command::command_error::{unknown, wrong_use};
-use crate::command::command_table;
-use crate::command::{Command, CommandArguments, CommandError};
+use crate::command::aliases::find_alias;
+use crate::command::{
+    Alias, Command, CommandArguments, CommandEntry, WrongDuration, command_table,
+};
+use crate::text::excerpt;
 
 impl<'a> Command<'a> {
     /// Reads a line that is clean (see `clean`) and trimmed. Commands are known in
@@ -29,5 +31,82 @@ impl<'a> Command<'a> {
         let mut arguments = CommandArguments::new(arguments);
         let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
         command.ok_or_else(|| wrong_use(entry, &arguments))
+    }
+}
+
+/// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A `/` with no word after it.
+    #[error("A command is a word after /: /help lists all, and //words says /words")]
+    NoName,
+    /// There is no such command, but one that is spelled nearly so.
+    #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
+    Misspelled {
+        /// The name that was typed, cleaned and shortened.
+        name: String,
+        /// The nearest command.
+        nearest: &'static str,
+    },
+    /// There is no such command, and none like it.
+    #[error("There is no /{0}. /help lists all.")]
+    Unknown(String),
+    /// A command of other chats. The hint tells the user what to do here.
+    #[error("There is no /{name}. {hint}.")]
+    Elsewhere {
+        /// The name that was typed.
+        name: String,
+        /// The sentence about the command to use instead.
+        hint: &'static str,
+    },
+    /// Too few arguments, too many, or an invalid one.
+    #[error("That is not how /{name} works: write {usage}, for example {example}")]
+    Usage {
+        /// The command.
+        name: &'static str,
+        /// All its arguments.
+        usage: &'static str,
+        /// An example of a valid use.
+        example: &'static str,
+    },
+    /// An argument looks like a duration and cannot be read as one.
+    #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
+    Duration {
+        /// The word that was typed, cleaned and shortened.
+        typed: String,
+        /// All arguments of the command.
+        usage: &'static str,
+    },
+    /// A duration for a command that takes none.
+    #[error("A kick has no duration: /ban NAME 10m keeps a person out for that time")]
+    KickDuration,
+}
+
+/// The sentence for a command that was used wrongly.
+pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) -> CommandError {
+    match arguments.wrong_duration() {
+        Some(WrongDuration::Unreadable(typed)) => {
+            CommandError::Duration { typed: excerpt(typed), usage: entry.usage }
+        }
+        Some(WrongDuration::NotTaken) => CommandError::KickDuration,
+        None => {
+            CommandError::Usage { name: entry.name, usage: entry.usage, example: entry.example }
+        }
+    }
+}
+
+/// The sentence for a command that does not exist.
+pub(crate) fn unknown(name: &str) -> CommandError {
+    let shown = excerpt(name);
+    if shown.is_empty() {
+        return CommandError::NoName;
+    }
+    if let Some(Alias::Hint(hint)) = find_alias(name) {
+        return CommandError::Elsewhere { name: shown, hint };
+    }
+    match command_table::nearest(name) {
+        Some(entry) => CommandError::Misspelled { name: shown, nearest: entry.name },
+        None => CommandError::Unknown(shown),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::{CharacterKind, excerpt, kind};
 
 /// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
@@ -110,6 +109,12 @@ impl fmt::Display for Described {
         }
     }
 }
+
+/// Characters of a name, after normalisation.
+pub(super) const NAME_CHARACTERS_MAX: usize = 32;
+
+/// Combining marks on one letter of a name.
+pub(super) const MARKS_MAX: u8 = 2;
 
 #[cfg(test)]
 mod tests {

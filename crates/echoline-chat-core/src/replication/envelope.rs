@@ -77,7 +77,8 @@ pub(crate) fn id_of_end(node: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::{Credential, ReplayFrom};
+    use crate::Credential;
+    use crate::room::ReplayFrom;
     use crate::state::{Ban, Position, SavedSession, Scope, SessionState, Subject, digest};
     use crate::{
         LineKind, Name, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,

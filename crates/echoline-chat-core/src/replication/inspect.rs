@@ -5,7 +5,7 @@
 //! refused.
 
 use super::{NODE, SAY_LINES};
-use crate::room::Credential;
+use crate::Credential;
 use crate::state::{Ban, SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};
 use crate::{
@@ -27,7 +27,7 @@ pub const REJOINING_MAX: usize = 200;
 /// Rooms of one user.
 const ROOMS_MAX: usize = 1000;
 /// Bytes of the name of a node.
-const MACHINE_BYTES_MAX: usize = 64;
+const NODE_NAME_BYTES_MAX: usize = 64;
 
 /// Checks an operation of this author and number, and cleans its words.
 ///
@@ -37,7 +37,7 @@ pub(crate) fn inspect(session: u64, number: u64, operation: &mut Operation) -> R
     let is_of_node = session == NODE;
     match operation {
         Operation::NodeDown { name, reason, .. } => {
-            if !is_machine_name(name) {
+            if !is_node_name(name) {
                 *name = "a machine".to_owned();
             }
             tidy(reason);
@@ -189,9 +189,9 @@ pub(crate) fn room_name(name: &Name) -> Result<(), String> {
 }
 
 /// Whether a node may have this name.
-pub(crate) fn is_machine_name(name: &str) -> bool {
+pub(crate) fn is_node_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
 /// Checks the form of a password hash, or of a part of it.

@@ -1,7 +1,7 @@
 //! The conditions for joining a room. Pure.
 
+use crate::Credential;
 use crate::JoinError;
-pub(crate) use crate::room::Credential;
 use crate::room::Room;
 use crate::state::Position;
 

@@ -99,7 +99,10 @@ fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
                     && mark.time_ms - other.time_ms <= VISIT_MS
             })
         };
-        match open.iter().rposition(|(who, other)| *who == author && is_opposite(*other)) {
+        match open
+            .iter()
+            .rposition(|(author_of, other)| *author_of == author && is_opposite(*other))
+        {
             Some(visit) => drop(open.remove(visit)),
             None => open.push((author, number)),
         }

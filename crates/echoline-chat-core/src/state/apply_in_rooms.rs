@@ -1,6 +1,7 @@
 //! Applies operations that concern one room: joining, leaving and saying lines. Pure.
 
-use crate::room::{Appended, Credential, MemberId, Newcomer, ReplayFrom, Room};
+use crate::Credential;
+use crate::room::{Appended, MemberId, Newcomer, ReplayFrom, Room};
 use crate::state::{RoomCell, StateChange};
 use crate::{
     Effect, Effects, JoinError, Joined, LineKind, Name, Notification, OperationError, SaidLine,
@@ -156,5 +157,54 @@ impl Room {
         let name = self.member_name(member_id);
         effects.keep_line(self, appended, kind, name.as_str(), text);
         Ok(appended)
+    }
+}
+
+/// The words with which the server tells a room that a line was deleted.
+fn announcement(number: u64, by: &Name) -> String {
+    format!("Line {number} was deleted by {by}")
+}
+
+/// The line that a notice of the server says was deleted. Users cannot write notices.
+pub fn deleted_by(notice: &str) -> Option<u64> {
+    let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
+    (!by.is_empty()).then(|| number.parse().ok())?
+}
+
+impl<R: RoomCell> StateChange<'_, R> {
+    /// Deletes the words of a line. The node that serves the author has checked that a line is
+    /// `own`; the rights of an operator are part of the state.
+    pub(crate) fn delete_line(
+        &mut self,
+        room: &Name,
+        number: u64,
+        is_own: bool,
+    ) -> Result<(), OperationError> {
+        let (user, cell) = if is_own { self.author_and_room(room)? } else { self.authority(room)? };
+        let (words, cell) = (announcement(number, &user.name()), cell.clone());
+        cell.change(|room| {
+            if !(1..room.log.next()).contains(&number) {
+                return Err(OperationError::NotFound);
+            }
+            room.log.delete(number);
+            self.effects.emit(Effect::DeleteLine { room, number });
+            let appended = room.announce(self.context.now_ms, &words);
+            self.effects.keep_line(room, appended, LineKind::Notice, "", &words);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_which_line_was_deleted() {
+        let name = Name::parse("ann").unwrap();
+        assert_eq!(deleted_by(&announcement(12, &name)), Some(12));
+        for other in ["Line 12 was deleted by ", "Line x was deleted by ann", "Line 12", "tea"] {
+            assert_eq!(deleted_by(other), None, "{other}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::room::{Credential, LogLimits, ReplayFrom, Room};
+use crate::Credential;
+use crate::room::{LogLimits, ReplayFrom, Room};
 use crate::state::{
     Ban, ChatState, RestoredState, RoomLimits, SavedSession, Scope, SessionState, StateOptions,
     Subject,

@@ -147,14 +147,14 @@ impl Scope {
 impl Ban {
     /// The message for a banned user. `moment` formats a time in milliseconds since 1970.
     pub fn words(&self, moment: fn(u64) -> String) -> String {
-        let place = match &self.scope {
+        let scope = match &self.scope {
             Scope::Chat => "this chat".to_owned(),
             Scope::Room(name) => format!("the room {}", name.as_str()),
         };
         let until = self.until_ms.map(|until| format!(" until {}", moment(until)));
         let reason = if self.reason.is_empty() { "" } else { ": " };
         let until = until.unwrap_or_default();
-        format!("You are banned from {place}{until}{reason}{}", self.reason)
+        format!("You are banned from {scope}{until}{reason}{}", self.reason)
     }
 
     fn holds(&self, now_ms: u64) -> bool {

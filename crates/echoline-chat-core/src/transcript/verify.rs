@@ -175,17 +175,17 @@ impl Verifier<'_> {
 
     /// P5, P6, P10: membership and time along one room's order.
     fn fold(&mut self, room: &SeenRoom) {
-        let mut people = RoomPresence::default();
+        let mut presence = RoomPresence::default();
         let mut users = room.users.iter().collect::<Vec<_>>();
         users.sort_by_key(|(before, ..)| *before);
         let mut users = users.into_iter().peekable();
         let (mut next, mut time_ms) = (1, 0);
         for (&number, (seen, spot)) in &room.lines {
             while let Some(claim) = users.next_if(|(before, ..)| *before <= number) {
-                self.compare(&people, claim, next, room);
+                self.compare(&presence, claim, next, room);
             }
             if number != next {
-                people.forget();
+                presence.forget();
             }
             next = number.saturating_add(1);
             if let Some(time) = seen.time_ms {
@@ -195,27 +195,27 @@ impl Verifier<'_> {
                 }
                 time_ms = time;
             }
-            if let Err(what) = people.take(seen) {
+            if let Err(what) = presence.take(seen) {
                 self.object(*spot, format!("#{number} of {}: {what}", room.name));
             }
         }
         for claim in users {
-            self.compare(&people, claim, next, room);
+            self.compare(&presence, claim, next, room);
         }
     }
 
     /// Compares a list of `/users` with the result of all joins, leaves and renames before it.
     fn compare(
         &mut self,
-        people: &RoomPresence,
+        presence: &RoomPresence,
         (before, names, spot): &(u64, Vec<String>, Spot),
         next: u64,
         room: &SeenRoom,
     ) {
-        if *before != next || !people.is_complete {
+        if *before != next || !presence.is_complete {
             return;
         }
-        let here: Vec<&str> = people.here.iter().map(|name| name.as_str()).collect();
+        let here: Vec<&str> = presence.here.iter().map(|name| name.as_str()).collect();
         if here != *names {
             let (names, here, last) = (names.join(", "), here.join(", "), next - 1);
             let what = format!("after #{last} of {} there are {here}, not {names}", room.name);

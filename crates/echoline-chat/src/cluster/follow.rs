@@ -1,9 +1,9 @@
 //! Applies the entries of the stream, in their order.
 
-use super::node::ClusterNode;
-use super::proposals::{ReplySender, TAKEN_FOR_GONE};
-use crate::chat::Chat;
 use bytes::Bytes;
+
+use super::proposals::{Cluster, ReplySender, TAKEN_FOR_GONE};
+use crate::chat::Chat;
 use echoline_chat_core::replication::{Envelope, JUMP_MAX, LeaveState, NODE, ROOMS_MAX};
 use echoline_chat_core::{
     JoinError, Link, Notification, Operation, OperationContext, OperationError, Outcome,
@@ -239,5 +239,20 @@ impl ClusterNode<'_> {
         if let Err(outcome) = reply.send(outcome) {
             self.cluster.undo(outcome);
         }
+    }
+}
+
+/// A chat that is one node of a cluster, as the driver of the stream sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClusterNode<'a> {
+    pub(super) chat: &'a Chat,
+    pub(super) cluster: &'a Cluster,
+}
+
+impl Chat {
+    /// This chat as a node of a cluster; `None` if it is one process.
+    pub(super) fn node(&self) -> Option<ClusterNode<'_>> {
+        let cluster = self.cluster.as_deref()?;
+        Some(ClusterNode { chat: self, cluster })
     }
 }

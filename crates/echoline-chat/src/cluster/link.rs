@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::node::ClusterNode;
+use super::follow::ClusterNode;
 use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
 use crate::live_state::SessionHandle;
 use echoline_chat_core::replication::{HELD_TICKS, Heartbeat, LeaveState, QueuedOperation};

@@ -10,7 +10,6 @@ mod follow;
 mod hostile_tests;
 mod link;
 mod newcomers;
-mod node;
 mod node_lifecycle;
 mod proposals;
 mod propose;

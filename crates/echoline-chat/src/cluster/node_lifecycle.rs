@@ -1,6 +1,6 @@
 //! Nodes that go down, and nodes that rejoin after their lease expired.
 
-use super::node::ClusterNode;
+use super::follow::ClusterNode;
 use super::proposals::{Cluster, State};
 use crate::live_state::LiveState;
 use echoline_chat_core::replication::{LeaveState, NODE, REJOINING_MAX, remember};
@@ -72,9 +72,9 @@ impl ClusterNode<'_> {
     }
 
     /// Resumes the memberships of users whose node rejoins.
-    pub(super) fn apply_rejoin(&self, context: OperationContext, people: Vec<RejoiningUser>) {
+    pub(super) fn apply_rejoin(&self, context: OperationContext, users: Vec<RejoiningUser>) {
         let mut live = self.chat.lock();
-        for rejoining in people {
+        for rejoining in users {
             if !live.users.contains_key(&rejoining.session) {
                 self.rejoin(&mut live, context, rejoining);
             }

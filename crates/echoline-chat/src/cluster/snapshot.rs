@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::node::ClusterNode;
+use super::follow::ClusterNode;
 use super::proposals::{LOST, ReplySender};
 use echoline_chat_core::replication::{
     AppliedOperations, OperationStatus, Record, Sent, UserRecord, read_snapshot,

@@ -82,14 +82,14 @@ impl<S: ByteStream> Session<S> {
             self.notice("Nobody is banned");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
-        for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
+        for (position, ban) in (1..).zip(&bans).skip_while(|(position, _)| *position < from) {
             let Ban { subject, by, reason, until_ms, .. } = ban;
             let until = ending(*until_ms, self.chat.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
             let line = format!("{subject}, {until}, by {by}{colon}{reason}");
             if !budget.take(line.len()) {
-                let more = bans.len() as u64 + 1 - place;
-                self.notice(&format!("{more} more: /bans {place} lists them"));
+                let more = bans.len() as u64 + 1 - position;
+                self.notice(&format!("{more} more: /bans {position} lists them"));
                 break;
             }
             self.reply(&line);

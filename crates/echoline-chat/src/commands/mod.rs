@@ -4,14 +4,12 @@
 //! session writes the replies when the command waits and when it has ended.
 
 mod bans;
-mod delete;
 mod history;
 mod moderation;
 mod queries;
 mod rooms;
 mod search;
 mod users;
-mod whois;
 
 use std::ops::ControlFlow;
 

@@ -152,7 +152,7 @@ impl<S: ByteStream> Session<S> {
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
         let chat = Arc::clone(&self.chat);
         let read = self.wait(async move {
-            (chat.archive.acts(most).await, chat.archive.guesses(SOURCES_SHOWN).await)
+            (chat.archive.audit_entries(most).await, chat.archive.guesses(SOURCES_SHOWN).await)
         });
         let (entries, guesses) = read.await?;
         if entries.is_empty() {

@@ -1,13 +1,17 @@
 //! Other users: lists of them, private lines, names, ignored users, away texts.
 
+use std::net::IpAddr;
+
 use crate::live_state::ChatUser;
 use crate::session::{CommandResult, Session};
+use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use crate::view::print_json;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_core::state::person_id;
+use echoline_chat_core::room::{Entrance, MemberId};
+use echoline_chat_core::state::{FormerUser, network_of, person_id};
 use echoline_chat_core::text::excerpt;
 use echoline_chat_core::{
     AWAY_CHARACTERS_MAX, LineKind, Name, Operation, OperationError, Outcome, names_in_words,
@@ -186,5 +190,95 @@ impl<S: ByteStream> Session<S> {
         let found = self.chat.find(&Name::parse(text)?);
         let absent = || format!("Nobody here is called {}; /users lists who is", excerpt(text));
         Ok(found.ok_or_else(absent)?)
+    }
+}
+
+/// Bans of one user that `/whois` shows.
+const BANS_SHOWN: usize = 20;
+
+impl<S: ByteStream> Session<S> {
+    /// `/whois`: tells in which rooms a user is, and more to operators of the chat.
+    pub(super) fn whois(&mut self, text: &str) -> CommandResult {
+        let name = Name::parse(text).ok();
+        let found = name.as_ref().and_then(|name| self.chat.find(name));
+        if found.is_none()
+            && self.user.is_operator()
+            && let Some(former) = name.and_then(|name| self.chat.former_user(&name))
+        {
+            self.whois_former(&former);
+            return Ok(());
+        }
+        let other = self.find_user(text)?;
+        let name = other.name();
+        let rooms = self.rooms_of(&other);
+        let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
+        let away = other.away().map(|words| format!("; away: {words}")).unwrap_or_default();
+        self.reply(&format!("{name} is in {rooms}{away}"));
+        if self.user.is_operator() {
+            self.whois_for_operator(&other, &name);
+        }
+        Ok(())
+    }
+
+    /// The rooms of a user that this one may know of; marked if the user is their operator or
+    /// muted in them.
+    fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
+        let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
+        let now_ms = self.chat.now_ms();
+        let room = |(shared_room, _): (SharedRoom, MemberId)| {
+            shared_room.with(|room| {
+                // The membership may have ended meanwhile.
+                let member_id = room.seat_of(other.session)?;
+                let is_open = room.entrance(lineage) != Entrance::Invited;
+                let is_known = is_open || room.seat_of(self.user.session).is_some();
+                let operator = if room.is_operator(member_id) { " (operator)" } else { "" };
+                let muted = room.muted_until(now_ms, other.name().key(), other.lineage);
+                let muted = if sees_all && muted.is_some() { " (muted)" } else { "" };
+                (is_known || sees_all).then(|| format!("{}{operator}{muted}", room.name))
+            })
+        };
+        let mut rooms: Vec<String> = other.memberships().into_iter().filter_map(room).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    fn whois_for_operator(&mut self, other: &ChatUser, name: &Name) {
+        let since = (self.chat.settings.moment)(other.since_ms);
+        let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
+        let token = match self.chat.has_token(other.lineage) {
+            true => "a token restores the session",
+            false => "without a token",
+        };
+        let from = self.origin(other.address, other.lineage);
+        self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
+        for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
+            self.reply(&format!("{name} is banned from {}, as {}", ban.scope, ban.subject));
+        }
+    }
+
+    fn whois_former(&mut self, former: &FormerUser) {
+        let left = (self.chat.settings.moment)(former.left_ms);
+        let from = self.origin(former.address, former.lineage);
+        self.reply(&format!("{} left at {left}, {from}", former.name));
+    }
+
+    /// Returns the address of a user, and the number of others who share it: a ban of the address
+    /// applies to them too.
+    pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
+        let Some(address) = address else { return "from no known address".to_owned() };
+        let network = network_of(address);
+        let others = self.chat.people_from(network, lineage);
+        let counted = match address.to_canonical() {
+            IpAddr::V6(_) => format!(" (counted as {network})"),
+            IpAddr::V4(_) => String::new(),
+        };
+        let address = address.to_canonical();
+        match others {
+            0 => format!("from {address}{counted}, used by no other user here"),
+            1 => format!("from {address}{counted}, also used by 1 other user here"),
+            others => {
+                format!("from {address}{counted}, also used by {others} other users here")
+            }
+        }
     }
 }
