@@ -110,8 +110,8 @@ impl Store {
     }
 
     /// Returns lines of a room that contain each of the words in the name or the text, newest
-    /// first, at most `most` of them and 10,000, whose numbers are below `before`. Words match parts
-    /// of words too, in any case of any script. Only the first 16 words count; no words match
+    /// first, at most `most` of them and 10,000, whose numbers are below `before`. Words match
+    /// parts of words too, in any case of any script. Only the first 16 words count; no words match
     /// nothing.
     ///
     /// One call scans 20,000 lines and 4 MiB at most: the page says where the next call goes on.

@@ -33,12 +33,12 @@ impl Archive {
         self.store.clone()
     }
 
-    /// Whether rooms outlive their last member.
+    /// Returns whether rooms outlive their last member.
     pub(super) fn is_lasting(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Whether the store accepts writes.
+    /// Returns whether the store accepts writes.
     pub(super) fn is_well(&self) -> bool {
         !self.is_failing.load(Ordering::Relaxed)
     }
@@ -128,7 +128,8 @@ impl Archive {
         audit_entries
     }
 
-    /// The sources of the last guesses at the operators' password, the oldest of them first.
+    /// Returns the sources of the last guesses at the operators' password, the oldest of them
+    /// first.
     pub(super) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
@@ -308,7 +309,7 @@ impl AuditLog {
         audit_entries.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// The sources of the newest guesses, newest first.
+    /// Returns the sources of the newest guesses, newest first.
     pub(super) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         self.guesses.iter().take(most).cloned().collect()
     }

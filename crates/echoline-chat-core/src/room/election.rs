@@ -1,4 +1,5 @@
-//! The rules for rooms without an operator, and for rooms without members. Pure; time is an argument.
+//! The rules for rooms without an operator, and for rooms without members. Pure;
+//! time is an argument.
 
 use crate::room::{Appended, Log, LogLimits, Member, Room, RoomOrigin};
 use crate::{Effects, LineKind, Name};
@@ -40,7 +41,7 @@ impl Room {
     }
 }
 
-/// The line that names the new operator.
+/// Returns the line that names the new operator.
 fn words(name: &Name) -> String {
     format!("{name} is an operator of this room now: it had none for a day")
 }
@@ -50,15 +51,15 @@ fn words(name: &Name) -> String {
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Whether a room that outlives its members is kept when all have left it: if a user said
-    /// something in it, or if its operators have set it up.
+    /// Returns whether a room that outlives its members is kept when all have left it: if a user
+    /// said something in it, or if its operators have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()
     }
 
-    /// Whether the room is not worth keeping, and has been empty for so long that no member can
-    /// return.
+    /// Returns whether the room is not worth keeping, and has been empty for so long that no member
+    /// can return.
     pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
         let since = self.operators.vacant_since_ms();
         self.count() == 0

@@ -1,4 +1,5 @@
-//! The rights of users in a room: its operators over time, and its mutes. Pure; time is an argument.
+//! The rights of users in a room: its operators over time, and its mutes. Pure; time is
+//! an argument.
 
 use std::collections::VecDeque;
 
@@ -43,7 +44,7 @@ impl RoomOperators {
         self.former.len() < before
     }
 
-    /// Whether the user left the room as its operator.
+    /// Returns whether the user left the room as its operator.
     pub fn remembers(&self, lineage: u64) -> bool {
         self.former.contains(&lineage)
     }
@@ -63,7 +64,7 @@ impl RoomOperators {
         self.vacant_since_ms
     }
 
-    /// Whether the room has had no operator for so long that a member is to become one.
+    /// Returns whether the room has had no operator for so long that a member is to become one.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
     }
@@ -117,6 +118,8 @@ pub(super) fn muted_until(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
+    use crate::room::{Log, LogLimits, Room};
 
     #[test]
     fn former_operators_are_bounded() {
@@ -125,13 +128,6 @@ mod tests {
         assert!(!operators.remembers(0) && operators.remembers(1));
         assert!(operators.forget(1) && !operators.forget(1) && !operators.remembers(1));
     }
-}
-
-#[cfg(test)]
-mod muted_tests {
-    use super::*;
-    use crate::Name;
-    use crate::room::{Log, LogLimits, Room};
 
     #[test]
     fn mutes_hold_for_a_name_or_a_lineage_and_are_bounded() {

@@ -129,7 +129,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         })
     }
 
-    /// The author's member in the room of this name.
+    /// Returns the author's member in the room of this name.
     fn member(&self, room: &Name) -> Result<(MemberId, R), OperationError> {
         let (user, cell) = self.author_and_room(room)?;
         let member_id = user.member_id_in(cell).ok_or(OperationError::NotInRoom)?;
@@ -160,12 +160,12 @@ impl Room {
     }
 }
 
-/// The words with which the server tells a room that a line was deleted.
+/// Returns the words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
     format!("Line {number} was deleted by {by}")
 }
 
-/// The line that a notice of the server says was deleted. Users cannot write notices.
+/// Returns the line that a notice of the server says was deleted. Users cannot write notices.
 pub fn deleted_by(notice: &str) -> Option<u64> {
     let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
     (!by.is_empty()).then(|| number.parse().ok())?

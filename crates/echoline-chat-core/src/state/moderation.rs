@@ -7,8 +7,8 @@ use crate::state::{Ban, RoomCell, Scope, StateChange, Subject, TooManyBans, User
 use crate::{Disconnect, Effect, Name, Notification, OperationError, RoomChange};
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Whether the author may ban in `scope`: an operator of the chat anywhere, one of a room
-    /// there.
+    /// Returns whether the author may ban in `scope`: an operator of the chat anywhere, one of a
+    /// room there.
     fn may_ban(&self, scope: &Scope) -> bool {
         let Ok(user) = self.author() else { return false };
         match scope {
@@ -20,7 +20,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// The author and the room of this name, if the author is an operator there.
+    /// Returns the author and the room of this name, if the author is an operator there.
     pub(crate) fn authority(&self, room: &Name) -> Result<(&User<R>, &R), OperationError> {
         let (user, cell) = self.author_and_room(room)?;
         if !user.is_operator() && !is_room_operator(user, cell) {
@@ -219,8 +219,8 @@ fn is_room_operator<R: RoomCell>(user: &User<R>, cell: &R) -> bool {
     member_id.is_some_and(|member_id| cell.with(|room| room.standing(member_id).1))
 }
 
-/// Whether the other user is an operator of the whole chat, and this one is not. If so, this user
-/// cannot moderate the other one.
+/// Returns whether the other user is an operator of the whole chat, and this one is not. If so,
+/// this user cannot moderate the other one.
 fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }

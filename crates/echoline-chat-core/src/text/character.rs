@@ -38,13 +38,13 @@ pub fn kind(c: char) -> CharacterKind {
     }
 }
 
-/// Whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex 14 and
-/// the ASCII separators of files, groups and records.
+/// Returns whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex
+/// 14 and the ASCII separators of files, groups and records.
 pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The characters that most lines are made of, without a search in the tables.
+/// Returns the characters that most lines are made of, without a search in the tables.
 pub(crate) fn is_common(c: char) -> bool {
     matches!(c,
         '!'..='~'
@@ -82,22 +82,22 @@ fn by_category(c: char) -> CharacterKind {
     }
 }
 
-/// A letter of any script; not a letter-like number or symbol.
+/// Returns a letter of any script; not a letter-like number or symbol.
 pub(crate) fn is_letter(c: char) -> bool {
     c.general_category_group() == GeneralCategoryGroup::Letter
 }
 
-/// A decimal digit of any script.
+/// Returns a decimal digit of any script.
 pub(crate) fn is_digit(c: char) -> bool {
     c.general_category() == GeneralCategory::DecimalNumber
 }
 
-/// Whether a text contains a separator of lines or paragraphs.
+/// Returns whether a text contains a separator of lines or paragraphs.
 pub fn has_break(text: &str) -> bool {
     text.contains(is_break)
 }
 
-/// The lines of a text, whatever separates them, without blank ones at its ends.
+/// Returns the lines of a text, whatever separates them, without blank ones at its ends.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text.trim_matches(is_break));
     std::iter::from_fn(move || {
@@ -113,6 +113,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::clean;
 
     fn all() -> impl Iterator<Item = char> {
         '\0'..=char::MAX
@@ -182,12 +183,6 @@ mod tests {
         assert!(all().filter(|&c| is_break(c)).eq(breaks.chars()));
         assert!(breaks.chars().all(|c| kind(c) == CharacterKind::Break));
     }
-}
-
-#[cfg(test)]
-mod separators_tests {
-    use super::*;
-    use crate::text::clean;
 
     /// Issue 11, item 10: no separator glues the words beside it.
     #[test]

@@ -212,7 +212,7 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Whether the user of this session is in the chat, or is about to rejoin.
+    /// Returns whether the user of this session is in the chat, or is about to rejoin.
     fn is_served(&self, session: u64) -> bool {
         let is_returning = self.cluster.lock().returning.contains(&session);
         is_returning || self.chat.lock().users.contains_key(&session)

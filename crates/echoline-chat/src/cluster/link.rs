@@ -74,8 +74,8 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// The sessions that this node serves, in order, including the sessions that are about to
-    /// rejoin.
+    /// Returns the sessions that this node serves, in order, including the sessions that are about
+    /// to rejoin.
     fn served_here(&self) -> Vec<Arc<SessionHandle>> {
         let mut served = self.cluster.lock().returning.clone();
         let live = self.chat.lock();

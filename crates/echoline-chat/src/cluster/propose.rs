@@ -101,8 +101,9 @@ impl Chat {
     /// Says a line in a room. Its readers are woken later: see
     /// [`wake_readers`](Self::wake_readers).
     ///
-    /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the lock of that room only. In a cluster the line waits in the
-    /// author's outbox for that operation.
+    /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the
+    /// lock of that room only. In a cluster the line waits in the author's outbox for that
+    /// operation.
     pub(crate) fn say(
         &self,
         author: &SessionHandle,

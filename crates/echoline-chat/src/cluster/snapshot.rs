@@ -14,7 +14,7 @@ use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapsho
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
 
 impl ClusterNode<'_> {
-    /// The state after the last entry that was applied.
+    /// Returns the state after the last entry that was applied.
     pub(super) fn snapshot(&self) -> StateSnapshot {
         let live = self.chat.lock();
         let followed = self.cluster.lock();

@@ -97,7 +97,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// The user who has a name, or had it last; and whether they are here.
+    /// Returns the user who has a name, or had it last; and whether they are here.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
         if let Some(user) = self.chat.find(name) {
             let (lineage, address, name) = (user.lineage, user.address, user.name());
@@ -114,7 +114,7 @@ impl<S: ByteStream> Session<S> {
         Ok((subject, self.scope()?))
     }
 
-    /// An operator of the whole chat bans from all of it, another one from their room.
+    /// Returns an operator of the whole chat bans from all of it, another one from their room.
     fn scope(&self) -> CommandResult<Scope> {
         if self.user.is_operator() {
             return Ok(Scope::Chat);

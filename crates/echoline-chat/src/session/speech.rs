@@ -69,7 +69,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Whether an operation of this user is still on its way to the other nodes.
+    /// Returns whether an operation of this user is still on its way to the other nodes.
     pub(crate) fn has_unsettled(&self) -> bool {
         !self.chat.has_settled(self.user.session)
     }

@@ -56,7 +56,7 @@ impl<S> Telnet<S> {
         Self { stream, active, cr: false, writer_waits: false }
     }
 
-    /// The width of the client's window in columns, if the client reported it.
+    /// Returns the width of the client's window in columns, if the client reported it.
     #[must_use]
     pub(crate) fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())

@@ -15,7 +15,7 @@ const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 /// The name of the flag `--config`, and of its field.
 pub(super) const CONFIG: &str = "config";
 
-/// The flags of `command` that a file can set, in the order of its help.
+/// Returns the flags of `command` that a file can set, in the order of its help.
 pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     command
         .get_arguments()
@@ -23,23 +23,23 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
 }
 
-/// The commands that a file can configure, each in a table of its own.
+/// Returns the commands that a file can configure, each in a table of its own.
 pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
     program.get_subcommands().filter(has_flag)
 }
 
-/// The former names of a flag, which stay valid.
+/// Returns the former names of a flag, which stay valid.
 pub(super) fn former_names(flag: &Arg) -> impl Iterator<Item = &str> {
     flag.get_all_aliases().unwrap_or_default().into_iter()
 }
 
-/// Whether a flag may be given several times, so that its key takes a list.
+/// Returns whether a flag may be given several times, so that its key takes a list.
 pub(super) fn takes_many(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::Append)
 }
 
-/// Whether a flag takes no value, so that its key takes true or false.
+/// Returns whether a flag takes no value, so that its key takes true or false.
 pub(super) fn is_switch(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::SetTrue)
 }
@@ -67,7 +67,7 @@ pub(super) fn arguments(
     settings.collect()
 }
 
-/// The command without what looks at several flags at once or at the world around it.
+/// Returns the command without what looks at several flags at once or at the world around it.
 pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))
@@ -105,7 +105,7 @@ fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
 }
 
-/// The name that was probably meant: at most a third of its letters are others.
+/// Returns the name that was probably meant: at most a third of its letters are others.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
     // Longer than any flag: nothing is near, and nothing long is compared.

@@ -108,7 +108,7 @@ fn hinted(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     error
 }
 
-/// The program without its variables, whose values become arguments.
+/// Returns the program without its variables, whose values become arguments.
 fn without_environment(command: Command) -> Command {
     let command = command.mut_args(|flag| flag.env(None));
     command.mut_subcommands(without_environment)
@@ -160,7 +160,7 @@ fn with_layers(
     Ok((arguments, variables))
 }
 
-/// The value of an argument of the form `--key=value`.
+/// Returns the value of an argument of the form `--key=value`.
 fn value(argument: &OsString) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let bytes = argument.as_bytes();
@@ -185,7 +185,7 @@ fn settings(
     Ok(missing.flat_map(|(_, arguments)| arguments).collect())
 }
 
-/// The commands that the file has a table for, in its order; all that it says is right.
+/// Returns the commands that the file has a table for, in its order; all that it says is right.
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
@@ -201,12 +201,12 @@ pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<Strin
     Ok(file.tables.into_iter().map(|table| table.name).collect())
 }
 
-/// A file with every key there is.
+/// Returns a file with every key there is.
 pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
 
-/// The file's text, read and parsed.
+/// Returns the file's text, read and parsed.
 fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");

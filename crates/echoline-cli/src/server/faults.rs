@@ -49,7 +49,7 @@ impl FaultArgs {
         Ok(Some(Faults::new(plan, seed)))
     }
 
-    /// The rules of the file, then those of the flags.
+    /// Returns the rules of the file, then those of the flags.
     fn plan(&self) -> anyhow::Result<FaultPlan> {
         let mut plan = match &self.fault_file {
             Some(path) => {
@@ -108,7 +108,7 @@ fn rules(plan: &FaultPlan) -> String {
     }
 }
 
-/// A sentence for each rule that does nothing where `listen` is listened on.
+/// Returns a sentence for each rule that does nothing where `listen` is listened on.
 fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
     let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
     let (streams, datagrams) = (has(false), has(true));
