@@ -16,7 +16,7 @@ LOGIN_SECONDS = 45
 SETTLE_SECONDS = 5
 RETRY_SECONDS = 0.7
 BURST_LINES = 70
-ANEW = "The chat begins anew"
+ANEW = "The chat starts again empty"
 NOT_NOW = ("is taken", "looks too much like", "type your name again")
 
 

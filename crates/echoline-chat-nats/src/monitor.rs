@@ -35,7 +35,9 @@ impl ActiveConnection<'_> {
                     self.driver.set_connected(false);
                 }
                 Event::SlowConsumer(_) => {
-                    tracing::warn!("dropped messages from NATS, which came faster than we read");
+                    tracing::warn!(
+                        "dropped messages from NATS: they arrived faster than this node reads them"
+                    );
                     self.driver.status.update(|status| status.slow_consumers += 1);
                     self.reread.notify_one();
                 }

@@ -79,11 +79,11 @@ impl Chat {
                 }
             }
             StoreEvent::Failing(reason) => {
-                tracing::error!(reason, "cannot keep what is said; the chat goes on");
+                tracing::error!(reason, "the history cannot be written; the chat continues");
                 self.tell_all(false, "What is said is not being kept now; the chat goes on");
             }
             StoreEvent::Recovered { lost } => {
-                tracing::info!(lost, "what is said is kept again");
+                tracing::info!(lost, "the history is written again");
                 let lost = match lost {
                     0 => "nothing was lost".to_owned(),
                     lost => format!("{lost} changes were lost"),
@@ -139,7 +139,7 @@ fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
         dropped += u64::from(bans.add(now_ms, ban).is_err());
     }
     if dropped > 0 {
-        tracing::warn!(dropped, "a list of bans holds more than it may: some hold no longer");
+        tracing::warn!(dropped, "too many bans in the history: dropped those over the limit");
     }
     let (mut tokens, mut dropped_tokens) = (Tokens::default(), Vec::new());
     for token in found.tokens {
@@ -206,7 +206,7 @@ fn restore(settings: &ChatSettings, kept: RestoredRoom) -> Option<Room> {
     }
     if missing > 0 {
         let room = kept.name.as_str();
-        tracing::warn!(room, missing, "the history has no line for some numbers of a room");
+        tracing::warn!(room, missing, "lines of a room are missing in the history");
     }
     log.set_last_time(kept.last_time_ms);
     let mut room = Room::new(name, log);

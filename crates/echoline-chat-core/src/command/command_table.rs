@@ -144,7 +144,7 @@ pub static COMMANDS: &[CommandEntry] = &[
         |a| Some(C::Quit(a.words()))),
     operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
         |a| Some(C::Oper(CommandSecret::new(a.words()?)))),
-    operator("status", "/status", "how this machine stands, and the others", "/status",
+    operator("status", "/status", "the state of this node, and of the others", "/status",
         |_| Some(C::Status)),
     operator("whois", "/whois NAME", "where a user is, from where, and since when", "/whois anna",
         |a| Some(C::Whois(a.word()?))),

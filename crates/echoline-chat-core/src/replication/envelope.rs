@@ -61,7 +61,7 @@ impl Envelope {
         let mut envelope: Self = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
-                true => "it is of a newer version of echoline: update this machine".to_owned(),
+                true => "it is of a newer version of echoline: update this node".to_owned(),
                 false => error.to_string(),
             }
         })?;

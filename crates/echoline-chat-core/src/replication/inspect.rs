@@ -38,16 +38,18 @@ pub(crate) fn inspect(session: u64, number: u64, operation: &mut Operation) -> R
     match operation {
         Operation::NodeDown { name, reason, .. } => {
             if !is_node_name(name) {
-                *name = "a machine".to_owned();
+                *name = "a node".to_owned();
             }
             tidy(reason);
             return Ok(());
         }
         Operation::Rejoin { .. } if !is_of_node => {
-            return Err("a user returns machines".to_owned());
+            return Err("a user sent an operation that only a node can send".to_owned());
         }
         Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
-        _ if is_of_node => return Err("a machine does what only a user can do".to_owned()),
+        _ if is_of_node => {
+            return Err("a node sent an operation that only a user can send".to_owned());
+        }
         _ => {}
     }
     if !(1..=NUMBER_MAX).contains(&number) {

@@ -22,7 +22,7 @@ impl ClusterNode<'_> {
         let users = self
             .chat
             .change(&mut self.chat.lock(), context, |change| change.node_down(node, name, reason));
-        tracing::info!(node = name, users = users.len(), "a node is gone: {reason}");
+        tracing::info!(node = name, users = users.len(), reason, "a node went down");
         let is_this = {
             let mut state = self.cluster.lock();
             users.iter().for_each(|user| {

@@ -11,7 +11,7 @@ use echoline_chat_core::state::GOES_ON;
 use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapshot};
 
 /// The message for users when the chat starts again with another stream.
-const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
+const ANEW: &str = "The chat starts again empty, because its stream was replaced; come back";
 
 impl ClusterNode<'_> {
     /// Returns the state after the last entry that was applied.
@@ -102,7 +102,7 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Forgets everything, because the stream is another one: all users have to leave.
+    /// Forgets everything, because the stream was replaced: all users have to leave.
     pub(super) fn reset(&self) {
         let mut live = self.chat.lock();
         let mut followed = self.cluster.lock();
@@ -136,7 +136,7 @@ impl ClusterNode<'_> {
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
         }
-        tracing::warn!("the chat begins anew, because its stream is another one");
+        tracing::warn!("the chat starts again empty, because its stream was replaced");
     }
 }
 

@@ -184,7 +184,7 @@ async fn the_same_order_again_has_nobody_in_it() {
         until(&mut ben, line).await;
     }
     cluster.bus.read_anew();
-    let words = "*** The chat begins anew, because its stream is another one; come back ***";
+    let words = "*** The chat starts again empty, because its stream was replaced; come back ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());
@@ -219,7 +219,7 @@ async fn another_order_begins_anew() {
     sleep(A_MOMENT).await;
     cluster.bus.begin_anew();
     cluster.begin(1, Trouble::None);
-    let words = "*** The chat begins anew, because its stream is another one; come back ***";
+    let words = "*** The chat starts again empty, because its stream was replaced; come back ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());
