@@ -121,33 +121,33 @@ impl Room {
     pub fn join(
         &mut self,
         now_ms: u64,
-        who: MemberIdentity,
+        identity: MemberIdentity,
         name: Name,
         replay_from: ReplayFrom,
     ) -> (MemberId, Appended) {
-        let joined = self.append(now_ms, who.lineage, LineKind::Joined, name.as_str(), "");
+        let joined = self.append(now_ms, identity.lineage, LineKind::Joined, name.as_str(), "");
         let Replay { first, left_out } = match replay_from {
             ReplayFrom::Last(said) => replay(&self.log, joined.number, said),
             ReplayFrom::From(number) => {
                 Replay { first: number.min(joined.number), ..Replay::default() }
             }
         };
-        let member_id = self.place(who, name, first, false);
-        if who.is_here {
+        let member_id = self.insert_member(identity, name, first, false);
+        if identity.is_here {
             self.members[member_id].own = OwnLines::left_out(left_out);
         }
         (member_id, joined)
     }
 
     /// Adds a member without a line in the log. `next` is the next line that they see.
-    pub fn place(
+    pub fn insert_member(
         &mut self,
-        who: MemberIdentity,
+        identity: MemberIdentity,
         name: Name,
         next: u64,
         operator: bool,
     ) -> MemberId {
-        let MemberIdentity { session, lineage, is_here } = who;
+        let MemberIdentity { session, lineage, is_here } = identity;
         self.arrivals = self.arrivals.saturating_add(1);
         let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
         self.members.insert(Member {

@@ -209,8 +209,8 @@ impl Parser {
         if *length == SUBNEGOTIATION_BYTES_MAX {
             return self.data(byte);
         }
-        if let Some(place) = first.get_mut(usize::from(*length)) {
-            *place = byte;
+        if let Some(slot) = first.get_mut(usize::from(*length)) {
+            *slot = byte;
         }
         *length += 1;
         self.becomes(State::Subnegotiation)

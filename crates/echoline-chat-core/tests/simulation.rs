@@ -102,8 +102,8 @@ impl Node {
 fn note(trace: &mut String, effect: &Effect<'_>) {
     match effect {
         Effect::KeepLine { room, appended, kind, name, text } => {
-            let place = (room.name.as_str(), appended.number, appended.time_ms);
-            writeln!(trace, "  line {place:?} {kind:?} {name} {text}").unwrap();
+            let position = (room.name.as_str(), appended.number, appended.time_ms);
+            writeln!(trace, "  line {position:?} {kind:?} {name} {text}").unwrap();
         }
         Effect::KeepRoom(room) => {
             writeln!(trace, "  room {} {:?} {}", room.name.as_str(), room.topic, room.count())
@@ -200,12 +200,12 @@ impl Author {
             12 => Operation::Topic { room, words: self.words() },
             13 => Operation::Delete { room, number: 1 + self.below(60), own: self.below(2) == 0 },
             14 => {
-                let whom = 1 + self.below(SESSIONS);
+                let other = 1 + self.below(SESSIONS);
                 match self.below(4) {
-                    0 => Operation::Kick { room, whom, words: self.words() },
-                    1 => Operation::Alter { room, change: RoomChange::Operator(whom, true) },
-                    2 => Operation::Alter { room, change: RoomChange::Mute(whom, Some(1 << 24)) },
-                    _ => Operation::Alter { room, change: RoomChange::Invite(whom) },
+                    0 => Operation::Kick { room, other, words: self.words() },
+                    1 => Operation::Alter { room, change: RoomChange::Operator(other, true) },
+                    2 => Operation::Alter { room, change: RoomChange::Mute(other, Some(1 << 24)) },
+                    _ => Operation::Alter { room, change: RoomChange::Invite(other) },
                 }
             }
             15 => match self.ban() {

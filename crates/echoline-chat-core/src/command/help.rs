@@ -31,9 +31,9 @@ fn list(rank: Rank) -> Vec<String> {
 }
 
 fn one(entry: &CommandEntry) -> Vec<String> {
-    let who = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
+    let rank = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
     vec![
-        format!("{}: {}{who}", entry.usage, entry.purpose),
+        format!("{}: {}{rank}", entry.usage, entry.purpose),
         format!("For example: {}", entry.example),
     ]
 }

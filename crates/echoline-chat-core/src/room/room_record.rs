@@ -129,7 +129,7 @@ impl Room {
 
     /// Adds a member without appending a line.
     pub fn add_member(&mut self, identity: MemberIdentity, name: Name, operator: bool) -> MemberId {
-        self.place(identity, name, self.log.next(), operator)
+        self.insert_member(identity, name, self.log.next(), operator)
     }
 
     /// Forgets all lines and settings.

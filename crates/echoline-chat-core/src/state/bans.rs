@@ -267,8 +267,8 @@ mod tests {
         bans.add(0, ban("mallory", Scope::Chat, None)).unwrap();
         bans.add(0, ban("10.1.2.3/8", Scope::Chat, None)).unwrap();
         bans.add(0, ban("::1", Scope::Chat, None)).unwrap();
-        let finds = |who: &str, from: &str| {
-            let (name, address) = (name(who), address(from));
+        let finds = |text: &str, from: &str| {
+            let (name, address) = (name(text), address(from));
             let suspect = Suspect { name: Some(&name), address, lineage: None };
             bans.find(0, suspect, None).map(|ban| ban.subject.to_string())
         };

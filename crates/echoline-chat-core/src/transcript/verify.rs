@@ -150,7 +150,8 @@ impl Verifier<'_> {
         self.report.seen += 1;
         let room = self.rooms.entry(seen.room.clone()).or_default();
         room.name.clone_from(&seen.room_name);
-        let (first, place) = room.lines.entry(seen.number).or_insert_with(|| (seen.clone(), spot));
+        let (first, first_spot) =
+            room.lines.entry(seen.number).or_insert_with(|| (seen.clone(), spot));
         let same_time = match (first.time_ms, seen.time_ms) {
             (Some(one), Some(other)) => one == other,
             _ => true,
@@ -166,10 +167,10 @@ impl Verifier<'_> {
         if same && same_time {
             return;
         }
-        let source = &self.transcripts[place.transcript].source;
+        let source = &self.transcripts[first_spot.transcript].source;
         let (number, room) = (seen.number, &seen.room_name);
         let what = if same { "has another time" } else { "is another line" };
-        let what = format!("#{number} of {room} {what} than in {source}:{}", place.line);
+        let what = format!("#{number} of {room} {what} than in {source}:{}", first_spot.line);
         self.object(spot, what);
     }
 
@@ -305,10 +306,10 @@ impl RoomPresence {
             LineKind::Renamed => {
                 let new = Name::parse(&seen.text).map_err(|error| error.to_string())?;
                 self.be_here(&name, "takes another name")?;
-                let place = self.go(&name);
+                let position = self.go(&name);
                 self.come(new)?;
-                if let (Some(place), Some(new)) = (place, self.here.pop()) {
-                    self.here.insert(place, new);
+                if let (Some(position), Some(new)) = (position, self.here.pop()) {
+                    self.here.insert(position, new);
                 }
                 Ok(())
             }
@@ -348,9 +349,9 @@ impl RoomPresence {
             self.keys.remove(key);
         }
         self.gone.insert(name.key().clone());
-        let place = self.here.iter().position(|here| here.as_str() == name.as_str())?;
-        self.here.remove(place);
-        Some(place)
+        let position = self.here.iter().position(|here| here.as_str() == name.as_str())?;
+        self.here.remove(position);
+        Some(position)
     }
 
     fn be_here(&mut self, name: &Name, does: &str) -> Result<(), String> {

@@ -167,10 +167,10 @@ mod tests {
     fn regression_a_snapshot_tells_who_continues_a_session() {
         let chat = node(1);
         let lobby = chat.settings.lobby.clone();
-        let does = |session, act| {
+        let does = |session, operation| {
             chat.apply_operation(
                 OperationContext { session, node: 1, is_here: false, now_ms: 5 },
-                act,
+                operation,
             )
         };
         let enter = |session, back| {

@@ -80,7 +80,7 @@ impl Present {
     }
 
     /// Does what a line says, however it is sent.
-    async fn act(&mut self, line: &str) -> bool {
+    async fn send_line(&mut self, line: &str) -> bool {
         match self.sight {
             Sight::Bot => self.send(&serde_json::json!({ "do": line }).to_string()).await,
             _ => self.send(line).await,
@@ -119,7 +119,7 @@ impl Present {
             self.writer = also.await.ok();
         }
         if self.is_there() {
-            self.act("/users").await;
+            self.send_line("/users").await;
         }
     }
 
@@ -229,7 +229,7 @@ pub(crate) async fn live(
         match plan {
             0..5 => {}
             5 => {
-                present.act("/quit good night").await;
+                present.send_line("/quit good night").await;
                 sleep(random.millis(3000)).await;
                 present.break_off().await;
             }
@@ -238,7 +238,7 @@ pub(crate) async fn live(
             }
             _ if sight != Sight::Bot => {
                 // Goes on elsewhere while this connection lives, or when it has left.
-                present.act("/token").await;
+                present.send_line("/token").await;
                 sleep(random.millis(4000)).await;
                 token = token_in(&present.text());
                 if random.chance(50) {
@@ -275,13 +275,19 @@ async fn do_something(present: &mut Present, random: &mut Random) {
                 present.say().await;
             }
         }
-        14..17 if present.sight != Sight::Bot => drop(present.act(&format!("/join {room}")).await),
-        17 if present.sight != Sight::Bot => drop(present.act(&format!("/leave {room}")).await),
-        18 => drop(present.act(&format!("/nick {}", random.pick(&NAMES))).await),
-        19 => drop(present.act(&format!("/topic {}", random.pick(&["-", "bees", "tea"]))).await),
-        20 => drop(present.act(&format!("/msg {} psst", random.pick(&NAMES))).await),
-        21 => drop(present.act(random.pick(&["/away tea", "/away"])).await),
-        22 => drop(present.act("/users").await),
-        _ => drop(present.act("/me waves").await),
+        14..17 if present.sight != Sight::Bot => {
+            drop(present.send_line(&format!("/join {room}")).await)
+        }
+        17 if present.sight != Sight::Bot => {
+            drop(present.send_line(&format!("/leave {room}")).await)
+        }
+        18 => drop(present.send_line(&format!("/nick {}", random.pick(&NAMES))).await),
+        19 => {
+            drop(present.send_line(&format!("/topic {}", random.pick(&["-", "bees", "tea"]))).await)
+        }
+        20 => drop(present.send_line(&format!("/msg {} psst", random.pick(&NAMES))).await),
+        21 => drop(present.send_line(random.pick(&["/away tea", "/away"])).await),
+        22 => drop(present.send_line("/users").await),
+        _ => drop(present.send_line("/me waves").await),
     }
 }
