@@ -45,33 +45,20 @@
 //! **Rights** belong to a session and its token, not to a name. An operator's kick takes effect in
 //! the room's order at once; the session notices when it next reads its mailbox.
 
+mod access;
 mod archive;
 #[cfg(test)]
 mod attacks;
-mod bot;
 mod chat;
 mod cluster;
-mod command_cost;
 mod commands;
-mod evictions;
-mod live_state;
-mod login;
-mod mailbox;
-mod operator_password;
-mod outbound_feed;
 #[cfg(feature = "web")]
 mod page;
-mod password_checks;
-mod people;
-mod persistence;
 mod session;
 mod settings;
-mod shared_room;
-mod source_gates;
 mod telnet;
-mod view;
-mod wake_batcher;
 
+pub use access::password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use chat::Chat;
 pub use cluster::{ClusterOptions, ClusterStatus};
 pub use echoline_chat_core::command::{Command, without_secrets};
@@ -85,7 +72,6 @@ pub use echoline_chat_core::{
 pub use echoline_chat_store as history;
 #[cfg(feature = "web")]
 pub use page::PAGE;
-pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use session::{Role, serve};
 pub use settings::ChatSettings;
 

@@ -28,7 +28,7 @@ fn apply(chat: &Chat, payload: impl Into<bytes::Bytes>) {
 }
 
 /// Applies an operation of a session that node 1 serves.
-fn apply(chat: &Chat, session: u64, number: u64, operation: &Value) {
+fn apply_operation(chat: &Chat, session: u64, number: u64, operation: &Value) {
     let entry =
         json!({ "v": 1, "node": 1, "session": session, "number": number, "act": operation });
     apply(chat, entry.to_string());
@@ -37,8 +37,8 @@ fn apply(chat: &Chat, session: u64, number: u64, operation: &Value) {
 /// Returns a node with ann in the lobby, after her operations 1 and 2.
 fn with_ann() -> Arc<Chat> {
     let chat = node(9);
-    apply(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
-    apply(&chat, 5, 2, &join("lobby"));
+    apply_operation(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
+    apply_operation(&chat, 5, 2, &join("lobby"));
     assert_eq!(names(&chat), ["ann"]);
     chat
 }
@@ -79,9 +79,9 @@ fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
 
 /// Asserts that the node still applies honest entries.
 fn works(chat: &Chat) {
-    apply(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
-    apply(chat, 70, 2, &join("lobby"));
-    apply(chat, 70, 3, &say("it works"));
+    apply_operation(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
+    apply_operation(chat, 70, 2, &join("lobby"));
+    apply_operation(chat, 70, 3, &say("it works"));
     assert!(shown(chat).contains(&"zoe: it works".to_owned()), "{:?}", shown(chat));
     assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
@@ -90,13 +90,18 @@ fn works(chat: &Chat) {
 #[test]
 fn attack_words_of_the_bus_are_cleaned() {
     let chat = with_ann();
-    apply(&chat, 5, 3, &say(RAW));
-    apply(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
-    apply(&chat, 5, 5, &json!({ "away": { "words": RAW } }));
-    apply(&chat, 5, 6, &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }));
+    apply_operation(&chat, 5, 3, &say(RAW));
+    apply_operation(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
+    apply_operation(&chat, 5, 5, &json!({ "away": { "words": RAW } }));
+    apply_operation(
+        &chat,
+        5,
+        6,
+        &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }),
+    );
     let away = chat.user(5).unwrap().away().unwrap();
     assert!(is_clean(&away), "{away:?}");
-    apply(&chat, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
+    apply_operation(&chat, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
     apply(
         &chat,
         format!(
@@ -115,10 +120,10 @@ fn attack_words_of_the_bus_are_cleaned() {
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
     for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + JUMP_MAX + 1, 0] {
-        apply(&chat, 5, number, &say("forged"));
-        apply(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
+        apply_operation(&chat, 5, number, &say("forged"));
+        apply_operation(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
     }
-    apply(&chat, 5, 3, &say("mine"));
+    apply_operation(&chat, 5, 3, &say("mine"));
     let shown = shown(&chat);
     assert!(shown.contains(&"ann: mine".to_owned()) && !shown.concat().contains("forged"));
     assert_eq!(snapshot(&chat)["people"][0]["last"], 3);
@@ -147,7 +152,7 @@ fn attack_acts_that_no_node_sends_are_refused() {
         (0, json!("become_operator")),
         (0, say("tea")),
     ] {
-        apply(&chat, session, 3, &forged);
+        apply_operation(&chat, session, 3, &forged);
     }
     assert_eq!((names(&chat), shown(&chat)), (vec!["ann".to_owned()], before));
     let unreadable = chat.cluster_status().unwrap().unreadable;
@@ -163,19 +168,34 @@ fn attack_a_recorded_session_does_not_begin_again() {
     let origin = 3u64 << 32;
     let visit = |session: u64| {
         let name = format!("u{session}");
-        apply(&chat, origin | session, 1, &json!({ "enter": { "name": name, "address": null } }));
-        apply(&chat, origin | session, 2, &json!({ "exit": { "reason": null, "keep": null } }));
+        apply_operation(
+            &chat,
+            origin | session,
+            1,
+            &json!({ "enter": { "name": name, "address": null } }),
+        );
+        apply_operation(
+            &chat,
+            origin | session,
+            2,
+            &json!({ "exit": { "reason": null, "keep": null } }),
+        );
     };
     (1..=GONE_MAX as u64 + 10).for_each(visit);
     for session in [1, 10, 500, GONE_MAX as u64 + 10] {
         let again = json!({ "enter": { "name": "ghost", "address": null } });
-        apply(&chat, origin | session, 1, &again);
+        apply_operation(&chat, origin | session, 1, &again);
         assert_eq!(names(&chat), ["ann"], "{session}");
     }
     // Another node knows it from a snapshot.
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
-    apply(&late, origin | 1, 1, &json!({ "enter": { "name": "ghost", "address": null } }));
+    apply_operation(
+        &late,
+        origin | 1,
+        1,
+        &json!({ "enter": { "name": "ghost", "address": null } }),
+    );
     assert_eq!(names(&late), ["ann"]);
     visit(GONE_MAX as u64 + 11);
     works(&chat);
@@ -187,7 +207,7 @@ fn attack_no_snapshot_has_a_token() {
     let chat = with_ann();
     let saved = json!({ "name": "ann", "rooms": [], "until_ms": 99_999, "session": null });
     let keep = json!({ "keep": { "token": "ab2c-d3ef-gh45", "place": saved } });
-    apply(&chat, 5, 3, &keep);
+    apply_operation(&chat, 5, 3, &keep);
     let state = snapshot(&chat).to_string();
     assert!(!state.contains("ab2c") && state.contains("sha256:"), "{state}");
     let mut old = snapshot(&chat);
@@ -196,7 +216,7 @@ fn attack_no_snapshot_has_a_token() {
     restore(&late, &old).unwrap();
     assert!(!snapshot(&late).to_string().contains("ab2c"));
     for chat in [chat, late] {
-        apply(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
+        apply_operation(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
         assert_eq!(snapshot(&chat)["tokens"], json!([]), "it is used up");
     }
 }
@@ -217,22 +237,22 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let redeem = json!({ "redeem": { "token": "a" } });
     let chat = with_ann();
     let old = json!({ "keep": keep("a", 99_001) });
-    apply(&chat, 5, 3, &old);
-    apply(&chat, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
-    apply(&chat, 5, 3, &old);
+    apply_operation(&chat, 5, 3, &old);
+    apply_operation(&chat, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
+    apply_operation(&chat, 5, 3, &old);
     assert_eq!(saved(&chat), [99_002]);
-    apply(&chat, 6, 1, &redeem);
-    apply(&chat, 5, 3, &old);
+    apply_operation(&chat, 6, 1, &redeem);
+    apply_operation(&chat, 5, 3, &old);
     assert!(saved(&chat).is_empty(), "it is used up");
     // A node that could not use a token saves its session again, once.
     let back = json!({ "keep": keep("a", 99_003) });
-    apply(&chat, 7, 1, &back);
+    apply_operation(&chat, 7, 1, &back);
     assert_eq!(saved(&chat), [99_003]);
-    apply(&chat, 8, 1, &redeem);
+    apply_operation(&chat, 8, 1, &redeem);
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
     for chat in [chat, late] {
-        apply(&chat, 7, 1, &back);
+        apply_operation(&chat, 7, 1, &back);
         assert!(saved(&chat).is_empty(), "it is used up");
     }
 }
@@ -251,7 +271,7 @@ fn a_session_that_went_with_its_node_saves_its_place() {
     };
     let chat = with_ann();
     let gone = json!({ "gone": { "node": 1, "name": "east", "reason": "is gone" } });
-    apply(&chat, 0, 0, &gone);
+    apply_operation(&chat, 0, 0, &gone);
     assert!(names(&chat).is_empty());
     assert_eq!(late(&chat, 2, 99_001), None, "it was sent before");
     assert_eq!(late(&chat, 3, 99_002), Some(99_002));
@@ -267,7 +287,7 @@ fn a_session_that_went_with_its_node_saves_its_place() {
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let chat = with_ann();
-    apply(&chat, 5, 3, &say("tea"));
+    apply_operation(&chat, 5, 3, &say("tea"));
     let honest = snapshot(&chat);
     let line = "/rooms/0/lines/1";
     for (path, value) in [
@@ -425,14 +445,14 @@ proptest! {
         forged in prop::collection::vec((any::<prop::sample::Index>(), hostile_value()), 1..4),
     ) {
         let chat = with_ann();
-        operations().iter().zip(3..).for_each(|(forged, number)| apply(&chat, 5, number, forged));
+        operations().iter().zip(3..).for_each(|(forged, number)| apply_operation(&chat, 5, number, forged));
         let mut state = snapshot(&chat);
         forged.into_iter().for_each(|(index, value)| replace_one(&mut state, index, value));
         let late = node(8);
         let _ = restore(&late, &state);
-        apply(&late, 71, 1, &json!({ "enter": { "name": "yan", "address": null } }));
-        apply(&late, 71, 2, &join("den"));
-        apply(&late, 71, 3, &json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } }));
+        apply_operation(&late, 71, 1, &json!({ "enter": { "name": "yan", "address": null } }));
+        apply_operation(&late, 71, 2, &join("den"));
+        apply_operation(&late, 71, 3, &json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } }));
         prop_assert!(shown(&late).iter().all(|line| is_clean(line)), "{:?}", shown(&late));
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::follow::ClusterNode;
 use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
-use crate::live_state::SessionHandle;
+use crate::chat::live_state::SessionHandle;
 use echoline_chat_core::replication::{HELD_TICKS, Heartbeat, LeaveState, QueuedOperation};
 use echoline_chat_core::{Link, Notification, OperationError, Outcome};
 

@@ -2,7 +2,7 @@
 
 use super::follow::ClusterNode;
 use super::proposals::{Cluster, State};
-use crate::live_state::LiveState;
+use crate::chat::live_state::LiveState;
 use echoline_chat_core::replication::{LeaveState, NODE, REJOINING_MAX, remember};
 use echoline_chat_core::state::{DownUser, GOES_ON};
 use echoline_chat_core::{Operation, OperationContext, RejoiningUser};

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::chat::shared_room::SharedRoom;
+use crate::session::view::DisplaySettings;
 use crate::session::{CommandResult, Session};
-use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
-use crate::view::DisplaySettings;
 use echoline::Closed;
 use echoline_chat_core::command::{Passage, Rank};
 use echoline_chat_core::room::terminal_text;

@@ -13,11 +13,11 @@ mod users;
 
 use std::ops::ControlFlow;
 
-use super::command_cost::command_cost;
-use super::outbound_feed::RoomQuestion;
 use super::session::{CommandResult, Session};
 use super::telnet::ByteStream;
-use super::view::{DisplaySettings, print_json};
+use crate::session::command_cost::command_cost;
+use crate::session::outbound_feed::RoomQuestion;
+use crate::session::view::{DisplaySettings, print_json};
 use echoline::Closed;
 use echoline_chat_core::LineKind;
 use echoline_chat_core::command::{Command, Rank, Switch, help};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::live_state::ChatUser;
-use crate::operator_password::{self, Checked};
-use crate::password_checks::WRONG_PASSWORD_PAUSE;
+use crate::access::operator_password::{self, Checked};
+use crate::access::password_checks::WRONG_PASSWORD_PAUSE;
+use crate::chat::live_state::ChatUser;
 use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
 use echoline::sources::SourceAction;

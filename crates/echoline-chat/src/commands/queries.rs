@@ -1,11 +1,11 @@
 //! The questions of pages and programs, and their answers as fields instead of sentences.
 
 use super::history::{HistoryRange, newest_that_fit, unreadable};
-use crate::command_cost::query_cost;
-use crate::outbound_feed::RoomQuestion;
+use crate::session::command_cost::query_cost;
+use crate::session::outbound_feed::RoomQuestion;
+use crate::session::view::print_json;
 use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use crate::view::print_json;
 use echoline_chat_core::command::{COMMANDS, Rank, aliases_of};
 use echoline_chat_core::protocol::{
     EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use crate::access::password_checks::{PasswordError, WRONG_PASSWORD_PAUSE};
+use crate::chat::shared_room::SharedRoom;
 use crate::chat::{Credential, JoinError, Membership};
-use crate::password_checks::{PasswordError, WRONG_PASSWORD_PAUSE};
 use crate::session::{CommandResult, Session};
-use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
 use echoline::sources::SourceAction;
 use echoline_chat_core::command::{CommandSecret, Switch};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::history::{newest_that_fit, unreadable};
+use crate::chat::shared_room::SharedRoom;
+use crate::session::view::DisplaySettings;
 use crate::session::{CommandResult, Session, UnfinishedSearch};
-use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
-use crate::view::DisplaySettings;
 use echoline_chat_core::{CaseFoldBuffer, SearchTerms, StoredLine};
 use echoline_chat_store::{SearchPage, StoreError};
 

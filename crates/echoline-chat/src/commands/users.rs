@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::live_state::ChatUser;
+use crate::chat::live_state::ChatUser;
+use crate::chat::shared_room::SharedRoom;
+use crate::session::view::print_json;
 use crate::session::{CommandResult, Session};
-use crate::shared_room::SharedRoom;
 use crate::telnet::ByteStream;
-use crate::view::print_json;
 use echoline::Closed;
 use echoline::sources::SourceAction;
 use echoline_chat_core::protocol::ServerMessage;

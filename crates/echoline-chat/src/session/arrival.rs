@@ -1,11 +1,11 @@
 //! The beginning of a session: the user enters their rooms, as a token or a program names them.
 
 use super::Session;
+use crate::chat::live_state::SessionHandle;
 use crate::chat::{Credential, JoinError, Membership};
-use crate::live_state::SessionHandle;
-use crate::outbound_feed::OutboundFeed;
+use crate::session::outbound_feed::OutboundFeed;
+use crate::session::view::{Medium, print_json};
 use crate::telnet::ByteStream;
-use crate::view::{Medium, print_json};
 use echoline::Closed;
 use echoline::sources::SourceAction;
 use echoline_chat_core::protocol::ServerMessage;

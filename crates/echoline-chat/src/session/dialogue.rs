@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Session;
-use crate::bot::{self, Malformed};
 use crate::chat::Chat;
-use crate::command_cost::LineClass;
 use crate::commands::Flow;
-use crate::login::{self, LoggedInUser};
+use crate::session::bot::{self, Malformed};
+use crate::session::command_cost::LineClass;
+use crate::session::login::{self, LoggedInUser};
+use crate::session::view::{Medium, print_json};
 use crate::telnet::{ByteStream, Telnet, obey_erasing};
-use crate::view::{Medium, print_json};
 use echoline::{Closed, Connection, Line};
 use echoline_chat_core::command::Command;
 use echoline_chat_core::protocol::{ClientMessage, ServerMessage};

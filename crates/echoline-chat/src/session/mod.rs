@@ -5,24 +5,29 @@
 //! other users.
 
 mod arrival;
+pub(crate) mod bot;
+pub(crate) mod command_cost;
 mod dialogue;
+pub(crate) mod login;
+pub(crate) mod outbound_feed;
 mod rates;
 mod saved;
 mod speech;
 mod stop;
+pub(crate) mod view;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use super::chat::{Chat, Membership};
-use super::cluster::Proposed;
-use super::live_state::SessionHandle;
-use super::outbound_feed::{OutboundFeed, RoomQuestion};
-use super::shared_room::SharedRoom;
-use super::telnet::{ByteStream, Telnet};
-use super::view::print_json;
+use self::outbound_feed::{OutboundFeed, RoomQuestion};
+use self::view::print_json;
+use crate::chat::live_state::SessionHandle;
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::{Chat, Membership};
+use crate::cluster::Proposed;
+use crate::telnet::{ByteStream, Telnet};
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Rank;

@@ -2,9 +2,9 @@
 //! applying it has the same result on every node.
 
 use super::{CommandResult, Session, Stop};
-use crate::command_cost::RateCost;
+use crate::session::command_cost::RateCost;
+use crate::session::view::print_json;
 use crate::telnet::ByteStream;
-use crate::view::print_json;
 use echoline::sources::{SourceAction, SourceRefusal};
 use echoline_chat_core::protocol::{ErrorTopic, ServerMessage};
 

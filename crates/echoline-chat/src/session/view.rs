@@ -9,13 +9,13 @@ use echoline_chat_core::text::wrap;
 use echoline_chat_core::{LineKind, Name};
 
 /// Writes one message for a program or a page.
-pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
+pub(crate) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
     let _ = write!(out, "{message}{EOL}");
 }
 
 /// The kind of client that displays a member's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Medium {
+pub(crate) enum Medium {
     #[default]
     Terminal,
     /// JSON for a program.
@@ -26,57 +26,57 @@ pub(super) enum Medium {
 
 /// The choices of a member about the display of lines.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DisplaySettings {
+pub(crate) struct DisplaySettings {
     /// Show line numbers, and own lines too.
-    pub(super) numbers: bool,
+    pub(crate) numbers: bool,
     /// Show the time of day.
-    pub(super) times: bool,
+    pub(crate) times: bool,
     /// Hide joins, leaves and changes of names.
-    pub(super) quiet: bool,
+    pub(crate) quiet: bool,
     /// The kind of client.
-    pub(super) medium: Medium,
+    pub(crate) medium: Medium,
     /// Columns of the terminal, if it reported them.
-    pub(super) width: Option<u16>,
+    pub(crate) width: Option<u16>,
     ignored: Vec<Ignored>,
 }
 
 /// The lines of a room that a member sees.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'a> {
-    pub(super) view: &'a DisplaySettings,
+pub(crate) struct Frame<'a> {
+    pub(crate) view: &'a DisplaySettings,
     /// The member's lineage.
-    pub(super) lineage: u64,
-    pub(super) room: &'a str,
+    pub(crate) lineage: u64,
+    pub(crate) room: &'a str,
     /// Whether it is the room in which the member speaks.
-    pub(super) is_current: bool,
-    pub(super) time: fn(u64) -> String,
+    pub(crate) is_current: bool,
+    pub(crate) time: fn(u64) -> String,
 }
 
 impl DisplaySettings {
     /// Returns whether all output is JSON.
-    pub(super) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.medium != Medium::Terminal
     }
 
     /// Returns whether a page in a browser reads it.
-    pub(super) fn is_page(&self) -> bool {
+    pub(crate) fn is_page(&self) -> bool {
         self.medium == Medium::Page
     }
 
     /// Returns whether lines are seen as the room's log has them.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         !(self.numbers || self.times || self.quiet || self.is_json())
             && self.width.is_none()
             && self.ignored.is_empty()
     }
 
     /// Returns whether the member sees their own lines. A terminal already shows its user's input.
-    pub(super) fn own(&self) -> Own {
+    pub(crate) fn own(&self) -> Own {
         if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
 
     /// Ignores a user. Returns `false` if the member already ignores too many users.
-    pub(super) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
+    pub(crate) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
         self.heed(&name);
         let fits = self.ignored.len() < IGNORED_MAX;
         if fits {
@@ -86,19 +86,19 @@ impl DisplaySettings {
     }
 
     /// Stops ignoring a user. Returns `false` if the user was not ignored.
-    pub(super) fn heed(&mut self, name: &Name) -> bool {
+    pub(crate) fn heed(&mut self, name: &Name) -> bool {
         let before = self.ignored.len();
         self.ignored.retain(|ignored| !ignored.name.same_as(name));
         self.ignored.len() < before
     }
 
     /// Returns the names of the ignored users.
-    pub(super) fn ignored(&self) -> impl Iterator<Item = &Name> {
+    pub(crate) fn ignored(&self) -> impl Iterator<Item = &Name> {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
     /// Returns whether the member ignores this lineage, this name, or a name that looks like it.
-    pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
+    pub(crate) fn ignores(&self, lineage: u64, name: &str) -> bool {
         let mut parsed = None;
         self.ignored.iter().any(|ignored| {
             ignored.lineage == Some(lineage)
@@ -112,18 +112,18 @@ impl DisplaySettings {
 
     /// Returns whether the view hides a line of the past, because it has the words of an ignored
     /// user.
-    pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
+    pub(crate) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
 
     /// Returns the choices that a token restores.
-    pub(super) fn preferences(&self) -> Preferences {
+    pub(crate) fn preferences(&self) -> Preferences {
         let Self { numbers, times, quiet, .. } = *self;
         Preferences { numbers, times, quiet, ignored: self.ignored.clone() }
     }
 
     /// Restores choices; returns them in words, empty if they are a newcomer's.
-    pub(super) fn restore(&mut self, saved: Preferences) -> String {
+    pub(crate) fn restore(&mut self, saved: Preferences) -> String {
         let Preferences { numbers, times, quiet, ignored } = saved;
         (self.numbers, self.times, self.quiet) = (numbers, times, quiet);
         self.ignored = ignored;
@@ -138,12 +138,12 @@ impl DisplaySettings {
     }
 
     /// Returns the choices that a page carries out by itself.
-    pub(super) fn choices(&self) -> DisplayChoices {
+    pub(crate) fn choices(&self) -> DisplayChoices {
         DisplayChoices { numbers: self.numbers, times: self.times, quiet: self.quiet }
     }
 
     /// Writes one line of text as this member's terminal, or program, gets it.
-    pub(super) fn print(&self, text: &str, out: &mut String) {
+    pub(crate) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
             print_json(&ServerMessage::reply(text), out);
         } else {
@@ -169,7 +169,7 @@ impl DisplaySettings {
 
 impl Frame<'_> {
     /// Writes `line`, unless the view hides it.
-    pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
+    pub(crate) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
         if is_ignored && line.kind == LineKind::Left {
             // Shows that the user left, without their last words.
@@ -208,7 +208,7 @@ impl Frame<'_> {
     }
 
     /// Writes a separator between two lines.
-    pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
+    pub(crate) fn print_separator(&self, separator: &str, out: &mut String) {
         match self.is_current {
             true => self.view.print(separator, out),
             false => self.view.print(&format!("[{}] {separator}", self.room), out),

@@ -17,7 +17,7 @@ const AT_WORK_MAX: usize = 2;
 const QUEUE_MAX: usize = 32;
 
 /// The pause before a wrong password is refused, and before the next attempt of its connection.
-pub(super) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause before a check that must not fail asks for a place in the queue again.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -30,14 +30,14 @@ const LANES_MAX: u32 = 16;
 
 /// The queue of one chat.
 #[derive(Debug)]
-pub(super) struct PasswordChecks {
+pub(crate) struct PasswordChecks {
     at_work: Arc<Semaphore>,
     queued: AtomicUsize,
 }
 
 /// The reason that a password was neither hashed nor compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PasswordError {
+pub(crate) enum PasswordError {
     /// The queue is full.
     Busy,
     /// The system has no random bytes, or no memory.
@@ -46,7 +46,7 @@ pub(super) enum PasswordError {
 
 impl PasswordError {
     /// Returns the sentence for the user.
-    pub(super) fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Busy => "Too many passwords are being checked: try again in a moment",
             Self::Failed => "The password could not be set; try again",
@@ -77,7 +77,7 @@ impl PasswordChecks {
     ///
     /// # Errors
     /// [`PasswordError`].
-    pub(super) async fn hash(&self, password: String) -> Result<Arc<str>, PasswordError> {
+    pub(crate) async fn hash(&self, password: String) -> Result<Arc<str>, PasswordError> {
         let work = move || hash(&password).map(|hash| Arc::from(&*hash));
         self.run(work).await?.ok_or(PasswordError::Failed)
     }
@@ -86,7 +86,7 @@ impl PasswordChecks {
     ///
     /// # Errors
     /// [`PasswordError`].
-    pub(super) async fn fits(
+    pub(crate) async fn fits(
         &self,
         password: String,
         hash: Arc<str>,
@@ -95,7 +95,7 @@ impl PasswordChecks {
     }
 
     /// Like [`hash`](Self::hash), but waits while the queue is full.
-    pub(super) async fn hash_patiently(&self, password: String) -> Option<Arc<str>> {
+    pub(crate) async fn hash_patiently(&self, password: String) -> Option<Arc<str>> {
         loop {
             match self.hash(password.clone()).await {
                 Err(PasswordError::Busy) => tokio::time::sleep(PATIENCE).await,
@@ -105,7 +105,7 @@ impl PasswordChecks {
     }
 
     /// Like [`fits`](Self::fits), but waits while the queue is full.
-    pub(super) async fn fits_patiently(&self, password: String, hash: Arc<str>) -> bool {
+    pub(crate) async fn fits_patiently(&self, password: String, hash: Arc<str>) -> bool {
         loop {
             match self.fits(password.clone(), Arc::clone(&hash)).await {
                 Err(PasswordError::Busy) => tokio::time::sleep(PATIENCE).await,

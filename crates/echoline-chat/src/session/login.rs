@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::chat::{Chat, ClaimNameError};
-use super::live_state::SessionHandle;
-use super::operator_password::is_proof;
-use super::telnet::{ByteStream, Telnet, obey_erasing};
+use crate::access::operator_password::is_proof;
+use crate::chat::live_state::SessionHandle;
+use crate::chat::{Chat, ClaimNameError};
+use crate::telnet::{ByteStream, Telnet, obey_erasing};
 use echoline::sources::{Source, SourceAction, SourceRefusal};
 use echoline::transport::Origin;
 use echoline::{Closed, Connection};
@@ -33,18 +33,18 @@ const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 const SUFFIXES_MAX: u32 = 1000;
 
 /// Refusals for a rate after which a connection that is not logged in is ended.
-pub(super) const REFUSALS_MAX: u32 = 5;
+pub(crate) const REFUSALS_MAX: u32 = 5;
 
 /// The far end of a connection that is not logged in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visitor {
-    pub(super) address: Option<IpAddr>,
-    pub(super) source: Source,
+pub(crate) struct Visitor {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) source: Source,
 }
 
 /// The reason for which a name or a token was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LoginError {
+pub(crate) enum LoginError {
     /// A sentence without a full stop.
     #[error("{0}")]
     Refused(String),
@@ -55,7 +55,7 @@ pub(super) enum LoginError {
 
 impl LoginError {
     /// Returns the refusal if the source went over a rate.
-    pub(super) fn rate(&self) -> Option<&SourceRefusal> {
+    pub(crate) fn rate(&self) -> Option<&SourceRefusal> {
         if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
     }
 }
@@ -79,7 +79,7 @@ impl From<SourceRefusal> for LoginError {
 }
 
 impl Visitor {
-    pub(super) fn of(origin: &Origin) -> Self {
+    pub(crate) fn of(origin: &Origin) -> Self {
         Self { address: origin.client().map(|client| client.ip()), source: origin.source() }
     }
 
@@ -91,26 +91,26 @@ impl Visitor {
 
 /// A user who has logged in, and the beginning of their session.
 #[derive(Debug)]
-pub(super) struct LoggedInUser {
-    pub(super) user: Arc<SessionHandle>,
+pub(crate) struct LoggedInUser {
+    pub(crate) user: Arc<SessionHandle>,
     /// The rooms to enter and their settings; `None` is the lobby.
-    pub(super) saved: Option<SavedSession>,
+    pub(crate) saved: Option<SavedSession>,
     /// Whether a token restores the session, so that its rooms need no password.
-    pub(super) is_back: bool,
+    pub(crate) is_back: bool,
     /// The rooms with other lines than those that the user has seen.
-    pub(super) renewed: Vec<Name>,
+    pub(crate) renewed: Vec<Name>,
 }
 
 impl LoggedInUser {
     /// Returns the login of a new user, who joins the lobby.
-    pub(super) fn new(user: Arc<SessionHandle>) -> Self {
+    pub(crate) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
 }
 
 /// Asks for a name until a user has logged in. Returns `None` if the peer has gone, or speaks
 /// another protocol.
-pub(super) async fn ask<S: ByteStream>(
+pub(crate) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
 ) -> Result<Option<LoggedInUser>, Closed> {
@@ -193,7 +193,7 @@ async fn log_in_as(
 }
 
 /// Logs a new user in under a name, and charges their source for the attempt.
-pub(super) async fn log_in(
+pub(crate) async fn log_in(
     chat: &Chat,
     name: Name,
     visitor: Visitor,
@@ -242,7 +242,7 @@ async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Log
 }
 
 /// Restores the session of a token.
-pub(super) async fn resume(
+pub(crate) async fn resume(
     chat: &Chat,
     token: &str,
     visitor: Visitor,

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::archive::{Archive, SavedMore, restored};
-use super::chat::{Chat, RestoredChat};
-use super::settings::ChatSettings;
+use crate::archive::{Archive, SavedMore, restored};
+use crate::chat::{Chat, RestoredChat};
+use crate::settings::ChatSettings;
 use echoline_chat_core::room::{LineView, Log, Room};
 use echoline_chat_core::state::{
     Bans, Position, RestoredState, SavedSession, Tokens, digest_of_kept,
@@ -112,7 +112,7 @@ impl Chat {
     }
 
     /// Returns whether lines are shown only when they are stored.
-    pub(super) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.archive.holds && self.archive.is_well()
     }
 

@@ -7,9 +7,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::archive::Archive;
-use super::mailbox::Mailbox;
-use super::shared_room::SharedRoom;
+use crate::archive::Archive;
+use crate::chat::mailbox::Mailbox;
+use crate::chat::shared_room::SharedRoom;
 use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::state::{
@@ -18,11 +18,11 @@ use echoline_chat_core::state::{
 use echoline_chat_core::{Disconnect, Effect, Effects, Entered, Name, OperationContext};
 
 /// A user in the chat's state.
-pub(super) type ChatUser = User<SharedRoom>;
+pub(crate) type ChatUser = User<SharedRoom>;
 
 /// The chat's state, and the sessions that this node serves.
 #[derive(Debug)]
-pub(super) struct LiveState {
+pub(crate) struct LiveState {
     chat: ChatState<SharedRoom>,
     sessions: HashMap<u64, Arc<SessionHandle>>,
 }
@@ -43,13 +43,13 @@ impl DerefMut for LiveState {
 
 impl LiveState {
     /// Creates the state without any session.
-    pub(super) fn new(chat: ChatState<SharedRoom>) -> Self {
+    pub(crate) fn new(chat: ChatState<SharedRoom>) -> Self {
         Self { chat, sessions: HashMap::new() }
     }
 
     /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
     /// mailbox was full.
-    pub(super) fn change<T>(
+    pub(crate) fn change<T>(
         &mut self,
         archive: &Archive,
         context: OperationContext,
@@ -62,22 +62,22 @@ impl LiveState {
     }
 
     /// Adds a session that this node serves from now on.
-    pub(super) fn add_session(&mut self, handle: SessionHandle) {
+    pub(crate) fn add_session(&mut self, handle: SessionHandle) {
         self.sessions.insert(handle.session, Arc::new(handle));
     }
 
     /// Returns the session that this node serves.
-    pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
+    pub(crate) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
         self.sessions.get(&session)
     }
 
     /// Removes a session whose user has left.
-    pub(super) fn remove_session(&mut self, session: u64) {
+    pub(crate) fn remove_session(&mut self, session: u64) {
         self.sessions.remove(&session);
     }
 
     /// Removes a session that has ended, and gives its memberships back.
-    pub(super) fn end_session(&mut self, session: u64) {
+    pub(crate) fn end_session(&mut self, session: u64) {
         self.sessions.remove(&session);
         self.chat.release_suspended(session);
     }
@@ -113,16 +113,16 @@ impl Effects for LiveEffects<'_> {
 /// A live session. Its user's name and rights are in the chat's state, and are looked up there:
 /// never while the state or a room is locked.
 #[derive(Debug)]
-pub(super) struct SessionHandle {
+pub(crate) struct SessionHandle {
     /// The number of the session, which no other has.
-    pub(super) session: u64,
+    pub(crate) session: u64,
     /// The number of the user, which is the same in all sessions that a token restored.
-    pub(super) lineage: u64,
+    pub(crate) lineage: u64,
     /// When the session began (milliseconds since 1970).
-    pub(super) since_ms: u64,
+    pub(crate) since_ms: u64,
     /// The network address; `None` over a stream without addresses.
-    pub(super) address: Option<IpAddr>,
-    pub(super) mailbox: Mailbox,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) mailbox: Mailbox,
     /// The time of the user's last line, or else of their login (milliseconds since 1970).
     spoke_ms: AtomicU64,
     /// The user's name at login, in case they are not in the chat any more.
@@ -144,7 +144,7 @@ struct SessionExtras {
 
 impl SessionHandle {
     /// Creates the session of a user who has just logged in.
-    pub(super) fn new(user: &ChatUser, entered: &Entered, state: Weak<Mutex<LiveState>>) -> Self {
+    pub(crate) fn new(user: &ChatUser, entered: &Entered, state: Weak<Mutex<LiveState>>) -> Self {
         let flood_mute = entered.flood_mute;
         let extras = SessionExtras { flood_mute, ..SessionExtras::default() };
         Self {
@@ -168,67 +168,67 @@ impl SessionHandle {
     }
 
     /// Returns the name that the user has now.
-    pub(super) fn name(&self) -> Name {
+    pub(crate) fn name(&self) -> Name {
         self.user(ChatUser::name).unwrap_or_else(|| self.first_name.clone())
     }
 
     /// Returns the away text.
-    pub(super) fn away(&self) -> Option<Arc<str>> {
+    pub(crate) fn away(&self) -> Option<Arc<str>> {
         self.user(ChatUser::away).flatten()
     }
 
     /// Returns whether the user is an operator of the whole chat.
-    pub(super) fn is_operator(&self) -> bool {
+    pub(crate) fn is_operator(&self) -> bool {
         self.user(ChatUser::is_operator).unwrap_or_default()
     }
 
     /// Returns whether the user continues in another session, so that this one cannot be resumed.
-    pub(super) fn is_retired(&self) -> bool {
+    pub(crate) fn is_retired(&self) -> bool {
         self.user(ChatUser::is_retired).unwrap_or_default()
     }
 
     /// Returns the mute for writing too fast that the session began with.
-    pub(super) fn flood_mute(&self) -> Option<ContinuedMute> {
+    pub(crate) fn flood_mute(&self) -> Option<ContinuedMute> {
         self.extras().as_ref()?.flood_mute
     }
 
     /// Returns the time of the user's last line, or else of their login.
-    pub(super) fn spoke_ms(&self) -> u64 {
+    pub(crate) fn spoke_ms(&self) -> u64 {
         self.spoke_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that the user says something, to all or to one.
-    pub(super) fn note_speech(&self, now_ms: u64) {
+    pub(crate) fn note_speech(&self, now_ms: u64) {
         self.spoke_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Ends the session with these words.
-    pub(super) fn end(&self, words: &str) {
+    pub(crate) fn end(&self, words: &str) {
         self.mailbox.end(Disconnect { words: words.to_owned(), reason: None });
     }
 
     /// Returns the session's token; makes it if there is none yet.
-    pub(super) fn token_or_new(&self) -> SecretText {
+    pub(crate) fn token_or_new(&self) -> SecretText {
         self.token_or(new_token)
     }
 
     /// Returns the session's token; `make` makes it if there is none yet.
-    pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
+    pub(crate) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
         self.extras().get_or_insert_default().token.get_or_insert_with(make).clone()
     }
 
-    pub(super) fn token(&self) -> Option<SecretText> {
+    pub(crate) fn token(&self) -> Option<SecretText> {
         self.extras().as_ref()?.token.clone()
     }
 
     /// Returns the proof that the user is an operator of the chat, for the saved session; `None` if
     /// they are none now.
-    pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
+    pub(crate) fn operator_proof(&self) -> Option<Arc<str>> {
         let proof = self.extras().as_ref()?.operator_proof.clone();
         proof.filter(|_| self.is_operator())
     }
 
-    pub(super) fn set_operator_proof(&self, proof: Option<Arc<str>>) {
+    pub(crate) fn set_operator_proof(&self, proof: Option<Arc<str>>) {
         self.extras().get_or_insert_default().operator_proof = proof;
     }
 

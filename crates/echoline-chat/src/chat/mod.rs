@@ -4,29 +4,36 @@
 //! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
 //! an await. A line that is said takes its room's lock only.
 
+pub(crate) mod evictions;
+pub(crate) mod live_state;
+pub(crate) mod mailbox;
+pub(crate) mod people;
+pub(crate) mod shared_room;
+pub(crate) mod wake_batcher;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
 
-use super::archive::Archive;
-use super::cluster::Cluster;
-use super::live_state::{ChatUser, LiveState, SessionHandle};
-use super::password_checks::PasswordChecks;
-use super::settings::ChatSettings;
-use super::shared_room::SharedRoom;
-use super::source_gates::SourceGates;
-use super::wake_batcher::WakeBatchers;
+use crate::access::password_checks::PasswordChecks;
+use crate::access::source_gates::SourceGates;
+use crate::archive::Archive;
+use crate::chat::live_state::{ChatUser, LiveState, SessionHandle};
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::wake_batcher::WakeBatchers;
+use crate::cluster::Cluster;
+use crate::settings::ChatSettings;
 use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
-pub(super) use echoline_chat_core::Credential;
+pub(crate) use echoline_chat_core::Credential;
 use echoline_chat_core::replication::NODE;
 use echoline_chat_core::room::MemberId;
 use echoline_chat_core::state::{
     Ban, ChatState, FormerUser, RestoredState, RoomLimits, StateChange, StateOptions, Suspect,
 };
-pub(super) use echoline_chat_core::{ClaimNameError, JoinError};
+pub(crate) use echoline_chat_core::{ClaimNameError, JoinError};
 use echoline_chat_core::{
     Days, Effect, Joined, Key, Name, Operation, OperationContext, OperationError, Outcome,
 };
@@ -35,44 +42,44 @@ use echoline_chat_core::{
 #[derive(Debug)]
 pub struct Chat {
     /// The settings at the start of the chat. Later changes are in `rules`.
-    pub(super) settings: ChatSettings,
+    pub(crate) settings: ChatSettings,
     rules: Mutex<Arc<ChatSettings>>,
-    pub(super) archive: Archive,
-    pub(super) batchers: WakeBatchers,
-    pub(super) passwords: PasswordChecks,
+    pub(crate) archive: Archive,
+    pub(crate) batchers: WakeBatchers,
+    pub(crate) passwords: PasswordChecks,
     /// Bounds the passwords and searches of one source at the same time.
-    pub(super) gates: SourceGates,
-    pub(super) lobby: SharedRoom,
+    pub(crate) gates: SourceGates,
+    pub(crate) lobby: SharedRoom,
     /// The other nodes, if there are any.
-    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(crate) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
     state: Arc<Mutex<LiveState>>,
 }
 
 /// The chat as read from a store.
 #[derive(Debug, Default)]
-pub(super) struct RestoredChat {
-    pub(super) state: RestoredState,
+pub(crate) struct RestoredChat {
+    pub(crate) state: RestoredState,
     /// Tokens of the store beyond the limit, for deletion from the store.
-    pub(super) dropped_tokens: Vec<Arc<str>>,
+    pub(crate) dropped_tokens: Vec<Arc<str>>,
 }
 
 /// A user's membership in a room, as their session holds it.
 #[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) shared_room: SharedRoom,
-    pub(super) room: Name,
-    pub(super) member_id: MemberId,
+pub(crate) struct Membership {
+    pub(crate) shared_room: SharedRoom,
+    pub(crate) room: Name,
+    pub(crate) member_id: MemberId,
     /// The number of the line about the member's join.
-    pub(super) joined: u64,
+    pub(crate) joined: u64,
     /// The day of the last line shown, until the member has seen their own join. Earlier lines may
     /// be of other days.
-    pub(super) past: Option<Box<Days>>,
+    pub(crate) past: Option<Box<Days>>,
 }
 
 impl Membership {
     /// Returns whether they are an operator of the room.
-    pub(super) fn is_operator(&self) -> bool {
+    pub(crate) fn is_operator(&self) -> bool {
         self.shared_room.with(|room| room.standing(self.member_id).1)
     }
 }
@@ -85,7 +92,7 @@ impl Chat {
     }
 
     /// Creates a chat that continues with the state in `kept`.
-    pub(super) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
+    pub(crate) fn open(settings: ChatSettings, archive: Archive, kept: RestoredChat) -> Self {
         let options = StateOptions {
             holds_lines: archive.holds,
             keeps_rooms: archive.is_lasting(),
@@ -100,7 +107,7 @@ impl Chat {
     }
 
     /// Creates a chat that is one node of a cluster. Its session numbers never repeat.
-    pub(super) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
+    pub(crate) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let state = ChatState::new(options(&settings, true), RestoredState::default());
         Self::with_state(settings, Archive::default(), state, Some(Arc::new(cluster)))
     }
@@ -142,22 +149,22 @@ impl Chat {
         *self.rules.lock().ignore_poison() = Arc::new(settings.clone());
     }
 
-    pub(super) fn rules(&self) -> Arc<ChatSettings> {
+    pub(crate) fn rules(&self) -> Arc<ChatSettings> {
         Arc::clone(&self.rules.lock().ignore_poison())
     }
 
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         (self.settings.clock)()
     }
 
     /// Returns the number of a new session; of all nodes together, no other will have it.
-    pub(super) fn next_session(&self) -> u64 {
+    pub(crate) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
     }
 
     /// Applies an operation to the state, and carries its effects out.
-    pub(super) fn apply_operation(
+    pub(crate) fn apply_operation(
         &self,
         context: OperationContext,
         operation: Operation,
@@ -194,7 +201,7 @@ impl Chat {
     }
 
     /// Changes the state, and carries the effects out meanwhile.
-    pub(super) fn change<T>(
+    pub(crate) fn change<T>(
         &self,
         live: &mut LiveState,
         context: OperationContext,
@@ -204,12 +211,12 @@ impl Chat {
     }
 
     /// Returns the session that this node serves.
-    pub(super) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
+    pub(crate) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
         self.lock().session(session).cloned()
     }
 
     /// The membership that a join has led to.
-    pub(super) fn joined(&self, outcome: Outcome) -> Result<Membership, JoinError> {
+    pub(crate) fn joined(&self, outcome: Outcome) -> Result<Membership, JoinError> {
         match outcome {
             Outcome::Joined(joined) => self.membership(joined?).ok_or(JoinError::Gone),
             outcome => Err(JoinError::of(&outcome)),
@@ -228,7 +235,7 @@ impl Chat {
     }
 
     /// Returns the sentence that refuses a connection from `address`, if it is banned.
-    pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
+    pub(crate) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
         let suspect = Suspect { address, ..Suspect::default() };
         let state = self.lock();
@@ -236,66 +243,66 @@ impl Chat {
     }
 
     /// Returns the user who has the name, or one that looks like it.
-    pub(super) fn find(&self, name: &Name) -> Option<ChatUser> {
+    pub(crate) fn find(&self, name: &Name) -> Option<ChatUser> {
         self.lock().find(name).cloned()
     }
 
     /// Returns the user of this session, while they are in the chat.
-    pub(super) fn user(&self, session: u64) -> Option<ChatUser> {
+    pub(crate) fn user(&self, session: u64) -> Option<ChatUser> {
         self.lock().user(session).cloned()
     }
 
     /// Returns the user who left last under this name.
-    pub(super) fn former_user(&self, name: &Name) -> Option<FormerUser> {
+    pub(crate) fn former_user(&self, name: &Name) -> Option<FormerUser> {
         self.lock().former_users.find(name).cloned()
     }
 
     /// Returns whether a token restores a session of this user.
-    pub(super) fn has_token(&self, lineage: u64) -> bool {
+    pub(crate) fn has_token(&self, lineage: u64) -> bool {
         self.lock().tokens.has(lineage)
     }
 
     /// Returns the number of users from this network, without the user of this lineage.
-    pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
+    pub(crate) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
         self.lock().users_from(network, lineage)
     }
 
     /// Returns the bans that apply to this user: of the chat and of its rooms.
-    pub(super) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
+    pub(crate) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.all_of(now_ms, user.suspect()).cloned().collect()
     }
 
     /// Returns the user with this id, if they are in the chat.
-    pub(super) fn person_with_id(&self, id: &str) -> Option<ChatUser> {
+    pub(crate) fn person_with_id(&self, id: &str) -> Option<ChatUser> {
         self.lock().user_with_id(id).cloned()
     }
 
     /// Returns the away text of each of these sessions.
-    pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
+    pub(crate) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
         let state = self.lock();
         sessions.map(|session| state.user(session)?.away()).collect()
     }
 
     /// Returns the room of this name.
-    pub(super) fn room(&self, name: &Name) -> Option<SharedRoom> {
+    pub(crate) fn room(&self, name: &Name) -> Option<SharedRoom> {
         self.lock().rooms.get(name.key()).cloned()
     }
 
     /// Returns all rooms.
-    pub(super) fn rooms(&self) -> Vec<SharedRoom> {
+    pub(crate) fn rooms(&self) -> Vec<SharedRoom> {
         self.lock().rooms.values().cloned().collect()
     }
 
     /// Returns the bans that hold for the chat (`None`) or a room.
-    pub(super) fn bans(&self, room: Option<&Key>) -> Vec<Ban> {
+    pub(crate) fn bans(&self, room: Option<&Key>) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
     /// Returns whether the room exists, or the user may make it: checked on the node that serves
     /// them.
-    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
+    pub(crate) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         self.has_place_in(&self.lock(), session, room)
     }
 
@@ -306,7 +313,7 @@ impl Chat {
     }
 
     /// Gives a membership back, which the session was taken out of.
-    pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
+    pub(crate) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
         self.lock().release_membership(session.session, shared_room);
     }
 
@@ -316,7 +323,7 @@ impl Chat {
         self.lock().users.len()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LiveState> {
         self.state.lock().ignore_poison()
     }
 

@@ -1,6 +1,8 @@
 //! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
 //! in memory only, and loses them with the process.
 
+pub(crate) mod persistence;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,10 +15,10 @@ use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, SyncPolicy}
 
 /// The optional store and the audit log. Both outlive a room; the store also outlives the process.
 #[derive(Debug, Default)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     store: Option<Arc<Store>>,
     /// Lines are shown when they are stored, not before.
-    pub(super) holds: bool,
+    pub(crate) holds: bool,
     /// Nothing can be written now.
     is_failing: AtomicBool,
     audit: Mutex<AuditLog>,
@@ -24,26 +26,26 @@ pub(super) struct Archive {
 
 impl Archive {
     /// Keeps everything in `store`.
-    pub(super) fn in_store(store: Store, sync: SyncPolicy) -> Self {
+    pub(crate) fn in_store(store: Store, sync: SyncPolicy) -> Self {
         Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
 
     /// The store of the earlier lines, if there is one.
-    pub(super) fn store(&self) -> Option<Arc<Store>> {
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
         self.store.clone()
     }
 
     /// Returns whether rooms outlive their last member.
-    pub(super) fn is_lasting(&self) -> bool {
+    pub(crate) fn is_lasting(&self) -> bool {
         self.store.is_some()
     }
 
     /// Returns whether the store accepts writes.
-    pub(super) fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         !self.is_failing.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_well(&self, is_well: bool) {
+    pub(crate) fn set_well(&self, is_well: bool) {
         self.is_failing.store(!is_well, Ordering::Relaxed);
     }
 
@@ -54,7 +56,7 @@ impl Archive {
     }
 
     /// Writes an effect of an operation to the store or the audit log, if it is one that is kept.
-    pub(super) fn keep(&self, effect: Effect<'_>) {
+    pub(crate) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
                 self.write(|| StoreChange::Line {
@@ -97,7 +99,7 @@ impl Archive {
     }
 
     /// Writes down an operation of an operator, of the chat or only of rooms.
-    pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
+    pub(crate) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
@@ -106,7 +108,7 @@ impl Archive {
 
     /// Counts a wrong operators' password of the user called `by`. In a cluster, each node counts
     /// only its own users.
-    pub(super) fn guess(&self, time_ms: u64, by: &str, source: &str) {
+    pub(crate) fn guess(&self, time_ms: u64, by: &str, source: &str) {
         if !self.is_lasting() {
             return self.audit_log().add_guess(time_ms, by, source);
         }
@@ -119,7 +121,7 @@ impl Archive {
     }
 
     /// Returns the last entries of the audit log, oldest first.
-    pub(super) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
+    pub(crate) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
         let mut audit_entries = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
             None => self.audit_log().newest(most),
@@ -130,7 +132,7 @@ impl Archive {
 
     /// Returns the sources of the last guesses at the operators' password, the oldest of them
     /// first.
-    pub(super) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
+    pub(crate) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
             None => self.audit_log().guesses(most),
@@ -141,7 +143,7 @@ impl Archive {
 
     /// Writes the pending changes and closes the store, for at most `limit`. Returns the number of
     /// changes that could not be written.
-    pub(super) fn close(&self, limit: Duration) -> u64 {
+    pub(crate) fn close(&self, limit: Duration) -> u64 {
         self.store.as_ref().map_or(0, |store| store.close_within(limit))
     }
 }
@@ -149,22 +151,22 @@ impl Archive {
 /// The part of a saved session that the store keeps as JSON, beside the table of rooms.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct SavedMore {
+pub(crate) struct SavedMore {
     /// The rooms, in the order in which the user joined them.
-    pub(super) rooms: Vec<SavedRoom>,
+    pub(crate) rooms: Vec<SavedRoom>,
     #[serde(flatten)]
-    pub(super) state: SessionState,
+    pub(crate) state: SessionState,
 }
 
 /// A room of a saved session, and the stamp of the password that it had.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct SavedRoom {
-    pub(super) room: Name,
+pub(crate) struct SavedRoom {
+    pub(crate) room: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) password: Option<String>,
+    pub(crate) password: Option<String>,
     /// The number of the room's first line.
     #[serde(default)]
-    pub(super) born: u64,
+    pub(crate) born: u64,
 }
 
 /// The part of a ban that the store keeps as JSON, beside the other columns.
@@ -200,7 +202,7 @@ impl SavedMore {
 
     /// Reads the output of `write`. A session of an earlier version has none, which reads as the
     /// default.
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 }
@@ -241,7 +243,7 @@ fn subject(ban: &Ban) -> String {
 }
 
 /// Reads a stored ban. Returns `None` if this version does not know its form.
-pub(super) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
+pub(crate) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
         ["chat", kind, subject] => (Scope::Chat, kind, subject),
@@ -265,11 +267,11 @@ const ACTS_MAX: usize = 1000;
 const SOURCES_MAX: usize = 200;
 
 /// An entry: time (milliseconds since 1970), name of the operator, action.
-pub(super) type AuditEntry = (u64, String, String);
+pub(crate) type AuditEntry = (u64, String, String);
 
 /// The log; the newest entries come first.
 #[derive(Debug, Default)]
-pub(super) struct AuditLog {
+pub(crate) struct AuditLog {
     audit_entries: u64,
     of_chat: VecDeque<(u64, AuditEntry)>,
     of_rooms: VecDeque<(u64, AuditEntry)>,
@@ -278,7 +280,7 @@ pub(super) struct AuditLog {
 
 impl AuditLog {
     /// Adds an action of an operator of the chat, or of rooms only.
-    pub(super) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
+    pub(crate) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
         self.audit_entries += 1;
         let audit_entries = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
         audit_entries.truncate(ACTS_MAX - 1);
@@ -287,7 +289,7 @@ impl AuditLog {
 
     /// Counts a guess, in one entry for each source. The source that has been quiet for longest
     /// gives way.
-    pub(super) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
+    pub(crate) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
         let found = self.guesses.iter().position(|guesses| guesses.source == source);
         let known = found.and_then(|index| self.guesses.remove(index));
         let (first_ms, count) = known.map_or((time_ms, 0), |known| (known.first_ms, known.count));
@@ -302,7 +304,7 @@ impl AuditLog {
     }
 
     /// The latest actions, newest first.
-    pub(super) fn newest(&self, most: usize) -> Vec<AuditEntry> {
+    pub(crate) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut audit_entries: Vec<_> = audit_entries.collect();
         audit_entries.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
@@ -310,7 +312,7 @@ impl AuditLog {
     }
 
     /// Returns the sources of the newest guesses, newest first.
-    pub(super) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
+    pub(crate) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         self.guesses.iter().take(most).cloned().collect()
     }
 }

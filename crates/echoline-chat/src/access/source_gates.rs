@@ -14,11 +14,11 @@ const AT_ONCE: usize = 4;
 
 /// The sources that have expensive work to do now.
 #[derive(Debug, Default)]
-pub(super) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
+pub(crate) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
 
 /// The right to do one piece of work.
 #[derive(Debug)]
-pub(super) struct Passed<'a> {
+pub(crate) struct Passed<'a> {
     gates: &'a SourceGates,
     source: Source,
     /// Given back before the gate is looked at.
@@ -27,7 +27,7 @@ pub(super) struct Passed<'a> {
 
 impl SourceGates {
     /// Waits until this source has less than the most work that it may have. Cancel safe.
-    pub(super) async fn pass(&self, source: Source) -> Passed<'_> {
+    pub(crate) async fn pass(&self, source: Source) -> Passed<'_> {
         let mut passed = Passed { gates: self, source, permit: None };
         let gate = Arc::clone(
             self.lock().entry(source).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))),

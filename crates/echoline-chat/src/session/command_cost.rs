@@ -7,7 +7,7 @@ use echoline_chat_core::protocol::Query;
 
 /// The class of a line for the flood limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineClass {
+pub(crate) enum LineClass {
     /// Other users see it.
     Speech,
     /// A command that other users do not see.
@@ -18,7 +18,7 @@ pub(super) enum LineClass {
 
 impl LineClass {
     /// Returns the class of a typed line that is clean and trimmed.
-    pub(super) fn of(line: &str) -> Self {
+    pub(crate) fn of(line: &str) -> Self {
         match Command::parse(line) {
             Ok(command) if command.speaks() => Self::Speech,
             // The answer to a wrong command is all that it causes.
@@ -29,10 +29,10 @@ impl LineClass {
 
 /// A charge to the rates of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RateCost {
-    pub(super) action: SourceAction,
+pub(crate) struct RateCost {
+    pub(crate) action: SourceAction,
     /// The number of usual actions that it counts as.
-    pub(super) count: u32,
+    pub(crate) count: u32,
 }
 
 impl From<SourceAction> for RateCost {
@@ -49,7 +49,7 @@ fn is_written_down(command: &Command<'_>) -> bool {
 
 /// Returns the charge for a command; `None` if it is free. Commands that are written to the audit
 /// log, read the history, or list users or rooms have one.
-pub(super) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
+pub(crate) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
     if is_written_down(command) {
         return Some(SourceAction::Moderation.into());
     }
@@ -69,7 +69,7 @@ pub(super) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
 }
 
 /// Returns the charge for a question; `None` if it is free.
-pub(super) fn query_cost(query: Query) -> Option<RateCost> {
+pub(crate) fn query_cost(query: Query) -> Option<RateCost> {
     match query {
         Query::Person => None,
         Query::People | Query::Rooms | Query::History | Query::Commands => {

@@ -17,7 +17,7 @@ const NOTIFICATION_BYTES_MAX: usize = 64 * 1024;
 
 /// The notifications for one session. The sender never waits.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     /// Whether there is anything inside: read often, and mostly `false`.
     has_news: AtomicBool,
     state: Mutex<State>,
@@ -54,7 +54,7 @@ impl Post {
 impl Mailbox {
     /// Delivers a notification; `false` if the mailbox is full. It is never full for one that the
     /// session must get: there is at most one for each of its rooms and operations.
-    pub(super) fn deliver(&self, notification: Notification) -> bool {
+    pub(crate) fn deliver(&self, notification: Notification) -> bool {
         let mut state = self.lock();
         let post = state.post();
         let is_full = post.notifications.len() >= NOTIFICATIONS_MAX
@@ -69,7 +69,7 @@ impl Mailbox {
     }
 
     /// Ends the session; the first reason counts.
-    pub(super) fn end(&self, ending: Disconnect) {
+    pub(crate) fn end(&self, ending: Disconnect) {
         let mut state = self.lock();
         state.post().ending.get_or_insert(ending);
         self.announce(state);
@@ -77,12 +77,12 @@ impl Mailbox {
 
     /// Returns whether there may be a notification, or a reason to end.
     #[inline]
-    pub(super) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.has_news.load(Ordering::Acquire)
     }
 
     /// Takes the next notification.
-    pub(super) fn take(&self) -> Option<Notification> {
+    pub(crate) fn take(&self) -> Option<Notification> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
         }
@@ -96,7 +96,7 @@ impl Mailbox {
     }
 
     /// Returns the reason for which the session has to end, if there is one.
-    pub(super) fn ending(&self) -> Option<Disconnect> {
+    pub(crate) fn ending(&self) -> Option<Disconnect> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
         }
@@ -104,7 +104,7 @@ impl Mailbox {
     }
 
     /// Registers the task to wake when a notification arrives.
-    pub(super) fn register(&self, cx: &Context<'_>) {
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         self.lock().waker = Some(cx.waker().clone());
         if self.has_news.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();

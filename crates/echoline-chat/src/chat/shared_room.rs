@@ -7,14 +7,14 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use super::wake_batcher::WakeBatcher;
+use crate::chat::wake_batcher::WakeBatcher;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::room::{Batch, LineView, MemberId, Own, Room};
 use echoline_chat_core::state::RoomCell;
 
 /// A room that sessions share; a clone is the same room.
 #[derive(Clone, Debug)]
-pub(super) struct SharedRoom(Arc<Mutex<State>>);
+pub(crate) struct SharedRoom(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -44,34 +44,34 @@ struct Waiter {
 
 /// The result of taking lines for a member.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TakeResult {
+pub(crate) struct TakeResult {
     /// The number of lines that the log dropped before the member saw them.
-    pub(super) missed: u64,
+    pub(crate) missed: u64,
     /// Pending if the batch has all lines; the task is woken for more.
-    pub(super) more: Poll<()>,
+    pub(crate) more: Poll<()>,
 }
 
 impl SharedRoom {
     /// Returns whether both are the same room.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Reads or changes the room. A caller that appends lines calls [`wake`](Self::wake)
     /// afterwards, so that many lines cause one wake-up.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
         look(&mut self.lock().room)
     }
 
     /// Like [`with`](Self::with), then wakes the members that wait for new lines.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
         let result = self.with(change);
         self.wake();
         result
     }
 
     /// Fills `batch` with the member's next lines. If these are all, the next line wakes the task.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         member_id: MemberId,
         batch: &mut Batch,
@@ -85,7 +85,7 @@ impl SharedRoom {
 
     /// Passes the member's next lines to `each`, one by one, until it returns `false` or no line is
     /// left. If no line is left, the next line wakes the task. Returns the number of missed lines.
-    pub(super) fn take_lines(
+    pub(crate) fn take_lines(
         &self,
         member_id: MemberId,
         own: Own,
@@ -105,7 +105,7 @@ impl SharedRoom {
     }
 
     /// The member has not taken all of its batch.
-    pub(super) fn put_back(&self, member_id: MemberId, next: u64) {
+    pub(crate) fn put_back(&self, member_id: MemberId, next: u64) {
         self.lock().room.put_back(member_id, next);
     }
 
@@ -125,7 +125,7 @@ impl SharedRoom {
 
     /// Returns the result of `look` if the member has seen all lines and, with `settled`, no line
     /// waits for the store. Returns `None` otherwise.
-    pub(super) fn at_end<T>(
+    pub(crate) fn at_end<T>(
         &self,
         member_id: MemberId,
         settled: bool,
@@ -139,7 +139,7 @@ impl SharedRoom {
     }
 
     /// Wakes all waiting members if there are new lines.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let mut lists = {
             let mut state = self.lock();
             let visible = state.room.log.visible();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::proposals::{Backpressure, Cluster, ClusterOptions, Proposed, State};
+use crate::chat::live_state::SessionHandle;
 use crate::chat::{Chat, Membership};
-use crate::live_state::SessionHandle;
 use crate::settings::ChatSettings;
 use echoline_chat_core::replication::{LeaveState, NODE};
 use echoline_chat_core::room::LOG_MIN;

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncWrite;
 
-use super::chat::{Chat, Membership};
-use super::live_state::SessionHandle;
-use super::people::MemberList;
-use super::view::{DisplaySettings, Frame, print_json};
-use super::wake_batcher::WakeBatcher;
+use crate::chat::live_state::SessionHandle;
+use crate::chat::people::MemberList;
+use crate::chat::wake_batcher::WakeBatcher;
+use crate::chat::{Chat, Membership};
+use crate::session::view::{DisplaySettings, Frame, print_json};
 use echoline::Closed;
 use echoline::connection::Outlet;
 use echoline_chat_core::protocol::{JoinedRoom, ServerMessage, Thread};
@@ -32,18 +32,18 @@ const PRINTED_BYTES: usize = 16 * 1024;
 
 /// Everything that one member reads.
 #[derive(Debug)]
-pub(super) struct OutboundFeed {
+pub(crate) struct OutboundFeed {
     chat: Arc<Chat>,
     user: Arc<SessionHandle>,
     /// Wakes the tasks of this member's thread.
     batcher: Arc<WakeBatcher>,
     /// The member's rooms, in the order in which the member joined them.
-    pub(super) memberships: Vec<Membership>,
+    pub(crate) memberships: Vec<Membership>,
     /// The index of the room in which the member speaks.
     current: usize,
-    pub(super) view: DisplaySettings,
+    pub(crate) view: DisplaySettings,
     /// This member has said lines, and readers have not been woken for them.
-    pub(super) has_said: bool,
+    pub(crate) has_said: bool,
     /// A question to answer at the member's position in their current room.
     question: Option<RoomQuestion>,
     /// The number of times that an answer may still be postponed because lines wait for the store.
@@ -53,14 +53,14 @@ pub(super) struct OutboundFeed {
     /// The waker that the mailbox was last given.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
-    pub(super) reply_to: Option<NonZeroU64>,
+    pub(crate) reply_to: Option<NonZeroU64>,
     /// The id of the other user, if a page's last line was typed in a private thread.
-    pub(super) private: Option<Box<str>>,
+    pub(crate) private: Option<Box<str>>,
 }
 
 /// A question whose answer has a position in the room's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RoomQuestion {
+pub(crate) enum RoomQuestion {
     /// The members of the room.
     Users,
     /// The members with the details that a page shows, from the first one after this arrival.
@@ -70,7 +70,7 @@ pub(super) enum RoomQuestion {
 }
 
 impl OutboundFeed {
-    pub(super) fn new(chat: Arc<Chat>, user: Arc<SessionHandle>) -> Self {
+    pub(crate) fn new(chat: Arc<Chat>, user: Arc<SessionHandle>) -> Self {
         let batcher = chat.batchers.here();
         Self {
             chat,
@@ -90,22 +90,22 @@ impl OutboundFeed {
     }
 
     /// Returns the room in which the member speaks; `None` if they were expelled from all rooms.
-    pub(super) fn current(&self) -> Option<&Membership> {
+    pub(crate) fn current(&self) -> Option<&Membership> {
         self.memberships.get(self.current)
     }
 
     /// Returns the index of the member's membership in this room.
-    pub(super) fn position(&self, room: &Name) -> Option<usize> {
+    pub(crate) fn position(&self, room: &Name) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
 
     /// Makes the room at `index` the one in which the member speaks.
-    pub(super) fn set_current(&mut self, index: usize) {
+    pub(crate) fn set_current(&mut self, index: usize) {
         self.current = index;
     }
 
     /// Adds a room, and makes it the one in which the member speaks.
-    pub(super) fn enter(&mut self, membership: Membership) {
+    pub(crate) fn enter(&mut self, membership: Membership) {
         let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
         // A program reads times.
         let has_past = first < membership.joined && !self.view.is_json();
@@ -118,7 +118,7 @@ impl OutboundFeed {
     }
 
     /// The member is out of the room at `index`, and speaks in the one before it.
-    pub(super) fn remove(&mut self, index: usize) -> Membership {
+    pub(crate) fn remove(&mut self, index: usize) -> Membership {
         self.question = None;
         let membership = self.memberships.remove(index);
         if self.current >= index {
@@ -128,19 +128,19 @@ impl OutboundFeed {
     }
 
     /// Stores a question, which is answered at the member's position in the room.
-    pub(super) fn ask(&mut self, question: RoomQuestion) {
+    pub(crate) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
     }
 
     /// Returns whether no question is pending.
-    pub(super) fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.question.is_none()
     }
 
     /// Returns whether the member has been sent all visible lines from before they joined their
     /// rooms.
-    pub(super) fn has_shown_earlier_lines(&self) -> bool {
+    pub(crate) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
                 room.is_expelled(*member_id)
@@ -151,7 +151,7 @@ impl OutboundFeed {
 
     /// Writes pending output, as much as the peer takes. Returns `Pending` if that was all; the
     /// task is woken for more.
-    pub(super) fn poll<S: AsyncWrite + Unpin>(
+    pub(crate) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
         cx: &mut Context<'_>,
@@ -183,7 +183,7 @@ impl OutboundFeed {
     }
 
     /// Returns the member's rooms and their position in each, for a page.
-    pub(super) fn rooms(&self) -> ServerMessage<'_> {
+    pub(crate) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
         let joined = |membership: &'_ Membership| {
             membership.shared_room.with(|room| {
@@ -201,7 +201,7 @@ impl OutboundFeed {
     }
 
     /// Wakes the readers of the lines that this member said.
-    pub(super) fn announce(&mut self) {
+    pub(crate) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
             self.chat.wake_readers(&self.user, &self.memberships);
         }
@@ -385,7 +385,7 @@ impl OutboundFeed {
     }
 
     /// Writes an answer. A page learns in which room or private thread it was asked for.
-    pub(super) fn print_reply(&self, text: &str, printed: &mut String) {
+    pub(crate) fn print_reply(&self, text: &str, printed: &mut String) {
         if !self.view.is_page() {
             return self.view.print(text, printed);
         }
@@ -393,7 +393,7 @@ impl OutboundFeed {
     }
 
     /// Returns the room or the private thread of the last line, if a page typed it.
-    pub(super) fn thread(&self) -> Thread<'_> {
+    pub(crate) fn thread(&self) -> Thread<'_> {
         if !self.view.is_page() {
             return Thread::default();
         }
@@ -405,7 +405,7 @@ impl OutboundFeed {
     }
 
     /// Tells the user that lines of theirs were not delivered.
-    pub(super) fn give_up(
+    pub(crate) fn give_up(
         &self,
         room: &Name,
         reason: &str,

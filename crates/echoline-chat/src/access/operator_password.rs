@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::chat::Chat;
-use super::password_checks::{PasswordError, is_hash};
+use crate::access::password_checks::{PasswordError, is_hash};
+use crate::chat::Chat;
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Checked {
+pub(crate) enum Checked {
     Wrong,
     /// With the proof by which a token restores the right, as long as the password stays the same.
     Right(Option<Arc<str>>),
@@ -20,7 +20,7 @@ pub(super) enum Checked {
 ///
 /// # Errors
 /// [`PasswordError`], if the setting is a hash.
-pub(super) async fn check(chat: &Chat, given: String) -> Result<Checked, PasswordError> {
+pub(crate) async fn check(chat: &Chat, given: String) -> Result<Checked, PasswordError> {
     let Some(right) = setting(chat) else { return Ok(Checked::Wrong) };
     if is_hash(&right) {
         return match chat.passwords.fits(given, Arc::clone(&right)).await? {
@@ -35,7 +35,7 @@ pub(super) async fn check(chat: &Chat, given: String) -> Result<Checked, Passwor
 }
 
 /// Returns whether a proof is of the password as it is now.
-pub(super) async fn is_proof(chat: &Chat, proof: &str) -> bool {
+pub(crate) async fn is_proof(chat: &Chat, proof: &str) -> bool {
     match setting(chat) {
         None => false,
         Some(right) if is_hash(&right) => *right == *proof,
@@ -56,9 +56,9 @@ fn is_same(right: &str, given: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::password_checks;
-    use super::super::settings::ChatSettings;
     use super::*;
+    use crate::access::password_checks;
+    use crate::settings::ChatSettings;
 
     fn chat(password: &str) -> Chat {
         let operator_password = Some(password.into());

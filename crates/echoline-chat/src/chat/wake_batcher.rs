@@ -22,13 +22,13 @@ const AT_ONCE: usize = 32;
 
 /// The batchers of one chat, one for each thread that serves it.
 #[derive(Debug, Default)]
-pub(super) struct WakeBatchers {
+pub(crate) struct WakeBatchers {
     by_thread: Mutex<HashMap<ThreadId, Arc<WakeBatcher>>>,
 }
 
 /// Wakes the tasks of one thread.
 #[derive(Debug)]
-pub(super) struct WakeBatcher {
+pub(crate) struct WakeBatcher {
     thread: ThreadId,
     state: Mutex<State>,
 }
@@ -44,7 +44,7 @@ struct State {
 
 impl WakeBatchers {
     /// Returns the batcher of this thread, whose runtime must be the current one.
-    pub(super) fn here(&self) -> Arc<WakeBatcher> {
+    pub(crate) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
         let mut by_thread = self.by_thread.lock().ignore_poison();
         let batcher =
@@ -69,7 +69,7 @@ impl Drop for WakeBatchers {
 
 impl WakeBatcher {
     /// Wakes all of `wakers`, and leaves the list empty for the next time.
-    pub(super) fn wake(&self, wakers: &mut Vec<Waker>) {
+    pub(crate) fn wake(&self, wakers: &mut Vec<Waker>) {
         if let Some(task) = self.hand_over(wakers) {
             return task.wake();
         }

@@ -1,7 +1,7 @@
 //! The members of a room as a page shows them, a bounded number in each answer.
 
-use super::chat::Chat;
-use super::view::DisplaySettings;
+use crate::chat::Chat;
+use crate::session::view::DisplaySettings;
 use echoline_chat_core::protocol::{ListedMember, ServerMessage};
 use echoline_chat_core::room::{Member, Room};
 use echoline_chat_core::state::person_id;
@@ -15,7 +15,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// A part of the members of a room at one position of its order.
 #[derive(Debug)]
-pub(super) struct MemberList {
+pub(crate) struct MemberList {
     room: Name,
     topic: String,
     /// The last line before this holds.
@@ -40,7 +40,7 @@ struct Named {
 
 impl MemberList {
     /// Returns the first page of the members who joined after the arrival `after`.
-    pub(super) fn of(room: &Room, after: u32) -> Self {
+    pub(crate) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();
         let order = |member: &&Member| (member.arrival, member.session);
@@ -69,7 +69,7 @@ impl MemberList {
     }
 
     /// Makes the list for a page with this view. Leaves out the away texts of ignored users.
-    pub(super) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
+    pub(crate) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);
         let (mut people, mut last) = (Vec::new(), self.after);

@@ -1,17 +1,17 @@
 //! The dialogue with programs and pages: JSON lines in both directions, without greeting and
 //! prompt.
 //!
-//! The messages are those of [`protocol`](super::protocol).
+//! The messages are those of [`protocol`](crate::protocol).
 
 use std::collections::BTreeMap;
 
-use super::chat::Chat;
-use super::command_cost::LineClass;
-use super::commands::Flow;
-use super::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
-use super::session::Session;
-use super::telnet::{ByteStream, Telnet};
-use super::view::{Medium, print_json};
+use crate::chat::Chat;
+use crate::commands::Flow;
+use crate::session::Session;
+use crate::session::command_cost::LineClass;
+use crate::session::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
+use crate::session::view::{Medium, print_json};
+use crate::telnet::{ByteStream, Telnet};
 use echoline::sources::SourceRefusal;
 use echoline::{Closed, Connection};
 use echoline_chat_core::command::Command;
@@ -26,7 +26,7 @@ use echoline_chat_core::{Key, LineKind, Name, NameError};
 const ROOMS_MAX: usize = 100;
 
 /// Waits for a first message that logs a user in. Returns `None` if the peer has gone.
-pub(super) async fn ask<S: ByteStream>(
+pub(crate) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
     medium: Medium,
@@ -128,10 +128,10 @@ fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Na
 
 /// The sentence for a message that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// Reads a message that is not the first one.
-pub(super) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
+pub(crate) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
     let text = str::from_utf8(line);
     let text = text.map_err(|_| Malformed("That line was not UTF-8 and was not sent"))?;
     match parse_json(text) {
@@ -161,7 +161,7 @@ fn parse_json(line: &str) -> serde_json::Result<ClientMessage> {
 }
 
 /// Returns the class of a message for the flood limit.
-pub(super) fn class(message: &ClientMessage) -> LineClass {
+pub(crate) fn class(message: &ClientMessage) -> LineClass {
     match message {
         ClientMessage::Say { .. } => LineClass::Speech,
         ClientMessage::Do { line, .. } => LineClass::of(said(line).trim_start()),
@@ -172,7 +172,7 @@ pub(super) fn class(message: &ClientMessage) -> LineClass {
 
 /// Says a line in a room if that needs neither a reply nor a wait. Otherwise changes nothing and
 /// returns `false`.
-pub(super) fn say_at_once<S: ByteStream>(
+pub(crate) fn say_at_once<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
 ) -> bool {
@@ -186,7 +186,7 @@ pub(super) fn say_at_once<S: ByteStream>(
 ///
 /// # Errors
 /// The end of the connection, or of the session by the chat.
-pub(super) async fn obey<S: ByteStream>(
+pub(crate) async fn obey<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
 ) -> Result<Flow, Closed> {
@@ -240,7 +240,7 @@ pub(super) async fn obey<S: ByteStream>(
 }
 
 /// Tells the author of a message that a mute refuses it, if it is one for other users.
-pub(super) fn refuse<S: ByteStream>(
+pub(crate) fn refuse<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
     reason: &str,
@@ -306,7 +306,7 @@ fn refuse_or_explain<S: ByteStream>(
 }
 
 /// Tells a program or a page why a message was not obeyed.
-pub(super) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
+pub(crate) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
     // Only a page shows it in a room: for a program a line of a room has a number.
     let error = ServerMessage::error(reason, session.feed.thread());
     print_json(&error, &mut session.replies);
@@ -316,21 +316,21 @@ pub(super) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
 const RENEWED_SHOWN: u64 = 50;
 
 /// The last lines that a client has seen, by the keys of their rooms.
-pub(super) struct SeenLines {
+pub(crate) struct SeenLines {
     seen: BTreeMap<Key, LastSeen>,
     /// The rooms that do not have the line as it was seen.
-    pub(super) renewed: Vec<Name>,
+    pub(crate) renewed: Vec<Name>,
 }
 
 impl SeenLines {
-    pub(super) fn read(seen: &BTreeMap<String, LastSeen>) -> Result<Self, NameError> {
+    pub(crate) fn read(seen: &BTreeMap<String, LastSeen>) -> Result<Self, NameError> {
         let keyed =
             seen.iter().map(|(room, seen)| Ok((Name::parse_room(room)?.key().clone(), *seen)));
         Ok(Self { seen: keyed.collect::<Result<_, _>>()?, renewed: Vec::new() })
     }
 
     /// Returns the number of the next line in `room`, or `usual` if the client has seen none.
-    pub(super) fn next(&mut self, chat: &Chat, room: &Name, usual: u64) -> u64 {
+    pub(crate) fn next(&mut self, chat: &Chat, room: &Name, usual: u64) -> u64 {
         match self.seen.get(room.key()).map(|seen| next(*seen, chat, room)) {
             None => usual,
             Some(Ok(next)) => next,

@@ -1,12 +1,12 @@
-//! Room for newcomers on a server that is nearly full: see [`idle_policy`](super::idle_policy).
+//! Room for newcomers on a server that is nearly full: see [`idle_policy`](crate::idle_policy).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chat::Chat;
-use super::live_state::ChatUser;
-use super::live_state::SessionHandle;
+use crate::chat::Chat;
+use crate::chat::live_state::ChatUser;
+use crate::chat::live_state::SessionHandle;
 use echoline_chat_core::state::network_of;
 use echoline_chat_core::{Presence, choose};
 
@@ -14,7 +14,7 @@ impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's connection slots
     /// are in use. Chooses the users who have been silent for longest, from the addresses with the
     /// most users. Each has said nothing for at least
-    /// [`idle_when_full`](super::ChatSettings::idle_when_full). Operators of the chat stay.
+    /// [`idle_when_full`](crate::ChatSettings::idle_when_full). Operators of the chat stay.
     /// `excess` is the number of connections above nine tenths.
     ///
     /// For [`Server::on_nearly_full`](echoline::Server::on_nearly_full). Returns the number of
