@@ -2,7 +2,7 @@
 //! Pure.
 //!
 //! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
-//! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
+//! So a store and a mailbox see all effects in order, and no effect is allocated.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::room::{Appended, Room};
 use crate::state::{Ban, SavedSession};
 use crate::{LineKind, Name, SaidLine};
 
-/// Something that the caller does because the chat has changed.
+/// An action that the caller must carry out because the chat has changed.
 #[derive(Debug)]
 pub enum Effect<'a> {
     /// Delivers a notification to a session, if this node serves it.
@@ -64,7 +64,7 @@ pub enum Effect<'a> {
     },
     /// Deletes the token of this digest.
     DeleteToken(&'a str),
-    /// Keeps an entry of the audit log; `is_of_chat` if the author is an operator of the chat.
+    /// Keeps an entry of the audit log.
     Audit {
         /// Whether the author is an operator of the chat.
         is_of_chat: bool,
@@ -95,12 +95,12 @@ impl dyn Effects + '_ {
         self.emit(Effect::Notify { session, notification });
     }
 
-    /// Delivers words of the server to a session.
+    /// Delivers a message of the server to a session.
     pub fn notice(&mut self, session: u64, words: impl Into<String>) {
         self.notify(session, Notification::Notice(words.into()));
     }
 
-    /// Ends a session with these words.
+    /// Ends a session with this message.
     pub fn disconnect(&mut self, session: u64, words: impl Into<String>) {
         let disconnect = Disconnect { words: words.into(), reason: None };
         self.emit(Effect::Disconnect { session, disconnect });
@@ -137,9 +137,9 @@ pub enum Notification {
         /// The text.
         text: Arc<str>,
     },
-    /// Words of the server.
+    /// A sentence of the server.
     Notice(String),
-    /// A user of this lineage invites the receiver to a room.
+    /// A user invites the receiver to a room.
     Invitation {
         /// The name of the inviting user.
         by: Name,
@@ -164,7 +164,7 @@ pub enum Notification {
         /// The words for the user.
         words: String,
     },
-    /// The receiver was taken out of this room, with these words, if any.
+    /// The receiver was expelled from a room.
     Expelled {
         /// The name of the room.
         room: Name,
@@ -173,22 +173,22 @@ pub enum Notification {
     },
 }
 
-/// The end of a session, with the words that its user reads.
+/// The end of a session, with the message for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disconnect {
     /// The words for the user.
     pub words: String,
-    /// The reason that a page shows, if the words do not say it.
+    /// The reason for a page, if `words` does not contain it.
     pub reason: Option<String>,
 }
 
 impl Notification {
-    /// Returns whether the session must get it, also if its mailbox is full.
+    /// Returns whether the session must receive it even if its mailbox is full.
     pub fn is_essential(&self) -> bool {
         matches!(self, Self::Expelled { .. } | Self::NotDelivered { .. })
     }
 
-    /// Returns the bytes of the texts.
+    /// Returns the length of the texts in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Private { text, .. } => text.len(),

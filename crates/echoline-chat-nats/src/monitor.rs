@@ -12,7 +12,7 @@ use super::connect::{log_server, reason};
 use super::error::DriverError;
 use super::{block_digests, stream};
 
-/// The interval between two looks at the stream.
+/// The interval between two lookups of the stream.
 const WATCH_INTERVAL: Duration = Duration::from_secs(3);
 
 impl ActiveConnection<'_> {
@@ -59,8 +59,8 @@ impl ActiveConnection<'_> {
         self.driver.set_connected(true);
     }
 
-    /// Looks the stream up every few seconds: no consumer learns that the stream was removed or
-    /// replaced.
+    /// Looks up the stream every few seconds, because a consumer is not told that the stream was
+    /// removed or replaced.
     pub(super) async fn watch_stream(&self) -> DriverError {
         loop {
             sleep(WATCH_INTERVAL).await;

@@ -84,7 +84,7 @@ impl NatsOptions {
     }
 }
 
-// From `core`: a pure file does not name `std::net`, which has the sockets.
+// `core::net` has addresses without sockets, which pure code must not use.
 
 /// The names that follow from the options, checked.
 #[derive(Clone, Debug)]

@@ -90,8 +90,8 @@ pub enum StoreChange {
         /// The user's address or network.
         source: String,
     },
-    /// Adds an entry to the audit log of the chat's operators, or of rooms' operators. Each has a
-    /// limit of its own.
+    /// Adds an entry to the audit log of the chat's operators, or of rooms' operators. Each has
+    /// its own limit.
     Audit {
         /// Whether an operator of the chat did it.
         is_of_chat: bool,
@@ -105,7 +105,7 @@ pub enum StoreChange {
 }
 
 impl StoreChange {
-    /// Returns whether users can cause any number of these. Such changes leave a part of the queue
+    /// Returns whether users can cause any number of these changes. They leave a part of the queue
     /// to bans, deletions, used tokens and the audit log.
     pub(crate) const fn is_unlimited(&self) -> bool {
         matches!(
@@ -175,7 +175,8 @@ pub struct RestoredRoom {
     pub last_time_ms: u64,
     /// Up to this number the room keeps only lines that users said.
     pub trimmed: u64,
-    /// The newest lines, as many as were asked for, and as many that users said; oldest first.
+    /// The newest lines, oldest first: the requested number of lines, and the same number of lines
+    /// that users said.
     pub lines: Vec<StoredLine>,
 }
 
@@ -184,7 +185,7 @@ pub struct RestoredRoom {
 pub struct SearchPage {
     /// The matching lines, newest first.
     pub lines: Vec<StoredLine>,
-    /// The search has not scanned the lines below this number; `None` if there are none.
+    /// The number below which the search has not scanned the lines; `None` if it has scanned all.
     pub before: Option<u64>,
 }
 

@@ -7,8 +7,8 @@ use crate::command::{
 use crate::text::excerpt;
 
 impl<'a> Command<'a> {
-    /// Reads a line that is clean (see `clean`) and trimmed. Commands are known in
-    /// any case; `//x` says `/x`. Nothing is copied.
+    /// Parses a line that is clean (see `clean`) and trimmed. The case of a command does not
+    /// matter, and `//x` says `/x`. The result borrows the line.
     ///
     /// ```
     /// use echoline_chat_core::command::Command;
@@ -34,14 +34,15 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
+/// The reason why a line is not a valid [`Command`]. It prints as one sentence with
+/// the correct form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// A `/` with no word after it.
     #[error("A command is a word after /: /help lists all, and //words says /words")]
     NoName,
-    /// There is no such command, but one that is spelled nearly so.
+    /// There is no such command, but one with a similar name.
     #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
     Misspelled {
         /// The name that was typed, cleaned and shortened.
@@ -49,10 +50,10 @@ pub enum CommandError {
         /// The nearest command.
         nearest: &'static str,
     },
-    /// There is no such command, and none like it.
+    /// There is no such command, and no similar one.
     #[error("There is no /{0}. /help lists all.")]
     Unknown(String),
-    /// A command of other chats. The hint tells the user what to do here.
+    /// A command of other chats, which this chat does not have.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
         /// The name that was typed.
@@ -70,7 +71,7 @@ pub enum CommandError {
         /// An example of a valid use.
         example: &'static str,
     },
-    /// An argument looks like a duration and cannot be read as one.
+    /// An argument looks like a duration, but is not a valid one.
     #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
     Duration {
         /// The word that was typed, cleaned and shortened.
@@ -83,7 +84,7 @@ pub enum CommandError {
     KickDuration,
 }
 
-/// Returns the sentence for a command that was used wrongly.
+/// Returns the error for a command with wrong arguments.
 pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) -> CommandError {
     match arguments.wrong_duration() {
         Some(WrongDuration::Unreadable(typed)) => {
@@ -96,7 +97,7 @@ pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) 
     }
 }
 
-/// Returns the sentence for a command that does not exist.
+/// Returns the error for a command that does not exist.
 pub(crate) fn unknown(name: &str) -> CommandError {
     let shown = excerpt(name);
     if shown.is_empty() {

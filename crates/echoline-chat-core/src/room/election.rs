@@ -1,12 +1,12 @@
-//! The rules for rooms without an operator, and for rooms without members. Pure;
-//! time is an argument.
+//! The rules for rooms without an operator, and for rooms without members. Pure; time
+//! is an argument.
 
 use crate::room::{Appended, Log, LogLimits, Member, Room, RoomOrigin};
 use crate::{Effects, LineKind, Name};
 
 impl Room {
-    /// Notes whether an operator is in the room. If none has been for a day, makes the member an
-    /// operator who has been in it longest and may speak, and says so in the room.
+    /// Notes whether an operator is in the room. If there was none for a day, the member who has
+    /// been in the room for longest and who may speak becomes an operator. A line announces it.
     pub(crate) fn elect(&mut self, now_ms: u64) -> Option<(Name, Appended)> {
         if self.has_operator() {
             self.operators.note_present();
@@ -30,7 +30,7 @@ impl Room {
     }
 
     /// Notes whether an operator is in the room, and elects one if it had none for too long. The
-    /// lobby elects none: every user is in it.
+    /// lobby elects none, because every user is in it.
     pub(crate) fn review_operators(&mut self, now_ms: u64, effects: &mut dyn Effects) {
         if self.is_lobby {
             return;
@@ -51,8 +51,8 @@ fn words(name: &Name) -> String {
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Returns whether a room that outlives its members is kept when all have left it: if a user
-    /// said something in it, or if its operators have set it up.
+    /// Returns whether a room is kept when all members have left it, if rooms outlive their
+    /// members. It is kept if a user said something in it, or if its operators have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()
@@ -68,7 +68,7 @@ impl Room {
     }
 
     /// Resets the room to a new, empty one. Its suspended members continue in the new room, and
-    /// miss the lines between.
+    /// miss the lines in between.
     pub fn renew(&mut self, name: Name, limits: LogLimits, origin: RoomOrigin) {
         self.reset(limits);
         (self.name, self.origin) = (name, origin);

@@ -1,6 +1,6 @@
 //! Applies operations to the chat's state. Pure.
 //!
-//! The result depends on the state, the operation and the time that comes with it: no clock, no
+//! The result depends only on the state, the operation and its time. There is no clock and no
 //! randomness. So every node of a cluster reaches the same state.
 
 use core::net::IpAddr;
@@ -14,11 +14,11 @@ use crate::{
     OperationContext, OperationError, Outcome, RestoredSession, ResumeToken,
 };
 
-/// The words for a session whose token was used in another connection.
+/// The message for a session whose token was used in another connection.
 pub const GOES_ON: &str = "You go on in another connection";
 
 impl<R: RoomCell> ChatState<R> {
-    /// Applies an operation; `effects` carries out what follows outside of the state.
+    /// Applies an operation. `effects` carries out the actions outside of the state.
     pub fn apply(
         &mut self,
         context: OperationContext,
@@ -127,7 +127,7 @@ impl<R: RoomCell> StateChange<'_, R> {
             user.set_name(name.clone());
         }
         self.state.release(&old, self.context.session);
-        // A key that both names share went with the old one.
+        // Releasing the old name also released a key that both names share.
         Ok(self.state.claim(name, self.context.session))
     }
 
@@ -199,8 +199,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Saves a session, unless its user continues in another one. Then the token restores that one,
-    /// and the state of this one is out of date.
+    /// Saves a session, unless its user continues in another one. In that case the token restores
+    /// the other session, and the state of this one is out of date.
     fn save_session(&mut self, token: &str, saved: SavedSession) {
         if !self.state.user(self.context.session).is_some_and(User::is_retired) {
             self.keep_token(token, saved);
@@ -214,8 +214,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Uses a token up, and returns the session that it restores. If that session is still there,
-    /// it is ended.
+    /// Uses a token up, and returns the session that it restores. If that session is still open, it
+    /// is ended.
     fn redeem(&mut self, token: &str) -> Option<ResumeToken> {
         let (token, mut saved) = self.state.tokens.redeem(self.context.now_ms, token)?;
         self.effects.emit(Effect::DeleteToken(&token));

@@ -61,8 +61,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Takes a member out of a room; returns the room's name, or `None` if they are not in it. The
-    /// session of a member on this node gives the membership back later.
+    /// Expels a member from a room. Returns the room's name, or `None` if they are not in it. The
+    /// session of a member on this node releases the membership later.
     fn take_out(&mut self, session: u64, cell: &R, reason: &str) -> Option<Name> {
         let user = self.state.user(session)?;
         let member_id = user.member_id_in(cell)?;
@@ -138,7 +138,7 @@ impl<R: RoomCell> StateChange<'_, R> {
 }
 
 impl Room {
-    /// Applies a line of a member: the only rule that adds said lines to a room.
+    /// Applies a line of a member. No other code adds said lines to a room.
     pub fn say_line(
         &mut self,
         now_ms: u64,
@@ -160,12 +160,12 @@ impl Room {
     }
 }
 
-/// Returns the words with which the server tells a room that a line was deleted.
+/// Returns the notice to a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
     format!("Line {number} was deleted by {by}")
 }
 
-/// Returns the line that a notice of the server says was deleted. Users cannot write notices.
+/// Returns the number of the deleted line from a notice of the server. Users cannot write notices.
 pub fn deleted_by(notice: &str) -> Option<u64> {
     let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
     (!by.is_empty()).then(|| number.parse().ok())?
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_says_which_line_was_deleted() {
+    fn a_notice_contains_the_number_of_the_deleted_line() {
         let name = Name::parse("ann").unwrap();
         assert_eq!(deleted_by(&announcement(12, &name)), Some(12));
         for other in ["Line 12 was deleted by ", "Line x was deleted by ann", "Line 12", "tea"] {

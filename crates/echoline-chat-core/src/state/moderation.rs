@@ -7,8 +7,8 @@ use crate::state::{Ban, RoomCell, Scope, StateChange, Subject, TooManyBans, User
 use crate::{Disconnect, Effect, Name, Notification, OperationError, RoomChange};
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Returns whether the author may ban in `scope`: an operator of the chat anywhere, one of a
-    /// room there.
+    /// Returns whether the author may ban in `scope`. An operator of the chat may ban anywhere, an
+    /// operator of a room only there.
     fn may_ban(&self, scope: &Scope) -> bool {
         let Ok(user) = self.author() else { return false };
         match scope {
@@ -49,7 +49,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
         self.lose_room(&BTreeSet::from([lineage]), &cell);
         if cell.is_same(&self.state.lobby) {
-            // There is no room to fall back on.
+            // The member has no other room, so the session ends.
             let disconnect = Disconnect { words: "Goodbye".to_owned(), reason: Some(told) };
             self.effects.emit(Effect::Disconnect { session, disconnect });
         }
@@ -72,7 +72,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(lifted)
     }
 
-    /// Puts a ban in force, and ends the membership or session of each user that it applies to.
+    /// Adds a ban, and ends the membership or session of each user to whom it applies.
     pub(crate) fn ban(&mut self, ban: &Ban) -> Result<(), OperationError> {
         let words = self.state.ban_words(ban);
         if !self.may_ban(&ban.scope) {
@@ -107,8 +107,8 @@ impl<R: RoomCell> StateChange<'_, R> {
     }
 
     /// Returns the sessions and lineages of the users that a ban applies to, in the order of their
-    /// sessions. Compares each user with this ban only: an earlier ban took effect on its users
-    /// when it was put in force.
+    /// sessions. Compares each user with this ban only, because earlier bans took effect when they
+    /// were added.
     fn banned_users(&self, ban: &Ban) -> Vec<(u64, u64)> {
         let users = self.state.users.values().filter(|user| !user.is_operator());
         let banned = users.filter(|user| ban.means(user.suspect()));
@@ -116,7 +116,7 @@ impl<R: RoomCell> StateChange<'_, R> {
     }
 
     /// Removes a room from the saved sessions of users who were expelled from it. Scans the tokens
-    /// once, however many users there are.
+    /// once for all users.
     fn lose_room(&mut self, lineages: &BTreeSet<u64>, cell: &R) {
         let room = cell.with(|room| room.name.clone());
         for (token, saved) in self.state.tokens.lose_room(lineages, &room) {
@@ -155,7 +155,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         });
     }
 
-    /// Mutes a user until then, or unmutes them.
+    /// Mutes a user until `until_ms`, or unmutes them.
     fn mute(
         &mut self,
         session: u64,
@@ -176,8 +176,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Makes a user an operator of the room, or no longer. An operator of the whole chat takes
-    /// the right from another one in all of it.
+    /// Makes a user an operator of the room, or revokes that. If both users are operators of the
+    /// whole chat, the revocation applies to the whole chat.
     fn appoint(&mut self, session: u64, cell: &R, is_operator: bool) -> Result<(), OperationError> {
         let (user, other) = self.author_and_other(session)?;
         if !is_operator && is_above(other, user) {

@@ -28,8 +28,8 @@ pub struct DownUser {
 }
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Removes all users of a node from the chat; each room gets one line about it. Returns the
-    /// users in the order of their sessions.
+    /// Removes all users of a node from the chat. Each of their rooms gets one line about it.
+    /// Returns the users in the order of their sessions.
     pub fn node_down(&mut self, node: u32, name: &str, reason: &str) -> Vec<DownUser> {
         let sessions: Vec<u64> = self
             .state
@@ -53,7 +53,7 @@ impl<R: RoomCell> StateChange<'_, R> {
             }
         }
         for (cell, members) in rooms.values() {
-            // Under one lock: a list of the members is of before that line or of after it.
+            // Under one lock, so that a list of members is from before that line or from after it.
             cell.change(|room| {
                 let gone = members.iter().filter(|(member_id, _)| room.suspend(*member_id));
                 let names: Vec<String> = gone.map(|(_, name)| name.to_string()).collect();
@@ -149,7 +149,7 @@ impl<R: RoomCell> StateChange<'_, R> {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Returns a suspended user as the other nodes have to know them.
+    /// Returns the properties of a suspended user that the other nodes need.
     pub fn rejoining_user(&self, session: u64) -> Option<RejoiningUser> {
         let user = self.suspended.get(&session)?;
         let room = |(cell, member_id): (R, MemberId)| {
@@ -179,7 +179,7 @@ impl<R: RoomCell> ChatState<R> {
     }
 }
 
-/// Returns the lineage of a session; an earlier version does not tell it.
+/// Returns the lineage of a session. An earlier version does not send it.
 pub(crate) fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }

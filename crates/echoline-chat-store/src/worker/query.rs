@@ -23,7 +23,7 @@ pub(crate) enum StoreQuery {
     Search(SearchQuery),
 }
 
-/// Lines, and bytes of them, that one search scans: about 5 ms. Another search can continue it.
+/// The maximum lines and bytes that one search scans: about 5 ms. Another search can continue it.
 const SEARCH_LINES_MAX: usize = 20_000;
 const SEARCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -85,7 +85,7 @@ impl fmt::Debug for StoreQuery {
 
 impl SearchQuery {
     fn step(mut self, connection: &Connection, path: &Path) -> Option<Self> {
-        // Nothing waits for the result any more.
+        // The caller no longer waits for the result.
         if self.reply.is_closed() {
             return None;
         }
@@ -110,7 +110,7 @@ impl SearchQuery {
         }
     }
 
-    /// Sends the result, whether or not a caller still waits for it. The search is over.
+    /// Sends the result, even if the caller no longer waits. The search is over.
     fn send(self, result: Result<SearchPage, StoreError>) -> Option<Self> {
         let _ = self.reply.send(result);
         None

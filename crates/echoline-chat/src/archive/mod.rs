@@ -1,5 +1,5 @@
-//! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
-//! in memory only, and loses them with the process.
+//! The records that a chat keeps in its store, and their format. Without a store, the chat keeps
+//! them in memory only, and they are lost when the process ends.
 
 pub(crate) mod persistence;
 
@@ -17,15 +17,15 @@ use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, SyncPolicy}
 #[derive(Debug, Default)]
 pub(crate) struct Archive {
     store: Option<Arc<Store>>,
-    /// Lines are shown when they are stored, not before.
+    /// Whether lines are shown only when they are stored.
     pub(crate) holds: bool,
-    /// Nothing can be written now.
+    /// Whether the last write failed.
     is_failing: AtomicBool,
     audit: Mutex<AuditLog>,
 }
 
 impl Archive {
-    /// Keeps everything in `store`.
+    /// Creates an archive that keeps everything in `store`.
     pub(crate) fn in_store(store: Store, sync: SyncPolicy) -> Self {
         Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
@@ -55,7 +55,7 @@ impl Archive {
         }
     }
 
-    /// Writes an effect of an operation to the store or the audit log, if it is one that is kept.
+    /// Writes an effect of an operation to the store or the audit log, if it must be kept.
     pub(crate) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
@@ -98,7 +98,7 @@ impl Archive {
         }
     }
 
-    /// Writes down an operation of an operator, of the chat or only of rooms.
+    /// Records an action of an operator, either of the chat or only of rooms.
     pub(crate) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
@@ -106,8 +106,8 @@ impl Archive {
         self.write(|| StoreChange::Audit { is_of_chat, time_ms, by, what });
     }
 
-    /// Counts a wrong operators' password of the user called `by`. In a cluster, each node counts
-    /// only its own users.
+    /// Counts a wrong operators' password that the user called `by` gave. In a cluster, each node
+    /// counts only its own users.
     pub(crate) fn guess(&self, time_ms: u64, by: &str, source: &str) {
         if !self.is_lasting() {
             return self.audit_log().add_guess(time_ms, by, source);
@@ -200,7 +200,7 @@ impl SavedMore {
         serde_json::to_string(self).expect("it is made of names and numbers")
     }
 
-    /// Reads the output of `write`. A session of an earlier version has none, which reads as the
+    /// Parses the output of `write`. A session of an earlier version has none, which gives the
     /// default.
     pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
@@ -242,7 +242,7 @@ fn subject(ban: &Ban) -> String {
     }
 }
 
-/// Reads a stored ban. Returns `None` if this version does not know its form.
+/// Converts a stored ban. Returns `None` if this version does not know its format.
 pub(crate) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
@@ -287,8 +287,8 @@ impl AuditLog {
         audit_entries.push_front((self.audit_entries, entry));
     }
 
-    /// Counts a guess, in one entry for each source. The source that has been quiet for longest
-    /// gives way.
+    /// Counts a guess, in one entry for each source. If the list is full, the source that has been
+    /// quiet for longest is dropped.
     pub(crate) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
         let found = self.guesses.iter().position(|guesses| guesses.source == source);
         let known = found.and_then(|index| self.guesses.remove(index));
@@ -303,7 +303,7 @@ impl AuditLog {
         });
     }
 
-    /// The latest actions, newest first.
+    /// Returns the latest actions, newest first.
     pub(crate) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut audit_entries: Vec<_> = audit_entries.collect();

@@ -1,8 +1,8 @@
 //! The running chat: the pure state behind its lock, the live sessions, and the services that they
 //! share.
 //!
-//! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
-//! an await. A line that is said takes its room's lock only.
+//! Locks are taken in one order: the chat's, then a room's, then a mailbox's. They are never held
+//! across an await. Saying a line takes only the room's lock.
 
 pub(crate) mod evictions;
 pub(crate) mod live_state;
@@ -38,7 +38,7 @@ use echoline_chat_core::{
     Days, Effect, Joined, Key, Name, Operation, OperationContext, OperationError, Outcome,
 };
 
-/// A chat: all its rooms and users. Its sessions share it.
+/// A chat with all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
     /// The settings at the start of the chat. Later changes are in `rules`.
@@ -47,7 +47,7 @@ pub struct Chat {
     pub(crate) archive: Archive,
     pub(crate) batchers: WakeBatchers,
     pub(crate) passwords: PasswordChecks,
-    /// Bounds the passwords and searches of one source at the same time.
+    /// Bounds the concurrent password checks and searches of one source.
     pub(crate) gates: SourceGates,
     pub(crate) lobby: SharedRoom,
     /// The other nodes, if there are any.
@@ -56,7 +56,7 @@ pub struct Chat {
     state: Arc<Mutex<LiveState>>,
 }
 
-/// The chat as read from a store.
+/// The chat as it was read from a store.
 #[derive(Debug, Default)]
 pub(crate) struct RestoredChat {
     pub(crate) state: RestoredState,
@@ -70,7 +70,7 @@ pub(crate) struct Membership {
     pub(crate) shared_room: SharedRoom,
     pub(crate) room: Name,
     pub(crate) member_id: MemberId,
-    /// The number of the line about the member's join.
+    /// The number of the member's join line.
     pub(crate) joined: u64,
     /// The day of the last line shown, until the member has seen their own join. Earlier lines may
     /// be of other days.
@@ -78,7 +78,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Returns whether they are an operator of the room.
+    /// Returns whether the member is an operator of the room.
     pub(crate) fn is_operator(&self) -> bool {
         self.shared_room.with(|room| room.standing(self.member_id).1)
     }
@@ -157,7 +157,7 @@ impl Chat {
         (self.settings.clock)()
     }
 
-    /// Returns the number of a new session; of all nodes together, no other will have it.
+    /// Returns the number of a new session, which is unique on all nodes.
     pub(crate) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
@@ -200,7 +200,7 @@ impl Chat {
         }
     }
 
-    /// Changes the state, and carries the effects out meanwhile.
+    /// Changes the state and carries out its effects under the lock.
     pub(crate) fn change<T>(
         &self,
         live: &mut LiveState,
@@ -223,8 +223,8 @@ impl Chat {
         }
     }
 
-    /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
-    /// was given back meanwhile.
+    /// Resolves the outcome of a join on the node that serves the user. Returns `None` if the
+    /// membership was released meanwhile.
     fn membership(&self, joined: Joined) -> Option<Membership> {
         let Joined { session, room, member_id, number, .. } = joined;
         let memberships = self.lock().served_user(session)?.memberships();
@@ -300,8 +300,8 @@ impl Chat {
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
-    /// Returns whether the room exists, or the user may make it: checked on the node that serves
-    /// them.
+    /// Returns whether the room exists, or the user may create it. The node that serves the user
+    /// checks this.
     pub(crate) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         self.has_place_in(&self.lock(), session, room)
     }
@@ -312,7 +312,7 @@ impl Chat {
         live.has_place_for_room(self.now_ms(), session, room, limits)
     }
 
-    /// Gives a membership back, which the session was taken out of.
+    /// Releases a membership from which the session was expelled.
     pub(crate) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
         self.lock().release_membership(session.session, shared_room);
     }
@@ -364,7 +364,7 @@ mod tests {
     use echoline_base::SecretText;
 
     #[test]
-    fn a_chat_takes_over_what_may_change() {
+    fn renewing_a_chat_changes_only_its_live_settings() {
         let chat = Chat::new(ChatSettings::default());
         assert!(chat.rules().operator_password.is_none());
         let new = ChatSettings {

@@ -1,4 +1,4 @@
-//! Applies the entries of the stream, in their order.
+//! Applies the entries of the stream in order.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use echoline_chat_core::{
     ReplicatedState, StateSnapshot, StreamEntry,
 };
 
-/// Characters of the reason why an entry is refused: the rest is a foreign text.
+/// The maximum characters of a refusal's reason, because the rest of it is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;
 
 impl ReplicatedState for Chat {
@@ -65,11 +65,11 @@ impl ClusterNode<'_> {
         match Envelope::decode(&entry.payload) {
             Ok(envelope) => self.apply_envelope(entry, envelope),
             Err(error) => {
-                // The same on every node: the state does not change.
+                // All nodes do the same: the state does not change.
                 let mut state = self.cluster.lock();
                 state.counts.unreadable += 1;
                 let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
-                // A flood of such entries must not become a flood of lines in the log.
+                // A flood of such entries must not become a flood of log lines.
                 if unreadable.is_power_of_two() {
                     let error: String = error.chars().take(ERROR_CHARACTERS_MAX).collect();
                     tracing::error!(sequence, unreadable, error, "refused an entry of the stream");
@@ -135,7 +135,7 @@ impl ClusterNode<'_> {
             Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
                 return Outcome::Refused(OperationError::NotInRoom);
             }
-            // The session is in already.
+            // The session is already in the chat.
             Some(_) if enters => return Outcome::Refused(OperationError::NotInRoom),
             Some(user) => user.last = number,
             None if matches!(operation, Operation::SaveSession(_))
@@ -168,7 +168,8 @@ impl ClusterNode<'_> {
             if has_entered {
                 user.last = number;
             } else if is_in {
-                // The outcome of other operations differs between nodes: a full mailbox, say.
+                // Only operations that say lines are recorded as refused. The outcome of others may
+                // differ between nodes, for example if a mailbox is full.
                 user.was_refused = says && outcome.refusal().is_some();
             }
         }
@@ -181,7 +182,7 @@ impl ClusterNode<'_> {
         outcome
     }
 
-    /// Completes an operation of this node that came back from the stream: replies to its author,
+    /// Completes an operation of this node that came back from the stream. Replies to its author,
     /// and sends the author's next operation.
     fn settle(&self, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(session);
@@ -230,7 +231,7 @@ impl ClusterNode<'_> {
 
     fn answer(&self, reply: ReplySender, outcome: Outcome) {
         let outcome = match outcome {
-            // This node has lost sight of the session and takes it for another's.
+            // This node no longer knows that it serves the session.
             Outcome::Joined(Ok(joined)) if !joined.is_here => {
                 Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }

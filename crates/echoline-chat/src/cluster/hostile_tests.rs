@@ -12,7 +12,7 @@ use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX, NUMBER_MAX, TIME_MAX_M
 use echoline_chat_core::text::is_clean;
 use echoline_chat_core::{Key, Name, ReplicatedState, StateSnapshot, StreamEntry};
 
-/// The text of a terminal's escape sequence, of a new line, and of directions.
+/// A text with an escape sequence, a line break and a bidirectional control.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
@@ -86,9 +86,9 @@ fn works(chat: &Chat) {
     assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
 
-/// Issue 12, item 10: words of any publisher reach users clean and short.
+/// Issue 12, item 10: texts of any publisher reach users clean and short.
 #[test]
-fn attack_words_of_the_bus_are_cleaned() {
+fn attack_texts_of_the_stream_are_cleaned() {
     let chat = with_ann();
     apply_operation(&chat, 5, 3, &say(RAW));
     apply_operation(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
@@ -115,7 +115,7 @@ fn attack_words_of_the_bus_are_cleaned() {
     assert!(shown.contains(&"ann: [2J  *** ann is an operator ***".to_owned()), "{shown:?}");
 }
 
-/// Issue 12, item 10: numbers of 2^64-1 do not silence a user or a node.
+/// Issue 12, item 10: an operation with the number 2^64-1 does not block a user or a node.
 #[test]
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
@@ -132,7 +132,7 @@ fn attack_a_jump_of_numbers_is_refused() {
 /// Issue 12, item 10: the node refuses a reserved name, a second login of a session, the server's
 /// kinds of lines, and operations of the wrong author.
 #[test]
-fn attack_acts_that_no_node_sends_are_refused() {
+fn attack_operations_that_no_node_sends_are_refused() {
     let chat = with_ann();
     let before = shown(&chat);
     let enter = |name: &str| json!({ "enter": { "name": name, "address": null } });
@@ -187,7 +187,7 @@ fn attack_a_recorded_session_does_not_begin_again() {
         apply_operation(&chat, origin | session, 1, &again);
         assert_eq!(names(&chat), ["ann"], "{session}");
     }
-    // Another node knows it from a snapshot.
+    // Another node knows this from a snapshot.
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
     apply_operation(
@@ -221,8 +221,8 @@ fn attack_no_snapshot_has_a_token() {
     }
 }
 
-/// A place that an entry saved, which comes again after the session has ended, does not replace the
-/// place that the session saved last, and does not bring back a used token.
+/// An entry that saves a session may arrive again after the session has ended. It does not replace
+/// the state that the session saved last, and does not restore a used token.
 #[test]
 fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let keep = |token: &str, until_ms: u64| {
@@ -260,7 +260,7 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
 /// If a node goes down, its sessions can still be saved a moment later, with the node's next
 /// number. A session that a token has already resumed elsewhere is not saved.
 #[test]
-fn a_session_that_went_with_its_node_saves_its_place() {
+fn the_session_of_a_downed_node_can_still_be_saved() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
         let saved = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
         let keep = json!({ "keep": { "token": "a", "place": saved } });
@@ -329,13 +329,13 @@ fn attack_a_forged_snapshot_is_refused_or_cleaned() {
 }
 
 #[test]
-fn a_key_that_is_read_is_short() {
+fn a_key_from_the_stream_is_short() {
     let key = Name::parse("ann").unwrap().key().clone();
     assert_eq!(serde_json::from_value::<Key>(json!(key)).unwrap(), key);
     assert!(serde_json::from_value::<Key>(json!("x".repeat(10_000))).is_err());
 }
 
-/// Acts of every kind, with all of their fields.
+/// Returns operations of every kind, with all fields.
 fn operations() -> Vec<Value> {
     let saved = json!({
         "name": "ann", "until_ms": 7, "session": 5,
@@ -390,7 +390,7 @@ fn hostile_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The paths of all values below this one.
+/// Collects the paths of all values below this one.
 fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -445,14 +445,17 @@ proptest! {
         forged in prop::collection::vec((any::<prop::sample::Index>(), hostile_value()), 1..4),
     ) {
         let chat = with_ann();
-        operations().iter().zip(3..).for_each(|(forged, number)| apply_operation(&chat, 5, number, forged));
+        for (number, forged) in (3..).zip(operations()) {
+            apply_operation(&chat, 5, number, &forged);
+        }
         let mut state = snapshot(&chat);
         forged.into_iter().for_each(|(index, value)| replace_one(&mut state, index, value));
         let late = node(8);
         let _ = restore(&late, &state);
         apply_operation(&late, 71, 1, &json!({ "enter": { "name": "yan", "address": null } }));
         apply_operation(&late, 71, 2, &join("den"));
-        apply_operation(&late, 71, 3, &json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } }));
+        let said = json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } });
+        apply_operation(&late, 71, 3, &said);
         prop_assert!(shown(&late).iter().all(|line| is_clean(line)), "{:?}", shown(&late));
     }
 }

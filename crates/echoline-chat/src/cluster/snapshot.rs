@@ -1,4 +1,5 @@
-//! Snapshots: the state of all nodes at one entry of the stream, as bytes; and going on from there.
+//! Snapshots: writes the state after one entry of the stream as bytes, and continues from such a
+//! state.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +39,8 @@ impl ClusterNode<'_> {
     }
 
     /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
-    /// the entries between. They rejoin under another node number, because the outcomes of their
-    /// operations are not known here.
+    /// the entries in between. They rejoin under another node number, because this node does not
+    /// know the outcomes of their operations.
     pub(super) fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = read_snapshot(&snapshot.state)?;
         let known = AppliedOperations::of(&record);
@@ -91,7 +92,7 @@ impl ClusterNode<'_> {
     }
 
     /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
-    /// author of a refused line is told.
+    /// author of a refused line gets a message.
     fn tell_lost_in_gap(&self, lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>) {
         for (session, sent, status) in lost {
             if let Some(reply) = sent.reply {
@@ -102,7 +103,7 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Forgets everything, because the stream was replaced: all users have to leave.
+    /// Drops the whole state, because the stream was replaced. All users have to leave.
     pub(super) fn reset(&self) {
         let mut live = self.chat.lock();
         let mut followed = self.cluster.lock();
@@ -124,8 +125,8 @@ impl ClusterNode<'_> {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the stream is the same up to some entry, it still lists the users who leave now, as
-        // users of a node that does not exist any more.
+        // If the new stream begins with entries of the old one, it still has the users who leave
+        // now, as users of a node that no longer exists.
         self.cluster.propose_gone(
             &mut followed,
             before,
@@ -161,10 +162,11 @@ mod tests {
         Chat::clustered(ChatSettings::default(), options).0
     }
 
-    /// Issue 11, items 7 and 14: a node that joins later knows which session continues another one.
-    /// An id means the same user there, and the lines of the earlier session belong to that user.
+    /// Issue 11, items 7 and 14: a node that joins later knows which session continues an earlier
+    /// one. An id means the same user there, and the lines of the earlier session belong to that
+    /// user.
     #[test]
-    fn regression_a_snapshot_tells_who_continues_a_session() {
+    fn regression_a_snapshot_contains_which_user_continues_a_session() {
         let chat = node(1);
         let lobby = chat.settings.lobby.clone();
         let does = |session, operation| {
@@ -180,7 +182,7 @@ mod tests {
             let (replay_from, pass) = (ReplayFrom::Last(0), Credential::Nothing);
             does(session, Operation::Join { room: lobby.clone(), replay_from, credential: pass });
         };
-        // The number of the later session is lower, as it can be if another node serves it.
+        // The later session has the lower number, which is possible if another node serves it.
         enter(9, None);
         let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });

@@ -1,4 +1,4 @@
-//! Earlier lines: by number, by words, quoted, and deleted.
+//! `/history`, `/quote` and `/delete`, and the access to earlier lines.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use echoline_chat_core::{
 };
 use echoline_chat_store::{Store, StoreError};
 
-/// Lines that `/history` shows without a number, and at most.
+/// The number of lines that `/history` shows without a number, and the maximum.
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// Bytes of a line in an answer besides its texts, nearly.
+/// The approximate bytes of a line in an answer, without its texts.
 const LINE_BYTES: usize = 64;
 
 /// A range of earlier lines.
@@ -87,7 +87,8 @@ impl<S: ByteStream> Session<S> {
         }
         let line = line.ok_or_else(|| format!("There is no line {number}"))?;
         let words = format!("> #{} {}", line.number, terminal_text(&line));
-        // The user sees the quotation; a terminal does not show the user's own lines.
+        // Shows the quotation to its author too, because a terminal does not show the author's own
+        // lines.
         self.reply(&words);
         Ok(self.say(LineKind::Said, &words).await?)
     }
@@ -153,7 +154,8 @@ impl HistoryRange {
         }
     }
 
-    /// Those of the lines that the log has, oldest first, without those that the view hides.
+    /// Returns the lines of the range that the log in memory has, oldest first, without lines that
+    /// the view hides.
     pub(super) fn kept(&self, shared_room: &SharedRoom, view: &DisplaySettings) -> Vec<StoredLine> {
         let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
@@ -170,7 +172,8 @@ impl HistoryRange {
         lines
     }
 
-    /// Those of the lines that the store has, oldest first, and notices of missing ones.
+    /// Returns the lines of the range that the store has, oldest first, with notices for missing
+    /// ones.
     pub(super) async fn stored(
         self,
         store: &Store,
@@ -193,8 +196,8 @@ impl HistoryRange {
     }
 }
 
-/// Lines of one range, oldest first, with a notice for each that is missing after the first of them
-/// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
+/// Inserts notices for missing lines between the first of `lines` and `until`. Lines before the
+/// first one, and lines up to `trimmed`, may have been trimmed and get no notice.
 fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine> {
     let mut whole = Vec::with_capacity(lines.len());
     let missing = |number, time_ms| StoredLine {
@@ -204,7 +207,7 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
-    // More than these are not shown.
+    // No answer shows more than this.
     let gap = |from: u64, to: u64| {
         from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
     };
@@ -240,7 +243,7 @@ fn fitting<'a>(lines: impl Iterator<Item = &'a StoredLine>) -> usize {
 struct FoundLine {
     has_words: bool,
     is_deleted: bool,
-    /// Whether this user wrote it. The store does not know that of a line.
+    /// Whether this user wrote it. The store does not record the author's lineage.
     is_own: bool,
     /// Whether it set the topic that the room still has.
     is_topic: bool,
@@ -301,7 +304,7 @@ impl<S: ByteStream> Session<S> {
             self.audit(&format!("deleted line {number} of {room}"));
         }
         if line.is_topic {
-            // The topic of the room has the same words.
+            // The line set the current topic, so the topic is removed too.
             return self.topic(Some("-")).await;
         }
         Ok(())

@@ -17,11 +17,11 @@ use echoline_chat_core::text::escape;
 use echoline_chat_core::{Budget, Name, Operation, PAST_BYTES_MAX, RoomChange};
 use echoline_chat_store::PasswordGuesses;
 
-/// Entries that `/audit` shows without a number, and at most.
+/// The number of entries that `/audit` shows without a number, and the maximum.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
 
-/// Sources of wrong operator passwords that `/audit` shows.
+/// The maximum number of sources of wrong operator passwords that `/audit` shows.
 const SOURCES_SHOWN: usize = 20;
 
 /// The most characters of an entry of the audit log.
@@ -30,7 +30,7 @@ const AUDIT_CHARACTERS_MAX: usize = 400;
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
     pub(super) async fn become_operator(&mut self, password: CommandSecret<'_>) -> CommandResult {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         self.charge(SourceAction::WrongOperatorPassword)?;
         let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let checked = self.wait(async move {
@@ -62,7 +62,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Counts a wrong operator password beside the audit log, so that guesses push out no entries.
+    /// Counts a wrong operator password apart from the audit log, so that guesses displace no
+    /// entries.
     fn note_guess(&self) {
         let source = match self.user.address {
             Some(address) => network_of(address).to_string(),
@@ -85,7 +86,7 @@ impl<S: ByteStream> Session<S> {
         Ok((name, room))
     }
 
-    /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
+    /// `/op` and `/deop`: makes a member an operator of the room, or revokes that.
     pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> CommandResult {
         let other = self.find_user(name)?;
         if !operator {
@@ -114,7 +115,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/mute` and `/unmute`: mutes a member of the room for a length (`Some(None)`: for good), or
+    /// `/mute` and `/unmute`: mutes a member of the room for a time (`Some(None)`: for ever), or
     /// ends the mute.
     pub(super) async fn mute(
         &mut self,
@@ -136,7 +137,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/invite`: lets a user into the room.
+    /// `/invite`: invites a user to the room.
     pub(super) async fn invite(&mut self, name: &str) -> CommandResult {
         let other = self.find_user(name)?;
         let change = RoomChange::Invite(other.session);
@@ -159,7 +160,7 @@ impl<S: ByteStream> Session<S> {
             self.notice("Nothing was done yet");
         }
         let moment = self.chat.settings.moment;
-        // The newest that fit one answer, the oldest of them first.
+        // Selects the newest entries that fit one answer, and shows the oldest of them first.
         let mut budget = Budget::new(PAST_BYTES_MAX);
         let entries =
             entries.iter().map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
@@ -178,7 +179,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/forget`: removes a room, or tells what would be lost with it.
+    /// `/forget`: removes a room, or tells how many lines would be lost.
     pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> CommandResult {
         self.require_chat_operator()?;
         let name = Name::parse_room(text)?;
@@ -219,8 +220,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Stops the command if only the other user is an operator of the whole chat: this user cannot
-    /// moderate them.
+    /// Stops the command if only the other user is an operator of the whole chat, because this user
+    /// cannot moderate them.
     pub(super) fn require_rank_over(&self, other: &ChatUser) -> CommandResult {
         match other.is_operator() && !self.user.is_operator() {
             true => Err(format!("{} is an operator", other.name()).into()),
@@ -228,7 +229,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the end of a length from now, in milliseconds since 1970.
+    /// Returns the end of a duration that begins now, in milliseconds since 1970.
     pub(super) fn end_of(&self, length: Option<Duration>) -> Option<u64> {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
         Some(self.chat.now_ms().saturating_add(length))

@@ -37,7 +37,7 @@ impl<S: ByteStream> Session<S> {
         if self.is_ended() {
             return Ok(());
         }
-        // The answer includes the lines that this user said before it.
+        // The answer includes the earlier lines of this user.
         self.feed.announce();
         if let Some(cost) = query_cost(query) {
             self.charge(cost)?;
@@ -121,7 +121,7 @@ impl<S: ByteStream> Session<S> {
         print_json(&answer, &mut self.replies);
     }
 
-    /// Lists the rooms by size, without the first `after` of them.
+    /// Lists the rooms by size, without the first `after` ones.
     fn tell_rooms_listed(&mut self, after: u32) {
         let mut rooms = self.listed_rooms();
         let total = rooms.len();

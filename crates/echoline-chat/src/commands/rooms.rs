@@ -1,4 +1,4 @@
-//! Rooms: joining, leaving, lists of them, topics, passwords.
+//! Commands for rooms: `/join`, `/leave`, `/rooms`, `/topic`, `/private` and `/password`.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use echoline_chat_core::{
 /// that show numbers.
 const WHOLE_LINES: u64 = 500;
 
-/// Rooms that `/rooms` lists.
+/// The maximum number of rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
 impl<S: ByteStream> Session<S> {
-    /// `/join`: speaks in a room from now on, and enters it first if the user is not in it.
+    /// `/join`: makes a room the current one, and joins it if the user is not in it.
     pub(super) async fn join(
         &mut self,
         text: &str,
@@ -49,15 +49,15 @@ impl<S: ByteStream> Session<S> {
         Ok(self.show_earlier_lines().await?)
     }
 
-    /// Enters with a password, whose check takes a while, and longer if it is wrong. The session
-    /// reads its next line after that, so that it has one attempt at a time.
+    /// Enters with a password. The check takes a while, and longer if the password is wrong. The
+    /// session reads its next line only afterwards, so it has one attempt at a time.
     async fn enter_with_password(
         &mut self,
         room: &Name,
         password: CommandSecret<'_>,
         hash: Arc<str>,
     ) -> CommandResult<Result<Membership, JoinError>> {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         self.charge(SourceAction::WrongPassword)?;
         let (chat, source) = (Arc::clone(&self.chat), self.source);
         let (password, expected) = (password.reveal().to_owned(), Arc::clone(&hash));
@@ -113,15 +113,14 @@ impl<S: ByteStream> Session<S> {
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
-        // A page shows the answers in the first room that it learns of.
+        // A page shows answers in the first room that it knows.
         self.feed.enter(membership);
         self.tell_rooms();
         self.notice(&format!("You speak in {room} now: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        // A connection that is lost before its user has seen a token would take the room's operator
-        // along for good.
+        // An operator who has never seen a token would lose the room if the connection breaks.
         let is_operator = self.feed.current().is_some_and(Membership::is_operator);
         match is_operator && self.user.token().is_none() {
             true => self.tell_operator_token(),
@@ -130,7 +129,7 @@ impl<S: ByteStream> Session<S> {
         self.separate(earlier);
     }
 
-    /// Counts the earlier lines that a newcomer is going to see.
+    /// Counts the earlier lines that a newcomer will see.
     pub(crate) fn lines_before(&self, membership: &Membership) -> u64 {
         let Membership { shared_room, member_id, joined, .. } = membership;
         shared_room
@@ -162,7 +161,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Gives back the membership of a room that the user has left.
+    /// Releases the membership of a room that the user has left.
     fn forget_membership(&mut self, left: &Name) {
         let Some(index) = self.feed.position(left) else { return };
         let membership = self.feed.remove(index);
@@ -277,7 +276,7 @@ impl<S: ByteStream> Session<S> {
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let hashed = self.wait(async move {
             let hash = chat.passwords.hash(password).await;
-            // A hash costs as much as a guess does.
+            // Computing a hash costs as much as a guess, so the pause is the same.
             sleep(WRONG_PASSWORD_PAUSE).await;
             hash
         });

@@ -1,4 +1,4 @@
-//! Other users: lists of them, private lines, names, ignored users, away texts.
+//! Commands about users: lists, private lines, names, ignored users, away texts.
 
 use std::net::IpAddr;
 
@@ -31,13 +31,13 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/msg`: says something to one user alone.
+    /// `/msg`: sends a private line to one user.
     pub(super) async fn message(&mut self, to: &str, words: &str) -> CommandResult {
         let other = self.find_user(to)?;
         self.write_to(&other, LineKind::Said, words).await
     }
 
-    /// Says something to the user with this id alone.
+    /// Sends a private line to the user with this id.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -193,11 +193,11 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// Bans of one user that `/whois` shows.
+/// The maximum number of bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
 
 impl<S: ByteStream> Session<S> {
-    /// `/whois`: tells in which rooms a user is, and more to operators of the chat.
+    /// `/whois`: shows the rooms of a user, and more to operators of the chat.
     pub(super) fn whois(&mut self, text: &str) -> CommandResult {
         let name = Name::parse(text).ok();
         let found = name.as_ref().and_then(|name| self.chat.find(name));
@@ -220,8 +220,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the rooms of a user that this one may know of; marked if the user is their operator
-    /// or muted in them.
+    /// Returns the rooms of a user that this one may know of. Marks the rooms in which the user is
+    /// an operator or muted.
     fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
@@ -262,8 +262,8 @@ impl<S: ByteStream> Session<S> {
         self.reply(&format!("{} left at {left}, {from}", former.name));
     }
 
-    /// Returns the address of a user, and the number of others who share it: a ban of the address
-    /// applies to them too.
+    /// Returns the address of a user, and the number of others who share it, because a ban of the
+    /// address applies to them too.
     pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
         let Some(address) = address else { return "from no known address".to_owned() };
         let network = network_of(address);

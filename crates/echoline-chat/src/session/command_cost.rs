@@ -21,7 +21,7 @@ impl LineClass {
     pub(crate) fn of(line: &str) -> Self {
         match Command::parse(line) {
             Ok(command) if command.speaks() => Self::Speech,
-            // The answer to a wrong command is all that it causes.
+            // A wrong command only causes an answer.
             Ok(_) | Err(_) => Self::Command,
         }
     }
@@ -31,7 +31,7 @@ impl LineClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateCost {
     pub(crate) action: SourceAction,
-    /// The number of usual actions that it counts as.
+    /// The number of actions that it counts as.
     pub(crate) count: u32,
 }
 

@@ -32,29 +32,29 @@ const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum number of names that are tried for a user without a name.
 const SUFFIXES_MAX: u32 = 1000;
 
-/// Refusals for a rate after which a connection that is not logged in is ended.
+/// The number of rate refusals after which a connection without a login is ended.
 pub(crate) const REFUSALS_MAX: u32 = 5;
 
-/// The far end of a connection that is not logged in.
+/// The client of a connection without a login.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visitor {
     pub(crate) address: Option<IpAddr>,
     pub(crate) source: Source,
 }
 
-/// The reason for which a name or a token was not taken.
+/// The reason for which a name or a token was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoginError {
     /// A sentence without a full stop.
     #[error("{0}")]
     Refused(String),
-    /// The source went over a rate.
+    /// The source has exceeded a rate.
     #[error("{0}")]
     TooOften(SourceRefusal),
 }
 
 impl LoginError {
-    /// Returns the refusal if the source went over a rate.
+    /// Returns the refusal if the source has exceeded a rate.
     pub(crate) fn rate(&self) -> Option<&SourceRefusal> {
         if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
     }
@@ -93,11 +93,11 @@ impl Visitor {
 #[derive(Debug)]
 pub(crate) struct LoggedInUser {
     pub(crate) user: Arc<SessionHandle>,
-    /// The rooms to enter and their settings; `None` is the lobby.
+    /// The saved session with the rooms to enter; `None` to enter the lobby only.
     pub(crate) saved: Option<SavedSession>,
     /// Whether a token restores the session, so that its rooms need no password.
     pub(crate) is_back: bool,
-    /// The rooms with other lines than those that the user has seen.
+    /// The rooms that were reset since the user last saw them.
     pub(crate) renewed: Vec<Name>,
 }
 
@@ -117,14 +117,15 @@ pub(crate) async fn ask<S: ByteStream>(
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
-    // Without ports it is the connection's own number; as with ports, not for ever another's.
+    // Without ports the connection's number is used. Like a port, it will be used again some day.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.is_link_lost() {
         let words = "The link to the other nodes is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;
-    // A handshake has no line end, and its sender waits for an answer.
+    // A TLS handshake has no line end, and its sender waits for an answer, so it is recognized
+    // before a line is read.
     if let Some(foreign) = client.peek().await?.and_then(MisdirectedProtocol::recognize) {
         return refuse(client, foreign).await;
     }
@@ -203,8 +204,8 @@ pub(crate) async fn log_in(
     Ok(user.map_err(|taken| taken.sentence())?)
 }
 
-/// Logs a new session in under a name, or restores it if `back` is given. Each attempt has its own
-/// session, so a failed attempt leaves no trace.
+/// Logs a new session in under a name, or restores a session if `back` is given. Each attempt has
+/// its own session, so a failed attempt leaves no trace.
 async fn enter(
     chat: &Chat,
     name: Name,
@@ -223,8 +224,8 @@ async fn enter(
     }
 }
 
-/// Returns the lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be
-/// taken.
+/// Logs in a user without a name as the lesson's `User_<port>`. Behind a proxy, or over a socket
+/// without ports, that name may be taken; then it tries suffixes.
 async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<LoggedInUser, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
@@ -248,7 +249,7 @@ pub(crate) async fn resume(
     visitor: Visitor,
 ) -> Result<LoggedInUser, LoginError> {
     visitor.charge(chat, SourceAction::Login)?;
-    // Before the check, so that guesses over many connections at once cannot pass.
+    // Charged before the check, so that guesses over many connections at once count too.
     visitor.charge(chat, SourceAction::WrongPassword)?;
     let redeemed = redeem(chat, token, visitor.address).await;
     if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
@@ -260,7 +261,7 @@ pub(crate) async fn resume(
 async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
-        // The token may be on its way here, if another node has just created it.
+        // Another node may have just created the token, and its entry may still be on its way.
         sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());
@@ -276,7 +277,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     let saved = match chat.propose_entrance(chat.next_session(), operation).await {
         Outcome::Redeemed(Some(keep)) => keep.saved,
         Outcome::Redeemed(None) => {
-            // A token cannot be guessed at this pace.
+            // The pause makes it impossible to guess a token.
             sleep(WRONG_TOKEN_PAUSE).await;
             return Err(WRONG_TOKEN.to_owned());
         }
@@ -288,7 +289,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
             Ok(LoggedInUser { saved: Some(saved), is_back: true, ..LoggedInUser::new(user) })
         }
         Err(taken) => {
-            // A token that could not be used is worth something again.
+            // The token could not be used, so it becomes valid again.
             let keep = ResumeToken { token: digest, saved };
             chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
@@ -310,10 +311,10 @@ fn later(taken: &ClaimNameError, token: &str) -> String {
     format!("{}. Later, /resume {token} will do it", taken.sentence())
 }
 
-/// Each node of a cluster refuses a login with its own knowledge. A refused attempt is no entry of
-/// the stream, so clients cannot displace said lines with attempts.
+/// Checks of a login on this node alone. A refused attempt adds no entry to the stream, so clients
+/// cannot fill the stream with attempts.
 impl Chat {
-    /// Returns why this node of a cluster refuses a name to a newcomer, if it does.
+    /// Returns the reason why this node refuses a name to a newcomer, if it does.
     fn refuses_here(
         &self,
         name: &Name,
@@ -331,7 +332,8 @@ impl Chat {
         state.is_free(name, 0).err()
     }
 
-    /// The same for the session that a token restores: its own earlier connection does not count.
+    /// Does the same for the session that a token restores. The session's own earlier connection
+    /// does not count.
     fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
         if !self.is_replicated() {
             return None;
@@ -344,7 +346,7 @@ impl Chat {
             return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = saved.session.unwrap_or_default();
-        // The session may have changed its name since, and would be restored under that one.
+        // The session may have changed its name since, and would be restored under the new one.
         let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&saved.name, session).err() }
     }

@@ -1,14 +1,14 @@
-//! The ends of lines that a Telnet client may send: LF, CR LF, CR NUL and CR. Pure.
+//! Normalises the line ends that a Telnet client may send: LF, CR LF, CR NUL and CR. Pure.
 
 use memchr::memchr;
 
 /// Turns each CR without a following LF into LF, in place. The bytes continue those of the previous
-/// call. Returns how many bytes are left at the front.
+/// call. Returns the number of bytes that are left at the front.
 ///
 /// Telnet ends a line with CR LF. For a client in character mode, the key Enter is CR NUL or CR
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
 /// once, and an LF at the start of the next one is dropped. `after_cr` is whether the previous call
-/// ended with a CR. [`Parser`](super::parser::Parser) has already removed NUL after CR.
+/// ended with a CR. [`Parser`](crate::Parser) has already removed NUL after CR.
 pub(crate) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return 0 };
     let mut length = bytes.len();
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cuts_between_packets_change_nothing(
+        fn packet_boundaries_change_nothing(
             bytes in "[ab\r\n]{0,40}",
             size in 1_usize..6,
         ) {
