@@ -37,7 +37,7 @@ impl OperationContext {
 pub enum Operation {
     /// Enters the chat under a name.
     Enter {
-        /// The new name.
+        /// The name of the user.
         name: Name,
         /// The network address, if it is known.
         address: Option<IpAddr>,
@@ -106,14 +106,14 @@ pub enum Operation {
     },
     /// Sets the away text, or removes it.
     Away {
-        /// The topic; empty to remove it.
+        /// The away text; `None` to remove it.
         words: Option<String>,
     },
     /// Writes a private line to one user.
     Write {
         /// The session of the recipient.
         to: u64,
-        /// The topic; empty to remove it.
+        /// The text.
         words: String,
         /// `Said` or `Action`.
         #[serde(default = "said", skip_serializing_if = "is_said")]
@@ -123,7 +123,7 @@ pub enum Operation {
     Tell {
         /// The session of the recipient.
         to: u64,
-        /// The topic; empty to remove it.
+        /// The text.
         words: String,
     },
     /// Mutes the author, who wrote too fast. This is the `count`th mute.
@@ -141,7 +141,7 @@ pub enum Operation {
         room: Name,
         /// The session of the member.
         whom: u64,
-        /// The topic; empty to remove it.
+        /// The reason; empty if none was given.
         words: String,
     },
     /// Adds a ban.
@@ -256,7 +256,7 @@ pub struct RejoiningUser {
     /// The time at which the session began, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: u64,
-    /// The new name.
+    /// The name of the user.
     pub name: Name,
     /// The network address, if it is known.
     pub address: Option<IpAddr>,

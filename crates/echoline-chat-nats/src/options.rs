@@ -1,5 +1,6 @@
 //! The options of the driver, and the names that follow from them.
 
+// `core::net` has addresses without sockets.
 use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,8 +84,6 @@ impl NatsOptions {
         (self.max_bytes / 4).max(1)
     }
 }
-
-// `core::net` has addresses without sockets, which pure code must not use.
 
 /// The names that follow from the options, checked.
 #[derive(Clone, Debug)]

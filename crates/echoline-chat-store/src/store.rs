@@ -109,10 +109,10 @@ impl Store {
         self.read(move |connection| read::trimmed(connection, &room)).await
     }
 
-    /// Returns lines of a room that contain each of the words in the name or the text, with numbers
-    /// below `before`, newest first, at most `most` and never more than 10,000. A word matches parts
-    /// of words too, in any case of any script. Only the first 16 words count. Without words nothing
-    /// matches.
+    /// Returns lines of a room that contain each of the words in the name or the text. Their
+    /// numbers are below `before`. The newest come first, at most `most` and never more than
+    /// 10,000. A word matches parts of words too, in any case of any script. Only the first 16
+    /// words count. Without words nothing matches.
     ///
     /// One call scans 20,000 lines and 4 MiB at most: the page says where the next call goes on.
     /// Searches run in short steps while no other query waits.

@@ -182,7 +182,7 @@ fn complete_news() -> [ServerMessage<'static>; 6] {
     ]
 }
 
-/// Returns every message of the server with every field.
+/// Returns every message of the client with every field.
 fn complete_client_messages() -> [ClientMessage; 5] {
     let text = || Some("t".to_owned());
     [

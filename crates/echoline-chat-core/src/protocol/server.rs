@@ -16,7 +16,7 @@ use echoline_base::SecretText;
 pub enum ServerMessage<'a> {
     /// The user is in the chat: the answer to the first message.
     Welcome {
-        /// The name of the command.
+        /// The name of the user.
         name: Cow<'a, str>,
         /// The token that restores the session.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
@@ -149,7 +149,7 @@ pub enum ServerMessage<'a> {
         topic: Cow<'a, str>,
         /// The number of the room's last line before the answer.
         number: u64,
-        /// The number of missed lines.
+        /// The number of members in the room.
         count: usize,
         /// The members on this page.
         people: Vec<ListedMember<'a>>,
@@ -168,7 +168,7 @@ pub enum ServerMessage<'a> {
         here: bool,
         /// The id of the user.
         person: Option<Cow<'a, str>>,
-        /// The name of the command.
+        /// The name of the user.
         name: Option<Cow<'a, str>>,
         /// The away text, if the user is away.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ pub enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<usize>,
     },
-    /// Earlier lines cannot be read.
+    /// Earlier lines.
     History {
         /// The name of the room.
         room: Cow<'a, str>,
@@ -228,7 +228,7 @@ pub struct RoomLine<'a> {
     pub number: u64,
     /// Milliseconds since 1970.
     pub time_ms: u64,
-    /// The name of the command.
+    /// The name of the user.
     pub name: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
@@ -298,7 +298,7 @@ pub struct JoinedRoom<'a> {
 /// A member in a list of the members of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedMember<'a> {
-    /// The name of the command.
+    /// The name of the user.
     pub name: Cow<'a, str>,
     /// The id of the user.
     pub person: Cow<'a, str>,
@@ -315,7 +315,7 @@ pub struct ListedMember<'a> {
 pub struct ListedRoom<'a> {
     /// The name of the room.
     pub room: Cow<'a, str>,
-    /// The number of members in the room.
+    /// The number of its members.
     pub count: usize,
     /// The topic, empty if none is set.
     pub topic: Cow<'a, str>,
@@ -335,7 +335,7 @@ pub struct EarlierLine<'a> {
     pub number: u64,
     /// Milliseconds since 1970.
     pub time_ms: u64,
-    /// The name of the command.
+    /// The name of the user.
     pub name: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,

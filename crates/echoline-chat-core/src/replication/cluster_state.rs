@@ -22,7 +22,7 @@ pub struct Replication<T> {
     pub now: u64,
     /// The link to the stream.
     pub link: Link,
-    /// Returns whether the other nodes cannot be reached.
+    /// Whether the other nodes cannot be reached.
     pub is_lost: bool,
     /// The operations of each author that are in flight or queued.
     pub outboxes: BTreeMap<u64, Outbox<T>>,

@@ -51,7 +51,7 @@ pub struct QueuedOperation<T> {
     pub operation: Option<Operation>,
     /// The caller who waits for its outcome.
     pub reply: Option<T>,
-    /// The tick at which it was sent.
+    /// The tick at which it was queued.
     pub since: u64,
 }
 

@@ -231,7 +231,7 @@ impl UserRecord {
 pub struct AppliedOperations {
     /// The last operation of each author, and whether it was refused.
     lasts: BTreeMap<u64, LastOperation>,
-    /// The last nodes that went down.
+    /// The nodes that are gone.
     pub gone_nodes: BTreeSet<u32>,
     /// The sessions that have ended.
     pub gone_sessions: BTreeSet<u64>,
