@@ -17,11 +17,12 @@ use super::session::{CommandResult, Session};
 use super::telnet::ByteStream;
 use crate::session::command_cost::command_cost;
 use crate::session::outbound_feed::RoomQuestion;
-use crate::session::view::{DisplaySettings, print_json};
+use crate::session::view::print_json;
 use echoline::Closed;
 use echoline_chat_core::LineKind;
 use echoline_chat_core::command::{Command, Rank, Switch, help};
 use echoline_chat_core::protocol::ServerMessage;
+use echoline_chat_core::state::Preferences;
 
 /// Whether the session continues after a line, or the user leaves with this reason.
 pub(super) type Flow = ControlFlow<String>;
@@ -113,9 +114,9 @@ impl<S: ByteStream> Session<S> {
             Command::Ignore(name) => self.ignore(name)?,
             Command::Unignore(name) => self.unignore(name)?,
             Command::Rooms => self.rooms(),
-            Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
-            Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
-            Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
+            Command::Numbers(switch) => self.set(|choices| &mut choices.numbers, "numbers", switch),
+            Command::Times(switch) => self.set(|choices| &mut choices.times, "times", switch),
+            Command::Quiet(switch) => self.set(|choices| &mut choices.quiet, "quiet", switch),
             Command::Status => {
                 for sentence in self.chat.status_words() {
                     self.notice(&sentence);
@@ -155,8 +156,8 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Changes a display choice.
-    fn set(&mut self, choice: fn(&mut DisplaySettings) -> &mut bool, what: &str, switch: Switch) {
-        *choice(&mut self.feed.view) = switch.is_on();
+    fn set(&mut self, choice: fn(&mut Preferences) -> &mut bool, what: &str, switch: Switch) {
+        *choice(&mut self.feed.view.preferences) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
         if self.feed.view.is_page() {
             let view = ServerMessage::View { view: self.feed.view.choices() };

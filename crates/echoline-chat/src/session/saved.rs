@@ -98,7 +98,7 @@ impl<S: ByteStream> Session<S> {
         let until_ms = chat.now_ms().saturating_add(lifetime);
         let more = SessionState {
             current: feed.current().map(|membership| membership.room.clone()),
-            preferences: feed.view.preferences(),
+            preferences: feed.view.preferences.clone(),
             lineage: user.lineage,
             away: user.away().map(|words| words.to_string()),
             operator: user.operator_proof().map(|proof| proof.to_string()),

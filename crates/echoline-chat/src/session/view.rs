@@ -27,17 +27,12 @@ pub(crate) enum Medium {
 /// The choices of a member about the display of lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DisplaySettings {
-    /// Show line numbers, and own lines too.
-    pub(crate) numbers: bool,
-    /// Show the time of day.
-    pub(crate) times: bool,
-    /// Hide joins, leaves and changes of names.
-    pub(crate) quiet: bool,
+    /// The choices that a token restores. With line numbers the member sees their own lines too.
+    pub(crate) preferences: Preferences,
     /// The kind of client.
     pub(crate) medium: Medium,
     /// Columns of the terminal, if it reported them.
     pub(crate) width: Option<u16>,
-    ignored: Vec<Ignored>,
 }
 
 /// The lines of a room that a member sees.
@@ -65,42 +60,42 @@ impl DisplaySettings {
 
     /// Returns whether the member sees lines exactly as the room's log has them.
     pub(crate) fn is_plain(&self) -> bool {
-        !(self.numbers || self.times || self.quiet || self.is_json())
-            && self.width.is_none()
-            && self.ignored.is_empty()
+        self.preferences.is_usual() && !self.is_json() && self.width.is_none()
     }
 
     /// Returns whether the member sees their own lines. A terminal already shows its user's input.
     pub(crate) fn own(&self) -> Own {
-        if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
+        if self.preferences.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
 
     /// Ignores a user. Returns `false` if the member already ignores too many users.
     pub(crate) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
         self.heed(&name);
-        let fits = self.ignored.len() < IGNORED_MAX;
+        let ignored = &mut self.preferences.ignored;
+        let fits = ignored.len() < IGNORED_MAX;
         if fits {
-            self.ignored.push(Ignored { name, lineage: Some(lineage) });
+            ignored.push(Ignored { name, lineage: Some(lineage) });
         }
         fits
     }
 
     /// Stops ignoring a user. Returns `false` if the user was not ignored.
     pub(crate) fn heed(&mut self, name: &Name) -> bool {
-        let before = self.ignored.len();
-        self.ignored.retain(|ignored| !ignored.name.same_as(name));
-        self.ignored.len() < before
+        let ignored = &mut self.preferences.ignored;
+        let before = ignored.len();
+        ignored.retain(|ignored| !ignored.name.same_as(name));
+        ignored.len() < before
     }
 
     /// Returns the names of the ignored users.
     pub(crate) fn ignored(&self) -> impl Iterator<Item = &Name> {
-        self.ignored.iter().map(|ignored| &ignored.name)
+        self.preferences.ignored.iter().map(|ignored| &ignored.name)
     }
 
     /// Returns whether the member ignores this lineage, this name, or a name that looks like it.
     pub(crate) fn ignores(&self, lineage: u64, name: &str) -> bool {
         let mut parsed = None;
-        self.ignored.iter().any(|ignored| {
+        self.preferences.ignored.iter().any(|ignored| {
             ignored.lineage == Some(lineage)
                 || ignored.name.as_str() == name
                 || parsed
@@ -115,18 +110,10 @@ impl DisplaySettings {
         kind.has_own_words() && self.ignores(lineage, name)
     }
 
-    /// Returns the choices that a token restores.
-    pub(crate) fn preferences(&self) -> Preferences {
-        let Self { numbers, times, quiet, .. } = *self;
-        Preferences { numbers, times, quiet, ignored: self.ignored.clone() }
-    }
-
     /// Restores choices. Returns them in words, or an empty text if they are the defaults.
     pub(crate) fn restore(&mut self, saved: Preferences) -> String {
-        let Preferences { numbers, times, quiet, ignored } = saved;
-        (self.numbers, self.times, self.quiet) = (numbers, times, quiet);
-        self.ignored = ignored;
-        let switches = [("numbers", numbers), ("times", times), ("quiet", quiet)];
+        let switches = [("numbers", saved.numbers), ("times", saved.times), ("quiet", saved.quiet)];
+        self.preferences = saved;
         let on = switches.iter().filter(|(_, is_on)| *is_on);
         let mut words: Vec<String> = on.map(|(what, _)| format!("{what} on")).collect();
         let names: Vec<&str> = self.ignored().map(Name::as_str).collect();
@@ -138,7 +125,8 @@ impl DisplaySettings {
 
     /// Returns the choices that a page carries out by itself.
     pub(crate) fn choices(&self) -> DisplayChoices {
-        DisplayChoices { numbers: self.numbers, times: self.times, quiet: self.quiet }
+        let Preferences { numbers, times, quiet, .. } = self.preferences;
+        DisplayChoices { numbers, times, quiet }
     }
 
     /// Writes one line of text in the format of this member's client.
@@ -196,10 +184,10 @@ impl Frame<'_> {
         if !self.is_current {
             let _ = write!(shown, "[{}] ", self.room);
         }
-        if self.view.numbers {
+        if self.view.preferences.numbers {
             let _ = write!(shown, "#{} ", line.number);
         }
-        if self.view.times {
+        if self.view.preferences.times {
             let _ = write!(shown, "{} ", (self.time)(line.time_ms));
         }
         shown.push_str(line.shown);
@@ -218,7 +206,7 @@ impl Frame<'_> {
         match line.kind {
             // A page hides these itself, because its list of members follows them.
             LineKind::Joined | LineKind::Left | LineKind::Renamed => {
-                self.view.quiet && !self.view.is_page()
+                self.view.preferences.quiet && !self.view.is_page()
             }
             // Own lines on a terminal were already skipped by the room.
             LineKind::Said | LineKind::Action | LineKind::Topic | LineKind::Notice => false,
