@@ -10,6 +10,17 @@
 //! outside of the state. [`protocol`] has the messages of programs and pages, [`ReplicatedState`]
 //! and [`replication`] the exchange between the nodes of a cluster.
 //!
+//! # The way of one line
+//!
+//! 1. [`Command::parse`](command::Command::parse) recognises the line of a user as a command, or as
+//!    text to say.
+//! 2. The caller checks the rate with [`Flood`], and proposes an [`Operation`]. In a cluster
+//!    [`replication`] sends it to all nodes and brings it back in the order of the stream.
+//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state. It returns the [`Outcome`]
+//!    for the author, and passes the actions outside of the state to [`Effects`]: private messages,
+//!    and changes to store.
+//! 4. Each member of the [`room`] takes the line from its log as a batch of bytes.
+//!
 //! # Design
 //!
 //! **One order.** A room is a log: an append gives the line its number and its time, both larger

@@ -1,4 +1,4 @@
-//! The snapshots on the servers: one stream, in which each snapshot has a subject of its own. The
+//! The snapshots on the servers: one stream, in which each snapshot has its own subject. The
 //! subject is the label, the messages are the parts. A snapshot without all parts is ignored.
 
 use std::time::Duration;

@@ -88,7 +88,7 @@ impl Store {
     /// `before`; oldest first.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn last(
         &self,
         room: &str,
@@ -103,7 +103,7 @@ impl Store {
     /// trimmed. Returns 0 if none were.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
         let room = room.to_owned();
         self.read(move |connection| read::trimmed(connection, &room)).await
@@ -118,7 +118,7 @@ impl Store {
     /// Searches run in short steps while no other query waits.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
+    /// Like [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
     pub async fn search(
         &self,
         room: &str,
@@ -142,7 +142,7 @@ impl Store {
     /// chat's operators, and as many of rooms' operators.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
         self.read(move |connection| audit::entries(connection, most)).await
     }
@@ -150,7 +150,7 @@ impl Store {
     /// Returns the sources of wrong operators' passwords, newest first. The newest 1,000 are kept.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn guesses(&self, most: usize) -> Result<Vec<PasswordGuesses>, StoreError> {
         self.read(move |connection| audit::guesses(connection, most)).await
     }

@@ -11,13 +11,13 @@ use echoline_base::amount;
 use echoline_chat::FloodLimits;
 use echoline_load::Rate;
 
-/// Steps of a ramp: more would be none.
+/// The maximum number of steps of a ramp.
 const STEPS_MAX: u32 = 10_000;
 
-/// Messages in flight on a connection, each of which is held in memory.
+/// The maximum number of messages in flight on a connection, each of which is held in memory.
 const DEPTH_MAX: u32 = 65_536;
 
-/// The largest share: a hundred times the whole.
+/// The largest share: 100 times the whole.
 const SHARE_MAX: f64 = 100.0;
 
 /// The line end to send.
@@ -75,7 +75,7 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A rate, or `max` for none.
+/// A rate, or `max` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MaxRate(pub(crate) Option<Rate>);
 
@@ -106,7 +106,7 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
 pub(crate) struct FloodRate(Option<NonZeroU16>);
 
 impl FloodRate {
-    /// Returns the limits of a chat, with so many lines at once.
+    /// Returns the limits of a chat, with at most `burst` lines at once.
     pub(crate) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
         let rate_per_second = self.0?.get();
         Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
@@ -123,7 +123,7 @@ pub(crate) fn flood(text: &str) -> Result<FloodRate, String> {
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
-/// Answers per second, or not at all limited.
+/// A limit of answers per second, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerRate(pub(crate) Option<NonZeroU32>);
 
@@ -163,7 +163,7 @@ pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
     let Some((first, last)) = text.split_once("..") else {
         return read(text).map(|rate| RateRange { from: rate, to: rate });
     };
-    // The unit of the last is that of both, unless the first has one of its own.
+    // The unit of the last rate applies to both, unless the first has its own.
     let (_, unit) = last.split_once('/').unwrap_or((last, "s"));
     let first = if first.contains('/') { first.to_owned() } else { format!("{first}/{unit}") };
     Ok(RateRange { from: read(&first)?, to: read(last)? })
@@ -191,9 +191,9 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 44: what is unambiguous is read.
+    /// Issue 11, item 44: every unambiguous form is accepted.
     #[test]
-    fn regression_what_people_type_is_read() {
+    fn regression_common_forms_are_accepted() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_gets_an_example() {
+    fn an_invalid_value_gets_an_example() {
         for wrong in ["", "ten", "-5s", "5 parsecs", "30m1h"] {
             let sentence = duration(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The message for a session whose token was used in another connection.
-pub const GOES_ON: &str = "You go on in another connection";
+pub const GOES_ON: &str = "You continue in another connection";
 
 impl<R: RoomCell> ChatState<R> {
     /// Applies an operation. `effects` carries out the actions outside of the state.
@@ -199,8 +199,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Saves a session, unless its user continues in another one. In that case the token restores
-    /// the other session, and the state of this one is out of date.
+    /// Saves a session, unless its user continues in another one. The token then restores the other
+    /// session, and the state of this one is out of date.
     fn save_session(&mut self, token: &str, saved: SavedSession) {
         if !self.state.user(self.context.session).is_some_and(User::is_retired) {
             self.keep_token(token, saved);

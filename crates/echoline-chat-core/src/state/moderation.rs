@@ -189,7 +189,7 @@ impl<R: RoomCell> StateChange<'_, R> {
             if let Some(other) = self.state.users.get_mut(session) {
                 other.make_operator(false);
             }
-            self.effects.notice(session, "You are no operator of the chat any more");
+            self.effects.notice(session, "You are no longer an operator of the chat");
         }
         if !is_operator {
             for (token, saved) in self.state.tokens.depose(lineage) {
@@ -208,7 +208,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         if !is_done {
             return if was_above_all { Ok(()) } else { Err(OperationError::NotFound) };
         }
-        let now = if is_operator { "an operator" } else { "no operator any more" };
+        let now = if is_operator { "an operator" } else { "no longer an operator" };
         self.effects.notice(session, format!("You are {now} of {room}"));
         Ok(())
     }

@@ -99,7 +99,7 @@ impl<R: RoomCell> StateChange<'_, R> {
             Box::new(User::new(theirs, address, name.clone(), lineage).since(since_ms))
         });
         if !free.same_as(&name) {
-            self.effects.notice(session, format!("Your name was taken; you are {free} now"));
+            self.effects.notice(session, format!("Your name is taken; you are now {free}"));
         }
         user.set_name(free);
         user.node = self.context.node;

@@ -169,7 +169,7 @@ fn undamaged_files_cause_no_notice() {
 #[test]
 fn a_truncated_database_is_renamed() {
     let whole = closed();
-    let mut random = Random::new("a_database_that_was_cut_is_set_aside");
+    let mut random = Random::new("a_truncated_database_is_renamed");
     let length = whole["chat.sqlite3"].len() as u64;
     let edges = [0, 1, 99, 511, 512, 4095, 4096, length - 4096, length - 1];
     let cuts =
@@ -200,7 +200,7 @@ fn regression_damage_outside_of_the_lines_is_found() {
 #[test]
 fn a_truncated_log_gives_its_complete_transactions() {
     let whole = killed();
-    let mut random = Random::new("a_log_that_was_cut_gives_what_is_whole");
+    let mut random = Random::new("a_truncated_log_gives_its_complete_transactions");
     let log = &whole["chat.sqlite3-wal"];
     let mut before = None;
     // Half of the cuts are between two frames, most of them within a transaction.
@@ -266,7 +266,7 @@ fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
 /// Fault 62: one or several bits are flipped at any position.
 #[test]
 fn flipped_bits_are_never_returned() {
-    let mut random = Random::new("flipped_bits_are_never_passed_on");
+    let mut random = Random::new("flipped_bits_are_never_returned");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();
         let mut noticed = 0;
@@ -290,7 +290,7 @@ fn flipped_bits_are_never_returned() {
 /// Fault 62: blocks of zeros or random bytes, as after a disk failure, and files of other programs.
 #[test]
 fn damaged_blocks_are_never_returned() {
-    let mut random = Random::new("blocks_of_rubbish_are_never_passed_on");
+    let mut random = Random::new("damaged_blocks_are_never_returned");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();
         for _ in 0..rounds(60) {
@@ -310,7 +310,7 @@ fn damaged_blocks_are_never_returned() {
 
 /// Damage is announced at each start, and the undamaged data is kept.
 #[test]
-fn a_flipped_bit_in_a_text_costs_one_line() {
+fn a_flipped_bit_in_a_text_loses_one_line() {
     let mut files = closed();
     let bytes = files.get_mut("chat.sqlite3").unwrap();
     let text = line("dev", 60).text.to_string();

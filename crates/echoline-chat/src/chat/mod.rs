@@ -331,7 +331,7 @@ impl Chat {
     /// author, an operation tells them.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         if self.is_replicated() && !context.is_here {
-            let words = format!("{to} does not read: that was not delivered");
+            let words = format!("Not delivered: the mailbox of {to} is full");
             self.announce(NODE, Operation::Tell { to: context.session, words });
         }
         Outcome::Refused(OperationError::MailboxFull)

@@ -111,8 +111,8 @@ impl Cluster {
 fn words(is_lost: bool) -> String {
     match is_lost {
         true => format!(
-            "The link to the other nodes is lost: what you say waits, at most {HELD_MAX} \
-             lines for {HELD_TICKS} s (/status)"
+            "The link to the other nodes is lost: at most {HELD_MAX} of your \
+             messages wait, for up to {HELD_TICKS} s (/status)"
         ),
         false => "The link to the other nodes is back".to_owned(),
     }

@@ -12,7 +12,7 @@ use echoline_chat_core::state::GOES_ON;
 use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapshot};
 
 /// The message for users when the chat starts again with another stream.
-const ANEW: &str = "The chat starts again empty, because its stream was replaced; come back";
+const ANEW: &str = "The chat starts over, because its stream was replaced; connect again";
 
 impl ClusterNode<'_> {
     /// Returns the state after the last entry that was applied.

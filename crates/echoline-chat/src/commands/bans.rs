@@ -26,7 +26,7 @@ impl<S: ByteStream> Session<S> {
     ) -> CommandResult {
         let reason = words.unwrap_or_default();
         if reason.chars().count() > REASON_MAX {
-            let sentence = format!("The reason of a ban has at most {REASON_MAX} characters");
+            let sentence = format!("The reason for a ban can have at most {REASON_MAX} characters");
             return Err(sentence.into());
         }
         let is_wider = matches!(target, BanTarget::Network(network) if counted(network) != network);
@@ -58,7 +58,7 @@ impl<S: ByteStream> Session<S> {
             let (known, is_here) = known.unzip();
             self.explain_ban(name, known.as_ref(), is_here.unwrap_or_default());
         } else if is_wider {
-            self.notice("An IPv6 address counts with its /64 network, as one host has all of it");
+            self.notice("The ban covers the whole /64 network, because one host can use all of it");
         }
         Ok(())
     }
@@ -68,10 +68,10 @@ impl<S: ByteStream> Session<S> {
         let (subject, scope) = self.subject_and_scope(target)?;
         let unban = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
         if let Outcome::Unbanned(None) = self.carry_out(unban).await? {
-            return Err(format!("{subject} is not banned; /bans lists who is").into());
+            return Err(format!("{subject} is not banned; /bans lists the bans").into());
         }
         self.audit(&format!("lifted the ban of {subject} from {scope}"));
-        self.notice(&format!("{subject} may come to {scope} again"));
+        self.notice(&format!("{subject} may join {scope} again"));
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) fn bans(&mut self, from: u64) -> CommandResult {
         let bans = self.chat.bans(self.scope()?.room());
         if bans.is_empty() {
-            self.notice("Nobody is banned");
+            self.notice("There are no bans");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
         for (position, ban) in (1..).zip(&bans).skip_while(|(position, _)| *position < from) {
@@ -127,14 +127,14 @@ impl<S: ByteStream> Session<S> {
     /// too.
     fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
         let Some(user) = user else {
-            self.notice("That holds for the name only: no user has it, or had it lately");
+            self.notice("The ban covers only the name: no user has it or had it recently");
             return;
         };
         self.notice(&format!(
-            "That holds for the name {name}, and for this user under any name: session and token"
+            "The ban covers the name {name}, and this user under any name: session and token"
         ));
         if !self.user.is_operator() {
-            self.notice("An operator of the chat can see and ban their address too");
+            self.notice("An operator of the chat can also see and ban their address");
             return;
         }
         let from = self.origin(user.address, user.lineage);
@@ -144,8 +144,8 @@ impl<S: ByteStream> Session<S> {
             true => network.addr().to_string(),
             false => network.to_string(),
         };
-        let come = if is_here { "They came" } else { "They had come" };
-        self.notice(&format!("{come} {from}: /ban {network} keeps out the address too"));
+        let come = if is_here { "They are connected" } else { "They were connected" };
+        self.notice(&format!("{come} {from}: /ban {network} bans the address too"));
     }
 
     /// `/penalties`: lists the penalties of this node, or ends those of the source that `pardoned`
@@ -158,11 +158,11 @@ impl<S: ByteStream> Session<S> {
         };
         let source: Source = source.parse().map_err(|error| format!("{error}"))?;
         if !self.chat.settings.sources.pardon(source) {
-            let sentence = "has no penalty; /penalties lists the sources that have";
+            let sentence = "has no penalty; /penalties lists the sources that have one";
             return Err(format!("{source} {sentence}").into());
         }
         self.audit(&format!("ended the penalties of {source}"));
-        self.notice(&format!("{source} has no penalty any more"));
+        self.notice(&format!("{source} no longer has a penalty"));
         Ok(())
     }
 

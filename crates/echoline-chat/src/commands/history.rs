@@ -100,11 +100,11 @@ impl<S: ByteStream> Session<S> {
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
         if is_range && fitting.len() < lines.len() {
             let (next, last) = (lines[fitting.len()].number, last.number);
-            self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
+            self.notice(&format!("There is more: /history {next}-{last} shows the next lines"));
         } else if fitting.len() < lines.len() {
             let last = lines[lines.len() - fitting.len() - 1].number;
             let first = first.number;
-            self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
+            self.notice(&format!("There is more: /history {first}-{last} shows the earlier lines"));
         }
     }
 
@@ -131,7 +131,7 @@ impl<S: ByteStream> Session<S> {
 #[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
 pub(super) fn unreadable(error: StoreError) -> &'static str {
     tracing::warn!(%error, "cannot read the history");
-    "The history cannot be read now"
+    "The history cannot be read now; try again later"
 }
 
 /// Returns a line that is in memory, unless the view hides its author.
@@ -260,8 +260,8 @@ impl<S: ByteStream> Session<S> {
         }
         let line = found.ok_or_else(|| format!("There is no line {number}"))?;
         let objection = match () {
-            () if line.is_deleted => "is deleted already",
-            () if !line.has_words => "has no words that could be deleted",
+            () if line.is_deleted => "is already deleted",
+            () if !line.has_words => "has no text to delete",
             () if !line.is_own && !is_operator => "is not yours: only an operator can delete it",
             () => return self.delete_found(room, number, &line).await,
         };

@@ -44,7 +44,7 @@ impl<S: ByteStream> Session<S> {
             }
             Ok(Checked::Wrong) => {
                 self.note_guess();
-                Err("That is not the operators' password".into())
+                Err("Wrong operator password".into())
             }
             Err(error) => {
                 self.refund(SourceAction::WrongOperatorPassword);
@@ -58,7 +58,7 @@ impl<S: ByteStream> Session<S> {
         self.user.set_operator_proof(proof);
         self.save_session();
         self.audit("became an operator");
-        self.notice("You are an operator: /help lists what you can do");
+        self.notice("You are now an operator: /help lists your commands");
         Ok(())
     }
 
@@ -92,11 +92,14 @@ impl<S: ByteStream> Session<S> {
         if !operator {
             self.require_rank_over(&other)?;
         }
-        let now = if operator { "an operator" } else { "no operator any more" };
-        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
+        let (did, now) = match operator {
+            true => ("made", "an operator"),
+            false => ("removed", "no longer an operator"),
+        };
+        let chat = if !operator && other.is_operator() { "the chat and of " } else { "" };
         let change = RoomChange::Operator(other.session, operator);
         let (name, room) = self.alter_member(&other, change).await?;
-        self.audit(&format!("made {name} {now} of {chat}{room}"));
+        self.audit(&format!("{did} {name} as an operator of {chat}{room}"));
         self.notice(&format!("{name} is {now} of {chat}{room}"));
         Ok(())
     }
@@ -111,7 +114,7 @@ impl<S: ByteStream> Session<S> {
         self.carry_out_or(kick, || format!("{name} is not in {room}")).await?;
         let colon = if words.is_empty() { "" } else { ": " };
         self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-        self.notice(&format!("{name} is out of {room}"));
+        self.notice(&format!("You kicked {name} from {room}"));
         Ok(())
     }
 
@@ -143,7 +146,7 @@ impl<S: ByteStream> Session<S> {
         let change = RoomChange::Invite(other.session);
         let (name, room) = self.alter_member(&other, change).await?;
         self.audit(&format!("invited {name} to {room}"));
-        self.notice(&format!("{name} may join {room}"));
+        self.notice(&format!("You invited {name} to {room}"));
         Ok(())
     }
 
@@ -157,7 +160,7 @@ impl<S: ByteStream> Session<S> {
         });
         let (entries, guesses) = read.await?;
         if entries.is_empty() {
-            self.notice("Nothing was done yet");
+            self.notice("The audit log is empty");
         }
         let moment = self.chat.settings.moment;
         // Selects the newest entries that fit one answer, and shows the oldest of them first.
@@ -186,13 +189,13 @@ impl<S: ByteStream> Session<S> {
         let absent = || format!("There is no room {name}");
         let shared_room = self.chat.room(&name).ok_or_else(absent)?;
         if shared_room.is_same(&self.chat.lobby) {
-            let sentence = format!("{name} is the room that everybody comes into: it stays");
+            let sentence = format!("{name} is the lobby, which cannot be removed");
             return Err(sentence.into());
         }
         let bans = self.chat.bans(Some(name.key())).len();
         let (room, lost) = shared_room.with(|room| {
             let (people, last) = (room.count(), room.log.next() - 1);
-            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            let lost = format!("{people} members, lines up to number {last}, {bans} bans");
             (room.name.clone(), lost)
         });
         if !is_sure {
@@ -201,7 +204,7 @@ impl<S: ByteStream> Session<S> {
         }
         self.carry_out_or(Operation::Forget { room: room.clone() }, absent).await?;
         self.audit(&format!("removed the room {room} ({lost})"));
-        self.notice(&format!("The room {room} is removed"));
+        self.notice(&format!("You removed the room {room}"));
         Ok(())
     }
 

@@ -27,7 +27,7 @@ impl<S: ByteStream> Session<S> {
     /// `after` chooses the part of a list.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn answer_query(
         &mut self,
         query: Query,

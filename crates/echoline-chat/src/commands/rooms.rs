@@ -37,7 +37,7 @@ impl<S: ByteStream> Session<S> {
             self.feed.set_current(index);
             self.tell_rooms();
             self.save_session();
-            self.notice(&format!("You speak in {room} now"));
+            self.notice(&format!("You are now talking in {room}"));
             return Ok(());
         }
         let mut joined = self.enter(&room, Credential::Nothing).await?;
@@ -110,13 +110,13 @@ impl<S: ByteStream> Session<S> {
         let (count, topic) =
             membership.shared_room.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
-            if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
+            if count == 1 { "no one else is here".into() } else { format!("{count} users") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
         // A page shows answers in the first room that it knows.
         self.feed.enter(membership);
         self.tell_rooms();
-        self.notice(&format!("You speak in {room} now: {people}"));
+        self.notice(&format!("You are now talking in {room}: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
@@ -140,8 +140,8 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}
-            1 => self.reply("--- the line before ---"),
-            count => self.reply(&format!("--- the {count} lines before ---")),
+            1 => self.reply("--- 1 earlier line ---"),
+            count => self.reply(&format!("--- {count} earlier lines ---")),
         }
     }
 
@@ -153,7 +153,7 @@ impl<S: ByteStream> Session<S> {
         };
         let index = self.feed.position(&room).ok_or_else(|| format!("You are not in {room}"))?;
         if self.feed.memberships.len() < 2 {
-            return Err("You are in no other room; /quit leaves the chat".into());
+            return Err("This is your only room; /quit leaves the chat".into());
         }
         let room = self.feed.memberships[index].room.clone();
         self.carry_out(Operation::Part { room: room.clone() }).await?;
@@ -170,7 +170,7 @@ impl<S: ByteStream> Session<S> {
         self.save_session();
         if let Some(current) = self.feed.current() {
             let current = current.room.clone();
-            self.notice(&format!("You left {left} and speak in {current} now"));
+            self.notice(&format!("You left {left} and are now talking in {current}"));
         }
     }
 
@@ -231,8 +231,8 @@ impl<S: ByteStream> Session<S> {
         let words = if words == "-" { "" } else { words };
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
-            Some(OperationError::Muted(_)) => Err("You may not speak in this room".into()),
-            Some(OperationError::NotInRoom) => Err("You are not in this room any more".into()),
+            Some(OperationError::Muted(_)) => Err("You are muted in this room".into()),
+            Some(OperationError::NotInRoom) => Err("You are no longer in this room".into()),
             _ => self.accept(outcome).map(drop),
         }
     }
@@ -250,16 +250,16 @@ impl<S: ByteStream> Session<S> {
         });
         match room {
             Some(room) => Ok((name, room)),
-            None => Err(format!("There is no room {name} that you could look into").into()),
+            None => Err(format!("There is no room {name} that you can see").into()),
         }
     }
 
     /// `/private`: admits only invited users, or all users again.
     pub(super) async fn set_private(&mut self, switch: Switch) -> CommandResult {
         let words = if switch.is_on() {
-            "Only who is invited can join this room now (/invite NAME), and it is not listed"
+            "Only invited users can join this room now (/invite NAME), and /rooms does not list it"
         } else {
-            "Everybody can join this room now"
+            "All users can join this room now"
         };
         self.alter(RoomChange::Private(switch.is_on()), "private", words).await
     }
@@ -270,7 +270,7 @@ impl<S: ByteStream> Session<S> {
         password: Option<CommandSecret<'_>>,
     ) -> CommandResult {
         let Some(password) = password else {
-            let words = "This room has no password any more";
+            let words = "This room no longer has a password";
             return self.alter(RoomChange::Password(None), "no password", words).await;
         };
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
@@ -281,7 +281,7 @@ impl<S: ByteStream> Session<S> {
             hash
         });
         let hash = hashed.await?.map_err(PasswordError::sentence)?;
-        let words = "/join ROOM PASSWORD is how to get in now";
+        let words = "Users now need this password: /join ROOM PASSWORD";
         self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
     }
 

@@ -26,7 +26,11 @@ impl<S: ByteStream> Session<S> {
         let (shared_room, room) = self.current_room()?;
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
-            ("", None) => return Err("No search can go on in this room: /search WORDS".into()),
+            ("", None) => {
+                return Err(
+                    "There is no search to continue in this room: /search WORDS starts one".into()
+                );
+            }
             ("", Some(last)) => *last,
             (words, _) => UnfinishedSearch { room, words: words.into(), before: u64::MAX },
         };
@@ -41,7 +45,7 @@ impl<S: ByteStream> Session<S> {
             }
         });
         let found = found.await?.map_err(|error| match error {
-            StoreError::Busy => "Too many people search now: try again in a moment",
+            StoreError::Busy => "Too many searches are running: try again in a moment",
             error => unreadable(error),
         })?;
         self.show_found(search, found);
@@ -64,7 +68,9 @@ impl<S: ByteStream> Session<S> {
                     self.show_past(lines, "");
                 }
                 let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
-                self.notice(&format!("{found} back to line {before}: /search alone goes on"));
+                self.notice(&format!(
+                    "{found} back to line {before}: /search without words continues"
+                ));
                 self.last_search = Some(Box::new(UnfinishedSearch { before, ..search }));
             }
         }

@@ -24,7 +24,7 @@ impl<S: ByteStream> Session<S> {
         let names = shared_room
             .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
-            self.reply(&format!("Nobody is in {name}"));
+            self.reply(&format!("No one is in {name}"));
         } else {
             self.reply(&format!("Online in {name}: {names}"));
         }
@@ -40,7 +40,7 @@ impl<S: ByteStream> Session<S> {
     /// Sends a private line to the user with this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn say_to(
         &mut self,
         id: &str,
@@ -56,7 +56,7 @@ impl<S: ByteStream> Session<S> {
                 self.finish(written)
             }
             None => {
-                self.refuse_line(kind, words, "That person has left");
+                self.refuse_line(kind, words, "That user has left");
                 Ok(())
             }
         }
@@ -64,15 +64,15 @@ impl<S: ByteStream> Session<S> {
 
     /// `/reply`: answers the author of the last private line.
     pub(super) async fn answer(&mut self, words: &str) -> CommandResult {
-        let nobody = "Nobody has written to you yet: /msg NAME WORDS";
+        let nobody = "You have no private message to answer: /msg NAME WORDS sends one";
         let session = self.feed.reply_to.ok_or(nobody)?.get();
-        let other = self.chat.user(session).ok_or("Who wrote to you last has left")?;
+        let other = self.chat.user(session).ok_or("The last user who wrote to you has left")?;
         self.write_to(&other, LineKind::Said, words).await
     }
 
     async fn write_to(&mut self, other: &ChatUser, kind: LineKind, words: &str) -> CommandResult {
         if other.session == self.user.session {
-            return Err("You need nobody to talk to yourself".into());
+            return Err("You cannot send a private message to yourself".into());
         }
         self.user.note_speech(self.chat.now_ms());
         let name = other.name();
@@ -90,10 +90,10 @@ impl<S: ByteStream> Session<S> {
                 return Ok(());
             }
             Some(OperationError::NotFound | OperationError::NotInRoom) => {
-                format!("{name} has left: that was not delivered")
+                format!("Not delivered: {name} has left")
             }
-            Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),
-            Some(_) => format!("{name} does not read: that was not delivered"),
+            Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}: {why}"),
+            Some(_) => format!("Not delivered: the mailbox of {name} is full"),
         };
         if self.feed.private.is_none() {
             return Err(reason.into());
@@ -124,7 +124,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) async fn rename(&mut self, text: &str) -> CommandResult {
         let name = Name::parse(text)?;
         if name.as_str() == self.name().as_str() {
-            return Err(format!("You are {name} already").into());
+            return Err(format!("Your name is already {name}").into());
         }
         self.charge(SourceAction::Login)?;
         if let Outcome::Renamed(Err(taken)) = self.carry_out(Operation::Rename { name }).await? {
@@ -139,7 +139,7 @@ impl<S: ByteStream> Session<S> {
         let Some(name) = name else {
             let names: Vec<String> = self.feed.view.ignored().map(Name::to_string).collect();
             match names.as_slice() {
-                [] => self.notice("You ignore nobody"),
+                [] => self.notice("You ignore no one"),
                 names => self.reply(&format!("Ignored: {}", names.join(", "))),
             }
             return Ok(());
@@ -150,10 +150,10 @@ impl<S: ByteStream> Session<S> {
             return Err("You cannot ignore yourself".into());
         }
         if !self.feed.view.ignore(name.clone(), other.lineage) {
-            return Err("You ignore too many people already; /ignore lists them".into());
+            return Err("You already ignore too many users; /ignore lists them".into());
         }
         self.save_session();
-        self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
+        self.notice(&format!("You no longer see what {name} says; /unignore {name} undoes that"));
         Ok(())
     }
 
@@ -171,16 +171,17 @@ impl<S: ByteStream> Session<S> {
     /// `/away`: sets the text for users who write to this one, or removes it.
     pub(super) async fn away(&mut self, words: Option<&str>) -> CommandResult {
         if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
-            let sentence = format!("An away text has at most {AWAY_CHARACTERS_MAX} characters");
+            let sentence =
+                format!("An away message can have at most {AWAY_CHARACTERS_MAX} characters");
             return Err(sentence.into());
         }
         self.carry_out(Operation::Away { words: words.map(str::to_owned) }).await?;
         self.save_session();
         match words {
             Some(words) => {
-                self.notice(&format!("Who writes to you hears that you are away: {words}"));
+                self.notice(&format!("You are marked as away: {words}"));
             }
-            None => self.notice("You are back"),
+            None => self.notice("You are no longer marked as away"),
         }
         Ok(())
     }
@@ -188,7 +189,7 @@ impl<S: ByteStream> Session<S> {
     /// Returns the user of a name.
     pub(super) fn find_user(&self, text: &str) -> CommandResult<ChatUser> {
         let found = self.chat.find(&Name::parse(text)?);
-        let absent = || format!("Nobody here is called {}; /users lists who is", excerpt(text));
+        let absent = || format!("There is no user {}; /users lists the users here", excerpt(text));
         Ok(found.ok_or_else(absent)?)
     }
 }
@@ -246,11 +247,11 @@ impl<S: ByteStream> Session<S> {
         let since = (self.chat.settings.moment)(other.since_ms);
         let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
         let token = match self.chat.has_token(other.lineage) {
-            true => "a token restores the session",
-            false => "without a token",
+            true => "with a resume token",
+            false => "without a resume token",
         };
         let from = self.origin(other.address, other.lineage);
-        self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
+        self.reply(&format!("{name} has been here since {since}{operator}, {token}, {from}"));
         for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
             self.reply(&format!("{name} is banned from {}, as {}", ban.scope, ban.subject));
         }

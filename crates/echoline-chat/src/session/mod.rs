@@ -37,7 +37,8 @@ pub use dialogue::{Role, serve};
 pub(super) use stop::{CommandResult, Stop};
 
 /// The reply to a command that needs a room, for a user who was expelled from all rooms.
-pub(super) const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
+pub(super) const IN_NO_ROOM: &str =
+    "You are not in a room: /join ROOM joins one, /rooms lists them";
 
 /// The dialogue of one connection with the chat. Dropping it makes the user leave.
 pub(super) struct Session<S: ByteStream> {
@@ -114,7 +115,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) fn accept(&self, outcome: Outcome) -> CommandResult<Outcome> {
         let Some(refusal) = outcome.refusal() else { return Ok(outcome) };
         let reason = refusal.reason(self.chat.settings.moment);
-        Err(format!("That was not done: {reason}").into())
+        Err(format!("Not done: {reason}").into())
     }
 
     /// Tells the user why a command has stopped before its end, if it has.
@@ -161,7 +162,7 @@ impl<S: ByteStream> Session<S> {
     /// outcome is there at once.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn propose(&mut self, operation: Operation) -> Result<Outcome, Closed> {
         match self.chat.propose(self.user.session, operation) {
             Proposed::Done(outcome) => Ok(outcome),
@@ -204,7 +205,7 @@ impl<S: ByteStream> Session<S> {
     /// order of the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn ask(&mut self, question: RoomQuestion) -> CommandResult {
         self.current_room()?;
         self.write_replies().await?;
@@ -261,7 +262,7 @@ impl<S: ByteStream> Session<S> {
             let tells = self.knows_more && !self.feed.view.is_json();
             if tells && self.charge_token_quietly() {
                 let token = self.user.token_or_new();
-                self.notice(&format!("/resume {} brings you back", token.reveal()));
+                self.notice(&format!("/resume {} restores your session", token.reveal()));
             }
             saved = self.resume_token_if_issued();
         }

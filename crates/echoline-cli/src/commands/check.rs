@@ -1,4 +1,4 @@
-//! `echoline check`: whether a server would start, without starting one.
+//! `echoline check`: checks whether a server would start, without starting it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) struct CheckArgs {
     command: Vec<OsString>,
 }
 
-/// Checks. Exit code 0 when all is right.
+/// Runs the check. Returns exit code 0 if there is no error.
 pub(crate) fn run(
     flags: &CheckArgs,
     program: &Command,

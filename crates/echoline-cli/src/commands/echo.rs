@@ -1,4 +1,4 @@
-//! `echoline echo`: flags to a server, a server to an exit code.
+//! `echoline echo`: turns flags into a server, and its result into an exit code.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -101,7 +101,8 @@ impl ModeName {
     }
 }
 
-/// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
+/// Serves until a signal ends the server. Returns exit code 0 if every client got its answers, else
+/// 1.
 pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
         return Err(UsageError::new("echo", ErrorKind::ArgumentConflict, text).into());
@@ -220,7 +221,7 @@ impl CurrentDialogue {
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
-        // Mode and line end stay, whatever the flags say now.
+        // Mode and line end keep their first values, whatever the new flags are.
         let usual = EchoDialogue::new(running.mode, running.clock);
         let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();
@@ -238,7 +239,7 @@ fn now() -> String {
     jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
 }
 
-/// Returns the local time as the first example of RFC 867 has it.
+/// Returns the local time in the format of the first example of RFC 867.
 fn daytime() -> String {
     jiff::ZonedDateTime::now().strftime("%A, %B %-d, %Y %H:%M:%S-%Z").to_string()
 }

@@ -1,4 +1,4 @@
-//! The side of a client of TLS, in `send` and `load`.
+//! The TLS settings of clients, for `send` and `load`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl TlsClientArgs {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// Returns a flag that was typed, and not set for all commands by a variable.
+    /// Returns a flag that was typed, and not set by a variable for all commands.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),

@@ -1,5 +1,5 @@
 //! Settings from the environment: `ECHOLINE_<KEY>` for every command that has the flag, and
-//! `ECHOLINE_<COMMAND>_<KEY>` for one command. Each becomes an argument, as the file's keys do.
+//! `ECHOLINE_<COMMAND>_<KEY>` for one command. Each becomes an argument, like the keys of the file.
 
 use std::ffi::{OsStr, OsString};
 
@@ -57,7 +57,7 @@ pub(super) fn settings(
             former.flat_map(|key| [own_variable(command, key), upper(&format!("echoline-{key}"))]);
         let mut names = names.into_iter().chain(former);
         let found = names.find_map(|name| Some((get(&name)?, name)));
-        // The standard library may give an empty value, which is none.
+        // The variable may exist with an empty value, which counts as unset.
         let Some((value, variable)) = found.filter(|(value, _)| !value.is_empty()) else {
             continue;
         };
@@ -89,7 +89,7 @@ fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, St
     }
 }
 
-/// Adds to an error of the command line which of its flags come from the environment.
+/// Adds to an error of the command line which of the flags in it come from the environment.
 pub(super) fn explain(mut error: clap::Error, settings: &[EnvironmentSetting]) -> clap::Error {
     let about: Vec<_> = [ContextKind::InvalidArg, ContextKind::PriorArg]
         .into_iter()
@@ -146,7 +146,8 @@ mod tests {
         assert_eq!(read("chat", &both).unwrap(), ["--node=east"]);
     }
 
-    /// Issue 11, item 43: a variable of one command wins over that of all, and holds for no other.
+    /// Issue 11, item 43: a variable of one command takes precedence over one for all commands, and
+    /// applies to no other command.
     #[test]
     fn regression_a_variable_holds_for_the_commands_that_have_its_flag() {
         let server = [("ECHOLINE_CERT", "s.pem"), ("ECHOLINE_KEY", "s-key.pem")];
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(read("chat", &own).unwrap(), ["--max-line=20"]);
     }
 
-    /// Issue 11, item 43: an empty variable is unset, and a switch takes the usual words.
+    /// Issue 11, item 43: an empty variable counts as unset, and a switch accepts the usual words.
     #[test]
     fn regression_empty_is_unset_and_a_switch_takes_the_usual_words() {
         for empty in ["ECHOLINE_MAX_LINE", "ECHOLINE_ECHO_MAX_LINE", "ECHOLINE_UDP_RATE"] {
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 43: what is wrong is said with the variable.
+    /// Issue 11, item 43: an error names the variable.
     #[test]
     fn regression_a_wrong_value_names_its_variable() {
         for (command, variable, value, sentence) in [
@@ -189,7 +190,7 @@ mod tests {
             ("send", "ECHOLINE_TIMEOUT", "soon", "'soon' is no length of time"),
             ("load", "ECHOLINE_LOAD_TIMEOUT", "off", "'off' is no length of time"),
             ("echo", "ECHOLINE_ECHO_MODE", "x", "'x' is none of raw, line, command"),
-            ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' names no port"),
+            ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' has no port"),
         ] {
             let said = read(command, &[(variable, value)]).unwrap_err();
             assert!(said.starts_with(&format!("{variable}: {sentence}")), "{said}");
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_under_the_heading_of_their_group() {
+    fn flags_are_listed_under_the_heading_of_their_group() {
         let program = Cli::command();
         for (key, heading) in [
             ("ready-file", "Serving"),
@@ -225,7 +226,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 43: no variable of one command is that of all for another flag.
+    /// Issue 11, item 43: the variable of one command never equals the general variable of another
+    /// flag.
     #[test]
     fn regression_no_two_flags_share_a_variable() {
         let program = Cli::command();

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 use super::file::{ConfigFileError, ConfigKey, ConfigTable, ConfigValue};
 use crate::config::hints;
 
-/// Flags that choose what the program does; a file only says how.
+/// Flags that choose what the program does. A file cannot set them.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 
 /// The name of the flag `--config`, and of its field.
@@ -23,7 +23,7 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
 }
 
-/// Returns the commands that a file can configure, each in a table of its own.
+/// Returns the commands that a file can configure, each in a separate table.
 pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
     program.get_subcommands().filter(has_flag)
@@ -67,7 +67,8 @@ pub(super) fn arguments(
     settings.collect()
 }
 
-/// Returns the command without what looks at several flags at once or at the world around it.
+/// Returns the command without required flags and without variables, so that single flags can be
+/// checked.
 pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))
@@ -99,16 +100,16 @@ fn find<'a>(
     Err(ConfigFileError { line: key.line, text })
 }
 
-/// Another command that has such a flag.
+/// Returns another command that has such a flag.
 fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
     let mut commands = configurable(program);
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
 }
 
-/// Returns the name that was probably meant: at most a third of its letters are others.
+/// Returns the name that was probably meant: at most a third of its letters differ.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
-    // Longer than any flag: nothing is near, and nothing long is compared.
+    // Longer than any flag, so no name is near, and the comparison would be slow.
     if name.len() > 64 {
         return None;
     }
@@ -134,7 +135,8 @@ fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     }
 }
 
-/// Why the command cannot take this argument, whatever else it is given.
+/// Returns the reason why the command cannot accept this argument in any combination; `None` if it
+/// can.
 pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     let error = bare.clone().try_get_matches_from([argument]).err()?;
     let text = |kind| match error.get(kind) {
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_become_the_arguments_that_somebody_would_type() {
+    fn keys_become_typed_arguments() {
         let text = "[echo]\nlisten = ['a:1', 'b:2']\nmax-connections = 5\ngreeting = ['a, b']\n";
         let typed: Vec<OsString> =
             read(text).unwrap().into_iter().flat_map(|(_, arguments)| arguments).collect();
@@ -202,8 +204,7 @@ mod tests {
         for (text, sentence) in [
             (
                 "[echo]\nmax-connectons = 5",
-                "line 2: [echo] has no key 'max-connectons'; did you \
-              mean 'max-connections'?",
+                "line 2: [echo] has no key 'max-connectons'; did you mean 'max-connections'?",
             ),
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
             ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
@@ -217,7 +218,7 @@ mod tests {
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
             ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
             ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is no length of time: write for"),
-            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
+            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' has no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
             ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
             ("[echo]\nmode = true", "mode: is no switch"),
@@ -231,7 +232,7 @@ mod tests {
 
     /// A single key is checked without the flags that it requires.
     #[test]
-    fn a_key_that_needs_another_is_right_by_itself() {
+    fn a_key_that_needs_another_is_valid_alone() {
         assert!(read("[load]\nfind-max = true\n").is_ok());
     }
 
@@ -242,14 +243,14 @@ mod tests {
         }
     }
 
-    /// Every flag that a file can set can be set by the environment too, under the same name.
+    /// Every flag that a file can set can also be set by the environment, under the same name.
     #[test]
     fn every_key_has_its_variable() {
         let program = Cli::command();
         for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
-                    // The same flag means another thing in other commands.
+                    // The same flag has another meaning in other commands.
                     ("send" | "load", "cert" | "key") => "CLIENT_",
                     ("load", "timeout") => "LOAD_",
                     _ => "",

@@ -1,7 +1,7 @@
 //! The configuration file (`--config`): command line over environment over file over default.
 //!
-//! A file's values become arguments in front of the typed ones, so that each goes through the same
-//! parser, and each new flag is a key too.
+//! The values of a file become arguments before the typed ones. So all settings go through the same
+//! parser, and each new flag is also a key.
 
 mod environment;
 mod example;
@@ -27,7 +27,7 @@ use self::keys::{CONFIG, configurable};
 pub(crate) use self::settings::{EffectiveSettings, SettingChange};
 use crate::usage_error;
 
-/// Longer than any configuration; a device that never ends is not read for ever.
+/// The maximum size of a configuration file, in bytes, so that a device is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The flag of every command that a file can configure.
@@ -40,17 +40,18 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Why the settings cannot be had.
+/// The reason why the settings cannot be read.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
-    /// Wrong usage of the command line, or a wish for help.
+    /// Wrong usage of the command line, or a request for help.
     Usage(clap::Error),
     /// The file cannot be used.
     File(anyhow::Error),
 }
 
 impl ConfigError {
-    /// For the start of the program: ends it in the parser's words if these are right.
+    /// For the start of the program: exits with the parser's own message for a usage error or help,
+    /// and otherwise returns the error.
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => usage_error::exit(&error),
@@ -58,7 +59,7 @@ impl ConfigError {
         }
     }
 
-    /// In one line, for a log.
+    /// Returns the error in one line, for a log.
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
@@ -67,7 +68,8 @@ impl ConfigError {
     }
 }
 
-/// Reads arguments, the program's name first, and the file that they or the environment name.
+/// Parses the arguments, of which the first is the program's name, and reads the configuration file
+/// that they or the environment name.
 pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
 ) -> Result<(P, EffectiveSettings), ConfigError> {
@@ -114,8 +116,8 @@ fn without_environment(command: Command) -> Command {
     command.mut_subcommands(without_environment)
 }
 
-/// Returns the arguments with those of the file and of the environment, and the variables that
-/// hold.
+/// Returns the arguments together with those of the file and the environment, and the variables
+/// that apply.
 fn with_layers(
     program: &Command,
     bare: &Command,
@@ -125,7 +127,7 @@ fn with_layers(
     // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
     let Ok(first) = first else { return Ok((arguments, Vec::new())) };
-    // A command below another is read as that one is; the flags of the upper one do not hold.
+    // A subcommand is read like a command; the flags of its parent do not apply.
     let (mut place, mut command, mut given) = (0, program, &first);
     while let Some((name, below)) = given.subcommand() {
         let found = typed.iter().skip(place + 1).position(|argument| argument == name);
@@ -185,7 +187,7 @@ fn settings(
     Ok(missing.flat_map(|(_, arguments)| arguments).collect())
 }
 
-/// Returns the commands that the file has a table for, in its order; all that it says is right.
+/// Checks the file, and returns the commands that it has a table for, in file order.
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
@@ -201,12 +203,12 @@ pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<Strin
     Ok(file.tables.into_iter().map(|table| table.name).collect())
 }
 
-/// Returns a file with every key there is.
+/// Returns an example file with every key.
 pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
 
-/// Returns the file's text, read and parsed.
+/// Reads and parses the file.
 fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");

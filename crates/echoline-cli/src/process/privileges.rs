@@ -54,22 +54,22 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// An account as the system numbers it.
+/// An account as the numbers of the system.
 #[derive(Debug)]
 pub(crate) struct ProcessIdentity {
     /// The account as typed, for error messages.
     account: UserSpec,
     user: Uid,
     group: Gid,
-    /// The further groups: those that the user is a member of, or `group` alone.
+    /// The supplementary groups: those that the user is a member of, or only `group`.
     groups: Vec<Gid>,
 }
 
 impl ProcessIdentity {
-    /// Looks the account up.
+    /// Looks up the account.
     ///
     /// # Errors
-    /// One sentence that names the flag: there is no such account, or it is root's.
+    /// One sentence that names the flag, if there is no such account or it is root.
     pub(crate) fn of(account: &UserSpec) -> anyhow::Result<Self> {
         Self::find(account).with_context(|| format!("--user {account}"))
     }
@@ -99,7 +99,7 @@ impl ProcessIdentity {
         Ok(Self { account: account.clone(), user, group, groups })
     }
 
-    /// Returns the user that files are made for.
+    /// Returns the user that new files belong to.
     pub(crate) fn file_user(&self) -> FileUser {
         let groups = self.groups.iter().map(|group| group.as_raw()).collect();
         FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
@@ -120,7 +120,7 @@ impl ProcessIdentity {
         assume().with_context(|| format!("--user {}", self.account))
     }
 
-    /// In this order: each step needs the rights that the next one gives up.
+    /// The order matters: each step needs the rights that the next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
         forbid_capabilities();
         // An upgraded process has the user and the group of its predecessor.
@@ -163,7 +163,7 @@ impl ProcessIdentity {
         Ok(groups.into_iter().filter(is_other).collect())
     }
 
-    /// The system says that it was done; whether it was shows when one tries to go back.
+    /// Tries to become root again, to verify that the rights are really gone.
     fn verify(&self) -> anyhow::Result<()> {
         let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
         ensure!(self.has_ids()? && !back, "the system let this process become root again");
@@ -185,7 +185,7 @@ fn forbid_capabilities() {
 /// Clears the ambient, inheritable, permitted and effective capabilities of this thread.
 fn give_up_capabilities() -> anyhow::Result<()> {
     if has_capabilities()? {
-        // Of a kernel before 4.3 this is an error: it has no ambient set.
+        // Kernels before 4.3 have no ambient set and return an error.
         let _ = clear_ambient_capability_set();
         set_capabilities(None, NO_CAPABILITIES).context("cannot give up capabilities")?;
     }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_would_be_no_drop_is_refused() {
+    fn an_account_with_the_rights_of_root_is_refused() {
         for (text, sentence) in [
             ("root", "name another user"),
             ("0:65534", "name another user"),

@@ -1,4 +1,4 @@
-//! Planned faults: flags to a plan, counts to the log.
+//! Planned faults: builds the plan from flags, and logs its counts.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ impl FaultArgs {
         Ok(plan)
     }
 
-    /// Says whether the plan can be read, and which of it does nothing.
+    /// Checks whether the plan is valid, and reports rules that have no effect.
     pub(crate) fn check(&self, listen: &[Address], findings: &mut CheckReport) {
         match self.plan() {
             Ok(plan) if plan.is_empty() => {}
@@ -108,7 +108,7 @@ fn rules(plan: &FaultPlan) -> String {
     }
 }
 
-/// Returns a sentence for each rule that does nothing where `listen` is listened on.
+/// Returns a sentence for each rule that has no effect on the addresses `listen`.
 fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
     let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
     let (streams, datagrams) = (has(false), has(true));
@@ -120,7 +120,7 @@ fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether the plan may be replaced while the server works.
+/// Whether the plan may be replaced while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultChanges {
     No,
@@ -138,7 +138,7 @@ pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
     idle(&plan, listen).for_each(|sentence| tracing::warn!("{sentence}"));
 }
 
-/// Says how often what went wrong by plan.
+/// Logs how often each kind of planned fault has occurred.
 pub(crate) fn log_counts(faults: &Faults) {
     let totals = faults.totals().into_iter().filter(|(_, count)| *count > 0);
     let counts: Vec<String> = totals.map(|(kind, count)| format!("{kind}={count}")).collect();

@@ -13,14 +13,14 @@ use echoline::{Address, Eol, Farewell, Limits};
 /// The service that a command runs.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// All of them are bound before the first is served. Where there are none, what a service
-    /// manager has passed is served, or else 127.0.0.1:8080.
+    /// The addresses. All are bound before the first is served. Without an address, the server uses
+    /// the sockets of the service manager, or else 127.0.0.1:8080.
     pub(crate) listen: Vec<Address>,
-    /// Addresses that are never left to the service manager.
+    /// Additional addresses, which never come from the service manager by default.
     pub(crate) also: Vec<Address>,
     /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,
-    /// Said in the log.
+    /// The name of the service in the log.
     pub(crate) what: &'static str,
     pub(crate) eol: Eol,
     pub(crate) farewell: Farewell,

@@ -65,8 +65,8 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
     Ok(found.gid.as_raw())
 }
 
-/// Returns whether every user of this machine may connect to a Unix socket that is bound: the mode
-/// of its file lets them, or its name is in the abstract namespace, which has no permissions.
+/// Returns whether every user of this machine may connect to a bound Unix socket: because of the
+/// mode of its file, or because its name is in the abstract namespace, which has no permissions.
 pub(crate) fn admits_everybody(path: &str) -> bool {
     let found = fs::symlink_metadata(path);
     path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)
@@ -76,7 +76,7 @@ pub(crate) fn admits_everybody(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 5: a mode is octal as for chmod(1), and a mistake is answered with the form.
+    /// Issue 11, item 5: a mode is octal as for chmod(1), and an error names the form.
     #[test]
     fn regression_a_mode_is_read_as_chmod_reads_it() {
         for (text, wanted) in [("0660", 0o660), ("600", 0o600), ("0o777", 0o777), ("0", 0)] {

@@ -130,7 +130,7 @@ fn machine_names() -> Vec<String> {
 }
 
 impl TransportArgs {
-    /// Returns the steps for the clients of `listener`, which was asked for as `address`.
+    /// Returns the steps for the clients of `listener`, which was configured as `address`.
     pub(crate) fn transport(
         &self,
         address: &Address,
@@ -165,7 +165,7 @@ impl TransportArgs {
         Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
     }
 
-    /// Says whether the proxies of a socket that is going to be made can be trusted.
+    /// Checks whether the proxies of a socket that will be created can be trusted.
     pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut CheckReport) {
         let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
         let is_open = address.unix_path().is_some_and(is_open);
@@ -174,7 +174,7 @@ impl TransportArgs {
         }
     }
 
-    /// Refuses to take every user of this machine for a proxy.
+    /// Returns an error if every user of this machine would be trusted as a proxy.
     fn refuse_open_socket(&self, address: &Address, is_open: bool) -> Result<(), String> {
         if !is_open || !self.proxy_from.contains(&TrustedProxies::Unix) {
             return Ok(());
@@ -186,7 +186,8 @@ impl TransportArgs {
         ))
     }
 
-    /// The bound address decides and not the typed one, which may be any name of this machine.
+    /// Returns the policy for browsers. It depends on the bound address, because the typed one may
+    /// be any name of this machine.
     fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
         let mut hosts = self.web_host.clone();
@@ -249,7 +250,7 @@ pub(crate) struct ClientTransportArgs {
 }
 
 impl ClientTransportArgs {
-    /// Returns the steps on the way to `address`; `network`: whose addresses the headers tell in
+    /// Returns the steps on the way to `address`. The headers contain the addresses of `network` in
     /// turn.
     pub(crate) fn transport(
         &self,
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_wrong_is_answered_with_what_to_type() {
+    fn wrong_values_are_refused_with_the_right_form() {
         for (text, wanted) in
             [("10.0.0.0/33", "10.0.0.0/8"), ("localhost", "127.0.0.1"), ("", "10.0.0.0/8")]
         {

@@ -45,16 +45,19 @@ enum TemplatePart {
 #[non_exhaustive]
 pub enum TemplateError {
     /// An unknown placeholder.
-    #[error("'{{{0}}}' is no place: write {{seq}}, {{client}} or {{random}}, or {{{{ for a brace")]
+    #[error(
+        "'{{{0}}}' is not a placeholder: write {{seq}}, {{client}} or {{random}}, or {{{{ for a \
+         brace"
+    )]
     UnknownPlaceholder(String),
     /// An unmatched brace.
-    #[error("a brace stands alone: write {{{{ or }}}} for one that is meant")]
+    #[error("a brace has no partner: write {{{{ or }}}} for a literal brace")]
     LoneBrace,
     /// An unknown escape.
-    #[error(r"a backslash stands before '{0}': write \n, \r, \t, \\ or \xHH")]
+    #[error(r"'\{0}' is not an escape: write \n, \r, \t, \\ or \xHH")]
     UnknownEscape(String),
     /// The template is empty.
-    #[error("there is no text: write for example 'PING {{seq}}'")]
+    #[error("the text is empty: write for example 'PING {{seq}}'")]
     Empty,
 }
 
@@ -223,13 +226,13 @@ mod tests {
     fn rejects_invalid_templates_with_a_remedy() {
         for (text, wanted) in [
             ("{sequence}", "{seq}, {client} or {random}"),
-            ("{seq", "stands alone"),
-            ("a}b", "stands alone"),
-            (r"a\q", r"before 'q'"),
-            (r"a\xg0", r"before 'xg0'"),
+            ("{seq", "has no partner"),
+            ("a}b", "has no partner"),
+            (r"a\q", r"'\q' is not an escape"),
+            (r"a\xg0", r"'\xg0' is not an escape"),
             (r"a\x1", r"\xHH"),
             ("\\", r"\xHH"),
-            ("", "no text"),
+            ("", "the text is empty"),
         ] {
             let error = text.parse::<Template>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");

@@ -156,7 +156,7 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster without --bus, which would be a chat of its own.
+    /// Refuses --cluster without --bus, which would be a separate chat.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
         if self.bus.is_none()
             && let Some(cluster) = &self.stream.cluster

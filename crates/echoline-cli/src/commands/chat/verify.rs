@@ -1,4 +1,5 @@
-//! `echoline chat verify`: files to transcripts, a comparison to an exit code.
+//! `echoline chat verify`: reads transcripts from files, and turns their comparison into an exit
+//! code.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use clap::Args;
 use crate::files::output::print;
 use echoline_chat::{Name, Transcript, TranscriptReport, verify};
 
-/// The exit code where transcripts contradict each other.
+/// The exit code if transcripts contradict each other.
 const CONTRADICTED: u8 = 3;
 
 /// The flags of `echoline chat verify`.
@@ -27,7 +28,7 @@ pub(crate) struct VerifyArgs {
     lobby: Name,
 }
 
-/// Compares; exit code 0 where everything agrees, else 3.
+/// Compares the transcripts. Returns exit code 0 if they agree, else 3.
 pub(crate) fn run(flags: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| {
         let text = std::fs::read(path);

@@ -57,7 +57,7 @@ pub enum ProxyHeader {
 
 /// The header is invalid; the text gives the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no PROXY header: {0}")]
+#[error("invalid PROXY header: {0}")]
 pub struct ProxyHeaderError(&'static str);
 
 impl ProxyHeader {
@@ -79,7 +79,7 @@ fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let known = bytes.len().min(6);
     if bytes[..known] != b"PROXY "[..known] {
         return Err(ProxyHeaderError(
-            "it begins neither with 'PROXY ' nor with the signature of version 2",
+            "it does not begin with 'PROXY ' or the signature of version 2",
         ));
     }
     parse_v1(bytes)
@@ -96,28 +96,27 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         let end = if bytes.ends_with(b"\r") { 1 } else { 2 };
         return Ok(ProxyHeader::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
     };
-    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is no text"))?;
+    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is not text"))?;
     let mut words = line.split(' ');
     let is_ipv4 = match (words.next(), words.next()) {
         // The rest of the line is ignored.
         (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
         (_, Some("TCP4")) => true,
         (_, Some("TCP6")) => false,
-        _ => return Err(ProxyHeaderError("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+        _ => return Err(ProxyHeaderError("its protocol is not TCP4, TCP6 or UNKNOWN")),
     };
     let mut address = || {
         let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
         address.filter(|address| address.is_ipv4() == is_ipv4)
     };
     let addresses = address().zip(address());
-    let (source, _) = addresses.ok_or(ProxyHeaderError("its addresses are not of its protocol"))?;
+    let (source, _) =
+        addresses.ok_or(ProxyHeaderError("its addresses do not match its protocol"))?;
     let ports = words.next().and_then(port).zip(words.next().and_then(port));
-    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are no numbers from 0 to 65535"))?;
+    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are not numbers from 0 to 65535"))?;
     match words.next() {
         None => Ok(ProxyHeader::Source(Some(SocketAddr::new(source, port)))),
-        Some(_) => {
-            Err(ProxyHeaderError("there is more in its line than two addresses and two ports"))
-        }
+        Some(_) => Err(ProxyHeaderError("its line has more than two addresses and two ports")),
     }
 }
 
@@ -203,8 +202,8 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
             return Err(ProxyHeaderError("a vector is longer than the header"));
         };
         if *kind == CHECKSUM {
-            let told =
-                <[u8; 4]>::try_from(value).map_err(|_| ProxyHeaderError("its checksum is none"))?;
+            let told = <[u8; 4]>::try_from(value)
+                .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
             // The checksum is computed over the header with its own four bytes as zeros.
             let mut sum = CRC_32C.digest();
             sum.update(&header[..at]);

@@ -20,7 +20,7 @@ pub enum TlsError {
     },
     /// The file has no PEM block of the required kind.
     #[error(
-        "{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}",
+        "{} contains no {wanted} in PEM form (a block '-----BEGIN …'){}",
         .path.display(), hint(.found)
     )]
     Missing {
@@ -32,7 +32,7 @@ pub enum TlsError {
         found: Option<&'static str>,
     },
     /// A PEM block is incomplete or has an invalid content.
-    #[error("{} is damaged: {reason}; write it again, whole", .path.display())]
+    #[error("{} is damaged: {reason}; create the file again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum TlsError {
     },
     /// The certificate is not valid yet.
     #[error(
-        "the certificate in {} is valid only in {days} days: is this machine's clock right?",
+        "the certificate in {} becomes valid in {days} days: is the clock of this host right?",
         .path.display()
     )]
     NotYetValid {
@@ -79,18 +79,19 @@ pub enum TlsError {
     },
     /// No authorities trusted by the system were found.
     #[error(
-        "this machine has no list of trusted authorities: install ca-certificates, or give \
+        "this host has no list of trusted authorities: install ca-certificates, or give \
          --ca FILE"
     )]
     NoRoots,
     /// A certificate cannot have this name.
-    #[error("'{0}' is no name that a certificate can be for: give one with --server-name NAME")]
+    #[error("'{0}' is not a name that a certificate can have: give one with --server-name NAME")]
     BadName(String),
     /// The error of rustls about the settings.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Refused(String),
 }
 
 fn hint(found: &Option<&'static str>) -> String {
-    found.map_or(String::new(), |found| format!("; it holds a {found}: were two files mixed up?"))
+    found
+        .map_or(String::new(), |found| format!("; it contains a {found}: were two files mixed up?"))
 }

@@ -51,20 +51,23 @@ fn explain(error: &Error, side: TlsRole) -> String {
     let peer = side.peer();
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsRole::Server => {
-            "the client does not speak TLS: it has to connect to tls://".to_owned()
+            "the client does not use TLS: it must connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS: leave tls:// out".to_owned()
+            "the server does not use TLS: leave out tls://".to_owned()
         }
         Error::InvalidCertificate(error) => certificate(error, side),
         Error::NoCertificatesPresented => {
-            "the client showed no certificate, and --client-ca asks for one".to_owned()
+            "the client sent no certificate, and --client-ca needs one".to_owned()
         }
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::PeerIncompatible(reason) => {
-            format!("{peer} speaks no TLS that we speak ({reason:?}): it takes TLS 1.2 or 1.3")
+            format!(
+                "{peer} has no TLS version or cipher in common with this side ({reason:?}): it \
+                 needs TLS 1.2 or 1.3"
+            )
         }
-        other => format!("{peer} breaks the rules of TLS: {other}"),
+        other => format!("{peer} violated the TLS protocol: {other}"),
     }
 }
 
@@ -78,13 +81,13 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
             format!(
-                "{whose} is signed by nobody that this machine trusts: give the file of who signed \
-             it with --ca FILE, or take any certificate with --insecure"
+                "{whose} is not signed by an authority that this host trusts: give the certificate \
+                 of the signer with --ca FILE, or accept any certificate with --insecure"
             )
         }
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Server) => {
-            format!("{whose} is signed by nobody in --client-ca")
+            format!("{whose} is not signed by an authority in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
         (Kind::NotValidYet | Kind::NotValidYetContext { .. }, _) => {
@@ -102,7 +105,7 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
             )
         }
         (Kind::InvalidPurpose | Kind::InvalidPurposeContext { .. }, _) => {
-            format!("{whose} is not made for this side of a connection")
+            format!("{whose} is not meant for this side of a connection")
         }
         (other, _) => format!("{whose} cannot be trusted: {other}"),
     }
@@ -125,8 +128,8 @@ fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
         }
         (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsRole::Client) => {
             format!(
-                "the server does not trust our certificate (alert {alert:?}): give --cert \
-                     FILE --key FILE that it knows the signer of"
+                "the server does not trust our certificate (alert {alert:?}): give --cert FILE \
+                 --key FILE that it knows the signer of"
             )
         }
         (Alert::CertificateExpired, TlsRole::Client) => {
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sentence_says_what_to_do() {
+    fn each_sentence_names_the_remedy() {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
