@@ -199,7 +199,7 @@ class Campaign:
         say(f"stays: {sum(person.stays for person in self.people)}, links lost: {losses}")
         say(f"machines that were taken for gone and came back: "
             f"{sum(machine.returns() for machine in machines)}")
-        anew = sum(log.count("the chat begins anew") for log in logs.values())
+        anew = sum(log.count("the chat starts again empty") for log in logs.values())
         voided = sum(person.begun_anew for person in self.people)
         say(f"machines that began anew, because NATS had lost entries: {anew}, and {voided} people "
             f"were told to come back")

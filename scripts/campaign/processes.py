@@ -138,7 +138,7 @@ class Machine(Process):
 
     def since_start(self) -> int:
         said = self.log.read_bytes()[self.past:].decode(errors="replace")
-        return sum("a node is gone: is gone" in line and self.name in line
+        return sum("a node went down" in line and "is gone" in line and self.name in line
                    for line in said.splitlines())
 
 

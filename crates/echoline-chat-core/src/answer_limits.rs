@@ -1,6 +1,6 @@
 //! The limits of answers, so that a short question cannot cause a long answer. Pure.
 
-use crate::name::Name;
+use crate::Name;
 
 /// The approximate bytes of one page of a list: members, rooms, names or bans.
 pub const LIST_BYTES_MAX: usize = 16 * 1024;

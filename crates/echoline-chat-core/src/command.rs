@@ -1,16 +1,21 @@
 //! The commands of users. Pure.
 
-pub mod aliases;
-pub mod arguments;
-pub mod command_error;
-pub mod command_table;
-pub mod duration;
-pub mod help;
+pub(crate) mod aliases;
+pub(crate) mod arguments;
+pub(crate) mod command_table;
+pub(crate) mod duration;
+pub(crate) mod help;
 mod parse;
+mod secret_words;
+
+pub use aliases::{Alias, aliases_of};
+pub use arguments::{BanTarget, CommandArguments, CommandSecret, Passage, Switch, WrongDuration};
+pub use command_table::{COMMANDS, CommandEntry, Rank};
+pub use help::help;
+pub use parse::CommandError;
+pub use secret_words::without_secrets;
 
 use std::time::Duration;
-
-use crate::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
 
 /// A line of a user as a command. Names are as they were typed, so they may not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

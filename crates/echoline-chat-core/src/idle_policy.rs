@@ -124,8 +124,8 @@ mod tests {
             prop_assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len());
             let mut left = users;
             for session in &chosen {
-                let place = left.iter().position(|user| user.session == *session).unwrap();
-                let user = left[place].clone();
+                let position = left.iter().position(|user| user.session == *session).unwrap();
+                let user = left[position].clone();
                 prop_assert!(!user.is_protected && user.silent >= LEAST);
                 let count = |source| left.iter().filter(|user| user.source == source).count();
                 prop_assert!(count(user.source) > KEPT);
@@ -134,7 +134,7 @@ mod tests {
                     prop_assert!(other.silent < LEAST || !is_larger);
                     prop_assert!(other.source != user.source || other.silent <= user.silent);
                 }
-                left.remove(place);
+                left.remove(position);
             }
             // If fewer are chosen, no other user may leave.
             if chosen.len() < most {

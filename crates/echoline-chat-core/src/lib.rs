@@ -2,24 +2,23 @@
 //!
 //! [`ChatState::apply`](state::ChatState::apply) is the only way in which a chat changes. This
 //! crate uses no clock, socket, task or lock: time and random numbers are arguments, and each
-//! action outside of the state is an [`Effect`](effect::Effect).
+//! action outside of the state is an [`Effect`].
 //!
-//! The main modules, in reading order: [`name`] and [`text`] define valid input, [`command`] parses
-//! a line, [`operation`] and [`outcome`] are the changes of the chat and their results. [`state`]
-//! applies operations, [`room`] has the lines and members of a room, and [`effect`] lists the
-//! actions outside of the state. [`protocol`] has the messages of programs and pages,
-//! [`ReplicatedState`] and [`replication`] the exchange between the nodes of a cluster.
+//! In reading order: [`Name`] and [`text`] define valid input, [`command`] parses a line,
+//! [`Operation`] and [`Outcome`] are the changes of the chat and their results. [`state`] applies
+//! operations, [`room`] has the lines and members of a room, and [`Effect`] lists the actions
+//! outside of the state. [`protocol`] has the messages of programs and pages, [`ReplicatedState`]
+//! and [`replication`] the exchange between the nodes of a cluster.
 //!
 //! # The way of one line
 //!
 //! 1. [`Command::parse`](command::Command::parse) recognises the line of a user as a command, or as
 //!    text to say.
-//! 2. The caller checks the rate with [`flood`], and proposes an
-//!    [`Operation`](operation::Operation). In a cluster [`replication`] sends it to all nodes and
-//!    brings it back in the order of the stream.
-//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state. It returns the
-//!    [`Outcome`](outcome::Outcome) for the author, and passes the actions outside of the state to
-//!    [`Effects`](effect::Effects): private messages, and changes to store.
+//! 2. The caller checks the rate with [`Flood`], and proposes an [`Operation`]. In a cluster
+//!    [`replication`] sends it to all nodes and brings it back in the order of the stream.
+//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state. It returns the [`Outcome`]
+//!    for the author, and passes the actions outside of the state to [`Effects`]: private messages,
+//!    and changes to store.
 //! 4. Each member of the [`room`] takes the line from its log as a batch of bytes.
 //!
 //! # Design
@@ -55,16 +54,16 @@
 //!   Operations of the old number have no effect after the entry that says that the node is down.
 //! * *Time* is counted in ticks of the driver and in the times of entries.
 
-pub mod answer_limits;
+mod answer_limits;
 pub mod command;
-pub mod days;
-pub mod effect;
-pub mod flood;
-pub mod idle_policy;
-pub mod name;
-pub mod notification;
-pub mod operation;
-pub mod outcome;
+mod days;
+mod effect;
+mod flood;
+mod idle_policy;
+mod misdirected_protocol;
+mod name;
+mod operation;
+mod outcome;
 pub mod protocol;
 mod replicated_state;
 pub mod replication;
@@ -72,8 +71,27 @@ pub mod room;
 mod search_terms;
 pub mod state;
 mod stored_line;
+pub mod telnet;
 pub mod text;
+pub mod transcript;
 
+pub use answer_limits::{
+    AWAY_CHARACTERS_MAX, Budget, LIST_BYTES_MAX, PAST_BYTES_MAX, lags_in_words, names_in_words,
+    topic_in_list,
+};
+pub use days::Days;
+pub use effect::{Disconnect, Effect, Effects, Notification};
+pub use flood::{Flood, FloodLimits, Verdict};
+pub use idle_policy::{Presence, choose};
+pub use misdirected_protocol::MisdirectedProtocol;
+pub use name::Name;
+pub use name::key::Key;
+pub use name::name_error::{NameError, NameFault, NameKind};
+pub use operation::{
+    Credential, Operation, OperationContext, RejoiningUser, RestoredSession, ResumeToken,
+    RoomChange, SaidLine,
+};
+pub use outcome::{ClaimNameError, Entered, JoinError, Joined, OperationError, Outcome};
 pub use replicated_state::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 pub use search_terms::{CaseFoldBuffer, SearchTerms};
-pub use stored_line::{DELETED, LineKind, MISSING, StoredLine};
+pub use stored_line::{DELETED, LineKind, MISSING, RESTARTED, StoredLine};

@@ -1,9 +1,8 @@
 //! Names of users and rooms: their rules, and the check whether two names are equal or look alike.
 //! Pure.
 
-pub mod key;
-pub mod name_error;
-mod name_limits;
+pub(crate) mod key;
+pub(crate) mod name_error;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,39 +10,22 @@ use std::sync::{Arc, LazyLock};
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::name::key::{Key, fold};
-use crate::name::name_error::{NameError, NameFault, NameKind};
-use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{CharacterKind, is_digit, is_letter, kind};
+use crate::name::key::fold;
+use crate::name::name_error::{MARKS_MAX, NAME_CHARACTERS_MAX};
+use crate::text::character::{is_digit, is_letter};
+use crate::text::{CharacterKind, kind};
+use crate::{Key, NameError, NameFault, NameKind};
 
 /// The maximum length of a name's input in bytes: 32 characters of three code points each, with a
 /// margin.
 const TEXT_BYTES_MAX: usize = 512;
 
 /// Names reserved for the server and for all users. No user may have them.
-const RESERVED_NAMES: &[&str] = &[
-    "admin",
-    "administrator",
-    "all",
-    "console",
-    "echoline",
-    "everybody",
-    "everyone",
-    "here",
-    "me",
-    "moderator",
-    "nobody",
-    "notice",
-    "oper",
-    "operator",
-    "root",
-    "server",
-    "system",
-    "you",
-];
+const RESERVED_NAMES: &str = "admin administrator all console echoline everybody everyone here me \
+    moderator nobody notice oper operator root server system you";
 
 /// Names that no room may have, because sentences about such a room would be ambiguous.
-const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
+const RESERVED_ROOMS: &str = "all everyone here server system";
 
 /// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
 /// (NFKC). Cheap to clone. The keys for comparisons are computed once.
@@ -183,8 +165,8 @@ impl Spelling {
 }
 
 /// Returns the keys of reserved names.
-fn keys_of(names: &[&str]) -> HashSet<Key> {
-    names.iter().map(|name| Key::of_look(name)).collect()
+fn keys_of(names: &str) -> HashSet<Key> {
+    names.split(' ').map(Key::of_look).collect()
 }
 
 /// Returns the text as a reader perceives it. A capital I looks like an l only next to small

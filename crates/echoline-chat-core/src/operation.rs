@@ -4,14 +4,12 @@
 //! every node applies it when it comes back.
 
 use core::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::LineKind;
-use crate::name::Name;
 use crate::room::ReplayFrom;
-use crate::room::credential::Credential;
-use crate::state::bans::{Ban, Scope, Subject};
-use crate::state::tokens::SavedSession;
+use crate::state::{Ban, SavedSession, Scope, Subject};
+use crate::{LineKind, Name};
 
 /// The author and the time of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +22,13 @@ pub struct OperationContext {
     pub is_here: bool,
     /// Milliseconds since 1970.
     pub now_ms: u64,
+}
+
+impl OperationContext {
+    /// A change by the server itself.
+    pub fn of_server(now_ms: u64) -> Self {
+        Self { session: 0, node: 0, is_here: true, now_ms }
+    }
 }
 
 /// A change of the chat.
@@ -263,4 +268,38 @@ pub struct RejoiningUser {
     pub rooms: Vec<(Name, bool)>,
     /// The number of the last operation that was applied.
     pub last: u64,
+}
+
+/// The credential that a newcomer to a room shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// None.
+    Nothing,
+    /// The password that has this hash.
+    Password(String),
+    /// A token shows that the newcomer was a member, in the format of an earlier version.
+    Token {
+        /// Whether they were an operator of the room.
+        operator: bool,
+    },
+    /// A token shows that the newcomer was a member, whether they were an operator, and which
+    /// password the room had then.
+    Return {
+        /// Whether they were an operator of the room.
+        operator: bool,
+        /// The stamp of the password.
+        password: Option<String>,
+        /// The number of the room's first line, see
+        /// [`RoomOrigin`](crate::room::RoomOrigin).
+        #[serde(default)]
+        born: u64,
+    },
+}
+
+impl Credential {
+    /// Returns whether a token shows that the newcomer was an operator of the room.
+    pub(crate) fn is_operators(&self) -> bool {
+        matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
+    }
 }

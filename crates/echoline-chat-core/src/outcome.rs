@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::name::Name;
-use crate::operation::ResumeToken;
 use crate::room::MemberId;
-use crate::state::bans::{Ban, ending};
-use crate::state::flood_mutes::ContinuedMute;
+use crate::state::{Ban, ContinuedMute, ending};
+use crate::{Name, ResumeToken};
 
 /// The outcome of an operation.
 #[derive(Debug)]

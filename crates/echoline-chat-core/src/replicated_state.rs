@@ -28,16 +28,17 @@ pub struct StreamEntry {
 }
 
 /// Whether a node can read and append to the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
     /// Entries arrive and proposals are accepted.
     Up,
     /// The servers cannot be reached, or do not accept proposals.
+    #[default]
     Down,
 }
 
 /// The complete state after one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSnapshot {
     /// The sequence of the last entry that the state contains.
     pub sequence: u64,

@@ -1,21 +1,25 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
-pub mod batch;
-pub mod credential;
-pub mod echo_suppression;
-pub mod election;
-pub mod entrance;
-pub mod line;
-pub mod line_view;
-pub mod log;
-pub mod log_limits;
-pub mod member;
-pub mod muted;
-pub mod replay;
-pub mod retention;
-pub mod room_operators;
-pub mod room_origin;
-pub mod room_record;
+pub(crate) mod batch;
+pub(crate) mod echo_suppression;
+pub(crate) mod election;
+pub(crate) mod entrance;
+pub(crate) mod line;
+pub(crate) mod log;
+pub(crate) mod member;
+pub(crate) mod replay;
+pub(crate) mod room_operators;
+pub(crate) mod room_record;
+
+pub use batch::Batch;
+pub use echo_suppression::{Own, OwnLines};
+pub use entrance::{Entrance, Newcomer};
+pub use line::{EOL, LineView, Shape, terminal_text};
+pub use log::{Log, LogLimits, Mark};
+pub use member::{Member, MemberId, MemberIdentity};
+pub use replay::{Replay, ReplayFrom};
+pub use room_operators::{Muted, RoomOperators};
+pub use room_record::{LINES_MAX, LOG_MIN, LineRecord, RoomRecord};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,18 +27,9 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::member::Standing;
-pub use self::member::{Member, MemberId, MemberIdentity};
-pub use self::{echo_suppression::Own, replay::ReplayFrom};
-use crate::LineKind;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::room::batch::Batch;
-use crate::room::echo_suppression::OwnLines;
-use crate::room::log::{LineView, Log};
-use crate::room::muted::Muted;
-use crate::room::replay::{Replay, replay};
-use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::RoomOrigin;
+use crate::room::replay::replay;
+use crate::{Key, LineKind, Name};
+use echoline_base::source::Source;
 
 /// One room.
 #[derive(Debug)]
@@ -64,6 +59,19 @@ pub struct Room {
     pub origin: RoomOrigin,
     /// Whether this is the room that every user enters first: it stays, and elects no operator.
     pub(crate) is_lobby: bool,
+}
+
+/// The origin of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct RoomOrigin {
+    /// The number of its first line, which distinguishes it from other rooms of the same name: a
+    /// room that is created after another one was removed begins above all lines of that one. 0 for
+    /// the lobby, and for rooms of an earlier version.
+    pub born: u64,
+    /// The source of the user who created it, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maker: Option<Source>,
 }
 
 /// A line that was appended.
@@ -113,33 +121,33 @@ impl Room {
     pub fn join(
         &mut self,
         now_ms: u64,
-        who: MemberIdentity,
+        identity: MemberIdentity,
         name: Name,
         replay_from: ReplayFrom,
     ) -> (MemberId, Appended) {
-        let joined = self.append(now_ms, who.lineage, LineKind::Joined, name.as_str(), "");
+        let joined = self.append(now_ms, identity.lineage, LineKind::Joined, name.as_str(), "");
         let Replay { first, left_out } = match replay_from {
             ReplayFrom::Last(said) => replay(&self.log, joined.number, said),
             ReplayFrom::From(number) => {
                 Replay { first: number.min(joined.number), ..Replay::default() }
             }
         };
-        let member_id = self.place(who, name, first, false);
-        if who.is_here {
+        let member_id = self.insert_member(identity, name, first, false);
+        if identity.is_here {
             self.members[member_id].own = OwnLines::left_out(left_out);
         }
         (member_id, joined)
     }
 
     /// Adds a member without a line in the log. `next` is the next line that they see.
-    pub fn place(
+    pub fn insert_member(
         &mut self,
-        who: MemberIdentity,
+        identity: MemberIdentity,
         name: Name,
         next: u64,
         operator: bool,
     ) -> MemberId {
-        let MemberIdentity { session, lineage, is_here } = who;
+        let MemberIdentity { session, lineage, is_here } = identity;
         self.arrivals = self.arrivals.saturating_add(1);
         let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
         self.members.insert(Member {
@@ -412,12 +420,12 @@ impl Room {
     /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them. The number of
     /// mutes is bounded: the oldest is dropped first.
     pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
-        muted::mute(&mut self.muted, now_ms, muted, until_ms);
+        room_operators::mute(&mut self.muted, now_ms, muted, until_ms);
     }
 
     /// Returns the end of a user's mute, if they are muted.
     pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
-        muted::muted_until(&self.muted, now_ms, key, lineage)
+        room_operators::muted_until(&self.muted, now_ms, key, lineage)
     }
 
     /// Returns the end of a member's mute, if they are muted.

@@ -3,40 +3,47 @@
 //! Only [`ChatState::apply`] and the replication of a cluster change it. Time is an argument, and
 //! nothing is random: two nodes that apply the same operations have the same state.
 
-pub mod apply;
-pub mod apply_in_rooms;
+pub(crate) mod apply;
+pub(crate) mod apply_in_rooms;
 #[cfg(test)]
 mod apply_tests;
-pub mod bans;
-pub mod deletion;
-pub mod flood_mutes;
-pub mod former_users;
-pub mod moderation;
-pub mod preferences;
-pub mod rejoin;
-pub mod room_cell;
-pub mod room_removal;
-pub mod source;
-pub mod tokens;
-pub mod user;
-pub mod user_table;
+pub(crate) mod bans;
+mod change;
+pub(crate) mod flood_mutes;
+pub(crate) mod former_users;
+pub(crate) mod moderation;
+pub(crate) mod rejoin;
+pub(crate) mod room_cell;
+pub(crate) mod room_removal;
+pub(crate) mod source;
+pub(crate) mod tokens;
+pub(crate) mod user;
+pub(crate) mod user_table;
+
+pub use apply::GOES_ON;
+pub use apply_in_rooms::deleted_by;
+pub use bans::{
+    Ban, Bans, ROOM_BANS_MAX, Scope, Subject, Suspect, TooManyBans, counted, ending, network_of,
+};
+pub use change::StateChange;
+pub use flood_mutes::{ContinuedMute, FloodMutes, MuteSubject};
+pub use former_users::{FormerUser, FormerUsers};
+pub use rejoin::{DownUser, LastOperation};
+pub use room_cell::RoomCell;
+pub use tokens::{
+    BRIEF_MS, IGNORED_MAX, Ignored, Position, Preferences, SavedSession, SessionState,
+    TOKEN_LETTERS, Tokens, digest, digest_of_kept, token,
+};
+pub use user::User;
+pub use user_table::{UserTable, person_id};
 
 use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
 
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::outcome::{ClaimNameError, JoinError};
-use crate::room::Room;
-use crate::room::log::{Log, LogLimits};
-use crate::state::bans::{Ban, Bans, network_of};
-use crate::state::flood_mutes::FloodMutes;
-use crate::state::former_users::FormerUsers;
-use crate::state::room_cell::RoomCell;
-use crate::state::tokens::Tokens;
-use crate::state::user::User;
-use crate::state::user_table::{UserTable, lineage_of_id};
+use crate::room::{Log, LogLimits, Room};
+use crate::state::user_table::lineage_of_id;
+use crate::{ClaimNameError, JoinError, Key, Name};
 use echoline_base::source::Source;
 
 /// The state of a chat. `R` holds a room.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
+/// The notice in each room when the server starts again.
+pub const RESTARTED: &str = "The server was started again";
+
 /// The text that is shown for a number whose line is missing in the history.
 pub const MISSING: &str = "[missing]";
 

@@ -4,9 +4,13 @@
 //! removed, and the rest is printable text (Unicode Technical Report 36, Unicode Standard Annex 31
 //! for the joiners).
 
-pub mod character;
-pub mod separators;
-pub mod wrap;
+pub(crate) mod character;
+mod erase;
+pub(crate) mod wrap;
+
+pub use character::{CharacterKind, has_break, kind, lines};
+pub use erase::erase;
+pub use wrap::wrap;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,7 +19,7 @@ use std::str::{self, Chars};
 use unicode_properties::UnicodeEmoji;
 use unicode_script::{Script, UnicodeScript};
 
-use crate::text::character::{CharacterKind, is_common, is_letter, kind};
+use crate::text::character::{is_common, is_letter};
 
 /// The maximum number of consecutive combining marks. More would paint over the lines above and
 /// below.

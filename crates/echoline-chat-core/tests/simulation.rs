@@ -12,21 +12,16 @@ use std::process::Command;
 use std::rc::Rc;
 
 use echoline_base::random::Random;
-use echoline_chat_core::LineKind;
-use echoline_chat_core::effect::Effect;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::operation::{
-    Operation, OperationContext, ResumeToken, RoomChange, SaidLine,
+use echoline_chat_core::replication::Envelope;
+use echoline_chat_core::room::{LogLimits, ReplayFrom, Room};
+use echoline_chat_core::state::{
+    Ban, ChatState, RestoredState, SavedSession, Scope, SessionState, StateOptions, Subject,
+    digest, token,
 };
-use echoline_chat_core::outcome::Outcome;
-use echoline_chat_core::replication::envelope::Envelope;
-use echoline_chat_core::room::credential::Credential;
-use echoline_chat_core::room::log::LogLimits;
-use echoline_chat_core::room::{ReplayFrom, Room};
-use echoline_chat_core::state::bans::{Ban, Scope, Subject};
-use echoline_chat_core::state::tokens::{SavedSession, SessionState, digest, token};
-use echoline_chat_core::state::{ChatState, RestoredState, StateOptions};
+use echoline_chat_core::{
+    Credential, Effect, LineKind, Name, Notification, Operation, OperationContext, Outcome,
+    ResumeToken, RoomChange, SaidLine,
+};
 
 const SEEDS: u64 = 100;
 const OPERATIONS: u64 = 200;
@@ -107,8 +102,8 @@ impl Node {
 fn note(trace: &mut String, effect: &Effect<'_>) {
     match effect {
         Effect::KeepLine { room, appended, kind, name, text } => {
-            let place = (room.name.as_str(), appended.number, appended.time_ms);
-            writeln!(trace, "  line {place:?} {kind:?} {name} {text}").unwrap();
+            let position = (room.name.as_str(), appended.number, appended.time_ms);
+            writeln!(trace, "  line {position:?} {kind:?} {name} {text}").unwrap();
         }
         Effect::KeepRoom(room) => {
             writeln!(trace, "  room {} {:?} {}", room.name.as_str(), room.topic, room.count())
@@ -205,12 +200,12 @@ impl Author {
             12 => Operation::Topic { room, words: self.words() },
             13 => Operation::Delete { room, number: 1 + self.below(60), own: self.below(2) == 0 },
             14 => {
-                let whom = 1 + self.below(SESSIONS);
+                let other = 1 + self.below(SESSIONS);
                 match self.below(4) {
-                    0 => Operation::Kick { room, whom, words: self.words() },
-                    1 => Operation::Alter { room, change: RoomChange::Operator(whom, true) },
-                    2 => Operation::Alter { room, change: RoomChange::Mute(whom, Some(1 << 24)) },
-                    _ => Operation::Alter { room, change: RoomChange::Invite(whom) },
+                    0 => Operation::Kick { room, whom: other, words: self.words() },
+                    1 => Operation::Alter { room, change: RoomChange::Operator(other, true) },
+                    2 => Operation::Alter { room, change: RoomChange::Mute(other, Some(1 << 24)) },
+                    _ => Operation::Alter { room, change: RoomChange::Invite(other) },
                 }
             }
             15 => match self.ban() {

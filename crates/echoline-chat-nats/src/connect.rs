@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::error::DriverError;
-use super::names::StreamNames;
+use super::options::StreamNames;
 use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 

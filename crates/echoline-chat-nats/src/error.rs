@@ -146,7 +146,7 @@ pub enum DriverError {
         reason: String,
     },
     /// The state was reset, because the stream has other entries than the applied ones.
-    #[error("the chat was reset, because the stream {stream} is another one: {reason}")]
+    #[error("the chat was reset, because the stream {stream} was replaced: {reason}")]
     Reset {
         /// The stream.
         stream: String,

@@ -40,7 +40,7 @@ impl ActiveConnection<'_> {
             match self.read_on().await {
                 Ok(RereadReason::Requested) => {}
                 Ok(reason) => {
-                    tracing::warn!("reads the stream again ({reason:?})");
+                    tracing::warn!("reading the stream again ({reason:?})");
                     self.driver.status.update(|status| status.gaps += 1);
                 }
                 Err(error) if error.is_final() => return error,

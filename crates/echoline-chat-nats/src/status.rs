@@ -7,7 +7,7 @@ use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::Link;
 
 /// The state of a driver and its counters since the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverStatus {
     /// Whether the stream can be read and appended to.
@@ -72,32 +72,7 @@ pub(super) struct StatusCell {
 
 impl StatusCell {
     pub(super) fn new(stream: String) -> Self {
-        let status = DriverStatus {
-            link: Link::Down,
-            server_version: String::new(),
-            server_address: String::new(),
-            stream,
-            created_ms: 0,
-            applied: 0,
-            last_sequence: 0,
-            entries: 0,
-            settled: 0,
-            pending: 0,
-            publishes: 0,
-            retries: 0,
-            authentic: 0,
-            refused: 0,
-            gaps: 0,
-            slow_consumers: 0,
-            snapshots: 0,
-            restores: 0,
-            resets: 0,
-            divergences: 0,
-            reset_reason: None,
-            reconnects: 0,
-            restarts: 0,
-            last_error: None,
-        };
+        let status = DriverStatus { stream, ..DriverStatus::default() };
         Self { status: Mutex::new(status), error: Mutex::default() }
     }
 

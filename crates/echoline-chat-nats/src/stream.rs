@@ -11,8 +11,8 @@ use async_nats::jetstream::{Context, ErrorCode};
 
 use super::connect::reason;
 use super::error::DriverError;
-use super::names::StreamNames;
 use super::options::NatsOptions;
+use super::options::StreamNames;
 use super::version;
 
 /// The time for which the server remembers message ids. It is longer than a node holds a line.

@@ -81,15 +81,6 @@ pub enum StoreChange {
     Token(StoredToken),
     /// Removes a token, because it was used.
     TokenUsed(String),
-    /// Adds an entry to the audit log of rooms' operators, which has its own limit.
-    RoomAudit {
-        /// The time in milliseconds since 1970, UTC.
-        time_ms: u64,
-        /// The name of the operator.
-        by: String,
-        /// The action, as text.
-        what: String,
-    },
     /// Counts a wrong operators' password.
     PasswordGuess {
         /// The time in milliseconds since 1970, UTC.
@@ -99,8 +90,11 @@ pub enum StoreChange {
         /// The user's address or network.
         source: String,
     },
-    /// Adds an entry to the audit log of the chat's operators.
+    /// Adds an entry to the audit log of the chat's operators, or of rooms' operators. Each has
+    /// its own limit.
     Audit {
+        /// Whether an operator of the chat did it.
+        is_of_chat: bool,
         /// The time in milliseconds since 1970, UTC.
         time_ms: u64,
         /// The name of the operator.
@@ -138,9 +132,7 @@ impl StoreChange {
                 let rooms: usize = token.rooms.iter().map(|(room, ..)| room.len() + 48).sum();
                 token.token.len() + token.name.len() + token.more.len() + rooms
             }
-            Self::Audit { by, what, .. } | Self::RoomAudit { by, what, .. } => {
-                by.len() + what.len()
-            }
+            Self::Audit { by, what, .. } => by.len() + what.len(),
             Self::PasswordGuess { by, source, .. } => by.len() + source.len(),
         };
         size_of::<Self>() + text

@@ -7,6 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use echoline_base::poison::IgnorePoison;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::data_folder::DataFolder;
@@ -14,12 +15,9 @@ use super::error::StoreError;
 use super::opening;
 use super::options::{StoreEvent, StoreOptions};
 use super::record::{PasswordGuesses, RestoredHistory, SearchPage, StoreChange};
-use super::sql::read::LINES_MAX;
-use super::worker::{
-    HistoryWriter, QueryReply, QueueError, SearchQuery, StoreQuery, WorkQueue, now,
-};
-use echoline_chat_core::SearchTerms;
-use echoline_chat_core::StoredLine;
+use super::sql::{audit, read};
+use super::worker::{HistoryWriter, QueryReply, SearchQuery, StoreQuery, WorkQueue, now};
+use echoline_chat_core::{SearchTerms, StoredLine};
 
 /// The longest time that the writer thread retries after [`Store::close`] or a drop.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +81,7 @@ impl Store {
         most: usize,
     ) -> Result<Vec<StoredLine>, StoreError> {
         let (room, (from, to)) = (room.to_owned(), numbers.into_inner());
-        self.query(|reply| StoreQuery::Lines { room, from, to, most, reply }).await
+        self.read(move |connection| read::lines(connection, &room, from, to, most)).await
     }
 
     /// Returns the newest `count` lines of a room, 10,000 at most, whose numbers are below
@@ -98,7 +96,7 @@ impl Store {
         count: usize,
     ) -> Result<Vec<StoredLine>, StoreError> {
         let room = room.to_owned();
-        self.query(|reply| StoreQuery::Last { room, before, count, reply }).await
+        self.read(move |connection| read::last(connection, &room, before, count)).await
     }
 
     /// Returns the number up to which a room keeps only lines that users said, because others were
@@ -108,39 +106,20 @@ impl Store {
     /// Like [`lines`](Self::lines).
     pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
         let room = room.to_owned();
-        self.query(|reply| StoreQuery::Trimmed { room, reply }).await
+        self.read(move |connection| read::trimmed(connection, &room)).await
     }
 
-    /// Returns lines of a room that contain each of the words in the name or the text, newest
-    /// first, at most `most` and never more than 10,000. A word matches parts of words too, in any
-    /// case of any script. Only the first 16 words count. Without words nothing matches.
+    /// Returns lines of a room that contain each of the words in the name or the text. Their
+    /// numbers are below `before`. The newest come first, at most `most` and never more than
+    /// 10,000. A word matches parts of words too, in any case of any script. Only the first 16
+    /// words count. Without words nothing matches.
     ///
-    /// Searches the whole room, in pages of [`search_before`](Self::search_before).
-    ///
-    /// # Errors
-    /// Like [`lines`](Self::lines).
-    pub async fn search(
-        &self,
-        room: &str,
-        words: &str,
-        most: usize,
-    ) -> Result<Vec<StoredLine>, StoreError> {
-        let (mut lines, mut before) = (Vec::new(), Some(u64::MAX));
-        let most = most.min(LINES_MAX);
-        while let Some(number) = before.filter(|_| lines.len() < most) {
-            let page = self.search_before(room, words, number, most - lines.len()).await?;
-            lines.extend(page.lines);
-            before = page.before;
-        }
-        Ok(lines)
-    }
-
-    /// Does the same as [`search`](Self::search) for one page: scans at most 20,000 lines and 4
-    /// MiB, with numbers below `before`. Searches run in short steps while no other query waits.
+    /// One call scans 20,000 lines and 4 MiB at most: the page says where the next call goes on.
+    /// Searches run in short steps while no other query waits.
     ///
     /// # Errors
     /// Like [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
-    pub async fn search_before(
+    pub async fn search(
         &self,
         room: &str,
         words: &str,
@@ -165,7 +144,7 @@ impl Store {
     /// # Errors
     /// Like [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
-        self.query(|reply| StoreQuery::Audit { most, reply }).await
+        self.read(move |connection| audit::entries(connection, most)).await
     }
 
     /// Returns the sources of wrong operators' passwords, newest first. The newest 1,000 are kept.
@@ -173,7 +152,14 @@ impl Store {
     /// # Errors
     /// Like [`lines`](Self::lines).
     pub async fn guesses(&self, most: usize) -> Result<Vec<PasswordGuesses>, StoreError> {
-        self.query(|reply| StoreQuery::Guesses { most, reply }).await
+        self.read(move |connection| audit::guesses(connection, most)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.query(|reply| StoreQuery::read(read, reply)).await
     }
 
     async fn query<T>(
@@ -181,10 +167,7 @@ impl Store {
         query: impl FnOnce(QueryReply<T>) -> StoreQuery,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push_query(query(reply)).map_err(|error| match error {
-            QueueError::Full => StoreError::Busy,
-            QueueError::Closed => StoreError::Closed,
-        })?;
+        self.queue.push_query(query(reply))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use super::chat::{Chat, ClaimNameError, Credential, JoinError};
 use super::cluster::ClusterOptions;
 use super::settings::ChatSettings;
-use echoline_chat_core::ReplicatedState;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{
-    Operation, OperationContext, RoomChange as Alteration, SaidLine,
-};
-use echoline_chat_core::outcome::{OperationError, Outcome};
 use echoline_chat_core::room::ReplayFrom;
-use echoline_chat_core::state::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
-use echoline_chat_store::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
+use echoline_chat_core::state::{Ban, ROOM_BANS_MAX, Scope, Subject};
+use echoline_chat_core::{
+    LineKind, Name, Operation, OperationContext, OperationError, Outcome, ReplicatedState,
+    RoomChange as Alteration, SaidLine, StoredLine,
+};
+use echoline_chat_store::{Store, StoreChange, StoreOptions};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -40,21 +38,21 @@ fn node(node: u32) -> Arc<Chat> {
 
 /// The actions of simulated sessions.
 impl Chat {
-    fn does(&self, session: u64, act: Operation) -> Outcome {
+    fn does(&self, session: u64, operation: Operation) -> Outcome {
         let is_here = self.cluster.is_none();
-        self.apply_operation(OperationContext { session, node: 1, is_here, now_ms: 5 }, act)
+        self.apply_operation(OperationContext { session, node: 1, is_here, now_ms: 5 }, operation)
     }
 
-    fn comes_from(&self, session: u64, who: &str, address: &str) -> Result<(), ClaimNameError> {
+    fn comes_from(&self, session: u64, text: &str, address: &str) -> Result<(), ClaimNameError> {
         let address = (!address.is_empty()).then(|| address.parse::<IpAddr>().unwrap());
-        match self.does(session, Operation::Enter { name: name(who), address, back: None }) {
+        match self.does(session, Operation::Enter { name: name(text), address, back: None }) {
             Outcome::Entered(entered) => entered.map(drop),
             other => panic!("{other:?}"),
         }
     }
 
-    fn comes(&self, session: u64, who: &str) {
-        self.comes_from(session, who, "").unwrap();
+    fn comes(&self, session: u64, text: &str) {
+        self.comes_from(session, text, "").unwrap();
     }
 
     fn joins(&self, session: u64, to: &str) -> Result<(), JoinError> {
@@ -69,8 +67,8 @@ impl Chat {
         }
     }
 
-    fn bans_name(&self, session: u64, whom: &str, scope: Scope) -> Outcome {
-        let (subject, by, reason) = (Subject::Name(name(whom)), "ann".into(), String::new());
+    fn bans_name(&self, session: u64, text: &str, scope: Scope) -> Outcome {
+        let (subject, by, reason) = (Subject::Name(name(text)), "ann".into(), String::new());
         let ban = Ban { subject, scope, by, reason, until_ms: None, lineage: None };
         self.does(session, Operation::Ban(ban))
     }
@@ -225,10 +223,10 @@ fn attack_empty_rooms_do_not_use_up_the_room_limit() {
     let late = node(2);
     late.restore(&here.snapshot()).unwrap();
     late.comes_from(7000, "mallory", MALLORY).unwrap();
-    let place = |chat: &Chat, session: u64| chat.has_place(session, &room("new"));
-    assert_eq!(place(&late, 7000), Err(JoinError::TooManyOfSource(each)), "each node knows it");
+    let has_place = |chat: &Chat, session: u64| chat.has_place(session, &room("new"));
+    assert_eq!(has_place(&late, 7000), Err(JoinError::TooManyOfSource(each)), "each node knows it");
     late.comes_from(7001, "ann", "192.0.2.1").unwrap();
-    assert_eq!(place(&late, 7001), Ok(()));
+    assert_eq!(has_place(&late, 7001), Ok(()));
 }
 
 /// Issue 12, item 5: a store that is full of empty rooms from an earlier version accepts new rooms.

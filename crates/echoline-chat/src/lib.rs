@@ -65,68 +65,35 @@
 //! **Rights** belong to a session and its token, not to a name. A kick takes effect in the room's
 //! order at once. The session of the user notices it when it next reads its mailbox.
 
+mod access;
 mod archive;
 #[cfg(test)]
 mod attacks;
-mod audit_log;
-mod bot;
 mod chat;
-mod clock;
 mod cluster;
-mod command_cost;
 mod commands;
-mod erase;
-mod evictions;
-mod live_state;
-mod login;
-mod mailbox;
-mod misdirected_protocol;
-mod operator_password;
-mod outbound_feed;
 #[cfg(feature = "web")]
 mod page;
-mod password_checks;
-mod people;
-mod persistence;
-mod position;
-mod rules;
-mod secret_words;
 mod session;
 mod settings;
-mod shared_room;
-mod source_gates;
-mod speech;
 mod telnet;
-mod transcript;
-mod view;
-mod wake_batcher;
 
+pub use access::password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use chat::Chat;
 pub use cluster::{ClusterOptions, ClusterStatus};
-pub use echoline_chat_core::command::Command;
-pub use echoline_chat_core::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
-pub use echoline_chat_core::command::command_error::CommandError;
-pub use echoline_chat_core::command::command_table::Rank;
-pub use echoline_chat_core::command::help::help;
-pub use echoline_chat_core::flood::{Flood, FloodLimits, Verdict};
-pub use echoline_chat_core::name::Name;
-pub use echoline_chat_core::name::key::Key;
-pub use echoline_chat_core::name::name_error::{NameError, NameFault};
-pub use echoline_chat_core::room::line::terminal_text;
-pub use echoline_chat_core::room::log::LogLimits;
-pub use echoline_chat_core::text::wrap::wrap;
-pub use echoline_chat_core::text::{NotText, clean, escape, excerpt, is_clean};
-pub use echoline_chat_core::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
+pub use echoline_chat_core::command::{Command, without_secrets};
+pub use echoline_chat_core::room::{LogLimits, terminal_text};
+pub use echoline_chat_core::telnet::Parser;
+pub use echoline_chat_core::text::{clean, escape, is_clean, wrap};
+pub use echoline_chat_core::transcript::{Transcript, TranscriptReport, verify};
+pub use echoline_chat_core::{
+    FloodLimits, Link, Name, Proposal, ReplicatedState, StateSnapshot, StreamEntry,
+};
 pub use echoline_chat_store as history;
-pub use misdirected_protocol::MisdirectedProtocol;
 #[cfg(feature = "web")]
 pub use page::PAGE;
-pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
-pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::ChatSettings;
-pub use telnet::{Parser, Telnet};
-pub use transcript::{Contradiction, NotNumbered, Transcript, TranscriptReport, verify};
 
 use std::borrow::Cow;
 use std::sync::Arc;

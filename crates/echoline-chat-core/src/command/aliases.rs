@@ -16,7 +16,7 @@ pub(crate) fn find_alias(name: &str) -> Option<Alias> {
 }
 
 /// Returns all names with their meanings.
-pub fn all() -> impl Iterator<Item = (&'static str, Alias)> {
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, Alias)> {
     ALIASES.iter().flat_map(|(names, alias)| names.split(' ').map(|name| (name, *alias)))
 }
 
@@ -61,7 +61,7 @@ static ALIASES: &[(&str, Alias)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::command_table::COMMANDS;
+    use crate::command::COMMANDS;
     use crate::text::is_clean;
 
     #[test]

@@ -202,7 +202,7 @@ fn without_mapping(network: IpNet) -> IpNet {
 }
 
 /// Parses a number from 1 up. (`u64::from_str` would accept "+7".)
-pub fn number(text: &str) -> Option<u64> {
+pub(crate) fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&number| digits && number > 0)
 }

@@ -1,11 +1,9 @@
 //! The table of all commands: how each is parsed, how `/help` shows it, and how its errors explain
 //! it. Pure.
 
-use crate::command::Command;
-use crate::command::aliases::{self, Alias, find_alias};
-use crate::command::arguments::{
-    BanTarget, CommandArguments, CommandSecret, Passage, Switch, number,
-};
+use crate::command::aliases::{self, find_alias};
+use crate::command::arguments::number;
+use crate::command::{Alias, BanTarget, Command, CommandArguments, CommandSecret, Passage, Switch};
 
 /// The rank of the users whose `/help` lists a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub struct CommandEntry {
 type Read = for<'a> fn(&mut CommandArguments<'a>) -> Option<Command<'a>>;
 
 /// Returns the command with this name or alias. The case does not matter.
-pub fn find(name: &str) -> Option<&'static CommandEntry> {
+pub(crate) fn find(name: &str) -> Option<&'static CommandEntry> {
     let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
     found.or_else(|| match find_alias(name)? {
         Alias::Command(command) => COMMANDS.iter().find(|entry| entry.name == command),
@@ -47,7 +45,7 @@ pub fn find(name: &str) -> Option<&'static CommandEntry> {
 
 /// Returns the command whose name, or whose alias from other chats, is most similar to `name`. At
 /// most a third of its letters may differ.
-pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
+pub(crate) fn nearest(name: &str) -> Option<&'static CommandEntry> {
     // The name is longer than any command, so none is similar. This avoids comparing long texts.
     if name.len() > 12 {
         return None;

@@ -18,7 +18,7 @@ const WORDS_MAX: usize = 14;
 /// A duration is a sequence of numbers and units, in one word or in several: `90s`, `1h30m`,
 /// `1h 30m`, `3 days`. Each unit is smaller than the one before it. Returns `None` if the list does
 /// not begin with a duration, and if the duration is zero or longer than ten years.
-pub fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
+pub(crate) fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
     let (mut text, mut found) = (String::new(), None);
     for (index, word) in words.take(WORDS_MAX).enumerate() {
         // A sentence may end with a full stop after the duration, so decimals are not supported.

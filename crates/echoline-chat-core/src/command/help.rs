@@ -1,7 +1,8 @@
 //! The text of `/help`. Pure.
 
-use crate::command::command_error::unknown;
-use crate::command::command_table::{COMMANDS, CommandEntry, Rank, find};
+use crate::command::command_table::find;
+use crate::command::parse::unknown;
+use crate::command::{COMMANDS, CommandEntry, Rank};
 
 /// Returns the lines of `/help` for a user of that rank, or the lines of `/help topic`. The topic
 /// is the name of a command in any case, with or without its `/`.
@@ -30,9 +31,9 @@ fn list(rank: Rank) -> Vec<String> {
 }
 
 fn one(entry: &CommandEntry) -> Vec<String> {
-    let who = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
+    let rank = if entry.rank == Rank::Operator { " (for operators)" } else { "" };
     vec![
-        format!("{}: {}{who}", entry.usage, entry.purpose),
+        format!("{}: {}{rank}", entry.usage, entry.purpose),
         format!("For example: {}", entry.example),
     ]
 }

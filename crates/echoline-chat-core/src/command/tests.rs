@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::command_error::CommandError;
+use crate::command::CommandError;
 use crate::text::is_clean;
 
 fn error(line: &str) -> String {

@@ -39,7 +39,7 @@ impl Key {
 }
 
 /// Applies full case folding (The Unicode Standard, section 3.13), and normalises the result.
-pub fn fold(text: &str) -> Box<str> {
+pub(crate) fn fold(text: &str) -> Box<str> {
     text.chars().flat_map(fold_character).nfkc().collect()
 }
 

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
-use crate::text::character::{CharacterKind, kind};
-use crate::text::excerpt;
+use crate::text::{CharacterKind, excerpt, kind};
 
 /// The reason why a text is not a valid [`Name`](super::Name). It prints as one sentence with the
 /// rule.
@@ -113,12 +111,18 @@ impl fmt::Display for Described {
     }
 }
 
+/// The maximum characters of a name, after normalisation.
+pub(super) const NAME_CHARACTERS_MAX: usize = 32;
+
+/// The maximum combining marks on one letter of a name.
+pub(super) const MARKS_MAX: u8 = 2;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::name::Name;
+    use crate::Name;
     use crate::text::is_clean;
 
     /// Each fault's message states the rule for names and the character that breaks it.

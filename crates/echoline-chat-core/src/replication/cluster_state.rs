@@ -8,9 +8,8 @@ use super::leases::Leases;
 use super::outbox::{Outbox, PendingReply, QueuedOperation, Sent};
 use super::record::{AppliedOperations, OperationStatus};
 use super::{GONE_MAX, HELD_TICKS, JUMP_MAX, NODE, NODES_MAX, UNHEARD_TICKS};
-use crate::operation::Operation;
-use crate::state::rejoin::LastOperation;
-use crate::{Link, Proposal};
+use crate::state::LastOperation;
+use crate::{Link, Operation, Proposal};
 
 /// The cluster as one node sees it. `T` is a caller who waits for an outcome.
 #[derive(Debug)]

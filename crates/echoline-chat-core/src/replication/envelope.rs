@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::inspect::inspect;
-use crate::operation::Operation;
+use crate::Operation;
 
 /// The version of the format. A node refuses an entry of a later version.
 const VERSION: u16 = 1;
@@ -61,7 +61,7 @@ impl Envelope {
         let mut envelope: Self = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
-                true => "it is of a newer version of echoline: update this machine".to_owned(),
+                true => "it is of a newer version of echoline: update this node".to_owned(),
                 false => error.to_string(),
             }
         })?;
@@ -71,20 +71,19 @@ impl Envelope {
 }
 
 /// Returns the id of the proposal that a node is down.
-pub fn id_of_end(node: u32) -> String {
+pub(crate) fn id_of_end(node: u32) -> String {
     format!("gone-{node:08x}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LineKind;
-    use crate::name::Name;
-    use crate::operation::{RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine};
+    use crate::Credential;
     use crate::room::ReplayFrom;
-    use crate::room::credential::Credential;
-    use crate::state::bans::{Ban, Scope, Subject};
-    use crate::state::tokens::{Position, SavedSession, SessionState, digest};
+    use crate::state::{Ban, Position, SavedSession, Scope, SessionState, Subject, digest};
+    use crate::{
+        LineKind, Name, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+    };
 
     fn operations() -> Vec<Operation> {
         let name = Name::parse("ann").unwrap();

@@ -5,15 +5,12 @@
 //! refused.
 
 use super::{NODE, SAY_LINES};
-use crate::LineKind;
-use crate::name::Name;
-use crate::operation::{
-    Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
-};
-use crate::room::credential::Credential;
-use crate::state::bans::Ban;
-use crate::state::tokens::{SavedSession, digest_of_kept};
+use crate::Credential;
+use crate::state::{Ban, SavedSession, digest_of_kept};
 use crate::text::{clean, is_clean};
+use crate::{
+    LineKind, Name, Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 
 /// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
 pub const NUMBER_MAX: u64 = 1 << 53;
@@ -30,27 +27,29 @@ pub const REJOINING_MAX: usize = 200;
 /// The maximum number of rooms of one user.
 const ROOMS_MAX: usize = 1000;
 /// The maximum bytes of the name of a node.
-const MACHINE_BYTES_MAX: usize = 64;
+const NODE_NAME_BYTES_MAX: usize = 64;
 
 /// Checks an operation of this author and number, and cleans its texts.
 ///
 /// # Errors
 /// The reason why no honest node can have sent it.
-pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
+pub(crate) fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
     let is_of_node = session == NODE;
     match operation {
         Operation::NodeDown { name, reason, .. } => {
-            if !is_machine_name(name) {
-                *name = "a machine".to_owned();
+            if !is_node_name(name) {
+                *name = "a node".to_owned();
             }
             tidy(reason);
             return Ok(());
         }
         Operation::Rejoin { .. } if !is_of_node => {
-            return Err("a user returns machines".to_owned());
+            return Err("a user sent an operation that only a node can send".to_owned());
         }
         Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
-        _ if is_of_node => return Err("a machine does what only a user can do".to_owned()),
+        _ if is_of_node => {
+            return Err("a node sent an operation that only a user can send".to_owned());
+        }
         _ => {}
     }
     if !(1..=NUMBER_MAX).contains(&number) {
@@ -187,18 +186,18 @@ pub(crate) fn user_name(name: &Name) -> Result<(), String> {
 }
 
 /// Checks that a room may have the name.
-pub fn room_name(name: &Name) -> Result<(), String> {
+pub(crate) fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
 /// Returns whether a node may have this name.
-pub(crate) fn is_machine_name(name: &str) -> bool {
+pub(crate) fn is_node_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
 /// Checks the form of a password hash, or of a part of it.
-pub fn is_hash(hash: &str) -> Result<(), String> {
+pub(crate) fn is_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("a hash of a password has another form".to_owned()),

@@ -9,7 +9,7 @@ use super::inspect::{
 };
 use super::record::Record;
 use super::{GONE_MAX, NODE};
-use crate::room::room_record::{LINES_MAX, LineRecord, RoomRecord};
+use crate::room::{LINES_MAX, LineRecord, RoomRecord};
 use crate::text::is_clean;
 
 /// The maximum number of rooms: more than a node accepts from its users.
@@ -28,7 +28,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub fn read_snapshot(state: &[u8]) -> Result<Record, String> {
     let mut record: Record = serde_json::from_slice(state).map_err(|error| error.to_string())?;
     if record.version > Record::VERSION {
-        return Err("it is of a newer version of echoline: update this machine".to_owned());
+        return Err("it is of a newer version of echoline: update this node".to_owned());
     }
     inspect(&mut record)?;
     Ok(record)
@@ -65,7 +65,7 @@ fn inspect(record: &mut Record) -> Result<(), String> {
     former_users.bound();
     flood_mutes.bound();
     if record.nodes.len() > LIST_MAX {
-        return Err(format!("it has {} machines", record.nodes.len()));
+        return Err(format!("it has {} nodes", record.nodes.len()));
     }
     record.nodes.values().try_for_each(|&last| number("of an operation", last))?;
     keep_newest(&mut record.gone_nodes);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::inspect::is_machine_name;
+use super::inspect::is_node_name;
 
 /// Ticks without a heartbeat after which the lease of a node expires.
 pub(crate) const LEASE_TICKS: u64 = 10;
@@ -40,24 +40,25 @@ pub struct Leases {
 
 impl Leases {
     /// Records a heartbeat of a node, which may be this node, `own`.
-    pub fn record(&mut self, now: u64, own: u32, pulse: Heartbeat) {
+    pub fn record(&mut self, now: u64, own: u32, heartbeat: Heartbeat) {
         // There may be any number of forged heartbeats, with any name.
-        let is_known = self.heard.contains_key(&pulse.node);
-        let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
-        if !is_plain || (!is_known && pulse.node != own && self.heard.len() >= NODES_MAX) {
+        let is_known = self.heard.contains_key(&heartbeat.node);
+        let is_plain =
+            is_node_name(&heartbeat.name) && heartbeat.version.len() <= VERSION_BYTES_MAX;
+        if !is_plain || (!is_known && heartbeat.node != own && self.heard.len() >= NODES_MAX) {
             return;
         }
-        if let Some((_, Some(last))) = self.heard.get(&pulse.node)
-            && pulse.count > 0
-            && pulse.count <= last.count
+        if let Some((_, Some(last))) = self.heard.get(&heartbeat.node)
+            && heartbeat.count > 0
+            && heartbeat.count <= last.count
         {
             // An old heartbeat was recorded and sent again.
             return;
         }
-        if pulse.node == own && self.is_deaf(now, own) {
+        if heartbeat.node == own && self.is_deaf(now, own) {
             self.renew(now);
         }
-        self.heard.insert(pulse.node, (now, Some(pulse)));
+        self.heard.insert(heartbeat.node, (now, Some(heartbeat)));
     }
 
     fn is_deaf(&self, now: u64, own: u32) -> bool {
@@ -88,13 +89,13 @@ impl Leases {
     /// Returns the last heartbeats of the nodes whose lease holds, by number.
     pub fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
         let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
-        self.heard.values().filter(alive).filter_map(|(_, pulse)| pulse.as_ref())
+        self.heard.values().filter(alive).filter_map(|(_, heartbeat)| heartbeat.as_ref())
     }
 
     /// Returns the name of a node, if it sent a heartbeat.
     pub fn name(&self, node: u32) -> Option<&str> {
-        let (_, pulse) = self.heard.get(&node)?;
-        pulse.as_ref().map(|pulse| &*pulse.name)
+        let (_, heartbeat) = self.heard.get(&node)?;
+        heartbeat.as_ref().map(|heartbeat| &*heartbeat.name)
     }
 }
 
@@ -102,7 +103,7 @@ impl Leases {
 mod tests {
     use super::*;
 
-    fn pulse(node: u32) -> Heartbeat {
+    fn heartbeat(node: u32) -> Heartbeat {
         let (name, version) = (format!("node-{node}"), "1".into());
         Heartbeat { node, name, applied: 0, version, count: 0 }
     }
@@ -113,20 +114,20 @@ mod tests {
     fn attack_forged_heartbeats_are_ignored() {
         let mut leases = Leases::default();
         for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
-            leases.record(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
+            leases.record(0, OWN, Heartbeat { name: name.to_owned(), ..heartbeat(1) });
         }
-        leases.record(0, OWN, Heartbeat { version: "x".repeat(65), ..pulse(1) });
+        leases.record(0, OWN, Heartbeat { version: "x".repeat(65), ..heartbeat(1) });
         assert_eq!(leases.alive(0).count(), 0);
-        leases.record(0, OWN, Heartbeat { count: 5, ..pulse(1) });
-        leases.record(9, OWN, Heartbeat { count: 5, ..pulse(1) });
-        leases.record(9, OWN, Heartbeat { count: 4, ..pulse(1) });
+        leases.record(0, OWN, Heartbeat { count: 5, ..heartbeat(1) });
+        leases.record(9, OWN, Heartbeat { count: 5, ..heartbeat(1) });
+        leases.record(9, OWN, Heartbeat { count: 4, ..heartbeat(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
-        leases.record(9, OWN, Heartbeat { count: 6, ..pulse(1) });
+        leases.record(9, OWN, Heartbeat { count: 6, ..heartbeat(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
-        (2..5000).for_each(|node| leases.record(9, OWN, pulse(node)));
+        (2..5000).for_each(|node| leases.record(9, OWN, heartbeat(node)));
         assert_eq!(leases.heard.len(), NODES_MAX);
-        leases.record(10, OWN, pulse(6000));
-        leases.record(10, 6000, pulse(6000));
+        leases.record(10, OWN, heartbeat(6000));
+        leases.record(10, 6000, heartbeat(6000));
         assert!(leases.name(6000).is_some(), "its own is always heard");
     }
 
@@ -134,7 +135,7 @@ mod tests {
     const OWN: u32 = 9;
 
     fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {
-        leases.record(now, OWN, pulse(OWN));
+        leases.record(now, OWN, heartbeat(OWN));
         leases.overdue(now, OWN, nodes)
     }
 
@@ -143,12 +144,12 @@ mod tests {
     #[test]
     fn the_lease_of_a_silent_node_expires() {
         let mut leases = Leases::default();
-        leases.record(0, OWN, pulse(OWN));
-        leases.record(0, OWN, pulse(1));
+        leases.record(0, OWN, heartbeat(OWN));
+        leases.record(0, OWN, heartbeat(1));
         for now in 1..10 {
             assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
         }
-        leases.record(10, OWN, pulse(1));
+        leases.record(10, OWN, heartbeat(1));
         for now in 10..=11 {
             assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
         }
@@ -157,7 +158,7 @@ mod tests {
             assert_eq!(overdue(&mut leases, now, &[1, 2]), [2]);
         }
         assert_eq!(overdue(&mut leases, 21, &[1, 2]), [1, 2]);
-        leases.record(22, OWN, pulse(1));
+        leases.record(22, OWN, heartbeat(1));
         assert_eq!(overdue(&mut leases, 22, &[1, 2]), [2]);
         assert_eq!(leases.alive(22).count(), 2, "with the one that asks");
         assert_eq!(leases.name(1), Some("node-1"));

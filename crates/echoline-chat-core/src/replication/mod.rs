@@ -1,14 +1,23 @@
 //! The exchange of operations and snapshots between the nodes of a cluster, and the checks on both.
 //! Pure.
 
-pub mod cluster_state;
-pub mod envelope;
-pub mod inspect;
-pub mod inspect_snapshot;
-pub mod leases;
-pub mod node_down_line;
-pub mod outbox;
-pub mod record;
+pub(crate) mod cluster_state;
+pub(crate) mod envelope;
+pub(crate) mod inspect;
+pub(crate) mod inspect_snapshot;
+pub(crate) mod leases;
+pub(crate) mod node_down_line;
+pub(crate) mod outbox;
+pub(crate) mod record;
+
+pub use cluster_state::{LeaveState, Replication, remember};
+pub use envelope::Envelope;
+pub use inspect::{NUMBER_MAX, REJOINING_MAX, TIME_MAX_MS};
+pub use inspect_snapshot::{ROOMS_MAX, read_snapshot};
+pub use leases::{Heartbeat, Leases};
+pub use node_down_line::{NodeDownLine, node_down_line, read_node_down_line};
+pub use outbox::{Outbox, PendingReply, QueuedOperation, Sent};
+pub use record::{AppliedOperations, OperationStatus, Record, UserRecord};
 
 /// The session of operations whose author is a node itself.
 pub const NODE: u64 = 0;

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 
 use super::SAY_LINES;
 use super::envelope::Envelope;
-use crate::name::Name;
-use crate::operation::{Operation, SaidLine};
+use crate::{Name, Operation, SaidLine};
 
 /// The maximum bytes of text in one operation, far below the limit of the stream.
 const SAY_BYTES: usize = 64 * 1024;
@@ -172,7 +171,7 @@ impl<T: PendingReply> Outbox<T> {
 }
 
 /// Returns the lines that an operation says.
-pub fn said(operation: &Operation) -> &[SaidLine] {
+pub(crate) fn said(operation: &Operation) -> &[SaidLine] {
     match operation {
         Operation::Say { lines, .. } => lines,
         _ => &[],

@@ -6,20 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::NODE;
-use crate::effect::Effects;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext};
-use crate::room::room_record::RoomRecord;
-use crate::state::ChatState;
-use crate::state::bans::{Ban, Bans};
-use crate::state::flood_mutes::FloodMutes;
-use crate::state::former_users::FormerUsers;
-use crate::state::rejoin::{LastOperation, known_lineage};
-use crate::state::room_cell::RoomCell;
-use crate::state::tokens::{SavedSession, Tokens, digest_of_kept};
-use crate::state::user::User;
+use crate::room::RoomRecord;
+use crate::state::rejoin::known_lineage;
+use crate::state::{
+    Ban, Bans, ChatState, FloodMutes, FormerUsers, LastOperation, RoomCell, SavedSession,
+    StateChange, Tokens, User, digest_of_kept,
+};
+use crate::{Key, Name, Notification, Operation, OperationContext};
 
 /// The recorded state. Its lists are ordered, so that all nodes write the same bytes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,46 +104,6 @@ impl<R: RoomCell> ChatState<R> {
         here
     }
 
-    /// Restores the state from a record. The users of the `served` sessions are suspended until
-    /// they rejoin.
-    pub fn restore(
-        &mut self,
-        record: &mut Record,
-        served: &BTreeSet<u64>,
-        effects: &mut dyn Effects,
-    ) {
-        let names: BTreeSet<Key> =
-            record.rooms.iter().map(|room| room.name.key().clone()).collect();
-        self.bans = Bans::default();
-        for ban in record.bans.drain(..) {
-            // A snapshot of an earlier version may have too many bans of a room. All nodes drop the
-            // same ones.
-            let _ = self.bans.add(0, ban);
-        }
-        self.tokens = Tokens::default();
-        for (token, saved) in record.tokens.drain(..) {
-            // No token is dropped, unless an earlier version had more for one source.
-            let _ = self.tokens.keep(0, digest_of_kept(token).into(), saved);
-        }
-        self.next_first_line = record.next_first_line;
-        self.former_users = std::mem::take(&mut record.former_users);
-        self.flood_mutes = std::mem::take(&mut record.flood_mutes);
-        for user in record.users.drain(..) {
-            self.restore_user(user);
-        }
-        for room in record.rooms.drain(..) {
-            let found = self.rooms.get(room.name.key()).cloned();
-            let cell = found.unwrap_or_else(|| self.make_room(&room.name, None, effects));
-            self.restore_room(&cell, room);
-        }
-        // The other nodes have removed these rooms.
-        let lobby = &self.lobby;
-        self.rooms.retain(|key, cell| names.contains(key) || cell.is_same(lobby));
-        for &session in served {
-            self.match_memberships(session, effects);
-        }
-    }
-
     /// Adds a user; this node does not serve them.
     fn restore_user(&mut self, record: UserRecord) {
         let UserRecord { session, node, .. } = record;
@@ -182,9 +135,57 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
+    /// Drops everything except the lobby, which is empty then.
+    pub fn reset(&mut self) {
+        let lobby = &self.lobby;
+        self.rooms.retain(|_, cell| cell.is_same(lobby));
+        let limits = self.options.log;
+        self.lobby.change(|room| room.reset(limits));
+        (self.bans, self.tokens, self.next_first_line) = Default::default();
+        (self.former_users, self.flood_mutes, self.awaited_rooms) = Default::default();
+    }
+}
+
+impl<R: RoomCell> StateChange<'_, R> {
+    /// Restores the state from a record. The users of the `served` sessions are suspended until
+    /// they rejoin.
+    pub fn restore(&mut self, record: &mut Record, served: &BTreeSet<u64>) {
+        let names: BTreeSet<Key> =
+            record.rooms.iter().map(|room| room.name.key().clone()).collect();
+        self.state.bans = Bans::default();
+        for ban in record.bans.drain(..) {
+            // A snapshot of an earlier version may have too many bans of a room. All nodes drop the
+            // same ones.
+            let _ = self.state.bans.add(0, ban);
+        }
+        self.state.tokens = Tokens::default();
+        for (token, saved) in record.tokens.drain(..) {
+            // No token is dropped, unless an earlier version had more for one source.
+            let _ = self.state.tokens.keep(0, digest_of_kept(token).into(), saved);
+        }
+        self.state.next_first_line = record.next_first_line;
+        self.state.former_users = std::mem::take(&mut record.former_users);
+        self.state.flood_mutes = std::mem::take(&mut record.flood_mutes);
+        for user in record.users.drain(..) {
+            self.state.restore_user(user);
+        }
+        for room in record.rooms.drain(..) {
+            let found = self.state.rooms.get(room.name.key()).cloned();
+            let cell = found.unwrap_or_else(|| self.make_room(&room.name, None));
+            self.state.restore_room(&cell, room);
+        }
+        // The other nodes have removed these rooms.
+        let lobby = &self.state.lobby;
+        self.state.rooms.retain(|key, cell| names.contains(key) || cell.is_same(lobby));
+        for &session in served {
+            self.match_memberships(session);
+        }
+    }
+
     /// Keeps the memberships of a suspended user in the rooms in which the record has them.
-    fn match_memberships(&self, session: u64, effects: &mut dyn Effects) {
-        let Some((suspended, recorded)) = self.suspended.get(&session).zip(self.user(session))
+    fn match_memberships(&mut self, session: u64) {
+        let Some((suspended, recorded)) =
+            self.state.suspended.get(&session).zip(self.state.user(session))
         else {
             return;
         };
@@ -201,19 +202,9 @@ impl<R: RoomCell> ChatState<R> {
             if let Some(room) = lost {
                 let words =
                     format!("You were removed from {room} while this node was not connected");
-                effects.notify(session, Notification::Expelled { room, words });
+                self.effects.notify(session, Notification::Expelled { room, words });
             }
         }
-    }
-
-    /// Drops everything except the lobby, which is empty then.
-    pub fn reset(&mut self) {
-        let lobby = &self.lobby;
-        self.rooms.retain(|_, cell| cell.is_same(lobby));
-        let limits = self.options.log;
-        self.lobby.change(|room| room.reset(limits));
-        (self.bans, self.tokens, self.next_first_line) = Default::default();
-        (self.former_users, self.flood_mutes, self.awaited_rooms) = Default::default();
     }
 }
 

@@ -1,9 +1,8 @@
-//! The election of an operator in a room whose operators have left. Pure; time is an argument.
+//! The rules for rooms without an operator, and for rooms without members. Pure; time
+//! is an argument.
 
-use crate::LineKind;
-use crate::effect::Effects;
-use crate::name::Name;
-use crate::room::{Appended, Room};
+use crate::room::{Appended, Log, LogLimits, Member, Room, RoomOrigin};
+use crate::{Effects, LineKind, Name};
 
 impl Room {
     /// Notes whether an operator is in the room. If there was none for a day, the member who has
@@ -17,10 +16,11 @@ impl Room {
         if !self.operators.is_due(now_ms) {
             return None;
         }
-        let may_speak =
-            |session, name: &Name| self.muted_until(now_ms, name.key(), session).is_none();
+        let may_speak = |member: &&&Member| {
+            self.muted_until(now_ms, member.name.key(), member.lineage).is_none()
+        };
         let members = self.members();
-        let heir = members.iter().find(|member| may_speak(member.session, &member.name))?;
+        let heir = members.iter().find(may_speak)?;
         let (session, name) = (heir.session, heir.name.clone());
         let member_id = self.seat_of(session)?;
         self.set_operator(member_id, true);
@@ -46,13 +46,41 @@ fn words(name: &Name) -> String {
     format!("{name} is an operator of this room now: it had none for a day")
 }
 
+/// The time after which a room is removed if its last members went down with their node, in
+/// milliseconds. Until then they may come back.
+const AWAITED_MS: u64 = 60 * 60 * 1000;
+
+impl Room {
+    /// Returns whether a room is kept when all members have left it, if rooms outlive their
+    /// members. It is kept if a user said something in it, or if its operators have set it up.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
+        is_set_up || self.log.has_said()
+    }
+
+    /// Returns whether the room is not worth keeping, and has been empty for so long that no member
+    /// can return.
+    pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
+        let since = self.operators.vacant_since_ms();
+        self.count() == 0
+            && !self.is_worth_keeping()
+            && since.is_some_and(|since| now_ms >= since.saturating_add(AWAITED_MS))
+    }
+
+    /// Resets the room to a new, empty one. Its suspended members continue in the new room, and
+    /// miss the lines in between.
+    pub fn renew(&mut self, name: Name, limits: LogLimits, origin: RoomOrigin) {
+        self.reset(limits);
+        (self.name, self.origin) = (name, origin);
+        self.log = Log::new(limits, origin.born, 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::log::{Log, LogLimits};
-    use crate::room::muted::Muted;
     use crate::room::room_operators::VACANT_MS;
-    use crate::room::{MemberIdentity, ReplayFrom};
+    use crate::room::{Log, LogLimits, MemberIdentity, Muted, ReplayFrom};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -62,11 +90,11 @@ mod tests {
         Room::new(Name::parse_room("den").unwrap(), Log::new(LogLimits::default(), 1, 0))
     }
 
-    fn join(room: &mut Room, session: u64, who: &str) {
+    fn join(room: &mut Room, session: u64, name_text: &str) {
         room.join(
             0,
             MemberIdentity { session, lineage: session, is_here: true },
-            name(who),
+            name(name_text),
             ReplayFrom::Last(0),
         );
     }
@@ -75,8 +103,8 @@ mod tests {
     #[test]
     fn regression_the_member_of_longest_presence_succeeds_after_a_day() {
         let mut room = room();
-        for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {
-            join(&mut room, session, who);
+        for (session, name_text) in [(1, "ann"), (2, "ben"), (3, "eve")] {
+            join(&mut room, session, name_text);
         }
         let muted = Muted { key: name("ann").key().clone(), lineage: 1 };
         room.mute(0, muted, Some(u64::MAX));
@@ -94,5 +122,19 @@ mod tests {
         room.expel(0, ben, "kicked");
         assert_eq!(room.elect(7 * VACANT_MS + 1), None, "an operator was there meanwhile");
         assert!(room.elect(8 * VACANT_MS + 1).is_some());
+    }
+
+    /// A mute is of the user: another name and another session do not end it, and the number of a
+    /// session that equals the lineage of a muted user is no mute.
+    #[test]
+    fn regression_a_muted_user_is_not_elected_under_another_name() {
+        let mut room = room();
+        for (session, lineage, name_text) in [(12, 7, "anna"), (7, 8, "ben")] {
+            let identity = MemberIdentity { session, lineage, is_here: true };
+            room.join(0, identity, name(name_text), ReplayFrom::Last(0));
+        }
+        room.mute(0, Muted { key: name("ann").key().clone(), lineage: 7 }, Some(u64::MAX));
+        assert_eq!(room.elect(0), None);
+        assert_eq!(room.elect(VACANT_MS).map(|(heir, _)| heir), Some(name("ben")));
     }
 }

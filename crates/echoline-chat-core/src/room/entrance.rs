@@ -1,9 +1,9 @@
 //! The conditions for joining a room. Pure.
 
-use crate::outcome::JoinError;
+use crate::Credential;
+use crate::JoinError;
 use crate::room::Room;
-pub use crate::room::credential::Credential;
-use crate::state::tokens::Position;
+use crate::state::Position;
 
 /// The maximum number of invitations of one room. The oldest is dropped first.
 const INVITED_MAX: usize = 1000;
@@ -103,8 +103,8 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
-    use crate::room::log::{Log, LogLimits};
+    use crate::Name;
+    use crate::room::{Log, LogLimits};
 
     fn private_room() -> Room {
         let log = Log::new(LogLimits::default(), 1, 0);

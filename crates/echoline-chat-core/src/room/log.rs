@@ -7,19 +7,19 @@
 //! Lines that users said have their own bound. When other lines fill the log, the said lines that
 //! leave it move to `OlderLines`, so that a flood of joins does not displace them.
 
+mod older;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-
-use crate::room::batch::Batch;
-use crate::room::line::{EOL, Shape};
-pub use crate::room::line_view::LineView;
-pub use crate::room::log_limits::LogLimits;
-use crate::{DELETED, LineKind};
 use older::{OlderLine, OlderLines};
 
-mod older;
+use crate::room::LineView;
+use crate::room::{Batch, EOL, Shape};
+use crate::{DELETED, LineKind};
 
 /// Minimum and maximum bytes of one chunk; a longer line has its own chunk. Chunks grow with the
 /// room, so that many rooms with a few lines cost little memory.
@@ -168,11 +168,11 @@ impl Log {
         let name = shown[shape.name()].to_owned();
         let (shape, parts) = Shape::encode(shape.kind, &name, DELETED);
         let line = parts.concat() + EOL;
-        let place = self.chunks.partition_point(|chunk| chunk.end() <= start);
-        let Chunk { start: origin, bytes } = &self.chunks[place];
+        let chunk_index = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let Chunk { start: origin, bytes } = &self.chunks[chunk_index];
         let (before, after) = ((start - origin) as usize, (end - origin) as usize);
         let bytes = [&bytes[..before], line.as_bytes(), &bytes[after..]].concat();
-        self.chunks[place].bytes = bytes.into();
+        self.chunks[chunk_index].bytes = bytes.into();
         self.entries[index].shape = shape;
         if shape.kind.is_said() {
             self.said.bytes = self.said.bytes + line.len() - (end - start) as usize;
@@ -180,7 +180,8 @@ impl Log {
         // All later lines move by the change in length.
         let by = (line.len() as u64).wrapping_sub(end - start);
         let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
-        let starts = starts.chain(self.chunks.iter_mut().skip(place + 1).map(|c| &mut c.start));
+        let starts =
+            starts.chain(self.chunks.iter_mut().skip(chunk_index + 1).map(|c| &mut c.start));
         for start in starts.chain([&mut self.tail_start]) {
             *start = start.wrapping_add(by);
         }
@@ -452,5 +453,24 @@ impl Log {
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// The size up to which a log keeps lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Maximum number of lines. Default 10,000.
+    pub lines: usize,
+    /// Maximum bytes of the lines as they are shown. Default 1 MiB.
+    pub bytes: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { lines: 10_000, bytes: 1024 * 1024 }
+    }
+}
+
+impl LogLimits {
+    /// Returns the larger of the two values for each limit.
+    pub fn at_least(self, other: Self) -> Self {
+        Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
+    }
+}

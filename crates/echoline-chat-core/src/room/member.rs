@@ -1,7 +1,7 @@
 //! A member of a room. Pure.
 
 use super::echo_suppression::{Own, OwnLines};
-use crate::name::Name;
+use crate::Name;
 
 /// The number of a member in its room, which is free again when the member leaves.
 pub type MemberId = usize;

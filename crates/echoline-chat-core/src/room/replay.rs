@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::LineKind;
-use crate::room::log::Log;
+use crate::room::Log;
 
 /// The maximum number of joins, leaves and renames that are shown between two other lines: the last
 /// ones.
@@ -36,7 +36,7 @@ pub struct Replay {
 
 /// Returns the replay of the last `said` lines of users before the line `before`. Topics and
 /// notices among them are shown too. If `said` is 0 there is none.
-pub fn replay(log: &Log, before: u64, said: u64) -> Replay {
+pub(crate) fn replay(log: &Log, before: u64, said: u64) -> Replay {
     let (mut first, mut left, mut at) = (before, said, before);
     // Collected from the end to the start.
     let mut left_out = Vec::new();
@@ -100,7 +100,10 @@ fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
                     && mark.time_ms - other.time_ms <= VISIT_MS
             })
         };
-        match open.iter().rposition(|(who, other)| *who == author && is_opposite(*other)) {
+        match open
+            .iter()
+            .rposition(|(author_of, other)| *author_of == author && is_opposite(*other))
+        {
             Some(visit) => drop(open.remove(visit)),
             None => open.push((author, number)),
         }
@@ -114,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::room::log::LogLimits;
+    use crate::room::LogLimits;
 
     /// Returns a log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another
     /// name) and `1` (says something), one minute apart.

@@ -4,14 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::LineKind;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::room::log::{LineView, Log, LogLimits};
-use crate::room::muted::Muted;
-use crate::room::room_operators::RoomOperators;
-use crate::room::room_origin::RoomOrigin;
-use crate::room::{MemberId, MemberIdentity, Room};
+use crate::room::{
+    LineView, Log, LogLimits, MemberId, MemberIdentity, Muted, Room, RoomOperators, RoomOrigin,
+};
+use crate::{Key, LineKind, Name};
 
 /// The maximum number of last lines in a snapshot, and their bytes.
 pub const LINES_MAX: u64 = 100;
@@ -134,7 +130,7 @@ impl Room {
 
     /// Adds a member without appending a line.
     pub fn add_member(&mut self, identity: MemberIdentity, name: Name, operator: bool) -> MemberId {
-        self.place(identity, name, self.log.next(), operator)
+        self.insert_member(identity, name, self.log.next(), operator)
     }
 
     /// Drops all lines and settings.

@@ -1,9 +1,9 @@
 //! Tests of a room.
 
 use super::*;
-use crate::room::log::LogLimits;
+use crate::room::LogLimits;
 
-fn who(session: u64) -> MemberIdentity {
+fn identity(session: u64) -> MemberIdentity {
     MemberIdentity { session, lineage: session, is_here: true }
 }
 
@@ -24,8 +24,8 @@ fn names(room: &Room) -> Vec<&str> {
 #[test]
 fn an_expelled_member_gets_and_says_nothing_more() {
     let mut room = room(100);
-    let (ann, _) = room.join(0, who(1), name("ann"), ReplayFrom::Last(0));
-    let (bob, _) = room.join(0, who(2), name("bob"), ReplayFrom::Last(0));
+    let (ann, _) = room.join(0, identity(1), name("ann"), ReplayFrom::Last(0));
+    let (bob, _) = room.join(0, identity(2), name("bob"), ReplayFrom::Last(0));
     room.set_operator(bob, true);
     assert!(room.expel(0, bob, "kicked").is_some());
     assert_eq!(room.expel(0, bob, "twice"), None);
@@ -49,8 +49,8 @@ fn an_expelled_member_gets_and_says_nothing_more() {
 fn missed_lines_are_counted_as_they_would_be_shown() {
     for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {
         let mut room = room(4);
-        let (ann, _) = room.join(0, who(1), name("ann"), ReplayFrom::Last(0));
-        let (bob, _) = room.join(0, who(2), name("bob"), ReplayFrom::Last(0));
+        let (ann, _) = room.join(0, identity(1), name("ann"), ReplayFrom::Last(0));
+        let (bob, _) = room.join(0, identity(2), name("bob"), ReplayFrom::Last(0));
         let mut batch = Batch::default();
         room.take(ann, &mut batch);
         for _ in 0..22 {

@@ -6,17 +6,13 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use crate::LineKind;
-use crate::effect::{Effect, Effects};
-use crate::name::Name;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext, RestoredSession, ResumeToken};
-use crate::outcome::{ClaimNameError, Entered, OperationError, Outcome};
-use crate::state::ChatState;
-use crate::state::bans::Suspect;
-use crate::state::room_cell::RoomCell;
-use crate::state::tokens::{Position, SavedSession};
-use crate::state::user::User;
+use crate::state::{
+    ChatState, FormerUser, Position, RoomCell, SavedSession, StateChange, Suspect, User,
+};
+use crate::{
+    ClaimNameError, Effect, Effects, Entered, LineKind, Name, Notification, Operation,
+    OperationContext, OperationError, Outcome, RestoredSession, ResumeToken,
+};
 
 /// The message for a session whose token was used in another connection.
 pub const GOES_ON: &str = "You continue in another connection";
@@ -29,139 +25,123 @@ impl<R: RoomCell> ChatState<R> {
         operation: Operation,
         effects: &mut dyn Effects,
     ) -> Outcome {
+        StateChange { state: self, context, effects }.apply(operation)
+    }
+}
+
+impl<R: RoomCell> StateChange<'_, R> {
+    /// Applies an operation.
+    pub fn apply(&mut self, operation: Operation) -> Outcome {
+        self.try_apply(operation).unwrap_or_else(Outcome::Refused)
+    }
+
+    fn try_apply(&mut self, operation: Operation) -> Result<Outcome, OperationError> {
         match operation {
             Operation::Enter { name, address, back } => {
-                Outcome::Entered(self.enter(context, &name, address, back))
+                return Ok(Outcome::Entered(self.enter(&name, address, back)));
             }
-            Operation::Redeem { token } => Outcome::Redeemed(self.redeem(context, &token, effects)),
-            Operation::SaveSession(ResumeToken { token, saved }) => {
-                self.save_session(context, &token, saved, effects)
-            }
-            Operation::Rename { name } => self.rename(context, &name, effects),
+            Operation::Redeem { token } => return Ok(Outcome::Redeemed(self.redeem(&token))),
+            Operation::Rename { name } => return self.rename(&name).map(Outcome::Renamed),
             Operation::Join { room, replay_from, credential } => {
-                Outcome::Joined(self.join(context, &room, replay_from, &credential, effects))
+                return Ok(Outcome::Joined(self.join(&room, replay_from, &credential)));
             }
-            Operation::Part { room } => self.part(context, &room, effects),
-            Operation::Say { room, lines } => self.say(context, &room, &lines, effects),
-            Operation::Delete { room, number, own } => {
-                self.delete_line(context, &room, number, own, effects)
+            Operation::Unban { subject, scope } => {
+                return self.unban(&subject, &scope).map(Outcome::Unbanned);
             }
-            Operation::Topic { room, words } => self.set_topic(context, &room, &words, effects),
-            Operation::Away { words } => {
-                self.change_user(context, |user| user.set_away(words.as_deref()))
+            Operation::SaveSession(ResumeToken { token, saved }) => {
+                self.save_session(&token, saved);
             }
-            Operation::Write { to, words, kind } => self.write(context, to, kind, &words, effects),
-            Operation::Tell { to, words } => {
-                effects.notice(to, words);
-                Outcome::Done
-            }
-            Operation::FloodMuted { until_ms, count } => self.flood_muted(context, until_ms, count),
-            Operation::BecomeOperator => self.change_user(context, |user| user.make_operator(true)),
-            Operation::Audit { what } => self.audit(context, what, effects),
-            Operation::Exit { reason, keep } => {
-                self.exit(context, reason.as_deref(), keep, effects)
-            }
+            Operation::Part { room } => self.part(&room)?,
+            Operation::Say { room, lines } => self.say(&room, &lines)?,
+            Operation::Delete { room, number, own } => self.delete_line(&room, number, own)?,
+            Operation::Topic { room, words } => self.set_topic(&room, &words)?,
+            Operation::Away { words } => self.author_mut()?.set_away(words.as_deref()),
+            Operation::Write { to, words, kind } => self.write(to, kind, &words)?,
+            Operation::Tell { to, words } => self.effects.notice(to, words),
+            Operation::FloodMuted { until_ms, count } => self.flood_muted(until_ms, count)?,
+            Operation::BecomeOperator => self.author_mut()?.make_operator(true),
+            Operation::Audit { what } => self.audit(what)?,
+            Operation::Exit { reason, keep } => self.exit(reason.as_deref(), keep)?,
+            Operation::Kick { room, whom, words } => self.kick(&room, whom, &words)?,
+            Operation::Ban(ban) => self.ban(&ban)?,
+            Operation::Alter { room, change } => self.alter(&room, change)?,
+            Operation::Forget { room } => self.forget(&room)?,
             Operation::NodeDown { node, name, reason } => {
-                self.node_down(context.now_ms, node, &name, &reason, effects);
-                Outcome::Done
+                self.node_down(node, &name, &reason);
             }
             Operation::Rejoin { users } => {
                 for rejoining in users {
-                    self.rejoin(context, rejoining, context.is_here, effects);
+                    self.rejoin(rejoining, self.context.is_here);
                 }
-                Outcome::Done
             }
-            operation => self.moderate(context, operation, effects),
         }
-    }
-
-    fn change_user(
-        &mut self,
-        context: OperationContext,
-        change: impl FnOnce(&mut User<R>),
-    ) -> Outcome {
-        match self.users.get_mut(context.session) {
-            Some(user) => {
-                change(user);
-                Outcome::Done
-            }
-            None => Outcome::Refused(OperationError::NotInRoom),
-        }
+        Ok(Outcome::Done)
     }
 
     fn enter(
         &mut self,
-        context: OperationContext,
         name: &Name,
         address: Option<IpAddr>,
         back: Option<RestoredSession>,
     ) -> Result<Entered, ClaimNameError> {
         let saved = back.as_ref().map_or(0, |back| back.lineage);
-        let lineage = if saved > 0 { saved } else { self.users.lineage(context.session) };
+        let lineage =
+            if saved > 0 { saved } else { self.state.users.lineage(self.context.session) };
         let suspect = Suspect { name: Some(name), address, lineage: Some(lineage) };
-        if let Some(ban) = self.bans.find(context.now_ms, suspect, None) {
-            return Err(ClaimNameError::Banned(self.ban_words(ban)));
+        if let Some(ban) = self.state.bans.find(self.context.now_ms, suspect, None) {
+            return Err(ClaimNameError::Banned(self.state.ban_words(ban)));
         }
-        self.claim(name, context.session)?;
-        let mut user = Box::new(User::new(context, address, name.clone(), lineage));
-        let flood_mute = self.flood_mutes.enter(context.now_ms, user.writer(), back.is_some());
+        self.state.claim(name, self.context.session)?;
+        let mut user = Box::new(User::new(self.context, address, name.clone(), lineage));
+        let flood_mute =
+            self.state.flood_mutes.enter(self.context.now_ms, user.writer(), back.is_some());
         if let Some(back) = back {
             user.make_operator(back.operator);
             user.set_away(back.away.as_deref());
         }
-        self.users.insert(user);
-        Ok(Entered { session: context.session, flood_mute })
+        self.state.users.insert(user);
+        Ok(Entered { session: self.context.session, flood_mute })
     }
 
     /// Gives a user a new name, in all their rooms.
-    fn rename(
-        &mut self,
-        context: OperationContext,
-        name: &Name,
-        effects: &mut dyn Effects,
-    ) -> Outcome {
-        let Some(user) = self.user(context.session) else {
-            return Outcome::Refused(OperationError::NotInRoom);
-        };
+    fn rename(&mut self, name: &Name) -> Result<Result<(), ClaimNameError>, OperationError> {
+        let user = self.author()?;
         let (old, memberships) = (user.name(), user.memberships());
         let suspect = Suspect { name: Some(name), ..Suspect::default() };
-        if let Some(ban) = self.bans.find(context.now_ms, suspect, None) {
-            return Outcome::Renamed(Err(ClaimNameError::Banned(self.ban_words(ban))));
+        if let Some(ban) = self.state.bans.find(self.context.now_ms, suspect, None) {
+            return Ok(Err(ClaimNameError::Banned(self.state.ban_words(ban))));
         }
         // The user has both names until every room has the line about the change.
-        if let Err(taken) = self.claim(name, context.session) {
-            return Outcome::Renamed(Err(taken));
+        if let Err(taken) = self.state.claim(name, self.context.session) {
+            return Ok(Err(taken));
         }
         for (cell, member_id) in memberships {
             cell.change(|room| {
-                if let Some(appended) = room.rename(context.now_ms, member_id, name.clone()) {
+                if let Some(appended) = room.rename(self.context.now_ms, member_id, name.clone()) {
                     let kind = LineKind::Renamed;
-                    effects.keep_line(room, appended, kind, old.as_str(), name.as_str());
+                    self.effects.keep_line(room, appended, kind, old.as_str(), name.as_str());
                 }
             });
         }
-        if let Some(user) = self.users.get_mut(context.session) {
+        if let Some(user) = self.state.users.get_mut(self.context.session) {
             user.set_name(name.clone());
         }
-        self.release(&old, context.session);
+        self.state.release(&old, self.context.session);
         // Releasing the old name also released a key that both names share.
-        Outcome::Renamed(self.claim(name, context.session))
+        Ok(self.state.claim(name, self.context.session))
     }
 
     /// Removes a user from the chat and from all rooms, which show the reason. With `None`, the
     /// rooms show nothing.
     fn exit(
         &mut self,
-        context: OperationContext,
         reason: Option<&str>,
         keep: Option<ResumeToken>,
-        effects: &mut dyn Effects,
-    ) -> Outcome {
-        let Some(mut user) = self.users.remove(context.session) else {
-            return Outcome::Refused(OperationError::NotInRoom);
-        };
+    ) -> Result<(), OperationError> {
+        let user = self.state.users.remove(self.context.session);
+        let mut user = user.ok_or(OperationError::NotInRoom)?;
         if let Some(ResumeToken { token, saved }) = keep.filter(|_| !user.is_retired()) {
-            self.keep_token(context.now_ms, &token, saved, effects);
+            self.keep_token(&token, saved);
         }
         let name = user.name();
         for (cell, member_id) in user.take_memberships() {
@@ -170,98 +150,77 @@ impl<R: RoomCell> ChatState<R> {
                 let was_in = room.is_in(member_id);
                 match reason {
                     Some(reason) => {
-                        if let Some(left) = room.leave(context.now_ms, member_id, reason) {
-                            effects.keep_line(room, left, LineKind::Left, name.as_str(), reason);
+                        if let Some(left) = room.leave(self.context.now_ms, member_id, reason) {
+                            self.effects.keep_line(
+                                room,
+                                left,
+                                LineKind::Left,
+                                name.as_str(),
+                                reason,
+                            );
                         }
                     }
                     None => room.leave_silently(member_id),
                 }
                 if was_in {
-                    room.review_operators(context.now_ms, effects);
+                    room.review_operators(self.context.now_ms, self.effects);
                 }
             });
-            self.remove_if_empty(&cell, effects);
+            self.remove_if_empty(&cell);
         }
-        self.release(&name, user.session);
+        self.state.release(&name, user.session);
         if !user.is_retired() {
-            self.note_departure(context.now_ms, &user);
+            self.note_departure(&user);
         }
-        Outcome::Done
+        Ok(())
     }
 
     /// Writes a private line to one user. The caller reports a full mailbox.
-    fn write(
-        &self,
-        context: OperationContext,
-        to: u64,
-        kind: LineKind,
-        words: &str,
-        effects: &mut dyn Effects,
-    ) -> Outcome {
-        let (Some(from), Some(_)) = (self.user(context.session), self.user(to)) else {
-            return Outcome::Refused(OperationError::NotFound);
-        };
+    fn write(&mut self, to: u64, kind: LineKind, words: &str) -> Result<(), OperationError> {
+        let state = &*self.state;
+        let from = state.user(self.context.session).filter(|_| state.user(to).is_some());
+        let from = from.ok_or(OperationError::NotFound)?;
         let notification = Notification::Private {
-            time_ms: context.now_ms,
+            time_ms: self.context.now_ms,
             from: from.name(),
             session: from.session,
             lineage: from.lineage,
             kind,
             text: Arc::from(words),
         };
-        effects.notify(to, notification);
-        Outcome::Done
+        self.effects.notify(to, notification);
+        Ok(())
     }
 
-    fn audit(&self, context: OperationContext, what: String, effects: &mut dyn Effects) -> Outcome {
-        let Some(user) = self.user(context.session) else {
-            return Outcome::Refused(OperationError::NotInRoom);
-        };
-        let (is_of_chat, name, time_ms) = (user.is_operator(), user.name(), context.now_ms);
-        effects.emit(Effect::Audit { is_of_chat, time_ms, by: name.as_str(), what });
-        Outcome::Done
+    fn audit(&mut self, what: String) -> Result<(), OperationError> {
+        let user = self.author()?;
+        let (is_of_chat, name, time_ms) = (user.is_operator(), user.name(), self.context.now_ms);
+        self.effects.emit(Effect::Audit { is_of_chat, time_ms, by: name.as_str(), what });
+        Ok(())
     }
 
     /// Saves a session, unless its user continues in another one. The token then restores the other
     /// session, and the state of this one is out of date.
-    fn save_session(
-        &mut self,
-        context: OperationContext,
-        token: &str,
-        saved: SavedSession,
-        effects: &mut dyn Effects,
-    ) -> Outcome {
-        if !self.user(context.session).is_some_and(User::is_retired) {
-            self.keep_token(context.now_ms, token, saved, effects);
+    fn save_session(&mut self, token: &str, saved: SavedSession) {
+        if !self.state.user(self.context.session).is_some_and(User::is_retired) {
+            self.keep_token(token, saved);
         }
-        Outcome::Done
     }
 
-    fn keep_token(
-        &mut self,
-        now_ms: u64,
-        token: &str,
-        saved: SavedSession,
-        effects: &mut dyn Effects,
-    ) {
-        effects.emit(Effect::KeepToken { token, saved: &saved });
-        for dropped in self.tokens.keep(now_ms, Arc::from(token), saved) {
-            effects.emit(Effect::DeleteToken(&dropped));
+    fn keep_token(&mut self, token: &str, saved: SavedSession) {
+        self.effects.emit(Effect::KeepToken { token, saved: &saved });
+        for dropped in self.state.tokens.keep(self.context.now_ms, Arc::from(token), saved) {
+            self.effects.emit(Effect::DeleteToken(&dropped));
         }
     }
 
     /// Uses a token up, and returns the session that it restores. If that session is still open, it
     /// is ended.
-    fn redeem(
-        &mut self,
-        context: OperationContext,
-        token: &str,
-        effects: &mut dyn Effects,
-    ) -> Option<ResumeToken> {
-        let (token, mut saved) = self.tokens.redeem(context.now_ms, token)?;
-        effects.emit(Effect::DeleteToken(&token));
+    fn redeem(&mut self, token: &str) -> Option<ResumeToken> {
+        let (token, mut saved) = self.state.tokens.redeem(self.context.now_ms, token)?;
+        self.effects.emit(Effect::DeleteToken(&token));
         if let Some(session) = saved.session
-            && let Some(user) = self.users.get_mut(session)
+            && let Some(user) = self.state.users.get_mut(session)
         {
             user.retire();
             let (name, memberships) = (user.name(), user.memberships());
@@ -269,10 +228,10 @@ impl<R: RoomCell> ChatState<R> {
             saved.rooms = self.positions(&memberships, &saved.rooms);
             for (cell, _) in memberships {
                 let reason = "goes on elsewhere";
-                self.expel(context.now_ms, session, &cell, "", reason, effects);
+                self.expel(session, &cell, "", reason);
             }
-            self.release(&name, session);
-            effects.disconnect(session, GOES_ON);
+            self.state.release(&name, session);
+            self.effects.disconnect(session, GOES_ON);
         }
         Some(ResumeToken { token: token.to_string(), saved })
     }
@@ -284,7 +243,7 @@ impl<R: RoomCell> ChatState<R> {
             cell.with(|room| {
                 let (next, operator) = room.membership(*member_id)?;
                 let saved = saved.iter().find(|position| position.room.same_as(&room.name));
-                let next = match (self.options.is_replicated, saved) {
+                let next = match (self.state.options.is_replicated, saved) {
                     (false, _) => next,
                     (true, saved) => saved.map_or(room.log.next(), |position| position.next),
                 };
@@ -294,19 +253,17 @@ impl<R: RoomCell> ChatState<R> {
         memberships.iter().filter_map(position).collect()
     }
 
-    fn note_departure(&mut self, left_ms: u64, user: &User<R>) {
-        use crate::state::former_users::FormerUser;
+    fn note_departure(&mut self, user: &User<R>) {
+        let left_ms = self.context.now_ms;
         let (name, lineage, address) = (user.name(), user.lineage, user.address);
-        self.flood_mutes.leave(lineage, name.key());
-        self.former_users.note(FormerUser { name, lineage, address, left_ms });
+        self.state.flood_mutes.leave(lineage, name.key());
+        self.state.former_users.note(FormerUser { name, lineage, address, left_ms });
     }
 
     /// Notes that a user wrote too fast, so that the mute lasts if they reconnect.
-    fn flood_muted(&mut self, context: OperationContext, until_ms: u64, count: u8) -> Outcome {
-        let Some(writer) = self.user(context.session).map(User::writer) else {
-            return Outcome::Refused(OperationError::NotInRoom);
-        };
-        self.flood_mutes.begin(context.now_ms, writer, until_ms, count);
-        Outcome::Done
+    fn flood_muted(&mut self, until_ms: u64, count: u8) -> Result<(), OperationError> {
+        let writer = self.author()?.writer();
+        self.state.flood_mutes.begin(self.context.now_ms, writer, until_ms, count);
+        Ok(())
     }
 }

@@ -3,19 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::LineKind;
-use crate::effect::Effect;
-use crate::name::Name;
-use crate::operation::{
-    Operation, OperationContext, RestoredSession, ResumeToken, RoomChange, SaidLine,
+use crate::Credential;
+use crate::room::{LogLimits, ReplayFrom, Room};
+use crate::state::{
+    Ban, ChatState, RestoredState, RoomLimits, SavedSession, Scope, SessionState, StateOptions,
+    Subject,
 };
-use crate::outcome::{ClaimNameError, JoinError, OperationError, Outcome};
-use crate::room::credential::Credential;
-use crate::room::log::LogLimits;
-use crate::room::{ReplayFrom, Room};
-use crate::state::bans::{Ban, Scope, Subject};
-use crate::state::tokens::{SavedSession, SessionState};
-use crate::state::{ChatState, RestoredState, RoomLimits, StateOptions};
+use crate::{
+    ClaimNameError, Effect, JoinError, LineKind, Name, Operation, OperationContext, OperationError,
+    Outcome, RestoredSession, ResumeToken, RoomChange, SaidLine,
+};
 
 type State = ChatState<Rc<RefCell<Room>>>;
 
@@ -53,8 +50,8 @@ impl Simulation {
     /// lobby, and ben has created the room `den`.
     fn with_users() -> Self {
         let mut chat = Self::new(false);
-        for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {
-            chat.enters(session, who).unwrap();
+        for (session, text) in [(1, "ann"), (2, "ben"), (3, "eve")] {
+            chat.enters(session, text).unwrap();
             chat.joins(session, "lobby").unwrap();
         }
         chat.does(1, Operation::BecomeOperator);
@@ -81,8 +78,8 @@ impl Simulation {
         self.does(session, operation).refusal().cloned()
     }
 
-    fn enters(&mut self, session: u64, who: &str) -> Result<(), ClaimNameError> {
-        let enter = Operation::Enter { name: name(who), address: None, back: None };
+    fn enters(&mut self, session: u64, text: &str) -> Result<(), ClaimNameError> {
+        let enter = Operation::Enter { name: name(text), address: None, back: None };
         match self.does(session, enter) {
             Outcome::Entered(entered) => entered.map(drop),
             other => panic!("{other:?}"),
@@ -151,9 +148,9 @@ fn ban(subject: &str, scope: Scope) -> Operation {
     Operation::Ban(Ban { subject, scope, by, reason, until_ms: None, lineage: None })
 }
 
-fn saved(who: &str, session: u64) -> SavedSession {
+fn saved(text: &str, session: u64) -> SavedSession {
     let more = SessionState { lineage: session, ..SessionState::default() };
-    let (name, rooms) = (name(who), Vec::new());
+    let (name, rooms) = (name(text), Vec::new());
     SavedSession { name, rooms, until_ms: 100, session: Some(session), more }
 }
 
@@ -164,7 +161,7 @@ fn a_name_belongs_to_one_user() {
     assert!(chat.is_done(3, Operation::Exit { reason: Some("tea".into()), keep: None }));
     assert_eq!(chat.takes(), ["lobby left eve: tea"]);
     assert_eq!(chat.enters(4, "eve"), Ok(()));
-    let rename = |who: &str| Operation::Rename { name: name(who) };
+    let rename = |text: &str| Operation::Rename { name: name(text) };
     let renamed = chat.does(4, rename("ben"));
     assert!(matches!(renamed, Outcome::Renamed(Err(ClaimNameError::Taken(_)))), "{renamed:?}");
     assert!(matches!(chat.does(2, rename("bob")), Outcome::Renamed(Ok(()))));

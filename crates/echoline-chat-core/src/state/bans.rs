@@ -7,8 +7,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::name::Name;
-use crate::name::key::Key;
+use crate::{Key, Name};
 
 /// The maximum number of bans of the whole chat.
 pub(crate) const CHAT_BANS_MAX: usize = 10_000;
@@ -127,6 +126,15 @@ impl fmt::Display for Subject {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chat => f.write_str("the chat"),
+            Self::Room(name) => name.fmt(f),
+        }
+    }
+}
+
 impl Scope {
     /// Returns the key of the room; `None` for the whole chat.
     pub fn room(&self) -> Option<&Key> {
@@ -140,14 +148,14 @@ impl Scope {
 impl Ban {
     /// Returns the message for a banned user. `moment` formats a time in milliseconds since 1970.
     pub fn words(&self, moment: fn(u64) -> String) -> String {
-        let place = match &self.scope {
+        let scope = match &self.scope {
             Scope::Chat => "this chat".to_owned(),
             Scope::Room(name) => format!("the room {}", name.as_str()),
         };
         let until = self.until_ms.map(|until| format!(" until {}", moment(until)));
         let reason = if self.reason.is_empty() { "" } else { ": " };
         let until = until.unwrap_or_default();
-        format!("You are banned from {place}{until}{reason}{}", self.reason)
+        format!("You are banned from {scope}{until}{reason}{}", self.reason)
     }
 
     fn holds(&self, now_ms: u64) -> bool {
@@ -235,7 +243,7 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::arguments::BanTarget;
+    use crate::command::BanTarget;
 
     fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
         let subject = match BanTarget::parse(subject).unwrap() {
@@ -260,8 +268,8 @@ mod tests {
         bans.add(0, ban("mallory", Scope::Chat, None)).unwrap();
         bans.add(0, ban("10.1.2.3/8", Scope::Chat, None)).unwrap();
         bans.add(0, ban("::1", Scope::Chat, None)).unwrap();
-        let finds = |who: &str, from: &str| {
-            let (name, address) = (name(who), address(from));
+        let finds = |text: &str, from: &str| {
+            let (name, address) = (name(text), address(from));
             let suspect = Suspect { name: Some(&name), address, lineage: None };
             bans.find(0, suspect, None).map(|ban| ban.subject.to_string())
         };

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::Key;
 use crate::flood::FORGIVEN_AFTER;
-use crate::name::key::Key;
 use crate::state::source::most_frequent;
 
 /// The maximum number of mutes. Beyond it, the network with the most mutes loses its oldest one, so
@@ -144,7 +144,7 @@ impl ContinuedMute {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
+    use crate::Name;
 
     fn writer(name: &str, lineage: u64, network: &str) -> MuteSubject {
         let key = Name::parse(name).unwrap().key().clone();

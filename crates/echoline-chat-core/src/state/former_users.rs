@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use std::collections::VecDeque;
 
-use crate::name::Name;
+use crate::Name;
 use crate::state::source::most_frequent;
 use echoline_base::source::Source;
 

@@ -2,18 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::LineKind;
-use crate::effect::Effects;
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::notification::Notification;
-use crate::operation::{OperationContext, RejoiningUser};
-use crate::replication::node_down_line::node_down_line;
+use crate::replication::node_down_line;
 use crate::room::{MemberId, ReplayFrom};
-use crate::state::ChatState;
-use crate::state::bans::Suspect;
-use crate::state::room_cell::RoomCell;
-use crate::state::user::User;
+use crate::state::{ChatState, RoomCell, StateChange, Suspect, User};
+use crate::{Key, LineKind, Name, Notification, OperationContext, RejoiningUser};
 
 /// The last operation of a user that was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,23 +27,21 @@ pub struct DownUser {
     pub is_here: bool,
 }
 
-impl<R: RoomCell> ChatState<R> {
+impl<R: RoomCell> StateChange<'_, R> {
     /// Removes all users of a node from the chat. Each of their rooms gets one line about it.
     /// Returns the users in the order of their sessions.
-    pub fn node_down(
-        &mut self,
-        now_ms: u64,
-        node: u32,
-        name: &str,
-        reason: &str,
-        effects: &mut dyn Effects,
-    ) -> Vec<DownUser> {
-        let sessions: Vec<u64> =
-            self.users.values().filter(|user| user.node == node).map(|user| user.session).collect();
+    pub fn node_down(&mut self, node: u32, name: &str, reason: &str) -> Vec<DownUser> {
+        let sessions: Vec<u64> = self
+            .state
+            .users
+            .values()
+            .filter(|user| user.node == node)
+            .map(|user| user.session)
+            .collect();
         let mut down: Vec<Box<User<R>>> = Vec::with_capacity(sessions.len());
         for session in sessions {
-            let Some(user) = self.users.remove(session) else { continue };
-            self.release(&user.name(), session);
+            let Some(user) = self.state.users.remove(session) else { continue };
+            self.state.release(&user.name(), session);
             down.push(user);
         }
         let mut rooms = BTreeMap::<Key, (R, Vec<(MemberId, Name)>)>::new();
@@ -68,8 +58,8 @@ impl<R: RoomCell> ChatState<R> {
                 let gone = members.iter().filter(|(member_id, _)| room.suspend(*member_id));
                 let names: Vec<String> = gone.map(|(_, name)| name.to_string()).collect();
                 if !names.is_empty() {
-                    room.announce(now_ms, &node_down_line(name, reason, &names));
-                    room.review_operators(now_ms, effects);
+                    room.announce(self.context.now_ms, &node_down_line(name, reason, &names));
+                    room.review_operators(self.context.now_ms, self.effects);
                 }
             });
         }
@@ -77,7 +67,7 @@ impl<R: RoomCell> ChatState<R> {
         for mut user in down {
             users.push(DownUser { last: user.last_operation(), is_here: user.is_here });
             if user.is_here {
-                self.suspended.insert(user.session, user);
+                self.state.suspended.insert(user.session, user);
             } else {
                 user.release_all();
             }
@@ -85,6 +75,80 @@ impl<R: RoomCell> ChatState<R> {
         users
     }
 
+    /// Resumes the memberships of a user whose node rejoins, under their name if it is still free.
+    /// If the user `is_suspended` on this node, their session continues.
+    pub fn rejoin(&mut self, rejoining: RejoiningUser, is_suspended: bool) {
+        let RejoiningUser { session, since_ms, name, address, operator, away, rooms, last, .. } =
+            rejoining;
+        let lineage = known_lineage(rejoining.lineage, session);
+        if self.state.users.contains_key(&session) {
+            return;
+        }
+        let suspect = Suspect { name: Some(&name), address, lineage: Some(lineage) };
+        let banned = self.state.bans.find(self.context.now_ms, suspect, None);
+        if let Some(ban) = banned.filter(|_| !operator) {
+            if is_suspended {
+                self.effects.disconnect(session, self.state.ban_words(ban));
+            }
+            return;
+        }
+        let free = self.state.free_name(&name, session);
+        let suspended = if is_suspended { self.state.suspended.remove(&session) } else { None };
+        let theirs = OperationContext { session, is_here: suspended.is_some(), ..self.context };
+        let mut user = suspended.unwrap_or_else(|| {
+            Box::new(User::new(theirs, address, name.clone(), lineage).since(since_ms))
+        });
+        if !free.same_as(&name) {
+            self.effects.notice(session, format!("Your name is taken; you are now {free}"));
+        }
+        user.set_name(free);
+        user.node = self.context.node;
+        user.last = last.max(user.last);
+        user.was_refused = false;
+        user.set_away(away.as_deref());
+        user.make_operator(operator);
+        for (room, is_operator) in rooms {
+            let ban = self.state.bans.find(self.context.now_ms, user.suspect(), Some(room.key()));
+            if let Some(ban) = ban.filter(|_| !operator) {
+                let words = self.state.ban_words(ban);
+                self.effects.notify(session, Notification::Expelled { room, words });
+                continue;
+            }
+            let found = self.state.rooms.get(room.key()).cloned();
+            let cell = found.unwrap_or_else(|| self.make_room(&room, None));
+            self.rejoin_room(&mut user, &cell, is_operator);
+        }
+        self.state.users.insert(user);
+    }
+
+    fn rejoin_room(&mut self, user: &mut User<R>, cell: &R, is_operator: bool) {
+        let kept = user.member_id_in(cell);
+        let name = user.name();
+        let member_id = cell.change(|room| {
+            let (member_id, joined) = match kept {
+                // A session of this node continues at the same line.
+                Some(member_id) => {
+                    (member_id, room.resume_member(self.context.now_ms, member_id, name.clone()))
+                }
+                None => room.join(
+                    self.context.now_ms,
+                    user.identity(),
+                    name.clone(),
+                    ReplayFrom::Last(0),
+                ),
+            };
+            room.set_operator(member_id, is_operator);
+            self.effects.keep_line(room, joined, LineKind::Joined, name.as_str(), "");
+            room.review_operators(self.context.now_ms, self.effects);
+            member_id
+        });
+        if kept.is_none() {
+            user.add_membership(cell.clone(), member_id);
+        }
+    }
+}
+
+impl<R: RoomCell> ChatState<R> {
     /// Returns the properties of a suspended user that the other nodes need.
     pub fn rejoining_user(&self, session: u64) -> Option<RejoiningUser> {
         let user = self.suspended.get(&session)?;
@@ -107,58 +171,6 @@ impl<R: RoomCell> ChatState<R> {
         })
     }
 
-    /// Resumes the memberships of a user whose node rejoins, under their name if it is still free.
-    /// If the user `is_suspended` on this node, their session continues.
-    pub fn rejoin(
-        &mut self,
-        context: OperationContext,
-        rejoining: RejoiningUser,
-        is_suspended: bool,
-        effects: &mut dyn Effects,
-    ) {
-        let RejoiningUser { session, since_ms, name, address, operator, away, rooms, last, .. } =
-            rejoining;
-        let lineage = known_lineage(rejoining.lineage, session);
-        if self.users.contains_key(&session) {
-            return;
-        }
-        let suspect = Suspect { name: Some(&name), address, lineage: Some(lineage) };
-        let banned = self.bans.find(context.now_ms, suspect, None);
-        if let Some(ban) = banned.filter(|_| !operator) {
-            if is_suspended {
-                effects.disconnect(session, self.ban_words(ban));
-            }
-            return;
-        }
-        let free = self.free_name(&name, session);
-        let suspended = if is_suspended { self.suspended.remove(&session) } else { None };
-        let theirs = OperationContext { session, is_here: suspended.is_some(), ..context };
-        let mut user = suspended.unwrap_or_else(|| {
-            Box::new(User::new(theirs, address, name.clone(), lineage).since(since_ms))
-        });
-        if !free.same_as(&name) {
-            effects.notice(session, format!("Your name is taken; you are now {free}"));
-        }
-        user.set_name(free);
-        user.node = context.node;
-        user.last = last.max(user.last);
-        user.was_refused = false;
-        user.set_away(away.as_deref());
-        user.make_operator(operator);
-        for (room, is_operator) in rooms {
-            let ban = self.bans.find(context.now_ms, user.suspect(), Some(room.key()));
-            if let Some(ban) = ban.filter(|_| !operator) {
-                let words = self.ban_words(ban);
-                effects.notify(session, Notification::Expelled { room, words });
-                continue;
-            }
-            let found = self.rooms.get(room.key()).cloned();
-            let cell = found.unwrap_or_else(|| self.make_room(&room, None, effects));
-            rejoin_room(context.now_ms, &mut user, &cell, is_operator, effects);
-        }
-        self.users.insert(user);
-    }
-
     /// Claims a user's name, or the first one like it that is free.
     fn free_name(&mut self, name: &Name, session: u64) -> Name {
         let others = (2..).map(|number| name.with_suffix(number));
@@ -167,33 +179,8 @@ impl<R: RoomCell> ChatState<R> {
     }
 }
 
-fn rejoin_room<R: RoomCell>(
-    now_ms: u64,
-    user: &mut User<R>,
-    cell: &R,
-    is_operator: bool,
-    effects: &mut dyn Effects,
-) {
-    let kept = user.member_id_in(cell);
-    let name = user.name();
-    let member_id = cell.change(|room| {
-        let (member_id, joined) = match kept {
-            // A session of this node continues at the same line.
-            Some(member_id) => (member_id, room.resume_member(now_ms, member_id, name.clone())),
-            None => room.join(now_ms, user.identity(), name.clone(), ReplayFrom::Last(0)),
-        };
-        room.set_operator(member_id, is_operator);
-        effects.keep_line(room, joined, LineKind::Joined, name.as_str(), "");
-        room.review_operators(now_ms, effects);
-        member_id
-    });
-    if kept.is_none() {
-        user.add_membership(cell.clone(), member_id);
-    }
-}
-
 /// Returns the lineage of a session. An earlier version does not send it.
-pub fn known_lineage(lineage: u64, session: u64) -> u64 {
+pub(crate) fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::name::Name;
-use crate::name::key::Key;
-use crate::state::preferences::Preferences;
+use crate::{Key, Name};
 use echoline_base::SecretText;
 use echoline_base::source::Source;
 
@@ -88,7 +86,7 @@ pub struct Position {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// The number of the room's first line, see
-    /// [`RoomOrigin`](crate::room::room_origin::RoomOrigin).
+    /// [`RoomOrigin`](crate::room::RoomOrigin).
     #[serde(default)]
     pub born: u64,
 }
@@ -97,7 +95,7 @@ pub struct Position {
 #[derive(Debug, Default)]
 pub struct Tokens {
     /// The saved sessions by the digest of their token.
-    places: HashMap<Arc<str>, SavedSession>,
+    sessions: HashMap<Arc<str>, SavedSession>,
     /// The tokens of each source; those of earlier versions have none.
     by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
     /// All tokens by the times at which they end.
@@ -115,8 +113,8 @@ struct EvictionRank {
 }
 
 impl EvictionRank {
-    fn of(token: &Arc<str>, place: &SavedSession) -> Self {
-        let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
+    fn of(token: &Arc<str>, saved: &SavedSession) -> Self {
+        let (is_lasting, until_ms) = (!saved.more.is_brief, saved.until_ms);
         Self { is_lasting, until_ms, token: Arc::clone(token) }
     }
 }
@@ -150,25 +148,25 @@ pub fn digest_of_kept(kept: String) -> String {
 impl Tokens {
     /// Saves the session of a token, in place of an earlier one. Returns the tokens that were
     /// dropped because there are too many.
-    pub fn keep(&mut self, now_ms: u64, token: Arc<str>, place: SavedSession) -> Vec<Arc<str>> {
+    pub fn keep(&mut self, now_ms: u64, token: Arc<str>, saved: SavedSession) -> Vec<Arc<str>> {
         self.remove(&token);
         let mut dropped = Vec::new();
-        let source = place.more.source;
+        let source = saved.more.source;
         let theirs = self.by_source.get(&source).map_or(0, BTreeSet::len);
         if source.is_some() && theirs >= SOURCE_TOKENS_MAX {
             dropped.extend(self.drop_one_of(source));
         }
-        if self.places.len() >= TOKENS_MAX {
+        if self.sessions.len() >= TOKENS_MAX {
             dropped.extend(self.drop_ended(now_ms));
         }
-        if self.places.len() >= TOKENS_MAX {
+        if self.sessions.len() >= TOKENS_MAX {
             let sources = self.by_source.iter().rev();
             let largest = sources.max_by_key(|(_, tokens)| tokens.len()).map(|(source, _)| *source);
             dropped.extend(largest.and_then(|largest| self.drop_one_of(largest)));
         }
-        self.by_source.entry(source).or_default().insert(EvictionRank::of(&token, &place));
-        self.by_end.insert((place.until_ms, Arc::clone(&token)));
-        self.places.insert(token, place);
+        self.by_source.entry(source).or_default().insert(EvictionRank::of(&token, &saved));
+        self.by_end.insert((saved.until_ms, Arc::clone(&token)));
+        self.sessions.insert(token, saved);
         dropped
     }
 
@@ -186,23 +184,23 @@ impl Tokens {
     }
 
     fn remove(&mut self, token: &str) -> Option<(Arc<str>, SavedSession)> {
-        let (token, place) = self.places.remove_entry(token)?;
-        self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
-        if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
-            tokens.remove(&EvictionRank::of(&token, &place));
+        let (token, saved) = self.sessions.remove_entry(token)?;
+        self.by_end.remove(&(saved.until_ms, Arc::clone(&token)));
+        if let Some(tokens) = self.by_source.get_mut(&saved.more.source) {
+            tokens.remove(&EvictionRank::of(&token, &saved));
             if tokens.is_empty() {
-                self.by_source.remove(&place.more.source);
+                self.by_source.remove(&saved.more.source);
             }
         }
-        Some((token, place))
+        Some((token, saved))
     }
 
     /// Revokes the right of an operator of the chat in the saved sessions of a user. Returns the
     /// changed sessions.
     pub(crate) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, SavedSession)> {
-        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
-        let had = theirs.filter_map(|(token, place)| {
-            place.more.operator.take().map(|_| (Arc::clone(token), place.clone()))
+        let theirs = self.sessions.iter_mut().filter(|(_, saved)| saved.more.lineage == lineage);
+        let had = theirs.filter_map(|(token, saved)| {
+            saved.more.operator.take().map(|_| (Arc::clone(token), saved.clone()))
         });
         had.collect()
     }
@@ -215,11 +213,11 @@ impl Tokens {
         room: &Name,
     ) -> Vec<(Arc<str>, SavedSession)> {
         let theirs =
-            self.places.iter_mut().filter(|(_, place)| lineages.contains(&place.more.lineage));
-        let had = theirs.filter_map(|(token, place)| {
-            let before = place.rooms.len();
-            place.rooms.retain(|at| !at.room.same_as(room));
-            (place.rooms.len() < before).then(|| (Arc::clone(token), place.clone()))
+            self.sessions.iter_mut().filter(|(_, saved)| lineages.contains(&saved.more.lineage));
+        let had = theirs.filter_map(|(token, saved)| {
+            let before = saved.rooms.len();
+            saved.rooms.retain(|at| !at.room.same_as(room));
+            (saved.rooms.len() < before).then(|| (Arc::clone(token), saved.clone()))
         });
         had.collect()
     }
@@ -227,36 +225,76 @@ impl Tokens {
     /// Returns the highest first number of a room in a saved session. No room that is made later
     /// may begin there.
     pub(crate) fn last_born(&self) -> Option<u64> {
-        self.places.values().flat_map(|place| &place.rooms).map(|at| at.born).max()
+        self.sessions.values().flat_map(|saved| &saved.rooms).map(|at| at.born).max()
     }
 
     /// Returns the rooms to which a token leads.
     pub fn rooms(&self, now_ms: u64) -> BTreeSet<Key> {
-        let places = self.places.values().filter(|place| place.until_ms > now_ms);
-        places.flat_map(|place| &place.rooms).map(|at| at.room.key().clone()).collect()
+        let sessions = self.sessions.values().filter(|saved| saved.until_ms > now_ms);
+        sessions.flat_map(|saved| &saved.rooms).map(|at| at.room.key().clone()).collect()
     }
 
     /// Returns whether there is a saved session of this user.
     pub fn has(&self, lineage: u64) -> bool {
-        self.places.values().any(|place| place.more.lineage == lineage)
+        self.sessions.values().any(|saved| saved.more.lineage == lineage)
     }
 
     /// Returns the session that the token of this digest would restore.
     pub fn find(&self, now_ms: u64, digest: &str) -> Option<&SavedSession> {
-        self.places.get(digest).filter(|place| place.until_ms > now_ms)
+        self.sessions.get(digest).filter(|saved| saved.until_ms > now_ms)
     }
 
     /// Returns all saved sessions, by the digest of their token.
     pub fn all(&self) -> Vec<(String, SavedSession)> {
-        let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
-        let mut all: Vec<_> = places.collect();
+        let sessions =
+            self.sessions.iter().map(|(token, saved)| (token.to_string(), saved.clone()));
+        let mut all: Vec<_> = sessions.collect();
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         all
     }
 
     /// Returns the digest and the session that its token restores, and uses the token up.
     pub fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
-        self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
+        self.remove(digest).filter(|(_, saved)| saved.until_ms > now_ms)
+    }
+}
+
+/// The maximum number of users that one user may ignore.
+pub const IGNORED_MAX: usize = 100;
+
+/// The choices of a user about how they see the chat, which a token restores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    /// Lines are shown with their numbers.
+    pub numbers: bool,
+    /// Lines are shown with their times.
+    pub times: bool,
+    /// Joins, leaves and renames are not shown.
+    pub quiet: bool,
+    /// The ignored users.
+    pub ignored: Vec<Ignored>,
+}
+
+/// A user whose lines are hidden, by name and by lineage, so that a new name does not help.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ignored {
+    /// The name that the user had.
+    pub name: Name,
+    /// `None` if an earlier version saved it in a history.
+    #[serde(default, alias = "session")]
+    pub lineage: Option<u64>,
+}
+
+impl Preferences {
+    /// Drops ignored users beyond the bound, which a forged saved session may have.
+    pub fn bound(&mut self) {
+        self.ignored.truncate(IGNORED_MAX);
+    }
+
+    /// Returns whether these are the choices of a newcomer.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -266,7 +304,7 @@ mod tests {
 
     use super::*;
 
-    fn place(until_ms: u64) -> SavedSession {
+    fn saved(until_ms: u64) -> SavedSession {
         let name = Name::parse("ann").unwrap();
         SavedSession {
             name,
@@ -284,18 +322,18 @@ mod tests {
         let one = token(random);
         assert_eq!(one.reveal(), "a9a9-efgh-jkmn-aaaa-bbbb");
         let one: Arc<str> = digest(one.reveal()).into();
-        tokens.keep(0, Arc::clone(&one), place(10));
+        tokens.keep(0, Arc::clone(&one), saved(10));
         let typed = digest(" A9A9-EFGH-JKMN-AAAA-BBBB ");
-        assert_eq!(tokens.redeem(5, &typed), Some((Arc::clone(&one), place(10))));
+        assert_eq!(tokens.redeem(5, &typed), Some((Arc::clone(&one), saved(10))));
         assert_eq!(tokens.redeem(5, &one), None, "used up");
-        tokens.keep(0, Arc::clone(&one), place(10));
+        tokens.keep(0, Arc::clone(&one), saved(10));
         assert!(tokens.find(9, &one).is_some() && tokens.find(10, &one).is_none());
         assert_eq!(tokens.redeem(10, &one), None, "too late");
     }
 
     fn from(source: Source, until_ms: u64) -> SavedSession {
         let more = SessionState { source: Some(source), ..SessionState::default() };
-        SavedSession { more, ..place(until_ms) }
+        SavedSession { more, ..saved(until_ms) }
     }
 
     fn network(number: u32) -> Source {
@@ -320,13 +358,13 @@ mod tests {
     fn tokens_are_bounded() {
         let mut tokens = Tokens::default();
         for number in 0..TOKENS_MAX as u64 + 10 {
-            tokens.keep(0, Arc::from(number.to_string()), place(1000 + number));
+            tokens.keep(0, Arc::from(number.to_string()), saved(1000 + number));
         }
-        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert_eq!(tokens.sessions.len(), TOKENS_MAX);
         assert_eq!(tokens.redeem(0, "0"), None);
         assert!(tokens.redeem(0, "20").is_some());
-        assert_eq!(tokens.keep(0, Arc::from("one"), place(1)), Vec::<Arc<str>>::new());
-        let dropped = tokens.keep(1, Arc::from("two"), place(2000));
+        assert_eq!(tokens.keep(0, Arc::from("one"), saved(1)), Vec::<Arc<str>>::new());
+        let dropped = tokens.keep(1, Arc::from("two"), saved(2000));
         assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
     }
 
@@ -335,8 +373,8 @@ mod tests {
     #[test]
     fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
         let mut tokens = Tokens::default();
-        let keep = |tokens: &mut Tokens, token: String, place: SavedSession| {
-            tokens.keep(0, Arc::from(token), place).len()
+        let keep = |tokens: &mut Tokens, token: String, saved: SavedSession| {
+            tokens.keep(0, Arc::from(token), saved).len()
         };
         keep(&mut tokens, "of-ann".into(), from(network(1), 5));
         keep(&mut tokens, "local".into(), from(Source::Unknown, 5));
@@ -344,9 +382,9 @@ mod tests {
             keep(&mut tokens, format!("pupil-{pupil}"), from(network(2), 6));
         }
         let brief = |number: u32, source| {
-            let mut place = from(network(source), 1000 + u64::from(number));
-            place.more.is_brief = true;
-            place
+            let mut saved = from(network(source), 1000 + u64::from(number));
+            saved.more.is_brief = true;
+            saved
         };
         let one_address: usize = (0..3000)
             .map(|number| keep(&mut tokens, format!("one-{number}"), brief(number, 2)))
@@ -355,12 +393,12 @@ mod tests {
         for number in 0..30_000 {
             keep(&mut tokens, format!("many-{number}"), brief(number, 10 + number % 20));
         }
-        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert_eq!(tokens.sessions.len(), TOKENS_MAX);
         assert!(tokens.redeem(0, "of-ann").is_some() && tokens.redeem(0, "local").is_some());
         let kept = (0..60).filter(|pupil| tokens.redeem(0, &format!("pupil-{pupil}")).is_some());
         assert_eq!(kept.count(), 60);
         let indexed: usize = tokens.by_source.values().map(BTreeSet::len).sum();
-        assert_eq!(indexed, tokens.places.len());
+        assert_eq!(indexed, tokens.sessions.len());
     }
 
     /// Issue 11, items 3 and 13: a token does not restore rights that its user has lost.
@@ -373,7 +411,7 @@ mod tests {
                 Position { room: den.clone(), next: 1, operator: true, password: None, born: 0 };
             let operator = Some("a hash".to_owned());
             let more = SessionState { lineage, operator, ..SessionState::default() };
-            SavedSession { rooms: vec![at], more, ..place(10) }
+            SavedSession { rooms: vec![at], more, ..saved(10) }
         };
         tokens.keep(0, Arc::from("one"), saved(1));
         tokens.keep(0, Arc::from("two"), saved(2));

@@ -3,13 +3,10 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use crate::answer_limits::{AWAY_CHARACTERS_MAX, start_of};
-use crate::name::Name;
-use crate::operation::OperationContext;
+use crate::answer_limits::start_of;
 use crate::room::{MemberId, MemberIdentity};
-use crate::state::bans::{Suspect, network_of};
-use crate::state::flood_mutes::MuteSubject;
-use crate::state::room_cell::RoomCell;
+use crate::state::{MuteSubject, RoomCell, Suspect, network_of};
+use crate::{AWAY_CHARACTERS_MAX, Name, OperationContext};
 
 /// A user in the chat. `R` holds a room.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-use crate::state::user::User;
+use crate::state::User;
 
 /// The users in the chat, by session.
 #[derive(Debug)]
@@ -84,8 +84,7 @@ pub(crate) fn lineage_of_id(id: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
-    use crate::operation::OperationContext;
+    use crate::{Name, OperationContext};
 
     fn user(session: u64, lineage: u64) -> Box<User<()>> {
         let context = OperationContext { session, node: 0, is_here: true, now_ms: 0 };

@@ -63,9 +63,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         let read = &mut bytes[..count];
         if lies.load(Ordering::Relaxed) {
-            for place in 4..count {
-                if read[place - 4..].starts_with(b"ann-5") {
-                    read[place] = b'x';
+            for position in 4..count {
+                if read[position - 4..].starts_with(b"ann-5") {
+                    read[position] = b'x';
                 }
             }
         }

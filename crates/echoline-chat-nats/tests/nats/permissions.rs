@@ -36,13 +36,13 @@ async fn client(server: &NatsServer, user: &str, password: &str) -> Option<Conte
 }
 
 /// Tries all write operations of a stranger, and asserts that each fails.
-async fn attack(jetstream: &Context, who: &str) {
+async fn attack(jetstream: &Context, attacker: &str) {
     for subject in ["echoline.chat.order", "echoline.chat.snapshot.7.1.9.000000ab.1.00000000"] {
         let published = match jetstream.publish(subject, "forged".into()).await {
             Ok(published) => tokio::time::timeout(Duration::from_secs(1), published).await,
             Err(error) => Ok(Err(error)),
         };
-        assert!(!matches!(published, Ok(Ok(_))), "{who} published to {subject}");
+        assert!(!matches!(published, Ok(Ok(_))), "{attacker} published to {subject}");
     }
     for subject in ["echoline.chat.pulse", "echoline.chat.digest"] {
         jetstream.client().publish(subject, "forged".into()).await.unwrap();
@@ -50,16 +50,19 @@ async fn attack(jetstream: &Context, who: &str) {
     jetstream.client().flush().await.unwrap();
     for name in ["ECHOLINE_chat", "ECHOLINE_chat_SNAPSHOTS"] {
         if let Ok(stream) = jetstream.get_stream(name).await {
-            assert!(stream.purge().await.is_err(), "{who} purged {name}");
-            assert!(stream.delete_message(250).await.is_err(), "{who} removed a message of {name}");
+            assert!(stream.purge().await.is_err(), "{attacker} purged {name}");
+            assert!(
+                stream.delete_message(250).await.is_err(),
+                "{attacker} removed a message of {name}"
+            );
         }
-        assert!(jetstream.delete_stream(name).await.is_err(), "{who} removed {name}");
+        assert!(jetstream.delete_stream(name).await.is_err(), "{attacker} removed {name}");
         let config = jetstream::stream::Config {
             name: name.to_owned(),
             subjects: vec![">".to_owned()],
             ..Default::default()
         };
-        assert!(jetstream.update_stream(config).await.is_err(), "{who} changed {name}");
+        assert!(jetstream.update_stream(config).await.is_err(), "{attacker} changed {name}");
     }
 }
 

@@ -113,8 +113,8 @@ impl NatsServer {
 
     /// Replaces one stream of a stopped server by such a copy.
     pub(crate) fn roll_back_stream(&self, kept: &TempDir, stream: &str) {
-        let place = format!("jetstream/$G/streams/{stream}");
-        replace(&kept.path().join(&place), &self.store.path().join(&place));
+        let folder = format!("jetstream/$G/streams/{stream}");
+        replace(&kept.path().join(&folder), &self.store.path().join(&folder));
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -14,35 +14,25 @@ const ENTRIES_MAX: i64 = 10_000;
 /// The limit of sources of wrong passwords.
 const SOURCES_MAX: i64 = 1000;
 
-/// The table of an entry: of the chat's operators, or of rooms' operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AuditScope {
-    Chat,
-    Room,
-}
-
 /// Adds an entry. Both tables take their ids from one sequence.
 pub(crate) fn put(
     connection: &Connection,
-    scope: AuditScope,
+    is_of_chat: bool,
     id: i64,
     (time_ms, by, what): (u64, &str, &str),
 ) -> Result<()> {
-    let (insert, trim) = match scope {
-        AuditScope::Chat => (
-            "INSERT OR IGNORE INTO audit VALUES (?1, ?2, ?3, ?4)",
-            "DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC
-             LIMIT 1 OFFSET ?1)",
-        ),
-        AuditScope::Room => (
-            "INSERT OR IGNORE INTO room_audit VALUES (?1, ?2, ?3, ?4)",
-            "DELETE FROM room_audit WHERE id <= (SELECT id FROM room_audit ORDER BY id DESC
-             LIMIT 1 OFFSET ?1)",
-        ),
-    };
-    connection.execute(insert, params![id, saturating(time_ms), by, what])?;
+    let table = if is_of_chat { "audit" } else { "room_audit" };
+    let insert = format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4)");
+    connection.execute(&insert, params![id, saturating(time_ms), by, what])?;
     // Trimming scans the whole table, so only every 64th entry trims.
-    if id % 64 == 0 { connection.execute(trim, [ENTRIES_MAX]).map(drop) } else { Ok(()) }
+    if id % 64 != 0 {
+        return Ok(());
+    }
+    let trim = format!(
+        "DELETE FROM {table} WHERE id <= (SELECT id FROM {table} ORDER BY id DESC
+         LIMIT 1 OFFSET ?1)"
+    );
+    connection.execute(&trim, [ENTRIES_MAX]).map(drop)
 }
 
 /// Counts a wrong password, with one row for each source. Removes the source with the oldest last

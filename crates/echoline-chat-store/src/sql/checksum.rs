@@ -111,11 +111,11 @@ mod tests {
         #[test]
         fn a_flipped_bit_changes_it(
             bytes in prop::collection::vec(any::<u8>(), 1..200),
-            place in any::<prop::sample::Index>(),
+            index in any::<prop::sample::Index>(),
             bit in 0u8..8,
         ) {
             let mut flipped = bytes.clone();
-            flipped[place.index(bytes.len())] ^= 1u8 << bit;
+            flipped[index.index(bytes.len())] ^= 1u8 << bit;
             let sum = |bytes: &[u8]| RowChecksum::new().bytes(bytes).finish();
             prop_assert_ne!(sum(&bytes), sum(&flipped));
         }

@@ -6,8 +6,7 @@ use tracing::warn;
 use super::super::record::{RestoredRoom, StoredBan, StoredToken};
 use super::checksum::{ban_sum, line_sum, room_sum};
 use super::schema::{saturating, unsigned};
-use echoline_chat_core::{CaseFoldBuffer, SearchTerms};
-use echoline_chat_core::{LineKind, StoredLine};
+use echoline_chat_core::{CaseFoldBuffer, LineKind, SearchTerms, StoredLine};
 
 /// The limit of lines in one result.
 pub(crate) const LINES_MAX: usize = 10_000;
@@ -44,26 +43,19 @@ pub(crate) fn last(
     before: u64,
     count: usize,
 ) -> Result<Vec<StoredLine>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
-         AND number < ?2 ORDER BY number DESC LIMIT ?3"
-    );
-    let bounds = params![room, saturating(before), count.min(LINES_MAX) as i64];
-    let mut lines = collect(connection, &sql, bounds)?;
-    lines.reverse();
-    Ok(lines)
+    last_of(connection, (room, ""), before, count)
 }
 
-/// Returns the newest `count` lines that users said in a room below a number, oldest first.
-fn last_said(
+/// Returns the newest lines of a room that meet a condition, which begins with `AND`.
+fn last_of(
     connection: &Connection,
-    room: &str,
+    (room, condition): (&str, &str),
     before: u64,
     count: usize,
 ) -> Result<Vec<StoredLine>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
-         AND number < ?2 AND kind < 2 ORDER BY number DESC LIMIT ?3"
+         AND number < ?2 {condition} ORDER BY number DESC LIMIT ?3"
     );
     let bounds = params![room, saturating(before), count.min(LINES_MAX) as i64];
     let mut lines = collect(connection, &sql, bounds)?;
@@ -166,7 +158,8 @@ pub(crate) fn rooms(
         let newer = last(connection, &name, u64::MAX, recent)?;
         let said = newer.iter().filter(|line| line.kind.is_said()).count();
         let from = newer.first().map_or(0, |line| line.number);
-        let mut lines = last_said(connection, &name, from, recent.saturating_sub(said))?;
+        let count = recent.saturating_sub(said);
+        let mut lines = last_of(connection, (&name, "AND kind < 2"), from, count)?;
         lines.extend(newer);
         let (last_number, last_time_ms) = newest.unwrap_or_default();
         let next_number = last_number + 1;

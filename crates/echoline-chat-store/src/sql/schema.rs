@@ -343,7 +343,7 @@ mod tests {
         let connection = open(&path).unwrap();
         assert_eq!(audit::last_id(&connection).unwrap(), 7);
         let new = (2, "bob", "kicked mallory");
-        audit::put(&connection, audit::AuditScope::Room, 8, new).unwrap();
+        audit::put(&connection, false, 8, new).unwrap();
         audit::put_guess(&connection, 3, "mallory", "192.0.2.7/32").unwrap();
         let acts = audit::entries(&connection, 9).unwrap();
         let acts: Vec<_> = acts.iter().map(|(_, by, what)| format!("{by} {what}")).collect();

@@ -87,13 +87,9 @@ impl TableWriter {
         for (index, change) in changes.iter().enumerate() {
             let written = match change {
                 StoreChange::Line { room, line } => self.line(connection, &mut insert, room, line),
-                StoreChange::Audit { time_ms, by, what } => {
+                StoreChange::Audit { is_of_chat, time_ms, by, what } => {
                     audit_id += 1;
-                    audit::put(connection, audit::AuditScope::Chat, audit_id, (*time_ms, by, what))
-                }
-                StoreChange::RoomAudit { time_ms, by, what } => {
-                    audit_id += 1;
-                    audit::put(connection, audit::AuditScope::Room, audit_id, (*time_ms, by, what))
+                    audit::put(connection, *is_of_chat, audit_id, (*time_ms, by, what))
                 }
                 other => self.apply_other(connection, other),
             };
@@ -122,9 +118,7 @@ impl TableWriter {
                 audit::put_guess(connection, *time_ms, by, source)
             }
             // Written by `apply`.
-            StoreChange::Line { .. }
-            | StoreChange::Audit { .. }
-            | StoreChange::RoomAudit { .. } => Ok(()),
+            StoreChange::Line { .. } | StoreChange::Audit { .. } => Ok(()),
         }
     }
 

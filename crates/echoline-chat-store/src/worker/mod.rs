@@ -6,5 +6,5 @@ mod schedule;
 mod writer;
 
 pub(crate) use query::{QueryReply, SearchQuery, StoreQuery};
-pub(crate) use queue::{QueueError, WorkQueue, now};
+pub(crate) use queue::{WorkQueue, now};
 pub(crate) use writer::HistoryWriter;

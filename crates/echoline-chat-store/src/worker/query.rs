@@ -1,26 +1,26 @@
 //! Queries to the writer thread, with the channels for their results.
 
+use std::fmt;
+use std::path::Path;
+
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::super::error::StoreError;
-use super::super::record::{PasswordGuesses, SearchPage};
-use super::super::sql::{audit, read};
-use echoline_chat_core::SearchTerms;
-use echoline_chat_core::StoredLine;
+use super::super::record::SearchPage;
+use super::super::sql::read;
+use echoline_chat_core::{SearchTerms, StoredLine};
 
 /// The channel for a result. Its receiver may be gone.
 pub(crate) type QueryReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+/// The database and its path, or the reason why it cannot be read.
+type ReadAccess<'a> = Result<(&'a Connection, &'a Path), StoreError>;
+
 /// A query. A search takes several steps, all others take one.
-#[derive(Debug)]
 pub(crate) enum StoreQuery {
-    Lines { room: String, from: u64, to: u64, most: usize, reply: QueryReply<Vec<StoredLine>> },
-    Last { room: String, before: u64, count: usize, reply: QueryReply<Vec<StoredLine>> },
-    Trimmed { room: String, reply: QueryReply<u64> },
+    Read(Box<dyn FnOnce(ReadAccess<'_>) + Send>),
     Search(SearchQuery),
-    Audit { most: usize, reply: QueryReply<Vec<(u64, String, String)>> },
-    Guesses { most: usize, reply: QueryReply<Vec<PasswordGuesses>> },
 }
 
 /// The maximum lines and bytes that one search scans: about 5 ms. Another search can continue it.
@@ -41,55 +41,50 @@ pub(crate) struct SearchQuery {
 }
 
 impl StoreQuery {
+    /// A query that reads the database, and sends what it has read.
+    pub(crate) fn read<T: Send + 'static>(
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        reply: QueryReply<T>,
+    ) -> Self {
+        Self::Read(Box::new(move |access: ReadAccess<'_>| {
+            let result = access.and_then(|(connection, path)| {
+                read(connection).map_err(|error| StoreError::database(path, &error))
+            });
+            let _ = reply.send(result);
+        }))
+    }
+
     /// Runs the query, or one step of it, and sends the result. Returns an unfinished query.
-    pub(crate) fn run(
-        self,
-        connection: &Connection,
-        failed: impl Fn(&rusqlite::Error) -> StoreError,
-    ) -> Option<Self> {
+    pub(crate) fn run(self, connection: &Connection, path: &Path) -> Option<Self> {
         match self {
-            Self::Lines { room, from, to, most, reply } => {
-                let lines = read::lines(connection, &room, from, to, most);
-                send(reply, lines.map_err(|error| failed(&error)))
+            Self::Read(read) => {
+                read(Ok((connection, path)));
+                None
             }
-            Self::Last { room, before, count, reply } => {
-                let lines = read::last(connection, &room, before, count);
-                send(reply, lines.map_err(|error| failed(&error)))
-            }
-            Self::Trimmed { room, reply } => {
-                let trimmed = read::trimmed(connection, &room);
-                send(reply, trimmed.map_err(|error| failed(&error)))
-            }
-            Self::Audit { most, reply } => {
-                let entries = audit::entries(connection, most);
-                send(reply, entries.map_err(|error| failed(&error)))
-            }
-            Self::Guesses { most, reply } => {
-                let guesses = audit::guesses(connection, most);
-                send(reply, guesses.map_err(|error| failed(&error)))
-            }
-            Self::Search(search) => search.step(connection, failed).map(Self::Search),
+            Self::Search(search) => search.step(connection, path).map(Self::Search),
         }
     }
 
     /// Sends an error as the result.
     pub(crate) fn fail(self, error: StoreError) {
-        let _: Option<()> = match self {
-            Self::Lines { reply, .. } | Self::Last { reply, .. } => send(reply, Err(error)),
-            Self::Search(search) => send(search.reply, Err(error)),
-            Self::Trimmed { reply, .. } => send(reply, Err(error)),
-            Self::Audit { reply, .. } => send(reply, Err(error)),
-            Self::Guesses { reply, .. } => send(reply, Err(error)),
-        };
+        match self {
+            Self::Read(read) => read(Err(error)),
+            Self::Search(search) => drop(search.reply.send(Err(error))),
+        }
+    }
+}
+
+impl fmt::Debug for StoreQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(_) => f.write_str("Read"),
+            Self::Search(search) => search.fmt(f),
+        }
     }
 }
 
 impl SearchQuery {
-    fn step(
-        mut self,
-        connection: &Connection,
-        failed: impl Fn(&rusqlite::Error) -> StoreError,
-    ) -> Option<Self> {
+    fn step(mut self, connection: &Connection, path: &Path) -> Option<Self> {
         // The caller no longer waits for the result.
         if self.reply.is_closed() {
             return None;
@@ -99,7 +94,7 @@ impl SearchQuery {
         let range = read::SearchRange { room, terms, before: *before, most };
         let progress = match read::search_step(connection, &range, found) {
             Ok(progress) => progress,
-            Err(error) => return send(self.reply, Err(failed(&error))),
+            Err(error) => return self.send(Err(StoreError::database(path, &error))),
         };
         let lines = self.scanned.0 + progress.lines;
         let bytes = self.scanned.1 + progress.bytes;
@@ -108,13 +103,16 @@ impl SearchQuery {
             || self.found.len() >= self.most.min(read::LINES_MAX);
         match progress.before {
             Some(before) if !is_over => Some(Self { before, scanned: (lines, bytes), ..self }),
-            before => send(self.reply, Ok(SearchPage { lines: self.found, before })),
+            before => {
+                let lines = std::mem::take(&mut self.found);
+                self.send(Ok(SearchPage { lines, before }))
+            }
         }
     }
-}
 
-/// Sends a result, even if the caller no longer waits. Returns `None`, because the query is done.
-fn send<T, Rest>(reply: QueryReply<T>, result: Result<T, StoreError>) -> Option<Rest> {
-    let _ = reply.send(result);
-    None
+    /// Sends the result, even if the caller no longer waits. The search is over.
+    fn send(self, result: Result<SearchPage, StoreError>) -> Option<Self> {
+        let _ = self.reply.send(result);
+        None
+    }
 }

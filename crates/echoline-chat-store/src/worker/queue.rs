@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use echoline_base::poison::IgnorePoison;
 
+use super::super::error::StoreError;
 use super::super::options::SyncPolicy;
 use super::super::record::StoreChange;
 use super::query::StoreQuery;
@@ -89,10 +90,10 @@ impl WorkQueue {
     }
 
     /// Adds a query. Fails if too many wait, or the thread has ended.
-    pub(crate) fn push_query(&self, query: StoreQuery) -> Result<(), QueueError> {
+    pub(crate) fn push_query(&self, query: StoreQuery) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.ended.is_some() {
-            return Err(QueueError::Closed);
+            return Err(StoreError::Closed);
         }
         let is_search = matches!(query, StoreQuery::Search(_));
         let (waiting, most) = match is_search {
@@ -100,7 +101,7 @@ impl WorkQueue {
             false => (&mut state.queries, QUERIES_MAX),
         };
         if waiting.len() >= most {
-            return Err(QueueError::Full);
+            return Err(StoreError::Busy);
         }
         waiting.push_back(query);
         self.wake(state, true);
@@ -220,13 +221,6 @@ impl State {
     }
 }
 
-/// The reason why the queue rejected a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueueError {
-    Full,
-    Closed,
-}
-
 /// Returns the time of the writer thread, which waits for the disk and not for tokio's clock.
 #[expect(clippy::disallowed_methods, reason = "the writer thread does not use tokio's clock")]
 pub(crate) fn now() -> Instant {
@@ -255,15 +249,15 @@ mod tests {
         for _ in 0..SEARCHES_MAX {
             queue.push_query(search()).unwrap();
         }
-        assert_eq!(queue.push_query(search()), Err(QueueError::Full));
+        assert!(matches!(queue.push_query(search()), Err(StoreError::Busy)));
         let (reply, _answer) = oneshot::channel();
-        queue.push_query(StoreQuery::Audit { most: 1, reply }).unwrap();
+        queue.push_query(StoreQuery::read(|_| Ok(()), reply)).unwrap();
         let next = || queue.wait(|_| NextCommit::Idle).query;
-        assert!(matches!(next(), Some(StoreQuery::Audit { .. })));
+        assert!(matches!(next(), Some(StoreQuery::Read(_))));
         let Some(step @ StoreQuery::Search(_)) = next() else { panic!("a search is next") };
         queue.requeue(step);
         let (reply, _answer) = oneshot::channel();
-        queue.push_query(StoreQuery::Audit { most: 1, reply }).unwrap();
-        assert!(matches!(next(), Some(StoreQuery::Audit { .. })));
+        queue.push_query(StoreQuery::read(|_| Ok(()), reply)).unwrap();
+        assert!(matches!(next(), Some(StoreQuery::Read(_))));
     }
 }

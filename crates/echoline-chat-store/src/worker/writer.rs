@@ -325,8 +325,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
             let reason = "it could not be opened anew yet after an error".to_owned();
             return query.fail(StoreError::Database { path, reason });
         };
-        let failed = |error: &rusqlite::Error| StoreError::database(&path, error);
-        if let Some(unfinished) = query.run(connection, failed) {
+        if let Some(unfinished) = query.run(connection, &path) {
             self.queue.requeue(unfinished);
         }
     }
@@ -344,8 +343,5 @@ impl<E: Fn(StoreEvent)> Drop for HistoryWriter<E> {
 }
 
 fn count_audit_entries(changes: &[StoreChange]) -> i64 {
-    let is_entry = |change: &&StoreChange| {
-        matches!(change, StoreChange::Audit { .. } | StoreChange::RoomAudit { .. })
-    };
-    changes.iter().filter(is_entry).count() as i64
+    changes.iter().filter(|change| matches!(change, StoreChange::Audit { .. })).count() as i64
 }

@@ -106,16 +106,16 @@ fn writes_until_it_is_killed() {
     let (store, restored) = Store::open(Path::new(&folder), options, 0, tell).unwrap();
     let mut next = [1; 3];
     for room in &restored.rooms {
-        let place = place(&room.name);
-        next[place] = room.next_number;
-        COMMITTED[place].fetch_max(room.next_number - 1, Ordering::Relaxed);
+        let index = index(&room.name);
+        next[index] = room.next_number;
+        COMMITTED[index].fetch_max(room.next_number - 1, Ordering::Relaxed);
     }
     print(&format!("open {}", std::process::id()));
     loop {
         for _ in 0..random.below(40) {
-            let place = random.below(3) as usize;
-            store.write(said(ROOMS[place], next[place]));
-            next[place] += 1;
+            let index = random.below(3) as usize;
+            store.write(said(ROOMS[index], next[index]));
+            next[index] += 1;
         }
         let ahead = || -> u64 {
             let pairs = next.iter().zip(&COMMITTED);
@@ -128,7 +128,7 @@ fn writes_until_it_is_killed() {
     }
 }
 
-fn place(room: &str) -> usize {
+fn index(room: &str) -> usize {
     ROOMS.iter().position(|name| *name == room).unwrap()
 }
 
@@ -138,7 +138,7 @@ fn tell(event: StoreEvent) {
             let mut text = "committed".to_owned();
             for (room, number) in rooms {
                 let _ = write!(text, " {room}={number}");
-                COMMITTED[place(&room)].fetch_max(number, Ordering::Relaxed);
+                COMMITTED[index(&room)].fetch_max(number, Ordering::Relaxed);
             }
             print(&text);
         }

@@ -272,15 +272,15 @@ fn flipped_bits_are_never_returned() {
         let mut noticed = 0;
         for _ in 0..rounds(60) {
             let mut bytes = whole.clone();
-            let mut places = Vec::new();
+            let mut flips = Vec::new();
             for _ in 0..=random.below(4) {
-                let (place, bit) = (random.below(bytes.len() as u64), random.below(8));
-                bytes[place as usize] ^= 1 << bit;
-                places.push((place, bit));
+                let (position, bit) = (random.below(bytes.len() as u64), random.below(8));
+                bytes[position as usize] ^= 1 << bit;
+                flips.push((position, bit));
             }
             let damaged = Files::from([(name.clone(), bytes)]);
             let damaged = files.clone().into_iter().chain(damaged).collect();
-            let (said, missing) = open_and_count(&damaged, &format!("{name}: bits {places:?}"));
+            let (said, missing) = open_and_count(&damaged, &format!("{name}: bits {flips:?}"));
             noticed += u64::from(!said.is_empty() || missing > 0);
         }
         assert!(noticed > 0, "nothing was noticed in {name}");
@@ -315,9 +315,9 @@ fn a_flipped_bit_in_a_text_loses_one_line() {
     let bytes = files.get_mut("chat.sqlite3").unwrap();
     let text = line("dev", 60).text.to_string();
     // A page that was split may still hold an old copy of the text, so all copies are flipped.
-    for place in 0..bytes.len() - text.len() {
-        if bytes[place..].starts_with(text.as_bytes()) {
-            bytes[place] ^= 1;
+    for position in 0..bytes.len() - text.len() {
+        if bytes[position..].starts_with(text.as_bytes()) {
+            bytes[position] ^= 1;
         }
     }
     let folder = put(&files);

@@ -107,7 +107,8 @@ fn regression_deleted_words_leave_the_disk() {
     assert!(lines.iter().map(|line| line.number).eq(199..=241));
     assert!(lines[1..42].iter().all(|line| &*line.text == "[deleted]"));
     assert_eq!(*lines[0].text, secret(199));
-    assert!(block_on(rig.store.search("b", "secret-220-", 9)).unwrap().is_empty());
+    let found = block_on(rig.store.search("b", "secret-220-", u64::MAX, 9)).unwrap();
+    assert!(found.lines.is_empty());
     assert_eq!(rig.store.close(), 0);
     let restored = Rig::open(folder.path(), EACH).restored;
     assert_eq!((restored.notices, restored.rooms.len()), (Vec::new(), 3));
@@ -206,8 +207,8 @@ fn a_search_finds_the_newest_lines_first_in_a_room_of_any_size() {
         rig.store.write(StoreChange::Line { room: "lobby".into(), line });
     }
     let search = |words: &str, most| -> Vec<u64> {
-        let found = block_on(rig.store.search("lobby", words, most)).unwrap();
-        found.iter().map(|line| line.number).collect()
+        let found = block_on(rig.store.search("lobby", words, u64::MAX, most)).unwrap();
+        found.lines.iter().map(|line| line.number).collect()
     };
     assert_eq!(search("привет world", 10), [3307, 2207, 1107, 7]);
     assert_eq!(search("100%", 2), [3307, 2207]);
@@ -225,7 +226,7 @@ fn attack_a_search_reads_a_bounded_part_of_a_room() {
     let rig = Rig::open(folder.path(), options);
     rig.write("lobby", 1..=45_000);
     let search = |words: &str, before| {
-        let found = block_on(rig.store.search_before("lobby", words, before, 2)).unwrap();
+        let found = block_on(rig.store.search("lobby", words, before, 2)).unwrap();
         (found.lines.iter().map(|line| line.number).collect::<Vec<_>>(), found.before)
     };
     let (none, Some(first)) = search("absent", u64::MAX) else { panic!("there are more") };
@@ -243,7 +244,7 @@ fn actions_of_operators_are_in_the_audit_log() {
         let rig = Rig::open(folder.path(), EACH);
         for number in 0..3 {
             let (by, what) = (format!("op{run}"), format!("kick {number}"));
-            rig.store.write(StoreChange::Audit { time_ms: 7, by, what });
+            rig.store.write(StoreChange::Audit { is_of_chat: true, time_ms: 7, by, what });
         }
         let newest = block_on(rig.store.audit(2)).unwrap();
         let entry = |number| (7, format!("op{run}"), format!("kick {number}"));

@@ -31,7 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..3u8, 0..3u64).prop_map(|(room, more)| Step::Line(room, more)),
         2 => (0..3u8, any::<bool>()).prop_map(|(room, private)| Step::Room(room, private)),
         1 => (0..3u8).prop_map(Step::Gone),
-        2 => (0..4u8, 0..9u64).prop_map(|(who, until)| Step::StoredBan(who, until)),
+        2 => (0..4u8, 0..9u64).prop_map(|(number, until)| Step::StoredBan(number, until)),
         1 => (0..4u8).prop_map(Step::Unban),
         2 => (0..4u8, 0..3u8).prop_map(|(token, room)| Step::StoredToken(token, room)),
         1 => (0..4u8).prop_map(Step::Used),
@@ -105,17 +105,17 @@ impl Model {
                 self.rooms.remove(&room);
                 StoreChange::RoomRemoved(room)
             }
-            Step::StoredBan(who, until) => {
-                let (subject, shown) = (format!("{who}"), "X".to_owned());
+            Step::StoredBan(number, until) => {
+                let (subject, shown) = (format!("{number}"), "X".to_owned());
                 let until_ms = (*until > 4).then_some(*until);
                 let (by, more) = (format!("op{until}"), format!("{until}"));
                 let ban = StoredBan { subject, shown, by, reason: String::new(), until_ms, more };
                 self.bans.insert(ban.subject.clone(), ban.clone());
                 StoreChange::Ban(ban)
             }
-            Step::Unban(who) => {
-                self.bans.remove(&format!("{who}"));
-                StoreChange::Unban(format!("{who}"))
+            Step::Unban(number) => {
+                self.bans.remove(&format!("{number}"));
+                StoreChange::Unban(format!("{number}"))
             }
             Step::StoredToken(token, room) => {
                 let rooms = vec![(name(room), 7, *room == 1)];

@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 use super::ClusterOptions;
 use crate::chat::Chat;
 use crate::settings::ChatSettings;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::name::key::Key;
-use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
-use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
+use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX, NUMBER_MAX, TIME_MAX_MS};
 use echoline_chat_core::text::is_clean;
-use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
+use echoline_chat_core::{Key, Name, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// A text with an escape sequence, a line break and a bidirectional control.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
@@ -31,16 +28,17 @@ fn apply(chat: &Chat, payload: impl Into<bytes::Bytes>) {
 }
 
 /// Applies an operation of a session that node 1 serves.
-fn act(chat: &Chat, session: u64, number: u64, act: &Value) {
-    let entry = json!({ "v": 1, "node": 1, "session": session, "number": number, "act": act });
+fn apply_operation(chat: &Chat, session: u64, number: u64, operation: &Value) {
+    let entry =
+        json!({ "v": 1, "node": 1, "session": session, "number": number, "act": operation });
     apply(chat, entry.to_string());
 }
 
 /// Returns a node with ann in the lobby, after her operations 1 and 2.
 fn with_ann() -> Arc<Chat> {
     let chat = node(9);
-    act(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
-    act(&chat, 5, 2, &join("lobby"));
+    apply_operation(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
+    apply_operation(&chat, 5, 2, &join("lobby"));
     assert_eq!(names(&chat), ["ann"]);
     chat
 }
@@ -81,9 +79,9 @@ fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
 
 /// Asserts that the node still applies honest entries.
 fn works(chat: &Chat) {
-    act(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
-    act(chat, 70, 2, &join("lobby"));
-    act(chat, 70, 3, &say("it works"));
+    apply_operation(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
+    apply_operation(chat, 70, 2, &join("lobby"));
+    apply_operation(chat, 70, 3, &say("it works"));
     assert!(shown(chat).contains(&"zoe: it works".to_owned()), "{:?}", shown(chat));
     assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
@@ -92,13 +90,18 @@ fn works(chat: &Chat) {
 #[test]
 fn attack_texts_of_the_stream_are_cleaned() {
     let chat = with_ann();
-    act(&chat, 5, 3, &say(RAW));
-    act(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
-    act(&chat, 5, 5, &json!({ "away": { "words": RAW } }));
-    act(&chat, 5, 6, &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }));
+    apply_operation(&chat, 5, 3, &say(RAW));
+    apply_operation(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
+    apply_operation(&chat, 5, 5, &json!({ "away": { "words": RAW } }));
+    apply_operation(
+        &chat,
+        5,
+        6,
+        &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }),
+    );
     let away = chat.user(5).unwrap().away().unwrap();
     assert!(is_clean(&away), "{away:?}");
-    act(&chat, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
+    apply_operation(&chat, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
     apply(
         &chat,
         format!(
@@ -117,10 +120,10 @@ fn attack_texts_of_the_stream_are_cleaned() {
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
     for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + JUMP_MAX + 1, 0] {
-        act(&chat, 5, number, &say("forged"));
-        act(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
+        apply_operation(&chat, 5, number, &say("forged"));
+        apply_operation(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
     }
-    act(&chat, 5, 3, &say("mine"));
+    apply_operation(&chat, 5, 3, &say("mine"));
     let shown = shown(&chat);
     assert!(shown.contains(&"ann: mine".to_owned()) && !shown.concat().contains("forged"));
     assert_eq!(snapshot(&chat)["people"][0]["last"], 3);
@@ -149,7 +152,7 @@ fn attack_operations_that_no_node_sends_are_refused() {
         (0, json!("become_operator")),
         (0, say("tea")),
     ] {
-        act(&chat, session, 3, &forged);
+        apply_operation(&chat, session, 3, &forged);
     }
     assert_eq!((names(&chat), shown(&chat)), (vec!["ann".to_owned()], before));
     let unreadable = chat.cluster_status().unwrap().unreadable;
@@ -165,19 +168,34 @@ fn attack_a_recorded_session_does_not_begin_again() {
     let origin = 3u64 << 32;
     let visit = |session: u64| {
         let name = format!("u{session}");
-        act(&chat, origin | session, 1, &json!({ "enter": { "name": name, "address": null } }));
-        act(&chat, origin | session, 2, &json!({ "exit": { "reason": null, "keep": null } }));
+        apply_operation(
+            &chat,
+            origin | session,
+            1,
+            &json!({ "enter": { "name": name, "address": null } }),
+        );
+        apply_operation(
+            &chat,
+            origin | session,
+            2,
+            &json!({ "exit": { "reason": null, "keep": null } }),
+        );
     };
     (1..=GONE_MAX as u64 + 10).for_each(visit);
     for session in [1, 10, 500, GONE_MAX as u64 + 10] {
         let again = json!({ "enter": { "name": "ghost", "address": null } });
-        act(&chat, origin | session, 1, &again);
+        apply_operation(&chat, origin | session, 1, &again);
         assert_eq!(names(&chat), ["ann"], "{session}");
     }
     // Another node knows this from a snapshot.
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
-    act(&late, origin | 1, 1, &json!({ "enter": { "name": "ghost", "address": null } }));
+    apply_operation(
+        &late,
+        origin | 1,
+        1,
+        &json!({ "enter": { "name": "ghost", "address": null } }),
+    );
     assert_eq!(names(&late), ["ann"]);
     visit(GONE_MAX as u64 + 11);
     works(&chat);
@@ -187,9 +205,9 @@ fn attack_a_recorded_session_does_not_begin_again() {
 #[test]
 fn attack_no_snapshot_has_a_token() {
     let chat = with_ann();
-    let place = json!({ "name": "ann", "rooms": [], "until_ms": 99_999, "session": null });
-    let keep = json!({ "keep": { "token": "ab2c-d3ef-gh45", "place": place } });
-    act(&chat, 5, 3, &keep);
+    let saved = json!({ "name": "ann", "rooms": [], "until_ms": 99_999, "session": null });
+    let keep = json!({ "keep": { "token": "ab2c-d3ef-gh45", "place": saved } });
+    apply_operation(&chat, 5, 3, &keep);
     let state = snapshot(&chat).to_string();
     assert!(!state.contains("ab2c") && state.contains("sha256:"), "{state}");
     let mut old = snapshot(&chat);
@@ -198,7 +216,7 @@ fn attack_no_snapshot_has_a_token() {
     restore(&late, &old).unwrap();
     assert!(!snapshot(&late).to_string().contains("ab2c"));
     for chat in [chat, late] {
-        act(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
+        apply_operation(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
         assert_eq!(snapshot(&chat)["tokens"], json!([]), "it is used up");
     }
 }
@@ -208,8 +226,8 @@ fn attack_no_snapshot_has_a_token() {
 #[test]
 fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let keep = |token: &str, until_ms: u64| {
-        let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": null });
-        json!({ "token": token, "place": place })
+        let saved = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": null });
+        json!({ "token": token, "place": saved })
     };
     let saved = |chat: &Chat| {
         let state = snapshot(chat);
@@ -219,22 +237,22 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let redeem = json!({ "redeem": { "token": "a" } });
     let chat = with_ann();
     let old = json!({ "keep": keep("a", 99_001) });
-    act(&chat, 5, 3, &old);
-    act(&chat, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
-    act(&chat, 5, 3, &old);
+    apply_operation(&chat, 5, 3, &old);
+    apply_operation(&chat, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
+    apply_operation(&chat, 5, 3, &old);
     assert_eq!(saved(&chat), [99_002]);
-    act(&chat, 6, 1, &redeem);
-    act(&chat, 5, 3, &old);
+    apply_operation(&chat, 6, 1, &redeem);
+    apply_operation(&chat, 5, 3, &old);
     assert!(saved(&chat).is_empty(), "it is used up");
     // A node that could not use a token saves its session again, once.
     let back = json!({ "keep": keep("a", 99_003) });
-    act(&chat, 7, 1, &back);
+    apply_operation(&chat, 7, 1, &back);
     assert_eq!(saved(&chat), [99_003]);
-    act(&chat, 8, 1, &redeem);
+    apply_operation(&chat, 8, 1, &redeem);
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
     for chat in [chat, late] {
-        act(&chat, 7, 1, &back);
+        apply_operation(&chat, 7, 1, &back);
         assert!(saved(&chat).is_empty(), "it is used up");
     }
 }
@@ -244,8 +262,8 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
 #[test]
 fn the_session_of_a_downed_node_can_still_be_saved() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
-        let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
-        let keep = json!({ "keep": { "token": "a", "place": place } });
+        let saved = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
+        let keep = json!({ "keep": { "token": "a", "place": saved } });
         let entry = json!({ "v": 1, "node": 2, "session": 5, "number": number, "act": keep });
         apply(chat, entry.to_string());
         let tokens = snapshot(chat)["tokens"].clone();
@@ -253,7 +271,7 @@ fn the_session_of_a_downed_node_can_still_be_saved() {
     };
     let chat = with_ann();
     let gone = json!({ "gone": { "node": 1, "name": "east", "reason": "is gone" } });
-    act(&chat, 0, 0, &gone);
+    apply_operation(&chat, 0, 0, &gone);
     assert!(names(&chat).is_empty());
     assert_eq!(late(&chat, 2, 99_001), None, "it was sent before");
     assert_eq!(late(&chat, 3, 99_002), Some(99_002));
@@ -269,7 +287,7 @@ fn the_session_of_a_downed_node_can_still_be_saved() {
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let chat = with_ann();
-    act(&chat, 5, 3, &say("tea"));
+    apply_operation(&chat, 5, 3, &say("tea"));
     let honest = snapshot(&chat);
     let line = "/rooms/0/lines/1";
     for (path, value) in [
@@ -318,8 +336,8 @@ fn a_key_from_the_stream_is_short() {
 }
 
 /// Returns operations of every kind, with all fields.
-fn acts() -> Vec<Value> {
-    let place = json!({
+fn operations() -> Vec<Value> {
+    let saved = json!({
         "name": "ann", "until_ms": 7, "session": 5,
         "rooms": [{ "room": "den", "next": 1, "operator": true, "password": "x" }],
         "more": { "away": "tea", "operator": "$argon2id$x", "lineage": 3, "current": "den" },
@@ -332,8 +350,8 @@ fn acts() -> Vec<Value> {
         json!({ "enter": { "name": "ben", "address": "::1",
             "back": { "lineage": 3, "operator": true, "away": "x" } } }),
         json!({ "redeem": { "token": "ab2c-d3ef-gh45" } }),
-        json!({ "exit": { "reason": "tea", "keep": { "token": "a", "place": place } } }),
-        json!({ "keep": { "token": "ab2c", "place": place } }),
+        json!({ "exit": { "reason": "tea", "keep": { "token": "a", "place": saved } } }),
+        json!({ "keep": { "token": "ab2c", "place": saved } }),
         json!({ "rename": { "name": "bea" } }),
         join("den"),
         json!({ "join": { "room": "den", "see": { "From": 1 },
@@ -402,17 +420,17 @@ proptest! {
     #[test]
     fn attack_no_entry_harms_a_node(
         forged in prop::collection::vec(
-            (0..acts().len(), any::<prop::sample::Index>(), hostile_value(), 0u64..8),
+            (0..operations().len(), any::<prop::sample::Index>(), hostile_value(), 0u64..8),
             1..12,
         ),
         raw in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let (chat, acts) = (with_ann(), acts());
-        for (step, (which, place, value, session)) in forged.into_iter().enumerate() {
+        let (chat, operations) = (with_ann(), operations());
+        for (step, (which, index, value, session)) in forged.into_iter().enumerate() {
             let number = 3 + step as u64;
             let mut entry = json!({ "v": 1, "node": 1, "session": session, "number": number,
-                "act": acts[which] });
-            replace_one(&mut entry, place, value);
+                "act": operations[which] });
+            replace_one(&mut entry, index, value);
             apply(&chat, entry.to_string());
         }
         apply(&chat, raw);
@@ -427,14 +445,17 @@ proptest! {
         forged in prop::collection::vec((any::<prop::sample::Index>(), hostile_value()), 1..4),
     ) {
         let chat = with_ann();
-        acts().iter().zip(3..).for_each(|(forged, number)| act(&chat, 5, number, forged));
+        for (number, forged) in (3..).zip(operations()) {
+            apply_operation(&chat, 5, number, &forged);
+        }
         let mut state = snapshot(&chat);
-        forged.into_iter().for_each(|(place, value)| replace_one(&mut state, place, value));
+        forged.into_iter().for_each(|(index, value)| replace_one(&mut state, index, value));
         let late = node(8);
         let _ = restore(&late, &state);
-        act(&late, 71, 1, &json!({ "enter": { "name": "yan", "address": null } }));
-        act(&late, 71, 2, &join("den"));
-        act(&late, 71, 3, &json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } }));
+        apply_operation(&late, 71, 1, &json!({ "enter": { "name": "yan", "address": null } }));
+        apply_operation(&late, 71, 2, &join("den"));
+        let said = json!({ "say": { "room": "den", "lines": [{ "t": "hi" }] } });
+        apply_operation(&late, 71, 3, &said);
         prop_assert!(shown(&late).iter().all(|line| is_clean(line)), "{:?}", shown(&late));
     }
 }

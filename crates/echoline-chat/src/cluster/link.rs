@@ -4,24 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::follow::ClusterNode;
 use super::proposals::{Cluster, HELD_MAX, LOST, ReplySender};
-use crate::chat::Chat;
-use crate::live_state::SessionHandle;
-use echoline_chat_core::Link;
-use echoline_chat_core::notification::Notification;
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::HELD_TICKS;
-use echoline_chat_core::replication::cluster_state::LeaveState;
-use echoline_chat_core::replication::leases::Heartbeat;
-use echoline_chat_core::replication::outbox::QueuedOperation;
+use crate::chat::live_state::SessionHandle;
+use echoline_chat_core::replication::{HELD_TICKS, Heartbeat, LeaveState, QueuedOperation};
+use echoline_chat_core::{Link, Notification, OperationError, Outcome};
 
 /// The interval, in ticks, between two sweeps for the remains of ended sessions.
 const SWEEP_TICKS: u64 = 10;
 
-impl Cluster {
+impl ClusterNode<'_> {
     /// Tells the users of this node when the link is lost or restored.
-    pub(super) fn look_at_link(&self, chat: &Chat) {
-        let mut state = self.lock();
+    pub(super) fn update_link(&self) {
+        let mut state = self.cluster.lock();
         // A node that has left the cluster needs no link.
         let is_out = state.leave == LeaveState::Left;
         let is_lost = !is_out && (state.link == Link::Down || state.is_unheard());
@@ -39,41 +34,59 @@ impl Cluster {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
-        for session in chat.served_here(self) {
+        for session in self.served_here() {
             session.mailbox.deliver(Notification::Link { is_lost, words: words.clone() });
         }
     }
 
     /// Handles a tick, about once per second.
-    pub(super) fn tick(&self, chat: &Chat) {
-        let nodes = chat.lock().nodes();
-        {
-            let mut state = self.lock();
-            state.now += 1;
-        }
-        self.look_at_link(chat);
-        let mut state = self.lock();
+    pub(super) fn tick(&self) {
+        let nodes = self.chat.lock().nodes();
+        self.cluster.lock().now += 1;
+        self.update_link();
+        let mut state = self.cluster.lock();
         if !state.is_lost {
             let (now, own) = (state.now, state.node);
             let others: Vec<u32> = nodes.into_iter().filter(|&node| node != own).collect();
             for node in state.leases.overdue(now, own, &others) {
                 let name = state.leases.name(node).unwrap_or("a node").to_owned();
-                self.propose_gone(&mut state, node, &name, "is gone");
+                self.cluster.propose_gone(&mut state, node, &name, "is gone");
             }
         }
         let expired = if state.is_lost { state.expire() } else { Vec::new() };
         let sweeps = !expired.is_empty() || state.now.is_multiple_of(SWEEP_TICKS);
         drop(state);
         for (session, waiting) in expired {
-            chat.tell_expired(self, session, waiting);
+            self.tell_expired(session, waiting);
         }
         if sweeps {
-            let here = chat.lock().users.keys().copied().collect();
-            let over = self.lock().sweep(&here);
-            over.into_iter().for_each(|session| chat.lock().end_session(session));
+            let here = self.chat.lock().users.keys().copied().collect();
+            let over = self.cluster.lock().sweep(&here);
+            over.into_iter().for_each(|session| self.chat.lock().end_session(session));
         }
     }
 
+    fn tell_expired(&self, session: u64, waiting: QueuedOperation<ReplySender>) {
+        let QueuedOperation { operation, reply, .. } = waiting;
+        if let Some(reply) = reply {
+            let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
+        } else if let Some(operation) = operation {
+            self.tell_lost(session, &operation, LOST);
+        }
+    }
+
+    /// Returns the sessions that this node serves, in order, including the sessions that are about
+    /// to rejoin.
+    fn served_here(&self) -> Vec<Arc<SessionHandle>> {
+        let mut served = self.cluster.lock().returning.clone();
+        let live = self.chat.lock();
+        let here = live.users.values().filter(|user| user.is_here);
+        served.extend(here.map(|user| user.session));
+        served.iter().filter_map(|&session| live.session(session).cloned()).collect()
+    }
+}
+
+impl Cluster {
     pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.heartbeats += 1;
@@ -87,32 +100,11 @@ impl Cluster {
         serde_json::to_vec(&heartbeat).expect("it is made of texts and numbers").into()
     }
 
-    pub(super) fn hear(&self, heartbeat: &[u8]) {
+    pub(super) fn receive_heartbeat(&self, heartbeat: &[u8]) {
         let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(heartbeat) else { return };
         let mut state = self.lock();
         let (now, own) = (state.now, state.node);
         state.leases.record(now, own, heartbeat);
-    }
-}
-
-impl Chat {
-    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: QueuedOperation<ReplySender>) {
-        let QueuedOperation { operation: act, reply, .. } = waiting;
-        if let Some(reply) = reply {
-            let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
-        } else if let Some(act) = act {
-            self.tell_lost(cluster, session, &act, LOST);
-        }
-    }
-
-    /// Returns the sessions that this node serves, in order, including the sessions that are about
-    /// to rejoin.
-    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
-        let mut served = cluster.lock().returning.clone();
-        let live = self.lock();
-        let here = live.users.values().filter(|user| user.is_here);
-        served.extend(here.map(|user| user.session));
-        served.iter().filter_map(|&session| live.session(session).cloned()).collect()
     }
 }
 

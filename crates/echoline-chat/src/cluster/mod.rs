@@ -12,9 +12,9 @@ mod link;
 mod newcomers;
 mod node_lifecycle;
 mod proposals;
-mod propose;
 mod snapshot;
 mod status;
+mod write_path;
 
 pub use proposals::ClusterOptions;
 pub(super) use proposals::{Backpressure, Cluster, Proposed};

@@ -1,57 +1,53 @@
 //! Handles nodes that go down, and nodes that rejoin after their lease has expired.
 
+use super::follow::ClusterNode;
 use super::proposals::{Cluster, State};
-use crate::chat::Chat;
-use crate::live_state::LiveState;
-use echoline_chat_core::operation::{Operation, OperationContext, RejoiningUser};
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::cluster_state::{LeaveState, remember};
-use echoline_chat_core::replication::inspect::REJOINING_MAX;
-use echoline_chat_core::state::apply::GOES_ON;
-use echoline_chat_core::state::rejoin::DownUser;
+use crate::chat::live_state::LiveState;
+use echoline_chat_core::replication::{LeaveState, NODE, REJOINING_MAX, remember};
+use echoline_chat_core::state::{DownUser, GOES_ON};
+use echoline_chat_core::{Operation, OperationContext, RejoiningUser};
 
-impl Chat {
+impl ClusterNode<'_> {
     /// Removes all users of a node from the chat.
     pub(super) fn apply_node_down(
         &self,
-        cluster: &Cluster,
-        now_ms: u64,
+        context: OperationContext,
         node: u32,
         name: &str,
         reason: &str,
     ) {
-        if !cluster.lock().note_gone(node) {
+        if !self.cluster.lock().note_gone(node) {
             return;
         }
-        let (users, _) = self.change(&mut self.lock(), |state, effects| {
-            state.node_down(now_ms, node, name, reason, effects)
-        });
-        tracing::info!(node = name, users = users.len(), "a node is gone: {reason}");
+        let users = self
+            .chat
+            .change(&mut self.chat.lock(), context, |change| change.node_down(node, name, reason));
+        tracing::info!(node = name, users = users.len(), reason, "a node went down");
         let is_this = {
-            let mut state = cluster.lock();
+            let mut state = self.cluster.lock();
             users.iter().for_each(|user| {
                 let _ = remember(&mut state.gone_with, user.last);
             });
             state.node == node
         };
         if is_this {
-            self.come_back(cluster, &users);
+            self.come_back(&users);
         }
     }
 
     /// Handles the expiry of this node's own lease: the node takes another number, and its users
     /// rejoin. Operations that were in flight have no effect any more. They are sent again after
     /// the rejoin.
-    pub(super) fn come_back(&self, cluster: &Cluster, users: &[DownUser]) {
-        let live = self.lock();
-        let mut state = cluster.lock();
+    pub(super) fn come_back(&self, users: &[DownUser]) {
+        let live = self.chat.lock();
+        let mut state = self.cluster.lock();
         state.node = state.node.wrapping_add(1);
         state.take_back();
         if state.leave != LeaveState::Stays {
             state.leave = LeaveState::Left;
             state.is_returning = false;
-            cluster.left.notify_all();
-            cluster.send_all(&mut state);
+            self.cluster.left.notify_all();
+            self.cluster.send_all(&mut state);
             return;
         }
         state.is_returning = true;
@@ -71,53 +67,42 @@ impl Chat {
             chunks.push(Vec::new());
         }
         for users in chunks {
-            cluster.announce(NODE, Operation::Rejoin { users });
+            self.cluster.announce(NODE, Operation::Rejoin { users });
         }
     }
 
     /// Resumes the memberships of users whose node rejoins.
-    pub(super) fn apply_rejoin(
-        &self,
-        cluster: &Cluster,
-        context: OperationContext,
-        people: Vec<RejoiningUser>,
-    ) {
-        let mut live = self.lock();
-        for rejoining in people {
+    pub(super) fn apply_rejoin(&self, context: OperationContext, users: Vec<RejoiningUser>) {
+        let mut live = self.chat.lock();
+        for rejoining in users {
             if !live.users.contains_key(&rejoining.session) {
-                self.rejoin(cluster, &mut live, context, rejoining);
+                self.rejoin(&mut live, context, rejoining);
             }
         }
         drop(live);
-        let mut state = cluster.lock();
+        let mut state = self.cluster.lock();
         let is_all = state.returning.is_empty();
         if context.is_here && is_all && std::mem::take(&mut state.is_returning) {
-            cluster.send_all(&mut state);
+            self.cluster.send_all(&mut state);
         }
     }
 
-    fn rejoin(
-        &self,
-        cluster: &Cluster,
-        live: &mut LiveState,
-        context: OperationContext,
-        rejoining: RejoiningUser,
-    ) {
+    fn rejoin(&self, live: &mut LiveState, context: OperationContext, rejoining: RejoiningUser) {
         let session = rejoining.session;
         let (is_suspended, is_over) = {
-            let mut state = cluster.lock();
+            let mut state = self.cluster.lock();
             let is_suspended = context.is_here && state.returning.remove(&session);
             (is_suspended, state.gone_sessions.contains(&session))
         };
-        let ((), _) = self.change(live, |state, effects| match is_over {
+        self.chat.change(live, context, |change| match is_over {
             true if is_suspended => {
-                if let Some(user) = state.suspended.get_mut(&session) {
+                if let Some(user) = change.state.suspended.get_mut(&session) {
                     user.retire();
                 }
-                effects.disconnect(session, GOES_ON);
+                change.effects.disconnect(session, GOES_ON);
             }
             true => {}
-            false => state.rejoin(context, rejoining, is_suspended, effects),
+            false => change.rejoin(rejoining, is_suspended),
         });
     }
 }

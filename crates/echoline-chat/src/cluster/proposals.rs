@@ -9,13 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::newcomers::Newcomers;
 use echoline_base::poison::IgnorePoison;
-use echoline_chat_core::Proposal;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, SaidLine};
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::cluster_state::Replication;
-use echoline_chat_core::replication::outbox::{Outbox, PendingReply};
+use echoline_chat_core::replication::{NODE, Outbox, PendingReply, Replication};
+use echoline_chat_core::{Name, Operation, OperationError, Outcome, Proposal, SaidLine};
 
 /// The maximum number of an author's lines that wait while the link is up. Beyond it the author has
 /// to wait.
@@ -70,22 +65,22 @@ impl Cluster {
     pub(super) fn propose(
         self: &Arc<Self>,
         session: u64,
-        act: Option<Operation>,
+        operation: Option<Operation>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Wait {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         let now = state.now;
         let reply = ReplySender::new(sender, permit);
-        state.outboxes.entry(session).or_default().push(now, act, Some(reply));
+        state.outboxes.entry(session).or_default().push(now, operation, Some(reply));
         self.send_next(&mut state, session);
         Wait { receiver, cluster: Arc::clone(self) }
     }
 
-    pub(crate) fn announce(&self, session: u64, act: Operation) {
+    pub(crate) fn announce(&self, session: u64, operation: Operation) {
         let mut state = self.lock();
         let now = state.now;
-        state.outboxes.entry(session).or_default().push(now, Some(act), None);
+        state.outboxes.entry(session).or_default().push(now, Some(operation), None);
         self.send_next(&mut state, session);
     }
 

@@ -3,28 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use super::proposals::{Cluster, LOST, ReplySender};
-use crate::chat::Chat;
-use echoline_chat_core::StateSnapshot;
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::replication::inspect_snapshot::read_snapshot;
-use echoline_chat_core::replication::outbox::Sent;
-use echoline_chat_core::replication::record::{
-    AppliedOperations, OperationStatus, Record, UserRecord,
+use super::follow::ClusterNode;
+use super::proposals::{LOST, ReplySender};
+use echoline_chat_core::replication::{
+    AppliedOperations, OperationStatus, Record, Sent, UserRecord, read_snapshot,
 };
-use echoline_chat_core::state::apply::GOES_ON;
+use echoline_chat_core::state::GOES_ON;
+use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapshot};
 
 /// The message for users when the chat starts again with another stream.
 const ANEW: &str = "The chat starts over, because its stream was replaced; connect again";
 
-impl Chat {
+impl ClusterNode<'_> {
     /// Returns the state after the last entry that was applied.
-    pub(super) fn record(&self) -> StateSnapshot {
-        let Some(cluster) = &self.cluster else {
-            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
-        };
-        let live = self.lock();
-        let followed = cluster.lock();
+    pub(super) fn snapshot(&self) -> StateSnapshot {
+        let live = self.chat.lock();
+        let followed = self.cluster.lock();
         let record = Record {
             version: Record::VERSION,
             next_first_line: live.next_first_line,
@@ -47,16 +41,15 @@ impl Chat {
     /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
     /// the entries in between. They rejoin under another node number, because this node does not
     /// know the outcomes of their operations.
-    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
-        let Some(cluster) = &self.cluster else { return Ok(()) };
+    pub(super) fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = read_snapshot(&snapshot.state)?;
         let known = AppliedOperations::of(&record);
-        let mut live = self.lock();
-        let mut followed = cluster.lock();
+        let mut live = self.chat.lock();
+        let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        let (served, _) = self.change(&mut live, |state, effects| {
-            let served = state.suspend_all().into_iter().chain(before).collect();
-            state.restore(&mut record, &served, effects);
+        let served = self.chat.change(&mut live, OperationContext::of_server(0), |change| {
+            let served = change.state.suspend_all().into_iter().chain(before).collect();
+            change.restore(&mut record, &served);
             served
         });
         followed.applied = snapshot.sequence;
@@ -75,14 +68,14 @@ impl Chat {
         }
         let lost = followed.forget_done(&known);
         drop((followed, live));
-        self.tell_lost_in_gap(cluster, lost);
-        self.fall_behind(cluster);
+        self.tell_lost_in_gap(lost);
+        self.fall_behind();
         Ok(())
     }
 
     /// Lets the users of this node rejoin, if there are any.
-    fn fall_behind(&self, cluster: &Cluster) {
-        let mut followed = cluster.lock();
+    fn fall_behind(&self) {
+        let mut followed = self.cluster.lock();
         if followed.returning.is_empty() && followed.sent.is_empty() {
             return;
         }
@@ -90,40 +83,36 @@ impl Chat {
         let node = followed.node;
         if followed.gone_nodes.contains(&node) {
             drop(followed);
-            self.come_back(cluster, &[]);
+            self.come_back(&[]);
         } else {
             followed.is_returning = true;
-            let name = &cluster.options.node_name;
-            cluster.propose_gone(&mut followed, node, name, "fell behind");
+            let name = &self.cluster.options.node_name;
+            self.cluster.propose_gone(&mut followed, node, name, "fell behind");
         }
     }
 
     /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
     /// author of a refused line gets a message.
-    fn tell_lost_in_gap(
-        &self,
-        cluster: &Cluster,
-        lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>,
-    ) {
-        for (session, sent, fate) in lost {
+    fn tell_lost_in_gap(&self, lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>) {
+        for (session, sent, status) in lost {
             if let Some(reply) = sent.reply {
                 let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
-            } else if fate == OperationStatus::Refused {
-                self.tell_lost(cluster, session, &sent.operation, LOST);
+            } else if status == OperationStatus::Refused {
+                self.tell_lost(session, &sent.operation, LOST);
             }
         }
     }
 
     /// Drops the whole state, because the stream was replaced. All users have to leave.
-    pub(super) fn forget_everything(&self) {
-        let Some(cluster) = &self.cluster else { return };
-        let mut live = self.lock();
-        let mut followed = cluster.lock();
+    pub(super) fn reset(&self) {
+        let mut live = self.chat.lock();
+        let mut followed = self.cluster.lock();
         let before = std::mem::take(&mut followed.returning);
-        self.change(&mut live, |state, effects| {
-            let sessions: BTreeSet<u64> = state.suspend_all().into_iter().chain(before).collect();
-            sessions.into_iter().for_each(|session| effects.disconnect(session, ANEW));
-            state.reset();
+        self.chat.change(&mut live, OperationContext::of_server(0), |change| {
+            let here = change.state.suspend_all();
+            let sessions: BTreeSet<u64> = here.into_iter().chain(before).collect();
+            sessions.into_iter().for_each(|session| change.effects.disconnect(session, ANEW));
+            change.state.reset();
         });
         followed.applied = 0;
         let before = followed.node;
@@ -138,12 +127,17 @@ impl Chat {
         followed.is_returning = false;
         // If the new stream begins with entries of the old one, it still has the users who leave
         // now, as users of a node that no longer exists.
-        cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
+        self.cluster.propose_gone(
+            &mut followed,
+            before,
+            &self.cluster.options.node_name,
+            "began anew",
+        );
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
             live.end_session(*session);
         }
-        tracing::warn!("the chat begins anew, because its stream is another one");
+        tracing::warn!("the chat starts again empty, because its stream was replaced");
     }
 }
 
@@ -152,14 +146,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::chat::Chat;
     use crate::chat::Credential;
     use crate::cluster::ClusterOptions;
     use crate::settings::ChatSettings;
-    use echoline_chat_core::name::Name;
-    use echoline_chat_core::operation::{Operation, OperationContext, RestoredSession, SaidLine};
     use echoline_chat_core::room::ReplayFrom;
-    use echoline_chat_core::state::user_table::person_id;
-    use echoline_chat_store::LineKind;
+    use echoline_chat_core::state::person_id;
+    use echoline_chat_core::{
+        LineKind, Name, Operation, OperationContext, ReplicatedState, RestoredSession, SaidLine,
+    };
 
     fn node(node: u32) -> Arc<Chat> {
         let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
@@ -174,10 +169,10 @@ mod tests {
     fn regression_a_snapshot_contains_which_user_continues_a_session() {
         let chat = node(1);
         let lobby = chat.settings.lobby.clone();
-        let does = |session, act| {
+        let does = |session, operation| {
             chat.apply_operation(
                 OperationContext { session, node: 1, is_here: false, now_ms: 5 },
-                act,
+                operation,
             )
         };
         let enter = |session, back| {
@@ -200,7 +195,7 @@ mod tests {
         assert_eq!(find(&chat), Some(4));
 
         let late = node(2);
-        late.go_on_from(&chat.record()).unwrap();
+        late.restore(&chat.snapshot()).unwrap();
         assert_eq!(find(&late), Some(4));
         let lineage = late.user(4).unwrap().lineage;
         let author = late.lobby.with(|room| {

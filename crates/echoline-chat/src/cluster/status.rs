@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::proposals::{Cluster, ReplySender};
 use crate::chat::Chat;
-use echoline_chat_core::replication::NODE;
-use echoline_chat_core::replication::outbox::Outbox;
+use echoline_chat_core::replication::{NODE, Outbox};
 
 /// The status of a node in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

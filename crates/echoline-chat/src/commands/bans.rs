@@ -3,17 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::session::Session;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use echoline::Closed;
 use echoline::sources::Source;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX};
-use echoline_chat_core::command::arguments::BanTarget;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::Outcome;
-use echoline_chat_core::state::bans::{Ban, Scope, Subject, counted, ending, network_of};
-use echoline_chat_core::state::former_users::FormerUser;
+use echoline_chat_core::command::BanTarget;
+use echoline_chat_core::state::{Ban, FormerUser, Scope, Subject, counted, ending, network_of};
+use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, Operation, Outcome};
 
 /// The maximum characters of a ban's reason.
 const REASON_MAX: usize = 200;
@@ -28,17 +23,18 @@ impl<S: ByteStream> Session<S> {
         target: BanTarget<'_>,
         length: Option<Duration>,
         words: Option<&str>,
-    ) -> Result<(), Closed> {
-        if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
-            self.notice(&format!("The reason for a ban can have at most {REASON_MAX} characters"));
-            return Ok(());
+    ) -> CommandResult {
+        let reason = words.unwrap_or_default();
+        if reason.chars().count() > REASON_MAX {
+            let sentence = format!("The reason for a ban can have at most {REASON_MAX} characters");
+            return Err(sentence.into());
         }
         let is_wider = matches!(target, BanTarget::Network(network) if counted(network) != network);
-        let Some((subject, scope)) = self.subject_and_scope(target) else { return Ok(()) };
+        let (subject, scope) = self.subject_and_scope(target)?;
         if let Subject::Name(name) = &subject
-            && self.chat.find(name).is_some_and(|other| self.is_above(&other))
+            && let Some(other) = self.chat.find(name)
         {
-            return Ok(());
+            self.require_rank_over(&other)?;
         }
         let known = match &subject {
             Subject::Name(name) => self.known_user(name),
@@ -48,19 +44,14 @@ impl<S: ByteStream> Session<S> {
             subject: subject.clone(),
             scope: scope.clone(),
             by: self.name().to_string(),
-            reason: words.unwrap_or_default().to_owned(),
+            reason: reason.to_owned(),
             until_ms: self.end_of(length),
             lineage: known.as_ref().map(|(user, _)| user.lineage),
         };
         let until = ending(ban.until_ms, self.chat.settings.moment);
-        let outcome = self.propose(Operation::Ban(ban)).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
-        let reason = words.unwrap_or_default();
+        self.carry_out(Operation::Ban(ban)).await?;
         let colon = if reason.is_empty() { "" } else { ": " };
-        let told = format!("banned {subject} from {}", self.place(&scope));
+        let told = format!("banned {subject} from {scope}");
         self.audit(&format!("{told} {until}{colon}{reason}"));
         self.notice(&format!("You {told} {until}"));
         if let Subject::Name(name) = &subject {
@@ -73,47 +64,37 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/unban`: lifts a ban.
-    pub(super) async fn unban(&mut self, target: BanTarget<'_>) -> Result<(), Closed> {
-        let Some((subject, scope)) = self.subject_and_scope(target) else { return Ok(()) };
+    pub(super) async fn unban(&mut self, target: BanTarget<'_>) -> CommandResult {
+        let (subject, scope) = self.subject_and_scope(target)?;
         let unban = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
-        match self.propose(unban).await? {
-            Outcome::Unbanned(None) => {
-                self.notice(&format!("{subject} is not banned; /bans lists the bans"));
-            }
-            Outcome::Unbanned(Some(_)) => {
-                let place = self.place(&scope);
-                self.audit(&format!("lifted the ban of {subject} from {place}"));
-                self.notice(&format!("{subject} may join {place} again"));
-            }
-            outcome => self.explain_refusal(&outcome),
+        if let Outcome::Unbanned(None) = self.carry_out(unban).await? {
+            return Err(format!("{subject} is not banned; /bans lists the bans").into());
         }
+        self.audit(&format!("lifted the ban of {subject} from {scope}"));
+        self.notice(&format!("{subject} may join {scope} again"));
         Ok(())
     }
 
     /// `/bans`: lists the bans from number `from` on, as many as fit one answer.
-    pub(super) fn bans(&mut self, from: u64) {
-        let scope = self.scope();
-        let room = match &scope {
-            Some(Scope::Room(name)) => Some(name.key()),
-            _ => None,
-        };
-        let bans = self.chat.bans(room);
+    pub(super) fn bans(&mut self, from: u64) -> CommandResult {
+        let bans = self.chat.bans(self.scope()?.room());
         if bans.is_empty() {
             self.notice("There are no bans");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
-        for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
+        for (position, ban) in (1..).zip(&bans).skip_while(|(position, _)| *position < from) {
             let Ban { subject, by, reason, until_ms, .. } = ban;
             let until = ending(*until_ms, self.chat.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
             let line = format!("{subject}, {until}, by {by}{colon}{reason}");
             if !budget.take(line.len()) {
-                let more = bans.len() as u64 + 1 - place;
-                self.notice(&format!("{more} more: /bans {place} lists them"));
+                let more = bans.len() as u64 + 1 - position;
+                self.notice(&format!("{more} more: /bans {position} lists them"));
                 break;
             }
             self.reply(&line);
         }
+        Ok(())
     }
 
     /// Returns the user who has a name or had it last, and whether they are in the chat.
@@ -125,34 +106,21 @@ impl<S: ByteStream> Session<S> {
         self.chat.former_user(name).map(|user| (user, false))
     }
 
-    fn subject_and_scope(&mut self, target: BanTarget<'_>) -> Option<(Subject, Scope)> {
+    fn subject_and_scope(&self, target: BanTarget<'_>) -> CommandResult<(Subject, Scope)> {
         let subject = match target {
             BanTarget::Network(network) => Subject::Network(counted(network)),
-            BanTarget::Name(name) => match Name::parse(name) {
-                Ok(name) => Subject::Name(name),
-                Err(error) => {
-                    self.notice(&error.to_string());
-                    return None;
-                }
-            },
+            BanTarget::Name(name) => Subject::Name(Name::parse(name)?),
         };
-        Some((subject, self.scope()?))
+        Ok((subject, self.scope()?))
     }
 
     /// Returns the scope of a ban: an operator of the whole chat bans from all of it, another
     /// operator from the current room.
-    fn scope(&self) -> Option<Scope> {
+    fn scope(&self) -> CommandResult<Scope> {
         if self.user.is_operator() {
-            return Some(Scope::Chat);
+            return Ok(Scope::Chat);
         }
-        self.feed.current().map(|membership| Scope::Room(membership.room.clone()))
-    }
-
-    fn place(&self, scope: &Scope) -> String {
-        match scope {
-            Scope::Chat => "the chat".to_owned(),
-            Scope::Room(name) => name.to_string(),
-        }
+        self.current_room().map(|(_, room)| Scope::Room(room))
     }
 
     /// Explains whether a ban of a name applies to the user's sessions, and how to ban the address
@@ -182,15 +150,20 @@ impl<S: ByteStream> Session<S> {
 
     /// `/penalties`: lists the penalties of this node, or ends those of the source that `pardoned`
     /// names.
-    pub(super) fn penalties(&mut self, pardoned: Option<&str>) {
-        if !self.require_chat_operator() {
-            return;
+    pub(super) fn penalties(&mut self, pardoned: Option<&str>) -> CommandResult {
+        self.require_chat_operator()?;
+        let Some(source) = pardoned else {
+            self.list_penalties();
+            return Ok(());
+        };
+        let source: Source = source.parse().map_err(|error| format!("{error}"))?;
+        if !self.chat.settings.sources.pardon(source) {
+            let sentence = "has no penalty; /penalties lists the sources that have one";
+            return Err(format!("{source} {sentence}").into());
         }
-        match pardoned.map(str::parse::<Source>) {
-            None => self.list_penalties(),
-            Some(Ok(source)) => self.end_penalties(source),
-            Some(Err(error)) => self.notice(&error.to_string()),
-        }
+        self.audit(&format!("ended the penalties of {source}"));
+        self.notice(&format!("{source} no longer has a penalty"));
+        Ok(())
     }
 
     fn list_penalties(&mut self) {
@@ -209,17 +182,6 @@ impl<S: ByteStream> Session<S> {
         }
         if more > 0 {
             self.reply(&format!("and {more} more"));
-        }
-    }
-
-    fn end_penalties(&mut self, source: Source) {
-        if self.chat.settings.sources.pardon(source) {
-            self.audit(&format!("ended the penalties of {source}"));
-            self.notice(&format!("{source} no longer has a penalty"));
-        } else {
-            self.notice(&format!(
-                "{source} has no penalty; /penalties lists the sources that have one"
-            ));
         }
     }
 }

@@ -1,20 +1,19 @@
-//! `/history` and `/quote`, and the access to earlier lines.
+//! `/history`, `/quote` and `/delete`, and the access to earlier lines.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chat::Chat;
-use crate::session::Session;
-use crate::shared_room::SharedRoom;
+use crate::chat::shared_room::SharedRoom;
+use crate::session::view::DisplaySettings;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use crate::view::DisplaySettings;
 use echoline::Closed;
-use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
-use echoline_chat_core::command::arguments::Passage;
-use echoline_chat_core::days::Days;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::room::line::terminal_text;
-use echoline_chat_store::{LineKind, MISSING, StoreError, StoredLine};
+use echoline_chat_core::command::{Passage, Rank};
+use echoline_chat_core::room::terminal_text;
+use echoline_chat_core::{
+    Budget, DELETED, Days, LineKind, MISSING, Name, Operation, PAST_BYTES_MAX, StoredLine,
+};
+use echoline_chat_store::{Store, StoreError};
 
 /// The number of lines that `/history` shows without a number, and the maximum.
 const HISTORY_USUAL: u64 = 20;
@@ -36,9 +35,8 @@ pub(super) enum HistoryRange {
 
 impl<S: ByteStream> Session<S> {
     /// `/history`: shows lines of the room by their numbers, or the last ones.
-    pub(super) async fn history(&mut self, passage: Option<Passage>) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn history(&mut self, passage: Option<Passage>) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let end = shared_room.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
         let range = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
@@ -51,13 +49,8 @@ impl<S: ByteStream> Session<S> {
                 HistoryRange::Numbers(from..until.min(end))
             }
         };
-        match self.earlier_lines(range, &shared_room, &room).await? {
-            Ok(lines) => self.show_passage(&lines, is_range),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now; try again later");
-            }
-        }
+        let lines = self.earlier_lines(range, &shared_room, &room).await?;
+        self.show_passage(&lines.map_err(unreadable)?, is_range);
         Ok(())
     }
 
@@ -68,42 +61,36 @@ impl<S: ByteStream> Session<S> {
         shared_room: &SharedRoom,
         room: &Name,
     ) -> Result<Result<Vec<StoredLine>, StoreError>, Closed> {
-        if !self.chat.archive.is_lasting() || range.is_in_memory(shared_room) {
-            return Ok(Ok(range.kept(shared_room, &self.feed.view)));
+        match self.chat.archive.store().filter(|_| !range.is_in_memory(shared_room)) {
+            Some(store) => self.wait(range.stored(&store, room)).await,
+            None => Ok(Ok(range.kept(shared_room, &self.feed.view))),
         }
-        let (chat, room) = (Arc::clone(&self.chat), room.clone());
-        self.wait(async move { range.stored(&chat, &room).await }).await
     }
 
-    /// Returns a line that only the store has.
+    /// Returns a line that only the store has, if there is a store.
     pub(super) async fn stored_line(
         &mut self,
         room: &Name,
         number: u64,
     ) -> Result<Option<StoredLine>, Closed> {
-        let (chat, room) = (Arc::clone(&self.chat), room.clone());
-        let lines = async move { chat.archive.lines(&room, number..=number, 1).await };
-        let lines = self.wait(lines).await?;
+        let Some(store) = self.chat.archive.store() else { return Ok(None) };
+        let lines = self.wait(store.lines(room.as_str(), number..=number, 1)).await?;
         Ok(lines.ok().and_then(|mut lines| lines.pop()))
     }
 
     /// `/quote`: says a line of the room again.
-    pub(super) async fn quote(&mut self, number: u64) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn quote(&mut self, number: u64) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let mut line = shared_room.with(|room| room.log.line(number).map(StoredLine::from));
-        if line.is_none() && self.chat.archive.is_lasting() {
+        if line.is_none() {
             line = self.stored_line(&room, number).await?;
         }
-        let Some(line) = line else {
-            self.notice(&format!("There is no line {number}"));
-            return Ok(());
-        };
+        let line = line.ok_or_else(|| format!("There is no line {number}"))?;
         let words = format!("> #{} {}", line.number, terminal_text(&line));
         // Shows the quotation to its author too, because a terminal does not show the author's own
         // lines.
         self.reply(&words);
-        self.say(LineKind::Said, &words).await
+        Ok(self.say(LineKind::Said, &words).await?)
     }
 
     /// Shows as many lines as fit one answer: the first of a range, or else the last.
@@ -138,6 +125,13 @@ impl<S: ByteStream> Session<S> {
             self.reply(&format!("#{} {time} {}", line.number, terminal_text(line)));
         }
     }
+}
+
+/// Logs why the store cannot be read. Returns the sentence for the user.
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+pub(super) fn unreadable(error: StoreError) -> &'static str {
+    tracing::warn!(%error, "cannot read the history");
+    "The history cannot be read now; try again later"
 }
 
 /// Returns a line that is in memory, unless the view hides its author.
@@ -182,21 +176,21 @@ impl HistoryRange {
     /// ones.
     pub(super) async fn stored(
         self,
-        chat: &Chat,
+        store: &Store,
         room: &Name,
     ) -> Result<Vec<StoredLine>, StoreError> {
-        let archive = &chat.archive;
+        let room = room.as_str();
         let (found, until, most) = match self {
             Self::Newest { before, count } => {
-                (archive.last(room, before, count as usize).await, before, count as usize)
+                (store.last(room, before, count as usize).await, before, count as usize)
             }
             Self::Numbers(numbers) => {
                 let most = HISTORY_MAX as usize;
                 let range = numbers.start..=numbers.end.saturating_sub(1);
-                (archive.lines(room, range, most).await, numbers.end, most)
+                (store.lines(room, range, most).await, numbers.end, most)
             }
         };
-        let mut lines = with_gaps(found?, until, archive.trimmed(room).await?);
+        let mut lines = with_gaps(found?, until, store.trimmed(room).await?);
         lines.drain(..lines.len().saturating_sub(most));
         Ok(lines)
     }
@@ -243,4 +237,76 @@ pub(super) fn newest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
 fn fitting<'a>(lines: impl Iterator<Item = &'a StoredLine>) -> usize {
     let mut budget = Budget::new(PAST_BYTES_MAX);
     lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
+}
+
+/// A line that `/delete` has found.
+struct FoundLine {
+    has_words: bool,
+    is_deleted: bool,
+    /// Whether this user wrote it. The store does not record the author's lineage.
+    is_own: bool,
+    /// Whether it set the topic that the room still has.
+    is_topic: bool,
+}
+
+impl<S: ByteStream> Session<S> {
+    /// Deletes a line of this user, or any line if they are an operator here.
+    pub(super) async fn delete(&mut self, number: u64) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
+        let is_operator = self.rank() == Rank::Operator;
+        let mut found = self.find_in_memory(&shared_room, number);
+        if found.is_none() {
+            found = self.find_in_store(&shared_room, &room, number).await?;
+        }
+        let line = found.ok_or_else(|| format!("There is no line {number}"))?;
+        let objection = match () {
+            () if line.is_deleted => "is already deleted",
+            () if !line.has_words => "has no text to delete",
+            () if !line.is_own && !is_operator => "is not yours: only an operator can delete it",
+            () => return self.delete_found(room, number, &line).await,
+        };
+        Err(format!("Line {number} {objection}").into())
+    }
+
+    fn find_in_memory(&self, shared_room: &SharedRoom, number: u64) -> Option<FoundLine> {
+        shared_room.with(|room| {
+            let line = room.log.line(number)?;
+            Some(FoundLine {
+                has_words: line.kind.has_words() && !line.text.is_empty(),
+                is_deleted: line.text == DELETED,
+                is_own: line.author == self.user.lineage,
+                is_topic: line.kind == LineKind::Topic && *line.text == *room.topic,
+            })
+        })
+    }
+
+    async fn find_in_store(
+        &mut self,
+        shared_room: &SharedRoom,
+        room: &Name,
+        number: u64,
+    ) -> Result<Option<FoundLine>, Closed> {
+        let topic = shared_room.with(|room| Arc::clone(&room.topic));
+        let stored = self.stored_line(room, number).await?;
+        Ok(stored.map(|line| FoundLine {
+            has_words: line.kind.has_words() && !line.text.is_empty(),
+            is_deleted: *line.text == *DELETED,
+            is_own: false,
+            is_topic: line.kind == LineKind::Topic && line.text == topic,
+        }))
+    }
+
+    async fn delete_found(&mut self, room: Name, number: u64, line: &FoundLine) -> CommandResult {
+        let own = line.is_own;
+        let delete = Operation::Delete { room: room.clone(), number, own };
+        self.carry_out_or(delete, || format!("There is no line {number}")).await?;
+        if !own {
+            self.audit(&format!("deleted line {number} of {room}"));
+        }
+        if line.is_topic {
+            // The line set the current topic, so the topic is removed too.
+            return self.topic(Some("-")).await;
+        }
+        Ok(())
+    }
 }

@@ -4,29 +4,25 @@
 //! session writes the replies when the command waits and when it has ended.
 
 mod bans;
-mod delete;
 mod history;
 mod moderation;
 mod queries;
 mod rooms;
 mod search;
 mod users;
-mod whois;
 
 use std::ops::ControlFlow;
 
-use super::command_cost::command_cost;
-use super::outbound_feed::RoomQuestion;
-use super::session::Session;
+use super::session::{CommandResult, Session};
 use super::telnet::ByteStream;
-use super::view::{DisplaySettings, print_json};
+use crate::session::command_cost::command_cost;
+use crate::session::outbound_feed::RoomQuestion;
+use crate::session::view::print_json;
 use echoline::Closed;
-use echoline_chat_core::command::Command;
-use echoline_chat_core::command::arguments::Switch;
-use echoline_chat_core::command::command_table::Rank;
-use echoline_chat_core::command::help::help;
+use echoline_chat_core::LineKind;
+use echoline_chat_core::command::{Command, Rank, Switch, help};
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::state::Preferences;
 
 /// Whether the session continues after a line, or the user leaves with this reason.
 pub(super) type Flow = ControlFlow<String>;
@@ -74,49 +70,53 @@ impl<S: ByteStream> Session<S> {
         // Wakes the members for the user's earlier lines, so that the command sees them.
         self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
-        if command.needs_operator() && self.rank() != Rank::Operator {
-            self.notice("Only an operator can do that");
-            return Ok(Flow::Continue(()));
+        if let Command::Quit(words) = command {
+            return Ok(Flow::Break(words.unwrap_or_default().to_owned()));
         }
-        if let Some(cost) = command_cost(&command)
-            && !self.charge(cost)
-        {
-            return Ok(Flow::Continue(()));
-        }
-        match command {
-            Command::Quit(words) => return Ok(Flow::Break(words.unwrap_or_default().to_owned())),
-            command if command.needs_operator() => self.run_operator_command(command).await?,
-            command => self.run_member_command(command).await?,
-        }
+        let done = self.run_allowed(command).await;
+        self.finish(done)?;
         Ok(Flow::Continue(()))
     }
 
-    async fn run_member_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+    async fn run_allowed(&mut self, command: Command<'_>) -> CommandResult {
+        if command.needs_operator() && self.rank() != Rank::Operator {
+            return Err("Only an operator can do that".into());
+        }
+        if let Some(cost) = command_cost(&command) {
+            self.charge(cost)?;
+        }
+        match command.needs_operator() {
+            true => self.run_operator_command(command).await,
+            false => self.run_member_command(command).await,
+        }
+    }
+
+    async fn run_member_command(&mut self, command: Command<'_>) -> CommandResult {
         match command {
-            Command::Me(words) => return self.say(LineKind::Action, words).await,
-            Command::Message { to, words } => return self.message(to, words).await,
-            Command::Reply(words) => return self.answer(words).await,
-            Command::Users(None) => return self.ask(RoomQuestion::Users).await,
-            Command::Lag => return self.ask(RoomQuestion::Lag).await,
-            Command::Join { room, password } => return self.join(room, password).await,
-            Command::Leave(room) => return self.leave_room(room).await,
-            Command::Topic(words) => return self.topic(words).await,
-            Command::History(passage) => return self.history(passage).await,
-            Command::Search(words) => return self.search(words).await,
-            Command::Quote(number) => return self.quote(number).await,
-            Command::Delete(number) => return self.delete(number).await,
-            Command::Nick(name) => return self.rename(name).await,
-            Command::Away(words) => return self.away(words).await,
-            Command::Token => return self.show_token().await,
-            Command::Oper(password) => return self.become_operator(password).await,
-            Command::Users(Some(room)) => self.users_of(room),
-            Command::Whois(name) => self.whois(name),
-            Command::Ignore(name) => self.ignore(name),
-            Command::Unignore(name) => self.unignore(name),
+            Command::Me(words) => self.say(LineKind::Action, words).await?,
+            Command::Message { to, words } => self.message(to, words).await?,
+            Command::Reply(words) => self.answer(words).await?,
+            Command::Users(None) => self.ask(RoomQuestion::Users).await?,
+            Command::Lag => self.ask(RoomQuestion::Lag).await?,
+            Command::Join { room, password } => self.join(room, password).await?,
+            Command::Leave(room) => self.leave_room(room).await?,
+            Command::Topic(words) => self.topic(words).await?,
+            Command::History(passage) => self.history(passage).await?,
+            Command::Search(words) => self.search(words).await?,
+            Command::Quote(number) => self.quote(number).await?,
+            Command::Delete(number) => self.delete(number).await?,
+            Command::Nick(name) => self.rename(name).await?,
+            Command::Away(words) => self.away(words).await?,
+            Command::Token => self.show_token().await?,
+            Command::Oper(password) => self.become_operator(password).await?,
+            Command::Users(Some(room)) => self.users_of(room)?,
+            Command::Whois(name) => self.whois(name)?,
+            Command::Ignore(name) => self.ignore(name)?,
+            Command::Unignore(name) => self.unignore(name)?,
             Command::Rooms => self.rooms(),
-            Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
-            Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
-            Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
+            Command::Numbers(switch) => self.set(|choices| &mut choices.numbers, "numbers", switch),
+            Command::Times(switch) => self.set(|choices| &mut choices.times, "times", switch),
+            Command::Quiet(switch) => self.set(|choices| &mut choices.quiet, "quiet", switch),
             Command::Status => {
                 for sentence in self.chat.status_words() {
                     self.notice(&sentence);
@@ -137,7 +137,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    async fn run_operator_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+    async fn run_operator_command(&mut self, command: Command<'_>) -> CommandResult {
         match command {
             Command::Op(name) => self.set_operator(name, true).await,
             Command::Deop(name) => self.set_operator(name, false).await,
@@ -151,21 +151,15 @@ impl<S: ByteStream> Session<S> {
             Command::Password(password) => self.set_password(password).await,
             Command::Forget { room, is_sure } => self.forget(room, is_sure).await,
             Command::Audit(count) => self.show_audit(count).await,
-            Command::Bans(from) => {
-                self.bans(from.unwrap_or(1));
-                Ok(())
-            }
-            Command::Penalties(pardoned) => {
-                self.penalties(pardoned);
-                Ok(())
-            }
+            Command::Bans(from) => self.bans(from.unwrap_or(1)),
+            Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Ok(()),
         }
     }
 
     /// Changes a display choice.
-    fn set(&mut self, choice: fn(&mut DisplaySettings) -> &mut bool, what: &str, switch: Switch) {
-        *choice(&mut self.feed.view) = switch.is_on();
+    fn set(&mut self, choice: fn(&mut Preferences) -> &mut bool, what: &str, switch: Switch) {
+        *choice(&mut self.feed.view.preferences) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
         if self.feed.view.is_page() {
             let view = ServerMessage::View { view: self.feed.view.choices() };

@@ -5,20 +5,16 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::live_state::ChatUser;
-use crate::operator_password::{self, Checked};
-use crate::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::session::Session;
+use crate::access::operator_password::{self, Checked};
+use crate::access::password_checks::WRONG_PASSWORD_PAUSE;
+use crate::chat::live_state::ChatUser;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use echoline::Closed;
 use echoline::sources::SourceAction;
-use echoline_chat_core::answer_limits::{Budget, PAST_BYTES_MAX};
-use echoline_chat_core::command::arguments::CommandSecret;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, RoomChange};
-use echoline_chat_core::outcome::OperationError;
-use echoline_chat_core::state::bans::{ending, network_of};
+use echoline_chat_core::command::CommandSecret;
+use echoline_chat_core::state::{ending, network_of};
 use echoline_chat_core::text::escape;
+use echoline_chat_core::{Budget, Name, Operation, PAST_BYTES_MAX, RoomChange};
 use echoline_chat_store::PasswordGuesses;
 
 /// The number of entries that `/audit` shows without a number, and the maximum.
@@ -31,24 +27,11 @@ const SOURCES_SHOWN: usize = 20;
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// The sentences about an action of an operator.
-struct ModerationReport {
-    /// The entry of the audit log.
-    audit: String,
-    /// The reply to the operator.
-    told: String,
-}
-
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
-    pub(super) async fn become_operator(
-        &mut self,
-        password: CommandSecret<'_>,
-    ) -> Result<(), Closed> {
+    pub(super) async fn become_operator(&mut self, password: CommandSecret<'_>) -> CommandResult {
         // Charged before the check, so that guesses over many connections at once count too.
-        if !self.charge(SourceAction::WrongOperatorPassword) {
-            return Ok(());
-        }
+        self.charge(SourceAction::WrongOperatorPassword)?;
         let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let checked = self.wait(async move {
             sleep(WRONG_PASSWORD_PAUSE).await;
@@ -57,26 +40,21 @@ impl<S: ByteStream> Session<S> {
         match checked.await? {
             Ok(Checked::Right(proof)) => {
                 self.refund(SourceAction::WrongOperatorPassword);
-                return self.be_operator(proof).await;
+                self.be_operator(proof).await
             }
             Ok(Checked::Wrong) => {
                 self.note_guess();
-                self.notice("Wrong operator password");
+                Err("Wrong operator password".into())
             }
             Err(error) => {
                 self.refund(SourceAction::WrongOperatorPassword);
-                self.notice(error.sentence());
+                Err(error.sentence().into())
             }
         }
-        Ok(())
     }
 
-    async fn be_operator(&mut self, proof: Option<Arc<str>>) -> Result<(), Closed> {
-        let outcome = self.propose(Operation::BecomeOperator).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
+    async fn be_operator(&mut self, proof: Option<Arc<str>>) -> CommandResult {
+        self.carry_out(Operation::BecomeOperator).await?;
         self.user.set_operator_proof(proof);
         self.save_session();
         self.audit("became an operator");
@@ -95,35 +73,24 @@ impl<S: ByteStream> Session<S> {
         self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
-    /// Changes the rights of a member of the current room. `report` gets the names of the member
-    /// and of the room.
+    /// Changes the rights of a member of the current room. Returns the names of the member and of
+    /// the room.
     async fn alter_member(
         &mut self,
         other: &ChatUser,
         change: RoomChange,
-        report: impl FnOnce(&Name, &Name) -> ModerationReport,
-    ) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (room, name) = (membership.room.clone(), other.name());
-        let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
-        match outcome.refusal() {
-            None => self.report(&report(&name, &room)),
-            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, report: &ModerationReport) {
-        self.audit(&report.audit);
-        self.notice(&report.told);
+    ) -> CommandResult<(Name, Name)> {
+        let ((_, room), name) = (self.current_room()?, other.name());
+        let alter = Operation::Alter { room: room.clone(), change };
+        self.carry_out_or(alter, || format!("{name} is not in {room}")).await?;
+        Ok((name, room))
     }
 
     /// `/op` and `/deop`: makes a member an operator of the room, or revokes that.
-    pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if !operator && self.is_above(&other) {
-            return Ok(());
+    pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> CommandResult {
+        let other = self.find_user(name)?;
+        if !operator {
+            self.require_rank_over(&other)?;
         }
         let (did, now) = match operator {
             true => ("made", "an operator"),
@@ -131,33 +98,23 @@ impl<S: ByteStream> Session<S> {
         };
         let chat = if !operator && other.is_operator() { "the chat and of " } else { "" };
         let change = RoomChange::Operator(other.session, operator);
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("{did} {name} as an operator of {chat}{room}"),
-            told: format!("{name} is {now} of {chat}{room}"),
-        };
-        self.alter_member(&other, change, report).await
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("{did} {name} as an operator of {chat}{room}"));
+        self.notice(&format!("{name} is {now} of {chat}{room}"));
+        Ok(())
     }
 
     /// `/kick`: expels a member from the room.
-    pub(super) async fn kick(&mut self, name: &str, words: &str) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if self.is_above(&other) {
-            return Ok(());
-        }
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let (room, name) = (membership.room.clone(), other.name());
+    pub(super) async fn kick(&mut self, name: &str, words: &str) -> CommandResult {
+        let other = self.find_user(name)?;
+        self.require_rank_over(&other)?;
+        let ((_, room), name) = (self.current_room()?, other.name());
         let kick =
             Operation::Kick { room: room.clone(), whom: other.session, words: words.to_owned() };
-        let outcome = self.propose(kick).await?;
-        match outcome.refusal() {
-            None => {
-                let colon = if words.is_empty() { "" } else { ": " };
-                self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-                self.notice(&format!("You kicked {name} from {room}"));
-            }
-            Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
+        self.carry_out_or(kick, || format!("{name} is not in {room}")).await?;
+        let colon = if words.is_empty() { "" } else { ": " };
+        self.audit(&format!("kicked {name} from {room}{colon}{words}"));
+        self.notice(&format!("You kicked {name} from {room}"));
         Ok(())
     }
 
@@ -167,42 +124,39 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         name: &str,
         length: Option<Option<Duration>>,
-    ) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        if length.is_some() && self.is_above(&other) {
-            return Ok(());
+    ) -> CommandResult {
+        let other = self.find_user(name)?;
+        if length.is_some() {
+            self.require_rank_over(&other)?;
         }
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
         let what = if length.is_some() { "muted" } else { "unmuted" };
         let until = until_ms.map(|until| ending(Some(until), self.chat.settings.moment));
         let until = until.map_or_else(String::new, |until| format!(" {until}"));
         let change = RoomChange::Mute(other.session, until_ms);
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("{what} {name} in {room}{until}"),
-            told: format!("You {what} {name} in {room}{until}"),
-        };
-        self.alter_member(&other, change, report).await
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("{what} {name} in {room}{until}"));
+        self.notice(&format!("You {what} {name} in {room}{until}"));
+        Ok(())
     }
 
     /// `/invite`: invites a user to the room.
-    pub(super) async fn invite(&mut self, name: &str) -> Result<(), Closed> {
-        let Some(other) = self.find_user(name) else { return Ok(()) };
-        let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("invited {name} to {room}"),
-            told: format!("You invited {name} to {room}"),
-        };
-        self.alter_member(&other, RoomChange::Invite(other.session), report).await
+    pub(super) async fn invite(&mut self, name: &str) -> CommandResult {
+        let other = self.find_user(name)?;
+        let change = RoomChange::Invite(other.session);
+        let (name, room) = self.alter_member(&other, change).await?;
+        self.audit(&format!("invited {name} to {room}"));
+        self.notice(&format!("You invited {name} to {room}"));
+        Ok(())
     }
 
     /// `/audit`: shows the last entries of the audit log.
-    pub(super) async fn show_audit(&mut self, count: Option<u64>) -> Result<(), Closed> {
-        if !self.require_chat_operator() {
-            return Ok(());
-        }
+    pub(super) async fn show_audit(&mut self, count: Option<u64>) -> CommandResult {
+        self.require_chat_operator()?;
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
         let chat = Arc::clone(&self.chat);
         let read = self.wait(async move {
-            (chat.archive.acts(most).await, chat.archive.guesses(SOURCES_SHOWN).await)
+            (chat.archive.audit_entries(most).await, chat.archive.guesses(SOURCES_SHOWN).await)
         });
         let (entries, guesses) = read.await?;
         if entries.is_empty() {
@@ -229,24 +183,14 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/forget`: removes a room, or tells how many lines would be lost.
-    pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> Result<(), Closed> {
-        if !self.require_chat_operator() {
-            return Ok(());
-        }
-        let name = match Name::parse_room(text) {
-            Ok(name) => name,
-            Err(error) => {
-                self.notice(&error.to_string());
-                return Ok(());
-            }
-        };
-        let Some(shared_room) = self.chat.room(&name) else {
-            self.notice(&format!("There is no room {name}"));
-            return Ok(());
-        };
+    pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> CommandResult {
+        self.require_chat_operator()?;
+        let name = Name::parse_room(text)?;
+        let absent = || format!("There is no room {name}");
+        let shared_room = self.chat.room(&name).ok_or_else(absent)?;
         if shared_room.is_same(&self.chat.lobby) {
-            self.notice(&format!("{name} is the lobby, which cannot be removed"));
-            return Ok(());
+            let sentence = format!("{name} is the lobby, which cannot be removed");
+            return Err(sentence.into());
         }
         let bans = self.chat.bans(Some(name.key())).len();
         let (room, lost) = shared_room.with(|room| {
@@ -255,20 +199,12 @@ impl<S: ByteStream> Session<S> {
             (room.name.clone(), lost)
         });
         if !is_sure {
-            self.notice(&format!(
-                "{room} has {lost}: \"/forget {room} yes\" removes all of it for good"
-            ));
-            return Ok(());
+            let how = format!("\"/forget {room} yes\" removes all of it for good");
+            return Err(format!("{room} has {lost}: {how}").into());
         }
-        let outcome = self.propose(Operation::Forget { room: room.clone() }).await?;
-        match outcome.refusal() {
-            None => self.report(&ModerationReport {
-                audit: format!("removed the room {room} ({lost})"),
-                told: format!("You removed the room {room}"),
-            }),
-            Some(OperationError::NotFound) => self.notice(&format!("There is no room {room}")),
-            Some(_) => self.explain_refusal(&outcome),
-        }
+        self.carry_out_or(Operation::Forget { room: room.clone() }, absent).await?;
+        self.audit(&format!("removed the room {room} ({lost})"));
+        self.notice(&format!("You removed the room {room}"));
         Ok(())
     }
 
@@ -279,24 +215,21 @@ impl<S: ByteStream> Session<S> {
         self.chat.announce(self.user.session, Operation::Audit { what });
     }
 
-    /// Returns whether the user is an operator of the whole chat. If not, tells them that the
-    /// command needs one.
-    pub(super) fn require_chat_operator(&mut self) -> bool {
-        let is_operator = self.user.is_operator();
-        if !is_operator {
-            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+    /// Stops the command unless the user is an operator of the whole chat.
+    pub(super) fn require_chat_operator(&self) -> CommandResult {
+        match self.user.is_operator() {
+            true => Ok(()),
+            false => Err("Only an operator of the whole chat can do that (/oper PASSWORD)".into()),
         }
-        is_operator
     }
 
-    /// Returns whether the other user is an operator of the whole chat and this user is not. If so,
-    /// sends this user a notice that explains why they cannot moderate the other.
-    pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
-        let above = other.is_operator() && !self.user.is_operator();
-        if above {
-            self.notice(&format!("{} is an operator", other.name()));
+    /// Stops the command if only the other user is an operator of the whole chat, because this user
+    /// cannot moderate them.
+    pub(super) fn require_rank_over(&self, other: &ChatUser) -> CommandResult {
+        match other.is_operator() && !self.user.is_operator() {
+            true => Err(format!("{} is an operator", other.name()).into()),
+            false => Ok(()),
         }
-        above
     }
 
     /// Returns the end of a duration that begins now, in milliseconds since 1970.

@@ -1,24 +1,17 @@
 //! The questions of pages and programs, and their answers as fields instead of sentences.
 
-use std::sync::Arc;
-
-use super::history::{HistoryRange, newest_that_fit};
-use crate::command_cost::query_cost;
-use crate::outbound_feed::RoomQuestion;
-use crate::session::{IN_NO_ROOM, Session};
+use super::history::{HistoryRange, newest_that_fit, unreadable};
+use crate::session::command_cost::query_cost;
+use crate::session::outbound_feed::RoomQuestion;
+use crate::session::view::print_json;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use crate::view::print_json;
-use echoline::Closed;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
-use echoline_chat_core::command::aliases::aliases_of;
-use echoline_chat_core::command::command_table::{COMMANDS, Rank};
-use echoline_chat_core::name::Name;
+use echoline_chat_core::command::{COMMANDS, Rank, aliases_of};
 use echoline_chat_core::protocol::{
     EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
 };
-use echoline_chat_core::room::entrance::Entrance;
-use echoline_chat_core::state::user_table::person_id;
-use echoline_chat_store::StoredLine;
+use echoline_chat_core::state::person_id;
+use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, StoredLine};
 
 /// The most earlier lines in one answer.
 const LINES_MAX: u64 = 100;
@@ -40,22 +33,18 @@ impl<S: ByteStream> Session<S> {
         query: Query,
         (before, count): (Option<u64>, Option<u64>),
         after: u32,
-    ) -> Result<(), Closed> {
+    ) -> CommandResult {
         if self.is_ended() {
             return Ok(());
         }
         // The answer includes the earlier lines of this user.
         self.feed.announce();
-        if let Some(cost) = query_cost(query)
-            && !self.charge(cost)
-        {
-            return Ok(());
+        if let Some(cost) = query_cost(query) {
+            self.charge(cost)?;
         }
         match query {
-            Query::People => return self.ask(RoomQuestion::People { after }).await,
-            Query::History => {
-                return self.tell_earlier_lines(before.unwrap_or(u64::MAX), count).await;
-            }
+            Query::People => self.ask(RoomQuestion::People { after }).await?,
+            Query::History => self.tell_earlier_lines(before.unwrap_or(u64::MAX), count).await?,
             Query::Rooms => self.tell_rooms_listed(after),
             Query::Commands => self.tell(&commands()),
             Query::Person => {}
@@ -88,12 +77,8 @@ impl<S: ByteStream> Session<S> {
         print_json(answer, &mut self.replies);
     }
 
-    async fn tell_earlier_lines(&mut self, before: u64, count: Option<u64>) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    async fn tell_earlier_lines(&mut self, before: u64, count: Option<u64>) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let before = before.min(shared_room.with(|room| room.log.visible()));
         let count = count.unwrap_or(LINES_MAX).min(LINES_MAX);
         let range = HistoryRange::Newest { before, count };
@@ -108,16 +93,13 @@ impl<S: ByteStream> Session<S> {
                 };
                 self.tell_lines(&room, &lines, is_more);
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                self.tell(&ServerMessage::Error {
-                    text: "The history cannot be read now; try again later".into(),
-                    about: Some(ErrorTopic::History),
-                    action: None,
-                    wait_ms: None,
-                    thread: Thread::default(),
-                });
-            }
+            Err(error) => self.tell(&ServerMessage::Error {
+                text: unreadable(error).into(),
+                about: Some(ErrorTopic::History),
+                action: None,
+                wait_ms: None,
+                thread: Thread::default(),
+            }),
         }
         Ok(())
     }
@@ -141,39 +123,16 @@ impl<S: ByteStream> Session<S> {
 
     /// Lists the rooms by size, without the first `after` ones.
     fn tell_rooms_listed(&mut self, after: u32) {
-        let lineage = self.user.lineage;
-        let sees_all = self.user.is_operator();
-        let mut listed = Vec::new();
-        for shared_room in self.chat.rooms() {
-            listed.extend(shared_room.with(|room| {
-                let is_in = room.seat_of(self.user.session).is_some();
-                let entrance = room.entrance(lineage);
-                if entrance == Entrance::Invited && !is_in && !sees_all {
-                    return None;
-                }
-                let count = room.count();
-                let has_password = entrance == Entrance::Password;
-                Some((count, is_in, has_password, room.name.clone(), Arc::clone(&room.topic)))
-            }));
-        }
-        // The sort is stable, so rooms of equal size stay in the order of their names.
-        listed.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
-        let rest = listed.get(after as usize..).unwrap_or_default();
-        let (mut rooms, mut budget) = (Vec::new(), Budget::new(LIST_BYTES_MAX));
-        for (count, is_in, has_password, name, topic) in rest.iter().take(ROOMS_MAX) {
-            let topic = topic_in_list(topic);
-            if !budget.take(ENTRY_BYTES + name.as_str().len() + topic.len()) {
-                break;
-            }
-            rooms.push(ListedRoom {
-                room: name.as_str().into(),
-                count: *count,
-                topic: topic.into(),
-                password: *has_password,
-                is_in: *is_in,
-            });
-        }
-        let (more, told) = (rooms.len() < rest.len(), rooms.len());
+        let mut rooms = self.listed_rooms();
+        let total = rooms.len();
+        rooms.drain(..total.min(after as usize));
+        let rest = rooms.len();
+        let mut budget = Budget::new(LIST_BYTES_MAX);
+        let fits =
+            |room: &&ListedRoom<'_>| budget.take(ENTRY_BYTES + room.room.len() + room.topic.len());
+        let told = rooms.iter().take(ROOMS_MAX).take_while(fits).count();
+        rooms.truncate(told);
+        let more = told < rest;
         let next = more.then_some(after as usize + told);
         let from = (after > 0).then_some(after);
         self.tell(&ServerMessage::Rooms { rooms, more, from, after: next });

@@ -1,23 +1,22 @@
 //! Commands for rooms: `/join`, `/leave`, `/rooms`, `/topic`, `/private` and `/password`.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use crate::access::password_checks::{PasswordError, WRONG_PASSWORD_PAUSE};
+use crate::chat::shared_room::SharedRoom;
 use crate::chat::{Credential, JoinError, Membership};
-use crate::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::session::{IN_NO_ROOM, Session};
-use crate::shared_room::SharedRoom;
+use crate::session::{CommandResult, Session};
 use crate::telnet::ByteStream;
-use echoline::Closed;
 use echoline::sources::SourceAction;
-use echoline_chat_core::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
-use echoline_chat_core::command::arguments::{CommandSecret, Switch};
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, RoomChange};
-use echoline_chat_core::outcome::{OperationError, Outcome};
-use echoline_chat_core::room::ReplayFrom;
-use echoline_chat_core::room::entrance::Entrance;
+use echoline_chat_core::command::{CommandSecret, Switch};
+use echoline_chat_core::protocol::ListedRoom;
+use echoline_chat_core::room::{Entrance, ReplayFrom, Room};
+use echoline_chat_core::{
+    Budget, LIST_BYTES_MAX, Name, Operation, OperationError, RoomChange, topic_in_list,
+};
 
 /// The number of earlier lines for newcomers that need every line: programs, pages, and terminals
 /// that show numbers.
@@ -32,14 +31,8 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         text: &str,
         password: Option<CommandSecret<'_>>,
-    ) -> Result<(), Closed> {
-        let room = match Name::parse_room(text) {
-            Ok(room) => room,
-            Err(error) => {
-                self.notice(&error.to_string());
-                return Ok(());
-            }
-        };
+    ) -> CommandResult {
+        let room = Name::parse_room(text)?;
         if let Some(index) = self.feed.position(&room) {
             self.feed.set_current(index);
             self.tell_rooms();
@@ -48,35 +41,24 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         }
         let mut joined = self.enter(&room, Credential::Nothing).await?;
-        if let (Some(Err(JoinError::Password(hash))), Some(password)) = (&joined, password) {
+        if let (Err(JoinError::Password(hash)), Some(password)) = (&joined, password) {
             let hash = Arc::clone(hash);
             joined = self.enter_with_password(&room, password, hash).await?;
         }
-        match joined {
-            Some(Ok(membership)) => {
-                self.settle_in(membership);
-                return self.show_earlier_lines().await;
-            }
-            Some(Err(error)) => self.notice(&error.sentence(&room)),
-            None => {}
-        }
-        Ok(())
+        self.settle_in(joined.map_err(|error| error.sentence(&room))?);
+        Ok(self.show_earlier_lines().await?)
     }
 
     /// Enters with a password. The check takes a while, and longer if the password is wrong. The
     /// session reads its next line only afterwards, so it has one attempt at a time.
-    ///
-    /// Returns `None` if the user was told why the password was not checked.
     async fn enter_with_password(
         &mut self,
         room: &Name,
         password: CommandSecret<'_>,
         hash: Arc<str>,
-    ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
+    ) -> CommandResult<Result<Membership, JoinError>> {
         // Charged before the check, so that guesses over many connections at once count too.
-        if !self.charge(SourceAction::WrongPassword) {
-            return Ok(None);
-        }
+        self.charge(SourceAction::WrongPassword)?;
         let (chat, source) = (Arc::clone(&self.chat), self.source);
         let (password, expected) = (password.reveal().to_owned(), Arc::clone(&hash));
         let checked = self.wait(async move {
@@ -93,34 +75,30 @@ impl<S: ByteStream> Session<S> {
                 self.refund(SourceAction::WrongPassword);
                 self.enter(room, Credential::Password(hash.to_string())).await
             }
-            Ok(false) => Ok(Some(Err(JoinError::Password(hash)))),
+            Ok(false) => Ok(Err(JoinError::Password(hash))),
             Err(error) => {
                 self.refund(SourceAction::WrongPassword);
-                self.notice(error.sentence());
-                Ok(None)
+                Err(error.sentence().into())
             }
         }
     }
 
-    /// Enters a room, or returns the error. Returns `None` if the user was already told the reason.
+    /// Enters a room, or returns the error of the chat.
     async fn enter(
         &mut self,
         room: &Name,
         credential: Credential,
-    ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
+    ) -> CommandResult<Result<Membership, JoinError>> {
         if self.feed.memberships.len() >= self.chat.settings.max_rooms_each {
-            return Ok(Some(Err(JoinError::TooManyOfYours)));
+            return Ok(Err(JoinError::TooManyOfYours));
         }
-        if self.chat.room(room).is_none() && !self.charge(SourceAction::Room) {
-            return Ok(None);
+        if self.chat.room(room).is_none() {
+            self.charge(SourceAction::Room)?;
         }
         let replay_from = ReplayFrom::Last(self.chat.rules().replay);
         let join = Operation::Join { room: room.clone(), replay_from, credential };
-        Ok(Some(match self.propose(join).await? {
-            Outcome::Joined(Ok(joined)) => self.chat.membership(joined).ok_or(JoinError::Gone),
-            Outcome::Joined(Err(error)) => Err(error),
-            outcome => Err(JoinError::of(&outcome)),
-        }))
+        let outcome = self.propose(join).await?;
+        Ok(self.chat.joined(outcome))
     }
 
     /// Shows the user the room that they have entered.
@@ -168,33 +146,18 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/leave`: leaves the current room, or another one.
-    pub(super) async fn leave_room(&mut self, text: Option<&str>) -> Result<(), Closed> {
-        let room = match text.map(Name::parse_room) {
-            None => self.feed.current().map(|membership| membership.room.clone()),
-            Some(Ok(room)) => Some(room),
-            Some(Err(error)) => {
-                self.notice(&error.to_string());
-                return Ok(());
-            }
+    pub(super) async fn leave_room(&mut self, text: Option<&str>) -> CommandResult {
+        let room = match text {
+            Some(text) => Name::parse_room(text)?,
+            None => self.current_room()?.1,
         };
-        let Some(room) = room else {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        };
-        let Some(index) = self.feed.position(&room) else {
-            self.notice(&format!("You are not in {room}"));
-            return Ok(());
-        };
+        let index = self.feed.position(&room).ok_or_else(|| format!("You are not in {room}"))?;
         if self.feed.memberships.len() < 2 {
-            self.notice("This is your only room; /quit leaves the chat");
-            return Ok(());
+            return Err("This is your only room; /quit leaves the chat".into());
         }
         let room = self.feed.memberships[index].room.clone();
-        let outcome = self.propose(Operation::Part { room: room.clone() }).await?;
-        match outcome.refusal() {
-            Some(_) => self.explain_refusal(&outcome),
-            None => self.forget_membership(&room),
-        }
+        self.carry_out(Operation::Part { room: room.clone() }).await?;
+        self.forget_membership(&room);
         Ok(())
     }
 
@@ -211,32 +174,41 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// `/rooms`: lists the rooms by size.
-    pub(super) fn rooms(&mut self) {
+    /// The rooms that the user may know of, by size. Rooms with as many members stay in the order
+    /// of their names.
+    pub(super) fn listed_rooms(&self) -> Vec<ListedRoom<'static>> {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
-        let mut listed: Vec<(usize, String)> = Vec::new();
-        for shared_room in self.chat.rooms() {
-            listed.extend(shared_room.with(|room| {
-                let is_in = room.seat_of(self.user.session).is_some();
-                let entrance = room.entrance(lineage);
-                if entrance == Entrance::Invited && !is_in && !sees_all {
-                    return None;
-                }
-                let lock = if entrance == Entrance::Password { " (password)" } else { "" };
-                let topic = topic_in_list(&room.topic);
-                let colon = if topic.is_empty() { "" } else { ": " };
-                let line = format!("{} ({}){lock}{colon}{topic}", room.name, room.count());
-                Some((room.count(), line))
-            }));
-        }
-        listed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let listed = |room: &Room| {
+            let is_in = room.seat_of(self.user.session).is_some();
+            let entrance = room.entrance(lineage);
+            (entrance != Entrance::Invited || is_in || sees_all).then(|| ListedRoom {
+                room: room.name.to_string().into(),
+                count: room.count(),
+                topic: topic_in_list(&room.topic).into(),
+                password: entrance == Entrance::Password,
+                is_in,
+            })
+        };
+        let rooms = self.chat.rooms();
+        let mut rooms: Vec<_> =
+            rooms.iter().filter_map(|cell| cell.with(|room| listed(room))).collect();
+        rooms.sort_by_key(|room| Reverse(room.count));
+        rooms
+    }
+
+    /// `/rooms`: lists the rooms by size.
+    pub(super) fn rooms(&mut self) {
+        let listed = self.listed_rooms();
         let (mut shown, mut budget) = (0, Budget::new(LIST_BYTES_MAX));
-        for (_, line) in listed.iter().take(ROOMS_SHOWN) {
+        for ListedRoom { room, count, topic, password, .. } in listed.iter().take(ROOMS_SHOWN) {
+            let lock = if *password { " (password)" } else { "" };
+            let colon = if topic.is_empty() { "" } else { ": " };
+            let line = format!("{room} ({count}){lock}{colon}{topic}");
             if !budget.take(line.len()) {
                 break;
             }
-            self.reply(line);
+            self.reply(&line);
             shown += 1;
         }
         if shown < listed.len() {
@@ -245,10 +217,10 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/topic`: shows the topic of the room, or sets it.
-    pub(super) async fn topic(&mut self, words: Option<&str>) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
+    pub(super) async fn topic(&mut self, words: Option<&str>) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let Some(words) = words else {
-            let topic = membership.shared_room.with(|room| Arc::clone(&room.topic));
+            let topic = shared_room.with(|room| Arc::clone(&room.topic));
             match &*topic {
                 "" => self.notice("No topic is set"),
                 topic => self.notice(&format!("Topic: {topic}")),
@@ -257,25 +229,17 @@ impl<S: ByteStream> Session<S> {
         };
         // `/topic -` removes it.
         let words = if words == "-" { "" } else { words };
-        let room = membership.room.clone();
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
-            Some(OperationError::Muted(_)) => self.notice("You are muted in this room"),
-            Some(OperationError::NotInRoom) => self.notice("You are no longer in this room"),
-            _ => self.explain_refusal(&outcome),
+            Some(OperationError::Muted(_)) => Err("You are muted in this room".into()),
+            Some(OperationError::NotInRoom) => Err("You are no longer in this room".into()),
+            _ => self.accept(outcome).map(drop),
         }
-        Ok(())
     }
 
-    /// Returns a room that the user may know of. If there is none, tells the user.
-    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, SharedRoom)> {
-        let name = match Name::parse_room(text) {
-            Ok(name) => name,
-            Err(error) => {
-                self.notice(&error.to_string());
-                return None;
-            }
-        };
+    /// Returns a room that the user may know of.
+    pub(super) fn visible_room(&self, text: &str) -> CommandResult<(Name, SharedRoom)> {
+        let name = Name::parse_room(text)?;
         let (lineage, session) = (self.user.lineage, self.user.session);
         let sees_all = self.user.is_operator();
         let room = self.chat.room(&name).filter(|shared_room| {
@@ -284,14 +248,14 @@ impl<S: ByteStream> Session<S> {
                 is_open || room.seat_of(session).is_some() || sees_all
             })
         });
-        if room.is_none() {
-            self.notice(&format!("There is no room {name} that you can see"));
+        match room {
+            Some(room) => Ok((name, room)),
+            None => Err(format!("There is no room {name} that you can see").into()),
         }
-        room.map(|room| (name, room))
     }
 
     /// `/private`: admits only invited users, or all users again.
-    pub(super) async fn set_private(&mut self, switch: Switch) -> Result<(), Closed> {
+    pub(super) async fn set_private(&mut self, switch: Switch) -> CommandResult {
         let words = if switch.is_on() {
             "Only invited users can join this room now (/invite NAME), and /rooms does not list it"
         } else {
@@ -304,7 +268,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) async fn set_password(
         &mut self,
         password: Option<CommandSecret<'_>>,
-    ) -> Result<(), Closed> {
+    ) -> CommandResult {
         let Some(password) = password else {
             let words = "This room no longer has a password";
             return self.alter(RoomChange::Password(None), "no password", words).await;
@@ -316,27 +280,15 @@ impl<S: ByteStream> Session<S> {
             sleep(WRONG_PASSWORD_PAUSE).await;
             hash
         });
-        match hashed.await? {
-            Ok(hash) => {
-                let words = "Users now need this password: /join ROOM PASSWORD";
-                self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
-            }
-            Err(error) => {
-                self.notice(error.sentence());
-                Ok(())
-            }
-        }
+        let hash = hashed.await?.map_err(PasswordError::sentence)?;
+        let words = "Users now need this password: /join ROOM PASSWORD";
+        self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
     }
 
     /// Changes a setting of the current room to `what`, and confirms it with `words`.
-    async fn alter(&mut self, change: RoomChange, what: &str, words: &str) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else { return Ok(()) };
-        let room = membership.room.clone();
-        let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
+    async fn alter(&mut self, change: RoomChange, what: &str, words: &str) -> CommandResult {
+        let (_, room) = self.current_room()?;
+        self.carry_out(Operation::Alter { room: room.clone(), change }).await?;
         self.audit(&format!("set {room} to {what}"));
         self.notice(words);
         Ok(())

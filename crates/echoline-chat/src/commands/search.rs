@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::history::newest_that_fit;
-use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
-use crate::shared_room::SharedRoom;
+use super::history::{newest_that_fit, unreadable};
+use crate::chat::shared_room::SharedRoom;
+use crate::session::view::DisplaySettings;
+use crate::session::{CommandResult, Session, UnfinishedSearch};
 use crate::telnet::ByteStream;
-use crate::view::DisplaySettings;
-use echoline::Closed;
-use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
+use echoline_chat_core::{CaseFoldBuffer, SearchTerms, StoredLine};
+use echoline_chat_store::{SearchPage, StoreError};
 
 /// The maximum number of lines that `/search` shows.
 const FOUND_MAX: usize = 50;
@@ -22,19 +22,14 @@ const STEP_LINES: u64 = 256;
 impl<S: ByteStream> Session<S> {
     /// `/search`: searches from the newest line backwards. Without words it continues the last
     /// search.
-    pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
-        let Some(membership) = self.feed.current() else {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        };
-        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
+    pub(super) async fn search(&mut self, words: &str) -> CommandResult {
+        let (shared_room, room) = self.current_room()?;
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {
-                self.notice(
-                    "There is no search to continue in this room: /search WORDS starts one",
+                return Err(
+                    "There is no search to continue in this room: /search WORDS starts one".into()
                 );
-                return Ok(());
             }
             ("", Some(last)) => *last,
             (words, _) => UnfinishedSearch { room, words: words.into(), before: u64::MAX },
@@ -44,21 +39,16 @@ impl<S: ByteStream> Session<S> {
             (self.feed.view.clone(), search.clone());
         let found = self.wait(async move {
             let _passed = chat.gates.pass(source).await;
-            match chat.archive.is_lasting() {
-                true => chat.archive.search(&room, &words, before, FOUND_MAX).await,
-                false => Ok(search_memory(&shared_room, &words, before, &view).await),
+            match chat.archive.store() {
+                Some(store) => store.search(room.as_str(), &words, before, FOUND_MAX).await,
+                None => Ok(search_memory(&shared_room, &words, before, &view).await),
             }
         });
-        match found.await? {
-            Ok(found) => self.show_found(search, found),
-            Err(StoreError::Busy) => {
-                self.notice("Too many searches are running: try again in a moment");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now; try again later");
-            }
-        }
+        let found = found.await?.map_err(|error| match error {
+            StoreError::Busy => "Too many searches are running: try again in a moment",
+            error => unreadable(error),
+        })?;
+        self.show_found(search, found);
         Ok(())
     }
 

@@ -1,19 +1,17 @@
 //! The beginning of a session: the user enters the rooms that a token or a program names.
 
 use super::Session;
+use crate::chat::live_state::SessionHandle;
 use crate::chat::{Credential, JoinError, Membership};
-use crate::live_state::SessionHandle;
-use crate::outbound_feed::OutboundFeed;
+use crate::session::outbound_feed::OutboundFeed;
+use crate::session::view::{Medium, print_json};
 use crate::telnet::ByteStream;
-use crate::view::{Medium, print_json};
 use echoline::Closed;
 use echoline::sources::SourceAction;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::Operation;
-use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_core::room::ReplayFrom;
-use echoline_chat_core::state::tokens::{Position, SavedSession};
+use echoline_chat_core::state::{Position, SavedSession};
+use echoline_chat_core::{Name, Operation};
 
 impl<S: ByteStream> Session<S> {
     /// Enters the user's rooms, or else the lobby. A returning user needs no password.
@@ -41,7 +39,7 @@ impl<S: ByteStream> Session<S> {
             Medium::Terminal => return,
             // A program that created a room needs a token to become its operator again.
             Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
-            Medium::Program | Medium::Page if !self.charge_token() => None,
+            Medium::Program | Medium::Page if self.charge_token().is_err() => None,
             Medium::Program | Medium::Page => Some(self.issue_token()),
         };
         let name = self.name();
@@ -71,7 +69,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     async fn enter_position(&mut self, position: Position, is_back: bool) {
-        if self.chat.room(&position.room).is_none() && !self.charge(SourceAction::Room) {
+        if self.chat.room(&position.room).is_none() && self.charge(SourceAction::Room).is_err() {
             return;
         }
         let Position { room, next, operator, password, born } = position;
@@ -114,10 +112,7 @@ impl<S: ByteStream> Session<S> {
         credential: Credential,
     ) -> Result<Membership, JoinError> {
         let join = Operation::Join { room: room.clone(), replay_from, credential };
-        match self.chat.propose(self.user.session, join).outcome().await {
-            Outcome::Joined(joined) => self.chat.membership(joined?).ok_or(JoinError::Gone),
-            outcome => Err(JoinError::of(&outcome)),
-        }
+        self.chat.joined(self.chat.propose(self.user.session, join).outcome().await)
     }
 
     /// Writes the replies, and for a terminal the earlier lines that they announce. The next

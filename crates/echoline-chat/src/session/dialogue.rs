@@ -10,21 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Session;
-use crate::bot::{self, Malformed};
-use crate::chat::{Chat, Leaving};
-use crate::command_cost::LineClass;
+use crate::chat::Chat;
 use crate::commands::Flow;
-use crate::erase::obey_erasing;
-use crate::login::{self, LoggedInUser};
-use crate::telnet::{ByteStream, Telnet};
-use crate::view::{Medium, print_json};
+use crate::session::bot::{self, Malformed};
+use crate::session::command_cost::LineClass;
+use crate::session::login::{self, LoggedInUser};
+use crate::session::view::{Medium, print_json};
+use crate::telnet::{ByteStream, Telnet, obey_erasing};
 use echoline::{Closed, Connection, Line};
 use echoline_chat_core::command::Command;
-use echoline_chat_core::flood::{Flood, Verdict};
-use echoline_chat_core::operation::Operation;
 use echoline_chat_core::protocol::{ClientMessage, ServerMessage};
-use echoline_chat_core::text::clean;
-use echoline_chat_core::text::separators::has_break;
+use echoline_chat_core::text::{clean, has_break};
+use echoline_chat_core::{Flood, Operation, Verdict};
 
 /// The time for which a connection waits for the user's exit before it is closed.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -369,11 +366,9 @@ impl<S: ByteStream> Session<S> {
             Ok(words) => (words, Ok(())),
             Err(closed) => (reason(closed, stall), Err(closed)),
         };
-        let leaving = match result {
-            Err(Closed::Drained | Closed::Aborted) => Leaving::Silently,
-            _ => Leaving::Because(&reason),
-        };
-        self.leave_chat(leaving);
+        // The rooms show no line about it if all users have to leave.
+        let is_silent = matches!(result, Err(Closed::Drained | Closed::Aborted));
+        self.leave_chat((!is_silent).then_some(&*reason));
         if let Err(closed) = result
             && self.feed.view.is_json()
             && let Some(words) = crate::last_words(closed)
@@ -396,13 +391,12 @@ impl<S: ByteStream> Session<S> {
     /// Waits until the user's exit has its position in the stream. A user who has read the output
     /// to its end and comes back on another node finds all their lines, and the exact position.
     async fn wait_for_exit(&mut self) {
-        let Some(cluster) = self.chat.cluster.clone().filter(|cluster| !cluster.is_lost()) else {
+        if !self.chat.is_replicated() || self.chat.is_link_lost() {
             return;
-        };
-        let session = self.user.session;
+        }
         let known = async {
             if self.client.flush().await.is_ok() {
-                cluster.settled(session).await;
+                self.chat.settled(self.user.session).await;
             }
         };
         // After that time the user may see some lines again.

@@ -4,33 +4,37 @@
 //! [`commands`](super::commands). While a command waits, the feed sends the lines of other users.
 
 mod arrival;
+pub(crate) mod bot;
+pub(crate) mod command_cost;
 mod dialogue;
+pub(crate) mod login;
+pub(crate) mod outbound_feed;
 mod rates;
 mod saved;
 mod speech;
+mod stop;
+pub(crate) mod view;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use super::chat::{Chat, Leaving, Membership};
-use super::cluster::Proposed;
-use super::live_state::SessionHandle;
-use super::outbound_feed::{OutboundFeed, RoomQuestion};
-use super::telnet::{ByteStream, Telnet};
-use super::view::print_json;
+use self::outbound_feed::{OutboundFeed, RoomQuestion};
+use self::view::print_json;
+use crate::chat::live_state::SessionHandle;
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::{Chat, Membership};
+use crate::cluster::Proposed;
+use crate::telnet::{ByteStream, Telnet};
 use echoline::sources::Source;
 use echoline::{Closed, Connection};
-use echoline_chat_core::command::command_table::Rank;
-use echoline_chat_core::flood::Flood;
-use echoline_chat_core::name::Name;
-use echoline_chat_core::operation::{Operation, ResumeToken};
-use echoline_chat_core::outcome::Outcome;
+use echoline_chat_core::command::Rank;
 use echoline_chat_core::protocol::ServerMessage;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::{Flood, LineKind, Name, Operation, OperationError, Outcome, ResumeToken};
 
 pub use dialogue::{Role, serve};
+pub(super) use stop::{CommandResult, Stop};
 
 /// The reply to a command that needs a room, for a user who was expelled from all rooms.
 pub(super) const IN_NO_ROOM: &str =
@@ -108,11 +112,29 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Tells the user why an operation was refused, if it was.
-    pub(super) fn explain_refusal(&mut self, outcome: &Outcome) {
-        if let Some(refusal) = outcome.refusal() {
-            let reason = refusal.reason(self.chat.settings.moment);
-            self.notice(&format!("Not done: {reason}"));
+    pub(super) fn accept(&self, outcome: Outcome) -> CommandResult<Outcome> {
+        let Some(refusal) = outcome.refusal() else { return Ok(outcome) };
+        let reason = refusal.reason(self.chat.settings.moment);
+        Err(format!("Not done: {reason}").into())
+    }
+
+    /// Tells the user why a command has stopped before its end, if it has.
+    ///
+    /// # Errors
+    /// The end of the connection, or of the session by the chat.
+    pub(super) fn finish(&mut self, done: CommandResult) -> Result<(), Closed> {
+        match done {
+            Ok(()) | Err(Stop::Explained) => {}
+            Err(Stop::Notice(sentence)) => self.notice(&sentence),
+            Err(Stop::Closed(closed)) => return Err(closed),
         }
+        Ok(())
+    }
+
+    /// The room in which the user speaks.
+    pub(super) fn current_room(&self) -> CommandResult<(SharedRoom, Name)> {
+        let membership = self.feed.current().ok_or(IN_NO_ROOM)?;
+        Ok((membership.shared_room.clone(), membership.room.clone()))
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
@@ -148,6 +170,25 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
+    /// Like [`propose`](Self::propose), and stops the command if the operation is refused.
+    pub(super) async fn carry_out(&mut self, operation: Operation) -> CommandResult<Outcome> {
+        let outcome = self.propose(operation).await?;
+        self.accept(outcome)
+    }
+
+    /// Like [`carry_out`](Self::carry_out), with a sentence for an operation on something that does
+    /// not exist.
+    pub(super) async fn carry_out_or(
+        &mut self,
+        operation: Operation,
+        absent: impl FnOnce() -> String,
+    ) -> CommandResult {
+        match self.propose(operation).await? {
+            Outcome::Refused(OperationError::NotFound) => Err(absent().into()),
+            outcome => self.accept(outcome).map(drop),
+        }
+    }
+
     /// Writes the replies so far, and waits for `work`. Meanwhile the user gets the lines of
     /// others.
     ///
@@ -165,14 +206,11 @@ impl<S: ByteStream> Session<S> {
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).
-    pub(super) async fn ask(&mut self, question: RoomQuestion) -> Result<(), Closed> {
-        if self.feed.current().is_none() {
-            self.notice(IN_NO_ROOM);
-            return Ok(());
-        }
+    pub(super) async fn ask(&mut self, question: RoomQuestion) -> CommandResult {
+        self.current_room()?;
         self.write_replies().await?;
         self.feed.ask(question);
-        self.feed_until(OutboundFeed::is_answered).await
+        Ok(self.feed_until(OutboundFeed::is_answered).await?)
     }
 
     /// Sends the output of the feed until `is_done` returns true. It is tested each time that the
@@ -218,7 +256,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Leaves the chat. Users who know more than the two commands of the lesson are told how to
     /// come back.
-    fn leave_chat(&mut self, leaving: Leaving<'_>) {
+    fn leave_chat(&mut self, reason: Option<&str>) {
         let mut saved = None;
         if !self.user.is_retired() {
             let tells = self.knows_more && !self.feed.view.is_json();
@@ -228,32 +266,17 @@ impl<S: ByteStream> Session<S> {
             }
             saved = self.resume_token_if_issued();
         }
-        self.exit(leaving, saved);
+        self.exit(reason, saved);
     }
 
-    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<ResumeToken>) {
+    /// Leaves the chat with a reason for the others, or silently, because the server ends.
+    fn exit(&mut self, reason: Option<&str>, keep: Option<ResumeToken>) {
         let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");
         self.has_left = true;
         self.feed.announce();
         self.feed.memberships.clear();
-        match (leaving, &self.chat.cluster, keep) {
-            // The node leaves the cluster with all its users, so no operation is needed.
-            (Leaving::Silently, Some(_), None) => {}
-            (Leaving::Silently, Some(_), Some(keep)) => {
-                self.chat.announce(session, Operation::SaveSession(keep));
-            }
-            (leaving, cluster, keep) => {
-                if let Some(cluster) = cluster {
-                    cluster.retire_session(session);
-                }
-                let reason = match leaving {
-                    Leaving::Because(reason) => Some(reason.to_owned()),
-                    Leaving::Silently => None,
-                };
-                self.chat.announce(session, Operation::Exit { reason, keep });
-            }
-        }
+        self.chat.exit(session, reason, keep);
     }
 }
 
@@ -261,7 +284,7 @@ impl<S: ByteStream> Drop for Session<S> {
     /// Makes the user leave, if the session is dropped in the middle of a command.
     fn drop(&mut self) {
         if !self.has_left {
-            self.exit(Leaving::Because(""), None);
+            self.exit(Some(""), None);
         }
     }
 }

@@ -1,27 +1,31 @@
 //! Charges the rates of a user's source. This happens before an operation is proposed, so that
 //! applying it has the same result on every node.
 
-use super::Session;
-use crate::command_cost::RateCost;
+use super::{CommandResult, Session, Stop};
+use crate::session::command_cost::RateCost;
+use crate::session::view::print_json;
 use crate::telnet::ByteStream;
-use crate::view::print_json;
 use echoline::sources::{SourceAction, SourceRefusal};
 use echoline_chat_core::protocol::{ErrorTopic, ServerMessage};
 
 impl<S: ByteStream> Session<S> {
-    /// Charges the user's source. If it has reached the rate, tells the user how long to wait, and
-    /// returns `false`.
-    pub(crate) fn charge(&mut self, cost: impl Into<RateCost>) -> bool {
-        let charged = self.try_charge(cost.into());
-        if let Err(refusal) = &charged {
-            self.explain_rate(refusal);
-        }
-        charged.is_ok()
+    /// Charges the user's source. If it has reached the rate, tells the user how long to wait.
+    ///
+    /// # Errors
+    /// [`Stop::Explained`] if the source has reached the rate.
+    pub(crate) fn charge(&mut self, cost: impl Into<RateCost>) -> CommandResult {
+        self.try_charge(cost.into()).map_err(|refusal| {
+            self.explain_rate(&refusal);
+            Stop::Explained
+        })
     }
 
     /// Charges for a resume token, unless the user already has one.
-    pub(crate) fn charge_token(&mut self) -> bool {
-        self.user.token().is_some() || self.charge(SourceAction::Token)
+    pub(crate) fn charge_token(&mut self) -> CommandResult {
+        match self.user.token() {
+            Some(_) => Ok(()),
+            None => self.charge(SourceAction::Token),
+        }
     }
 
     /// Does the same as [`charge_token`](Self::charge_token), without a message to the user.

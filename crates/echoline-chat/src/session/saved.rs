@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{IN_NO_ROOM, Session};
+use super::{CommandResult, IN_NO_ROOM, Session};
 use crate::chat::Membership;
 use crate::telnet::ByteStream;
-use echoline::Closed;
 use echoline::sources::Source;
 use echoline_base::SecretText;
-use echoline_chat_core::operation::{Operation, ResumeToken};
-use echoline_chat_core::state::tokens::{BRIEF_MS, Position, SavedSession, SessionState, digest};
+use echoline_chat_core::state::{BRIEF_MS, Position, SavedSession, SessionState, digest};
+use echoline_chat_core::{Operation, ResumeToken};
 
 impl<S: ByteStream> Session<S> {
     /// Restores the current room, the display choices and the rights of a saved session.
@@ -56,17 +55,10 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// `/token`: saves the session, and shows the token that restores it.
-    pub(crate) async fn show_token(&mut self) -> Result<(), Closed> {
-        if !self.charge_token() {
-            return Ok(());
-        }
-        let saved = self.resume_token();
+    pub(crate) async fn show_token(&mut self) -> CommandResult {
+        self.charge_token()?;
+        self.carry_out(Operation::SaveSession(self.resume_token())).await?;
         let token = self.user.token_or_new();
-        let outcome = self.propose(Operation::SaveSession(saved)).await?;
-        if outcome.refusal().is_some() {
-            self.explain_refusal(&outcome);
-            return Ok(());
-        }
         let token = token.reveal();
         self.notice(&format!("/resume {token} restores this session from any connection"));
         Ok(())
@@ -74,7 +66,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Tells a user who has just created a room how to return as its operator.
     pub(crate) fn tell_operator_token(&mut self) {
-        if !self.charge_token() {
+        if self.charge_token().is_err() {
             return;
         }
         let token = self.issue_token();
@@ -106,7 +98,7 @@ impl<S: ByteStream> Session<S> {
         let until_ms = chat.now_ms().saturating_add(lifetime);
         let more = SessionState {
             current: feed.current().map(|membership| membership.room.clone()),
-            preferences: feed.view.preferences(),
+            preferences: feed.view.preferences.clone(),
             lineage: user.lineage,
             away: user.away().map(|words| words.to_string()),
             operator: user.operator_proof().map(|proof| proof.to_string()),

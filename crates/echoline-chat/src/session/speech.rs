@@ -4,17 +4,14 @@ use super::{IN_NO_ROOM, Session};
 use crate::cluster::Backpressure;
 use crate::telnet::ByteStream;
 use echoline::Closed;
-use echoline_chat_core::operation::SaidLine;
-use echoline_chat_core::outcome::OperationError;
-use echoline_chat_core::state::bans::ending;
-use echoline_chat_store::LineKind;
+use echoline_chat_core::state::ending;
+use echoline_chat_core::{LineKind, OperationError, SaidLine};
 
 impl<S: ByteStream> Session<S> {
     /// Says a line if this needs neither a reply nor a wait. Otherwise it changes nothing and
     /// returns `false`; then call [`say`](Self::say), which says the line or explains the refusal.
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
-        let is_possible =
-            self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
+        let is_possible = !self.chat.is_replicated() && self.replies.is_empty() && !self.is_ended();
         is_possible && matches!(self.try_say(LineKind::Said, words), Some(Ok(_)))
     }
 
@@ -52,10 +49,7 @@ impl<S: ByteStream> Session<S> {
     /// Sends the waiting lines to the other nodes, and waits until they have arrived.
     async fn wait_for_nodes(&mut self) -> Result<(), Closed> {
         self.feed.announce();
-        match self.chat.cluster.clone() {
-            Some(cluster) => self.wait(cluster.settled(self.user.session)).await.map(drop),
-            None => Ok(()),
-        }
+        self.wait(self.chat.settled(self.user.session)).await
     }
 
     /// Tells the author why a line was not said.
@@ -77,8 +71,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Returns whether an operation of this user is queued or in flight.
     pub(crate) fn has_unsettled(&self) -> bool {
-        let cluster = self.chat.cluster.as_ref();
-        cluster.is_some_and(|cluster| !cluster.is_settled(self.user.session))
+        !self.chat.has_settled(self.user.session)
     }
 
     /// Waits until the other nodes have the earlier lines of this user, so that a command finds
@@ -88,12 +81,8 @@ impl<S: ByteStream> Session<S> {
     /// Like [`wait`](Self::wait).
     pub(crate) async fn settle(&mut self) -> Result<(), Closed> {
         let session = self.user.session;
-        while let Some(cluster) = self.chat.cluster.clone()
-            && !cluster.is_settled(session)
-            && !cluster.is_lost()
-            && !self.is_ended()
-        {
-            self.wait(cluster.settled(session)).await?;
+        while !(self.chat.has_settled(session) || self.chat.is_link_lost() || self.is_ended()) {
+            self.wait(self.chat.settled(session)).await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use memchr::memchr;
 /// Telnet ends a line with CR LF. For a client in character mode, the key Enter is CR NUL or CR
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
 /// once, and an LF at the start of the next one is dropped. `after_cr` is whether the previous call
-/// ended with a CR. [`Parser`](super::parser::Parser) has already removed NUL after CR.
+/// ended with a CR. [`Parser`](crate::Parser) has already removed NUL after CR.
 pub(crate) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return 0 };
     let mut length = bytes.len();

@@ -9,8 +9,8 @@ use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::line_end::end_lines;
-use super::parser::Parser;
 use echoline::transport::Layer;
+use echoline_chat_core::telnet::Parser;
 
 /// The stream of a client's connection.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -24,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 /// Written bytes pass unchanged, so they must be text: UTF-8 has no byte 255. Before the first
 /// command a `Telnet` takes 16 bytes more than its stream.
 #[derive(Debug)]
-pub struct Telnet<S> {
+pub(crate) struct Telnet<S> {
     stream: S,
     active: Option<Box<Active>>,
     /// Whether the last byte of data was a CR.
@@ -45,36 +45,21 @@ struct Active {
 
 impl<S> Telnet<S> {
     /// Creates a stream that sends no command before the client does.
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, active: None, cr: false, writer_waits: false }
     }
 
     /// Creates a stream that asks the client for its window size first. Clients other than Telnet
     /// show the question as three strange characters.
-    pub fn negotiating(stream: S) -> Self {
+    pub(crate) fn negotiating(stream: S) -> Self {
         let active = Some(Active::new(Parser::negotiating()));
         Self { stream, active, cr: false, writer_waits: false }
     }
 
     /// Returns the width of the client's window in columns, if the client reported it.
     #[must_use]
-    pub fn width(&self) -> Option<u16> {
+    pub(crate) fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())
-    }
-
-    /// Returns the stream below.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
-    }
-
-    /// Returns the inner stream. Bytes that are read from it directly may include commands.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.stream
-    }
-
-    /// Returns the stream below. Answers that were not sent are lost.
-    pub fn into_inner(self) -> S {
-        self.stream
     }
 
     /// Removes the commands from the bytes that were read, and ends their lines. Returns the length
@@ -152,8 +137,16 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// Notes whether the writer has to wait.
-    fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
+    /// Sends the answers, then writes; notes whether the writer waits.
+    fn after_answers<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let result = match self.poll_answers(cx)? {
+            Poll::Ready(()) => write(Pin::new(&mut self.stream), cx),
+            Poll::Pending => Poll::Pending,
+        };
         self.writer_waits = result.is_pending();
         result
     }
@@ -199,11 +192,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(!bytes.contains(&0xFF), "text has no byte 255");
         let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_write(cx, bytes),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        this.after_answers(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -213,11 +202,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(slices.iter().all(|bytes| !bytes.contains(&0xFF)), "text has no byte 255");
         let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        this.after_answers(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -225,12 +210,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = match this.poll_answers(cx)? {
-            Poll::Ready(()) => Pin::new(&mut this.stream).poll_flush(cx),
-            Poll::Pending => Poll::Pending,
-        };
-        this.note(result)
+        self.get_mut().after_answers(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     /// Ends the stream. Does not wait for answers that the stream does not take at once.

@@ -80,7 +80,7 @@ impl Present {
     }
 
     /// Sends a line in the format of the client.
-    async fn act(&mut self, line: &str) -> bool {
+    async fn run(&mut self, line: &str) -> bool {
         match self.sight {
             Sight::Bot => self.send(&serde_json::json!({ "do": line }).to_string()).await,
             _ => self.send(line).await,
@@ -119,7 +119,7 @@ impl Present {
             self.writer = also.await.ok();
         }
         if self.is_there() {
-            self.act("/users").await;
+            self.run("/users").await;
         }
     }
 
@@ -229,7 +229,7 @@ pub(crate) async fn live(
         match plan {
             0..5 => {}
             5 => {
-                present.act("/quit good night").await;
+                present.run("/quit good night").await;
                 sleep(random.millis(3000)).await;
                 present.break_off().await;
             }
@@ -239,7 +239,7 @@ pub(crate) async fn live(
             _ if sight != Sight::Bot => {
                 // Continues on another connection while this one is still open, or after it has
                 // left.
-                present.act("/token").await;
+                present.run("/token").await;
                 sleep(random.millis(4000)).await;
                 token = token_in(&present.text());
                 if random.chance(50) {
@@ -276,13 +276,13 @@ async fn do_something(present: &mut Present, random: &mut Random) {
                 present.say().await;
             }
         }
-        14..17 if present.sight != Sight::Bot => drop(present.act(&format!("/join {room}")).await),
-        17 if present.sight != Sight::Bot => drop(present.act(&format!("/leave {room}")).await),
-        18 => drop(present.act(&format!("/nick {}", random.pick(&NAMES))).await),
-        19 => drop(present.act(&format!("/topic {}", random.pick(&["-", "bees", "tea"]))).await),
-        20 => drop(present.act(&format!("/msg {} psst", random.pick(&NAMES))).await),
-        21 => drop(present.act(random.pick(&["/away tea", "/away"])).await),
-        22 => drop(present.act("/users").await),
-        _ => drop(present.act("/me waves").await),
+        14..17 if present.sight != Sight::Bot => drop(present.run(&format!("/join {room}")).await),
+        17 if present.sight != Sight::Bot => drop(present.run(&format!("/leave {room}")).await),
+        18 => drop(present.run(&format!("/nick {}", random.pick(&NAMES))).await),
+        19 => drop(present.run(&format!("/topic {}", random.pick(&["-", "bees", "tea"]))).await),
+        20 => drop(present.run(&format!("/msg {} psst", random.pick(&NAMES))).await),
+        21 => drop(present.run(random.pick(&["/away tea", "/away"])).await),
+        22 => drop(present.run("/users").await),
+        _ => drop(present.run("/me waves").await),
     }
 }

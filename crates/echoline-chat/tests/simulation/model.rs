@@ -96,10 +96,10 @@ fn said_once_and_in_order(
     records: &[Record],
     terms: &Terms,
 ) -> Result<(), String> {
-    let mut places = HashMap::new();
+    let mut lines_by_text = HashMap::new();
     for (room, order) in orders {
         for entry in order.entries.iter().filter(|e| matches!(&*e.kind, "said" | "action")) {
-            if places.insert(entry.text.as_str(), (room.as_str(), entry)).is_some() {
+            if lines_by_text.insert(entry.text.as_str(), (room.as_str(), entry)).is_some() {
                 return Err(format!("P3: said twice: {}", entry.shown));
             }
         }
@@ -109,7 +109,7 @@ fn said_once_and_in_order(
         let mut last = HashMap::new();
         let mut is_missing = None;
         for said in &record.said {
-            let Some((room, entry)) = places.get(said.text.as_str()) else {
+            let Some((room, entry)) = lines_by_text.get(said.text.as_str()) else {
                 is_missing = Some(said).filter(|said| !said.is_cut);
                 continue;
             };
@@ -130,10 +130,10 @@ fn said_once_and_in_order(
             return Err(at(record, &format!("P3: lost at the end: {missing:?}")));
         }
     }
-    if found < places.len() {
+    if found < lines_by_text.len() {
         let said: HashSet<&str> =
             records.iter().flat_map(|record| &record.said).map(|said| &*said.text).collect();
-        let forged = places.keys().find(|text| !said.contains(*text));
+        let forged = lines_by_text.keys().find(|text| !said.contains(*text));
         return Err(format!("P9: nobody said {forged:?}"));
     }
     Ok(())

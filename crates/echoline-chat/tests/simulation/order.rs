@@ -68,18 +68,18 @@ fn membership(
     name: &str,
     text: &str,
 ) -> Result<Rc<Vec<String>>, String> {
-    let place = members.iter().position(|member| member == name);
-    match (kind, place) {
+    let position = members.iter().position(|member| member == name);
+    match (kind, position) {
         ("joined", _) => {
             check_free(&members, name)?;
             Rc::make_mut(&mut members).push(name.to_owned());
         }
-        ("left", Some(place)) => drop(Rc::make_mut(&mut members).remove(place)),
-        ("renamed", Some(place)) => {
+        ("left", Some(position)) => drop(Rc::make_mut(&mut members).remove(position)),
+        ("renamed", Some(position)) => {
             let mut others = members.to_vec();
-            others.remove(place);
+            others.remove(position);
             check_free(&others, text)?;
-            text.clone_into(&mut Rc::make_mut(&mut members)[place]);
+            text.clone_into(&mut Rc::make_mut(&mut members)[position]);
         }
         (_, Some(_)) | ("notice", None) => {}
         (_, None) => return Err(format!("P5: {name} is not here, and {kind}")),

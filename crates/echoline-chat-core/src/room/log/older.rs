@@ -7,8 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::DELETED;
-use crate::room::line::{EOL, Shape};
-use crate::room::line_view::LineView;
+use crate::room::{EOL, LineView, Shape};
 
 /// A single line that a user said.
 #[derive(Clone, Debug)]

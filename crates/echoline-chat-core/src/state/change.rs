@@ -1,0 +1,48 @@
+//! One change of the chat's state, as the rules see it. Pure.
+
+use std::fmt;
+
+use crate::state::{ChatState, RoomCell, User};
+use crate::{Effects, Name, OperationContext, OperationError};
+
+/// A change of the state: by its author, at its time, with its effects outside of the state.
+pub struct StateChange<'a, R> {
+    /// The state.
+    pub state: &'a mut ChatState<R>,
+    /// The author and the time.
+    pub context: OperationContext,
+    /// Carries out what follows outside of the state.
+    pub effects: &'a mut dyn Effects,
+}
+
+impl<R: RoomCell> StateChange<'_, R> {
+    /// The author, while they are in the chat.
+    pub(crate) fn author(&self) -> Result<&User<R>, OperationError> {
+        self.state.user(self.context.session).ok_or(OperationError::NotInRoom)
+    }
+
+    pub(crate) fn author_mut(&mut self) -> Result<&mut User<R>, OperationError> {
+        self.state.users.get_mut(self.context.session).ok_or(OperationError::NotInRoom)
+    }
+
+    /// The author, and the room of this name.
+    pub(crate) fn author_and_room(&self, room: &Name) -> Result<(&User<R>, &R), OperationError> {
+        let cell = self.state.rooms.get(room.key()).ok_or(OperationError::NotInRoom)?;
+        Ok((self.author()?, cell))
+    }
+
+    /// The author, and the user of another session.
+    pub(crate) fn author_and_other(
+        &self,
+        session: u64,
+    ) -> Result<(&User<R>, &User<R>), OperationError> {
+        let other = self.state.user(session).ok_or(OperationError::NotFound);
+        Ok((self.author()?, other?))
+    }
+}
+
+impl<R> fmt::Debug for StateChange<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateChange").field("context", &self.context).finish_non_exhaustive()
+    }
+}

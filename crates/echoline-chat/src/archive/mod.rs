@@ -1,0 +1,347 @@
+//! The records that a chat keeps in its store, and their format. Without a store, the chat keeps
+//! them in memory only, and they are lost when the process ends.
+
+pub(crate) mod persistence;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::state::{Ban, Position, SavedSession, Scope, SessionState, Subject};
+use echoline_chat_core::{Effect, Name, StoredLine};
+use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, SyncPolicy};
+
+/// The optional store and the audit log. Both outlive a room; the store also outlives the process.
+#[derive(Debug, Default)]
+pub(crate) struct Archive {
+    store: Option<Arc<Store>>,
+    /// Whether lines are shown only when they are stored.
+    pub(crate) holds: bool,
+    /// Whether the last write failed.
+    is_failing: AtomicBool,
+    audit: Mutex<AuditLog>,
+}
+
+impl Archive {
+    /// Creates an archive that keeps everything in `store`.
+    pub(crate) fn in_store(store: Store, sync: SyncPolicy) -> Self {
+        Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
+    }
+
+    /// The store of the earlier lines, if there is one.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.clone()
+    }
+
+    /// Returns whether rooms outlive their last member.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Returns whether the store accepts writes.
+    pub(crate) fn is_well(&self) -> bool {
+        !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_well(&self, is_well: bool) {
+        self.is_failing.store(!is_well, Ordering::Relaxed);
+    }
+
+    fn write(&self, change: impl FnOnce() -> StoreChange) {
+        if let Some(store) = &self.store {
+            store.write(change());
+        }
+    }
+
+    /// Writes an effect of an operation to the store or the audit log, if it must be kept.
+    pub(crate) fn keep(&self, effect: Effect<'_>) {
+        match effect {
+            Effect::KeepLine { room, appended, kind, name, text } => {
+                self.write(|| StoreChange::Line {
+                    room: Arc::from(room.name.as_str()),
+                    line: StoredLine {
+                        number: appended.number,
+                        time_ms: appended.time_ms,
+                        kind,
+                        name: Arc::from(name),
+                        text: Arc::from(text),
+                    },
+                })
+            }
+            Effect::DeleteLine { room, number } => {
+                self.write(|| StoreChange::LineDeleted {
+                    room: Arc::from(room.name.as_str()),
+                    number,
+                });
+            }
+            Effect::KeepRoom(room) => self.write(|| StoreChange::Room {
+                name: room.name.to_string(),
+                topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
+                private: room.private,
+                password: room.password.as_deref().map(str::to_owned),
+                more: serde_json::to_string(&room.origin)
+                    .expect("it is made of numbers and addresses"),
+            }),
+            Effect::DeleteRoom(room) => self.write(|| StoreChange::RoomRemoved(room.to_string())),
+            Effect::KeepBan(ban) => self.write(|| StoreChange::Ban(stored_ban(ban))),
+            Effect::DeleteBan(ban) => self.write(|| StoreChange::Unban(subject(ban))),
+            Effect::KeepToken { token, saved } => {
+                self.write(|| StoreChange::Token(stored_token(token, saved)));
+            }
+            Effect::DeleteToken(token) => self.write(|| StoreChange::TokenUsed(token.to_owned())),
+            Effect::Audit { is_of_chat, time_ms, by, what } => {
+                self.audit(is_of_chat, (time_ms, by.to_owned(), what));
+            }
+            Effect::Notify { .. } | Effect::Disconnect { .. } => {}
+        }
+    }
+
+    /// Records an action of an operator, either of the chat or only of rooms.
+    pub(crate) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
+        if !self.is_lasting() {
+            return self.audit_log().add(is_of_chat, (time_ms, by, what));
+        }
+        self.write(|| StoreChange::Audit { is_of_chat, time_ms, by, what });
+    }
+
+    /// Counts a wrong operators' password that the user called `by` gave. In a cluster, each node
+    /// counts only its own users.
+    pub(crate) fn guess(&self, time_ms: u64, by: &str, source: &str) {
+        if !self.is_lasting() {
+            return self.audit_log().add_guess(time_ms, by, source);
+        }
+        let (by, source) = (by.to_owned(), source.to_owned());
+        self.write(|| StoreChange::PasswordGuess { time_ms, by, source });
+    }
+
+    fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
+        self.audit.lock().ignore_poison()
+    }
+
+    /// Returns the last entries of the audit log, oldest first.
+    pub(crate) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
+        let mut audit_entries = match &self.store {
+            Some(store) => store.audit(most).await.unwrap_or_default(),
+            None => self.audit_log().newest(most),
+        };
+        audit_entries.reverse();
+        audit_entries
+    }
+
+    /// Returns the sources of the last guesses at the operators' password, the oldest of them
+    /// first.
+    pub(crate) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
+        let mut guesses = match &self.store {
+            Some(store) => store.guesses(most).await.unwrap_or_default(),
+            None => self.audit_log().guesses(most),
+        };
+        guesses.reverse();
+        guesses
+    }
+
+    /// Writes the pending changes and closes the store, for at most `limit`. Returns the number of
+    /// changes that could not be written.
+    pub(crate) fn close(&self, limit: Duration) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.close_within(limit))
+    }
+}
+
+/// The part of a saved session that the store keeps as JSON, beside the table of rooms.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct SavedMore {
+    /// The rooms, in the order in which the user joined them.
+    pub(crate) rooms: Vec<SavedRoom>,
+    #[serde(flatten)]
+    pub(crate) state: SessionState,
+}
+
+/// A room of a saved session, and the stamp of the password that it had.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SavedRoom {
+    pub(crate) room: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+    /// The number of the room's first line.
+    #[serde(default)]
+    pub(crate) born: u64,
+}
+
+/// The part of a ban that the store keeps as JSON, beside the other columns.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct BanMore {
+    lineage: Option<u64>,
+}
+
+impl BanMore {
+    /// Returns an empty text if there is no value, as in a history of the first version.
+    fn write(&self) -> String {
+        match self.lineage {
+            Some(_) => serde_json::to_string(self).expect("it is a number"),
+            None => String::new(),
+        }
+    }
+}
+
+impl SavedMore {
+    fn of(saved: &SavedSession) -> Self {
+        let room = |at: &Position| SavedRoom {
+            room: at.room.clone(),
+            password: at.password.clone(),
+            born: at.born,
+        };
+        let rooms = saved.rooms.iter().map(room).collect();
+        Self { rooms, state: saved.more.clone() }
+    }
+
+    fn write(&self) -> String {
+        serde_json::to_string(self).expect("it is made of names and numbers")
+    }
+
+    /// Parses the output of `write`. The session of an earlier version has no such text, which
+    /// gives the default.
+    pub(crate) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+fn stored_ban(ban: &Ban) -> echoline_chat_store::StoredBan {
+    echoline_chat_store::StoredBan {
+        subject: subject(ban),
+        shown: ban.subject.to_string(),
+        by: ban.by.clone(),
+        reason: ban.reason.clone(),
+        until_ms: ban.until_ms,
+        more: BanMore { lineage: ban.lineage }.write(),
+    }
+}
+
+fn stored_token(token: &str, saved: &SavedSession) -> echoline_chat_store::StoredToken {
+    let rooms = saved.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
+    echoline_chat_store::StoredToken {
+        token: token.to_owned(),
+        name: saved.name.to_string(),
+        rooms: rooms.collect(),
+        until_ms: saved.until_ms,
+        more: SavedMore::of(saved).write(),
+    }
+}
+
+/// Returns the key of a ban in the store: its scope, its kind and its subject, separated by spaces.
+/// No name contains a space.
+fn subject(ban: &Ban) -> String {
+    let (kind, subject) = match &ban.subject {
+        Subject::Name(_) => ("name", ban.subject.to_string()),
+        Subject::Network(network) => ("network", network.to_string()),
+    };
+    match &ban.scope {
+        Scope::Chat => format!("chat {kind} {subject}"),
+        Scope::Room(room) => format!("room {room} {kind} {subject}"),
+    }
+}
+
+/// Converts a stored ban. Returns `None` if this version does not know its format.
+pub(crate) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
+    let words: Vec<&str> = ban.subject.split(' ').collect();
+    let (scope, kind, subject) = match *words.as_slice() {
+        ["chat", kind, subject] => (Scope::Chat, kind, subject),
+        ["room", room, kind, subject] => (Scope::Room(Name::parse_room(room).ok()?), kind, subject),
+        _ => return None,
+    };
+    let subject = match kind {
+        "name" => Subject::Name(Name::parse(subject).ok()?),
+        "network" => Subject::Network(subject.parse().ok()?),
+        _ => return None,
+    };
+    let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
+    let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
+    Some(Ban { subject, scope, by, reason, until_ms, lineage })
+}
+
+/// The number of kept actions of the chat's operators, and of rooms' operators.
+const ACTS_MAX: usize = 1000;
+
+/// The number of kept sources of guesses.
+const SOURCES_MAX: usize = 200;
+
+/// An entry: time (milliseconds since 1970), name of the operator, action.
+pub(crate) type AuditEntry = (u64, String, String);
+
+/// The log; the newest entries come first.
+#[derive(Debug, Default)]
+pub(crate) struct AuditLog {
+    audit_entries: u64,
+    of_chat: VecDeque<(u64, AuditEntry)>,
+    of_rooms: VecDeque<(u64, AuditEntry)>,
+    guesses: VecDeque<PasswordGuesses>,
+}
+
+impl AuditLog {
+    /// Adds an action of an operator of the chat, or of rooms only.
+    pub(crate) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
+        self.audit_entries += 1;
+        let audit_entries = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
+        audit_entries.truncate(ACTS_MAX - 1);
+        audit_entries.push_front((self.audit_entries, entry));
+    }
+
+    /// Counts a guess, in one entry for each source. If the list is full, the source that has been
+    /// quiet for longest is dropped.
+    pub(crate) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
+        let found = self.guesses.iter().position(|guesses| guesses.source == source);
+        let known = found.and_then(|index| self.guesses.remove(index));
+        let (first_ms, count) = known.map_or((time_ms, 0), |known| (known.first_ms, known.count));
+        self.guesses.truncate(SOURCES_MAX - 1);
+        self.guesses.push_front(PasswordGuesses {
+            source: source.to_owned(),
+            count: count + 1,
+            first_ms,
+            last_ms: time_ms,
+            by: by.to_owned(),
+        });
+    }
+
+    /// Returns the latest actions, newest first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<AuditEntry> {
+        let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
+        let mut audit_entries: Vec<_> = audit_entries.collect();
+        audit_entries.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        audit_entries.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// Returns the sources of the newest guesses, newest first.
+    pub(crate) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
+        self.guesses.iter().take(most).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 12, item 7: neither guesses nor the actions of a room's operator evict the actions of
+    /// the chat's operators.
+    #[test]
+    fn attack_neither_guesses_nor_acts_in_rooms_evict_acts_of_the_chat() {
+        let mut log = AuditLog::default();
+        log.add(true, (1, "root".into(), "kicked eve".into()));
+        for number in 0..10_800_u64 {
+            log.add_guess(number, "mallory", &format!("192.0.2.{}", number % 7));
+            log.add(false, (2, "mallory".into(), "set den to private".into()));
+        }
+        let audit_entries = log.newest(usize::MAX);
+        assert_eq!(
+            (audit_entries.len(), audit_entries.last().unwrap().2.as_str()),
+            (ACTS_MAX + 1, "kicked eve")
+        );
+        let guesses = log.guesses(99);
+        assert_eq!((guesses.len(), guesses[0].last_ms), (7, 10_799));
+        assert_eq!(guesses.iter().map(|guesses| guesses.count).sum::<u64>(), 10_800);
+        for number in 0..SOURCES_MAX * 2 {
+            log.add_guess(9, "mallory", &number.to_string());
+        }
+        assert_eq!(log.guesses(usize::MAX).len(), SOURCES_MAX);
+    }
+}
