@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use socket2::{SockRef, Type};
 
 use crate::admin::Admin;
@@ -24,6 +24,7 @@ use crate::server::faults::FaultChanges;
 use crate::server::port_owner::holder;
 use crate::server::ready_file;
 use crate::server::service::{Service, needs_connections, usual_address};
+use crate::usage_error::UsageError;
 use echoline::faults::Faults;
 use echoline::listener::{FileOwner, Scheme};
 use echoline::metrics::ConnectionUsage;
@@ -207,7 +208,7 @@ impl ServingArgs {
             let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
             let named = |error| name_holder(&error, address);
             let sockets = if is_udp && service.datagrams.is_none() {
-                bail!("{}", needs_connections(service, address));
+                return Err(UsageError::new(needs_connections(service, address)).into());
             } else if given.is_empty() && is_udp {
                 let bound = DatagramListener::bind_with(address, options).await;
                 ServiceSockets::Datagrams(bound.map_err(named)?)
@@ -228,13 +229,14 @@ impl ServingArgs {
         service: &Service,
         parcels: Vec<HandoverSocket>,
     ) -> anyhow::Result<Result<UpgradePlan, &'static str>> {
-        if let Err(reason) = service.upgrade {
-            return Ok(Err(reason));
-        }
+        let timeouts = match &service.upgrade {
+            Ok(timeouts) => *timeouts,
+            Err(reason) => return Ok(Err(reason)),
+        };
         if std::process::id() == 1 {
             return Ok(Err("a container ends with its first process: start a new container"));
         }
-        UpgradePlan::new(parcels, self.life.times()).map(Ok)
+        UpgradePlan::new(parcels, timeouts).map(Ok)
     }
 }
 

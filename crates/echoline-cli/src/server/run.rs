@@ -136,7 +136,7 @@ impl ServingArgs {
         // If the ready file cannot be written, the server ends: a script that waits for the file
         // would otherwise wait forever.
         let announce = || {
-            links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
+            links.iter().for_each(|link| tracing::info!("web page at {link}"));
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
         let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
@@ -171,7 +171,7 @@ impl ServingArgs {
     /// A server with the threads that the flags ask for.
     fn server(&self, listeners: Vec<Listener>) -> Server {
         let server = Server::new(listeners).workers(self.workers());
-        match self.busy_poll {
+        match self.life.busy_poll {
             Some(length) => server.busy_poll(length),
             None => server,
         }
@@ -310,6 +310,6 @@ fn log_report(report: &Report) {
         connections = report.accepted,
         still_open = report.still_open,
         "ended; {}",
-        if ends.is_empty() { "nobody came".to_owned() } else { ends.join(" ") }
+        if ends.is_empty() { "no connections".to_owned() } else { ends.join(" ") }
     );
 }

@@ -189,10 +189,10 @@ fn a_limit_that_was_changed_is_told() {
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
     for (address, sentence) in [
-        ("0.0.0.0:0", "could be reached from other machines, over HTTP without TLS"),
+        ("0.0.0.0:0", "would be open to other hosts, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
-        ("nosuch.invalid:1", "cannot find the host"),
+        ("nosuch.invalid:1", "cannot resolve the host name"),
     ] {
         let mut command = program(&[]);
         command.args(["echo", "--listen", "127.0.0.1:0", "--admin", address]);

@@ -21,6 +21,11 @@ const INTERRUPT: char = '\u{3}';
 
 /// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat hash-password > operator-password")]
 pub(crate) struct HashPasswordArgs {}
 
 /// Prints the hash of a password that is typed twice, or is the first line of standard input.
@@ -41,7 +46,7 @@ fn ask() -> anyhow::Result<String> {
     let _quiet = Quiet::begin().context("cannot turn off the terminal's echo")?;
     tell_plainly("Operator password: ");
     let password = typed()?;
-    tell_plainly("The same again: ");
+    tell_plainly("Repeat the password: ");
     if typed()? != password {
         bail!("the two passwords differ");
     }
