@@ -45,9 +45,10 @@ use socket::AdminSocket;
 pub(crate) struct AdminArgs {
     /// Address for metrics, health and the admin page.
     ///
-    /// The flag is repeatable. A loopback HOST:PORT, for example 127.0.0.1:9090, or unix:PATH. It serves /metrics, /healthz,
-    /// /readyz and a live page (/) over HTTP. Requests over a Unix socket can read the log and change
-    /// faults (/faults); over TCP they need the secret of --admin-secret-file.
+    /// The flag is repeatable. A loopback HOST:PORT, for example 127.0.0.1:9090, or unix:PATH. It
+    /// serves /metrics, /healthz, /readyz and a live page (/) over HTTP. Requests over a Unix
+    /// socket can read the log and change faults (/faults); over TCP they need the secret of
+    /// --admin-secret-file.
     #[arg(long, env = "ECHOLINE_ADMIN", value_name = "ADDR", value_delimiter = ',')]
     admin: Vec<Address>,
 
@@ -161,7 +162,7 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address has an unsupported scheme, or other machines could reach it without permission.
+    /// The address has an unsupported scheme, or other hosts could reach it without permission.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());
@@ -276,7 +277,7 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("--admin: cannot listen on {at}: ")));
     }
 
-    /// Issue 12, item 11: an admin socket that every user of the machine may connect to gives no
+    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives no
     /// more than TCP; one with an owner has that owner's mode, and gives everything.
     #[test]
     fn attack_a_socket_that_everybody_may_open_gives_figures_only() {
@@ -299,6 +300,6 @@ mod tests {
         let admin = bind(&name, false).unwrap();
         assert_eq!(admin.sockets[0].access(), Access::Metrics);
         let warning = admin.sockets[0].warning().unwrap();
-        assert!(warning.contains("every user of this machine may connect"), "{warning}");
+        assert!(warning.contains("every user of this host may connect"), "{warning}");
     }
 }

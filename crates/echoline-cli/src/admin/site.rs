@@ -29,7 +29,7 @@ use echoline_base::printable::printable;
 const PLAN_BYTES_MAX: usize = 64 * 1024;
 
 /// The time before the answer to a wrong secret: with few connections at once there are few guesses
-/// in a second. No source is locked out, because all users of a machine have one address.
+/// in a second. No source is locked out, because all users of a host have one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Penalties that the page lists.
@@ -155,7 +155,9 @@ impl AdminSite {
     fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
-            (Access::Metrics, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            (Access::Metrics, Some((part, _))) => {
+                format!("failed: {part}; the log has the reason\n")
+            }
             _ => format!("failed: {}\n", printable(&failure)),
         };
         Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))

@@ -73,10 +73,11 @@ pub(crate) struct ChatArgs {
 
     /// Address for terminals [default: 127.0.0.1:8080].
     ///
-    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, unix:PATH, or fd://NAME for a socket of the service manager.
-    /// ws://HOST:PORT/PATH and wss://HOST:PORT/PATH are for programs that speak WebSocket; --web is
-    /// for browsers. telnet://HOST:PORT asks Telnet clients for the width of their window, to wrap
-    /// long lines. Without this flag the sockets from systemd are used, if there are any.
+    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, unix:PATH, or fd://NAME for a socket of
+    /// the service manager. ws://HOST:PORT/PATH and wss://HOST:PORT/PATH are for programs that
+    /// speak WebSocket; --web is for browsers. telnet://HOST:PORT asks Telnet clients for the width
+    /// of their window, to wrap long lines. Without this flag the sockets from systemd are used, if
+    /// there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<ChatListen>,
 

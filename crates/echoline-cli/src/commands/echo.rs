@@ -42,9 +42,10 @@ Examples:
 pub(crate) struct EchoArgs {
     /// Address to listen on [default: 127.0.0.1:8080].
     ///
-    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH, udp://HOST:PORT,
-    /// unix:PATH, or fd://NAME for a socket of the service manager. Port 0 is any free port. Without
-    /// this flag the sockets from systemd are used, if there are any.
+    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH,
+    /// wss://HOST:PORT/PATH, udp://HOST:PORT, unix:PATH, or fd://NAME for a socket of the service
+    /// manager. Port 0 is any free port. Without this flag the sockets from systemd are used, if
+    /// there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
 

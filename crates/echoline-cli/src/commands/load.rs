@@ -87,16 +87,16 @@ pub(crate) struct LoadArgs {
     /// Search for the highest rate that meets --slo.
     ///
     /// The search starts at --rate (1000/s without it), doubles the rate until --slo is not met,
-    /// bisects and confirms the result. Each rate is tried for --duration (5s without it), or for up
-    /// to 10 minutes if its percentiles need more messages.
+    /// bisects and confirms the result. Each rate is tried for --duration (5s without it), or for
+    /// up to 10 minutes if its percentiles need more messages.
     #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
     /// Objectives of --find-max, such as 'p99<5ms'.
     ///
-    /// Several are separated by commas: 'p99<5ms,errors<0.1%'. Metrics: percentiles (p50, p99.9), max, mean, errors, skipped, lost, late, duplicated,
-    /// reordered, rate.
+    /// Several are separated by commas: 'p99<5ms,errors<0.1%'. Metrics: percentiles (p50, p99.9),
+    /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate.
     // If --messages excuses --find-max, clap excuses what needs --find-max as well.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
@@ -147,7 +147,7 @@ async fn run_until_stopped(
     settings: &LoadSettings,
     stop: &Shutdown,
 ) -> anyhow::Result<LoadReport> {
-    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot handle signals")?;
     let display = ProgressDisplay::start(settings.plan.total(), flags.quiet);
     let running = async {
         match &flags.slo {
@@ -178,7 +178,8 @@ async fn stop_on_signal(
     let signal = signals.next().await;
     stop.drain();
     display.tell(&format!(
-        "{signal}: stops sending and waits up to {:?} for open replies; repeat it to report at once",
+        "{signal}: stops sending and waits up to {:?} for open replies; repeat it to report at \
+         once",
         settings.timeout
     ));
     let signal = signals.next().await;

@@ -49,9 +49,10 @@ pub(crate) struct OutputArgs {
 
     /// Conditions for exit code 3, such as 'p99>5ms'.
     ///
-    /// Several are separated by commas: 'p99>5ms,errors>0.1%'. Metrics: percentiles (p50, p99.9), max, mean, errors, skipped, lost, late, duplicated,
-    /// reordered, rate. With this flag failed messages alone do not cause exit code 1. A load run
-    /// stops as soon as a condition is certain to be met.
+    /// Several are separated by commas: 'p99>5ms,errors>0.1%'. Metrics: percentiles (p50, p99.9),
+    /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate. With this flag failed
+    /// messages alone do not cause exit code 1. A load run stops as soon as a condition is certain
+    /// to be met.
     #[arg(long, env = "ECHOLINE_FAIL_IF", value_name = "CONDITIONS")]
     #[arg(value_parser = Objectives::alarms)]
     fail_if: Option<Objectives>,
@@ -144,8 +145,8 @@ impl OutputArgs {
             _ if !is_written => ExitCode::FAILURE,
             Some(_) if self.overlooks_outage(report) => {
                 output::tell(
-                    "clients had no connection at the end, and --fail-if does not cover errors: add \
-                     for example errors>0.1%",
+                    "clients had no connection at the end, and --fail-if does not cover errors: \
+                     add for example errors>0.1%",
                 );
                 ExitCode::FAILURE
             }

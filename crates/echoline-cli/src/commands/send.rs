@@ -88,8 +88,8 @@ pub(crate) struct SendArgs {
 
     /// Time to wait for the server, or 'off'.
     ///
-    /// It applies to connecting, to sending while the server reads nothing, and to replies after the
-    /// end of the input.
+    /// It applies to connecting, to sending while the server reads nothing, and to replies after
+    /// the end of the input.
     #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,

@@ -283,6 +283,6 @@ fn check_tables(program: &Command, file: &ConfigFile) -> Result<(), ConfigFileEr
     };
     Err(ConfigFileError {
         line: table.line,
-        text: format!("no command reads [{}]; {hint}", table.name),
+        text: format!("no command has a table [{}]; {hint}", table.name),
     })
 }

@@ -37,7 +37,7 @@ impl ResolvedPath {
             };
             if ![0, Uid::effective().as_raw()].contains(&link.uid()) {
                 let text = format!(
-                    "{} is a symbolic link that user {} made: name the file that it leads to",
+                    "{} is a symbolic link of user {}: name its target instead",
                     path.display(),
                     link.uid()
                 );

@@ -22,8 +22,8 @@ pub(crate) struct SharedFilesArgs {
     ///
     /// Secrets are private keys and files with passwords or tokens. Without this flag only the
     /// owner may be able to read such a file, and a group only if the file belongs to root. Secret
-    /// volumes of Kubernetes are accepted. The flag also accepts a history folder of a chat in which
-    /// other users can replace files.
+    /// volumes of Kubernetes are accepted. The flag also accepts a history folder of a chat in
+    /// which other users can replace files.
     #[arg(long, env = "ECHOLINE_ALLOW_SHARED_FILES")]
     allow_shared_files: bool,
 }

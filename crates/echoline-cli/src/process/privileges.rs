@@ -146,7 +146,7 @@ impl ProcessIdentity {
         // An upgraded process has the user and the group of its predecessor.
         if !self.has_ids()? {
             if !Uid::effective().is_root() {
-                bail!("only root can become another user: start as root, or without --user");
+                bail!("only root can switch to another user: start as root, or without --user");
             }
             setgroups(&self.groups).context("cannot set the groups")?;
             setgid(self.group).context("cannot set the group")?;

@@ -79,9 +79,9 @@ pub(crate) struct ServingArgs {
 
     /// Log each line from a client, at level info.
     ///
-    /// Lines are escaped and cut to 256 characters, and at most 1,000 lines per second are logged. A
-    /// chat hides passwords and tokens. Without lines (echo --mode raw) the bytes of each read are
-    /// logged. Datagrams are not logged.
+    /// Lines are escaped and cut to 256 characters, and at most 1,000 lines per second are logged.
+    /// A chat hides passwords and tokens. Without lines (echo --mode raw) the bytes of each read
+    /// are logged. Datagrams are not logged.
     #[arg(long, env = "ECHOLINE_LOG_MESSAGES", help_heading = "Logging")]
     pub(crate) log_messages: bool,
 

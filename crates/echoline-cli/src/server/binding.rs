@@ -89,7 +89,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Returns whether only this machine can reach them.
+    /// Returns whether only this host can reach them.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -156,7 +156,7 @@ impl ServingArgs {
             ))
         })?;
         drop(runtime);
-        basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
+        basis.reach = reach(&bound).context("cannot read the address of a socket")?;
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
         // While there are still the rights to read a key that only root may read.
@@ -240,7 +240,7 @@ impl ServingArgs {
     }
 }
 
-/// The machines that can reach the sockets, by their bound addresses.
+/// The hosts that can reach the sockets, by their bound addresses.
 fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {
@@ -298,7 +298,7 @@ fn parcels(
 /// Returns the error, with the process that holds the port if it is known.
 fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
     match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
+        Some((name, id)) => anyhow!("{error} (held by {name}, process {id})"),
         None => anyhow!("{error}"),
     }
 }

@@ -30,8 +30,8 @@ const LIVE: [&str; 7] = [
 pub(crate) struct BoundsArgs {
     /// Limit of open connections [default: 10000].
     ///
-    /// Further clients receive `Server is busy. Try again later.` and are disconnected. If the limit
-    /// of open files (ulimit -n) is too low for 10000, the default is lower.
+    /// Further clients receive `Server is busy. Try again later.` and are disconnected. If the
+    /// limit of open files (ulimit -n) is too low for 10000, the default is lower.
     #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_connections: Option<NonZeroUsize>,
@@ -62,7 +62,8 @@ pub(crate) struct BoundsArgs {
 
     /// Time without reading after which a client is disconnected, or 'off'.
     ///
-    /// The default is 30s, for a chat 10s. The time counts only while data for the client is waiting.
+    /// The default is 30s, for a chat 10s. The time counts only while data for the client is
+    /// waiting.
     #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout)]
     stall_timeout: Option<Timeout>,
@@ -198,9 +199,9 @@ fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
 pub(crate) struct SourceLimitArgs {
     /// Rate limits and penalties for each source.
     ///
-    /// The flag is repeatable. For example "logins 5/s burst 300, exempt 192.0.2.0/24", or "off". By default a chat limits
-    /// every action, and an echo server none. A source is an IPv4 address, an IPv6 /64 network, or a
-    /// user of this host at a Unix socket.
+    /// The flag is repeatable. For example "logins 5/s burst 300, exempt 192.0.2.0/24", or "off".
+    /// By default a chat limits every action, and an echo server none. A source is an IPv4 address,
+    /// an IPv6 /64 network, or a user of this host at a Unix socket.
     ///
     /// The actions are connections, logins, wrong-passwords, wrong-operator-passwords, rooms,
     /// tokens, moderation and expensive-commands. Each is written `ACTION RATE [burst N]` or

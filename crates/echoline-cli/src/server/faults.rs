@@ -21,7 +21,8 @@ use echoline_base::poison::IgnorePoison;
 pub(crate) struct FaultArgs {
     /// Fault to inject into connections or datagrams.
     ///
-    /// The flag is repeatable. For example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'. docs/faults.md lists all faults.
+    /// The flag is repeatable. For example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'.
+    /// docs/faults.md lists all faults.
     #[arg(long, env = "ECHOLINE_FAULT", value_name = "RULE", value_delimiter = ';')]
     fault: Vec<FaultRule>,
 

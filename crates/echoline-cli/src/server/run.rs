@@ -163,7 +163,7 @@ impl ServingArgs {
         reload: &mut Reload<A>,
     ) -> anyhow::Result<()> {
         let hook = tls::watch::follow(&self.tls, certificates);
-        let hook = hook.context("cannot start the thread that looks after --cert")?;
+        let hook = hook.context("cannot start the thread that watches --cert")?;
         reload.add(part(hook, |serving| &serving.tls));
         Ok(())
     }

@@ -69,7 +69,7 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
     Ok(found.gid.as_raw())
 }
 
-/// Whether every user of this machine may connect to a Unix socket that is bound: the mode of its
+/// Whether every user of this host may connect to a Unix socket that is bound: the mode of its
 /// file lets them, or its name is in the abstract namespace, which has no permissions.
 pub(crate) fn admits_everybody(path: &str) -> bool {
     let found = fs::symlink_metadata(path);

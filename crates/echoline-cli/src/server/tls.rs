@@ -19,7 +19,7 @@ use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerCo
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The warning about a certificate that is not valid now.
-const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for tests only";
+const ONLY_FOR_TESTS: &str = "clients refuse it, so it is for tests only";
 
 /// The flags of a server's side of TLS.
 #[derive(Clone, Debug, Args)]
@@ -83,8 +83,8 @@ impl TlsArgs {
             )
             .into()),
             (Some(address), None) => Err(UsageError::new(format!(
-                "{address} needs a certificate: add --cert FILE --key FILE ('echoline cert' makes a \
-                 pair for tests)"
+                "{address} needs a certificate: add --cert FILE --key FILE ('echoline cert' makes \
+                 a pair for tests)"
             ))
             .into()),
             (Some(_), Some(_)) => Ok(Some(Certificates::new(self.config(outdated)?))),
@@ -145,7 +145,7 @@ fn announce(certificates: &Certificates, what: &str) {
     if is_outdated(certificates) {
         tracing::warn!("{what}: {sentence}; {ONLY_FOR_TESTS}");
     } else if left(certificates) < SOON {
-        tracing::warn!("{what}: {sentence}: get a new one soon");
+        tracing::warn!("{what}: {sentence}: replace it soon");
     } else {
         tracing::info!("{what}: {sentence}");
     }

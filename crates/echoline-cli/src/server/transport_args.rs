@@ -27,8 +27,8 @@ pub(crate) struct TransportArgs {
     ///
     /// A connection from these networks must begin with a PROXY header, version 1 or 2, which names
     /// the client. `unix:USER` trusts the processes of a user at a Unix socket. `unix` trusts every
-    /// process at a Unix socket, whose mode must exclude other users. From other clients a header is
-    /// ordinary data.
+    /// process at a Unix socket, whose mode must exclude other users. From other clients a header
+    /// is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<TrustedProxies>,
 
@@ -72,7 +72,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// A user of this machine, by name or number.
+/// A user of this host, by name or number.
 fn local_user(text: &str) -> Result<u32, String> {
     let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
     let user = text.parse().ok().or_else(known);
@@ -107,8 +107,8 @@ fn origin(text: &str) -> Result<String, String> {
     }
     let bare = text.trim_end_matches('/');
     Err(format!(
-        "'{text}' is not an origin: write scheme and host without a path, for example \
-         https://{}, or '*' for every site",
+        "'{text}' is not an origin: write scheme and host without a path, for example https://{}, \
+         or '*' for every site",
         if bare.is_empty() || bare.contains('/') { "chat.example.com" } else { bare }
     ))
 }
@@ -124,8 +124,8 @@ fn host_name(text: &str) -> Result<String, String> {
     ))
 }
 
-/// The names of this machine, without and with the domain of multicast DNS.
-fn machine_names() -> Vec<String> {
+/// The names of this host, without and with the domain of multicast DNS.
+fn host_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() || name.contains('.') {
         vec![name]
@@ -185,19 +185,19 @@ impl TransportArgs {
             return Ok(());
         }
         Err(format!(
-            "--proxy-from unix: every user of this host may connect to {address}, and could pose as \
-             any client: name the proxy's user (--proxy-from unix:USER), or use a path with the \
+            "--proxy-from unix: every user of this host may connect to {address}, and could pose \
+             as any client: name the proxy's user (--proxy-from unix:USER), or use a path with the \
              mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
         ))
     }
 
-    /// The bound address decides and not the typed one, which may be any name of this machine.
+    /// The bound address decides and not the typed one, which may be any name of this host.
     fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
         let mut hosts = self.web_host.clone();
         if !is_loopback {
             hosts.push(address.host().to_owned());
-            hosts.extend(machine_names());
+            hosts.extend(host_names());
         }
         hosts.retain(|host| !host.is_empty());
         Ok(OriginPolicy { allowed: self.allow_origin.clone(), hosts, is_loopback })
@@ -314,6 +314,6 @@ mod tests {
             assert!(host_name(text).unwrap_err().contains("chat.example.com"), "{text}");
         }
         assert_eq!(host_name("a.example."), Ok("a.example".to_owned()));
-        assert!(host_name("*").is_ok() && !machine_names().is_empty());
+        assert!(host_name("*").is_ok() && !host_names().is_empty());
     }
 }

@@ -12,9 +12,9 @@ use echoline::listener::Scheme;
 pub(crate) struct WebArgs {
     /// Address of the web page for browsers.
     ///
-    /// The flag is repeatable. With HOST:PORT, for example 127.0.0.1:8081, the chat is at http://127.0.0.1:8081/.
-    /// https://HOST:PORT needs --cert. unix:PATH is for a proxy in front of the server, fd://NAME
-    /// for a socket of the service manager.
+    /// The flag is repeatable. With HOST:PORT, for example 127.0.0.1:8081, the chat is at
+    /// http://127.0.0.1:8081/. https://HOST:PORT needs --cert. unix:PATH is for a proxy in front of
+    /// the server, fd://NAME for a socket of the service manager.
     #[arg(long, env = "ECHOLINE_WEB", value_name = "ADDR", value_delimiter = ',')]
     web: Vec<WebAddress>,
 }

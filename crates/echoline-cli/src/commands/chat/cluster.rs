@@ -227,7 +227,8 @@ impl ClusterArgs {
             Ok(NodeName(name)) => Ok(name),
             Err(why) => {
                 bail!(
-                    "the host name {name:?} cannot be the name of this node ({why}): add --node NAME"
+                    "the host name {name:?} cannot be the name of this node ({why}): add --node \
+                     NAME"
                 )
             }
         }
@@ -280,7 +281,8 @@ impl ClusteredChat {
         let Self { chat, driver } = self;
         if !chat.take_leave(LEAVE_TIMEOUT) {
             tracing::warn!(
-                "the other nodes do not know that this one stops: its lease expires in a while"
+                "the other nodes do not know that this node stops; they remove it when its lease \
+                 expires"
             );
         }
         if let Some(driver) = Arc::into_inner(driver) {
@@ -294,7 +296,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
     #[rustfmt::skip]
     let figures = vec![
         gauge("echoline_cluster_linked",
-            "1 while the stream can be read and appended to.", u64::from(chat.is_linked)),
+            "1 while the node can read the stream and append to it.", u64::from(chat.is_linked)),
         gauge("echoline_cluster_machines",
             "Nodes whose lease has not expired, this one included.", chat.nodes.len() as u64),
         gauge("echoline_cluster_applied_entry",
@@ -312,7 +314,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
         counter("echoline_cluster_returns_total",
             "Times that the lease of this node expired and the node came back.", chat.returns),
         counter("echoline_cluster_gaps_total",
-            "Times that this node went on from a snapshot, and missed lines.", chat.gaps),
+            "Times that this node continued from a snapshot, and missed lines.", chat.gaps),
     ];
     figures
 }

@@ -43,7 +43,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn ask() -> anyhow::Result<String> {
-    let _quiet = Quiet::begin().context("cannot turn off the terminal's echo")?;
+    let _quiet = Quiet::begin().context("cannot turn off the echo of the terminal")?;
     tell_plainly("Operator password: ");
     let password = typed()?;
     tell_plainly("Repeat the password: ");

@@ -246,7 +246,8 @@ pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     print(&text)?;
     for other in &erased.other_names {
         print(&format!(
-            "{name} also used the name {other}: erase that name too if it belonged to the same user.\n"
+            "{name} also used the name {other}: erase that name too if it belonged to the same \
+             user.\n"
         ))?;
     }
     for copy in &erased.copies {

@@ -24,7 +24,8 @@ Examples:
 pub(crate) struct VerifyArgs {
     /// Files with the output of clients, all from one run of the chat.
     ///
-    /// The clients are terminals after `/numbers on` (without `/times on` and `/quiet on`), or bots.
+    /// The clients are terminals after `/numbers on` (without `/times on` and `/quiet on`), or
+    /// bots.
     #[arg(required = true, value_name = "TRANSCRIPT")]
     transcripts: Vec<PathBuf>,
 

@@ -94,8 +94,8 @@ pub(super) struct TrafficArgs {
 
     /// Whether clients connect again after a failure.
     ///
-    /// The default is always with --duration or --rate, else never. If the server cannot be reached,
-    /// a client retries after 10 ms, then with increasing delays of up to one second.
+    /// The default is always with --duration or --rate, else never. If the server cannot be
+    /// reached, a client retries after 10 ms, then with increasing delays of up to one second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<ReconnectChoice>,
 
