@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 # Debian keeps servers (nats-server, haproxy) where only root looks for them.
 export PATH="$PATH:/usr/sbin"
 
-say() { printf '\n== %s\n' "$*"; }
+# Prints a heading with the seconds since the start.
+say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
 # Tool by tool: the command, and the Debian or Ubuntu package that brings it.
 need() {
@@ -21,11 +22,11 @@ need strace strace
 need taskset util-linux
 need script bsdutils
 need setpriv util-linux
-# Starts us with sockets as systemd does, and reads our units; nothing of it has to run.
+# Passes sockets as systemd does, and checks our units; systemd itself need not run.
 need systemd-socket-activate systemd
 need man man-db
 need kill procps
-# Others' proxies and clients, through which we are talked to.
+# Proxies and clients of other projects, through which the tests reach our servers.
 need haproxy haproxy
 need socat socat
 need nc netcat-openbsd

@@ -1,5 +1,5 @@
-//! Lengths of time, sizes, rates and shares: as people type them, for every flag, plan and command,
-//! and as they are printed to be read back. `figures` rounds them for people. Pure.
+//! Parses durations, sizes, rates and shares as users type them in flags, plans and commands, and
+//! prints them exactly, in a form that parses again. `figures` prints them rounded. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,8 @@ const TIMES: [(&[&str], u64); 8] = [
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Units of sizes in lower case: as in GNU coreutils, a unit with a `B` alone counts thousands.
+/// Units of sizes in lower case. As in GNU coreutils, `k` and `kib` are 1024 bytes and `kb` is
+/// 1000.
 const SIZES: [(&[&str], u64); 7] = [
     (&["", "b"], 1),
     (&["k", "kib"], 1 << 10),
@@ -31,24 +32,26 @@ const SIZES: [(&[&str], u64); 7] = [
     (&["gb"], 1_000_000_000),
 ];
 
-/// The longest time in seconds, 100 years: clocks take it, and sums of a few such times.
+/// The longest time, 100 years in seconds. A clock can hold the sum of a few such times.
 const LONGEST: u64 = 36_525 * 24 * 3600;
 
-/// Digits behind a decimal point that are read.
+/// The maximum number of digits after a decimal point.
 const DECIMALS_MAX: usize = 9;
 
-/// Reads a length of time: `500ms`, `1.5s`, `1h30m`, `1 min 30 s`, `2 days`; each unit once, the
-/// larger before the smaller; at most 100 years. Returns `None` for a number without a unit.
+/// Parses a duration: `500ms`, `1.5s`, `1h30m`, `1 min 30 s`, `2 days`. Each unit occurs at most
+/// once, larger units come first, and the maximum is 100 years. Returns `None` for a number without
+/// a unit.
 pub fn time(text: &str) -> Option<Duration> {
     time_in(text, nanos_of)
 }
 
-/// The nanoseconds of a unit of time by its name, `min` or `minutes`.
+/// Returns the length in nanoseconds of a unit of time, such as `min` or `minutes`.
 pub fn nanos_of(unit: &str) -> Option<u64> {
     TIMES.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanos)| *nanos)
 }
 
-/// Reads a length of time as [`time`] does, in units whose nanoseconds `nanos_of` tells.
+/// Parses a duration as [`time`] does. `nanos_of` returns the nanoseconds of each unit that is
+/// allowed.
 pub fn time_in(text: &str, nanos_of: impl Fn(&str) -> Option<u64>) -> Option<Duration> {
     let mut rest = text.trim();
     let (mut nanos, mut smallest) = (0u128, u64::MAX);
@@ -71,7 +74,7 @@ pub fn time_in(text: &str, nanos_of: impl Fn(&str) -> Option<u64>) -> Option<Dur
     Some(Duration::new(seconds, (nanos % u128::from(SECOND)) as u32))
 }
 
-/// Reads a length of time, of which a number without a unit counts seconds: `30` is `30s`.
+/// Parses a duration as [`time`] does, and a number without a unit as seconds: `30` is `30s`.
 pub fn time_or_seconds(text: &str) -> Option<Duration> {
     let text = text.trim();
     match number(text)? {
@@ -80,8 +83,8 @@ pub fn time_or_seconds(text: &str) -> Option<Duration> {
     }
 }
 
-/// Reads a size: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each), `1.5 MiB`; upper or lower
-/// case, whole bytes.
+/// Parses a size: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each), `1.5 MiB`. The case does
+/// not matter. The result must be a whole number of bytes.
 pub fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = number(text.trim())?;
     let unit = unit.trim().to_ascii_lowercase();
@@ -89,7 +92,8 @@ pub fn bytes(text: &str) -> Option<u64> {
     number.whole_times(*size)
 }
 
-/// Reads a rate of bytes per second: `10KiB/s`, `10K/s`, `1MB/min`, at least one.
+/// Parses a rate in bytes per second: `10KiB/s`, `10K/s`, `1MB/min`. The minimum is one byte per
+/// second.
 pub fn bytes_per_second(text: &str) -> Option<u64> {
     let (size, unit) = text.split_once('/')?;
     let per = per(unit)?;
@@ -97,8 +101,9 @@ pub fn bytes_per_second(text: &str) -> Option<u64> {
     (rate > 0).then_some(rate)
 }
 
-/// Reads a rate of events: `1000/s`, `0.5/s`, `90/m`, `1/h`, `10K/s` (10,000); a number without a
-/// unit counts events per second. So many events in so much time, neither of them zero.
+/// Parses a rate of events: `1000/s`, `0.5/s`, `90/m`, `1/h`, `10K/s` (10,000). A number without a
+/// unit is a number of events per second. Returns a number of events and the time for them, neither
+/// of them zero.
 pub fn rate(text: &str) -> Option<(u32, Duration)> {
     let (count, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
     let (number, unit, per) = {
@@ -112,7 +117,7 @@ pub fn rate(text: &str) -> Option<(u32, Duration)> {
         _ => return None,
     };
     let digits = number.digits.checked_mul(u128::from(thousands))?;
-    // 1.5 in a second are 15 in ten seconds; with as few digits as can be.
+    // 1.5 events in one second are 3 in two seconds: the smallest whole numbers.
     let scale = 10u128.pow(number.decimals);
     let shared = gcd(digits, scale);
     let count = u32::try_from(digits / shared).ok().filter(|&count| count > 0)?;
@@ -120,8 +125,8 @@ pub fn rate(text: &str) -> Option<(u32, Duration)> {
     Some((count, per.checked_mul(factor)?))
 }
 
-/// Reads a rate in events per second: `1000/s`, `90/m`, `10K/s`, and also `0/s`. Returns `None` for
-/// a number without a unit.
+/// Parses a rate in events per second: `1000/s`, `90/m`, `10K/s`, and also `0/s`. Returns `None`
+/// for a number without a unit.
 pub fn events_per_second(text: &str) -> Option<f64> {
     let (count, unit) = text.split_once('/')?;
     match rate(text) {
@@ -133,18 +138,18 @@ pub fn events_per_second(text: &str) -> Option<f64> {
     }
 }
 
-/// Reads a share of one in percent: `0.1%`, `200 %`.
+/// Parses a share in percent, as a fraction of one: `0.1%`, `200 %`.
 pub fn share(text: &str) -> Option<f64> {
     let (number, unit) = number(text.trim())?;
     (unit.trim_start() == "%").then(|| number.value() / 100.0)
 }
 
-/// The time of a rate's unit: `s`, `min`, `hour`.
+/// Returns the length of a rate's unit: `s`, `min`, `hour`.
 fn per(unit: &str) -> Option<Duration> {
     nanos_of(unit.trim()).filter(|&nanos| nanos >= SECOND).map(Duration::from_nanos)
 }
 
-/// A number as it is typed, exactly: `digits` with the last `decimals` of them behind the point.
+/// A decimal number, exactly as it was typed: the value is `digits / 10^decimals`.
 #[derive(Clone, Copy, Debug)]
 struct Number {
     digits: u128,
@@ -152,17 +157,18 @@ struct Number {
 }
 
 impl Number {
-    /// The nearest floating-point number.
+    /// Returns the nearest floating-point number.
     fn value(self) -> f64 {
         self.digits as f64 / 10f64.powi(self.decimals as i32)
     }
 
-    /// So many `units`, rounded down.
+    /// Returns this number of `unit`s, rounded down.
     fn times(self, unit: u64) -> u128 {
         self.digits.saturating_mul(unit.into()) / 10u128.pow(self.decimals)
     }
 
-    /// So many `units`, if they are whole and not too many.
+    /// Returns this number of `unit`s. Returns `None` if the result is not a whole number or too
+    /// large.
     fn whole_times(self, unit: u64) -> Option<u64> {
         let total = self.digits.checked_mul(unit.into())?;
         let scale = 10u128.pow(self.decimals);
@@ -171,7 +177,7 @@ impl Number {
     }
 }
 
-/// Splits `text` into the number at its beginning, never negative, and the rest.
+/// Splits `text` into the non-negative number at its beginning and the rest.
 fn number(text: &str) -> Option<(Number, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let (number, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -182,15 +188,16 @@ fn number(text: &str) -> Option<(Number, &str)> {
     }
     let decimals = decimals.trim_end_matches('0');
     let digits: u128 = [whole, decimals].concat().parse().ok()?;
-    // Far above every limit, and far from where products would overflow.
+    // Far above every limit, and small enough that no product overflows.
     (digits < 1 << 96).then_some((Number { digits, decimals: decimals.len() as u32 }, rest))
 }
 
-/// A length of time of whole microseconds, printed exactly in one unit, as [`time`] reads it.
+/// A duration in whole microseconds. It prints exactly, in one unit, and [`time`] parses the
+/// result.
 #[derive(Clone, Copy, Debug)]
 pub struct ExactTime(pub Duration);
 
-/// A size, printed exactly in one unit, as [`bytes`] reads it.
+/// A size. It prints exactly, in one unit, and [`bytes`] parses the result.
 #[derive(Clone, Copy, Debug)]
 pub struct ExactBytes(pub u64);
 
@@ -226,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Issue 11, item 44: the forms that people type.
+    /// Issue 11, item 44: durations in the forms that users type.
     #[test]
     fn regression_times_are_read_as_people_type_them() {
         for (text, millis) in [
@@ -364,14 +371,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exact_text_is_read_back(micros in 0u64..=1 << 50, size in 0u64..=1 << 40) {
+        fn exact_text_parses_to_the_same_value(micros in 0u64..=1 << 50, size in 0u64..=1 << 40) {
             let length = Duration::from_micros(micros);
             prop_assert_eq!(time(&ExactTime(length).to_string()), Some(length));
             prop_assert_eq!(bytes(&ExactBytes(size).to_string()), Some(size));
         }
 
         #[test]
-        fn nothing_that_is_typed_panics(
+        fn no_input_causes_a_panic(
             text in "[0-9.]{0,40}[a-zA-Zµ/ ]{0,4}[0-9.]{0,3}[a-z]{0,3}",
         ) {
             let _ = (time(&text), time_or_seconds(&text), bytes(&text));

@@ -1,13 +1,13 @@
 //! Exponential back-off: delays that double between attempts. Pure.
 //!
-//! A delay is a value here. The caller waits, with the clock that it has.
+//! This module only computes the delays. The caller waits, with its own clock.
 
 use std::time::Duration;
 
 use crate::random::Random;
 
-/// The delays between attempts that fail one after the other: a first one, doubled after each
-/// failure up to a longest one.
+/// The delays between attempts that fail in a row. The first delay is doubled after each failure,
+/// up to a maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A back-off from `first` to `longest`, before any failure.
+    /// Creates a back-off from `first` to `longest`, before any failure.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
@@ -33,7 +33,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Returns the delay after a failure that `failures` others preceded.
+    /// Returns the delay after a failure that follows `failures` earlier ones.
     pub fn after(&self, failures: u32) -> Duration {
         let doubled = 2_u32.checked_pow(failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(doubled).min(self.longest)

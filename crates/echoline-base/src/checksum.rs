@@ -1,11 +1,11 @@
-//! Checksums against accidents, not against forgery. Pure.
+//! Checksums that detect accidental damage, not forgery. Pure.
 
 /// CRC-32C, the checksum of RFC 3720 (section 12.1, appendix B.4).
 #[cfg(feature = "crc")]
 pub static CRC_32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
-/// FNV-1a with 64 bits: the same for the same bytes, and hardly ever for two different sequences.
-/// Bytes with a certain sum are easy to find.
+/// The 64-bit FNV-1a hash. Two different inputs rarely have the same sum by accident, but bytes
+/// with a given sum are easy to construct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fnv1a(u64);
 
@@ -16,12 +16,12 @@ impl Default for Fnv1a {
 }
 
 impl Fnv1a {
-    /// The sum of no bytes.
+    /// Creates the sum of an empty input.
     pub const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Goes on from a sum of earlier bytes.
+    /// Continues from the sum of earlier bytes.
     pub const fn from_sum(sum: u64) -> Self {
         Self(sum)
     }
@@ -33,7 +33,7 @@ impl Fnv1a {
         Self(bytes.iter().fold(self.0, add))
     }
 
-    /// The sum of all bytes.
+    /// Returns the sum of all bytes.
     pub const fn sum(self) -> u64 {
         self.0
     }
@@ -45,7 +45,7 @@ mod tests {
 
     /// The test vectors of the authors (draft-eastlake-fnv, appendix C).
     #[test]
-    fn sums_are_those_of_fnv_1a() {
+    fn sums_match_the_fnv_1a_test_vectors() {
         let sum = |text: &str| Fnv1a::new().bytes(text.as_bytes()).sum();
         assert_eq!(sum(""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(sum("a"), 0xaf63_dc4c_8601_ec8c);

@@ -1,4 +1,4 @@
-//! Checks by owner and mode whether another user of this machine can replace files or read them.
+//! Checks whether another user of this machine can replace or read a file, by owners and modes.
 
 mod secret;
 
@@ -15,10 +15,10 @@ use nix::unistd::{Group, Uid, User};
 
 pub use secret::exposed_secret;
 
-/// The answer of the file system about a file that may be missing: `None` if it is.
+/// Turns the "not found" error of a file that may be missing into `None`.
 ///
 /// # Errors
-/// Any other error. A file that cannot be looked at may be there, and must not be replaced.
+/// Any other error. Such a file may exist, so the caller must not replace it.
 pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -30,7 +30,7 @@ pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 /// The user id of root.
 const ROOT: u32 = 0;
 
-/// The owner that Linux shows for a user who has no number in this user namespace.
+/// The user id that Linux shows for users without a number in this user namespace.
 const UNMAPPED: u32 = 65_534;
 
 /// The restricted deletion bit: only the owner of a file may rename or remove it.
@@ -39,12 +39,12 @@ const STICKY: u32 = 0o1000;
 /// The write bits of the group and of all others.
 const WRITE_BY_OTHERS: u32 = 0o022;
 
-/// Whether a sticky folder that others may write is safe to use.
+/// Whether a folder that others may write is safe to use if it has the sticky bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sticky {
-    /// Yes: only a name that is already there matters, and the owner's file stays in place.
+    /// Yes: the file already exists, and only its owner can replace it.
     Safe,
-    /// No: another user could put a file there first, under a name that is used later.
+    /// No: another user could create a file under a name that this process uses later.
     Exposed,
 }
 
@@ -108,7 +108,7 @@ impl Trusted {
         Self { users, group: private_group(user) }
     }
 
-    /// The reason why another user can replace files in such a folder.
+    /// Returns the reason why another user can replace files in such a folder.
     fn cause(&self, folder: Facts, sticky: Sticky) -> Option<Cause> {
         if !self.users.contains(&folder.user) {
             return Some(Cause::Owner(folder.user));
@@ -121,10 +121,10 @@ impl Trusted {
 }
 
 /// Looks for a folder, from `folder` up to the root, in which a user other than root and `user` can
-/// replace files. The folders above an open one are found by `..`, so no link misleads this.
+/// replace files. It opens `..` of each open folder, so symbolic links cannot mislead it.
 ///
 /// # Errors
-/// When a folder cannot be opened.
+/// An error of the system while a folder is opened or examined.
 pub fn exposed_folder(
     folder: &File,
     user: u32,
@@ -138,8 +138,8 @@ pub fn exposed_folder(
     }
 }
 
-/// As [`exposed_folder`], for a folder that this process keeps files in. If the process is root's,
-/// the folder may belong to another user, who alone may write it.
+/// Does the same as [`exposed_folder`] for a folder in which this process keeps files. If the
+/// process runs as root, the folder may belong to another user, if only that user may write to it.
 pub fn exposed_data_folder(folder: &File) -> io::Result<Option<ExposedFolder>> {
     let trusted = Trusted::with(Uid::effective().as_raw());
     let here = open_folder(folder, ".")?;
@@ -152,8 +152,8 @@ pub fn exposed_data_folder(folder: &File) -> io::Result<Option<ExposedFolder>> {
     }
 }
 
-/// Looks at the folders above `here`. The one below each of them is known, and belongs to a trusted
-/// user.
+/// Examines the folders above `here`. The folder below each of them already exists and belongs to a
+/// trusted user.
 fn exposed_above(mut here: File, trusted: &Trusted) -> io::Result<Option<ExposedFolder>> {
     loop {
         let above = open_folder(&here, "..")?;
@@ -172,7 +172,7 @@ fn open_folder(from: &File, name: &str) -> io::Result<File> {
     Ok(openat(from, name, flags, Mode::empty())?.into())
 }
 
-/// The device and the inode of an open file.
+/// Returns the device and the inode of an open file.
 pub fn identity(file: &File) -> io::Result<(u64, u64)> {
     file.metadata().map(|found| (found.dev(), found.ino()))
 }
@@ -182,19 +182,20 @@ fn path_of(file: &File) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|_| Path::new("its folder").to_owned())
 }
 
-/// Whether this process is in a user namespace in which not every user of the machine has a number.
+/// Returns whether this process is in a user namespace that does not map every user of the machine.
 fn is_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Whether Linux shows this number for all users who have none in this user namespace.
+/// Returns whether this is the number that Linux shows for users without a number in this user
+/// namespace.
 pub fn is_unmapped(user: u32) -> bool {
     user == UNMAPPED && is_namespace()
 }
 
-/// The group that has the name of `user`, if it has no other member: many systems give each user
-/// one, and a umask that lets it write.
+/// Returns the private group of `user`: the group of the same name, if it has no other member. Many
+/// systems create one for each user, with a umask that lets the group write.
 fn private_group(user: u32) -> Option<u32> {
     if user == ROOT {
         return None;

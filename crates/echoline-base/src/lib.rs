@@ -1,9 +1,16 @@
-//! Utilities that the echoline crates share: amounts in human-readable form, printable text,
-//! secrets, seeded random numbers, back-off, checksums, locks, panic supervision, and checks of
-//! file owners and modes.
+//! Utilities that the other echoline crates share. This crate is at the bottom of the workspace: it
+//! depends on no other echoline crate and on no asynchronous runtime.
 //!
-//! Nothing here needs an asynchronous runtime. The interface serves the other crates of the
-//! workspace and may change with any release.
+//! * [`amount`] parses times, sizes, rates and shares as users type them, and prints them.
+//! * [`printable`] makes text from outside harmless for terminals and logs. [`SecretText`] keeps
+//!   passwords out of them.
+//! * [`random`] generates seeded random numbers, [`backoff`] computes the delays between attempts,
+//!   and [`checksum`] has two checksums.
+//! * [`source`] tells which client a limit applies to.
+//! * [`supervise`] restarts work that panicked, and [`poison`] takes locks whose holder panicked.
+//! * [`file_access`] checks whether other users of the machine can replace files or read secrets.
+//!
+//! The interface serves the other crates of the workspace and may change with any release.
 
 pub mod amount;
 pub mod backoff;

@@ -2,10 +2,10 @@
 
 use std::sync::{LockResult, PoisonError};
 
-/// Takes what a lock protects although a thread that held it panicked.
+/// Access to the value of a lock, even if a thread panicked while it held the lock.
 ///
-/// A panic ends one connection and not the server, so the others go on with the state. The code
-/// under a lock leaves the state valid at every point that may panic.
+/// A panic ends one connection and not the server, so the other connections continue with the
+/// state. Code that holds a lock keeps the state valid at every point that may panic.
 pub trait IgnorePoison {
     /// The guard or the value, poisoned or not.
     type Protected;

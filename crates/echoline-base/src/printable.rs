@@ -1,14 +1,13 @@
-//! Foreign text, made harmless for terminals, logs and pages. Pure.
+//! Makes text from outside harmless for terminals, logs and pages. Pure.
 //!
-//! Everything that a peer, a file, a certificate or another program chose and that the program
-//! shows to people passes through here: control characters could give a terminal orders or forge a
-//! line of a log, and bidirectional controls could reorder the text around them (Unicode Technical
-//! Report 36).
+//! Text from a peer, a file, a certificate or another program passes through here before people see
+//! it. Control characters could control a terminal or forge a log line, and bidirectional controls
+//! could reorder the text around them (Unicode Technical Report 36).
 
 use std::borrow::Cow;
 
-/// Whether a character can steer a terminal, end a line, or reorder or hide the text around it: C0,
-/// DEL, C1, line separators, and the controls of the bidirectional algorithm and of invisible
+/// Returns whether a character can control a terminal, end a line, or reorder or hide the text
+/// around it. These are C0, DEL, C1, line separators, bidirectional controls and invisible
 /// operators.
 pub fn is_harmful(letter: char) -> bool {
     letter.is_control()
@@ -26,19 +25,19 @@ pub fn is_harmful(letter: char) -> bool {
         )
 }
 
-/// `text` on one line, its harmful characters as escapes: `\n`, `\u{1b}`.
+/// Returns `text` on one line, with its harmful characters as escapes: `\n`, `\u{1b}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
 }
 
-/// The same for a text of several lines: line ends and tabs stay.
+/// Does the same as [`printable`] for a text of several lines: line ends and tabs stay.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\t');
     escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
 }
 
-/// A JSON text with the same meaning and without harmful characters: JSON has to escape only those
-/// of C0. White space between its parts stays.
+/// Escapes the harmful characters of a JSON text without changing its meaning. JSON itself requires
+/// escapes only for C0. White space between tokens stays.
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\r' | '\t');
     escape(text, is_harmful, |letter, shown| {
@@ -70,9 +69,9 @@ fn escape(
 mod tests {
     use super::*;
 
-    /// Issue 12, item 15: every kind of character that gives orders is shown as an escape.
+    /// Issue 12, item 15: every kind of harmful character is printed as an escape.
     #[test]
-    fn attack_no_character_that_gives_orders_is_printed() {
+    fn attack_harmful_characters_are_printed_as_escapes() {
         let orders = [
             "\x1b[2J",
             "\x1b]52;c;aGk=\x07",

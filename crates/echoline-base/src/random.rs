@@ -1,19 +1,21 @@
-//! Numbers that look random and are the same everywhere. Pure.
+//! Seeded pseudo-random numbers, which are the same on every machine. Pure.
 
-/// SplitMix64: good enough to tell messages apart, to spread arrivals and to choose faults, and
-/// fast.
+/// The SplitMix64 generator. It is fast, and good enough to make messages distinct, to spread
+/// arrivals and to choose faults. It is not cryptographically secure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Random(u64);
 
 impl Random {
-    /// One sequence for each pair of numbers.
+    /// Creates a generator for a seed, a client and a number. Each combination has its own
+    /// sequence.
     pub fn new(seed: u64, client: u32, number: u32) -> Self {
         let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
-        // Once round, so that neighbours do not walk along the same sequence one step apart.
+        // Scrambles the state: two states that differ by the increment of the generator have the
+        // same sequence, one step apart.
         Self(random.next_u64())
     }
 
-    /// One sequence for each list of numbers.
+    /// Creates a generator for a list of numbers. Each list has its own sequence.
     pub fn of(numbers: &[u64]) -> Self {
         numbers.iter().fold(Self(0), |mut random, number| {
             random.0 ^= number;
@@ -21,12 +23,12 @@ impl Random {
         })
     }
 
-    /// A fraction from 0 to just below 1.
+    /// Returns a uniformly distributed number in the range [0, 1).
     pub fn fraction(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -35,10 +37,10 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From the exponential distribution with mean 1: the distance between events that come
-    /// independently of one another.
+    /// Returns a number from the exponential distribution with mean 1: the distance between
+    /// independent events.
     pub fn exponential(&mut self) -> f64 {
-        // 53 bits make a fraction in (0, 1]: its logarithm is finite.
+        // The 53 bits make a number in (0, 1], so its logarithm is finite.
         let fraction = ((self.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
         -fraction.ln()
     }
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_have_nothing_in_common() {
+    fn neighbouring_seeds_give_unrelated_numbers() {
         let mut ones = [0; 64];
         for number in 0..1000 {
             let difference =

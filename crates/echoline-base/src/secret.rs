@@ -1,15 +1,16 @@
-//! Text that no log, page or error may show: passwords, tokens, addresses with a password. Pure.
+//! Text that must not appear in logs, pages or errors: passwords, tokens, addresses with a
+//! password. Pure.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Replaces the secret wherever one would be printed.
+/// Printed in place of a secret.
 const HIDDEN: &str = "***";
 
 /// A password, a token, or an address that may contain one. `{:?}` prints `***`, and `{}` does not
-/// compile, so that no sentence shows the stars instead of a token by mistake. Cheap to clone.
+/// compile, so that no message shows the stars instead of a token by mistake. Cheap to clone.
 ///
 /// ```
 /// use echoline_base::SecretText;
@@ -70,7 +71,7 @@ pub fn without_login(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Issue 12, item 2: a secret prints as `***`, whatever contains it.
+    /// Issue 12, item 2: a secret prints as `***`, also inside another value.
     #[test]
     fn attack_a_secret_is_not_printed() {
         let secret = SecretText::from("open sesame".to_owned());

@@ -1,6 +1,6 @@
-//! The source of a request, as limits tell one from another. Pure.
+//! The source of a request: the unit to which limits apply. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv6Addr};
@@ -12,21 +12,21 @@ use serde::de::Error as _;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The origin of requests that have one limit together.
+/// The origin of requests that share one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address, or the first address of an IPv6 network of 64 bits, which is the smallest
-    /// part of the Internet that one customer gets (RFC 6177). Made with [`Source::from`].
+    /// network that a provider assigns to one customer (RFC 6177). Made with [`Source::from`].
     Address(IpAddr),
-    /// The id of the user who runs the process at the other end of a Unix socket.
+    /// The user id of the process at the other end of a Unix socket.
     User(u32),
-    /// Neither an address nor a user id is known: all such requests have one limit together.
+    /// Neither an address nor a user id is known. All such requests share one limit.
     Unknown,
 }
 
 impl Source {
-    /// Whether this is a loopback address: any program of this machine, or all clients of a proxy
-    /// on this machine that does not name them.
+    /// Returns whether this is a loopback address. Such a source may be any program on this
+    /// machine, or all clients of a local proxy that does not send their addresses.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -38,7 +38,7 @@ impl Source {
     }
 }
 
-/// As one number, because it is hashed for each connection: that of an IPv6 address is its network.
+/// Hashes one number, because this runs for each connection. For an IPv6 address it is the network.
 impl Hash for Source {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(match self {
@@ -65,7 +65,7 @@ impl From<Option<IpAddr>> for Source {
 impl FromStr for Source {
     type Err = SourceError;
 
-    /// Reads what [`Display`](fmt::Display) prints, and any address or IPv6 network of 64 bits.
+    /// Parses the output of [`Display`](fmt::Display), and any address or IPv6 network of 64 bits.
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let wrong = || SourceError(text.to_owned());
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -88,7 +88,7 @@ impl FromStr for Source {
     }
 }
 
-/// The error of a text that is no source.
+/// The error for a text that is not a source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no source: an address, an IPv6 network /64, or `uid N`")]
 pub struct SourceError(String);
@@ -104,7 +104,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// As text: `192.0.2.1`, `2001:db8::/64`, `uid 1000` or `unknown`.
+/// Serializes as text: `192.0.2.1`, `2001:db8::/64`, `uid 1000` or `unknown`.
 #[cfg(feature = "serde")]
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -119,7 +119,8 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// The network that one customer gets: an IPv4 address, or an IPv6 network of 64 bits (RFC 6177).
+/// Returns the network that a provider assigns to one customer: an IPv4 address, or an IPv6 network
+/// of 64 bits (RFC 6177).
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_in_both_families() {
+    fn recognizes_loopback_addresses_of_both_families() {
         assert!(source("127.0.0.9").is_loopback() && source("::1").is_loopback());
         assert!(!source("192.0.2.1").is_loopback() && !Source::User(0).is_loopback());
     }

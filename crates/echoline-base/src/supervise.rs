@@ -1,4 +1,4 @@
-//! Work that may panic, and threads that begin again after it did.
+//! Catches panics, and repeats failed work on a thread.
 
 use std::any::Any;
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 
-/// Work ended with a panic.
+/// The work panicked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it panicked ({message:?})")]
 pub struct Panicked {
@@ -15,8 +15,8 @@ pub struct Panicked {
     pub message: String,
 }
 
-/// Does `work`, whose panic is an error. The caller drops everything that the work leaves half
-/// done.
+/// Runs `work` and returns a panic as an error. The caller must drop all state that the work may
+/// have left incomplete.
 ///
 /// # Errors
 /// [`Panicked`], with the message of the panic.
@@ -25,17 +25,18 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
         .map_err(|payload| Panicked { message: panic_message(&*payload).to_owned() })
 }
 
-/// The message of a panic by its payload.
+/// Returns the message in the payload of a panic.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message")
 }
 
-/// Makes attempts on this thread until one succeeds. `rest` gets the error of every other one, a
-/// panic too, and the delay before the next attempt; it waits, or breaks the series off.
+/// Repeats `attempt` on this thread until it succeeds. After each failure, including a panic,
+/// `rest` gets the error and the delay before the next attempt. It waits, or returns `Break` to
+/// give up.
 ///
-/// An attempt that took longer than `steady` starts the delays again.
+/// An attempt that took longer than `steady` resets the delays.
 #[expect(clippy::disallowed_methods, reason = "threads live in real time")]
 pub fn supervise<E: From<Panicked>>(
     mut backoff: Backoff,
@@ -62,9 +63,9 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    /// Fault 55: a panic in the background neither ends the process nor leaves a dead part in it.
+    /// Fault 55: after a panic in the background the process continues and repeats the work.
     #[test]
-    fn what_panics_or_fails_begins_again() {
+    fn repeats_work_that_panics_or_fails() {
         let (mut begun, mut rests) = (0, Vec::new());
         supervise(
             Backoff::new(MILLI, 10 * MILLI),
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_when_the_rest_breaks_the_series_off() {
+    fn gives_up_when_rest_returns_break() {
         let mut attempts = 0;
         let attempt = || {
             attempts += 1;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_attempt_starts_the_delays_again() {
+    fn a_steady_attempt_resets_the_delays() {
         let mut delays = Vec::new();
         let attempt = || {
             std::thread::sleep(MILLI);

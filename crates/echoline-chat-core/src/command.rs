@@ -135,7 +135,7 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Whether only an operator may do this. (Anybody may try to become one.)
+    /// Returns whether only an operator may do this. (Anybody may try to become one.)
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         matches!(
@@ -157,7 +157,7 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Whether other users see words of the author. A mute refuses such commands.
+    /// Returns whether other users see words of the author. A mute refuses such commands.
     #[must_use]
     pub fn speaks(&self) -> bool {
         matches!(
@@ -172,8 +172,8 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Whether this is about the room in which it is typed, so that it means nothing in a private
-    /// thread.
+    /// Returns whether this is about the room in which it is typed, so that it means nothing in a
+    /// private thread.
     pub fn concerns_current_room(&self) -> bool {
         matches!(
             self,

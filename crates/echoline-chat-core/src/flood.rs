@@ -117,7 +117,7 @@ impl Flood {
         flood
     }
 
-    /// Whether there is no limit, so that callers need not read the clock.
+    /// Returns whether there is no limit, so that callers need not read the clock.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.limits.rate_per_second == 0
@@ -166,8 +166,8 @@ impl Flood {
         self.ask(now, 1)
     }
 
-    /// Whether lines for others are refused: until [`end_mute`](Self::end_mute) says that the mute
-    /// is over.
+    /// Returns whether lines for others are refused: until [`end_mute`](Self::end_mute) says that
+    /// the mute is over.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.muted_until().is_some()
@@ -224,12 +224,12 @@ impl Flood {
         }
     }
 
-    /// The time that one line costs, rounded up, so that the rate is never exceeded.
+    /// Returns the time that one line costs, rounded up, so that the rate is never exceeded.
     fn interval(&self) -> Duration {
         Duration::from_nanos(1_000_000_000_u64.div_ceil(self.limits.rate_per_second.into()))
     }
 
-    /// The time in which an empty bucket fills.
+    /// Returns the time in which an empty bucket fills.
     fn capacity(&self) -> Duration {
         self.interval() * self.limits.burst.into()
     }
@@ -273,7 +273,8 @@ mod tests {
         Instant::now()
     }
 
-    /// A client that always has a line ready, and a session that obeys: the verdicts, with time.
+    /// Returns a client that always has a line ready, and a session that obeys: the verdicts, with
+    /// time.
     fn push(flood: &mut Flood, now: &mut Instant) -> Verdict {
         let verdict = flood.line(*now);
         if let Verdict::Delay(wait) | Verdict::Warn(wait) = verdict {

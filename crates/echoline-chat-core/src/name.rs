@@ -85,7 +85,7 @@ impl Name {
         Self::new(name, &RESERVED).map_err(|fault| NameError::new(NameKind::Room, name, fault))
     }
 
-    /// The name of a user who gave none: `User_` and the port of the connection.
+    /// Returns the name of a user who gave none: `User_` and the port of the connection.
     #[must_use]
     pub fn numbered(port: u16) -> Self {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
@@ -117,19 +117,19 @@ impl Name {
         Ok(name)
     }
 
-    /// The name as it is shown.
+    /// Returns the name as it is shown.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
 
-    /// The key by which this name, typed in any case, finds its user.
+    /// Returns the key by which this name, typed in any case, finds its user.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.0.key
     }
 
-    /// All keys of the name, one or two; the first is [`Name::key`].
+    /// Returns all keys of the name, one or two; the first is [`Name::key`].
     ///
     /// Two names conflict if they share any key, so the user table holds each user under every key.
     /// The second key represents the look of capitals: `Ian` (with a capital i) and `lan` (with an
@@ -138,13 +138,13 @@ impl Name {
         self.0.keys()
     }
 
-    /// Whether both are one name in different spellings or cases: "taken".
+    /// Returns whether both are one name in different spellings or cases: "taken".
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
     }
 
-    /// Whether the names are equal or look alike.
+    /// Returns whether the names are equal or look alike.
     #[must_use]
     pub fn looks_like(&self, other: &Self) -> bool {
         self.keys().any(|key| other.keys().any(|theirs| key == theirs))
@@ -181,12 +181,12 @@ impl Spelling {
     }
 }
 
-/// The keys of reserved names.
+/// Returns the keys of reserved names.
 fn keys_of(names: &[&str]) -> HashSet<Key> {
     names.iter().map(|name| Key::of_look(name)).collect()
 }
 
-/// The text as a reader perceives it. A capital I looks like an l only among small letters.
+/// Returns the text as a reader perceives it. A capital I looks like an l only among small letters.
 fn as_shown(text: &str) -> String {
     if text.chars().any(char::is_lowercase) { text.to_owned() } else { text.replace('I', "i") }
 }

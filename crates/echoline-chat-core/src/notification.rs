@@ -70,12 +70,12 @@ pub struct Disconnect {
 }
 
 impl Notification {
-    /// Whether the session must get it, also if its mailbox is full.
+    /// Returns whether the session must get it, also if its mailbox is full.
     pub fn is_essential(&self) -> bool {
         matches!(self, Self::Expelled { .. } | Self::NotDelivered { .. })
     }
 
-    /// The bytes of the texts.
+    /// Returns the bytes of the texts.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Private { text, .. } => text.len(),

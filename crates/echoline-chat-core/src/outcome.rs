@@ -71,7 +71,8 @@ pub enum OperationError {
 }
 
 impl OperationError {
-    /// The reason, in words that follow others; `moment` prints a time in milliseconds since 1970.
+    /// Returns the reason, in words that follow others; `moment` prints a time in milliseconds
+    /// since 1970.
     pub fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
             Self::NotInRoom => "you are not in that room any more".to_owned(),
@@ -90,7 +91,7 @@ impl OperationError {
 }
 
 impl Outcome {
-    /// The reason for which the operation was refused.
+    /// Returns the reason for which the operation was refused.
     pub fn refusal(&self) -> Option<&OperationError> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -136,7 +137,7 @@ pub enum JoinError {
 }
 
 impl ClaimNameError {
-    /// The sentence for the user who asked for the name.
+    /// Returns the sentence for the user who asked for the name.
     pub fn sentence(&self) -> String {
         match self {
             Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
@@ -155,7 +156,7 @@ impl ClaimNameError {
 }
 
 impl JoinError {
-    /// The error of a join that was refused before the room was asked.
+    /// Returns the error of a join that was refused before the room was asked.
     pub fn of(outcome: &Outcome) -> Self {
         match outcome.refusal() {
             Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
@@ -163,7 +164,7 @@ impl JoinError {
         }
     }
 
-    /// The sentence for the user who wanted to enter `room`.
+    /// Returns the sentence for the user who wanted to enter `room`.
     pub fn sentence(&self, room: &Name) -> String {
         match self {
             Self::Already => format!("You are in {room} already"),

@@ -55,7 +55,8 @@ pub trait ReplicatedState: Send + Sync {
     /// Returns the sequence of the last applied entry, or 0.
     fn applied(&self) -> u64;
 
-    /// Whether the proposal needs no (other) publish: an entry has carried it, or it is obsolete.
+    /// Returns whether the proposal needs no (other) publish: an entry has carried it, or it is
+    /// obsolete.
     fn is_settled(&self, proposal: &str) -> bool;
 
     /// Returns the state after the last applied entry.

@@ -76,7 +76,7 @@ pub struct Appended {
 }
 
 impl Room {
-    /// An empty room.
+    /// Creates an empty room.
     pub fn new(name: Name, log: Log) -> Self {
         Self {
             name,
@@ -338,12 +338,12 @@ impl Room {
         Some(line)
     }
 
-    /// Whether all lines can be seen: none waits for the store.
+    /// Returns whether all lines can be seen: none waits for the store.
     pub fn is_settled(&self) -> bool {
         self.log.visible() == self.log.next()
     }
 
-    /// Whether a member has seen all there is.
+    /// Returns whether a member has seen all there is.
     pub fn is_caught_up(&self, member_id: MemberId) -> bool {
         let member = &self.members[member_id];
         member.is_out() || member.next >= self.log.visible()
@@ -363,28 +363,29 @@ impl Room {
         log.count(from..until) - hidden.sum::<u64>()
     }
 
-    /// The next line that a member has to see, and whether they are an operator of the room.
+    /// Returns the next line that a member has to see, and whether they are an operator of the
+    /// room.
     pub fn standing(&self, member_id: MemberId) -> (u64, bool) {
         let member = &self.members[member_id];
         (member.next, member.operator && !member.is_out())
     }
 
-    /// Whether the member was not expelled.
+    /// Returns whether the member was not expelled.
     pub fn is_in(&self, member_id: MemberId) -> bool {
         !self.members[member_id].is_out()
     }
 
-    /// Whether the membership is suspended.
+    /// Returns whether the membership is suspended.
     pub fn is_suspended(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Suspended
     }
 
-    /// Whether the member was expelled for good, not only suspended.
+    /// Returns whether the member was expelled for good, not only suspended.
     pub fn is_expelled(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Out
     }
 
-    /// Whether the member is an operator of the room, or was until they were expelled.
+    /// Returns whether the member is an operator of the room, or was until they were expelled.
     pub fn is_operator(&self, member_id: MemberId) -> bool {
         self.members[member_id].operator
     }
@@ -399,12 +400,12 @@ impl Room {
         self.members[member_id].operator = operator;
     }
 
-    /// Whether an operator of the room is in it.
+    /// Returns whether an operator of the room is in it.
     pub(crate) fn has_operator(&self) -> bool {
         self.present().any(|(_, member)| member.operator)
     }
 
-    /// The name of a member.
+    /// Returns the name of a member.
     pub fn member_name(&self, member_id: MemberId) -> &Name {
         &self.members[member_id].name
     }
@@ -426,35 +427,36 @@ impl Room {
         self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
-    /// The membership of a session, if its user is in the room.
+    /// Returns the membership of a session, if its user is in the room.
     pub fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
     }
 
-    /// The members in the room.
+    /// Returns the members in the room.
     pub fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
-    /// Whether a membership is suspended, so that its user may rejoin.
+    /// Returns whether a membership is suspended, so that its user may rejoin.
     pub(crate) fn awaits_members(&self) -> bool {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// The number of members who are in.
+    /// Returns the number of members who are in.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }
 
-    /// The members in the room, in the order of their joins.
+    /// Returns the members in the room, in the order of their joins.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));
         members
     }
 
-    /// The members who have not seen all lines, and the number of those lines; the largest first.
+    /// Returns the members who have not seen all lines, and the number of those lines; the largest
+    /// first.
     pub fn lags(&self) -> Vec<(&Name, u64)> {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);

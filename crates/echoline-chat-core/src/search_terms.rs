@@ -30,13 +30,13 @@ impl SearchTerms {
         Self(words.map(|word| Finder::new(&word).into_owned()).collect())
     }
 
-    /// Whether there are no terms.
+    /// Returns whether there are no terms.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether each term occurs in the name or in the text of a line, in any case.
+    /// Returns whether each term occurs in the name or in the text of a line, in any case.
     #[must_use]
     pub fn matches_line(&self, name: &str, text: &str, buffer: &mut CaseFoldBuffer) -> bool {
         fold(name, &mut buffer.name);

@@ -142,40 +142,42 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// The user who has the name, or one that looks like it.
+    /// Returns the user who has the name, or one that looks like it.
     pub fn find(&self, name: &Name) -> Option<&User<R>> {
         let session = name.keys().find_map(|key| self.names.get(key))?;
         self.user(*session)
     }
 
-    /// The user of this session, while they are in the chat.
+    /// Returns the user of this session, while they are in the chat.
     pub fn user(&self, session: u64) -> Option<&User<R>> {
         self.users.get(&session).map(|user| &**user)
     }
 
-    /// The user of this session. If this node serves the session, a suspended user counts too.
+    /// Returns the user of this session. If this node serves the session, a suspended user counts
+    /// too.
     pub fn served_user(&self, session: u64) -> Option<&User<R>> {
         self.suspended.get(&session).map(|user| &**user).or_else(|| self.user(session))
     }
 
-    /// The user with this id, if they are in the chat.
+    /// Returns the user with this id, if they are in the chat.
     pub fn user_with_id(&self, id: &str) -> Option<&User<R>> {
         self.users.of_lineage(lineage_of_id(id)?)
     }
 
-    /// The number of users from this network, without the user of this lineage.
+    /// Returns the number of users from this network, without the user of this lineage.
     pub fn users_from(&self, network: IpNet, lineage: u64) -> usize {
         let users = self.users.values();
         let from = users.filter(|user| user.address.map(network_of) == Some(network));
         from.filter(|user| user.lineage != lineage && !user.is_retired()).count()
     }
 
-    /// The message for a banned user.
+    /// Returns the message for a banned user.
     pub fn ban_words(&self, ban: &Ban) -> String {
         ban.words(self.options.moment)
     }
 
-    /// Whether the session can have the name: no other session has it, or one that looks like it.
+    /// Returns whether the session can have the name: no other session has it, or one that looks
+    /// like it.
     pub fn is_free(&self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
         if let Some(user) = other.and_then(|session| self.users.get(session)) {
@@ -208,8 +210,8 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Whether the room exists, or the user may make it. Each node checks its own limits before it
-    /// proposes a room.
+    /// Returns whether the room exists, or the user may make it. Each node checks its own limits
+    /// before it proposes a room.
     pub fn has_place_for_room(
         &self,
         now_ms: u64,
@@ -238,7 +240,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// The nodes that serve a user, in ascending order.
+    /// Returns the nodes that serve a user, in ascending order.
     pub fn nodes(&self) -> Vec<u32> {
         let mut nodes: Vec<u32> = self.users.values().map(|user| user.node).collect();
         nodes.sort_unstable();

@@ -40,14 +40,14 @@ impl LineKind {
         Self::Notice,
     ];
 
-    /// Whether the author chose words of a line of this kind. Users who ignore the author do not
-    /// see such lines. A new name counts as words.
+    /// Returns whether the author chose words of a line of this kind. Users who ignore the author
+    /// do not see such lines. A new name counts as words.
     #[must_use]
     pub fn has_own_words(self) -> bool {
         self.has_words() || self == Self::Renamed
     }
 
-    /// The name of this kind in messages to programs and in transcripts.
+    /// Returns the name of this kind in messages to programs and in transcripts.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -61,19 +61,19 @@ impl LineKind {
         }
     }
 
-    /// The number of this kind in the file.
+    /// Returns the number of this kind in the file.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Whether a user said it. Such lines have a limit of their own, so that no flood of joins and
-    /// leaves evicts them.
+    /// Returns whether a user said it. Such lines have a limit of their own, so that no flood of
+    /// joins and leaves evicts them.
     #[must_use]
     pub const fn is_said(self) -> bool {
         matches!(self, Self::Said | Self::Action)
     }
 
-    /// Whether lines of this kind have words of their author, which can be deleted.
+    /// Returns whether lines of this kind have words of their author, which can be deleted.
     #[must_use]
     pub const fn has_words(self) -> bool {
         matches!(self, Self::Said | Self::Action | Self::Topic | Self::Left)

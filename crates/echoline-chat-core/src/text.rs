@@ -36,8 +36,8 @@ pub struct NotText {
     pub at: usize,
 }
 
-/// The part of `bytes` that may be shown on any terminal: printable characters and tabs, every
-/// space as a plain space, nothing else.
+/// Returns the part of `bytes` that may be shown on any terminal: printable characters and tabs,
+/// every space as a plain space, nothing else.
 ///
 /// A separator of lines or paragraphs becomes a space, so that it does not glue words. Other
 /// controls (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use and
@@ -68,7 +68,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     Ok(Cow::Owned(cleaned))
 }
 
-/// Whether [`clean`] returns the text unchanged.
+/// Returns whether [`clean`] returns the text unchanged.
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
     // Most lines need neither the tables nor the rules about neighbouring characters.
@@ -76,7 +76,7 @@ pub fn is_clean(text: &str) -> bool {
         || Cleaned::new(text).eq(text.chars())
 }
 
-/// Whether all bytes are printable ASCII.
+/// Returns whether all bytes are printable ASCII.
 fn is_plain(bytes: &[u8]) -> bool {
     // Tests the bytes in blocks, so that the compiler can vectorize the loop. The last block may
     // overlap the one before, so no byte is tested alone.
@@ -91,7 +91,8 @@ fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte))
 }
 
-/// The start of a foreign text, cleaned and at most 24 characters long, for use in a sentence.
+/// Returns the start of a foreign text, cleaned and at most 24 characters long, for use in a
+/// sentence.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let spaced = |c| if c == '\t' { ' ' } else { c };
@@ -186,7 +187,7 @@ impl Filter {
         }
     }
 
-    /// Whether `joiner` between the last base and `next` means something.
+    /// Returns whether `joiner` between the last base and `next` means something.
     fn joins(&self, joiner: char, next: char) -> bool {
         let Some(base) = self.base else { return false };
         let letters = is_letter(base) && (is_letter(next) || kind(next) == CharacterKind::Mark);
@@ -211,7 +212,7 @@ fn has_presentations(c: char) -> bool {
     c.is_emoji_char()
 }
 
-/// The cursive and conjunct-forming scripts (The Unicode Standard, sections 9.2 and 12.1).
+/// Returns the cursive and conjunct-forming scripts (The Unicode Standard, sections 9.2 and 12.1).
 fn needs_joiners(script: Script) -> bool {
     use Script as S;
     matches!(

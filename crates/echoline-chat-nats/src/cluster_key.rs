@@ -80,7 +80,7 @@ impl ClusterKey {
         format!("{:x}", tag.into_bytes())
     }
 
-    /// Whether these hexadecimal digits are a valid tag of the message.
+    /// Returns whether these hexadecimal digits are a valid tag of the message.
     pub(super) fn is_tag_of(&self, purpose: TagPurpose<'_>, message: &[u8], tag: &str) -> bool {
         let digits = |at: usize| u8::from_str_radix(tag.get(at..at + 2)?, 16).ok();
         let tag: Option<Vec<u8>> = (0..tag.len()).step_by(2).map(digits).collect();
@@ -99,7 +99,7 @@ impl fmt::Debug for ClusterKey {
     }
 }
 
-/// Whether a message has a tag, valid or not.
+/// Returns whether a message has a tag, valid or not.
 pub(super) fn is_tagged(message: &[u8]) -> bool {
     message.len() > TAG_BYTES && message[0] == TAGGED
 }

@@ -155,7 +155,7 @@ fn failed(error: &ConnectError, names: &StreamNames) -> DriverError {
     }
 }
 
-/// Whether TLS caused this I/O error.
+/// Returns whether TLS caused this I/O error.
 fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.is_some_and(|inner| inner.is::<rustls::Error>())

@@ -164,7 +164,7 @@ impl DriverState {
         }
     }
 
-    /// Whether all entries so far were refused.
+    /// Returns whether all entries so far were refused.
     pub(super) fn has_nothing_authentic(&self) -> bool {
         let status = self.status.read();
         status.refused > 0 && status.authentic == 0 && status.restores == 0
@@ -211,7 +211,7 @@ impl DriverState {
         ready.is_some_and(|ready| ready.send(outcome).is_ok())
     }
 
-    /// Whether the result of the start is not reported yet.
+    /// Returns whether the result of the start is not reported yet.
     pub(super) fn is_starting(&self) -> bool {
         self.ready.borrow().is_some()
     }

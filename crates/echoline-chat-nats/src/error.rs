@@ -212,7 +212,7 @@ pub enum DriverError {
 }
 
 impl DriverError {
-    /// Whether another try would fail too.
+    /// Returns whether another try would fail too.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,

@@ -159,8 +159,8 @@ impl ClusterFindings {
         }
     }
 
-    /// Whether the account can use streams. The answer is read as JSON, because the client's type
-    /// requires fields that NATS 2.9 does not send.
+    /// Returns whether the account can use streams. The answer is read as JSON, because the
+    /// client's type requires fields that NATS 2.9 does not send.
     async fn account(&mut self, jetstream: &Context) -> bool {
         let answer: Result<Value, _> = jetstream.request("INFO", &()).await;
         let account = match answer {

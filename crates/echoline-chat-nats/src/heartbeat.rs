@@ -77,7 +77,8 @@ impl ActiveConnection<'_> {
             return;
         }
         let differing = cursor.differing(&digests);
-        // The first one shows where the difference begins; the last one may be all that is left.
+        // The first differing entry shows where the copies diverge. The stream may have dropped all
+        // of them but the last.
         for &sequence in differing.first().into_iter().chain(differing.last()) {
             self.request_check(sequence);
         }

@@ -46,7 +46,7 @@ impl InFlightPublishes {
         publish
     }
 
-    /// Whether the message carries one of these proposals.
+    /// Returns whether the message carries one of these proposals.
     pub(super) fn contains(&self, message_id: &str) -> bool {
         let without_round = message_id.rsplit_once('.').map(|(id, _)| id);
         self.publishes.contains_key(message_id)

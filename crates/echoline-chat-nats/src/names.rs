@@ -59,7 +59,7 @@ impl StreamNames {
     }
 }
 
-/// Whether a server is on this host.
+/// Returns whether a server is on this host.
 fn is_loopback(server: &str) -> bool {
     let address = server.split_once("://").map_or(server, |(_, address)| address);
     let bracketed = address.strip_prefix('[').and_then(|address| address.split_once(']'));

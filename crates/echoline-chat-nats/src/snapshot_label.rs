@@ -52,7 +52,7 @@ impl SnapshotLabel {
         format!("{}.{digest}", self.words())
     }
 
-    /// Whether a node with the key wrote the snapshot, or there is no key.
+    /// Returns whether a node with the key wrote the snapshot, or there is no key.
     pub(super) fn is_authentic(&self, prefix: &str, key: Option<&ClusterKey>) -> bool {
         match (key, &self.proof) {
             (None, proof) => proof.is_none(),

@@ -31,13 +31,13 @@ impl SnapshotSchedule {
         self.bytes += entry.payload.len() as u64 + OVERHEAD_BYTES;
     }
 
-    /// Whether the node that proposed the last counted entry has to write a snapshot.
+    /// Returns whether the node that proposed the last counted entry has to write a snapshot.
     pub(super) fn is_due(&self) -> bool {
         let is_round = self.applied.is_multiple_of(self.every_entries);
         (is_round || self.bytes >= self.every_bytes) && self.applied > self.newest
     }
 
-    /// Whether any node has to write one, because the one that had to seems to be gone.
+    /// Returns whether any node has to write one, because the one that had to seems to be gone.
     pub(super) fn is_overdue(&self) -> bool {
         self.applied.saturating_sub(self.newest) >= self.every_entries + self.every_entries / 2
             || self.bytes >= self.every_bytes + self.every_bytes / 4

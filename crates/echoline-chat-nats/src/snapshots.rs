@@ -54,7 +54,7 @@ impl ActiveConnection<'_> {
         Err(error)
     }
 
-    /// Whether the stream has the entry that the snapshot ends with.
+    /// Returns whether the stream has the entry that the snapshot ends with.
     async fn has_last_entry_of(&self, label: &SnapshotLabel) -> Result<bool, DriverError> {
         let stream = self.jetstream.get_stream_no_info(&self.driver.names.stream).await;
         let stream = stream.map_err(|error| self.snapshot_error(reason(&error)))?;
@@ -74,8 +74,9 @@ impl ActiveConnection<'_> {
         self.moved.send_replace(());
     }
 
-    /// Whether this node has to take a snapshot after the entry in this message. If one is overdue,
-    /// requests it from [`write_snapshots`](Self::write_snapshots), so that reading goes on.
+    /// Returns whether this node has to take a snapshot after the entry in this message. If one is
+    /// overdue, requests it from [`write_snapshots`](Self::write_snapshots), so that reading goes
+    /// on.
     pub(super) fn is_snapshot_due(&self, message: &Message) -> bool {
         let schedule = self.driver.schedule.borrow();
         if schedule.is_due() && self.is_own(message) {
@@ -87,7 +88,7 @@ impl ActiveConnection<'_> {
         false
     }
 
-    /// Whether the message carries a proposal of this node.
+    /// Returns whether the message carries a proposal of this node.
     fn is_own(&self, message: &Message) -> bool {
         let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
         id.is_some_and(|id| self.driver.in_flight.borrow().contains(id.as_str()))

@@ -140,7 +140,8 @@ impl StreamCursor {
         self.blocks = BlockDigests::default();
     }
 
-    /// Whether the entry is the one that was applied under its sequence, as far as is known.
+    /// Returns whether the entry is the one that was applied under its sequence, as far as is
+    /// known.
     pub(super) fn matches(&self, entry: &StreamEntry) -> bool {
         self.fingerprint(entry.sequence).is_none_or(|known| *known == EntryFingerprint::of(entry))
     }

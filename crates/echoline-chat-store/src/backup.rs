@@ -121,7 +121,8 @@ impl HistoryReader {
         }
     }
 
-    /// Whether a path names a file of this history, existing or not. A backup must not replace it.
+    /// Returns whether a path names a file of this history, existing or not. A backup must not
+    /// replace it.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
         let folder = |path: &Path| path.parent().and_then(|folder| fs::canonicalize(folder).ok());

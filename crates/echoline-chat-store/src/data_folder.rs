@@ -57,12 +57,12 @@ impl DataFolder {
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    /// The path of the database.
+    /// Returns the path of the database.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
     }
 
-    /// The path of SQLite's write-ahead log.
+    /// Returns the path of SQLite's write-ahead log.
     pub(crate) fn wal(&self) -> PathBuf {
         self.path.join(format!("{DATABASE}-wal"))
     }
@@ -156,15 +156,15 @@ impl Drop for DataFolder {
     }
 }
 
-/// Whether a file name in the folder belongs to the store: the database, SQLite's files beside it,
-/// renamed damaged files, and the lock.
+/// Returns whether a file name in the folder belongs to the store: the database, SQLite's files
+/// beside it, renamed damaged files, and the lock.
 pub(crate) fn is_store_file(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name == LOCK.as_bytes() || name.starts_with(DATABASE.as_bytes())
 }
 
-/// Whether there is no file of that name, not even a dangling symbolic link. Fails if this cannot
-/// be determined.
+/// Returns whether there is no file of that name, not even a dangling symbolic link. Fails if this
+/// cannot be determined.
 pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     let found = if_there(fs::symlink_metadata(path));
     found.map(|found| found.is_none()).map_err(|error| StoreError::file(path, error))

@@ -95,7 +95,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An error of the system on a file or folder.
+    /// Returns an error of the system on a file or folder.
     pub(crate) fn file(path: &Path, reason: io::Error) -> Self {
         Self::File { path: path.to_owned(), reason }
     }
@@ -125,7 +125,7 @@ impl StoreError {
         self
     }
 
-    /// An error of the disk or its file system, which is no damage of the file.
+    /// Returns an error of the disk or its file system, which is no damage of the file.
     pub(crate) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
         let reason = format!("{what}: check the disk and its file system, then start again");
         Self::Database { path: path.to_owned(), reason }

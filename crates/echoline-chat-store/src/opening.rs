@@ -203,8 +203,8 @@ fn check_integrity(connection: &Connection) -> SqlResult<IntegrityReport> {
     Ok(IntegrityReport { structure: None, damaged_lines, miscounted: miscounted(connection)? })
 }
 
-/// Whether a result of `quick_check` is a failed read of a page. SQLite reports failed reads in the
-/// same list as damage: `… unable to get the page. error code=8458`.
+/// Returns whether a result of `quick_check` is a failed read of a page. SQLite reports failed
+/// reads in the same list as damage: `… unable to get the page. error code=8458`.
 fn is_read_error(verdict: &str) -> bool {
     let code = verdict.rsplit_once("error code=").and_then(|(_, code)| code.trim().parse().ok());
     code.is_some_and(|code: i32| ErrorAction::of_code(code) != ErrorAction::Damage)

@@ -111,8 +111,8 @@ pub enum StoreChange {
 }
 
 impl StoreChange {
-    /// Whether users can cause any number of these. Such changes leave a part of the queue to bans,
-    /// deletions, used tokens and the audit log.
+    /// Returns whether users can cause any number of these. Such changes leave a part of the queue
+    /// to bans, deletions, used tokens and the audit log.
     pub(crate) const fn is_unlimited(&self) -> bool {
         matches!(
             self,
@@ -120,7 +120,7 @@ impl StoreChange {
         )
     }
 
-    /// The approximate size in memory, in bytes.
+    /// Returns the approximate size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let text = match self {
             Self::LineDeleted { room, .. } => room.len(),

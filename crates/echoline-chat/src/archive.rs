@@ -33,12 +33,12 @@ impl Archive {
         Self { store: Some(store), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
 
-    /// Whether rooms outlive their last member.
+    /// Returns whether rooms outlive their last member.
     pub(super) fn is_lasting(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Whether the store accepts writes.
+    /// Returns whether the store accepts writes.
     pub(super) fn is_well(&self) -> bool {
         !self.is_failing.load(Ordering::Relaxed)
     }
@@ -131,7 +131,8 @@ impl Archive {
         acts
     }
 
-    /// The sources of the last guesses at the operators' password, the oldest of them first.
+    /// Returns the sources of the last guesses at the operators' password, the oldest of them
+    /// first.
     pub(super) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
@@ -153,7 +154,7 @@ impl Archive {
         }
     }
 
-    /// The newest lines of a room before a number.
+    /// Returns the newest lines of a room before a number.
     pub(super) async fn last(
         &self,
         room: &Name,
@@ -166,7 +167,7 @@ impl Archive {
         }
     }
 
-    /// The number up to which only said lines of a room are kept.
+    /// Returns the number up to which only said lines of a room are kept.
     pub(super) async fn trimmed(&self, room: &Name) -> Result<u64, StoreError> {
         match &self.store {
             Some(store) => store.trimmed(room.as_str()).await,

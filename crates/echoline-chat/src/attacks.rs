@@ -26,7 +26,7 @@ fn room(text: &str) -> Name {
     Name::parse_room(text).unwrap()
 }
 
-/// A chat with a store in this folder.
+/// Returns a chat with a store in this folder.
 fn stored(folder: &Path) -> Arc<Chat> {
     Chat::with_store(ChatSettings::default(), folder, StoreOptions::default()).unwrap()
 }

@@ -56,7 +56,7 @@ impl AuditLog {
         acts.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// The sources of the newest guesses, newest first.
+    /// Returns the sources of the newest guesses, newest first.
     pub(super) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         self.guesses.iter().take(most).cloned().collect()
     }

@@ -67,7 +67,7 @@ pub(super) async fn ask<S: ByteStream>(
     Ok(None)
 }
 
-/// The error for a first message that is refused.
+/// Returns the error for a first message that is refused.
 fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMessage<'a> {
     let rate = error.rate();
     ServerMessage::Error {

@@ -75,14 +75,14 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Whether they are an operator of the room.
+    /// Returns whether they are an operator of the room.
     pub(super) fn is_operator(&self) -> bool {
         self.shared_room.with(|room| room.standing(self.member_id).1)
     }
 }
 
 impl Chat {
-    /// An empty chat that keeps everything in memory.
+    /// Creates an empty chat that keeps everything in memory.
     #[must_use]
     pub fn new(settings: ChatSettings) -> Self {
         Self::open(settings, Archive::default(), RestoredChat::default())
@@ -146,7 +146,7 @@ impl Chat {
         }
     }
 
-    /// The rates and penalties of each source.
+    /// Returns the rates and penalties of each source.
     #[must_use]
     pub fn sources(&self) -> &Arc<Sources> {
         &self.settings.sources
@@ -167,7 +167,7 @@ impl Chat {
         (self.settings.clock)()
     }
 
-    /// The number of a new session; of all nodes together, no other will have it.
+    /// Returns the number of a new session; of all nodes together, no other will have it.
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
@@ -220,7 +220,7 @@ impl Chat {
         live.change(&self.archive, change)
     }
 
-    /// The session that this node serves.
+    /// Returns the session that this node serves.
     pub(super) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
         self.lock().session(session).cloned()
     }
@@ -244,22 +244,22 @@ impl Chat {
         state.bans.find(now_ms, suspect, None).map(|ban| state.ban_words(ban))
     }
 
-    /// The user who has the name, or one that looks like it.
+    /// Returns the user who has the name, or one that looks like it.
     pub(super) fn find(&self, name: &Name) -> Option<ChatUser> {
         self.lock().find(name).cloned()
     }
 
-    /// The user of this session, while they are in the chat.
+    /// Returns the user of this session, while they are in the chat.
     pub(super) fn user(&self, session: u64) -> Option<ChatUser> {
         self.lock().user(session).cloned()
     }
 
-    /// The user who left last under this name.
+    /// Returns the user who left last under this name.
     pub(super) fn former_user(&self, name: &Name) -> Option<FormerUser> {
         self.lock().former_users.find(name).cloned()
     }
 
-    /// Whether a token restores a session of this user.
+    /// Returns whether a token restores a session of this user.
     pub(super) fn has_token(&self, lineage: u64) -> bool {
         self.lock().tokens.has(lineage)
     }
@@ -269,7 +269,7 @@ impl Chat {
         self.lock().users_from(network, lineage)
     }
 
-    /// The bans that apply to this user: of the chat and of its rooms.
+    /// Returns the bans that apply to this user: of the chat and of its rooms.
     pub(super) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.all_of(now_ms, user.suspect()).cloned().collect()
@@ -280,29 +280,30 @@ impl Chat {
         self.lock().user_with_id(id).cloned()
     }
 
-    /// The away text of each of these sessions.
+    /// Returns the away text of each of these sessions.
     pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
         let state = self.lock();
         sessions.map(|session| state.user(session)?.away()).collect()
     }
 
-    /// The room of this name.
+    /// Returns the room of this name.
     pub(super) fn room(&self, name: &Name) -> Option<SharedRoom> {
         self.lock().rooms.get(name.key()).cloned()
     }
 
-    /// All rooms.
+    /// Returns all rooms.
     pub(super) fn rooms(&self) -> Vec<SharedRoom> {
         self.lock().rooms.values().cloned().collect()
     }
 
-    /// The bans that hold for the chat (`None`) or a room.
+    /// Returns the bans that hold for the chat (`None`) or a room.
     pub(super) fn bans(&self, room: Option<&Key>) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
-    /// Whether the room exists, or the user may make it: checked on the node that serves them.
+    /// Returns whether the room exists, or the user may make it: checked on the node that serves
+    /// them.
     pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         self.has_place_in(&self.lock(), session, room)
     }
@@ -318,7 +319,7 @@ impl Chat {
         self.lock().release_membership(session.session, shared_room);
     }
 
-    /// The number of users in the chat, all rooms together.
+    /// Returns the number of users in the chat, all rooms together.
     #[must_use]
     pub fn people(&self) -> usize {
         self.lock().users.len()

@@ -17,7 +17,7 @@ pub(super) enum LineClass {
 }
 
 impl LineClass {
-    /// The class of a typed line that is clean and trimmed.
+    /// Returns the class of a typed line that is clean and trimmed.
     pub(super) fn of(line: &str) -> Self {
         match Command::parse(line) {
             Ok(command) if command.speaks() => Self::Speech,
@@ -41,14 +41,14 @@ impl From<SourceAction> for RateCost {
     }
 }
 
-/// Whether a command changes a room or the chat and is written to the audit log.
+/// Returns whether a command changes a room or the chat and is written to the audit log.
 fn is_written_down(command: &Command<'_>) -> bool {
     command.needs_operator()
         && !matches!(command, Command::Bans(_) | Command::Audit(_) | Command::Penalties(_))
 }
 
-/// The charge for a command; `None` if it is free. Commands that are written to the audit log, read
-/// the history, or list users or rooms have one.
+/// Returns the charge for a command; `None` if it is free. Commands that are written to the audit
+/// log, read the history, or list users or rooms have one.
 pub(super) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
     if is_written_down(command) {
         return Some(SourceAction::Moderation.into());
@@ -68,7 +68,7 @@ pub(super) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
     }
 }
 
-/// The charge for a question; `None` if it is free.
+/// Returns the charge for a question; `None` if it is free.
 pub(super) fn query_cost(query: Query) -> Option<RateCost> {
     match query {
         Query::Person => None,

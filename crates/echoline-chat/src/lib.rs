@@ -113,7 +113,7 @@ use std::sync::Arc;
 
 use echoline::{Closed, Farewell};
 
-/// The sentence for a user whose connection the chat ends.
+/// Returns the sentence for a user whose connection the chat ends.
 #[must_use]
 pub fn farewell() -> Farewell {
     Farewell::Custom(Arc::new(|closed| last_words(closed).map(Cow::into_owned)))

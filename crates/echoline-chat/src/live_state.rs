@@ -69,7 +69,7 @@ impl LiveState {
         self.sessions.insert(handle.session, Arc::new(handle));
     }
 
-    /// The session that this node serves.
+    /// Returns the session that this node serves.
     pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
         self.sessions.get(&session)
     }
@@ -170,32 +170,32 @@ impl SessionHandle {
         state.served_user(self.session).map(look)
     }
 
-    /// The name that the user has now.
+    /// Returns the name that the user has now.
     pub(super) fn name(&self) -> Name {
         self.user(ChatUser::name).unwrap_or_else(|| self.first_name.clone())
     }
 
-    /// The away text.
+    /// Returns the away text.
     pub(super) fn away(&self) -> Option<Arc<str>> {
         self.user(ChatUser::away).flatten()
     }
 
-    /// Whether the user is an operator of the whole chat.
+    /// Returns whether the user is an operator of the whole chat.
     pub(super) fn is_operator(&self) -> bool {
         self.user(ChatUser::is_operator).unwrap_or_default()
     }
 
-    /// Whether the user continues in another session, so that this one cannot be resumed.
+    /// Returns whether the user continues in another session, so that this one cannot be resumed.
     pub(super) fn is_retired(&self) -> bool {
         self.user(ChatUser::is_retired).unwrap_or_default()
     }
 
-    /// The mute for writing too fast that the session began with.
+    /// Returns the mute for writing too fast that the session began with.
     pub(super) fn flood_mute(&self) -> Option<ContinuedMute> {
         self.extras().as_ref()?.flood_mute
     }
 
-    /// The time of the user's last line, or else of their login.
+    /// Returns the time of the user's last line, or else of their login.
     pub(super) fn spoke_ms(&self) -> u64 {
         self.spoke_ms.load(Ordering::Relaxed)
     }
@@ -210,12 +210,12 @@ impl SessionHandle {
         self.mailbox.end(Disconnect { words: words.to_owned(), reason: None });
     }
 
-    /// The session's token; makes it if there is none yet.
+    /// Returns the session's token; makes it if there is none yet.
     pub(super) fn token_or_new(&self) -> SecretText {
         self.token_or(new_token)
     }
 
-    /// The session's token; `make` makes it if there is none yet.
+    /// Returns the session's token; `make` makes it if there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
         self.extras().get_or_insert_default().token.get_or_insert_with(make).clone()
     }
@@ -224,8 +224,8 @@ impl SessionHandle {
         self.extras().as_ref()?.token.clone()
     }
 
-    /// The proof that the user is an operator of the chat, for the saved session; `None` if they
-    /// are none now.
+    /// Returns the proof that the user is an operator of the chat, for the saved session; `None` if
+    /// they are none now.
     pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
         let proof = self.extras().as_ref()?.operator_proof.clone();
         proof.filter(|_| self.is_operator())
@@ -240,7 +240,7 @@ impl SessionHandle {
     }
 }
 
-/// A token that no other session has.
+/// Returns a token that no other session has.
 fn new_token() -> SecretText {
     let mut random = [0; TOKEN_LETTERS];
     getrandom::fill(&mut random).expect("the system has random bytes");

@@ -57,7 +57,7 @@ pub(super) enum LoginError {
 }
 
 impl LoginError {
-    /// The refusal if the source went over a rate.
+    /// Returns the refusal if the source went over a rate.
     pub(super) fn rate(&self) -> Option<&SourceRefusal> {
         if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
     }
@@ -99,7 +99,7 @@ pub(super) struct LoggedInUser {
 }
 
 impl LoggedInUser {
-    /// The login of a new user, who joins the lobby.
+    /// Returns the login of a new user, who joins the lobby.
     pub(super) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
@@ -221,7 +221,8 @@ async fn enter(
     }
 }
 
-/// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
+/// Returns the lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be
+/// taken.
 async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<LoggedInUser, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
@@ -293,7 +294,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     }
 }
 
-/// The rights of a returning user. They stay an operator of the chat only if the operators'
+/// Returns the rights of a returning user. They stay an operator of the chat only if the operators'
 /// password has not changed.
 async fn rights_of(chat: &Chat, saved: &SessionState) -> RestoredSession {
     let operator = match &saved.operator {
@@ -342,7 +343,7 @@ impl Chat {
         if is_here { None } else { state.is_free(&place.name, session).err() }
     }
 
-    /// Whether the chat is a cluster and this node does not know the token.
+    /// Returns whether the chat is a cluster and this node does not know the token.
     fn knows_no_token(&self, digest: &str) -> bool {
         self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
     }

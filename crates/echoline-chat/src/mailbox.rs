@@ -75,7 +75,7 @@ impl Mailbox {
         self.announce(state);
     }
 
-    /// Whether there may be a notification, or a reason to end.
+    /// Returns whether there may be a notification, or a reason to end.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         self.has_news.load(Ordering::Acquire)
@@ -95,7 +95,7 @@ impl Mailbox {
         notification
     }
 
-    /// The reason for which the session has to end, if there is one.
+    /// Returns the reason for which the session has to end, if there is one.
     pub(super) fn ending(&self) -> Option<Disconnect> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;

@@ -34,7 +34,7 @@ pub(super) async fn check(chat: &Chat, given: String) -> Result<Checked, Passwor
     }
 }
 
-/// Whether a proof is of the password as it is now.
+/// Returns whether a proof is of the password as it is now.
 pub(super) async fn is_proof(chat: &Chat, proof: &str) -> bool {
     match setting(chat) {
         None => false,

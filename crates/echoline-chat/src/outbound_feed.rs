@@ -93,12 +93,12 @@ impl OutboundFeed {
         }
     }
 
-    /// The room in which the member speaks; `None` if they were expelled from all rooms.
+    /// Returns the room in which the member speaks; `None` if they were expelled from all rooms.
     pub(super) fn current(&self) -> Option<&Membership> {
         self.memberships.get(self.current)
     }
 
-    /// The index of the member's membership in this room.
+    /// Returns the index of the member's membership in this room.
     pub(super) fn position(&self, room: &Name) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
@@ -137,12 +137,13 @@ impl OutboundFeed {
         self.patience = PATIENCE;
     }
 
-    /// Whether no question is pending.
+    /// Returns whether no question is pending.
     pub(super) fn is_answered(&self) -> bool {
         self.question.is_none()
     }
 
-    /// Whether the member has been sent all visible lines from before they joined their rooms.
+    /// Returns whether the member has been sent all visible lines from before they joined their
+    /// rooms.
     pub(super) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
@@ -185,7 +186,7 @@ impl OutboundFeed {
         more
     }
 
-    /// The member's rooms and their position in each, for a page.
+    /// Returns the member's rooms and their position in each, for a page.
     pub(super) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
         let joined = |membership: &'_ Membership| {
@@ -395,7 +396,7 @@ impl OutboundFeed {
         print_json(&ServerMessage::Reply { text: text.into(), thread: self.thread() }, printed);
     }
 
-    /// The room or the private thread of the last line, if a page typed it.
+    /// Returns the room or the private thread of the last line, if a page typed it.
     pub(super) fn thread(&self) -> Thread<'_> {
         if !self.view.is_page() {
             return Thread::default();

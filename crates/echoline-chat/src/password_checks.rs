@@ -45,7 +45,7 @@ pub(super) enum PasswordError {
 }
 
 impl PasswordError {
-    /// The sentence for the user.
+    /// Returns the sentence for the user.
     pub(super) fn sentence(self) -> &'static str {
         match self {
             Self::Busy => "Too many passwords are being checked: try again in a moment",
@@ -82,7 +82,7 @@ impl PasswordChecks {
         self.run(work).await?.ok_or(PasswordError::Failed)
     }
 
-    /// Whether a hash is that of this password. Cancel safe.
+    /// Returns whether a hash is that of this password. Cancel safe.
     ///
     /// # Errors
     /// [`PasswordError`].
@@ -141,7 +141,7 @@ pub fn hash(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())
 }
 
-/// Whether `hash` is a PHC string that a password can be compared with.
+/// Returns whether `hash` is a PHC string that a password can be compared with.
 pub fn is_hash(hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| is_affordable(&hash) && hash.hash.is_some())
 }

@@ -40,7 +40,7 @@ struct Named {
 }
 
 impl MemberList {
-    /// The first page of the members who joined after the arrival `after`.
+    /// Returns the first page of the members who joined after the arrival `after`.
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();

@@ -116,7 +116,7 @@ impl Chat {
         }
     }
 
-    /// Whether lines are shown only when they are stored.
+    /// Returns whether lines are shown only when they are stored.
     pub(super) fn holds(&self) -> bool {
         self.archive.holds && self.archive.is_well()
     }

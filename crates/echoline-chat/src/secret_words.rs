@@ -17,8 +17,8 @@ const JOIN: &str = "join";
 /// The key of a program's token.
 const TOKEN: &str = "\"token\"";
 
-/// The line for a log: from a password or a token on it is replaced by `…`, also if the command
-/// before it is misspelled, or was corrected with the editing keys of a terminal.
+/// Returns the line for a log: from a password or a token on it is replaced by `…`, also if the
+/// command before it is misspelled, or was corrected with the editing keys of a terminal.
 ///
 /// ```
 /// use echoline_chat::without_secrets;
@@ -66,7 +66,7 @@ fn secret_after(line: &str, slash: usize) -> Option<usize> {
     }
 }
 
-/// The command that is probably meant.
+/// Returns the command that is probably meant.
 fn meant(word: &str) -> Option<&'static str> {
     let begun = |name: &&&str| word.len() > 1 && name.starts_with(word);
     let begun = || SECRET.iter().find(begun).copied();

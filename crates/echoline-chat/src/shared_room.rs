@@ -54,7 +54,7 @@ pub(super) struct TakeResult {
 }
 
 impl SharedRoom {
-    /// Whether both are the same room.
+    /// Returns whether both are the same room.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -213,7 +213,7 @@ impl State {
         Poll::Pending
     }
 
-    /// The members that wait on the thread of this batcher. There are few threads.
+    /// Returns the members that wait on the thread of this batcher. There are few threads.
     fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut WaitingMembers {
         let same = |waiting: &WaitingMembers| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {

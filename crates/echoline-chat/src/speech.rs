@@ -13,9 +13,11 @@ impl Chat {
     /// Says a line in a room. Its readers are woken later: see
     /// [`wake_readers`](Self::wake_readers).
     ///
-    /// In one process this applies the rule of [`Operation::Say`](echoline_chat_core::operation::Operation::Say)
-    /// to the room at once, under the lock of that room only. In a cluster the line waits in the
-    /// author's outbox for that operation.
+    /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the
+    /// lock of that room only. In a cluster the line waits in the author's outbox for that
+    /// operation.
+    ///
+    /// [`Operation::Say`]: echoline_chat_core::operation::Operation::Say
     pub(super) fn say(
         &self,
         author: &SessionHandle,

@@ -57,24 +57,24 @@ pub(super) struct Frame<'a> {
 }
 
 impl DisplaySettings {
-    /// Whether all output is JSON.
+    /// Returns whether all output is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.medium != Medium::Terminal
     }
 
-    /// Whether a page in a browser reads it.
+    /// Returns whether a page in a browser reads it.
     pub(super) fn is_page(&self) -> bool {
         self.medium == Medium::Page
     }
 
-    /// Whether lines are seen as the room's log has them.
+    /// Returns whether lines are seen as the room's log has them.
     pub(super) fn is_plain(&self) -> bool {
         !(self.numbers || self.times || self.quiet || self.is_json())
             && self.width.is_none()
             && self.ignored.is_empty()
     }
 
-    /// Whether the member sees their own lines. A terminal already shows its user's input.
+    /// Returns whether the member sees their own lines. A terminal already shows its user's input.
     pub(super) fn own(&self) -> Own {
         if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
@@ -96,12 +96,12 @@ impl DisplaySettings {
         self.ignored.len() < before
     }
 
-    /// The names of the ignored users.
+    /// Returns the names of the ignored users.
     pub(super) fn ignored(&self) -> impl Iterator<Item = &Name> {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
-    /// Whether the member ignores this lineage, this name, or a name that looks like it.
+    /// Returns whether the member ignores this lineage, this name, or a name that looks like it.
     pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
         let mut parsed = None;
         self.ignored.iter().any(|ignored| {
@@ -114,12 +114,13 @@ impl DisplaySettings {
         })
     }
 
-    /// Whether the view hides a line of the past, because it has the words of an ignored user.
+    /// Returns whether the view hides a line of the past, because it has the words of an ignored
+    /// user.
     pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
 
-    /// The choices that a token restores.
+    /// Returns the choices that a token restores.
     pub(super) fn preferences(&self) -> Preferences {
         let Self { numbers, times, quiet, .. } = *self;
         Preferences { numbers, times, quiet, ignored: self.ignored.clone() }
@@ -140,7 +141,7 @@ impl DisplaySettings {
         words.join(", ")
     }
 
-    /// The choices that a page carries out by itself.
+    /// Returns the choices that a page carries out by itself.
     pub(super) fn choices(&self) -> DisplayChoices {
         DisplayChoices { numbers: self.numbers, times: self.times, quiet: self.quiet }
     }

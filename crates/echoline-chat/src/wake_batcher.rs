@@ -43,7 +43,7 @@ struct State {
 }
 
 impl WakeBatchers {
-    /// The batcher of this thread, whose runtime must be the current one.
+    /// Returns the batcher of this thread, whose runtime must be the current one.
     pub(super) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
         let mut by_thread = self.by_thread.lock().ignore_poison();

@@ -40,14 +40,14 @@ impl From<EolName> for Eol {
     }
 }
 
-/// A length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
+/// Returns a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     amount::time_or_seconds(text).ok_or_else(|| {
         format!("'{text}' is not a time: write for example 500ms, 60s or 1h30m (at most 100 years)")
     })
 }
 
-/// A number of things, at least one.
+/// Returns a number of things, at least one.
 pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number of at least 1"))
 }
@@ -76,7 +76,7 @@ pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
     }
 }
 
-/// A length of time that is not zero.
+/// Returns a length of time that is not zero.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be longer than 0: write for example 5s".to_owned()),
@@ -102,7 +102,7 @@ fn read_rate(text: &str) -> Option<Rate> {
     Rate::new(count, per)
 }
 
-/// A rate that is a whole number per second: `5/s`, `5`, `300/m`.
+/// Returns a rate that is a whole number per second: `5/s`, `5`, `300/m`.
 fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
     let (count, per) = amount::rate(text)?;
     let seconds = u32::try_from(per.as_secs()).ok()?;
@@ -115,7 +115,7 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
 pub(crate) struct FloodRate(Option<NonZeroU16>);
 
 impl FloodRate {
-    /// The limits of a chat, with so many lines at once.
+    /// Returns the limits of a chat, with so many lines at once.
     pub(crate) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
         let rate_per_second = self.0?.get();
         Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
@@ -178,7 +178,7 @@ pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
     Ok(RateRange { from: read(&first)?, to: read(last)? })
 }
 
-/// A number of steps, at least two.
+/// Returns a number of steps, at least two.
 pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
     number.ok_or_else(|| {
@@ -192,7 +192,7 @@ pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     number.ok_or_else(|| format!("'{text}' is not a depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
-/// A number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
+/// Returns a number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| format!("'{text}' is not a size: write for example 512, 64KiB or 1MiB"))

@@ -77,7 +77,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.run("document.querySelector('#log .alert button').click()", &json!([]));
     ben.hear("* ann waves");
     vera.see("* ann waves");
-    // Those who leave with their machine do so for the page too.
+    // When a node shuts down, its users leave the page's member list too.
     ann.wait("document.querySelectorAll('#present li').length === 3", &json!([]));
     west.program.signal("TERM");
     ann.see("west is shut down, and with it");

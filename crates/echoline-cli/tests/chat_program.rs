@@ -226,7 +226,7 @@ fn a_line_without_an_end_takes_no_memory() {
         assert!(mallory.line().contains("was too long (limit 4096 bytes)"));
         mallory.hear("Online: mallory\r\n");
     };
-    // What a first long line makes is made once, in the allocator's steps of two megabytes.
+    // The first long lines let the allocator grow its heap once, in steps of 2 MiB.
     send(16);
     let before = resident_kib(chat.program.child.id());
     send(1024);
@@ -259,7 +259,7 @@ fn what_was_shown_outlives_a_crash() {
         }
         let mut shown: Vec<String> = (0..lines).map(|_| seen_by_others(&reader.line())).collect();
         chat.program.child.kill().unwrap();
-        // What was on its way was shown too.
+        // Lines that were on their way to the reader when the server died count as shown.
         let mut line = String::new();
         while let Ok(1..) = reader.0.read_line(&mut line) {
             shown.extend(line.ends_with('\n').then(|| seen_by_others(&line)));

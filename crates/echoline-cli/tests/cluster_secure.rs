@@ -71,7 +71,8 @@ fn certificates_of_ones_own_on_both_sides() {
     write_secret(&both, text("client-key.pem") + &text("client.pem"));
     let known = doctor(&url, &["--bus-ca", &ca, "--bus-cert", &both]);
     assert_eq!(known.code(), Some(0), "{}", known.text());
-    // Whom the system trusts did not sign it; nor is nobody somebody.
+    // The NATS server's certificate is not signed by a system authority, and a client without a
+    // certificate is refused.
     refused(&url, &[], "there is no TLS with the NATS server at tls://127.0.0.1:");
     refused(&url, &["--bus-ca", &ca], "NATS server");
     // Files that are none.
@@ -152,7 +153,7 @@ fn credentials_let_in() {
         ),
     );
     write_credentials(credentials.as_ref(), &token(&account, "me", &user, &of_user), &user);
-    // Somebody of whom only they themselves say that they belong here.
+    // The credentials of a stranger, signed only by the stranger's own key.
     write_credentials(other.as_ref(), &token(&stranger, "x", &stranger, &of_user), &stranger);
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--config", &config]

@@ -297,7 +297,7 @@ impl Drop for Shell {
 #[test]
 fn the_lines_of_the_page_do_what_it_says() {
     let page = include_str!("../../../docs/config.md");
-    // Port 8080 may be somebody's.
+    // Another program may use port 8080.
     let page = page.replace(":8080", &format!(":{}", nobody().port()));
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Shell::start(folder.path());

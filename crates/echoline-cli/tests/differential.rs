@@ -347,7 +347,7 @@ impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
-        // Each piece is to be a packet of its own.
+        // Sends each piece in a packet of its own.
         stream.set_nodelay(true).expect("TCP has the option");
         Self { stream, heard: Vec::new(), ended: false }
     }

@@ -189,7 +189,7 @@ fn s3_commands() {
         assert_eq!(client.ask(" HELP me\n"), "Echo: HELP me\r\n");
         let time = client.ask("tImE\n");
         let time = time.strip_prefix("Server time: ").expect("it tells the time");
-        // 2026-01-31T23:59:59.123456, and what follows, which is the next test's.
+        // The next test checks the offset that follows, as in 2026-01-31T23:59:59.123456+00:00.
         let form = time.replace(|letter: char| letter.is_ascii_digit(), "0");
         assert!(form.starts_with("0000-00-00T00:00:00.000000"), "{time}");
         assert_eq!(client.ask("QuIt\n"), "Goodbye!\r\n");
@@ -336,7 +336,7 @@ fn s7_serves_as_many_as_the_limit_says() {
         // Its place is free a moment after it has heard the end.
         let mut client = eventually("a free place", || {
             let mut client = Client::connect(address);
-            // Whom there is no place for may be reset for having said something.
+            // A client that sends before it is refused may see a reset instead of the refusal.
             client.try_ask("in?\n").is_ok_and(|line| line == "Echo: in?\r\n").then_some(client)
         });
         echoes(&mut client, "\r\n");
@@ -445,7 +445,7 @@ fn s11_graceful_shutdown() {
     let (mut running, address) = start("s11_graceful_shutdown", &[]);
     let (mut idle, mut busy) = (Client::connect(address), Client::connect(address));
     assert_eq!(idle.ask("hello\n"), "Echo: hello\r\n");
-    // What was sent together with it is answered as well.
+    // A line in the same packet as `shutdown` is answered too.
     busy.send("shutdown\nand one more\n");
     assert_eq!(busy.hear(), "Echo: shutdown\r\n");
     assert_eq!(busy.hear(), "Echo: and one more\r\n");

@@ -73,7 +73,7 @@ fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let _ = stream.shutdown(Shutdown::Write);
     let mut heard = Vec::new();
     let result = stream.read_to_end(&mut heard).and(sent);
-    // A reset is told once: to whoever asks first, by one of two names.
+    // The kernel reports a reset once, under one of two names: to the write or to the read.
     let kind = result.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => ErrorKind::ConnectionReset,
         kind => kind,

@@ -38,7 +38,7 @@ fn a_port_in_use_ends_the_start_with_a_sentence() {
 #[test]
 fn nothing_is_served_where_one_of_the_ports_is_taken() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
-    // Bound, so that nobody else gets them meanwhile; a server may have them all the same.
+    // The ports stay bound, so that no other program takes them. A server can still listen on them.
     let held = [held_port(), held_port()];
     let [first, third] = held.each_ref().map(|socket| socket.local_addr().unwrap());
     let [first, third] = [first, third].map(|address| address.as_socket().unwrap());
@@ -300,7 +300,7 @@ fn no_socket_takes_the_place_of_a_standard_stream() {
 /// instead of taking its own absence for the clients'.
 #[test]
 fn a_stopped_server_times_nobody_out() {
-    // A busy machine has that long for what happens before the stop, and for what does after it.
+    // On a busy machine the clients need much of this time, before the stop and after it.
     let flags = ["--idle-timeout", "2s", "--line-timeout", "2s"];
     // The first stop is over so soon that the timers are hardly late.
     for stop in [millis(2200), millis(5000)] {
@@ -322,7 +322,7 @@ fn a_stopped_server_times_nobody_out() {
             assert_eq!(client.line(), "Echo: meanwhile\n", "after {stop:?}");
         }
         drop(clients);
-        // Those who said nothing are gone in time all the same.
+        // The silent clients still time out afterwards.
         for client in &mut silent {
             assert_eq!(client.rest(), "Connection timeout. Goodbye!\n");
         }

@@ -225,8 +225,8 @@ fn a_server_that_speaks_something_else_is_quoted() {
 /// The port is closed for the first part of the run: what could not be sent is made up for.
 #[test]
 fn a_server_that_comes_late_is_found() {
-    // Nothing tells that somebody was refused but the report. A server that came before the first
-    // attempt, because the machine is busy, was not late: then once more, later.
+    // Only the report tells that a connection was refused. On a busy machine the server may start
+    // before the first attempt: then the test tries again with a later start.
     for seconds in [1, 4, 16] {
         let ended = load_that_finds_a_server_after(seconds);
         assert_clean(&ended, 50 * (seconds + 2));

@@ -165,7 +165,7 @@ fn runs_are_merged_exactly() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.text().contains("Planned 300 = sent 300 + skipped 0"), "{ended:?}");
     assert!(ended.text().contains("Successful clients: 6/6"));
-    // What was merged can be merged again, and a run alone is shown as it was.
+    // A merged report can be merged again, and a single report comes out unchanged.
     let again = run(&["merge", &merged], b"");
     assert_eq!(again.stdout, ended.stdout);
 }

@@ -30,7 +30,7 @@ fn ask<'a>(address: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> String 
             break;
         }
     }
-    // What the server does not want may have ended the connection already.
+    // The server may have closed the connection already.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard);

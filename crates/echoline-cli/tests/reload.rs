@@ -203,7 +203,7 @@ fn a_hangup_before_the_server_is_ready_waits() {
     config.write_all(b"[echo]\nprefix = 'first: '\n").unwrap();
     drop(config);
     until("the server is ready", || server.ready_file().exists());
-    // The held signal has it read the pipe once more, which nobody writes.
+    // Because of the pending SIGHUP the server opens the pipe once more and waits for a writer.
     let address = fs::read_to_string(server.ready_file()).unwrap().trim().parse().unwrap();
     let mut client = Client::connect(address);
     client.send("x\n");

@@ -74,8 +74,8 @@ fn out_of_descriptors_the_queue_is_told_at_the_end() {
     server.signal("TERM");
     server.signal("CONT");
     let answers: Vec<String> = queued.iter_mut().map(Client::rest).collect();
-    // The end itself sets a descriptor free: a copy of the listening socket that was for a
-    // successor. Whoever gets it comes in, and goes in order.
+    // The stop itself frees a descriptor: the copy of the listening socket that was kept for a
+    // successor. The client that gets it is served and ends in order.
     let told = answers.iter().filter(|answer| *answer == BUSY).count();
     assert!(told >= 19 && answers.iter().all(|answer| answer == BUSY || answer.is_empty()));
     drop((client, queued));
@@ -126,7 +126,8 @@ fn a_listener_outlives_every_error_of_accept() {
         let mut clients = server.clients(20);
         clients.iter_mut().for_each(|client| client.ask("hello"));
         let took = start.elapsed();
-        // What is wrong with one client costs the next one no time; what is wrong here, a little.
+        // An error of one client does not delay the next client; an error of this machine causes a
+        // short pause.
         let most = if error == "ECONNABORTED" { millis(1000) } else { millis(4000) };
         assert!(took < most, "{error}: {took:?}");
         drop(clients);
@@ -224,7 +225,7 @@ fn one_address_cannot_take_all_places() {
     }
     inside.iter_mut().for_each(|client| client.ask("in"));
     inside.remove(0);
-    // Those who were refused may take a moment to go, too.
+    // The descriptors of the refused clients close a moment later too.
     server.await_descriptors(empty + inside.len());
     Client::connect_from(loopback(2), server.address()).ask("let in");
     drop(inside);
@@ -315,7 +316,7 @@ fn idle_connections_are_small() {
     let empty = resident_kib(server.id());
     let clients = fill(CLIENTS);
     let full = resident_kib(server.id());
-    // The allocator may give back more of what the start took than the connections need.
+    // The allocator may return more memory of the start than the connections need.
     let each = full.saturating_sub(empty) * 1024 / CLIENTS;
     assert!(each < 6 * 1024, "an idle connection costs {each} bytes");
     drop(clients);

@@ -80,7 +80,7 @@ fn a_silent_server_is_given_up() {
     assert_eq!(ended.code(), Some(4));
     assert!(ended.stderr.contains("said nothing for 300ms"), "{ended:?}");
     assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{ended:?}");
-    // One that takes nothing either, with more input than all buffers hold.
+    // A server that does not read either, with more input than all buffers hold.
     let mut program = Program::start(&mut echoline(&["send", &address, "--timeout", "300ms"]));
     program.write(&vec![b'x'; 32 * 1024 * 1024]);
     let ended = program.finish();
@@ -128,7 +128,7 @@ fn a_server_that_closes_early_is_named() {
 #[test]
 fn a_typing_user_is_waited_for() {
     let server = EchoServer::start(&[]);
-    // An answer has that long; whoever types takes longer.
+    // The time-out applies to an answer, not to the pause between two typed lines.
     let arguments = ["send", &server.address, "--timeout", "2s"];
     let mut program = Program::start(&mut echoline(&arguments));
     for text in ["one", "two"] {
@@ -289,7 +289,7 @@ fn a_prompt_edits_lines_and_shows_answers() {
     let mut program = start();
     program.write(b"\x03");
     assert_eq!(program.finish().code(), Some(130));
-    // Whoever ends it from outside finds the terminal as it was: no pasted text in brackets.
+    // A signal from outside also restores the terminal: bracketed paste is off again.
     let program = start();
     // The prompt is below the greeting again: nothing more of it is on its way.
     programs::wait_for("the prompt", || {

@@ -388,7 +388,7 @@ fn rights_are_given_up_for_good() {
     assert_eq!(fs::metadata(&ready).unwrap().uid(), 65534);
     ask(TcpStream::connect(&reserved).unwrap(), "on a port of root's");
     ask(UnixStream::connect(&path).unwrap(), "on a socket");
-    // What root alone could open was opened before, and is not opened again.
+    // Files and ports that only root can open stay open across a reload.
     service.signal("HUP");
     service.wait_for_stderr("reloaded");
     ask(TcpStream::connect(&reserved).unwrap(), "after a reload");

@@ -161,7 +161,7 @@ fn two_servers_cannot_be_set_upon_each_other() {
     let (other, others) = serve(&["--listen", "udp://127.0.0.1:0", "--mode", "raw"]);
     let (to, from) = (socket_address(&addresses[0]), socket_address(&others[0]));
     forge(from, to, b"storm").unwrap();
-    // Whoever answers this has dealt with what came before it.
+    // Datagrams are handled in order: after this answer the earlier datagrams have been handled.
     let socket = client("127.0.0.1:0");
     for address in [to, from, to, from] {
         ask(&socket, address, b"calm?");

@@ -259,7 +259,7 @@ fn a_server_that_ends_refuses_newcomers() {
     let address = service.address();
     let mut client = service.connect();
     client.ask("hello");
-    // A line that was begun is waited for.
+    // A draining server waits for the rest of a line.
     client.stream.get_mut().write_all(b"to be con").unwrap();
     client.stream.get_mut().flush().unwrap();
     // The server has taken it in for sure only when there was time for it: so ask another.

@@ -323,7 +323,8 @@ fn the_last_words_are_not_lost_to_a_reset() {
     for round in 0..200 {
         let mut client = server.connect();
         let few = round % 2 == 0;
-        // 1 MiB is more than the server still takes: then the words may be all that comes.
+        // 1 MiB is more than the server still reads, so the goodbye may be the last that the client
+        // gets.
         let more = "and on\n".repeat(if few { 16 * 1024 } else { 150 * 1024 });
         let mut socket = client.socket();
         let sending = std::thread::spawn(move || {
@@ -333,7 +334,7 @@ fn the_last_words_are_not_lost_to_a_reset() {
         assert_eq!(client.line(), GOODBYE, "round {round}");
         let sent = sending.join().unwrap();
         if few {
-            // Who has not heard yet may go on for a moment, without a reset.
+            // A client that has not read the goodbye yet may go on for a moment, without a reset.
             sent.expect("the server takes the rest");
             assert_eq!(client.rest(), "", "round {round}");
             client.send("and on\n");

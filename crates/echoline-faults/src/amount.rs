@@ -1,28 +1,29 @@
-//! The bounds of lengths of time, sizes and rates in a plan. Pure.
+//! Parses times, sizes and rates within the bounds of a plan. Pure.
 
 use std::time::Duration;
 
 use echoline_base::amount;
 
-/// Longer than any test waits, and small enough that sums of times do not overflow.
+/// Longer than any test waits, and short enough that sums do not overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// As much as any test sends.
+/// More than any test sends.
 const BYTES_MAX: u64 = 1 << 40;
 
-/// Reads a length of time: `50ms`, `1.5s`, `200us`, `1h30m`; to the microsecond, at most a day.
+/// Parses a duration: `50ms`, `1.5s`, `200us`, `1h30m`. The resolution is one microsecond, the
+/// maximum one day.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
     let micros = (amount::time(text)? + Duration::from_nanos(500)).as_micros();
     let time = Duration::from_micros(u64::try_from(micros).ok()?);
     (time <= LONGEST).then_some(time)
 }
 
-/// Reads a size: `512`, `512B`, `10KiB`, `10K`, `1MB`.
+/// Parses a size: `512`, `512B`, `10KiB`, `10K`, `1MB`.
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     amount::bytes(text).filter(|&bytes| bytes <= BYTES_MAX)
 }
 
-/// Reads a rate in bytes a second, at least one: `10KiB/s`, `10K/s`.
+/// Parses a rate of at least one byte per second: `10KiB/s`, `10K/s`.
 pub(super) fn parse_rate(text: &str) -> Option<u64> {
     amount::bytes_per_second(text).filter(|&rate| rate <= BYTES_MAX)
 }
@@ -60,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_back(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
+        fn printed_amounts_parse_to_the_same_value(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
             let time = Duration::from_micros(micros);
             prop_assert_eq!(parse_time(&ExactTime(time).to_string()), Some(time));
             prop_assert_eq!(parse_bytes(&ExactBytes(size).to_string()), Some(size));

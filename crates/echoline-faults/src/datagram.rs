@@ -1,4 +1,4 @@
-//! Planned faults of datagrams. Pure.
+//! Decides about the faults of datagrams. Pure.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::faults::{ConnectionFaults, Faults};
 use super::kind::Direction;
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
-/// Decides about the datagrams of one socket. Datagrams are counted by socket and direction,
-/// independent of their source.
+/// The faults of one socket's datagrams. Datagrams are counted for each direction of the socket,
+/// regardless of their source.
 ///
 /// ```
 /// use echoline_faults::{DatagramFaults, Direction, Faults};
@@ -41,16 +41,16 @@ pub struct DatagramFate {
     pub hold: Option<Duration>,
 }
 
-/// One direction.
+/// The state of one direction.
 #[derive(Debug)]
 struct DirectionFaults {
     selector: RuleSelector,
-    /// The bytes that passed in this direction.
+    /// The number of bytes that passed in this direction.
     passed: u64,
 }
 
 impl DatagramFaults {
-    /// For one more socket. Each is, to the plan, one more connection.
+    /// Creates the faults of another socket. The plan counts each socket as a connection.
     #[must_use]
     pub fn new(faults: &Faults) -> Self {
         Self::with_faults(faults.next_connection())
@@ -65,21 +65,22 @@ impl DatagramFaults {
         Self { incoming: side(Direction::In), outgoing: side(Direction::Out), since }
     }
 
-    /// Returns whether no rule applies to datagrams now, so that the caller need not ask about
-    /// each.
+    /// Returns whether no rule applies to datagrams now, so that the caller can skip
+    /// [`fate`](Self::fate).
     #[must_use]
     pub fn is_idle(&mut self) -> bool {
         self.apply_plan();
         self.incoming.selector.is_empty() && self.outgoing.selector.is_empty()
     }
 
-    /// Decides about `datagram`, and changes its bytes if that is planned. Every time that a rule
-    /// waits for (`after=5s`) counts as over.
+    /// Decides about `datagram`, and changes its bytes if that is planned. The time of a rule such
+    /// as `after=5s` counts as over.
     pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> DatagramFate {
         self.fate_at(Duration::MAX, direction, datagram)
     }
 
-    /// As [`fate`](Self::fate), at a time that counts from the opening of the socket.
+    /// Does the same as [`fate`](Self::fate) at a given time, measured from the opening of the
+    /// socket.
     pub fn fate_at(
         &mut self,
         now: Duration,
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_fate() {
+    fn each_kind_has_its_effect() {
         let plain = DatagramFate { copies: 1, length: 6, delay: Duration::ZERO, hold: None };
         let alone = |plan: &str| fates(plan, 1, 1)[0].0;
         let time = Duration::from_millis(5);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_plan_holds_from_the_next_datagram_on() {
+    fn a_new_plan_applies_from_the_next_datagram_on() {
         let faults = Faults::new(FaultPlan::default(), 1);
         let mut socket = DatagramFaults::new(&faults);
         assert!(socket.is_idle());

@@ -1,4 +1,4 @@
-//! Explains the error in a plan in one sentence. Pure.
+//! The errors in a plan, each explained in one sentence. Pure.
 
 use super::kind::FaultKind;
 use super::plan::RULES_MAX;
@@ -20,7 +20,7 @@ pub(crate) const KEYS: &[&str] = &[
     "layer",
 ];
 
-/// Why a text is no plan of faults. Each prints as one sentence that shows the text and the fix.
+/// The error in the text of a plan. It prints as one sentence that shows the text and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
@@ -37,7 +37,7 @@ pub enum FaultError {
         /// The most similar kind of fault.
         nearest: Option<&'static str>,
     },
-    /// No rule takes a key of this name.
+    /// No rule accepts a key of this name.
     #[error("'{rule}': there is no '{key}'{}", key_hint(.nearest))]
     UnknownKey {
         /// The rule as it was written.
@@ -47,7 +47,7 @@ pub enum FaultError {
         /// The most similar key.
         nearest: Option<&'static str>,
     },
-    /// The value of a key cannot be read.
+    /// The value of a key is invalid.
     #[error("'{rule}': '{value}' is no {wanted}")]
     WrongValue {
         /// The rule as it was written.
@@ -57,7 +57,7 @@ pub enum FaultError {
         /// A description of the expected value, with an example.
         wanted: &'static str,
     },
-    /// The key is there twice.
+    /// The key occurs twice.
     #[error("'{rule}': '{key}' is there twice; keep one of them")]
     Twice {
         /// The rule as it was written.
@@ -65,7 +65,7 @@ pub enum FaultError {
         /// The key.
         key: String,
     },
-    /// The key means nothing for this fault.
+    /// This fault does not accept the key.
     #[error("'{rule}': {kind} takes no {key}; leave it out, as in '{}'", .kind.example())]
     Misplaced {
         /// The rule as it was written.
@@ -85,13 +85,13 @@ pub enum FaultError {
         /// The missing value.
         what: &'static str,
     },
-    /// There are more rules than any plan needs.
+    /// The plan has more than 64 rules.
     #[error("there are more than {RULES_MAX} rules: leave some out")]
     TooMany,
     /// The error in a plan of several lines.
     #[error("line {number}: {error}")]
     Line {
-        /// Counted from 1.
+        /// The number of the line, counted from 1.
         number: usize,
         /// The error in that line.
         error: Box<Self>,

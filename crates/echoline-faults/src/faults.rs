@@ -1,5 +1,5 @@
-//! The current plan for all connections of a server. It can be replaced at run time, and counts the
-//! injected faults. Pure.
+//! The current plan of a server. It can be replaced at run time, and counts the injected faults.
+//! Pure.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,8 @@ use super::plan::{Fault, FaultLayer, FaultPlan};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::random::Random;
 
-/// An active fault plan, which decides about connections and datagrams and counts the faults that
-/// were injected. Clones share it.
+/// An active fault plan. It decides about connections and datagrams and counts the injected faults.
+/// Clones share the plan and its counts.
 ///
 /// The plan can be replaced at any time. The new plan applies to new connections. It applies to
 /// open connections from the next message on, or at once if a connection waits because of the old
@@ -36,13 +36,13 @@ type FaultTotals = [AtomicU64; FaultKind::ALL.len()];
 #[derive(Debug)]
 struct CurrentPlan {
     plan_version: Arc<PlanVersion>,
-    /// The connections that it has decided about.
+    /// The number of connections that it has decided about.
     connections: u64,
     /// The number of these connections that each rule chose.
     chosen: Vec<u64>,
 }
 
-/// A plan, as the connections see it.
+/// A plan with its number and its counts, which the connections share.
 pub(crate) struct PlanVersion {
     pub plan: FaultPlan,
     version: u64,
@@ -72,19 +72,19 @@ impl Faults {
         Self(Arc::new(FaultsInner { seed, version: 1.into(), current: current.into(), totals }))
     }
 
-    /// The seed of all random decisions.
+    /// Returns the seed of all random decisions.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// The current plan.
+    /// Returns the current plan.
     #[must_use]
     pub fn plan(&self) -> FaultPlan {
         self.current().plan_version.plan.clone()
     }
 
-    /// The text of the current plan, which parses to the same plan: one rule per line.
+    /// Returns the text of the current plan, which parses to the same plan: one rule per line.
     #[must_use]
     pub fn plan_text(&self) -> String {
         self.current().plan_version.plan.to_string()
@@ -93,7 +93,7 @@ impl Faults {
     /// Parses a plan and replaces the current one.
     ///
     /// # Errors
-    /// The error in the text; the old plan stays in force.
+    /// The first error in the text. The current plan stays active.
     pub fn set_plan(&self, text: &str) -> Result<(), FaultError> {
         self.replace(text.parse()?);
         Ok(())
@@ -112,7 +112,7 @@ impl Faults {
         self.0.version.store(version, Ordering::Release);
     }
 
-    /// The number of faults that each rule of the current plan has injected.
+    /// Returns the number of faults that each rule of the current plan has injected.
     #[must_use]
     pub fn counts(&self) -> Vec<(String, u64)> {
         let plan_version = Arc::clone(&self.current().plan_version);
@@ -120,14 +120,14 @@ impl Faults {
         plan_version.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
     }
 
-    /// The number of injected faults of each kind, over all plans.
+    /// Returns the number of injected faults of each kind, over all plans.
     #[must_use]
     pub fn totals(&self) -> Vec<(FaultKind, u64)> {
         let count = |kind: FaultKind| self.0.totals[kind.index()].load(Ordering::Relaxed);
         FaultKind::ALL.into_iter().map(|kind| (kind, count(kind))).collect()
     }
 
-    /// Decides about the next connection; this counts it.
+    /// Counts the next connection and decides about it.
     pub fn next_connection(&self) -> ConnectionFaults {
         let mut current = self.current();
         let (connection, chosen) = current.next_connection();
@@ -136,7 +136,7 @@ impl Faults {
     }
 
     fn current(&self) -> MutexGuard<'_, CurrentPlan> {
-        // Nothing that can panic is done under the lock.
+        // No code that holds the lock can panic.
         self.0.current.lock().ignore_poison()
     }
 }
@@ -147,8 +147,9 @@ impl CurrentPlan {
         Self { plan_version: Arc::new(plan_version), connections: 0, chosen }
     }
 
-    /// The number of the next connection, and the bits of the rules that choose it.
-    /// Under the lock, so that "at most 3 connections" are the same 3 each time.
+    /// Counts the next connection and returns its number, with one bit for each rule that chooses
+    /// it. The caller holds the lock, so that `count=3` chooses the same three connections in every
+    /// run.
     fn next_connection(&mut self) -> (u64, u64) {
         self.connections += 1;
         let connection = self.connections;
@@ -175,8 +176,8 @@ impl PlanVersion {
         Self { plan, version, seed, counts, totals: Arc::clone(totals) }
     }
 
-    /// The random numbers by which the rule at `index` decides about the unit that `numbers`
-    /// identify.
+    /// Returns the generator with which the rule at `index` decides about the connection or message
+    /// that `numbers` identify.
     fn random(&self, index: usize, numbers: &[u64]) -> Random {
         Random::of(&[&[self.seed, index as u64], numbers].concat())
     }
@@ -190,20 +191,20 @@ impl PlanVersion {
 }
 
 impl ConnectionFaults {
-    /// Returns whether the plan has been replaced since.
+    /// Returns whether the plan has been replaced since this decision.
     #[inline]
     pub fn is_outdated(&self) -> bool {
         self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version
     }
 
-    /// The decision of the current plan about the connection.
+    /// Returns the decision of the current plan about the connection.
     pub fn renewed(&self) -> Self {
         self.faults.next_connection()
     }
 
-    /// No rules, for a layer on the socket after a change of plan. Its rules apply only to
-    /// connections accepted under their plan, and the layer above counts the connection for the new
-    /// plan.
+    /// Returns a decision without rules, for the socket layer after a change of plan. Socket rules
+    /// apply only to connections that were accepted under their plan, and the text layer counts the
+    /// connection for the new plan.
     pub fn without_rules(&self) -> Self {
         let version = self.faults.0.version.load(Ordering::Acquire);
         let totals = &self.plan_version.totals;
@@ -212,22 +213,24 @@ impl ConnectionFaults {
         Self { plan_version: Arc::new(plan_version), chosen: 0, ..self.clone() }
     }
 
-    /// Whether a rule lies below TLS and WebSocket.
+    /// Returns whether a rule applies to the socket, below TLS and WebSocket.
     pub fn has_socket_rules(&self) -> bool {
         self.plan_version.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
     }
 
-    /// Whether the rule at `index`, which is decided for connections, has chosen this one.
+    /// Returns whether the rule at `index`, which chooses connections, has chosen this one.
     pub fn is_chosen(&self, index: usize) -> bool {
         self.chosen >> index & 1 == 1
     }
 
-    /// The numbers by which the rule at `index` decides about a message of this connection.
+    /// Returns the generator with which the rule at `index` decides about a message of this
+    /// connection.
     pub fn random(&self, index: usize, direction: u64, message: u64) -> Random {
         self.plan_version.random(index, &[self.connection, direction, message])
     }
 
-    /// Returns whether the connection must be reset before any byte is sent, and counts that fault.
+    /// Returns whether a rule refuses the connection, and counts that fault. The caller then resets
+    /// the connection before it sends a byte.
     pub fn refuse(&self) -> bool {
         let rules = &self.plan_version.plan.rules;
         let refuses = |index: &usize| rules[*index].fault == Fault::Refuse;
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_chosen_by_their_turn() {
+    fn connections_are_chosen_by_number() {
         assert_eq!(refused_by("refuse first=2"), [1, 2]);
         assert_eq!(refused_by("refuse every=3"), [3, 6, 9]);
         assert_eq!(refused_by("refuse every=3 count=2"), [3, 6]);
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_nothing_else() {
+    fn the_same_seed_chooses_the_same_connections() {
         let plan = "refuse p=0.5";
         let ours = refused(&faults(plan, 1), 1000);
         assert_eq!(refused(&faults(plan, 1), 1000), ours);
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_plan_counts_anew_and_the_totals_go_on() {
+    fn a_new_plan_resets_its_counts_but_not_the_totals() {
         let faults = faults("refuse first=1", 1);
         let old = faults.next_connection();
         assert!(old.refuse() && !faults.next_connection().refuse() && !old.is_outdated());

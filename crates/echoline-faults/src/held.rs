@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::datagram::DatagramFate;
 
-/// Datagrams on hold, until their time has come or another datagram has passed. Times are relative
+/// Held datagrams, each until its due time or until another datagram has passed. Times are relative
 /// to an arbitrary start. The caller bounds [`len`](Self::len).
 #[derive(Debug)]
 pub struct HeldDatagrams<T> {
@@ -56,7 +56,7 @@ impl<T> HeldDatagrams<T> {
                 return None;
             }
             self.due.pop();
-            // A datagram that another one has passed is in `due` twice.
+            // A datagram that another one has passed is in `due` twice: the second time it is gone.
             if let Some(item) = self.items.remove(&number) {
                 self.waiting.retain(|waiting| *waiting != number);
                 return Some(item);
@@ -64,13 +64,14 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// Returns when to call [`pop`](Self::pop) next; `pop` may still return `None` then.
+    /// Returns the time at which to call [`pop`](Self::pop) next; `pop` may still return `None`
+    /// then.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }
     }
 
-    /// The number of held datagrams.
+    /// Returns the number of held datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn they_go_on_by_their_time() {
+    fn releases_datagrams_in_the_order_of_their_due_times() {
         let mut held = HeldDatagrams::default();
         held.push(ms(0), &fate(20, None), "late");
         held.push(ms(1), &fate(5, None), "soon");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_held_waits_for_another_or_for_its_time() {
+    fn a_reordered_datagram_waits_for_another_or_for_its_time() {
         let mut held = HeldDatagrams::default();
         held.push(ms(0), &fate(0, Some(50)), 1);
         assert_eq!(held.pop(ms(10)), None);

@@ -24,7 +24,7 @@ pub enum FaultKind {
     Reset,
     /// One direction of the connection ends (FIN).
     HalfClose,
-    /// Nothing passes for a while, or ever again.
+    /// Nothing passes for a time, or for ever.
     Stall,
     /// Input is read slowly.
     SlowRead,
@@ -46,7 +46,7 @@ pub enum Direction {
 /// The unit that a rule counts and chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Per {
-    /// Connections: a chosen connection has the fault once, or on all of its messages.
+    /// Connections. A chosen connection has the fault once, or on all of its messages.
     Connection,
     /// Messages.
     Message,
@@ -70,7 +70,7 @@ impl FaultKind {
         Self::Refuse,
     ];
 
-    /// Its word in a plan, in the log and in metrics, for example `half-close`.
+    /// Returns the word for it in plans, in the log and in metrics, for example `half-close`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl FaultKind {
         }
     }
 
-    /// An example of a rule of this kind.
+    /// Returns an example of a rule of this kind.
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::Delay => "delay=50ms±10ms",
@@ -122,12 +122,12 @@ impl FaultKind {
         matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
     }
 
-    /// The direction of a rule that states none.
+    /// Returns the default direction of a rule.
     pub(super) const fn direction(self) -> Direction {
         if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
     }
 
-    /// The unit that is counted and chosen unless the rule states another.
+    /// Returns the unit that is counted and chosen unless the rule states another.
     pub(super) const fn per(self) -> Per {
         use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
         match self {
@@ -136,7 +136,7 @@ impl FaultKind {
         }
     }
 
-    /// Its index in [`ALL`](Self::ALL).
+    /// Returns its index in [`ALL`](Self::ALL).
     pub(super) const fn index(self) -> usize {
         self as usize
     }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_stand_where_their_index_says() {
+    fn each_kind_is_at_its_index() {
         for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind.index(), index);
             assert!(kind.example().starts_with(kind.name()));

@@ -1,4 +1,4 @@
-//! Reads a plan. Pure.
+//! Parses a plan. Pure.
 
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use super::kind::{Direction, Per};
 use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
 
-/// Default of the maximum time that a datagram is held back for another one to pass.
+/// The default of the maximum time for which `reorder` holds a datagram.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
 
 /// The pause between two pieces, so that the peer receives them one by one.
@@ -36,7 +36,7 @@ const A_SCOPE: &str = "scope: write connection or message";
 impl FromStr for FaultPlan {
     type Err = FaultError;
 
-    /// Reads one rule a line; empty lines and comments (`#`) are left out.
+    /// Parses one rule per line. Empty lines and comments (`#`) are ignored.
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let mut plan = Self::default();
         for (number, line) in (1..).zip(text.lines()) {
@@ -54,7 +54,7 @@ impl FaultPlan {
     /// Appends a rule.
     ///
     /// # Errors
-    /// [`FaultError::TooMany`].
+    /// [`FaultError::TooMany`] if the plan already has 64 rules.
     pub fn push(&mut self, rule: FaultRule) -> Result<(), FaultError> {
         if self.rules.len() == RULES_MAX {
             return Err(FaultError::TooMany);
@@ -67,7 +67,7 @@ impl FaultPlan {
 impl FromStr for FaultRule {
     type Err = FaultError;
 
-    /// Reads one rule: `KIND[=VALUE] [KEY=VALUE]...`.
+    /// Parses one rule: `KIND[=VALUE] [KEY=VALUE]...`.
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let mut words = text.split_whitespace();
         let first = words.next().ok_or(FaultError::Empty)?;
@@ -172,7 +172,7 @@ impl<'a> Pairs<'a> {
 
     fn when(&mut self) -> Result<Conditions, FaultError> {
         let default = Conditions::default();
-        // Nothing has passed yet when a connection is refused.
+        // A connection is refused before any byte passes, so `after` makes no sense.
         let after = match self.kind {
             FaultKind::Refuse => None,
             _ => self.take("after", AN_AFTER, parse_after)?,
@@ -274,7 +274,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// `key=value`, or a word alone.
+/// Splits `key=value`. A word alone has no value.
 fn split(word: &str) -> (&str, Option<&str>) {
     word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)))
 }
@@ -289,12 +289,12 @@ fn parse_delay(text: &str) -> Option<Fault> {
         return Some(Fault::Delay { shortest: time, longest: time });
     };
     let (middle, width) = (parse_time(middle)?, parse_time(width)?);
-    // A printed plan must be readable, so the sum must be a valid length of time too.
+    // A printed plan must parse again, so the sum must be a valid duration too.
     let longest = parse_time(&ExactTime(middle + width).to_string())?;
     Some(Fault::Delay { shortest: middle.checked_sub(width)?, longest })
 }
 
-/// Bytes that pass first, or a time that passes first.
+/// Parses the value of `after`: a number of bytes, or a time.
 fn parse_after(text: &str) -> Option<(u64, Duration)> {
     let time = parse_time(text).map(|time| (0, time));
     time.or_else(|| Some((parse_bytes(text)?, Duration::ZERO)))
@@ -305,7 +305,7 @@ fn parse_share(text: &str) -> Option<f64> {
         true => amount::share(text)?,
         false => text.parse().ok()?,
     };
-    // The sum turns -0 into 0, which prints as it is written.
+    // Adding 0 turns -0 into 0, which prints without a sign.
     (0.0..=1.0).contains(&share).then_some(share + 0.0)
 }
 

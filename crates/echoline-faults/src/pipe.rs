@@ -1,5 +1,4 @@
-//! One direction of a connection, with its faults: bytes in, bytes out, some of them later,
-//! changed or never. Pure.
+//! Applies the faults to the bytes of one direction of a connection. Pure.
 
 use std::time::Duration;
 
@@ -12,16 +11,17 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 /// A message without a line end ends after this number of bytes.
 const MESSAGE_MAX: u64 = 64 * 1024;
 
-/// Bytes on their way, beyond which the sender has to wait.
+/// The maximum number of queued bytes. Beyond it the sender has to wait.
 const QUEUE_MAX: usize = 256 * 1024;
 
-/// The maximum of a slow direction, which is small so that the sender notices a slow reader.
+/// The same for a slow direction. It is small, so that the sender notices a slow reader.
 const SLOW_QUEUE_MAX: usize = 4 * 1024;
 
 /// The maximum length of an unlimited stall, so that every stall ends.
 const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// One direction of a connection. Times are relative to an arbitrary start.
+/// One direction of a connection. Bytes are pushed in and come out later, changed or not at all.
+/// Times are relative to an arbitrary start.
 #[derive(Debug)]
 pub struct FaultPipe {
     direction: Direction,
@@ -35,7 +35,7 @@ pub struct FaultPipe {
     passed: u64,
     message: Option<PipedMessage>,
     queue: TimedQueue,
-    /// The direction has ended; further bytes are discarded.
+    /// The direction has ended. Further bytes are discarded.
     closed: bool,
 }
 
@@ -43,23 +43,23 @@ pub struct FaultPipe {
 #[derive(Debug, Default)]
 struct PipedMessage {
     message_faults: MessageFaults,
-    /// Its length so far, in bytes.
+    /// The length so far, in bytes.
     length: u64,
-    /// The bytes to send again at its end.
+    /// The bytes to send once more when the message ends, if it is duplicated.
     copy: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Trigger {
     rule: usize,
-    /// Bytes that pass first.
+    /// The number of bytes that pass first.
     at: u64,
-    /// Not before this time, and then also if no bytes come.
+    /// The earliest time. At this time the trigger fires even if no bytes come.
     due: Option<Duration>,
 }
 
 impl FaultPipe {
-    /// The faults of one direction of a connection, at its start.
+    /// Returns the faults of one direction of a connection, at its start.
     pub fn new(faults: ConnectionFaults, direction: Direction, carrier: MessageCarrier) -> Self {
         let selector = RuleSelector::new(faults, direction, carrier);
         let triggers = triggers(&selector, Duration::ZERO);
@@ -83,15 +83,15 @@ impl FaultPipe {
         self.selector.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
     }
 
-    /// The faults that the plan has decided for the connection.
+    /// Returns the faults that the plan has decided for the connection.
     pub fn faults(&self) -> &ConnectionFaults {
         &self.selector.faults
     }
 
-    /// The number of bytes that may be pushed.
+    /// Returns the number of bytes that may be pushed.
     pub fn room(&self) -> usize {
         let most = match (self.closed, self.selector.is_slow()) {
-            // Bytes pushed now are discarded.
+            // Any number of bytes may be pushed, because they are discarded.
             (true, _) => return usize::MAX,
             (false, true) => SLOW_QUEUE_MAX,
             (false, false) => QUEUE_MAX,
@@ -99,7 +99,7 @@ impl FaultPipe {
         most.saturating_sub(self.queue.len())
     }
 
-    /// Takes bytes in.
+    /// Takes bytes in and applies the faults of their messages.
     pub fn push(&mut self, mut bytes: &[u8], now: Duration) {
         while !bytes.is_empty() && !self.closed {
             let message = self.message.get_or_insert_with(|| PipedMessage {
@@ -153,20 +153,20 @@ impl FaultPipe {
         }
     }
 
-    /// Fires the shots that are due by time, although no bytes come.
+    /// Fires the triggers whose time has come, even if no bytes come.
     pub fn fire_timed(&mut self, now: Duration) {
         if self.timed_at().is_some_and(|at| at <= now) {
             self.fire(now, |trigger| trigger.due.is_some());
         }
     }
 
-    /// The time of the next shot that needs no bytes.
+    /// Returns the time of the next trigger that needs no more bytes.
     pub fn timed_at(&self) -> Option<Duration> {
         let timed = self.triggers.iter().filter(|trigger| trigger.at <= self.passed);
         timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
     }
 
-    /// The next action.
+    /// Returns the next action.
     pub fn next(&self, now: Duration) -> NextAction<'_> {
         self.queue.next(now)
     }
@@ -176,7 +176,7 @@ impl FaultPipe {
         self.queue.consume(count);
     }
 
-    /// The number of `bytes` up to the end of the message or to the next trigger.
+    /// Returns the number of `bytes` up to the end of the message or to the next trigger.
     fn piece(&self, bytes: &[u8]) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let message = self.message.as_ref().map_or(0, |message| message.length);
@@ -187,7 +187,7 @@ impl FaultPipe {
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
     }
 
-    /// Takes in bytes that belong together.
+    /// Takes in bytes of one message, between two triggers.
     fn take(&mut self, piece: &[u8], now: Duration) {
         let Some(message) = &mut self.message else { return };
         let position = message.length;
@@ -213,7 +213,7 @@ impl FaultPipe {
         self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
     }
 
-    /// Injects the faults whose number of bytes has passed.
+    /// Injects the faults of all due triggers for which `is_meant` returns true.
     fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
         let passed = self.passed;
         let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);
@@ -247,7 +247,7 @@ impl Trigger {
     }
 }
 
-/// The triggers of a connection whose plan takes effect at `now`.
+/// Returns the triggers of a connection whose plan takes effect at `now`.
 fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
     let triggers = selector.triggers();
     let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
@@ -274,7 +274,7 @@ impl MessageFaults {
         if let Some(length) = self.length {
             let length = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
             kept.truncate(length);
-            // Cut short, a line is still a line.
+            // A truncated line keeps its line end.
             if piece.last() == Some(&b'\n') && kept.last() != Some(&b'\n') {
                 kept.push(b'\n');
             }
@@ -282,7 +282,7 @@ impl MessageFaults {
         kept
     }
 
-    /// The pacing of the bytes after the first `position` bytes of the message.
+    /// Returns the pacing of the bytes after the first `position` bytes of the message.
     fn pacing(&self, position: u64) -> Pacing {
         if let Some(rate) = self.rate {
             return Pacing::Rate(rate);

@@ -1,4 +1,4 @@
-//! Fault plans: rules that users write, and that print in a form that parses again. Pure.
+//! The types of a fault plan. A plan prints in a form that parses again. Pure.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kind::{Direction, FaultKind, Per};
 use echoline_base::amount::{ExactBytes, ExactTime};
 
-/// Rules of one plan; more would be no plan.
+/// The maximum number of rules in a plan.
 pub(super) const RULES_MAX: usize = 64;
 
 /// A fault plan: a list of rules, each of which is evaluated for every connection or message.
@@ -42,17 +42,17 @@ pub struct FaultRule {
     /// Bytes of a message that pass before the fault, if it changes the message or ends its
     /// connection there.
     pub offset: u64,
-    /// Above or below TLS and WebSocket.
+    /// Whether the fault is above or below TLS and WebSocket.
     pub layer: FaultLayer,
 }
 
 /// The layer at which a fault is injected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultLayer {
-    /// Above TLS and WebSocket: the bytes that the handler reads and writes are hit.
+    /// Above TLS and WebSocket: the fault affects the bytes that the handler reads and writes.
     #[default]
     Text,
-    /// On the socket: handshakes and encrypted bytes are hit.
+    /// On the socket: the fault affects handshakes and encrypted bytes.
     Socket,
 }
 
@@ -60,11 +60,11 @@ pub enum FaultLayer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A message is delayed by a time between these two.
+    /// A message is delayed by a random time between these two.
     Delay {
         /// The minimum.
         shortest: Duration,
-        /// At most.
+        /// The maximum.
         longest: Duration,
     },
     /// A message is lost, with its line end.
@@ -103,7 +103,7 @@ pub enum Fault {
 pub struct Conditions {
     /// The probability, from 0 to 1.
     pub probability: f64,
-    /// Skips this many first; the others are counted from there.
+    /// Skips this many. The counts of the other conditions begin after them.
     pub skip: u64,
     /// Matches only the first N.
     pub first: Option<NonZeroU64>,
@@ -134,7 +134,7 @@ impl FaultPlan {
 }
 
 impl FaultRule {
-    /// The word that it begins with.
+    /// Returns the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> FaultKind {
         match self.fault {

@@ -1,4 +1,4 @@
-//! The queue of one direction: bytes in their order, and the time at which each piece is due. Pure.
+//! The queue of one direction: bytes in order, each piece with its due time. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,8 +6,7 @@ use std::time::Duration;
 /// A time that never comes.
 pub(crate) const NEVER: Duration = Duration::MAX;
 
-/// Pieces per second at a limited rate. A piece is a hundredth of a second's bytes, so that a slow
-/// stream is also steady.
+/// The number of pieces per second at a limited rate. Small pieces make a slow stream steady.
 const PIECES_PER_SECOND: u64 = 100;
 
 /// A queue of bytes and events. Items are never reordered.
@@ -16,34 +15,34 @@ pub(crate) struct TimedQueue {
     items: VecDeque<QueueItem>,
     /// The number of bytes in it.
     length: usize,
-    /// The time at which the last item is completely passed on.
+    /// The time at which the last item has been passed on completely.
     last: Duration,
 }
 
 #[derive(Debug)]
 enum QueueItem {
     Bytes(PacedBytes),
-    /// The direction ends here. Stays at the front.
+    /// The direction ends here. This item stays at the front.
     End {
         at: Duration,
     },
-    /// The connection is reset here. Stays at the front.
+    /// The connection is reset here. This item stays at the front.
     Reset {
         at: Duration,
     },
-    /// Nothing passes until the plan changes; at `until` the connection is reset.
+    /// Nothing passes until the plan changes. At `until` the connection is reset.
     Stalled {
         until: Duration,
     },
 }
 
-/// Bytes with one pace.
+/// Bytes with the same pacing.
 #[derive(Debug)]
 struct PacedBytes {
     from: Duration,
     pacing: Pacing,
     bytes: Vec<u8>,
-    /// The number of bytes at the front that were passed on.
+    /// The number of bytes at the front that were already passed on.
     taken: usize,
 }
 
@@ -51,14 +50,14 @@ struct PacedBytes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pacing {
     AtOnce,
-    /// Pieces of a fixed size with a fixed pause between them. The first one is shorter if other
-    /// bytes of its message precede it.
+    /// Pieces of a fixed size with a fixed pause between them. The first piece is shorter if
+    /// earlier bytes of its message have filled a part of it.
     Pieces {
         first: usize,
         bytes: usize,
         gap: Duration,
     },
-    /// So many bytes a second.
+    /// This number of bytes per second.
     Rate(u64),
 }
 
@@ -116,7 +115,7 @@ impl TimedQueue {
         self.last = NEVER;
     }
 
-    /// Shortens a stall to `limit`.
+    /// Ends a stall at `limit` at the latest.
     pub(crate) fn hurry(&mut self, limit: Duration) {
         for item in &mut self.items {
             if let QueueItem::Stalled { until } = item {
@@ -184,7 +183,7 @@ impl PacedBytes {
         }
     }
 
-    /// The end of the piece that contains the next byte.
+    /// Returns the end of the piece that contains the next byte.
     fn piece_end(&self) -> usize {
         let end = match self.pacing {
             Pacing::AtOnce => self.bytes.len(),
@@ -201,7 +200,7 @@ impl PacedBytes {
         end.min(self.bytes.len())
     }
 
-    /// The time at which the first `length` bytes are passed on.
+    /// Returns the time at which the first `length` bytes are passed on.
     fn due_at(&self, length: usize) -> Duration {
         let wait = match self.pacing {
             Pacing::AtOnce => Duration::ZERO,
@@ -226,7 +225,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// The output of the queue, with its times.
+    /// Returns the output of the queue, with its times.
     fn run(queue: &mut TimedQueue, mut now: Duration) -> Vec<(u128, String)> {
         let mut seen = Vec::new();
         loop {
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_what_is_before_it() {
+    fn items_are_never_reordered() {
         let mut queue = TimedQueue::default();
         queue.push(b"slow", ms(0), ms(50), Pacing::AtOnce);
         queue.push(b"quick", ms(0), ms(10), Pacing::AtOnce);
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_come_one_by_one_and_a_rate_is_kept() {
+    fn pieces_come_one_by_one_at_the_given_rate() {
         let mut queue = TimedQueue::default();
         queue.push(b"abcdefg", ms(0), ms(5), Pacing::Pieces { first: 1, bytes: 3, gap: ms(2) });
         queue.push(b"next", ms(0), ms(0), Pacing::AtOnce);

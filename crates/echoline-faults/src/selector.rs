@@ -1,4 +1,4 @@
-//! Which faults the next message has. Pure.
+//! Selects the faults of the next message. Pure.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use super::kind::{Direction, Per};
 use super::plan::{Fault, FaultLayer};
 use echoline_base::random::Random;
 
-/// Asks the rules of one direction of a connection about one message after the other.
+/// Evaluates the rules of one direction of a connection for each message in turn.
 #[derive(Debug)]
 pub(crate) struct RuleSelector {
     pub faults: ConnectionFaults,
     direction: Direction,
-    /// The rules that concern this direction.
+    /// The rules that apply to this direction.
     rules: Vec<RuleState>,
     is_slow: bool,
 }
@@ -27,7 +27,7 @@ struct RuleState {
     chosen: u64,
 }
 
-/// The carrier of messages.
+/// The layer whose messages are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageCarrier {
     /// Messages of a stream: lines.
@@ -38,27 +38,27 @@ pub enum MessageCarrier {
     Datagrams,
 }
 
-/// The faults of one message, all rules together.
+/// The faults of one message, over all rules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MessageFaults {
     pub is_dropped: bool,
     pub is_duplicated: bool,
-    /// The sum of the delays of all rules.
+    /// The sum of all delays.
     pub delay: Duration,
     /// The maximum wait for another datagram to pass.
     pub hold: Option<Duration>,
-    /// The number of bytes that are kept.
+    /// The number of bytes to which the message is cut.
     pub length: Option<u64>,
     /// The bytes per piece, and the pause between two pieces.
     pub split: Option<(u64, Duration)>,
-    /// Bytes a second.
+    /// The maximum rate in bytes per second.
     pub rate: Option<u64>,
     pub corruptions: Vec<Corruption>,
     /// Rules that act on the connection, each with the bytes of the message that pass first.
     pub triggers: Vec<(usize, u64)>,
 }
 
-/// Bytes of a message that are changed.
+/// The positions in a message at which a bit is flipped.
 #[derive(Clone, Debug)]
 pub(crate) struct Corruption {
     from: u64,
@@ -105,8 +105,8 @@ impl RuleSelector {
         self.is_slow
     }
 
-    /// The rules that do something to this connection once, each with the number of bytes and the
-    /// time that pass first.
+    /// Returns the rules that affect this connection once. Each comes with the number of bytes and
+    /// the time that must pass first.
     pub(crate) fn triggers(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
         let rules = self.rules.iter().map(|state| state.index);
         rules.filter_map(|index| {
@@ -116,8 +116,8 @@ impl RuleSelector {
         })
     }
 
-    /// The faults of the next message, which begins when `passed` bytes have passed and the plan
-    /// has held for `age`. Counts them.
+    /// Counts the next message and returns its faults. It begins after `passed` bytes, when the
+    /// plan has been active for `age`.
     pub(crate) fn next(&mut self, passed: u64, age: Duration) -> MessageFaults {
         let mut message_faults = MessageFaults::default();
         let direction = if self.direction == Direction::In { 0 } else { 1 };
@@ -129,11 +129,12 @@ impl RuleSelector {
             }
             state.messages += 1;
             let mut random = self.faults.random(state.index, direction, state.messages);
-            // Drawn in any case, because the following random numbers are for the fault itself.
+            // Always drawn, because the following random numbers belong to the fault itself.
             let lucky = random.fraction() >= when.probability;
             let spent = when.count.is_some_and(|count| state.chosen >= count.get());
             let hit = match rule.per {
-                // Decided already. Faults that end or stop a connection are among its `triggers`.
+                // The connection was chosen earlier. Faults that end or stop it are among its
+                // `triggers`.
                 Per::Connection => !ends_or_stops(&rule.fault),
                 Per::Message => !lucky && !spent && when.is_turn(state.messages),
             };
@@ -149,7 +150,7 @@ impl RuleSelector {
     }
 }
 
-/// Returns whether the fault affects a connection rather than the bytes of a message.
+/// Returns whether the fault ends or stops the connection, instead of changing a message.
 fn ends_or_stops(fault: &Fault) -> bool {
     matches!(fault, Fault::Reset | Fault::HalfClose | Fault::Stall(_))
 }

@@ -1,9 +1,9 @@
 //! A load tester for line protocols: many clients that send messages and check every reply.
 //!
-//! [`LoadSettings`] say what a run does: which [`Targets`] it connects to, which [`Plan`] of
-//! messages it sends, at which times ([`Pacer`]) and which replies it expects ([`Expect`]).
-//! [`run()`] carries them out and returns a [`LoadReport`]. [`find_max`] repeats runs to find the
-//! highest rate at which the server meets its [`Objectives`].
+//! [`LoadSettings`] describe a run: the [`Targets`] that it connects to, the [`Plan`] of messages
+//! that it sends, their times ([`Pacer`]) and the replies that it expects ([`Expect`]). [`run()`]
+//! carries it out and returns a [`LoadReport`]. [`find_max`] repeats runs to find the highest rate
+//! at which the server meets its [`Objectives`].
 //!
 //! ```
 //! use std::num::NonZero;
@@ -44,9 +44,28 @@
 //! # Structure
 //!
 //! Pure modules decide and count. They take the time as an argument and know no socket:
-//! [`message`], [`schedule`], [`statistics`], [`verdict`] and [`report`]. The private module
-//! `exchange` runs the dialogues of the clients, [`run()`] starts a thread per worker and merges
-//! their records.
+//!
+//! * [`message`]: the messages, and the replies that are expected;
+//! * [`schedule`]: the times at which messages are due;
+//! * [`statistics`]: the ledger of messages, histograms of times, and their series;
+//! * [`verdict`]: metrics, objectives, and warnings that figures are unreliable;
+//! * [`report`]: the report as text, JSON, CSV and HTML, and how reports are merged and compared.
+//!
+//! The private module `exchange` runs the dialogues of the clients. [`run()`] starts a thread per
+//! worker and merges their records.
+//!
+//! # One message
+//!
+//! 1. A worker's thread runs many clients. Each opens its connections and waits for the common
+//!    start.
+//! 2. The client's share of the schedule tells which message is due, and since when.
+//! 3. The exchange sends the message, and keeps it as in flight with its intended time and its
+//!    start.
+//! 4. Received bytes are checked against the oldest message in flight as they arrive.
+//! 5. The result is settled in the worker's record: the ledger counts the outcome, and the
+//!    histograms count latency (from the intended time) and service time (from the start).
+//! 6. At the end [`run()`] merges the records of all workers. [`LoadReport`] adds the settings and
+//!    the warnings.
 
 mod exchange;
 pub mod message;

@@ -71,7 +71,7 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
-    /// A closed loop to one server without think time, on one thread.
+    /// Creates a closed loop to one server without think time, on one thread.
     #[must_use]
     pub fn new(address: Address, plan: Plan) -> Self {
         Self {
@@ -97,12 +97,12 @@ impl LoadSettings {
         }
     }
 
-    /// The end of the plan from the start, warm-up included.
+    /// Returns the end of the plan from the start, warm-up included.
     pub(crate) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
     }
 
-    /// The most messages that are measured, if known before the run.
+    /// Returns the most messages that are measured, if known before the run.
     pub(crate) fn planned(&self) -> Option<u64> {
         let total = self.plan.total();
         let exact = self.messages.is_open() && self.messages.seed().is_none();
@@ -116,7 +116,8 @@ impl LoadSettings {
         }
     }
 
-    /// Whether this is a closed loop for a time, which plans only the messages that it sends.
+    /// Returns whether this is a closed loop for a time, which plans only the messages that it
+    /// sends.
     pub(crate) fn is_closed_for_a_time(&self) -> bool {
         self.duration.is_some() && !self.messages.is_open()
     }
@@ -129,7 +130,7 @@ impl LoadSettings {
         self.grace.min(LONGEST)
     }
 
-    /// The settings as they are shown.
+    /// Returns the settings as they are shown.
     pub(crate) fn summary(&self) -> RunSummary {
         let plan = &self.plan;
         let end = self.end();

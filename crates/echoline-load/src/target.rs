@@ -35,8 +35,8 @@ pub enum ResolvePolicy {
 pub struct Targets {
     /// The addresses of the servers. Clients use them in turn.
     pub addresses: Vec<Address>,
-    /// The transport of each of `addresses`; plain if there are fewer. A scheme
-    /// that a transport does not speak is an error.
+    /// The transport of each of `addresses`; plain if there are fewer. A scheme that needs a
+    /// protocol which its transport does not have is an error.
     pub transports: Vec<Transport>,
     /// The family of the addresses that are used.
     pub family: IpFamily,

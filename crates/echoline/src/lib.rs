@@ -1,7 +1,7 @@
 //! Servers for line protocols over TCP, Unix sockets, TLS, WebSocket and UDP.
 //!
-//! A handler is one `async fn` that reads like its dialogue. Limits, deadlines, bounded buffers and
-//! an orderly end are built into the types around it:
+//! A handler is an `async fn` that reads a line, decides, and writes. The types around it bring
+//! limits, deadlines, bounded buffers and an orderly end:
 //!
 //! ```
 //! use echoline::{Closed, Connection, Limits, Server};
@@ -46,24 +46,22 @@
 //! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
 //!    [`LiveLimits`] changes the limits of a running server.
 //! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
-//!    panic of the handler, the end of the server. A handler passes it on with `?`.
+//!    panic of the handler, or the end of the server. A handler passes it on with `?`.
 //!
 //! # Modules
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`connection`] | the parts of a connection: reader and writer, feeds, messages |
-//! | [`listener`] | schemes of addresses, owners of socket files |
-//! | [`transport`] | streams, layers over them, and the steps that open a connection |
-//! | [`metrics`] | what a server counts: snapshots, service times, summaries of connections |
-//! | [`sources`] | rates and penalties for each client address |
-//! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
-//! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
-//! | [`echo`] | the handlers of the command `echoline echo` |
-//! | `tls` | TLS on both sides (feature `tls`) |
-//! | `websocket` | WebSocket on both sides (feature `websocket`) |
-//! | `proxy` | the PROXY protocol on both sides (feature `proxy`) |
-//! | `site` | a page in a browser beside its WebSocket (feature `web`) |
+//! | [`listener`] | listening sockets, their options and addresses | | [`transport`] | streams,
+//! layers over them, and the steps that open a connection | | [`metrics`] | what a server counts:
+//! snapshots, service times, summaries of connections | | [`sources`] | rates and penalties for
+//! each client address | | [`udp`] | a server for datagrams, with the rules that an open UDP port
+//! needs | | [`faults`] | planned faults: delays, resets, lost and damaged bytes | | [`echo`] | the
+//! handlers of the command `echoline echo` | | `tls` | TLS on both sides (feature `tls`) | |
+//! `websocket` | WebSocket on both sides (feature `websocket`) | | `proxy` | the PROXY protocol on
+//! both sides (feature `proxy`) | | `site` | a page in a browser beside its WebSocket (feature
+//! `web`) |
 //!
 //! The default features serve lines over TCP, Unix sockets and UDP. The library runs on Linux only.
 #![cfg_attr(docsrs, feature(doc_cfg))]

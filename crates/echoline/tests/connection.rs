@@ -1,4 +1,5 @@
-//! A connection over a stream of eight bytes' capacity: reading, writing, deadlines, the end.
+//! Tests of a connection over a stream with a capacity of eight bytes: reads, writes, deadlines and
+//! the end.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +31,7 @@ async fn converse(mut peer: DuplexStream, bytes: Vec<u8>) -> Vec<u8> {
     let (mut from, mut to) = tokio::io::split(&mut peer);
     let mut heard = Vec::new();
     let speaking = async {
-        // The other end may have closed already; what it said is what counts.
+        // The other end may have closed already. Only its output counts.
         let _ = to.write_all(&bytes).await;
         let _ = to.shutdown().await;
     };
@@ -79,7 +80,7 @@ async fn a_stream_that_ends_too_early_is_incomplete_and_its_bytes_stay() {
     }
 }
 
-/// Fault 20: what the stream ends instead of a line end is a line.
+/// Fault 20: a last line without a line end is a line.
 #[tokio::test]
 async fn the_last_line_needs_no_end() {
     let (mut client, peer) = pair(Limits::default());
@@ -95,7 +96,7 @@ async fn the_last_line_needs_no_end() {
 
 /// Defect 3 of the lesson, fault 19: a line over the limit ends with a sentence, not in silence.
 #[tokio::test]
-async fn a_line_over_the_limit_is_told_and_closed() {
+async fn a_line_over_the_limit_gets_a_message_and_a_close() {
     let (mut client, peer) = pair(Limits { max_line: 10, ..Limits::default() });
     let speaking = tokio::spawn(converse(peer, b"0123456789\n0123456789a\nmore\n".to_vec()));
     assert_eq!(client.read_line().await.unwrap().unwrap(), *b"0123456789");
@@ -105,7 +106,7 @@ async fn a_line_over_the_limit_is_told_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_timed_out_and_told() {
+async fn a_silent_client_times_out_with_a_message() {
     let limits = Limits { idle_timeout: seconds(60), ..Limits::default() };
     let (mut client, mut peer) = pair(limits);
     let start = Instant::now();
@@ -137,7 +138,7 @@ async fn after_a_time_out_the_connection_can_be_used() {
     assert_eq!(heard, "ping\n", "no last words about a time-out that was survived");
 }
 
-/// Fault 16: the deadline is for the whole line; bytes that trickle in do not move it.
+/// Fault 16: the deadline applies to the whole line. Single bytes do not extend it.
 #[tokio::test(start_paused = true)]
 async fn a_line_has_one_deadline_from_its_first_byte() {
     let (mut client, mut peer) = pair(Limits { line_timeout: seconds(30), ..Limits::default() });
@@ -168,10 +169,10 @@ async fn the_next_line_has_a_deadline_of_its_own() {
     }
 }
 
-/// Fault 32, defect 6 of the lesson: a peer that never reads is given up, and costs a bounded
-/// number of bytes until then.
+/// Fault 32, defect 6 of the lesson: a peer that never reads is timed out, and at most a bounded
+/// number of bytes is buffered for it.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_is_given_up() {
+async fn a_peer_that_takes_nothing_is_timed_out() {
     let limits = Limits { stall_timeout: seconds(30), write_high: 100, ..Limits::default() };
     let (mut client, _peer) = pair(limits);
     let start = Instant::now();
@@ -186,7 +187,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
     assert_eq!((written, start.elapsed().as_secs()), (100, 30));
 }
 
-/// Fault 32: the deadline is about progress; a slow reader is no stuck one.
+/// Fault 32: the deadline measures progress, so a slow reader does not time out.
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_served_to_the_end() {
     let limits = Limits { stall_timeout: seconds(30), ..Limits::default() };
@@ -205,7 +206,7 @@ async fn a_slow_reader_is_served_to_the_end() {
     assert_eq!(reading.await.unwrap(), [b'x'; 64]);
 }
 
-/// Fault 32: output that cannot be sent is noticed while the handler waits for input, too.
+/// Fault 32: output that cannot be sent also times out while the handler waits for input.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_peer_is_noticed_while_reading() {
     let (mut client, _peer) = pair(Limits { stall_timeout: seconds(30), ..Limits::default() });
@@ -215,10 +216,10 @@ async fn a_stalled_peer_is_noticed_while_reading() {
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
-/// Fault 59: when the whole process was stopped, what a healthy peer sent meanwhile is read before
-/// anybody is timed out.
+/// Fault 59: after the whole process was stopped, waiting input is read before a connection times
+/// out.
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_fires_late_gives_a_second_chance() {
+async fn a_late_timer_gives_the_peer_more_time() {
     let (mut client, mut peer) = pair(Limits { idle_timeout: seconds(60), ..Limits::default() });
     let reading = tokio::spawn(async move { client.read_line().await });
     tokio::task::yield_now().await;
@@ -255,8 +256,8 @@ async fn reads_are_cancel_safe() {
     drop(speaking.await.unwrap());
 }
 
-/// Fault 38: what was written before the end arrives, through eight bytes of capacity, by `close`
-/// as well as by dropping.
+/// Fault 38: all output arrives before the end, through a pipe of eight bytes, after `close` and
+/// after a drop.
 #[tokio::test]
 async fn nothing_written_is_lost_at_the_end() {
     for by_dropping in [false, true] {
@@ -274,9 +275,9 @@ async fn nothing_written_is_lost_at_the_end() {
     }
 }
 
-/// Fault 35: lingering is bounded in time, in bytes, and in how many do it at once.
+/// Fault 35: lingering is bounded in time, in bytes, and in the number of connections.
 #[tokio::test(start_paused = true)]
-async fn lingering_has_its_bounds() {
+async fn lingering_is_bounded() {
     let start = Instant::now();
     let limits = Limits { linger_timeout: Duration::from_secs(2), ..Limits::default() };
     let (client, mut peer) = pair(limits);
@@ -302,7 +303,7 @@ async fn lingering_has_its_bounds() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Fault 37: both ends only write, each more than all buffers hold; reader and writer of one
+/// Fault 37: both ends write more than all buffers hold. The reader and the writer of one
 /// connection work at the same time.
 #[tokio::test]
 async fn reader_and_writer_work_at_the_same_time() {
@@ -332,7 +333,7 @@ async fn reader_and_writer_work_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_halves_have_their_deadlines_too() {
+async fn the_halves_have_deadlines_too() {
     let limits =
         Limits { idle_timeout: seconds(5), stall_timeout: seconds(9), ..Limits::default() };
     let (mut client, _peer) = pair(limits);
@@ -348,9 +349,9 @@ async fn the_halves_have_their_deadlines_too() {
     assert_eq!(written, (Err(Closed::StallTimeout), 9));
 }
 
-/// The reason that a half met is the reason of the connection.
+/// The close reason of a half is the close reason of the connection.
 #[tokio::test(start_paused = true)]
-async fn a_half_that_times_out_has_last_words() {
+async fn a_half_that_times_out_sends_the_farewell() {
     let (mut client, mut peer) = pair(Limits { idle_timeout: seconds(5), ..Limits::default() });
     assert_eq!(client.split().0.read_line().await, Err(Closed::IdleTimeout));
     drop(client);
@@ -359,9 +360,9 @@ async fn a_half_that_times_out_has_last_words() {
     assert_eq!(heard, "Connection timeout. Goodbye!\n");
 }
 
-/// A client has no last words for its server.
+/// A client sends no farewell to its server.
 #[tokio::test(start_paused = true)]
-async fn a_client_goes_without_a_word() {
+async fn a_client_sends_no_farewell() {
     let (here, mut peer) = duplex(64);
     let limits = Limits { idle_timeout: seconds(5), ..Limits::default() };
     let mut client = Connection::new(here, limits);
@@ -372,7 +373,7 @@ async fn a_client_goes_without_a_word() {
     assert_eq!(heard, "");
 }
 
-/// Counts how often it is written to.
+/// A stream that counts the writes to it.
 struct Counting<S>(S, Arc<AtomicUsize>);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
@@ -404,7 +405,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
     }
 }
 
-/// Fault 39: what answers one packet is one packet.
+/// Fault 39: the replies to one packet leave in one packet.
 #[tokio::test]
 async fn replies_to_one_packet_are_one_write() {
     let (here, mut peer) = duplex(64 * 1024);
@@ -424,9 +425,9 @@ async fn replies_to_one_packet_are_one_write() {
     serving.await.unwrap().unwrap();
 }
 
-/// Fault 15: a peer that never stops sending leaves the others their turns.
+/// Fault 15: a peer that never stops sending does not block other connections.
 #[tokio::test]
-async fn a_firehose_yields() {
+async fn a_connection_with_endless_input_yields() {
     let (here, mut peer) = duplex(1 << 20);
     let mut client = Connection::new(here, Limits::default());
     peer.write_all(&b"x\n".repeat(100_000)).await.unwrap();
@@ -447,9 +448,9 @@ async fn a_firehose_yields() {
     other.abort();
 }
 
-/// A peer that is gone is one outcome, whether it is met reading or writing (faults 28 and 36).
+/// Faults 28, 36: a lost peer has the same close reason for a read and for a write.
 #[tokio::test]
-async fn a_peer_that_is_gone_ends_writing() {
+async fn a_lost_peer_ends_a_write() {
     let (mut client, peer) = pair(Limits::default());
     drop(peer);
     let closed = loop {

@@ -1,4 +1,5 @@
-//! The three echoes over a stream of eight bytes' capacity, against a rule written down twice.
+//! The echo modes over a stream with a capacity of eight bytes, compared with a second
+//! implementation of their rule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +23,7 @@ async fn hear(dialogue: &EchoDialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(),
     let mut heard = Vec::new();
     let speaking = async {
         for piece in pieces {
-            // After QUIT nobody listens any more.
+            // The server does not read after QUIT, so the write may fail.
             let _ = to.write_all(piece).await;
             tokio::task::yield_now().await;
         }
@@ -57,7 +58,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// The rule for line mode, written the slow way.
+/// A second, simple implementation of line mode.
 fn expected(dialogue: &EchoDialogue, input: &[u8]) -> Vec<u8> {
     let eol = dialogue.eol.as_str();
     let mut heard: Vec<u8> =
@@ -110,7 +111,7 @@ fn strip(line: &[u8]) -> &[u8] {
 }
 
 proptest! {
-    /// Fault 27, and 21: packets may cut the input anywhere, bytes may be any.
+    /// Faults 21, 27: any bytes, cut into packets anywhere, give the same output.
     #[test]
     fn cutting_the_input_never_changes_the_output(
         input in input(),
@@ -123,7 +124,7 @@ proptest! {
                 EchoMode::Raw => input.clone(),
                 EchoMode::Line | EchoMode::Command => expected(&dialogue, &input),
                 EchoMode::Daytime => (clock() + "\r\n").into_bytes(),
-                // Nobody is known over a pipe.
+                // A pipe has no peer address.
                 EchoMode::Whoami => b"peer: unix\nlistener: 1\n".to_vec(),
                 EchoMode::Discard | EchoMode::Chargen => Vec::new(),
             };
@@ -137,7 +138,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn the_command_echo_speaks_as_the_lesson() {
+async fn the_command_echo_answers_like_the_lesson() {
     let dialogue = EchoDialogue::new(EchoMode::Command, clock);
     let (heard, _) = hear(&dialogue, &[b"hi\nTime\nhelp\n\nquit\nnever heard\n"]).await;
     assert_eq!(
@@ -148,7 +149,7 @@ async fn the_command_echo_speaks_as_the_lesson() {
     );
 }
 
-/// Defect 1 of the lesson: a message is a line, however long, however it was packed.
+/// Defect 1 of the lesson: a message is a line, at any length and with any packet boundaries.
 #[tokio::test]
 async fn a_message_is_a_line() {
     let long = "é".repeat(1500);
@@ -158,7 +159,7 @@ async fn a_message_is_a_line() {
     assert_eq!(heard, format!("Echo: {long}\nEcho: one\nEcho: two\n").into_bytes());
 }
 
-/// Defect 2 of the lesson, fault 21: bytes that are no UTF-8 come back as they are.
+/// Defect 2 of the lesson, fault 21: bytes that are not UTF-8 come back unchanged.
 #[tokio::test]
 async fn the_echo_is_eight_bit_clean() {
     let line: Vec<u8> = (0..=255).filter(|&byte| byte != b'\n').collect();
@@ -171,7 +172,7 @@ async fn the_echo_is_eight_bit_clean() {
     assert_eq!(ended, Ok(()));
 }
 
-/// Fault 29: a client that shuts its sending side down still gets all its bytes, then the end.
+/// Fault 29: a client that shuts down its sending side still gets all its bytes, and then the end.
 #[tokio::test]
 async fn raw_gives_everything_back_after_a_half_close() {
     let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();

@@ -1,4 +1,5 @@
-//! A stream with planned faults, over a stream of eight bytes' capacity and a clock that is held.
+//! Tests of a stream with planned faults, over a stream with a capacity of eight bytes and with a
+//! paused clock.
 
 #![allow(clippy::unwrap_used)]
 
@@ -73,7 +74,7 @@ async fn a_delay_passes_while_the_handler_waits_for_the_next_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_late_by_plan_is_no_stalled_peer() {
+async fn a_planned_delay_does_not_count_as_a_stalled_peer() {
     let (heard, result) = converse("delay=2m", "one\n").await;
     assert_eq!((heard.as_str(), result), ("one\n", Ok(())));
 }
@@ -91,9 +92,9 @@ async fn each_way_to_end_is_seen_on_both_sides() {
     assert_eq!((heard.as_str(), result), ("one\ntw\n", Ok(())));
 }
 
-/// Output that was written before a reset arrives before it, however long a delayed line takes.
+/// Output that was written before a reset arrives before it, even if a line is delayed.
 #[tokio::test(start_paused = true)]
-async fn a_reset_of_what_comes_in_waits_for_what_is_late() {
+async fn a_reset_of_the_input_waits_for_delayed_output() {
     let plan = "reset after=4 direction=in\ndelay=3ms at=1";
     let (heard, result) = converse(plan, "one\ntwo\n").await;
     assert_eq!((heard.as_str(), result), ("one\n", Err(Closed::Reset)));
@@ -135,7 +136,7 @@ async fn a_stall_holds_the_stream_for_its_time_or_until_the_end() {
         }
     };
     assert!(timeout(Duration::from_secs(600), waited).await.is_err());
-    // A stream whose rest never comes does not end as if that were all.
+    // A truncated stream must not end as if it were complete.
     let start = Instant::now();
     assert_eq!(stream.shutdown().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(start.elapsed().as_secs(), 60);
@@ -176,16 +177,16 @@ async fn a_slow_reader_makes_the_peer_wait() {
     assert!(sent > Duration::from_secs(4), "{sent:?}");
 }
 
-/// A peer that takes nothing does not keep a stream that ends for ever.
+/// A peer that takes nothing cannot delay the end of a stream for ever.
 #[tokio::test(start_paused = true)]
-async fn the_end_is_bounded() {
+async fn the_end_of_a_stream_is_bounded_in_time() {
     let (mut stream, _peer) = pair("split=1 gap=1ms");
     stream.write_all(b"more than eight bytes").await.unwrap();
     assert_eq!(stream.shutdown().await.unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_plan_frees_an_open_connection_within_a_second() {
+async fn a_new_plan_releases_an_open_connection_within_a_second() {
     let faults = faults("stall");
     let (here, mut peer) = duplex(8);
     let stream = FaultStream::new(here, &faults);
@@ -207,7 +208,7 @@ async fn a_new_plan_frees_an_open_connection_within_a_second() {
     assert_eq!(serving.await.unwrap(), Ok(()));
 }
 
-/// Issue 11, item 42: a time is enough for a reset; no byte has to come.
+/// Issue 11, item 42: a reset after a time needs no bytes.
 #[tokio::test(start_paused = true)]
 async fn regression_a_reset_comes_by_time_alone() {
     let (client, mut peer) = served("reset after=5s");
@@ -220,8 +221,8 @@ async fn regression_a_reset_comes_by_time_alone() {
     assert_eq!(start.elapsed().as_secs(), 5);
 }
 
-/// Issue 11, item 42: a delay is late by less than the millisecond of the runtime's timer, which
-/// makes at least 1 ms of half of one. The best of many tries, because the machine may be busy.
+/// Issue 11, item 42: a delay is more precise than the runtime's timer, which rounds half a
+/// millisecond up to one. The best of many attempts counts, because the machine may be busy.
 #[tokio::test]
 async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
     let (mut stream, mut peer) = pair("delay=500us");
@@ -248,7 +249,7 @@ async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
 
 proptest! {
     #[test]
-    fn without_a_fault_every_byte_passes_as_it_is(
+    fn without_faults_every_byte_passes_unchanged(
         input in "([a-d]{0,9}\n){0,20}[a-d]{0,3}",
         plan in prop_oneof![
             Just(""),

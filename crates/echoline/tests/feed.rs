@@ -1,4 +1,5 @@
-//! Output that a connection sends on its own while its handler waits, over pipes of eight bytes.
+//! Tests of feeds: output that a connection sends while its handler waits, over pipes of eight
+//! bytes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>) {
     (near, Connection::new(far, limits))
 }
 
-/// Gives pieces one by one: some written, some offered from where they lie.
+/// A feed of pieces. It writes some of them and offers the others without copying.
 #[derive(Default)]
 struct Pieces {
     waiting: VecDeque<Vec<u8>>,
@@ -71,7 +72,7 @@ async fn hear(peer: &mut DuplexStream, length: usize) -> String {
 }
 
 #[tokio::test]
-async fn what_is_fed_arrives_while_no_line_comes() {
+async fn the_output_of_a_feed_arrives_while_no_line_comes() {
     for offers in [false, true] {
         let (mut peer, mut connection) = pair();
         let mut pieces = Pieces::of(20, offers);
@@ -88,7 +89,7 @@ async fn what_is_fed_arrives_while_no_line_comes() {
     }
 }
 
-/// Dropped anywhere, the wait loses no byte of either direction.
+/// A wait that is dropped at any point loses no bytes in either direction.
 #[tokio::test]
 async fn feeding_is_cancel_safe() {
     for offers in [false, true] {
@@ -121,9 +122,10 @@ async fn feeding_is_cancel_safe() {
     }
 }
 
-/// Fault 33: a peer that takes nothing is fed nothing more, and ends by the stall time-out.
+/// Fault 33: a feed stops for a peer that takes nothing, and the connection ends by the stall
+/// time-out.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_is_fed_nothing() {
+async fn a_feed_stops_for_a_peer_that_takes_nothing() {
     for offers in [false, true] {
         let (mut peer, mut connection) = pair();
         let mut pieces = Pieces::of(1000, offers);
@@ -139,14 +141,15 @@ async fn a_peer_that_takes_nothing_is_fed_nothing() {
         let ended = connection.feed_until(|outlet, cx| pieces.poll(outlet, cx), until).await;
         assert_eq!(ended.unwrap_err(), Closed::StallTimeout);
         assert_eq!(start.elapsed().as_secs(), STALL.as_secs());
-        // Both were sent what the pipe holds, and no more.
+        // Each peer got as much as the pipe holds, and no more.
         for peer in [&mut peer, &mut other] {
             assert_eq!(hear(peer, 8).await, "piece 0\n");
         }
     }
 }
 
-/// A peer that takes a byte in time does not stall, however long the whole transfer takes.
+/// A peer that takes one byte within the time-out does not stall, however long the whole transfer
+/// takes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_peer_is_waited_for() {
     let (mut peer, mut connection) = pair();
@@ -193,9 +196,9 @@ async fn a_feed_that_fails_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn peek_takes_nothing() {
+async fn peek_consumes_nothing() {
     let (mut peer, mut connection) = pair();
-    // Cancel safe: nothing is there yet.
+    // Cancel safe: no byte has arrived yet.
     assert!(timeout(Duration::from_millis(1), connection.peek()).await.is_err());
     peer.write_all(b"ab").await.unwrap();
     assert_eq!(connection.peek().await.unwrap().unwrap(), b"ab");
@@ -206,7 +209,7 @@ async fn peek_takes_nothing() {
     assert_eq!(connection.peek().await.unwrap(), None);
 }
 
-/// Fault 19: a line that is too long is thrown away as it comes; the next is a line again.
+/// Fault 19: a line that is too long is discarded as it arrives, and the next line is read.
 #[tokio::test]
 async fn skip_line_goes_on_with_the_next() {
     let (mut peer, mut connection) = pair();
@@ -271,7 +274,7 @@ impl AsyncWrite for Unhashed {
 }
 
 #[tokio::test]
-async fn a_layer_lies_between() {
+async fn a_layer_changes_the_bytes_in_between() {
     let (mut peer, connection) = pair();
     let mut connection = connection.layer(Unhashed);
     peer.write_all(b"a#b\n").await.unwrap();

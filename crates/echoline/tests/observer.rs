@@ -20,7 +20,7 @@ async fn echo(mut client: Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// A server with an observer; what ends it, and its address.
+/// A server with an observer, its address and the handle that ends it.
 struct Watched {
     address: String,
     observer: Observer,
@@ -109,7 +109,7 @@ async fn every_byte_line_and_connection_is_counted_once() {
 
 /// While messages are rare, all of them are timed, so that a manual test shows a histogram.
 #[tokio::test]
-async fn a_turn_after_a_look_is_timed() {
+async fn turns_after_a_snapshot_are_timed() {
     let server = start(Limits::default()).await;
     server.until("it serves", |now| now.phase == Some(Phase::Running)).await;
     let mut client = server.connect().await;
@@ -141,7 +141,7 @@ async fn a_drain_is_seen_as_long_as_it_lasts() {
     assert_eq!(snapshot.traffic().messages, 1);
 }
 
-/// Bytes that the writing half sends are bytes like any other.
+/// Bytes that the writing half sends are counted too.
 #[tokio::test]
 async fn halves_count_too() {
     let mut server = Server::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! A server over real sockets, from the library: places, draining, panics, the report.
+//! Tests of a server over real sockets: connection slots, draining, panics, the report.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-/// Nothing here takes this long; a test that waits for it has failed.
+/// Maximum wait. A test that waits for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
@@ -54,8 +54,8 @@ impl Running {
         self.end().await
     }
 
-    /// Drains once no connection is open, so that each is counted by its own end, and none as
-    /// drained.
+    /// Drains once no connection is open, so that each is counted under its own close reason, and
+    /// none as drained.
     async fn drain_when_empty(self) -> Report {
         let empty = async {
             while self.observer.snapshot().open > 0 {
@@ -95,7 +95,7 @@ async fn hear(stream: &mut TcpStream) -> io::Result<String> {
     Ok(heard)
 }
 
-/// Everybody who comes at once is served, however the accepts are batched.
+/// Every client of a burst is served, however the accepts are batched.
 #[tokio::test]
 async fn a_burst_of_clients_is_served() {
     for workers in [0, 2] {
@@ -119,10 +119,10 @@ async fn a_burst_of_clients_is_served() {
     }
 }
 
-/// Fault 2, defect 4 of the lesson: the one too many is told so, even when it has sent much, and
-/// comes in once there is a place.
+/// Fault 2, defect 4 of the lesson: a client beyond the limit gets a refusal, even if it has sent
+/// much. It is served once a slot is free.
 #[tokio::test]
-async fn the_one_too_many_is_told() {
+async fn a_client_beyond_the_limit_is_told() {
     let limits = Limits { max_connections: 2, ..Limits::default() };
     let server = Running::start(limits, 0, echo).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
@@ -154,7 +154,7 @@ async fn the_one_too_many_is_told() {
 /// Limits that change while a server runs apply to new connections. Existing connections keep the
 /// old limits, and none is closed.
 #[tokio::test]
-async fn limits_change_for_who_comes_after() {
+async fn changed_limits_apply_to_new_connections() {
     let limits = Limits { max_connections: 2, ..Limits::default() };
     for workers in [0, 2] {
         let server = Running::start(limits.clone(), workers, echo).await;
@@ -181,9 +181,9 @@ async fn limits_change_for_who_comes_after() {
     }
 }
 
-/// Fault 4: one address cannot take all places.
+/// Fault 4: one address cannot take all slots.
 #[tokio::test]
-async fn one_address_cannot_take_all_places() {
+async fn one_address_cannot_take_all_slots() {
     let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
     let server = Running::start(limits, 0, echo).await;
     let mut first = server.connect().await;
@@ -222,7 +222,8 @@ async fn workers_share_the_connections() {
     server.drain().await;
 }
 
-/// Fault 54: a panic ends its own connection, is told and counted, and leaks no place.
+/// Fault 54: a panic of a handler ends only its own connection. The client is told, the panic is
+/// counted, and the slot is released.
 #[tokio::test]
 async fn a_panic_ends_its_own_connection_only() {
     for workers in [0, 1] {
@@ -243,9 +244,9 @@ async fn a_panic_ends_its_own_connection_only() {
     }
 }
 
-/// A handler that says goodbye is no client that went.
+/// A connection that the handler ends is counted as finished, not as the client's end of stream.
 #[tokio::test]
-async fn who_ended_it_is_counted() {
+async fn the_side_that_ended_a_connection_is_counted() {
     async fn once(mut client: Connection) -> Result<(), Closed> {
         while let Some(line) = client.read_line().await? {
             client.write_line(&line).await?;
@@ -298,14 +299,14 @@ async fn draining_answers_what_was_sent() {
     assert!(report.is_clean());
 }
 
-/// Fault 51: a handler that waits in a task of its own, whose waker the server does not know, hears
-/// of the drain too; and its deadlines wake it.
+/// Fault 51: a handler that waits in another task, whose waker the server does not know, is also
+/// woken by a drain and by its deadlines.
 #[tokio::test]
-async fn a_handler_may_wait_elsewhere() {
+async fn a_handler_may_wait_in_another_task() {
     async fn elsewhere(client: Connection) -> Result<(), Closed> {
         tokio::spawn(echo(client)).await.expect("the inner task ends")
     }
-    // A busy machine has that long between the client's coming and its line.
+    // On a busy machine the client may need much of this time before it sends its line.
     let idle_timeout = Some(Duration::from_secs(1));
     for (limits, reason) in [
         (Limits::default(), Closed::Drained),
@@ -324,8 +325,8 @@ async fn a_handler_may_wait_elsewhere() {
     }
 }
 
-/// Fault 51: a client that never stops sending, or never reads, does not hold the server beyond
-/// the deadline.
+/// Fault 51: a client that never stops sending, or never reads, cannot delay a drain beyond its
+/// deadline.
 #[tokio::test]
 async fn the_drain_has_a_deadline() {
     let limits = Limits { drain_timeout: Duration::from_millis(300), ..Limits::default() };
@@ -339,7 +340,7 @@ async fn the_drain_has_a_deadline() {
     assert!(hear(&mut stuck).await.is_err(), "broken off, not ended");
 }
 
-/// Fault 52: the second order ends it at once, handlers that wait for something else too.
+/// Fault 52: an abort ends the server at once, even if handlers wait for something else.
 #[tokio::test]
 async fn an_abort_does_not_wait() {
     async fn sleepy(mut client: Connection) -> Result<(), Closed> {
@@ -360,9 +361,9 @@ async fn an_abort_does_not_wait() {
     }
 }
 
-/// A firehose does not stop the drain.
+/// A client that never stops sending does not prevent the drain.
 #[tokio::test]
-async fn draining_cuts_a_firehose() {
+async fn draining_ends_a_client_that_never_stops_sending() {
     let server = Running::start(Limits::default(), 1, echo).await;
     let (mut from, mut to) = server.connect().await.into_split();
     let pouring = tokio::spawn(async move {
@@ -387,9 +388,9 @@ async fn draining_cuts_a_firehose() {
     pouring.await.unwrap();
 }
 
-/// Every listener is bound before anybody is served, and a port that is taken is named.
+/// Every listener is bound before a client is served, and the error names the port that is taken.
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_names_the_port_that_is_taken() {
     let first = Server::bind("127.0.0.1:0").await.unwrap();
     let address = first.local_addr().unwrap();
     let error = Server::bind(address).await.unwrap_err();
@@ -399,10 +400,10 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains("HOST:PORT"), "{error}");
 }
 
-/// Issue 11, item 1: a scheme that a call cannot honour is an error that says what to call instead;
-/// nothing is served in plain text under another name.
+/// Issue 11, item 1: for a scheme that a call does not support, the error names the call to use
+/// instead. No other protocol is served in plain text.
 #[tokio::test]
-async fn regression_a_scheme_that_cannot_be_honoured_is_an_error() {
+async fn regression_an_unsupported_scheme_is_an_error() {
     for (address, instead) in [
         ("tls://127.0.0.1:0", "Certificates::step"),
         ("wss://127.0.0.1:0/chat", "Certificates::step"),
@@ -431,9 +432,9 @@ fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
-/// A thread that hangs is felt, whatever the others do: a watchdog can trip over it.
+/// The liveness probe fails if one thread hangs, whatever the other threads do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thread_that_hangs_has_no_pulse() {
+async fn the_liveness_probe_fails_for_a_hanging_thread() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Arc::new(std::sync::Mutex::new(held));
     let server = Server::bind("127.0.0.1:0").await.unwrap();
@@ -444,7 +445,7 @@ async fn a_thread_that_hangs_has_no_pulse() {
     let handler = move |_: Connection| {
         let held = std::sync::Arc::clone(&held);
         async move {
-            // An error means that the test has let go.
+            // An error means that the test has released the thread.
             let _ = held.lock().unwrap().recv();
             Ok(())
         }

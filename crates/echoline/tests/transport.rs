@@ -1,4 +1,5 @@
-//! The layers between a socket and its handler: slow, failing and endless handshakes; Unix sockets.
+//! Tests of the layers between a socket and its handler: slow, failing and endless handshakes, and
+//! Unix sockets.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Lets in who knocks.
+/// A step that accepts clients which send `knock` first.
 #[derive(Debug)]
 struct Knock;
 
@@ -27,7 +28,7 @@ impl Step for Knock {
             if knock != *b"knock" {
                 return Err(Closed::HandshakeFailed);
             }
-            // Who they say they are.
+            // The address that the client claims, as a PROXY header would.
             origin.source = Some("192.0.2.7:7".parse().unwrap());
             Ok(stream)
         })
@@ -67,11 +68,11 @@ async fn rest(mut stream: TcpStream) -> String {
     heard
 }
 
-/// Fault 46: clients that are silent before the handshake do not hold up others, which are served
-/// while the silent ones are still connected. (Issue 11, item 46: with one handshake at a time the
-/// test below passes too, when the silent ones are let go.)
+/// Fault 46: clients that are silent before the handshake do not delay others, which are served
+/// while the silent ones are still connected. (Issue 11, item 46: the test below would pass with
+/// one handshake at a time, because the silent clients time out.)
 #[tokio::test]
-async fn regression_silent_clients_hold_up_nobody() {
+async fn regression_silent_clients_delay_no_other() {
     let handshake_timeout = Duration::from_secs(60);
     let (address, shutdown, serving) =
         start(Limits { handshake_timeout, ..Limits::default() }).await;
@@ -95,8 +96,8 @@ async fn regression_silent_clients_hold_up_nobody() {
 
 /// Fault 46: a client that is silent before the handshake times out and delays no other client.
 #[tokio::test]
-async fn a_silent_client_is_let_go_and_holds_up_nobody() {
-    // Those who are not silent have that long too, however busy the machine is.
+async fn a_silent_client_times_out_and_delays_no_other() {
+    // The talking clients have the same time-out, so it must be long enough on a busy machine.
     let handshake_timeout = Duration::from_secs(2);
     let (address, shutdown, serving) =
         start(Limits { handshake_timeout, ..Limits::default() }).await;
@@ -118,9 +119,9 @@ async fn a_silent_client_is_let_go_and_holds_up_nobody() {
     assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");
 }
 
-/// Fault 47: handshakes wait for their turn; who waits too long is let go.
+/// Fault 47: handshakes wait for their turn, and a client that waits too long times out.
 #[tokio::test]
-async fn only_so_many_shake_hands_at_once() {
+async fn the_number_of_handshakes_is_limited() {
     let limits = Limits {
         max_handshakes: 1,
         handshake_timeout: Duration::from_secs(60),
@@ -141,8 +142,8 @@ async fn only_so_many_shake_hands_at_once() {
     assert!(serving.await.unwrap().is_clean());
 }
 
-/// Fault 47: the wait for a turn is part of the handshake's time. (Issue 11, item 46: no test
-/// noticed a wait without an end.)
+/// Fault 47: the wait for a turn counts as handshake time. (Issue 11, item 46: no test noticed an
+/// endless wait.)
 #[tokio::test]
 async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
     const CLIENTS: u64 = 20;
@@ -153,7 +154,7 @@ async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
     for _ in 0..CLIENTS {
         silent.push(connect(&address).await);
     }
-    // One after the other they would take twenty seconds.
+    // In sequence they would take twenty seconds.
     let all_let_go = async {
         for client in silent {
             assert_eq!(rest(client).await, "");
@@ -165,11 +166,11 @@ async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
     assert_eq!(report.count(Closed::HandshakeTimeout), CLIENTS, "{report:?}");
 }
 
-/// Fault 5: a flood of connections is accepted in batches, between which the other listeners get
-/// their turns. (Issue 11, item 46: no test named this fault.)
+/// Fault 5: a flood of connections is accepted in batches, and the other listeners get their turns
+/// in between. (Issue 11, item 46: no test named this fault.)
 #[tokio::test]
 async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() {
-    /// Connections that a listener accepts at once at most.
+    /// Maximum number of connections that a listener accepts in a row.
     const BATCH: usize = 64;
     let address: Address = "127.0.0.1:0".parse().unwrap();
     let mut listeners = Vec::new();
@@ -187,7 +188,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
     let before = Arc::new(AtomicUsize::new(0));
     let handler = {
         let (accepted, before) = (Arc::clone(&accepted), Arc::clone(&before));
-        // Called when a connection is accepted, in that order.
+        // Called for each connection in the order in which they are accepted.
         move |client: Connection| {
             let listener = client.origin().listener;
             if accepted[listener].fetch_add(1, Ordering::Relaxed) == 0 {
@@ -202,7 +203,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
         client.read_exact(&mut [0; 7]).await.unwrap();
     }
     let before = before.load(Ordering::Relaxed);
-    // More than one batch would be what the runtime grants a task at once (128).
+    // Without batches the runtime would let the task accept 128 in a row.
     assert!(before <= BATCH * 3 / 2, "{before} were accepted before the other listener's turn");
     drop(waiting);
     shutdown.drain();
@@ -221,7 +222,7 @@ async fn a_drain_does_not_wait_for_a_handshake() {
     assert_eq!(rest(silent).await, "");
 }
 
-/// Fault 29, 45: the same dialogue over a Unix socket, to its half-closed end.
+/// Faults 29, 45: the same dialogue over a Unix socket, up to the half-close.
 #[tokio::test]
 async fn a_unix_socket_is_served_like_any_other() {
     let folder = tempfile::tempdir().unwrap();

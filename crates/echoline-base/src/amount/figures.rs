@@ -1,8 +1,9 @@
-//! Figures for people: rounded to three digits, with a unit: `7.31 ms`, `0.12 %`, `12,346/s`. Pure.
+//! Prints figures for people, rounded to three digits, with a unit: `7.31 ms`, `0.12 %`,
+//! `12,346/s`. Pure.
 
 use std::time::Duration;
 
-/// Three digits and a unit: `1.23 µs`, `28.5 ms`, `5.00 s`.
+/// Formats a duration with three digits and a unit: `1.23 µs`, `28.5 ms`, `5.00 s`.
 pub fn time(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     let (value, unit) = match micros {
@@ -13,7 +14,7 @@ pub fn time(time: Duration) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
+/// Formats a duration that may be days in its two largest units: `3 min 20 s`, `0.25 s`.
 pub fn long_time(time: Duration) -> String {
     let seconds = time.as_secs();
     let two = |large: u64, name, small: u64, below| match small {
@@ -29,7 +30,7 @@ pub fn long_time(time: Duration) -> String {
     }
 }
 
-/// A number of bytes: `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
+/// Formats a number of bytes: `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
 pub fn bytes(number: f64) -> String {
     let mut value = number;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -42,7 +43,7 @@ pub fn bytes(number: f64) -> String {
     format!("{} TiB", three_digits(value))
 }
 
-/// At least three digits: `1.23`, `28.5`, `12345`.
+/// Formats `value` with at least three digits: `1.23`, `28.5`, `12345`.
 fn three_digits(value: f64) -> String {
     match value {
         ..9.995 => format!("{value:.2}"),
@@ -51,7 +52,7 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// A share of one in percent: `0.12 %`. A share above zero is never shown as zero.
+/// Formats a fraction of one in percent: `0.12 %`. A share above zero is never shown as zero.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.005 {
@@ -60,7 +61,7 @@ pub fn percent(share: f64) -> String {
     format!("{} %", three_digits(percent))
 }
 
-/// A number of things, in groups of three: `1,234,567`.
+/// Formats a number with its digits in groups of three: `1,234,567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
@@ -73,7 +74,7 @@ pub fn count(number: u64) -> String {
     shown
 }
 
-/// Events per second: `12,346/s`; small rates keep decimals: `0.25/s`.
+/// Formats a rate in events per second: `12,346/s`. Small rates keep decimals: `0.25/s`.
 pub fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
         return format!("{}/s", few_per_second(per_second));
@@ -82,12 +83,13 @@ pub fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
-/// A number of events per second without its unit: whole, but `1.50` below ten.
+/// Formats a rate in events per second without its unit: as a whole number, but `1.50` below ten.
 pub fn per_second(rate: f64) -> String {
     if rate < 9.995 { few_per_second(rate) } else { format!("{rate:.0}") }
 }
 
-/// Three digits. A rate above zero is never shown as zero: one message per hour is `2.8e-4`.
+/// Formats a rate below ten with three digits. A rate above zero is never shown as zero: one
+/// message per hour is `2.8e-4`.
 fn few_per_second(rate: f64) -> String {
     if rate > 0.0 && rate < 0.005 { format!("{rate:.1e}") } else { three_digits(rate) }
 }
@@ -151,7 +153,7 @@ mod tests {
         {
             assert_eq!(per_second(number), text);
         }
-        // One message per hour is not none.
+        // One message per hour is not shown as zero.
         assert_eq!(
             (per_second(1.0 / 3600.0).as_str(), rate(1.0 / 3600.0).as_str()),
             ("2.8e-4", "2.8e-4/s")

@@ -1,4 +1,4 @@
-//! Checks by owner and mode whether other users of the machine can read or change a secret.
+//! Checks whether other users of this machine can read or change a secret, by owner and mode.
 
 use std::fmt;
 use std::fs::File;
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use super::{Facts, ROOT, WRITE_BY_OTHERS, is_unmapped, private_group};
 
-/// The right of other users on a file with a secret.
+/// The users who can read or change a file with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExposedSecret {
     /// Every user of the machine can read or change it.
     All { mode: u32 },
-    /// The members of this group can.
+    /// The members of this group can read or change it.
     Group { group: u32, mode: u32 },
 }
 
@@ -30,9 +30,9 @@ impl fmt::Display for ExposedSecret {
 }
 
 impl ExposedSecret {
-    /// The right of others on a file with these facts. A group may read a file of root's: root
-    /// chose the group, as for `/etc/ssl/private` and for credentials of systemd. The group of
-    /// another owner is usually the one that all its files have.
+    /// Decides by owner and mode. A group may read a file of root: root chose the group, as for
+    /// `/etc/ssl/private` and for systemd credentials. The group of another owner's file is usually
+    /// that of all the owner's files, so it was not chosen.
     fn of(file: Facts, is_private_group: bool) -> Option<Self> {
         let Facts { user, group, mode } = file;
         let may_group = match (user, is_private_group) {
@@ -54,7 +54,7 @@ impl ExposedSecret {
 /// the file was opened. Pipes and terminals belong to the process that made them.
 ///
 /// # Errors
-/// When the file cannot be looked at.
+/// An error of the system while the file is examined.
 pub fn exposed_secret(file: &File, path: &Path) -> io::Result<Option<ExposedSecret>> {
     let facts = Facts::of(file)?;
     if !file.metadata()?.is_file() || (facts.is_roots_to_write() && is_mounted_secret(path)) {
@@ -64,8 +64,8 @@ pub fn exposed_secret(file: &File, path: &Path) -> io::Result<Option<ExposedSecr
     Ok(ExposedSecret::of(facts, is_private_group))
 }
 
-/// Whether the file is in a volume for secrets of Kubernetes, which only the programs of one
-/// container see: `NAME` is a link to `..data/NAME`, and `..data` one to `..2026_11_30_…`.
+/// Returns whether the file is in a Kubernetes secret volume, which only the processes of one
+/// container see. There `NAME` links to `..data/NAME`, and `..data` links to `..2026_11_30_…`.
 fn is_mounted_secret(path: &Path) -> bool {
     let Ok(real) = std::fs::canonicalize(path) else { return false };
     let Some(version) = real.parent() else { return false };
@@ -75,7 +75,7 @@ fn is_mounted_secret(path: &Path) -> bool {
 }
 
 impl Facts {
-    /// Whether root alone can change the file.
+    /// Returns whether root alone can change the file.
     fn is_roots_to_write(self) -> bool {
         let is_roots = self.user == ROOT || is_unmapped(self.user);
         is_roots && self.mode & WRITE_BY_OTHERS == 0

@@ -15,12 +15,12 @@ pub(crate) fn find_alias(name: &str) -> Option<Alias> {
     Some(alias)
 }
 
-/// All names with their meanings.
+/// Returns all names with their meanings.
 pub fn all() -> impl Iterator<Item = (&'static str, Alias)> {
     ALIASES.iter().flat_map(|(names, alias)| names.split(' ').map(|name| (name, *alias)))
 }
 
-/// The names of other chats for a command.
+/// Returns the names of other chats for a command.
 pub fn aliases_of(command: &'static str) -> impl Iterator<Item = &'static str> {
     all().filter(move |(_, alias)| *alias == Command(command)).map(|(name, _)| name)
 }

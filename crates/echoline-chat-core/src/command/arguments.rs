@@ -26,17 +26,17 @@ pub enum WrongDuration<'a> {
 }
 
 impl<'a> CommandArguments<'a> {
-    /// The arguments in the rest of a line.
+    /// Returns the arguments in the rest of a line.
     pub fn new(text: &'a str) -> Self {
         Self { text: text.trim(), wrong_duration: None }
     }
 
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The next word; `None` at the end.
+    /// Returns the next word; `None` at the end.
     pub fn word(&mut self) -> Option<&'a str> {
         let (word, rest) = self.text.split_once([' ', '\t']).unwrap_or((self.text, ""));
         self.text = rest.trim_start();
@@ -49,9 +49,9 @@ impl<'a> CommandArguments<'a> {
         (!words.is_empty()).then_some(words)
     }
 
-    /// The duration that comes next, with `for` before it or not. `Some(None)` is for good: the
-    /// next word is `forever`, or does not look like a duration and stays. `None` if it looks like
-    /// a duration and cannot be read: a typing mistake must not ban or mute for good.
+    /// Returns the duration that comes next, with `for` before it or not. `Some(None)` is for good:
+    /// the next word is `forever`, or does not look like a duration and stays. `None` if it looks
+    /// like a duration and cannot be read: a typing mistake must not ban or mute for good.
     pub fn length(&mut self) -> Option<Option<Duration>> {
         let mut ahead = *self;
         let first = ahead.word().unwrap_or_default();
@@ -100,12 +100,12 @@ impl<'a> CommandArguments<'a> {
 pub struct CommandSecret<'a>(&'a str);
 
 impl<'a> CommandSecret<'a> {
-    /// A secret in a command.
+    /// Creates a secret in a command.
     pub fn new(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// The secret itself.
+    /// Returns the secret itself.
     #[must_use]
     pub fn reveal(&self) -> &'a str {
         self.0
@@ -199,7 +199,7 @@ fn without_mapping(network: IpNet) -> IpNet {
     prefix.and_then(|prefix| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
 }
 
-/// A number from 1 up. (`u64::from_str` would take "+7".)
+/// Returns a number from 1 up. (`u64::from_str` would take "+7".)
 pub fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&number| digits && number > 0)

@@ -54,7 +54,7 @@ pub enum CommandError {
     KickDuration,
 }
 
-/// The sentence for a command that was used wrongly.
+/// Returns the sentence for a command that was used wrongly.
 pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) -> CommandError {
     match arguments.wrong_duration() {
         Some(WrongDuration::Unreadable(typed)) => {
@@ -67,7 +67,7 @@ pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) 
     }
 }
 
-/// The sentence for a command that does not exist.
+/// Returns the sentence for a command that does not exist.
 pub fn unknown(name: &str) -> CommandError {
     let shown = excerpt(name);
     if shown.is_empty() {

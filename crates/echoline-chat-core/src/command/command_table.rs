@@ -36,7 +36,7 @@ pub struct CommandEntry {
 
 type Read = for<'a> fn(&mut CommandArguments<'a>) -> Option<Command<'a>>;
 
-/// The command of that name, or the one that other chats call so, in any case.
+/// Returns the command of that name, or the one that other chats call so, in any case.
 pub fn find(name: &str) -> Option<&'static CommandEntry> {
     let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
     found.or_else(|| match find_alias(name)? {

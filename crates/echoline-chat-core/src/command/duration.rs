@@ -33,8 +33,8 @@ pub fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize
     found.filter(|(duration, _)| !duration.is_zero() && *duration <= LONGEST)
 }
 
-/// Whether a word looks like a duration, readable or not: it begins with a digit of any script,
-/// perhaps behind a sign, a point or a bracket. An ordinal number such as `2nd` does not.
+/// Returns whether a word looks like a duration, readable or not: it begins with a digit of any
+/// script, perhaps behind a sign, a point or a bracket. An ordinal number such as `2nd` does not.
 pub(crate) fn looks_like_duration(word: &str) -> bool {
     let bare = word.trim_start_matches(|c| "+-\u{2212}\u{2013}~<>=.,([\"'".contains(c));
     let rest = bare.trim_start_matches(char::is_numeric);
@@ -42,8 +42,8 @@ pub(crate) fn looks_like_duration(word: &str) -> bool {
     rest.len() < bare.len() && !is_ordinal
 }
 
-/// The nanoseconds of a unit of a second or more, in any case. `M` alone is refused: it is a minute
-/// to one and a month to another.
+/// Returns the nanoseconds of a unit of a second or more, in any case. `M` alone is refused: it is
+/// a minute to one and a month to another.
 fn nanos_of(unit: &str) -> Option<u64> {
     let days = |days: u32| u64::try_from((DAY * days).as_nanos()).ok();
     match unit.to_ascii_lowercase().as_str() {
@@ -66,7 +66,7 @@ mod tests {
     const DAY: u64 = 24 * HOUR;
     const SECONDS_MAX: u64 = LONGEST.as_secs();
 
-    /// The seconds at the front of `text`, and the words behind them.
+    /// Returns the seconds at the front of `text`, and the words behind them.
     fn seconds(text: &str) -> Option<(u64, String)> {
         let (duration, taken) = read(text.split(' '))?;
         let rest: Vec<&str> = text.split(' ').skip(taken).collect();

@@ -3,8 +3,8 @@
 use crate::command::command_error::unknown;
 use crate::command::command_table::{COMMANDS, CommandEntry, Rank, find};
 
-/// The lines of `/help` for a user of that rank, or the lines of `/help topic`. The topic is the
-/// name of a command in any case, with or without its `/`.
+/// Returns the lines of `/help` for a user of that rank, or the lines of `/help topic`. The topic
+/// is the name of a command in any case, with or without its `/`.
 ///
 /// For a member, the list fits a terminal of 24 lines and 80 columns, with one line left for input.
 pub fn help(topic: Option<&str>, rank: Rank) -> impl Iterator<Item = String> {

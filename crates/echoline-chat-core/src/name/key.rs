@@ -30,8 +30,8 @@ impl<'de> serde::Deserialize<'de> for Key {
 }
 
 impl Key {
-    /// The key of the look of `text` (UTS 39, section 4), in any case: the skeleton of `0` is a
-    /// capital `O`.
+    /// Returns the key of the look of `text` (UTS 39, section 4), in any case: the skeleton of `0`
+    /// is a capital `O`.
     pub(crate) fn of_look(text: &str) -> Self {
         let skeleton: String = skeleton(text).collect();
         Self(fold(&skeleton).into())

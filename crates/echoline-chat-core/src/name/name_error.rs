@@ -45,12 +45,12 @@ pub enum NameKind {
 }
 
 impl NameError {
-    /// The error for this text.
+    /// Returns the error for this text.
     pub fn new(kind: NameKind, text: &str, fault: NameFault) -> Self {
         Self { kind, shown: excerpt(text), fault }
     }
 
-    /// The fault of the text.
+    /// Returns the fault of the text.
     #[must_use]
     pub fn fault(&self) -> NameFault {
         self.fault

@@ -26,7 +26,7 @@ fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S
     }
 }
 
-/// Whether a flag is off, so that its field is left out.
+/// Returns whether a flag is off, so that its field is left out.
 fn is_off(flag: &bool) -> bool {
     !flag
 }

@@ -79,7 +79,7 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
     lines.chain(complete_lists()).chain(complete_answers()).chain(complete_news()).collect()
 }
 
-/// The messages that have parts.
+/// Returns the messages that have parts.
 fn complete_lists() -> [ServerMessage<'static>; 5] {
     let (room, topic) = (|| "r".into(), || "t".into());
     let joined = JoinedRoom { room: room(), next: 1, topic: topic(), operator: true };
@@ -122,7 +122,7 @@ fn complete_lists() -> [ServerMessage<'static>; 5] {
     ]
 }
 
-/// The messages that follow from a message of the client.
+/// Returns the messages that follow from a message of the client.
 fn complete_answers() -> [ServerMessage<'static>; 7] {
     let thread = || Thread { room: Some("r".into()), person: Some("1".into()) };
     [
@@ -157,7 +157,7 @@ fn complete_answers() -> [ServerMessage<'static>; 7] {
     ]
 }
 
-/// The messages that come by themselves.
+/// Returns the messages that come by themselves.
 fn complete_news() -> [ServerMessage<'static>; 6] {
     [
         ServerMessage::Private {
@@ -221,7 +221,7 @@ fn kind_of(text: &str) -> String {
     serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned()
 }
 
-/// The kinds of all server messages, which serde lists for an unknown one.
+/// Returns the kinds of all server messages, which serde lists for an unknown one.
 fn kinds() -> BTreeSet<String> {
     let error = serde_json::from_str::<ServerMessage<'_>>(r#"{"kind":"?"}"#).unwrap_err();
     let error = error.to_string();

@@ -357,7 +357,7 @@ pub struct ListedCommand<'a> {
 }
 
 impl<'a> ServerMessage<'a> {
-    /// The message of a room's line of this kind.
+    /// Returns the message of a room's line of this kind.
     pub fn of_line(kind: LineKind, line: RoomLine<'a>) -> Self {
         match kind {
             LineKind::Said => Self::Said(line),
@@ -370,23 +370,23 @@ impl<'a> ServerMessage<'a> {
         }
     }
 
-    /// A reply that belongs to no thread.
+    /// Returns a reply that belongs to no thread.
     pub fn reply(text: &'a str) -> Self {
         Self::Reply { text: text.into(), thread: Thread::default() }
     }
 
-    /// An error without a topic.
+    /// Returns an error without a topic.
     pub fn error(text: &'a str, thread: Thread<'a>) -> Self {
         Self::Error { text: text.into(), about: None, action: None, wait_ms: None, thread }
     }
 
-    /// The end of the connection; a page comes back by itself.
+    /// Returns the end of the connection; a page comes back by itself.
     pub fn end(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: false }
     }
 
-    /// The end of the connection by an operator, or because the user is back elsewhere: a page
-    /// that came back by itself would try again and again.
+    /// Returns the end of the connection by an operator, or because the user is back elsewhere: a
+    /// page that came back by itself would try again and again.
     pub fn dismissal(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: true }
     }

@@ -83,7 +83,7 @@ pub struct ClusterCounts {
 }
 
 impl<T: PendingReply> Replication<T> {
-    /// The state of a node that has applied nothing.
+    /// Returns the state of a node that has applied nothing.
     pub fn new(node: u32) -> Self {
         Self {
             node,
@@ -118,7 +118,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Whether a session with this number has ended, so that it cannot begin again.
+    /// Returns whether a session with this number has ended, so that it cannot begin again.
     pub fn has_ended(&self, session: u64) -> bool {
         let (node, count) = ((session >> 32) as u32, session as u32);
         let floor = self.session_floors.get(&node);
@@ -137,10 +137,10 @@ impl<T: PendingReply> Replication<T> {
         over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
     }
 
-    /// Whether the node saves the session of a user who is not in the chat; if so, notes it. The
-    /// session of a node that went down may be saved a moment later. A session that never entered
-    /// gives back a token that it could not use. The same entry may come again at any time: it does
-    /// not replace what the session saved later, and does not bring back a used token.
+    /// Returns whether the node saves the session of a user who is not in the chat; if so, notes
+    /// it. The session of a node that went down may be saved a moment later. A session that never
+    /// entered gives back a token that it could not use. The same entry may come again at any time:
+    /// it does not replace what the session saved later, and does not bring back a used token.
     pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
         let is_over = self.gone_sessions.contains(&session);
         if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
@@ -157,8 +157,8 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Whether this is the next operation of a node; if so, notes it. The first operation may have
-    /// any number, because a node that rejoins continues its count.
+    /// Returns whether this is the next operation of a node; if so, notes it. The first operation
+    /// may have any number, because a node that rejoins continues its count.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
             Some(&last) => number > last && number - last <= JUMP_MAX,
@@ -170,7 +170,7 @@ impl<T: PendingReply> Replication<T> {
         is_next
     }
 
-    /// Whether an operation was sent a while ago and has not come back.
+    /// Returns whether an operation was sent a while ago and has not come back.
     pub fn is_unheard(&self) -> bool {
         let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
         let mut sent = outboxes.filter_map(|outbox| outbox.sent());

@@ -32,7 +32,8 @@ impl Envelope {
         Self { version: VERSION, node, session, number, operation }
     }
 
-    /// The unique id of the proposal. The end of a node has the same id from every proposer.
+    /// Returns the unique id of the proposal. The end of a node has the same id from every
+    /// proposer.
     pub fn id(&self) -> String {
         match &self.operation {
             Operation::NodeDown { node, .. } => id_of_end(*node),
@@ -69,7 +70,7 @@ impl Envelope {
     }
 }
 
-/// The id of the proposal that a node is down.
+/// Returns the id of the proposal that a node is down.
 pub fn id_of_end(node: u32) -> String {
     format!("gone-{node:08x}")
 }

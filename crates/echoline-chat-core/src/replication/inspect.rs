@@ -191,7 +191,7 @@ pub fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Whether a node may have this name.
+/// Returns whether a node may have this name.
 pub(crate) fn is_machine_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MACHINE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)

@@ -85,13 +85,13 @@ impl Leases {
         nodes.iter().filter(overdue).copied().collect()
     }
 
-    /// The last heartbeats of the nodes whose lease holds, by number.
+    /// Returns the last heartbeats of the nodes whose lease holds, by number.
     pub fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
         let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
         self.heard.values().filter(alive).filter_map(|(_, pulse)| pulse.as_ref())
     }
 
-    /// The name of a node, if it sent a heartbeat.
+    /// Returns the name of a node, if it sent a heartbeat.
     pub fn name(&self, node: u32) -> Option<&str> {
         let (_, pulse) = self.heard.get(&node)?;
         pulse.as_ref().map(|pulse| &*pulse.name)

@@ -14,7 +14,7 @@ const SAY_BYTES: usize = 64 * 1024;
 
 /// A caller who waits for the outcome of an operation.
 pub trait PendingReply {
-    /// Whether the caller does not wait any more.
+    /// Returns whether the caller does not wait any more.
     fn is_closed(&self) -> bool;
 
     /// Tells the caller that everything before is done.
@@ -114,12 +114,12 @@ impl<T: PendingReply> Outbox<T> {
         None
     }
 
-    /// The number of the operation that is on its way, or was last.
+    /// Returns the number of the operation that is on its way, or was last.
     pub fn number(&self) -> u64 {
         self.last
     }
 
-    /// The operation that is on its way.
+    /// Returns the operation that is on its way.
     pub fn sent(&self) -> Option<&Sent<T>> {
         self.sent.as_ref()
     }
@@ -148,7 +148,7 @@ impl<T: PendingReply> Outbox<T> {
         waiting.map(|operation| said(operation).len()).sum::<usize>() + sent
     }
 
-    /// Whether no operation is in flight or queued.
+    /// Returns whether no operation is in flight or queued.
     pub fn is_empty(&self) -> bool {
         self.sent.is_none() && self.waiting.is_empty()
     }
@@ -170,7 +170,7 @@ impl<T: PendingReply> Outbox<T> {
     }
 }
 
-/// The lines that an operation says.
+/// Returns the lines that an operation says.
 pub fn said(operation: &Operation) -> &[SaidLine] {
     match operation {
         Operation::Say { lines, .. } => lines,

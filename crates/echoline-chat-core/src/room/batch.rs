@@ -40,7 +40,7 @@ impl Batch {
         self.pieces.try_push(Piece { first, bytes }).is_ok()
     }
 
-    /// Whether it has no lines.
+    /// Returns whether it has no lines.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

@@ -28,7 +28,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Whether a token says that they were an operator of the room.
+    /// Returns whether a token says that they were an operator of the room.
     pub(crate) fn is_operators(&self) -> bool {
         matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
     }

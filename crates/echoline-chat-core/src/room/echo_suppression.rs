@@ -65,12 +65,12 @@ impl OwnLines {
         self.0.take_if(|written| is_passed(written));
     }
 
-    /// The numbers, in order; some may have been passed.
+    /// Returns the numbers, in order; some may have been passed.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = &Range<u64>> {
         self.0.iter().flat_map(|written| &written.ranges)
     }
 
-    /// The first number from `next` on that the member did not write.
+    /// Returns the first number from `next` on that the member did not write.
     pub fn pass(&self, next: u64) -> u64 {
         let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
         // The ranges are disjoint and not adjacent.

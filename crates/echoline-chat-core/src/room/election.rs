@@ -41,7 +41,7 @@ impl Room {
     }
 }
 
-/// The line that names the new operator.
+/// Returns the line that names the new operator.
 fn words(name: &Name) -> String {
     format!("{name} is an operator of this room now: it had none for a day")
 }

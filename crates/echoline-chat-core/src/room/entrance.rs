@@ -37,14 +37,15 @@ fn stamp(hash: &str) -> &str {
 }
 
 impl Room {
-    /// The position of a newcomer, for a saved session.
+    /// Returns the position of a newcomer, for a saved session.
     pub fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
         let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
         Position { room, next, operator: false, password, born }
     }
 
-    /// Whether the room has a password, and not the one that it had when a session was saved.
+    /// Returns whether the room has a password, and not the one that it had when a session was
+    /// saved.
     fn has_new_password(&self, saved: Option<&str>) -> bool {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
@@ -77,7 +78,7 @@ impl Room {
         }
     }
 
-    /// Whether a user with this credential may enter.
+    /// Returns whether a user with this credential may enter.
     pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
         if self.seat_of(newcomer.session).is_some() {
             return Err(JoinError::Already);

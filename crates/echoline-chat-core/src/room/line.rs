@@ -13,7 +13,7 @@ pub fn terminal_text(line: &StoredLine) -> String {
     Shape::encode(line.kind, &line.name, &line.text).1.concat()
 }
 
-/// The fixed parts of a line: before the name, between name and text, and after the text.
+/// Returns the fixed parts of a line: before the name, between name and text, and after the text.
 const fn frame(kind: LineKind, has_text: bool) -> [&'static str; 3] {
     match (kind, has_text) {
         (LineKind::Said, _) => ["", ": ", ""],
@@ -53,13 +53,13 @@ impl Shape {
         (shape, [before, name, between, text, after])
     }
 
-    /// The range of the name.
+    /// Returns the range of the name.
     pub fn name(self) -> Range<usize> {
         let start = self.frame()[0].len();
         start..start + usize::from(self.name)
     }
 
-    /// The range of the text.
+    /// Returns the range of the text.
     pub fn text(self) -> Range<usize> {
         let start = self.name().end + self.frame()[1].len();
         start..start + self.text as usize

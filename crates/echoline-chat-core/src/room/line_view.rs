@@ -25,7 +25,7 @@ pub struct LineView<'a> {
 }
 
 impl<'a> LineView<'a> {
-    /// A line from its bytes, as a terminal shows it and with its end.
+    /// Creates a line from its bytes, as a terminal shows it and with its end.
     pub(super) fn new(
         number: u64,
         time_ms: u64,

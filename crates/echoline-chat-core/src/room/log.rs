@@ -97,7 +97,8 @@ pub struct Mark {
 }
 
 impl Log {
-    /// An empty log whose first line will have the number `first`, later than `last_time_ms`.
+    /// Creates an empty log whose first line will have the number `first`, later than
+    /// `last_time_ms`.
     pub fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
         Self {
             limits,
@@ -185,7 +186,7 @@ impl Log {
         }
     }
 
-    /// The time of the last line.
+    /// Returns the time of the last line.
     pub fn last_time_ms(&self) -> u64 {
         self.last_time_ms
     }
@@ -211,17 +212,18 @@ impl Log {
         self.visible = until.clamp(self.visible, self.next());
     }
 
-    /// The first number from which on all lines are kept.
+    /// Returns the first number from which on all lines are kept.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// The first number that is kept.
+    /// Returns the first number that is kept.
     pub fn oldest(&self) -> u64 {
         self.older.first().unwrap_or(self.first)
     }
 
-    /// The first number that is kept and not smaller than `number`; lines after the last one count.
+    /// Returns the first number that is kept and not smaller than `number`; lines after the last
+    /// one count.
     pub(crate) fn kept_from(&self, number: u64) -> u64 {
         if number >= self.first {
             return number;
@@ -229,7 +231,7 @@ impl Log {
         self.older.at_or_after(number).unwrap_or(self.first)
     }
 
-    /// The last number that is kept and smaller than `number`.
+    /// Returns the last number that is kept and smaller than `number`.
     pub fn kept_before(&self, number: u64) -> Option<u64> {
         match number.min(self.next()) {
             number if number > self.first => Some(number - 1),
@@ -243,7 +245,7 @@ impl Log {
         newer + self.older.count(numbers)
     }
 
-    /// Whether the log has a line that a user said.
+    /// Returns whether the log has a line that a user said.
     pub fn has_said(&self) -> bool {
         self.said.lines > 0 || !self.older.is_empty()
     }
@@ -261,12 +263,12 @@ impl Log {
         self.shrink_older();
     }
 
-    /// The number that the next line will have.
+    /// Returns the number that the next line will have.
     pub fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
-    /// The lines before this one may be seen.
+    /// Returns the number of the first line that must not be shown yet.
     pub fn visible(&self) -> u64 {
         self.visible
     }
@@ -344,7 +346,7 @@ impl Log {
         Some(Mark { kind: shape.kind, author, time_ms })
     }
 
-    /// The line of this number, if it is kept and may be seen.
+    /// Returns the line of this number, if it is kept and may be seen.
     pub fn line(&self, number: u64) -> Option<LineView<'_>> {
         if !(self.first..self.visible).contains(&number) {
             return self.older.get(number).map(OlderLine::view);
@@ -363,7 +365,7 @@ impl Log {
         &bytes[(start - origin) as usize..(end - origin) as usize]
     }
 
-    /// The offset at which the line `number` begins, or would begin.
+    /// Returns the offset at which the line `number` begins, or would begin.
     fn start_of(&self, number: u64) -> u64 {
         match self.entries.get((number - self.first) as usize) {
             Some(entry) => entry.start,
@@ -435,7 +437,8 @@ impl Log {
         }
     }
 
-    /// The lines and bytes that are left for the older lines, beside the said lines in the entries.
+    /// Returns the lines and bytes that are left for the older lines, beside the said lines in the
+    /// entries.
     fn room_for_older(&self) -> (usize, usize) {
         let LogLimits { lines, bytes } = self.limits;
         (lines.saturating_sub(self.said.lines), bytes.saturating_sub(self.said.bytes))

@@ -33,8 +33,8 @@ pub struct Replay {
     pub(crate) left_out: Vec<Range<u64>>,
 }
 
-/// The replay of the last `said` lines of users before the line `before`. Topics and notices among
-/// them are shown too. If `said` is 0 there is none.
+/// Returns the replay of the last `said` lines of users before the line `before`. Topics and
+/// notices among them are shown too. If `said` is 0 there is none.
 pub fn replay(log: &Log, before: u64, said: u64) -> Replay {
     let (mut first, mut left, mut at) = (before, said, before);
     // From the end to the start.
@@ -82,7 +82,7 @@ enum Author<'a> {
     Name(&'a str),
 }
 
-/// The numbers that are shown of a row of joins, leaves and renamings, in order.
+/// Returns the numbers that are shown of a row of joins, leaves and renamings, in order.
 fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
     let mut open: Vec<(Author<'_>, u64)> = Vec::new();
     for number in row.end.saturating_sub(COMPARED).max(row.start)..row.end {
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::room::log::LogLimits;
 
-    /// A log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another name) and
-    /// `1` (says something), one minute apart.
+    /// Returns a log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another
+    /// name) and `1` (says something), one minute apart.
     fn log(lines: &str) -> Log {
         let mut log = Log::new(LogLimits::default(), 1, 0);
         for (minute, line) in lines.split_whitespace().enumerate() {

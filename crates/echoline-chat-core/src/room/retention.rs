@@ -11,15 +11,15 @@ use crate::room::room_origin::RoomOrigin;
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Whether a room that outlives its members is kept when all have left it: if a user said
-    /// something in it, or if its operators have set it up.
+    /// Returns whether a room that outlives its members is kept when all have left it: if a user
+    /// said something in it, or if its operators have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()
     }
 
-    /// Whether the room is not worth keeping, and has been empty for so long that no member can
-    /// return.
+    /// Returns whether the room is not worth keeping, and has been empty for so long that no member
+    /// can return.
     pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
         let since = self.operators.vacant_since_ms();
         self.count() == 0

@@ -42,7 +42,7 @@ impl RoomOperators {
         self.former.len() < before
     }
 
-    /// Whether the user left the room as its operator.
+    /// Returns whether the user left the room as its operator.
     pub fn remembers(&self, lineage: u64) -> bool {
         self.former.contains(&lineage)
     }
@@ -62,7 +62,7 @@ impl RoomOperators {
         self.vacant_since_ms
     }
 
-    /// Whether the room has had no operator for so long that a member is to become one.
+    /// Returns whether the room has had no operator for so long that a member is to become one.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
     }

@@ -78,7 +78,7 @@ pub struct LineRecord {
 }
 
 impl Room {
-    /// The parts of a room that other nodes need.
+    /// Returns the parts of a room that other nodes need.
     pub fn record(&self) -> RoomRecord {
         let lines = last_lines(&self.log);
         let from = self.log.next() - lines.len() as u64;
@@ -146,7 +146,7 @@ impl Room {
     }
 }
 
-/// The last lines of a log within the bounds of a record. They are the same on every node.
+/// Returns the last lines of a log within the bounds of a record. They are the same on every node.
 fn last_lines(log: &Log) -> Vec<LineRecord> {
     let mut bytes = 0;
     let numbers = log.next().saturating_sub(LINES_MAX).max(log.first())..log.next();
@@ -159,8 +159,8 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
     lines
 }
 
-/// The said lines before `from` that belong to the last said lines of the room. They are the same
-/// on every node, because each log keeps the same number of lines.
+/// Returns the said lines before `from` that belong to the last said lines of the room. They are
+/// the same on every node, because each log keeps the same number of lines.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

@@ -277,8 +277,8 @@ impl<R: RoomCell> ChatState<R> {
         Some(ResumeToken { token: token.to_string(), saved })
     }
 
-    /// The positions of a user in their rooms. Only the node that serves the user knows how far
-    /// they have read. In a cluster, the position therefore comes from the saved session.
+    /// Returns the positions of a user in their rooms. Only the node that serves the user knows how
+    /// far they have read. In a cluster, the position therefore comes from the saved session.
     fn positions(&self, memberships: &[(R, usize)], saved: &[Position]) -> Vec<Position> {
         let position = |(cell, member_id): &(R, usize)| {
             cell.with(|room| {

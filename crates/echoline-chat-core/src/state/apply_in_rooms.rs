@@ -177,7 +177,7 @@ impl<R: RoomCell> ChatState<R> {
         })
     }
 
-    /// The author's member in the room of this name.
+    /// Returns the author's member in the room of this name.
     fn member(&self, context: OperationContext, room: &Name) -> Option<(MemberId, &R)> {
         let cell = self.rooms.get(room.key())?;
         Some((self.user(context.session)?.member_id_in(cell)?, cell))

@@ -49,8 +49,8 @@ impl Simulation {
         Self { state, now_ms: 5, effects: Vec::new() }
     }
 
-    /// A chat with ann, an operator of the chat, and with ben and eve. All are in the lobby, and
-    /// ben has created the room `den`.
+    /// Returns a chat with ann, an operator of the chat, and with ben and eve. All are in the
+    /// lobby, and ben has created the room `den`.
     fn with_users() -> Self {
         let mut chat = Self::new(false);
         for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {
@@ -120,7 +120,7 @@ impl Simulation {
     }
 }
 
-/// An effect in a few words.
+/// Returns an effect in a few words.
 fn words(effect: &Effect<'_>) -> String {
     match effect {
         Effect::Notify { session, notification } => format!("notify {session} {notification:?}"),

@@ -64,7 +64,7 @@ pub struct Suspect<'a> {
     pub lineage: Option<u64>,
 }
 
-/// The end of a ban or a mute, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
+/// Returns the end of a ban or a mute, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
 /// `moment` prints a time in milliseconds since 1970; `None` and `u64::MAX` are for good.
 pub fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String {
     match until_ms {
@@ -84,8 +84,8 @@ pub struct Bans {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyBans(pub(super) usize);
 
-/// The network that is banned, and counted by `--max-per-ip`: of IPv6 at least a /64, in which one
-/// host can have any address.
+/// Returns the network that is banned, and counted by `--max-per-ip`: of IPv6 at least a /64, in
+/// which one host can have any address.
 pub fn counted(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(v6) if v6.prefix_len() > 64 => {
@@ -95,7 +95,7 @@ pub fn counted(network: IpNet) -> IpNet {
     }
 }
 
-/// The network of a host, as it is banned and counted.
+/// Returns the network of a host, as it is banned and counted.
 pub fn network_of(address: IpAddr) -> IpNet {
     counted(IpNet::from(address.to_canonical()))
 }
@@ -127,7 +127,7 @@ impl fmt::Display for Subject {
 }
 
 impl Scope {
-    /// The key of the room; `None` for the whole chat.
+    /// Returns the key of the room; `None` for the whole chat.
     pub fn room(&self) -> Option<&Key> {
         match self {
             Self::Chat => None,
@@ -137,7 +137,7 @@ impl Scope {
 }
 
 impl Ban {
-    /// The message for a banned user. `moment` formats a time in milliseconds since 1970.
+    /// Returns the message for a banned user. `moment` formats a time in milliseconds since 1970.
     pub fn words(&self, moment: fn(u64) -> String) -> String {
         let place = match &self.scope {
             Scope::Chat => "this chat".to_owned(),
@@ -153,13 +153,13 @@ impl Ban {
         self.until_ms.is_none_or(|until| until > now_ms)
     }
 
-    /// Whether the ban applies to the user.
+    /// Returns whether the ban applies to the user.
     pub fn means(&self, suspect: Suspect<'_>) -> bool {
         let is_same_user = self.lineage.is_some() && self.lineage == suspect.lineage;
         is_same_user || self.subject.means(suspect)
     }
 
-    /// Whether the ban is of this subject.
+    /// Returns whether the ban is of this subject.
     fn is_of(&self, subject: &Subject) -> bool {
         match (&self.subject, subject) {
             (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
@@ -205,23 +205,23 @@ impl Bans {
         self.rooms.remove(room).unwrap_or_default()
     }
 
-    /// The ban that keeps such a user out of the chat, or of `room`.
+    /// Returns the ban that keeps such a user out of the chat, or of `room`.
     pub fn find(&self, now_ms: u64, suspect: Suspect<'_>, room: Option<&Key>) -> Option<&Ban> {
         self.list(now_ms, room).find(|ban| ban.means(suspect))
     }
 
-    /// All bans that mean such a user, wherever they hold.
+    /// Returns all bans that mean such a user, wherever they hold.
     pub fn all_of(&self, now_ms: u64, suspect: Suspect<'_>) -> impl Iterator<Item = &Ban> {
         self.all().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
     }
 
-    /// All bans: first those of the chat, then those of each room. Each list begins with the
-    /// oldest.
+    /// Returns all bans: first those of the chat, then those of each room. Each list begins with
+    /// the oldest.
     pub fn all(&self) -> impl Iterator<Item = &Ban> {
         self.chat.iter().chain(self.rooms.values().flatten())
     }
 
-    /// The bans that hold for the chat (`None`) or a room.
+    /// Returns the bans that hold for the chat (`None`) or a room.
     pub fn list(&self, now_ms: u64, room: Option<&Key>) -> impl Iterator<Item = &Ban> {
         let list = match room {
             None => Some(&self.chat),

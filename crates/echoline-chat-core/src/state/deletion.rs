@@ -9,12 +9,12 @@ use crate::outcome::{OperationError, Outcome};
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 
-/// The words with which the server tells a room that a line was deleted.
+/// Returns the words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
     format!("Line {number} was deleted by {by}")
 }
 
-/// The line that a notice of the server says was deleted. Users cannot write notices.
+/// Returns the line that a notice of the server says was deleted. Users cannot write notices.
 pub fn deleted_by(notice: &str) -> Option<u64> {
     let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
     (!by.is_empty()).then(|| number.parse().ok())?

@@ -152,7 +152,7 @@ mod tests {
 
     const HOME: &str = "192.0.2.7/32";
 
-    /// A chat in which the troll is muted until 30 s and has left.
+    /// Returns a chat in which the troll is muted until 30 s and has left.
     fn left() -> FloodMutes {
         let mut mutes = FloodMutes::default();
         mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);

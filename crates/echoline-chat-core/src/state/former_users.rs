@@ -47,7 +47,7 @@ impl FormerUsers {
         self.0.drain(..self.0.len().saturating_sub(FORMER_MAX));
     }
 
-    /// The user who left last under this name.
+    /// Returns the user who left last under this name.
     pub fn find(&self, name: &Name) -> Option<&FormerUser> {
         self.0.iter().rev().find(|user| user.name.same_as(name))
     }

@@ -37,8 +37,8 @@ impl<R: RoomCell> ChatState<R> {
         result.map_or_else(Outcome::Refused, |()| Outcome::Done)
     }
 
-    /// Whether the author may ban in `scope`: an operator of the chat anywhere, one of a room
-    /// there.
+    /// Returns whether the author may ban in `scope`: an operator of the chat anywhere, one of a
+    /// room there.
     fn may_ban(&self, context: OperationContext, scope: &Scope) -> bool {
         let Some(user) = self.user(context.session) else { return false };
         match scope {
@@ -50,7 +50,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// The author and the room of this name, if the author is an operator there.
+    /// Returns the author and the room of this name, if the author is an operator there.
     pub fn authority(
         &self,
         context: OperationContext,
@@ -261,8 +261,8 @@ fn is_room_operator<R: RoomCell>(user: &User<R>, cell: &R) -> bool {
     member_id.is_some_and(|member_id| cell.with(|room| room.standing(member_id).1))
 }
 
-/// Whether the other user is an operator of the whole chat, and this one is not. If so, this user
-/// cannot moderate the other one.
+/// Returns whether the other user is an operator of the whole chat, and this one is not. If so,
+/// this user cannot moderate the other one.
 fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }

@@ -35,7 +35,7 @@ impl Preferences {
         self.ignored.truncate(IGNORED_MAX);
     }
 
-    /// Whether these are the choices of a newcomer.
+    /// Returns whether these are the choices of a newcomer.
     pub fn is_usual(&self) -> bool {
         *self == Self::default()
     }

@@ -192,13 +192,13 @@ fn rejoin_room<R: RoomCell>(
     }
 }
 
-/// The lineage of a session; an earlier version does not tell it.
+/// Returns the lineage of a session; an earlier version does not tell it.
 pub fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }
 
 impl<R> User<R> {
-    /// The user's last operation that was applied.
+    /// Returns the user's last operation that was applied.
     pub(crate) fn last_operation(&self) -> LastOperation {
         let (session, number, refused) = (self.session, self.last, self.was_refused);
         LastOperation { session, number, refused }

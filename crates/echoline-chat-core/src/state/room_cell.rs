@@ -28,7 +28,7 @@ pub trait RoomCell: Clone {
         self.change(leave)
     }
 
-    /// Whether both are the same room, not only rooms of the same name.
+    /// Returns whether both are the same room, not only rooms of the same name.
     fn is_same(&self, other: &Self) -> bool;
 }
 

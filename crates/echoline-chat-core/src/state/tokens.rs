@@ -120,23 +120,23 @@ impl EvictionRank {
     }
 }
 
-/// The token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
+/// Returns the token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
 pub fn token(random: [u8; TOKEN_LETTERS]) -> SecretText {
     let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
     SecretText::from(groups.join("-"))
 }
 
-/// The digest of a token as a user typed it: the form in which it travels and is kept. A digest
-/// that is typed is no token: it gets a digest of its own.
+/// Returns the digest of a token as a user typed it: the form in which it travels and is kept. A
+/// digest that is typed is no token: it gets a digest of its own.
 pub fn digest(typed: &str) -> String {
     let token = typed.trim().to_ascii_lowercase();
     let digest = Sha256::new().chain_update("echoline resume token ").chain_update(token);
     format!("{DIGEST_PREFIX}{:x}", digest.finalize())
 }
 
-/// The digest that an entry, a snapshot or a history has; an earlier version wrote the token
-/// itself.
+/// Returns the digest that an entry, a snapshot or a history has; an earlier version wrote the
+/// token itself.
 pub fn digest_of_kept(kept: String) -> String {
     let hex = kept.strip_prefix(DIGEST_PREFIX);
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -223,19 +223,19 @@ impl Tokens {
         had.collect()
     }
 
-    /// The highest first number of a room in a saved session. No room that is made later may begin
-    /// there.
+    /// Returns the highest first number of a room in a saved session. No room that is made later
+    /// may begin there.
     pub(crate) fn last_born(&self) -> Option<u64> {
         self.places.values().flat_map(|place| &place.rooms).map(|at| at.born).max()
     }
 
-    /// The rooms to which a token leads.
+    /// Returns the rooms to which a token leads.
     pub fn rooms(&self, now_ms: u64) -> BTreeSet<Key> {
         let places = self.places.values().filter(|place| place.until_ms > now_ms);
         places.flat_map(|place| &place.rooms).map(|at| at.room.key().clone()).collect()
     }
 
-    /// Whether there is a saved session of this user.
+    /// Returns whether there is a saved session of this user.
     pub fn has(&self, lineage: u64) -> bool {
         self.places.values().any(|place| place.more.lineage == lineage)
     }
@@ -245,7 +245,7 @@ impl Tokens {
         self.places.get(digest).filter(|place| place.until_ms > now_ms)
     }
 
-    /// All of them, by the digest of the token.
+    /// Returns all of them, by the digest of the token.
     pub fn all(&self) -> Vec<(String, SavedSession)> {
         let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
         let mut all: Vec<_> = places.collect();

@@ -38,7 +38,7 @@ pub struct User<R> {
 }
 
 impl<R> User<R> {
-    /// A user whose session begins now.
+    /// Creates a user whose session begins now.
     pub fn new(
         context: OperationContext,
         address: Option<IpAddr>,
@@ -73,18 +73,18 @@ impl<R> User<R> {
         Suspect { name: Some(&self.name), address: self.address, lineage: Some(self.lineage) }
     }
 
-    /// The user as a mute for writing too fast finds them.
+    /// Returns the user as a mute for writing too fast finds them.
     pub fn writer(&self) -> MuteSubject {
         let (key, network) = (self.name.key().clone(), self.address.map(network_of));
         MuteSubject { key, lineage: self.lineage, network }
     }
 
-    /// The identity of the user's members.
+    /// Returns the identity of the user's members.
     pub fn identity(&self) -> MemberIdentity {
         MemberIdentity { session: self.session, lineage: self.lineage, is_here: self.is_here }
     }
 
-    /// The name that the user has now.
+    /// Returns the name that the user has now.
     pub fn name(&self) -> Name {
         self.name.clone()
     }
@@ -93,7 +93,7 @@ impl<R> User<R> {
         self.name = name;
     }
 
-    /// The away text.
+    /// Returns the away text.
     pub fn away(&self) -> Option<Arc<str>> {
         self.away.clone()
     }
@@ -104,7 +104,7 @@ impl<R> User<R> {
         self.away = words.map(Arc::from);
     }
 
-    /// Whether the user is an operator of the whole chat.
+    /// Returns whether the user is an operator of the whole chat.
     pub fn is_operator(&self) -> bool {
         self.is_operator
     }
@@ -114,7 +114,7 @@ impl<R> User<R> {
         self.is_operator = is_operator;
     }
 
-    /// Whether the user continues in another session, so that this one cannot be resumed.
+    /// Returns whether the user continues in another session, so that this one cannot be resumed.
     pub fn is_retired(&self) -> bool {
         self.is_retired
     }
@@ -126,7 +126,7 @@ impl<R> User<R> {
 }
 
 impl<R: RoomCell> User<R> {
-    /// The user's rooms, and their member in each.
+    /// Returns the user's rooms, and their member in each.
     pub fn memberships(&self) -> Vec<(R, MemberId)> {
         self.memberships.clone()
     }
@@ -141,8 +141,8 @@ impl<R: RoomCell> User<R> {
         self.memberships.push((room, member_id));
     }
 
-    /// The user's member in a room. A user who was expelled and joined again before the session
-    /// gave the first membership back has two: the last one counts, as on the other nodes.
+    /// Returns the user's member in a room. A user who was expelled and joined again before the
+    /// session gave the first membership back has two: the last one counts, as on the other nodes.
     pub fn member_id_in(&self, room: &R) -> Option<MemberId> {
         let mut memberships = self.memberships.iter().rev();
         memberships.find(|(theirs, _)| theirs.is_same(room)).map(|&(_, member_id)| member_id)

@@ -25,7 +25,7 @@ impl<R> UserTable<R> {
         self.lineages_from.wrapping_add(session)
     }
 
-    /// The user of a session.
+    /// Returns the user of a session.
     pub fn get_mut(&mut self, session: u64) -> Option<&mut User<R>> {
         self.users.get_mut(&session).map(|user| &mut **user)
     }

@@ -38,13 +38,13 @@ pub fn kind(c: char) -> CharacterKind {
     }
 }
 
-/// Whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex 14 and
-/// the ASCII separators of files, groups and records.
+/// Returns whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex
+/// 14 and the ASCII separators of files, groups and records.
 pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The characters that most lines are made of, without a search in the tables.
+/// Returns the characters that most lines are made of, without a search in the tables.
 pub(crate) fn is_common(c: char) -> bool {
     matches!(c,
         '!'..='~'
@@ -82,12 +82,12 @@ fn by_category(c: char) -> CharacterKind {
     }
 }
 
-/// A letter of any script; not a letter-like number or symbol.
+/// Returns a letter of any script; not a letter-like number or symbol.
 pub(crate) fn is_letter(c: char) -> bool {
     c.general_category_group() == GeneralCategoryGroup::Letter
 }
 
-/// A decimal digit of any script.
+/// Returns a decimal digit of any script.
 pub(crate) fn is_digit(c: char) -> bool {
     c.general_category() == GeneralCategory::DecimalNumber
 }

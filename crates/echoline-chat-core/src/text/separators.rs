@@ -2,12 +2,12 @@
 
 use crate::text::character::is_break;
 
-/// Whether a text contains a separator of lines or paragraphs.
+/// Returns whether a text contains a separator of lines or paragraphs.
 pub fn has_break(text: &str) -> bool {
     text.contains(is_break)
 }
 
-/// The lines of a text, whatever separates them, without blank ones at its ends.
+/// Returns the lines of a text, whatever separates them, without blank ones at its ends.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text.trim_matches(is_break));
     std::iter::from_fn(move || {

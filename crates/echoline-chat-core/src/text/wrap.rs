@@ -14,8 +14,8 @@ const TAB_COLUMNS: usize = 8;
 /// The narrowest window. A narrower one counts as this, so that a line does not become hundreds.
 const COLUMNS_MIN: usize = 20;
 
-/// The parts of a line on a terminal of `columns` columns, each with its indentation: none for the
-/// first, two spaces for the others.
+/// Returns the parts of a line on a terminal of `columns` columns, each with its indentation: none
+/// for the first, two spaces for the others.
 ///
 /// Parts end at spaces if possible. Those spaces are left out, and so is a joiner (U+200C, U+200D)
 /// at the end of a part, which has nothing to join there. A character is never

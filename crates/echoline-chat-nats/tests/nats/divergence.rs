@@ -172,7 +172,8 @@ const RUNS: &str = "ECHOLINE_RUNS";
 /// The time after the last kill in which all nodes have the entries of the stream.
 const HEALED: Duration = Duration::from_secs(20);
 
-/// `ECHOLINE_RUNS=40 cargo nextest run -p echoline-chat-nats --run-ignored only --no-capture one_order`
+/// To run it 40 times, set `ECHOLINE_RUNS=40` and run
+/// `cargo nextest run -p echoline-chat-nats --run-ignored only --no-capture one_order`.
 #[test]
 #[ignore = "takes a minute each time, and needs three servers of NATS 2.10.26 or newer"]
 fn one_order_while_leaders_are_killed_and_come_back_at_once() {

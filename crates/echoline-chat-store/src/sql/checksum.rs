@@ -45,13 +45,13 @@ impl RowChecksum {
     }
 }
 
-/// The checksum of a line in the room with this id.
+/// Returns the checksum of a line in the room with this id.
 pub(crate) fn line_sum(room: i64, line: &StoredLine) -> i64 {
     let sum = RowChecksum::new().number(room as u64).number(line.number).number(line.time_ms);
     sum.number(line.kind.code().into()).text(&line.name).text(&line.text).finish().into()
 }
 
-/// The checksum of a room's properties.
+/// Returns the checksum of a room's properties.
 pub(crate) fn room_sum(
     name: &str,
     topic: Option<&str>,
@@ -65,7 +65,7 @@ pub(crate) fn room_sum(
     if more.is_empty() { sum.finish().into() } else { sum.text(more).finish().into() }
 }
 
-/// The checksum of a ban.
+/// Returns the checksum of a ban.
 pub(crate) fn ban_sum(ban: &StoredBan) -> i64 {
     let sum =
         RowChecksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);

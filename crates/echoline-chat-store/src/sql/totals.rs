@@ -48,12 +48,12 @@ impl RoomTotals {
         Ok(Self { id: row.get(0)?, said, notices, trimmed: count(5)? })
     }
 
-    /// The totals of the lines that users said, or of all others.
+    /// Returns the totals of the lines that users said, or of all others.
     pub(super) const fn of_sort(&mut self, is_said: bool) -> &mut LineTotals {
         if is_said { &mut self.said } else { &mut self.notices }
     }
 
-    /// Whether the room exceeds a limit.
+    /// Returns whether the room exceeds a limit.
     pub(super) const fn exceeds(&self, options: &StoreOptions) -> bool {
         self.said.exceeds(options) || self.notices.exceeds(options)
     }
@@ -127,8 +127,8 @@ impl RoomTotals {
 }
 
 impl LineTotals {
-    /// Whether these lines exceed a limit. The newest line is always kept, so that its number is
-    /// not used again.
+    /// Returns whether these lines exceed a limit. The newest line is always kept, so that its
+    /// number is not used again.
     const fn exceeds(self, options: &StoreOptions) -> bool {
         self.lines > 1 && (self.lines > options.keep_lines || self.bytes > options.keep_bytes)
     }

@@ -63,12 +63,12 @@ impl TableWriter {
         self.oversized.append(&mut self.changed);
     }
 
-    /// Whether a room with said lines was removed since the last call.
+    /// Returns whether a room with said lines was removed since the last call.
     pub(crate) fn take_removed_words(&mut self) -> bool {
         std::mem::take(&mut self.has_removed_words)
     }
 
-    /// Whether a room exceeds a limit.
+    /// Returns whether a room exceeds a limit.
     pub(crate) fn has_oversized(&self) -> bool {
         !self.oversized.is_empty()
     }

@@ -227,7 +227,7 @@ pub(crate) enum QueueError {
     Closed,
 }
 
-/// The time of the writer thread, which waits for the disk and not for tokio's clock.
+/// Returns the time of the writer thread, which waits for the disk and not for tokio's clock.
 #[expect(clippy::disallowed_methods, reason = "the writer thread does not use tokio's clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()

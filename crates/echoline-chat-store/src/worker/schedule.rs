@@ -85,7 +85,7 @@ impl CommitSchedule {
         self.retry = Some(ScheduledRetry { at: now + pause, pause });
     }
 
-    /// Whether the last attempt failed.
+    /// Returns whether the last attempt failed.
     pub(crate) const fn is_failing(&self) -> bool {
         self.retry.is_some()
     }

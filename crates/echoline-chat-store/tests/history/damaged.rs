@@ -314,7 +314,7 @@ fn a_flipped_bit_in_a_text_costs_one_line() {
     let mut files = closed();
     let bytes = files.get_mut("chat.sqlite3").unwrap();
     let text = line("dev", 60).text.to_string();
-    // Pages that were split hold remains of what is elsewhere now.
+    // A page that was split may still hold an old copy of the text, so all copies are flipped.
     for place in 0..bytes.len() - text.len() {
         if bytes[place..].starts_with(text.as_bytes()) {
             bytes[place] ^= 1;

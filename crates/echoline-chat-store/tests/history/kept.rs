@@ -144,7 +144,7 @@ fn a_room_that_is_gone_leaves_its_positions_in_tokens() {
     rig.write("lobby", 1..=50);
     rig.store.write(StoreChange::Token(token("ab12")));
     rig.store.write(StoreChange::RoomRemoved("lobby".to_owned()));
-    // The same name later: another room, whose numbers begin anew.
+    // A new room of the same name counts its lines from 1.
     rig.write("lobby", 1..=2);
     rig.store.close();
     let restored = Rig::open(folder.path(), EACH).restored;
@@ -294,8 +294,8 @@ fn trimming_takes_small_steps() {
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 10_000)).unwrap().len() > 20 {
         assert!(begun.elapsed() < super::NEVER);
     }
-    // How far it was when the line was written is a matter of the machine; the steps stay to be
-    // counted.
+    // The progress at the time of the write depends on the machine, so only the number of steps is
+    // checked.
     let log = fs::read(folder.path().join("chat.sqlite3-wal")).unwrap();
     let steps = commits(&log);
     assert!(steps > 30, "8,980 lines in {steps} steps");
@@ -310,7 +310,7 @@ fn commits(log: &[u8]) -> usize {
 
 #[test]
 fn a_second_passes_between_two_transactions() {
-    // What a disk takes for a sync is not to be measured.
+    // A folder in memory: the time that a disk needs for a sync would disturb the measurement.
     let folder = super::folder_in_memory();
     let rig =
         Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, queue: 400, ..EACH });

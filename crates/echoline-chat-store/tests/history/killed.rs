@@ -111,7 +111,8 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         if recovers {
             assert!(writer.next().is_some_and(|line| line.starts_with("committed")));
             assert_eq!(writer.next().unwrap(), "recovered 0");
-            // Whoever had the file open may be told later that all is well, and it is not.
+            // A descriptor that was open during a failed sync may report success later, so the
+            // store must open the file again.
             let trace = fs::read_to_string(folder.path().join("trace")).unwrap();
             let (_, after) = trace.split_once("(INJECTED)").unwrap();
             assert!(after.contains("chat.sqlite3\""), "not opened anew:\n{after}");

@@ -216,7 +216,7 @@ impl Chat {
         }
     }
 
-    /// Whether the user of this session is in the chat, or is about to rejoin.
+    /// Returns whether the user of this session is in the chat, or is about to rejoin.
     fn is_served(&self, cluster: &Cluster, session: u64) -> bool {
         let is_returning = cluster.lock().returning.contains(&session);
         is_returning || self.lock().users.contains_key(&session)

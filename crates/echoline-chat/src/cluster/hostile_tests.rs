@@ -36,7 +36,7 @@ fn act(chat: &Chat, session: u64, number: u64, act: &Value) {
     apply(chat, entry.to_string());
 }
 
-/// A node with ann in the lobby, after her operations 1 and 2.
+/// Returns a node with ann in the lobby, after her operations 1 and 2.
 fn with_ann() -> Arc<Chat> {
     let chat = node(9);
     act(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
@@ -60,7 +60,7 @@ fn names(chat: &Chat) -> Vec<String> {
     names
 }
 
-/// All that is shown of the lobby: its lines and its topic.
+/// Returns all that is shown of the lobby: its lines and its topic.
 fn shown(chat: &Chat) -> Vec<String> {
     chat.lobby.with(|room| {
         let numbers = room.log.first()..room.log.next();

@@ -104,8 +104,8 @@ impl Chat {
         }
     }
 
-    /// The sessions that this node serves, in order, including the sessions that are about to
-    /// rejoin.
+    /// Returns the sessions that this node serves, in order, including the sessions that are about
+    /// to rejoin.
     fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
         let mut served = cluster.lock().returning.clone();
         let live = self.lock();

@@ -122,7 +122,7 @@ impl Chat {
     }
 }
 
-/// Whether the session continues, so that its user rejoins with this node.
+/// Returns whether the session continues, so that its user rejoins with this node.
 fn rejoins(live: &LiveState, session: u64) -> bool {
     let is_ending = || live.session(session).is_none_or(|s| s.mailbox.ending().is_some());
     live.suspended.get(&session).is_some_and(|user| !user.is_retired()) && !is_ending()

@@ -53,7 +53,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A node that has not applied anything yet, and its proposals.
+    /// Creates a node that has not applied anything yet, and its proposals.
     pub(super) fn new(options: ClusterOptions) -> (Self, mpsc::UnboundedReceiver<Proposal>) {
         let (proposals, receiver) = mpsc::unbounded_channel();
         let state = Mutex::new(State::new(options.node));
@@ -106,12 +106,12 @@ impl Cluster {
         self.propose(session, None, None)
     }
 
-    /// Whether no operation of this author is in flight or queued.
+    /// Returns whether no operation of this author is in flight or queued.
     pub(crate) fn is_settled(&self, session: u64) -> bool {
         self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
     }
 
-    /// Whether the other nodes cannot be reached.
+    /// Returns whether the other nodes cannot be reached.
     pub(crate) fn is_lost(&self) -> bool {
         self.lock().is_lost
     }

@@ -17,7 +17,7 @@ use echoline_chat_core::state::apply::GOES_ON;
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
 
 impl Chat {
-    /// The state after the last entry that was applied.
+    /// Returns the state after the last entry that was applied.
     pub(super) fn record(&self) -> StateSnapshot {
         let Some(cluster) = &self.cluster else {
             return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };

@@ -47,13 +47,13 @@ impl Chat {
         Some(self.cluster.as_ref()?.status(&self.sessions()))
     }
 
-    /// The node that serves each session.
+    /// Returns the node that serves each session.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
         state.users.iter().map(|(&session, user)| (session, user.node)).collect()
     }
 
-    /// The status in sentences, for `/status`.
+    /// Returns the status in sentences, for `/status`.
     pub(crate) fn status_words(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else {
             let people = self.people();

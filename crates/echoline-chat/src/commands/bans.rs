@@ -116,7 +116,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// The user who has a name, or had it last; and whether they are here.
+    /// Returns the user who has a name, or had it last; and whether they are here.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
         if let Some(user) = self.chat.find(name) {
             let (lineage, address, name) = (user.lineage, user.address, user.name());
@@ -139,7 +139,7 @@ impl<S: ByteStream> Session<S> {
         Some((subject, self.scope()?))
     }
 
-    /// An operator of the whole chat bans from all of it, another one from their room.
+    /// Returns an operator of the whole chat bans from all of it, another one from their room.
     fn scope(&self) -> Option<Scope> {
         if self.user.is_operator() {
             return Some(Scope::Chat);

@@ -139,7 +139,7 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// A line that is in memory, unless the view hides its author.
+/// Returns a line that is in memory, unless the view hides its author.
 fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option<StoredLine> {
     shared_room.with(|room| {
         let line = room.log.line(number);
@@ -149,8 +149,8 @@ fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option
 }
 
 impl HistoryRange {
-    /// Whether the log in memory has all of these lines, so that none has to be read from the
-    /// store.
+    /// Returns whether the log in memory has all of these lines, so that none has to be read from
+    /// the store.
     pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
         let first = shared_room.with(|room| room.log.first());
         match *self {
@@ -227,12 +227,12 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
     whole
 }
 
-/// The first lines whose bytes fit one answer.
+/// Returns the first lines whose bytes fit one answer.
 fn oldest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[..fitting(lines.iter())]
 }
 
-/// The last lines whose bytes fit one answer.
+/// Returns the last lines whose bytes fit one answer.
 pub(super) fn newest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[lines.len() - fitting(lines.iter().rev())..]
 }

@@ -275,8 +275,8 @@ impl<S: ByteStream> Session<S> {
         self.chat.announce(self.user.session, Operation::Audit { what });
     }
 
-    /// Whether the user is an operator of the whole chat. If not, tells them that the command needs
-    /// one.
+    /// Returns whether the user is an operator of the whole chat. If not, tells them that the
+    /// command needs one.
     pub(super) fn require_chat_operator(&mut self) -> bool {
         let is_operator = self.user.is_operator();
         if !is_operator {
@@ -285,8 +285,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Whether only the other user is an operator of the whole chat. If so, this user cannot
-    /// moderate them, and is told so.
+    /// Returns whether only the other user is an operator of the whole chat. If so, this user
+    /// cannot moderate them, and is told so.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {

@@ -38,8 +38,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// The rooms of a user that this one may know of; marked if the user is their operator or
-    /// muted in them.
+    /// Returns the rooms of a user that this one may know of; marked if the user is their operator
+    /// or muted in them.
     fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();

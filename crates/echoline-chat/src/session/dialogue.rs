@@ -407,7 +407,7 @@ impl<S: ByteStream> Session<S> {
 }
 
 impl UserInput {
-    /// The class of the line for the flood limit.
+    /// Returns the class of the line for the flood limit.
     fn class(&self) -> LineClass {
         match self {
             Self::Typed(line) if line.trimmed().first() != Some(&b'/') => LineClass::Speech,

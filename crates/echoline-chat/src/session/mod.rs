@@ -66,7 +66,7 @@ pub(super) struct UnfinishedSearch {
 }
 
 impl<S: ByteStream> Session<S> {
-    /// The session of a user who has just given a name and is in no room yet.
+    /// Returns the session of a user who has just given a name and is in no room yet.
     fn new(
         client: Connection<Telnet<S>>,
         chat: Arc<Chat>,
@@ -80,7 +80,7 @@ impl<S: ByteStream> Session<S> {
         Self { client, chat, user, source, feed, flood, replies, last_search, knows_more, has_left }
     }
 
-    /// The name of the user at this moment.
+    /// Returns the name of the user at this moment.
     pub(super) fn name(&self) -> Name {
         self.user.name()
     }
@@ -91,7 +91,7 @@ impl<S: ByteStream> Session<S> {
         if in_room || self.user.is_operator() { Rank::Operator } else { Rank::Member }
     }
 
-    /// Whether the chat has ended this session. The user hears of it after the replies to
+    /// Returns whether the chat has ended this session. The user hears of it after the replies to
     /// everything that they sent before.
     pub(super) fn is_ended(&self) -> bool {
         self.user.mailbox.ending().is_some()

@@ -75,7 +75,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Whether an operation of this user is still on its way to the other nodes.
+    /// Returns whether an operation of this user is still on its way to the other nodes.
     pub(crate) fn has_unsettled(&self) -> bool {
         let cluster = self.chat.cluster.as_ref();
         cluster.is_some_and(|cluster| !cluster.is_settled(self.user.session))

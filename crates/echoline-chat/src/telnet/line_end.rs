@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use echoline::Lines;
 
-    /// The lines of the bytes in these packets.
+    /// Returns the lines of the bytes in these packets.
     fn lines<'a>(packets: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         let (mut after_cr, mut splitter) = (false, Lines::new(1000));
         let mut found = Vec::new();

@@ -96,13 +96,14 @@ enum Window {
 struct Options([u64; 4]);
 
 impl Parser {
-    /// A parser that asks for the window size first: its question is among [`Parser::answers`].
+    /// Returns a parser that asks for the window size first: its question is among
+    /// [`Parser::answers`].
     #[must_use]
     pub fn negotiating() -> Self {
         Self { window: Window::Asked, answers: vec![IAC, DO, NAWS], ..Self::default() }
     }
 
-    /// A parser for the middle of a stream. `cr` is whether the last byte was a CR.
+    /// Returns a parser for the middle of a stream. `cr` is whether the last byte was a CR.
     pub(crate) fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
@@ -132,12 +133,13 @@ impl Parser {
         kept
     }
 
-    /// The bytes to send to the client, at most 192. The caller removes the bytes that it sends.
+    /// Returns the bytes to send to the client, at most 192. The caller removes the bytes that it
+    /// sends.
     pub fn answers(&mut self) -> &mut Vec<u8> {
         &mut self.answers
     }
 
-    /// The width of the client's window in columns, if the client reported it.
+    /// Returns the width of the client's window in columns, if the client reported it.
     #[must_use]
     pub fn width(&self) -> Option<u16> {
         match self.window {
@@ -146,7 +148,7 @@ impl Parser {
         }
     }
 
-    /// The number of bytes at the front that are data and need no change.
+    /// Returns the number of bytes at the front that are data and need no change.
     fn plain_run(&self, bytes: &[u8]) -> usize {
         match self.state {
             State::Data | State::Cr => memchr2(IAC, NUL, bytes).unwrap_or(bytes.len()),
@@ -186,7 +188,7 @@ impl Parser {
         Some(byte)
     }
 
-    /// The byte after IAC.
+    /// Returns the byte after IAC.
     fn command(&mut self, byte: u8) -> Option<u8> {
         match byte {
             IAC => self.data(IAC),
@@ -257,7 +259,7 @@ impl Parser {
 }
 
 impl Options {
-    /// Whether it was not in before.
+    /// Returns whether it was not in before.
     fn insert(&mut self, option: u8) -> bool {
         let (word, bit) = (&mut self.0[usize::from(option / 64)], 1 << (option % 64));
         let new = *word & bit == 0;
@@ -294,7 +296,7 @@ mod tests {
             (b"a\xff\xfb\x01b\xff\xfe\xffc", b"abc"),
             (b"a\xff\xfa\x18\x00xterm\xff\xff\xff\xf0b", b"ab"),
             (b"a\r\0b\0c\r\r\0\0", b"a\rb\0c\r\r\0"),
-            (b"a\xff\xfa\x18\xff\xfb\x01b", b"ab"), // a subnegotiation that was broken off
+            (b"a\xff\xfa\x18\xff\xfb\x01b", b"ab"), // an unfinished subnegotiation
             (b"\xff\xff\xff\xff\xff", b"\xff\xff"),
         ] {
             assert_eq!(take(&mut Parser::default(), sent), left, "{sent:x?}");

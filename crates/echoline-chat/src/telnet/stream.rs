@@ -56,23 +56,23 @@ impl<S> Telnet<S> {
         Self { stream, active, cr: false, writer_waits: false }
     }
 
-    /// The width of the client's window in columns, if the client reported it.
+    /// Returns the width of the client's window in columns, if the client reported it.
     #[must_use]
     pub fn width(&self) -> Option<u16> {
         self.active.as_ref().and_then(|active| active.parser.width())
     }
 
-    /// The stream below.
+    /// Returns the stream below.
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
 
-    /// The inner stream. Bytes that are read from it directly may include commands.
+    /// Returns the inner stream. Bytes that are read from it directly may include commands.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// The stream below. Answers that were not sent are lost.
+    /// Returns the stream below. Answers that were not sent are lost.
     pub fn into_inner(self) -> S {
         self.stream
     }

@@ -307,7 +307,7 @@ fn key(room: &str) -> Option<Key> {
     Some(Name::parse_room(room).ok()?.key().clone())
 }
 
-/// Whether a line begins with the time of day: it was looked up, or `/times` is on.
+/// Returns whether a line begins with the time of day: it was looked up, or `/times` is on.
 fn has_time(shown: &str) -> bool {
     let word = shown.split(' ').next().unwrap_or_default();
     word.split_once(':').is_some_and(|(hours, minutes)| {

@@ -235,7 +235,8 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether two clients saw one line: the same words, or one of them after they were deleted.
+/// Returns whether two clients saw one line: the same words, or one of them after they were
+/// deleted.
 fn is_same_line(one: &Seen, other: &Seen) -> bool {
     let is_deleted = |one: &str, other: &str| one == DELETED || other == DELETED;
     let same_text = one.text == other.text || is_deleted(&one.text, &other.text);
@@ -243,7 +244,7 @@ fn is_same_line(one: &Seen, other: &Seen) -> bool {
     (one.kind == other.kind && same_text && same_name) || is_missing(one) || is_missing(other)
 }
 
-/// Whether the server no longer had the content of this line, only its number.
+/// Returns whether the server no longer had the content of this line, only its number.
 fn is_missing(seen: &Seen) -> bool {
     seen.kind == LineKind::Notice && seen.text == MISSING
 }

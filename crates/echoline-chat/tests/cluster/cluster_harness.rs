@@ -48,7 +48,7 @@ impl ClusterHarness {
             }
             guests.push(newcomer);
         }
-        // With the first heartbeats everybody knows everybody.
+        // Every node knows all others after the first heartbeats.
         sleep(Duration::from_secs(4)).await;
         guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
     }

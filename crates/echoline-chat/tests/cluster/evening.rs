@@ -181,7 +181,7 @@ async fn live(mut random: Random) -> Outcome {
     for guest in guests {
         present.extend(guest.await.expect("no guest panics"));
     }
-    // What was begun before is to have come to its end.
+    // Waits until every operation that is under way has ended.
     tokio::time::sleep_until((well + HEALING).max(Instant::now() + Duration::from_secs(3))).await;
     let healed = world.nodes().iter().map(|node| node.chat.snapshot()).collect();
     for present in &mut present {

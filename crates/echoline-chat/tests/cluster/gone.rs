@@ -78,7 +78,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
     until(&mut ann, "m1 is gone, and with it dan").await;
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
-    // All of it at once: nobody there hears of one before the other.
+    // Node 1 applies all entries at once, so no user there sees one of them before another.
     cluster.bus.apply(&cluster.nodes[1].chat, cluster.bus.entries().len() as u64);
     cluster.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;

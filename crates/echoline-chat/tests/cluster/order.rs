@@ -103,7 +103,7 @@ async fn private_words_cross_nodes() {
     ben.hear("[ann -> you] there?").await;
     ben.say("/away").await;
     ben.hear("*** You are back ***").await;
-    // Who does not read gets so many, and no more.
+    // The mailbox of a user who does not read is bounded.
     let words = "x".repeat(300);
     let mut refused = 0;
     for _ in 0..420 {

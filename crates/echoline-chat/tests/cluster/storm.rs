@@ -41,7 +41,7 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
         };
         let length = Duration::from_secs(seconds as u64).min(end - Instant::now());
         if site > 0 && random.chance(20) {
-            // What was said meanwhile is not kept any more.
+            // The stream no longer holds the entries of the gap, so the node loads a snapshot.
             let source = world.node(0).expect("it lasts");
             let length = length + random.millis(1000);
             let gap = async {

@@ -136,7 +136,7 @@ impl Bus {
     /// A node is no more, from one moment to the next.
     pub(crate) fn kill(&self, node: &TestNode) {
         node.tasks.iter().for_each(JoinHandle::abort);
-        // What it sent and the bus has not taken is lost.
+        // Entries that the node sent and the bus has not taken are lost.
         node.trouble.send_replace(Trouble::Stopped);
         let nodes = &mut self.state.lock().unwrap().nodes;
         nodes.retain(|other| !Arc::ptr_eq(&other.chat, &node.chat));

@@ -127,7 +127,7 @@ impl World {
         let (near, far) = duplex(pipe);
         let far =
             Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
-        // Who comes again comes to another node.
+        // A user who reconnects reaches another node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
         (near, tokio::spawn(echoline_chat::serve(far, chat, role)))
@@ -173,7 +173,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         present.extend(life.await.expect("no client panics"));
     }
     sleep(CALM).await;
-    // What is heard after this is not part of the story.
+    // The records end here: later messages are not checked.
     let records: Vec<Shared> = present.into_iter().map(client::Present::go).collect();
     sleep(CALM).await;
     let take = |shared: Shared| {

@@ -65,8 +65,8 @@ impl AdminSecret {
     }
 }
 
-/// The rights that the `Authorization` headers of a request give: `Bearer SECRET`, or `Basic` with
-/// any user name and the secret as password, which is the form that browsers send.
+/// Returns the rights that the `Authorization` headers of a request give: `Bearer SECRET`, or
+/// `Basic` with any user name and the secret as password, which is the form that browsers send.
 pub(super) fn authorize(
     headers: &[&str],
     secret: Option<&AdminSecret>,

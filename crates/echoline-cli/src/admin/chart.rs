@@ -42,7 +42,7 @@ pub(super) enum ChartUnit {
 }
 
 impl Chart {
-    /// A chart with a line for each of `names`, up to two.
+    /// Creates a chart with a line for each of `names`, up to two.
     pub(super) fn new(
         title: &'static str,
         unit: ChartUnit,
@@ -73,7 +73,7 @@ impl ChartUnit {
         }
     }
 
-    /// A round figure above `value`, so that the line stays off the edge.
+    /// Returns a round figure above `value`, so that the line stays off the edge.
     fn round_up(self, value: f64) -> f64 {
         let value = value.max(1.0) * 1.05;
         let base = if self == Self::Bytes { 1024_f64 } else { 1000.0 };

@@ -96,7 +96,7 @@ impl Exposition {
         self.registry.register(name, help.strip_suffix('.').unwrap_or(help), metric);
     }
 
-    /// The metrics as text, in the order in which they were added.
+    /// Returns the metrics as text, in the order in which they were added.
     pub(super) fn into_text(self) -> String {
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.registry)

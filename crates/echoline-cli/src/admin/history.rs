@@ -63,7 +63,7 @@ impl History {
         self.seconds.back().cloned().unwrap_or_default()
     }
 
-    /// All seconds, the oldest first.
+    /// Returns all seconds, the oldest first.
     pub(super) fn seconds(&self) -> impl Iterator<Item = &PerSecond> {
         self.seconds.iter()
     }

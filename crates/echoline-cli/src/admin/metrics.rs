@@ -55,7 +55,7 @@ impl SourceFigures {
     }
 }
 
-/// The metrics as text.
+/// Returns the metrics as text.
 pub(super) fn text(figures: &MetricsInput<'_>) -> String {
     let mut to = Exposition::default();
     connections(&mut to, figures.snapshot);

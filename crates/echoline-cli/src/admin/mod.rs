@@ -92,12 +92,12 @@ pub(crate) struct Admin {
 pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
 impl AdminArgs {
-    /// Whether there will be an admin address.
+    /// Returns whether there will be an admin address.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
 
-    /// The addresses of the flags.
+    /// Returns the addresses of the flags.
     pub(crate) fn addresses(&self) -> &[Address] {
         &self.admin
     }

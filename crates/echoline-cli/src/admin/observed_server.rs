@@ -47,7 +47,7 @@ pub(crate) struct FaultControl {
 type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl FaultControl {
-    /// The plan with its counts as comments: what can be sent back as a plan.
+    /// Returns the plan with its counts as comments: what can be sent back as a plan.
     pub(super) fn text(&self) -> String {
         let rules = (self.rules)();
         let mut text = format!("# seed {}\n", (self.seed)());

@@ -38,14 +38,14 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
 /// so a page under another name has none.
 const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
 
-/// An answer that sends a browser to the page.
+/// Returns an answer that sends a browser to the page.
 pub(super) fn to_page() -> HttpReply {
     let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "signed in; the page is at /\n");
     reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
     reply
 }
 
-/// An answer with its headers.
+/// Returns an answer with its headers.
 pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
@@ -94,7 +94,7 @@ pub(super) enum RequestError {
 }
 
 impl RequestError {
-    /// The sentence as an answer.
+    /// Returns the sentence as an answer.
     pub(super) fn into_reply(self) -> HttpReply {
         let status = match &self {
             Self::Refused(GateError::NoHost) | Self::Body(_) | Self::Plan(_) => {

@@ -81,7 +81,7 @@ impl AdminSite {
         self.history().push(self.start.elapsed(), &snapshot);
     }
 
-    /// The answer to one request.
+    /// Returns the answer to one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, client: HttpClient) -> HttpReply {
         let answer = self.try_answer(request, client).await;
         if let Err(RequestError::WrongSecret) = answer {
@@ -111,7 +111,7 @@ impl AdminSite {
         }
     }
 
-    /// The rights of a request.
+    /// Returns the rights of a request.
     fn access(&self, headers: &HeaderMap, client: HttpClient) -> Result<Access, RequestError> {
         if client.access == Access::Full {
             return Ok(Access::Full);
@@ -150,8 +150,8 @@ impl AdminSite {
         }
     }
 
-    /// The answer of a server of which a part has panicked; `None` while all of them work. The
-    /// message of a panic may quote what a client sent.
+    /// Returns the answer of a server of which a part has panicked; `None` while all of them work.
+    /// The message of a panic may quote what a client sent.
     fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
@@ -272,7 +272,7 @@ mod tests {
     use echoline::sources::{SourceLimits, Sources};
     use echoline::{Closed, Farewell, Server};
 
-    /// A plan that knows two rules, and counts none.
+    /// Returns a plan that knows two rules, and counts none.
     fn control() -> FaultControl {
         let plan = Arc::new(Mutex::new(vec!["drop p=0.1".to_owned()]));
         let shown = Arc::clone(&plan);
@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// The status and the body of the answer; `more` are headers with their line ends.
+    /// Returns the status and the body of the answer; `more` are headers with their line ends.
     fn ask(at: SocketAddr, method: &str, more: &str, body: &str) -> (u16, String) {
         try_ask(at, method, more, body).expect("an answer")
     }

@@ -52,13 +52,13 @@ impl AdminSocket {
         self.listener.address()
     }
 
-    /// The rights of a request without a secret.
+    /// Returns the rights of a request without a secret.
     #[cfg(test)]
     pub(super) fn access(&self) -> Access {
         self.access
     }
 
-    /// The sentence about a Unix socket that gives less than it could.
+    /// Returns the sentence about a Unix socket that gives less than it could.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
@@ -69,7 +69,7 @@ impl AdminSocket {
         ))
     }
 
-    /// The socket as the thread that answers needs it.
+    /// Returns the socket as the thread that answers needs it.
     pub(super) fn door(&self) -> io::Result<AdminListener> {
         let (socket, _) = self.listener.hand_on()?;
         let is_unix = self.address()?.unix_path().is_some();

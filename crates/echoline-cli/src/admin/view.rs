@@ -70,7 +70,7 @@ pub(super) struct ViewSources<'a> {
     pub(super) log: Vec<[String; 3]>,
 }
 
-/// The phase in one word, for people and for `/readyz`.
+/// Returns the phase in one word, for people and for `/readyz`.
 pub(super) fn word(phase: Option<Phase>) -> &'static str {
     match phase {
         None => "starting",
@@ -184,7 +184,7 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
     snapshot.workers.iter().enumerate().map(row).collect()
 }
 
-/// The penalties as they are given: the longest remaining time first.
+/// Returns the penalties as they are given: the longest remaining time first.
 fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     let row = |penalty: PenalisedSource| {
         let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));

@@ -100,7 +100,7 @@ pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl CertArgs {
-    /// The server's certificate, signed by itself.
+    /// Returns the server's certificate, signed by itself.
     fn alone(&self) -> anyhow::Result<Vec<PemFile>> {
         let key = KeyPair::generate()?;
         let certificate = self.server()?.self_signed(&key)?;

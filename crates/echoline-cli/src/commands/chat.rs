@@ -290,7 +290,7 @@ pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Resu
 }
 
 impl ServerCommand for ChatArgs {
-    /// The flags of every server.
+    /// Returns the flags of every server.
     fn serving(&self) -> &ServingArgs {
         &self.serving
     }
@@ -334,7 +334,7 @@ impl ChatArgs {
         })
     }
 
-    /// The first line of the file.
+    /// Returns the first line of the file.
     fn operator_password(&self) -> anyhow::Result<Option<SecretText>> {
         let Some(path) = &self.operator_password_file else { return Ok(None) };
         let flag = "--operator-password-file";

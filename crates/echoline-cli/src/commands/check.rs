@@ -70,7 +70,7 @@ pub(crate) fn run(
     findings.report()
 }
 
-/// The command line that would start the server.
+/// Returns the command line that would start the server.
 fn words(name: &OsString, file: Option<&Path>, rest: &[OsString]) -> Vec<OsString> {
     let file = file.map(|path| [OsString::from("--config"), path.into()]);
     let words = [OsString::from("echoline"), name.clone()].into_iter();

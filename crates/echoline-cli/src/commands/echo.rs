@@ -137,7 +137,7 @@ pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Resu
 }
 
 impl ServerCommand for EchoArgs {
-    /// The flags of every server.
+    /// Returns the flags of every server.
     fn serving(&self) -> &ServingArgs {
         &self.serving
     }
@@ -257,12 +257,12 @@ fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     ReloadHook { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
 }
 
-/// The local time with its offset, to the microsecond like the lesson's `isoformat()`.
+/// Returns the local time with its offset, to the microsecond like the lesson's `isoformat()`.
 fn now() -> String {
     jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
 }
 
-/// The local time as the first example of RFC 867 has it.
+/// Returns the local time as the first example of RFC 867 has it.
 fn daytime() -> String {
     jiff::ZonedDateTime::now().strftime("%A, %B %-d, %Y %H:%M:%S-%Z").to_string()
 }

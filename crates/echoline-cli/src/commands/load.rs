@@ -189,7 +189,7 @@ async fn stop_on_signal(
 }
 
 impl LoadArgs {
-    /// The number of messages of each client; `None` for a search, which ends by itself.
+    /// Returns the number of messages of each client; `None` for a search, which ends by itself.
     fn messages_each(&self) -> Option<NonZero<u32>> {
         if self.find_max { None } else { self.traffic.messages() }
     }
@@ -246,13 +246,13 @@ impl LoadArgs {
     }
 }
 
-/// The wall-clock time in whole milliseconds since the Unix epoch.
+/// Returns the wall-clock time in whole milliseconds since the Unix epoch.
 fn since_epoch() -> Duration {
     let millis = jiff::Timestamp::now().as_millisecond();
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// The usage error of a run over `udp://`.
+/// Returns the usage error of a run over `udp://`.
 fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(

@@ -79,7 +79,7 @@ struct OutputFile {
 }
 
 impl OutputArgs {
-    /// The conditions that decide the exit code.
+    /// Returns the conditions that decide the exit code.
     pub(crate) fn fail_if(&self) -> Option<&Objectives> {
         self.fail_if.as_ref()
     }

@@ -85,12 +85,12 @@ impl TlsClientArgs {
         Ok(TlsSide { client: Some(client), server_name })
     }
 
-    /// Whether certificates are checked, for a report.
+    /// Returns whether certificates are checked, for a report.
     pub(crate) fn describe(&self) -> &'static str {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// A flag that was typed, and not set for all commands by a variable.
+    /// Returns a flag that was typed, and not set for all commands by a variable.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),

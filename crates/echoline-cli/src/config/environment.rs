@@ -20,12 +20,12 @@ pub(super) struct EnvironmentSetting {
     pub(super) argument: Option<OsString>,
 }
 
-/// The variable that sets the flag `key` of `command` alone.
+/// Returns the variable that sets the flag `key` of `command` alone.
 pub(super) fn own_variable(command: &Command, key: &str) -> String {
     upper(&format!("echoline-{}-{key}", command.get_name()))
 }
 
-/// Whether the environment has a variable of this name that is not empty.
+/// Returns whether the environment has a variable of this name that is not empty.
 pub(super) fn get(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }
@@ -88,7 +88,7 @@ fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, St
     }
 }
 
-/// The name of a variable: `echoline-max-line` is `ECHOLINE_MAX_LINE`.
+/// Returns the name of a variable: `echoline-max-line` is `ECHOLINE_MAX_LINE`.
 fn upper(name: &str) -> String {
     name.to_uppercase().replace('-', "_")
 }

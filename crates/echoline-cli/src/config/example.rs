@@ -16,7 +16,7 @@ const HEAD: &str = "\
 #   kill -HUP PID                   has a running server read it again
 ";
 
-/// The text of the file.
+/// Returns the text of the file.
 pub(super) fn text(program: &Command) -> String {
     let mut text = HEAD.to_owned();
     for command in keys::configurable(program) {
@@ -59,7 +59,7 @@ fn value(flag: &Arg) -> String {
     if keys::takes_many(flag) { format!("[{}]", values.join(", ")) } else { values.concat() }
 }
 
-/// A value as TOML writes it.
+/// Returns a value as TOML writes it.
 fn literal(value: &str) -> String {
     // A number with a leading zero needs quotes, because it is invalid in TOML.
     let number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);

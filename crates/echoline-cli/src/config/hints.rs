@@ -94,7 +94,7 @@ pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     }
 }
 
-/// The value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
+/// Returns the value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
 pub(crate) fn value<'a>(typed: &'a [String], flag: &str) -> Option<&'a str> {
     let place = typed.iter().position(|argument| argument.starts_with(flag))?;
     let behind = &typed[place][flag.len()..];

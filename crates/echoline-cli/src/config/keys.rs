@@ -15,7 +15,7 @@ const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 /// The name of the flag `--config`, and of its field.
 pub(super) const CONFIG: &str = "config";
 
-/// The flags of `command` that a file can set, in the order of its help.
+/// Returns the flags of `command` that a file can set, in the order of its help.
 pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     command
         .get_arguments()
@@ -23,13 +23,13 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
 }
 
-/// The commands that a file can configure, each in a table of its own.
+/// Returns the commands that a file can configure, each in a table of its own.
 pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
     program.get_subcommands().filter(has_flag)
 }
 
-/// The former names of a flag, which stay valid.
+/// Returns the former names of a flag, which stay valid.
 pub(super) fn former_names(flag: &Arg) -> impl Iterator<Item = &str> {
     flag.get_all_aliases().unwrap_or_default().into_iter()
 }

@@ -146,7 +146,7 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     error
 }
 
-/// The program without its variables, whose values become arguments.
+/// Returns the program without its variables, whose values become arguments.
 fn without_environment(command: Command) -> Command {
     let command = command.mut_args(|flag| flag.env(None));
     command.mut_subcommands(without_environment)
@@ -206,7 +206,7 @@ fn with_layers(
     Ok((arguments, origins))
 }
 
-/// The value of an argument of the form `--key=value`.
+/// Returns the value of an argument of the form `--key=value`.
 fn value(argument: &OsString) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let bytes = argument.as_bytes();
@@ -256,7 +256,7 @@ pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
 
-/// The file's text, read and parsed.
+/// Returns the file's text, read and parsed.
 fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");

@@ -82,7 +82,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
-/// Whether `path` is a device, a pipe or a folder, which no file can replace.
+/// Returns whether `path` is a device, a pipe or a folder, which no file can replace.
 fn is_special(path: &Path) -> io::Result<bool> {
     Ok(if_there(fs::metadata(path))?.is_some_and(|found| !found.is_file()))
 }

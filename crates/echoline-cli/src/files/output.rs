@@ -16,7 +16,7 @@ pub(crate) fn print_file(text: &str) -> io::Result<()> {
     write(&stdout_filter()(text))
 }
 
-/// The form in which stdout gets the text of a file: unchanged, unless it is a terminal.
+/// Returns the form in which stdout gets the text of a file: unchanged, unless it is a terminal.
 pub(crate) fn stdout_filter() -> fn(&str) -> Cow<'_, str> {
     if io::stdout().is_terminal() { printable_lines } else { |text| Cow::Borrowed(text) }
 }
@@ -39,7 +39,7 @@ pub(crate) fn tell_plainly(text: &str) {
     let _ = io::stderr().write_all(printable_lines(text).as_bytes());
 }
 
-/// Whether text on stderr may be coloured (<https://no-color.org>).
+/// Returns whether text on stderr may be coloured (<https://no-color.org>).
 pub(crate) fn has_colours() -> bool {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !is_refused

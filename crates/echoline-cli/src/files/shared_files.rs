@@ -29,7 +29,7 @@ pub(crate) struct SharedFilesArgs {
 }
 
 impl SharedFilesArgs {
-    /// The treatment of a folder in which other users can replace files.
+    /// Returns the treatment of a folder in which other users can replace files.
     pub(crate) fn folder(&self) -> SharedFolder {
         if self.allow_shared_files { SharedFolder::Allow } else { SharedFolder::Refuse }
     }

@@ -102,7 +102,7 @@ impl AccessLogFormat {
         LogOutput { flag: "--access-log", standard: || LogTarget::Stdout, notice }
     }
 
-    /// The line about one connection.
+    /// Returns the line about one connection.
     fn line(self, now: &str, listener: &str, summary: &ConnectionSummary) -> String {
         match self {
             Self::Text => text(now, listener, summary),

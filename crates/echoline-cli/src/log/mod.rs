@@ -177,7 +177,7 @@ impl ServerLog {
         move || successor.reopen()
     }
 
-    /// The part of the log in a reload.
+    /// Returns the part of the log in a reload.
     pub(crate) fn reload_hook(&self) -> ReloadHook<LogArgs> {
         let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
         let prepare = move |flags: &LogArgs| {

@@ -31,7 +31,7 @@ pub(crate) struct LogLine {
     pub(crate) text: String,
 }
 
-/// All that are kept, the newest first.
+/// Returns all that are kept, the newest first.
 pub(crate) fn newest_lines() -> Vec<LogLine> {
     newest().iter().rev().cloned().collect()
 }

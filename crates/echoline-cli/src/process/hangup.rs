@@ -43,7 +43,7 @@ impl Hangups {
         Ok(Self { signal, ends_with_terminal })
     }
 
-    /// The next one. Cancel safe.
+    /// Returns the next one. Cancel safe.
     pub(crate) async fn next(&mut self) -> HangupAction {
         if self.signal.recv().await.is_none() {
             // The runtime is going away.
@@ -60,8 +60,8 @@ fn open_terminal() -> io::Result<File> {
     File::open("/dev/tty")
 }
 
-/// Whether this process belongs to a terminal (tty(4)). `None` if an error such as "too many open
-/// files" leaves it open: such an error must not end the server.
+/// Returns whether this process belongs to a terminal (tty(4)). `None` if an error such as "too
+/// many open files" leaves it open: such an error must not end the server.
 fn has_terminal(opened: io::Result<File>) -> Option<bool> {
     match opened.map_err(|error| error.raw_os_error()) {
         Ok(_) => Some(true),
@@ -76,7 +76,7 @@ fn is_ignored() -> bool {
     ignores_hangup(&status)
 }
 
-/// The lowest bit of `SigIgn` in proc(5).
+/// Returns the lowest bit of `SigIgn` in proc(5).
 fn ignores_hangup(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

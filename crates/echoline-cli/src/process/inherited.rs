@@ -240,7 +240,7 @@ fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
     Ok(sockets)
 }
 
-/// The socket at `index`, of whichever kind it is.
+/// Returns the socket at `index`, of whichever kind it is.
 fn take_passed(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     let kinds = [
         (libc::AF_INET, libc::SOCK_STREAM),

@@ -119,7 +119,7 @@ impl ProcessIdentity {
         Ok(Self { account: account.clone(), user, group, groups })
     }
 
-    /// The user that files are made for.
+    /// Returns the user that files are made for.
     pub(crate) fn file_user(&self) -> FileUser {
         let groups = self.groups.iter().map(|group| group.as_raw()).collect();
         FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
@@ -212,7 +212,7 @@ fn give_up_capabilities() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether this thread has a capability. Each ambient one is permitted as well.
+/// Returns whether this thread has a capability. Each ambient one is permitted as well.
 fn has_capabilities() -> anyhow::Result<bool> {
     let sets = capabilities(None).context("cannot read the capabilities")?;
     Ok(sets != NO_CAPABILITIES)

@@ -60,7 +60,7 @@ impl<F> fmt::Debug for Reload<F> {
 }
 
 impl<F> Reload<F> {
-    /// A reload of a program that runs with these settings and `read`s new ones.
+    /// Creates a reload of a program that runs with these settings and `read`s new ones.
     pub(crate) fn new(
         read: impl FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send + 'static,
         settings: EffectiveSettings,

@@ -33,7 +33,7 @@ const SPACE: MemoryNeed = MemoryNeed {
 const DATA: MemoryNeed =
     MemoryNeed { resource: Resource::RLIMIT_DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
 
-/// A runtime for the calling thread.
+/// Returns a runtime for the calling thread.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     // Building a runtime panics if it cannot have the pair of sockets by which it learns of
     // signals; it needs four more descriptors.
@@ -42,7 +42,7 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// Whether one more thread could be started.
+/// Returns whether one more thread could be started.
 pub(crate) fn try_thread() -> io::Result<()> {
     let thread = thread::Builder::new().spawn(|| ())?;
     thread.join().map_err(|_| io::Error::other("a thread panicked at its start"))
@@ -67,7 +67,7 @@ pub(crate) fn check_memory(threads: usize) -> anyhow::Result<()> {
 }
 
 impl MemoryNeed {
-    /// The megabytes that `threads` threads need, if they are more than `limit` bytes.
+    /// Returns the megabytes that `threads` threads need, if they are more than `limit` bytes.
     fn beyond(self, limit: u64, threads: usize) -> Option<u64> {
         let threads = u64::try_from(threads).unwrap_or(u64::MAX);
         let needed = self.thread_mb.saturating_mul(threads).saturating_add(self.process_mb);
@@ -83,7 +83,7 @@ pub(crate) fn explain(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The fix for an error, by the system's number in its text.
+/// Returns the fix for an error, by the system's number in its text.
 fn hint(text: &str) -> Option<&'static str> {
     let number = |number: i32| text.contains(&format!("(os error {number})"));
     if text.contains("ulimit") {

@@ -107,8 +107,8 @@ impl UpgradePlan {
     }
 }
 
-/// The file that an upgrade starts: as it was called, if that was by a path, because a link on the
-/// way may lead to a newer one later; else where the system found it.
+/// Returns the file that an upgrade starts: as it was called, if that was by a path, because a link
+/// on the way may lead to a newer one later; else where the system found it.
 fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     let called = called.map(PathBuf::from).filter(|path| path.components().count() > 1);
     if let Some(Ok(path)) = called.map(std::path::absolute) {

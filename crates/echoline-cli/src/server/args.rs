@@ -25,7 +25,7 @@ use echoline::{Address, Limits, Listener, ListenerOptions};
 
 /// The flags of a command that serves.
 pub(crate) trait ServerCommand: Send + 'static {
-    /// The flags of every server.
+    /// Returns the flags of every server.
     fn serving(&self) -> &ServingArgs;
 
     /// Returns why flags that are right by themselves do not fit together.
@@ -132,7 +132,7 @@ impl ServingArgs {
         }
     }
 
-    /// The treatment of files that other users can read or write.
+    /// Returns the treatment of files that other users can read or write.
     pub(crate) fn shared_files(&self) -> &SharedFilesArgs {
         &self.tls.shared_files
     }
@@ -148,7 +148,7 @@ impl ServingArgs {
         }
     }
 
-    /// The facts that are known before the addresses are bound.
+    /// Returns the facts that are known before the addresses are bound.
     pub(crate) fn basis(&self, service: &Service, descriptors: Descriptors) -> LimitInputs {
         LimitInputs {
             defaults: service.limits.clone(),

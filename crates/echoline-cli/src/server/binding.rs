@@ -100,7 +100,7 @@ impl ServiceSockets {
         }
     }
 
-    /// The listeners of all addresses, and the sockets of datagrams.
+    /// Returns the listeners of all addresses, and the sockets of datagrams.
     pub(crate) fn split(all: Vec<Self>) -> (Vec<Listener>, Vec<DatagramListener>) {
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for sockets in all {
@@ -240,7 +240,7 @@ impl ServingArgs {
     }
 }
 
-/// The hosts that can reach the sockets, by their bound addresses.
+/// Returns the hosts that can reach the sockets, by their bound addresses.
 fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {
@@ -276,7 +276,7 @@ fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result
     Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
 }
 
-/// The inheritance of a successor: every listening socket with its address.
+/// Returns the inheritance of a successor: every listening socket with its address.
 fn parcels(
     bound: &[(Address, ServiceSockets)],
     admin: Option<&Admin>,

@@ -118,7 +118,7 @@ impl BoundsArgs {
         }
     }
 
-    /// The rates and penalties of each source, of a command whose defaults these are.
+    /// Returns the rates and penalties of each source, of a command whose defaults these are.
     pub(crate) fn source_limits(&self, defaults: &SourceLimits) -> SourceLimits {
         self.sources.limits(defaults)
     }
@@ -222,7 +222,7 @@ fn check_source_limit(text: &str) -> Result<String, String> {
 }
 
 impl SourceLimitArgs {
-    /// The limits of a command whose defaults these are.
+    /// Returns the limits of a command whose defaults these are.
     pub(crate) fn limits(&self, defaults: &SourceLimits) -> SourceLimits {
         let mut limits = defaults.clone();
         for text in &self.source_limit {

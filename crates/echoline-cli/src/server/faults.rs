@@ -53,7 +53,7 @@ impl FaultArgs {
         Ok(Some(Faults::new(plan, seed)))
     }
 
-    /// The rules of the file, then those of the flags.
+    /// Returns the rules of the file, then those of the flags.
     fn plan(&self) -> anyhow::Result<FaultPlan> {
         let mut plan = match &self.fault_file {
             Some(path) => {

@@ -29,7 +29,7 @@ pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
     Some((printable(name.trim_end()).into_owned(), id))
 }
 
-/// The inodes of the sockets in a table of proc(5) that have `port` and are in `state`.
+/// Returns the inodes of the sockets in a table of proc(5) that have `port` and are in `state`.
 fn waiting(table: &str, port: u16, state: &str) -> Vec<String> {
     let local = format!(":{port:04X}");
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());

@@ -168,7 +168,7 @@ impl ServingArgs {
         Ok(())
     }
 
-    /// A server with the threads that the flags ask for.
+    /// Returns a server with the threads that the flags ask for.
     fn server(&self, listeners: Vec<Listener>) -> Server {
         let server = Server::new(listeners).workers(self.workers());
         match self.life.busy_poll {
@@ -203,7 +203,7 @@ impl ServingArgs {
         Ok((server, access_log))
     }
 
-    /// All sockets, listeners with the steps that their addresses ask for.
+    /// Returns all sockets, listeners with the steps that their addresses ask for.
     fn dress(
         &self,
         service: &Service,
@@ -264,7 +264,7 @@ impl ServingArgs {
     }
 }
 
-/// The hook of a part of the flags of every server.
+/// Returns the hook of a part of the flags of every server.
 fn part<A: ServerCommand, P: 'static>(
     hook: ReloadHook<P>,
     part: fn(&ServingArgs) -> &P,
@@ -272,7 +272,7 @@ fn part<A: ServerCommand, P: 'static>(
     hook.within(move |args: &A| part(args.serving()))
 }
 
-/// The hook of the rates and penalties of sources.
+/// Returns the hook of the rates and penalties of sources.
 fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
     let hook = bounds::source_reload_hook(defaults.clone(), Arc::clone(sources));
     part(hook, |serving| &serving.bounds.sources)
@@ -291,7 +291,7 @@ async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (
     }
 }
 
-/// The bound addresses of all sockets.
+/// Returns the bound addresses of all sockets.
 fn addresses(sockets: &[ServiceSockets]) -> io::Result<Vec<Address>> {
     let bound = sockets.iter().map(ServiceSockets::addresses).collect::<io::Result<Vec<_>>>()?;
     Ok(bound.into_iter().flatten().collect())

@@ -33,7 +33,7 @@ pub(crate) struct SocketArgs {
 }
 
 impl SocketArgs {
-    /// The permissions of the files of Unix sockets.
+    /// Returns the permissions of the files of Unix sockets.
     pub(crate) fn unix_mode(&self) -> u32 {
         self.unix_mode
     }
@@ -69,8 +69,8 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
     Ok(found.gid.as_raw())
 }
 
-/// Whether every user of this host may connect to a Unix socket that is bound: the mode of its
-/// file lets them, or its name is in the abstract namespace, which has no permissions.
+/// Returns whether every user of this host may connect to a Unix socket that is bound: the mode of
+/// its file lets them, or its name is in the abstract namespace, which has no permissions.
 pub(crate) fn admits_everybody(path: &str) -> bool {
     let found = fs::symlink_metadata(path);
     path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)

@@ -133,7 +133,7 @@ impl TlsArgs {
         }
     }
 
-    /// The files that are read.
+    /// Returns the files that are read.
     fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.cert, &self.key, &self.client_ca].into_iter().flatten().map(PathBuf::as_path)
     }

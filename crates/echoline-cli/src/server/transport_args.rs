@@ -72,7 +72,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// A user of this host, by name or number.
+/// Returns a user of this host, by name or number.
 fn local_user(text: &str) -> Result<u32, String> {
     let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
     let user = text.parse().ok().or_else(known);
@@ -89,7 +89,7 @@ fn local_user(text: &str) -> Result<u32, String> {
     Ok(user)
 }
 
-/// A network, or one address.
+/// Returns a network, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse().ok().map(|ip: std::net::IpAddr| IpNet::from(ip.to_canonical()));
     text.parse().ok().or_else(one).ok_or_else(|| {
@@ -124,7 +124,7 @@ fn host_name(text: &str) -> Result<String, String> {
     ))
 }
 
-/// The names of this host, without and with the domain of multicast DNS.
+/// Returns the names of this host, without and with the domain of multicast DNS.
 fn host_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() || name.contains('.') {
@@ -135,7 +135,7 @@ fn host_names() -> Vec<String> {
 }
 
 impl TransportArgs {
-    /// The steps for the clients of `listener`, which was asked for as `address`.
+    /// Returns the steps for the clients of `listener`, which was asked for as `address`.
     pub(crate) fn transport(
         &self,
         address: &Address,
@@ -160,7 +160,7 @@ impl TransportArgs {
         Ok(transport)
     }
 
-    /// The step that answers with a page, and lets its WebSocket through.
+    /// Returns the step that answers with a page, and lets its WebSocket through.
     pub(crate) fn site(
         &self,
         address: &Address,
@@ -259,7 +259,8 @@ pub(crate) struct ClientTransportArgs {
 }
 
 impl ClientTransportArgs {
-    /// The steps on the way to `address`; `network`: whose addresses the headers tell in turn.
+    /// Returns the steps on the way to `address`; `network`: whose addresses the headers tell in
+    /// turn.
     pub(crate) fn transport(
         &self,
         address: &Address,
@@ -285,7 +286,7 @@ impl ClientTransportArgs {
     }
 }
 
-/// The value of a flag that names a network.
+/// Returns the value of a flag that names a network.
 pub(crate) fn network_value(text: &str) -> Result<IpNet, String> {
     network(text)
 }

@@ -54,7 +54,7 @@ pub(crate) fn ask_with(
 pub(crate) fn send(at: SocketAddr, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&at, NEVER).unwrap();
     stream.set_read_timeout(Some(NEVER)).unwrap();
-    // What the other end does not want to hear may end in a reset.
+    // The server may reset the connection if it rejects the request early.
     let _ = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);

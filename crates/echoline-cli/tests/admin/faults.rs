@@ -52,7 +52,7 @@ fn a_plan_holds_for_open_connections_and_is_counted() {
     assert_eq!(client.ask(""), "Echo: four\n");
     let shown = "# seed 7\n# happened 1 time\ndrop at=2\n# happened 1 time\ntruncate=8 at=3\n";
     assert_eq!(ask_full(at, "GET", "/faults", "").body, shown);
-    // What is shown can be sent back.
+    // The plan that GET shows is a valid body for PUT.
     assert_eq!(put(at, shown).status, 200);
     assert_eq!(client.ask("one\ntwo\nthree\n"), "Echo: one\n");
     assert_eq!(client.ask(""), "Echo: th\n");

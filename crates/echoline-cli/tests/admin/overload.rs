@@ -93,7 +93,7 @@ fn slow_clients_of_the_address_shut_nobody_out() {
     assert_eq!(get(at, "/healthz").status, 200);
     // Their own time-out is 5 s: it did not wait for that.
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
-    // The first has been broken off; the newest still has its time.
+    // The server has closed the first connection; the newest one still has time for its request.
     slow[0].set_read_timeout(Some(NEVER)).unwrap();
     assert_eq!(slow[0].read(&mut [0]).unwrap_or(0), 0);
     let last = slow.last_mut().unwrap();

@@ -32,7 +32,8 @@ pub(crate) fn script(random: &mut Random, longest: usize) -> Script {
 }
 
 fn line(random: &mut Random, longest: usize) -> Vec<u8> {
-    // What Python strips, and what looks as if it did: U+180E, U+200B and U+FEFF.
+    // White space that Python strips, and three characters that it does not: U+180E, U+200B and
+    // U+FEFF.
     const SPACES: &str = "  \t\r\u{b}\u{c}\u{1c}\u{1f}\u{85}\u{a0}\u{1680}\u{2003}\u{2028}\u{3000}\
         \u{180e}\u{200b}\u{feff}";
     const LETTERS: &str = "abz09:*\0\u{7f}éßПривет世界🦀\u{301}";

@@ -221,7 +221,7 @@ pub(crate) fn program(words: &[&str]) -> Command {
             command
         }
     };
-    // What the caller has set for itself is none of the test's business.
+    // The environment of the caller must not change the test.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOLINE_")) {
         command.env_remove(name);
     }

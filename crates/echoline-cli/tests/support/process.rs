@@ -18,7 +18,8 @@ pub(crate) fn has_open(id: u32, path: &Path) -> bool {
 
 /// The lowest descriptor that is free: as a limit it leaves room for no other.
 pub(crate) fn descriptor_ceiling(id: u32) -> usize {
-    // Not the number of those that are open: the test's starter may have left some far above.
+    // The number of open descriptors would be wrong: the test runner may have left some with high
+    // numbers.
     (0..).find(|number| !fs::exists(format!("/proc/{id}/fd/{number}")).unwrap()).unwrap()
 }
 

@@ -19,7 +19,7 @@ impl TlsServer {
     pub(crate) fn start(pair: &Pair, flags: &[&str]) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        // For servers that become somebody else.
+        // For servers that drop root privileges.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let ready = folder.path().join("ready");
         let listen = ["echo", "--listen", "tls://127.0.0.1:0", "--log-level", "debug"];
@@ -367,7 +367,7 @@ fn check_tells_what_the_certificate_is() {
 fn a_failed_handshake_is_in_the_log() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
-    // What it hears is an alert, not text.
+    // The client receives a TLS alert, which is not text.
     run(&["send", server.port(), "--timeout", "5s", "hello"], b"");
     server.program.wait_for_stderr("the client does not speak TLS");
 }

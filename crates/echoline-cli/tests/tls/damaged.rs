@@ -120,7 +120,7 @@ async fn who_breaks_the_rules_later_is_let_go() {
         let served = Served::plain(Handler::Lines).await;
         let connecting = served.connector(version).connect(localhost(), served.socket().await);
         let mut client = connecting.await.unwrap();
-        // A record of the right form that nobody with the keys has made, below TLS.
+        // A record of the right form, written below TLS and encrypted with no valid key.
         let socket = client.get_mut().0;
         socket.write_all(&[&[23, 3, 3, 0, 64][..], &[7; 64]].concat()).await.unwrap();
         client.read_to_end(&mut Vec::new()).await.unwrap_err();

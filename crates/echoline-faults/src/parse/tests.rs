@@ -11,7 +11,7 @@ fn sentence(text: &str) -> String {
 }
 
 #[test]
-fn each_kind_is_read_with_its_defaults() {
+fn each_kind_parses_with_its_defaults() {
     let second = Duration::from_secs(1);
     assert_eq!(rule("delay=1s").fault, Fault::Delay { shortest: second, longest: second });
     let (shortest, longest) = (Duration::from_millis(40), Duration::from_millis(60));
@@ -36,7 +36,7 @@ fn each_kind_is_read_with_its_defaults() {
     assert_eq!((rule("reset after=5s").when.after_time, second), (5 * second, second));
     assert_eq!(rule("reset after=1m").when.after_time, 60 * second);
     assert_eq!(rule("reset after=1M").when.after, 1 << 20);
-    // A plan reads what a flag reads.
+    // A plan accepts the same forms of amounts as a flag.
     assert_eq!(rule("slow-write rate=10K/s").fault, Fault::Slow(10 << 10));
     let shortest = Duration::from_secs(5400);
     assert_eq!(rule("delay=1h30m").fault, Fault::Delay { shortest, longest: shortest });
@@ -51,7 +51,7 @@ fn each_kind_is_read_with_its_defaults() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_sentence_that_shows_it() {
+fn errors_show_the_wrong_text_in_one_sentence() {
     for (text, wanted) in [
         ("", "an empty rule: write for example 'delay=50ms p=0.1'"),
         ("dealy=5ms", "'dealy=5ms': no fault is called 'dealy'; did you mean 'delay'?"),
@@ -100,7 +100,7 @@ fn what_is_wrong_is_said_in_one_sentence_that_shows_it() {
 }
 
 #[test]
-fn a_file_names_the_line() {
+fn an_error_in_a_file_names_the_line() {
     let text = "# slow\n\ndelay=1ms # a little\n  drp\n";
     let error = text.parse::<FaultPlan>().unwrap_err();
     assert_eq!(error.to_string(), "line 4: 'drp': no fault is called 'drp'; did you mean 'drop'?");
@@ -155,14 +155,14 @@ fn a_rule() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_plan_is_printed_as_it_is_read(rules in proptest::collection::vec(a_rule(), 0..5)) {
+    fn a_printed_plan_parses_to_the_same_plan(rules in proptest::collection::vec(a_rule(), 0..5)) {
         let plan: FaultPlan = rules.join("\n").parse().unwrap();
         let printed = plan.to_string();
         prop_assert_eq!(printed.parse::<FaultPlan>().unwrap(), plan, "{}", printed);
     }
 
     #[test]
-    fn any_text_is_a_plan_or_a_sentence(text in "([a-z=0-9. ±#\n-]|drop|delay=|p=|[^x]){0,60}") {
+    fn any_text_is_a_plan_or_an_error(text in "([a-z=0-9. ±#\n-]|drop|delay=|p=|[^x]){0,60}") {
         match text.parse::<FaultPlan>() {
             Ok(plan) => prop_assert_eq!(plan.to_string().parse::<FaultPlan>().unwrap(), plan),
             Err(error) => prop_assert!(!error.to_string().contains('\n')),

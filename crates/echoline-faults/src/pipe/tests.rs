@@ -13,7 +13,7 @@ fn pipe(plan: &str, seed: u64, direction: Direction) -> (FaultPipe, Faults) {
     (FaultPipe::new(faults.next_connection(), direction, MessageCarrier::Stream), faults)
 }
 
-/// Pieces with the milliseconds at which they come out, followed by the end of the direction.
+/// The output pieces with their times in milliseconds, followed by the end of the direction.
 type Seen = Vec<(u64, String)>;
 
 /// Advances the time until nothing more comes out.
@@ -100,7 +100,7 @@ fn messages_are_chosen_by_number_by_bytes_and_by_chance() {
 }
 
 #[test]
-fn faults_are_counted_when_they_take_place() {
+fn faults_are_counted_when_they_are_injected() {
     let (mut pipe, faults) =
         pipe("drop every=2\nreset after=100\nstall=1s after=3", 1, Direction::Out);
     pipe.push(b"1\n2\n3\n4\n5\n", ms(0));
@@ -109,7 +109,7 @@ fn faults_are_counted_when_they_take_place() {
 }
 
 #[test]
-fn a_stall_for_ever_ends_in_order() {
+fn an_unlimited_stall_ends_with_a_reset() {
     let (mut out, _) = pipe("stall after=2", 1, Direction::Out);
     out.push(b"1\n2\n", ms(0));
     assert_eq!(out.next(ms(0)), NextAction::Bytes(b"1\n"));
@@ -124,7 +124,7 @@ fn a_stall_for_ever_ends_in_order() {
 }
 
 #[test]
-fn a_new_plan_frees_what_waits_and_holds_from_the_next_message_on() {
+fn a_new_plan_releases_queued_bytes_and_applies_from_the_next_message_on() {
     let (mut pipe, faults) = pipe("stall after=2", 1, Direction::Out);
     pipe.push(b"1\n2\nthr", ms(0));
     faults.set_plan("drop at=1").unwrap();
@@ -137,7 +137,7 @@ fn a_new_plan_frees_what_waits_and_holds_from_the_next_message_on() {
 }
 
 #[test]
-fn room_is_bounded_and_small_where_it_is_slow() {
+fn room_is_bounded_and_smaller_for_a_slow_direction() {
     let (mut quick, _) = pipe("delay=1s", 1, Direction::Out);
     assert_eq!(quick.room(), QUEUE_MAX);
     quick.push(&vec![0; QUEUE_MAX], ms(0));
@@ -207,7 +207,7 @@ fn outcome(plan: &str, seed: u64, bytes: &[u8], cuts: &[usize]) -> (String, Vec<
 
 proptest! {
     #[test]
-    fn timing_and_cutting_change_no_fault(
+    fn timing_and_packet_boundaries_change_no_fault(
         plan in a_plan(),
         seed: u64,
         bytes in some_bytes(),
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn what_no_fault_befalls_comes_out_as_it_came_in(
+    fn delays_and_splits_keep_the_bytes_and_their_order(
         bytes in some_bytes(),
         cuts in proptest::collection::vec(any::<usize>(), 0..12),
     ) {
@@ -229,8 +229,8 @@ proptest! {
     }
 }
 
-/// Issue 11, item 42: `after=5s` is a time, which passes without bytes too; bytes before it count
-/// for nothing, and a message that comes later has the fault.
+/// Issue 11, item 42: the time in `after=5s` passes without bytes too. Earlier bytes do not count,
+/// and the first message after that time has the fault.
 #[test]
 fn regression_after_may_be_a_time() {
     let (mut out, _faults) = pipe("reset after=5s", 1, Direction::Out);
@@ -245,7 +245,7 @@ fn regression_after_may_be_a_time() {
     out.push(b"one\n", ms(999));
     out.push(b"two\n", ms(1000));
     assert_eq!(drain(&mut out, ms(1000)), [(1000, "one\n".to_owned())]);
-    // Without a time nothing happens before there are bytes.
+    // Without a time the fault waits for the first byte.
     let (mut out, _faults) = pipe("reset", 1, Direction::Out);
     out.fire_timed(ms(9));
     assert_eq!((out.timed_at(), out.next(ms(9))), (None, NextAction::Nothing));

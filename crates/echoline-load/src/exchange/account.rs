@@ -26,7 +26,7 @@ pub(crate) struct ClientAccount {
     /// Messages whose reply is awaited, the oldest first.
     pub(super) in_flight: VecDeque<InFlightMessage>,
     pub(super) availability: Availability,
-    /// Why the client sends no more; `None` while it runs.
+    /// The reason why the client sends no more; `None` while it runs.
     pub(super) end: Option<SkipReason>,
     /// Whether a message or a connection failed.
     pub(super) failed: bool,
@@ -38,11 +38,12 @@ pub(super) struct InFlightMessage {
     pub(super) number: u32,
     /// Its bytes, line end included.
     pub(super) length: usize,
-    /// When it should have been sent; `None` in closed loop.
+    /// The time at which it should have been sent; `None` in closed loop.
     pub(super) intended: Option<Instant>,
-    /// Before it was sent.
+    /// The time just before it was sent.
     pub(super) started: Instant,
-    /// From the later of its due time and its connection being free, until it was started.
+    /// The time from its due time, or from when its connection became free if that was later, until
+    /// it was started.
     pub(super) lag: Duration,
     /// Whether its connection was busy at its intended time.
     pub(super) delayed: bool,
@@ -50,7 +51,7 @@ pub(super) struct InFlightMessage {
 }
 
 impl InFlightMessage {
-    /// The time since the message should have been sent.
+    /// Returns the time since the message should have been sent.
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.intended.unwrap_or(self.started))
     }
@@ -147,7 +148,7 @@ impl ClientAccount {
         self.note(|record| record.note_reason(reason));
     }
 
-    /// The time since the common start.
+    /// Returns the time since the common start.
     pub(super) fn since_start(&self, now: Instant) -> Duration {
         self.worker.context.start.elapsed(now)
     }
@@ -156,7 +157,7 @@ impl ClientAccount {
         self.since_start(now) < self.worker.settings().warm_up
     }
 
-    /// The time since the start of the phase: of the warm-up, or of the measuring after it.
+    /// Returns the time since the start of the phase: of the warm-up, or of the measuring after it.
     fn offset(&self, is_warm_up: bool, now: Instant) -> Duration {
         let warm_up = if is_warm_up { Duration::ZERO } else { self.worker.settings().warm_up };
         self.since_start(now).saturating_sub(warm_up)
@@ -168,8 +169,8 @@ impl ClientAccount {
         let unsent = self.schedule.remaining();
         let stopped = !self.worker.is_running();
         let outage = self.availability.finish(at, end.is_failure() && !stopped);
-        // A stop is no fault of the server. Messages that were due before it and found no server
-        // are errors.
+        // A stop is not an error of the server. But messages that were due before the stop and
+        // found no server are errors.
         let failed = match stopped {
             true if outage.clients > 0 => self.schedule.remaining_due(at),
             true => 0,

@@ -73,7 +73,7 @@ impl LoadClient {
             if !self.may_reconnect(end) {
                 return self.finish(end);
             }
-            // A server that accepts, says that it is busy and closes is no better than none.
+            // A server that accepts, reports that it is busy and closes counts as missing.
             if self.account.availability.has_replied() {
                 retry.reset();
             } else {
@@ -166,7 +166,8 @@ impl LoadClient {
         Err(SkipReason::NotConnected)
     }
 
-    /// Returns why the client ended with this connection, or `None` if it goes on with another.
+    /// Returns the reason why the client ends after this connection, or `None` if it continues with
+    /// another.
     async fn use_connection(
         &mut self,
         socket: ClientSocket,
@@ -190,7 +191,7 @@ impl LoadClient {
         end
     }
 
-    /// Whether the client opens another connection after one that ended like this.
+    /// Returns whether the client opens another connection after one that ended like this.
     fn may_reconnect(&self, end: SkipReason) -> bool {
         let account = &self.account;
         let settings = account.worker.settings();
@@ -202,9 +203,9 @@ impl LoadClient {
         end.is_failure() && in_time && settings.reconnect && account.worker.is_running()
     }
 
-    /// Until when a client looks for a server if only a number of messages ends its plan: for as
-    /// long as it would wait for one connection, and in open loop for the grace after the last
-    /// message of the plan.
+    /// Returns the time at which a client without a server gives up, if only a number of messages
+    /// ends its plan. The client waits as long as for one connection, and in open loop also for the
+    /// grace after the last message of the plan.
     fn reconnect_deadline(&self) -> Duration {
         let settings = self.account.worker.settings();
         let since = self.account.availability.since().unwrap_or(Duration::MAX);
@@ -232,18 +233,18 @@ struct RetryDelay {
 }
 
 impl RetryDelay {
-    /// The delays of one client; the same seed gives the same delays.
+    /// Returns the delays of one client; the same seed gives the same delays.
     fn new(seed: u64, client: u32) -> Self {
         let random = Random::of(&[seed, client.into(), 0x7265_7472_7900]);
         Self { random, backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST) }
     }
 
-    /// The delay before the next attempt.
+    /// Returns the delay before the next attempt.
     fn next(&mut self) -> Duration {
         with_jitter(self.backoff.next_delay(), &mut self.random)
     }
 
-    /// Starts again with the shortest delay.
+    /// Resets to the shortest delay.
     fn reset(&mut self) {
         self.backoff.reset();
     }

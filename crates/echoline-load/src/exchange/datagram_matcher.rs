@@ -15,7 +15,7 @@ const FINGERPRINT_BYTES: usize = 64;
 /// The messages of one socket: those that await a reply, and the newest that were settled.
 #[derive(Debug)]
 pub(crate) struct DatagramMatcher {
-    /// In the order in which they were sent.
+    /// The messages that await a reply, in the order in which they were sent.
     open: VecDeque<SentMessage>,
     settled: VecDeque<(SentMessage, Settled)>,
     /// The prefix that the server puts before each reply; learnt from the first.
@@ -52,7 +52,7 @@ pub(crate) enum DatagramMatch {
     Late,
     /// Another reply to the same message.
     Duplicate,
-    /// No message awaits a reply.
+    /// A datagram for which no message waits.
     Unasked,
 }
 
@@ -106,7 +106,7 @@ impl DatagramMatcher {
         let body = without_eol(datagram);
         let found = match &expect.reply {
             ExpectedReply::Echo { .. } | ExpectedReply::Text(_) => self.find(body, expected_text),
-            // The content does not tell the message.
+            // The content does not identify the message, so it answers the oldest one.
             ExpectedReply::Line | ExpectedReply::Any => MatchLocation::Open(0),
             ExpectedReply::Matching(pattern) if pattern.matches(body) => MatchLocation::Open(0),
             ExpectedReply::Matching(_) => {
@@ -191,8 +191,8 @@ impl DatagramMatcher {
         MatchLocation::Unmatched { nearest: self.nearest(body, expected_text), fault: wrong }
     }
 
-    /// The message with the longest common prefix with `body`, to which a damaged reply probably
-    /// belongs.
+    /// Returns the message with the longest common prefix with `body`, to which a damaged reply
+    /// probably belongs.
     fn nearest(&mut self, body: &[u8], expected_text: impl ExpectedText) -> usize {
         let prefix = self.prefix.as_deref().unwrap_or(b"");
         let body = body.strip_prefix(prefix).unwrap_or(body);
@@ -225,7 +225,7 @@ fn write_expected<'text>(
     text
 }
 
-/// A hash that rarely collides.
+/// Returns a hash that rarely collides.
 fn fingerprint(text: &[u8]) -> u64 {
     let beginning = &text[..text.len().min(FINGERPRINT_BYTES)];
     let length = (text.len() as u64).to_le_bytes();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the network delivers: each message is answered or given up once, and every other
+        /// For any order of delivery, each message is answered or given up once, and every other
         /// datagram is late or duplicated.
         #[test]
         fn every_datagram_is_counted_once(

@@ -1,5 +1,5 @@
-//! The messages and replies on one UDP socket. Each message has its own time-out, and a loss ends
-//! nothing.
+//! The messages and replies on one UDP socket. Each message has its own time-out. A lost message
+//! does not end the exchange.
 
 use std::future::poll_fn;
 use std::io;
@@ -69,7 +69,7 @@ impl<'account> DatagramExchange<'account> {
             }
             Err(error) => {
                 self.fail(&error);
-                // As for a refused connection: no server is there now.
+                // There is no server now, as after a refused connection.
                 ExchangeEnd::Finished(SkipReason::NotConnected)
             }
         }
@@ -141,7 +141,8 @@ impl<'account> DatagramExchange<'account> {
         Poll::Ready(Ok(()))
     }
 
-    /// Receives what has arrived when all messages are settled, such as second replies.
+    /// Receives the datagrams that have arrived after all messages are settled, such as second
+    /// replies.
     fn take_rest(&mut self) {
         while let Ok(length) = self.socket.try_recv(&mut self.buffer) {
             self.check(length);

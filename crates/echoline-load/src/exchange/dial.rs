@@ -119,7 +119,7 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// The addresses of a target in the order in which they are tried.
+    /// Returns the addresses of a target in the order in which they are tried.
     async fn candidates(
         &self,
         target: usize,
@@ -238,7 +238,7 @@ fn index(turn: u64, length: usize) -> usize {
     (turn % length as u64) as usize
 }
 
-/// Whether all local ports towards the server are in use.
+/// Returns whether all local ports towards the server are in use.
 pub(crate) fn ports_used_up(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
 }
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// A fault of the tester and not of the server: the text names the remedy.
+    /// For an error of the tester's machine, the text names the remedy.
     #[test]
     fn describes_exhausted_resources_with_a_remedy() {
         for (code, wanted) in [

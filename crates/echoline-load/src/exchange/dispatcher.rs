@@ -17,7 +17,7 @@ pub(super) struct Dispatcher {
     /// The current time, if it was read since the last wake-up.
     pub(super) now: Option<Instant>,
     pub(super) deadline: Deadline,
-    /// Since when the connection has had room for a message.
+    /// The time since which the connection has room for a message.
     free_since: Instant,
     /// Messages that this connection may still begin.
     left: u32,
@@ -49,7 +49,7 @@ pub(super) enum Dispatch {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DueMessage {
     pub(super) number: u32,
-    /// When it was due, from the start.
+    /// The due time, from the start.
     due: Duration,
     /// Messages that were skipped before it.
     skipped: u32,
@@ -122,7 +122,7 @@ impl Dispatcher {
         account.skip(skipped, SkipReason::Late, is_warm_up);
     }
 
-    /// Makes room for another message, after one was settled at `now`.
+    /// Notes that a message was settled at `now`, which makes room for another one.
     pub(super) fn settle(&mut self, account: &ClientAccount, now: Instant) {
         self.free_since = now;
         if let Some(next) = account.in_flight.front() {

@@ -22,7 +22,7 @@ const FIRST_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reply that are shown.
 const SHOWN_BYTES: usize = 80;
 
-/// The fault of a wrong reply.
+/// The difference between a wrong reply and the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReplyFault {
     /// It does not end with the text that was sent.
@@ -88,7 +88,7 @@ pub(crate) struct ReplyChecker {
 }
 
 impl ReplyChecker {
-    /// For messages of up to `size` bytes, `depth` of them in flight.
+    /// Creates a checker for messages of up to `size` bytes, with `depth` of them in flight.
     pub(crate) fn new(size: usize, depth: usize, expect: &Expect) -> Self {
         let first = size.saturating_add(FIRST_EXTRA_BYTES).saturating_mul(depth);
         Self {
@@ -108,14 +108,15 @@ impl ReplyChecker {
         }
     }
 
-    /// Whether all received bytes were checked.
+    /// Returns whether all received bytes were checked.
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
 
-    /// The buffer space for the next read; never empty.
+    /// Returns the buffer space for the next read, which is never empty.
     ///
-    /// Bounded, because a line over `line_bytes_max` is a fault before it needs more.
+    /// The buffer is bounded, because a line over `line_bytes_max` is an error before it needs
+    /// more.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -215,8 +216,8 @@ impl ReplyChecker {
         self.unmatched.extend_from_slice(&line[..length]);
     }
 
-    /// The escaped start of the wrong reply, or before the first reply of the last line of the
-    /// greeting.
+    /// Returns the escaped start of the wrong reply. Before the first reply it is the start of the
+    /// greeting's last line.
     pub(crate) fn unmatched_excerpt(&self) -> String {
         excerpt(&self.unmatched)
     }
@@ -234,7 +235,7 @@ impl ReplyChecker {
     }
 }
 
-/// The escaped start of `bytes`.
+/// Returns the escaped start of `bytes`.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
     format!("{}{rest}", bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
     use crate::message::LinePattern;
 
-    /// The result for each message in turn, for an `input` that arrives in `pieces`.
+    /// Returns the result for each message in turn, for an `input` that arrives in `pieces`.
     fn checks(texts: &[&[u8]], input: &[u8], pieces: &[usize]) -> Vec<ReplyCheck> {
         checked(&Expect::default(), texts, input, pieces)
     }

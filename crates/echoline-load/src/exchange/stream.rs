@@ -21,8 +21,8 @@ const SPENT_BYTES_MAX: usize = 64 * 1024;
 /// The exchange on one stream connection of a client.
 ///
 /// One buffer holds all messages in flight, so nothing is allocated per message. The clock is read
-/// once per packet that is received. That time is when its replies were complete, and if there was
-/// only one, when the next message is started.
+/// once per received packet. That time counts as the end of all replies in the packet. If there was
+/// only one reply, it is also the start of the next message.
 pub(super) struct StreamExchange<'account, S> {
     stream: S,
     account: &'account mut ClientAccount,
@@ -84,7 +84,7 @@ where
             if let Some(end) = self.begin_due_messages(cx) {
                 return Poll::Ready(Ok(end));
             }
-            // A server that accepts no more data may have sent the reason: that is read first.
+            // A server that accepts no more data may have sent the reason, so it is read first.
             let broken = match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -151,12 +151,12 @@ where
         loop {
             let answered = self.check()?;
             if answered > 0 {
-                // The time has passed while several replies were checked.
+                // Checking several replies took time, so the clock is read again.
                 self.dispatcher.now = self.dispatcher.now.filter(|_| answered == 1);
                 return Poll::Ready(Ok(()));
             }
             if self.account.in_flight.is_empty() && !self.replies.is_empty() {
-                // Nothing is awaited: it will be checked against the next message.
+                // No message waits for a reply, so the bytes are checked against the next message.
                 return Poll::Pending;
             }
             match ready!(self.poll_receive(cx)) {
@@ -219,7 +219,7 @@ where
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// Fails everything in flight: the oldest message for this reason, the others with it.
+    /// Fails all messages in flight: the oldest one for this reason, the others as a consequence.
     fn fail(&mut self, failure: ExchangeFailure) -> SkipReason {
         let now = Instant::now();
         let outcome = failure.outcome();
@@ -278,7 +278,7 @@ impl ExchangeFailure {
             Self::Broken(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 MessageOutcome::Reset
             }
-            // A broken pipe is a connection that was closed first.
+            // A broken pipe means that the peer had closed the connection before.
             Self::Closed | Self::Broken(_) => MessageOutcome::Lost,
         }
     }

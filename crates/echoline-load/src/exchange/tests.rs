@@ -106,7 +106,7 @@ async fn a_silent_server_times_out() {
     let record = run(settings(Some(10), 16), 64, |there| async move {
         echo(there, 48).await;
     });
-    // The fourth message is lost: the echo has gone.
+    // The fourth message is lost, because the echo has ended.
     assert_eq!(record.await.ledger.lost(), 1);
 
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
@@ -240,7 +240,7 @@ async fn the_warm_up_is_counted_separately() {
     assert_eq!(record.series.intervals().len(), 3);
 }
 
-/// Answers every message at once, but pauses for half a second once per second.
+/// A server that answers every message at once, but pauses for half a second once per second.
 async fn stall(there: DuplexStream) {
     let begin = Instant::now();
     let mut there = BufReader::new(there);
@@ -255,11 +255,12 @@ async fn stall(there: DuplexStream) {
     }
 }
 
-/// Coordinated omission. 200 messages per second for 10 s, and a server that answers none in the
-/// first half of each second and all at once in its middle: of each 200, the one intended for
-/// i × 5 ms (i < 100) is answered after 500 − i × 5 ms. So half of all take no time, and a message
-/// takes longer than t with probability (500 ms − t) / 1 s: p90 is 400 ms, p99 is 490 ms. Seen from
-/// the sending, only one message of each second waits at all: the rest were never sent meanwhile.
+/// Coordinated omission: 200 messages per second for 10 s, and a server that answers none in the
+/// first half of each second and all of them in its middle. Of each 200 messages, the one intended
+/// for i × 5 ms (i < 100) is answered after 500 − i × 5 ms. So half of all take no time, and a
+/// message takes longer than t with probability (500 ms − t) / 1 s: p90 is 400 ms, p99 is 490 ms.
+/// Measured from the time of sending, only one message of each second waits at all, because the
+/// others are not sent during the stall.
 #[tokio::test(start_paused = true)]
 async fn a_planted_stall_is_seen_at_its_full_length() {
     let mut settings = settings(None, 32);
@@ -274,7 +275,7 @@ async fn a_planted_stall_is_seen_at_its_full_length() {
     }
     let service = record.service.percentile(p99).unwrap();
     assert!(service < Duration::from_millis(2), "{service:?}");
-    // The tester is never late by itself: the server is.
+    // The delay comes from the server and not from the tester.
     assert!(record.lag.max().unwrap() <= Duration::from_millis(1));
     assert_eq!(record.delayed, 10 * 99);
 }
@@ -287,7 +288,8 @@ async fn skips_messages_that_a_stall_has_delayed() {
     settings.late_policy = LatePolicy::Skip;
     let record = run(settings, 1024, stall).await;
     assert_eq!(record.ledger.planned(), 2000);
-    // The first of each stall waits; when it is over, the one that is due then is sent at once.
+    // The first message of each stall waits for its end. Then the message that is due at that time
+    // is sent.
     assert_eq!(skipped(&record), [(SkipReason::Late, 10 * 99)]);
     assert_eq!(record.ledger.ok(), 2000 - 990);
 }

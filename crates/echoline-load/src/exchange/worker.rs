@@ -21,7 +21,7 @@ pub(crate) struct RunContext {
     pub(crate) dialer: Dialer,
     pub(crate) start: StartBarrier,
     pub(crate) stop: Shutdown,
-    /// When the run was told to stop.
+    /// The time at which the run was told to stop.
     pub(crate) stopped: OnceLock<Instant>,
 }
 
@@ -30,8 +30,8 @@ pub(crate) struct RunContext {
 pub(crate) struct LoadWorker {
     pub(crate) context: Arc<RunContext>,
     pub(crate) alarm: Alarm,
-    /// Locked by one thread, and ten times per second by the one that shows the progress, for no
-    /// longer than it takes to count.
+    /// Locked by this thread, and ten times per second by the thread that shows the progress.
+    /// The lock is held for a few additions only.
     records: Mutex<PhaseRecords>,
     open: AtomicU32,
     open_max: AtomicU32,
@@ -39,14 +39,15 @@ pub(crate) struct LoadWorker {
     stop_reason: AtomicU8,
 }
 
-/// The records of the warm-up and of the time after it, by when messages were intended.
+/// The records of the warm-up and of the time after it. The intended time of a message decides
+/// where it counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PhaseRecords {
     pub(crate) warm_up: RunRecord,
     pub(crate) measured: RunRecord,
-    /// When the last correct reply came, from the start of the measuring.
+    /// The time of the last correct reply, from the start of the measuring.
     pub(crate) last_reply: Duration,
-    /// The same for the last message that failed.
+    /// The time of the last failure, from the start of the measuring.
     pub(crate) last_failure: Duration,
 }
 
@@ -75,7 +76,7 @@ pub(crate) enum StopReason {
 }
 
 impl StopReason {
-    /// Returns the outcome of messages in flight, and why the others are not sent.
+    /// Returns the outcome of messages in flight, and the reason why the others are not sent.
     pub(crate) fn account(self) -> (MessageOutcome, SkipReason) {
         match self {
             Self::GraceOver => (MessageOutcome::TimedOut, SkipReason::Overdue),
@@ -102,7 +103,7 @@ impl LoadWorker {
     }
 
     pub(crate) fn records(&self) -> MutexGuard<'_, PhaseRecords> {
-        // Counting does not panic half-way, so a panicking client leaves a consistent record.
+        // No panic can interrupt a count, so a panicking client leaves a consistent record.
         self.records.lock().ignore_poison()
     }
 
@@ -117,17 +118,17 @@ impl LoadWorker {
         OpenConnection(Arc::clone(self))
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub(crate) fn open_now(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The most connections that were open at the same time.
+    /// Returns the most connections that were open at the same time.
     pub(crate) fn open_max(&self) -> u32 {
         self.open_max.load(Ordering::Relaxed)
     }
 
-    /// Counts that the system had no local port left.
+    /// Counts an attempt for which the system had no local port left.
     pub(crate) fn note_ports_used_up(&self) {
         self.ports_used_up.fetch_add(1, Ordering::Relaxed);
     }
@@ -136,7 +137,7 @@ impl LoadWorker {
         self.ports_used_up.load(Ordering::Relaxed)
     }
 
-    /// Clients that are dropped from now on are stopped for this reason.
+    /// Sets the reason for the clients that are dropped from now on.
     pub(crate) fn set_stop_reason(&self, stop_reason: StopReason) {
         self.stop_reason.store(stop_reason as u8, Ordering::Relaxed);
     }
@@ -160,8 +161,8 @@ impl Drop for OpenConnection {
     }
 }
 
-/// The common start of all clients: when each of them has its connection, or has failed to open
-/// it.
+/// The common start of all clients. It comes when each of them has its connection, or has failed to
+/// open it.
 #[derive(Debug)]
 pub(crate) struct StartBarrier {
     missing: AtomicU32,
@@ -174,7 +175,7 @@ impl StartBarrier {
         Self { missing: AtomicU32::new(clients), at: OnceLock::new(), changed: Notify::new() }
     }
 
-    /// One client is ready. Each must call this once.
+    /// Notes that a client is ready. Each client must call this once.
     pub(crate) fn arrive(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open();
@@ -187,7 +188,7 @@ impl StartBarrier {
         self.changed.notify_waiters();
     }
 
-    /// The time of the start; `None` before it.
+    /// Returns the time of the start; `None` before it.
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at.get().copied()
     }
@@ -203,7 +204,7 @@ impl StartBarrier {
         }
     }
 
-    /// The time since the start; zero before it.
+    /// Returns the time since the start; zero before it.
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         self.at().map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }

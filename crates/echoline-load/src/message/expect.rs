@@ -17,7 +17,7 @@ pub struct Expect {
 }
 
 impl Default for Expect {
-    /// An echo of one line, whose prefix is learnt from the first reply.
+    /// Returns an echo of one line, whose prefix is learnt from the first reply.
     fn default() -> Self {
         Self { reply: ExpectedReply::Echo { prefix: None }, lines: 1, greeting_lines: 0 }
     }
@@ -52,7 +52,7 @@ pub struct LinePattern {
 type LinePredicate = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl LinePattern {
-    /// A pattern that matches the lines for which `matches` returns true.
+    /// Creates a pattern that matches the lines for which `matches` returns true.
     pub fn new(
         name: impl Into<String>,
         matches: impl Fn(&[u8]) -> bool + Send + Sync + 'static,

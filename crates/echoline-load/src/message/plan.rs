@@ -85,8 +85,9 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// A plan of `messages` lines of `size` bytes, line end included, for each of `clients`.
-    /// Without a number of messages, clients send for as long as the run lasts, at most 2^32 each.
+    /// Creates a plan of `messages` lines of `size` bytes, line end included, for each of
+    /// `clients`. Without a number of messages, clients send for as long as the run lasts, at most
+    /// 2^32 each.
     ///
     /// # Errors
     /// [`PlanError::TooSmall`] if the numbers of client and message do not fit in `size` bytes.
@@ -111,7 +112,7 @@ impl Plan {
         Ok(Self { clients, messages, total: None, text, size, eol, seed })
     }
 
-    /// A plan of messages from a template.
+    /// Returns a plan of messages from a template.
     #[must_use]
     pub fn template(
         clients: NonZero<u32>,
@@ -125,7 +126,7 @@ impl Plan {
         Self { clients, messages, total: None, text, size, eol, seed }
     }
 
-    /// A plan of these lines, given without their line ends, in turn.
+    /// Returns a plan of these lines, given without their line ends, in turn.
     ///
     /// # Errors
     /// [`PlanError::NoLines`] if `lines` is empty.
@@ -149,7 +150,7 @@ impl Plan {
         self
     }
 
-    /// The number of clients.
+    /// Returns the number of clients.
     #[must_use]
     pub fn clients(&self) -> u32 {
         self.clients.get()
@@ -160,7 +161,7 @@ impl Plan {
     pub fn messages_of(&self, client: u32) -> Option<u32> {
         let messages = self.messages()?;
         let Some(total) = self.total else { return Some(messages) };
-        // Of messages that are assigned in turn: the numbers client + i × clients.
+        // Messages are assigned in turn, so the client has the numbers client + i × clients.
         let own = total.saturating_sub(client.into()).div_ceil(self.clients().into());
         Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
     }
@@ -179,30 +180,30 @@ impl Plan {
         Some(self.total.map_or(all, |total| total.min(all)))
     }
 
-    /// Whether a total number of messages is distributed over the clients.
+    /// Returns whether a total number of messages is distributed over the clients.
     pub(crate) fn is_distributed(&self) -> bool {
         self.total.is_some()
     }
 
-    /// The size of the longest message in bytes, line end included.
+    /// Returns the size of the longest message in bytes, line end included.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The line end of messages.
+    /// Returns the line end of messages.
     #[must_use]
     pub fn eol(&self) -> Eol {
         self.eol
     }
 
-    /// The seed of the bodies.
+    /// Returns the seed of the bodies.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// A description of the messages.
+    /// Returns a description of the messages.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.text {
@@ -275,7 +276,7 @@ mod tests {
 
     /// Issue 11, item 44: a total number of messages is distributed evenly.
     #[test]
-    fn regression_a_total_of_messages_is_shared_out() {
+    fn regression_a_total_of_messages_is_distributed_evenly() {
         for (clients, total) in [(1, 1), (3, 7), (3, 9), (100, 250), (7, 7)] {
             let count = NonZero::new(clients).unwrap();
             let each = NonZero::new(u32::div_ceil(total, clients));

@@ -73,7 +73,7 @@ impl Template {
         }
     }
 
-    /// The length of the longest message.
+    /// Returns the length of the longest message.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         let bytes = self.parts.iter().map(|part| match part {
@@ -111,7 +111,7 @@ pub(crate) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Ve
     }
 }
 
-/// Twelve letters from 64 random bits.
+/// Returns twelve letters from 64 random bits.
 fn letters(random: &mut Random) -> [u8; 12] {
     let mut bits = random.next_u64();
     std::array::from_fn(|_| {
@@ -238,7 +238,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics(text in r"([{}\\xnseqclint01\u{e9}]|\{seq\}|\PC){0,12}") {
+        fn parsing_never_panics(text in r"([{}\\xnseqclint01\u{e9}]|\{seq\}|\PC){0,12}") {
             let _ = written(&text);
         }
     }

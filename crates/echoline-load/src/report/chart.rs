@@ -8,10 +8,11 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of the drawing per pixel: the library places everything at whole units.
+/// Units of the drawing per pixel. The library draws at whole units only, so small ones are more
+/// exact.
 const FINE: i32 = 4;
 
-/// The most points that are marked by dots: a run of one second has no line.
+/// The most points that are marked by dots. Without dots a run of one second would show nothing.
 const MARKED_MAX: usize = 40;
 
 /// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
@@ -28,7 +29,7 @@ pub(super) enum LineRole {
     Usual,
     /// High values: high percentiles, latency.
     Tail,
-    /// Bounds of the others: the maximum, sent messages.
+    /// Bounds of the other lines: the maximum, sent messages.
     Frame,
     /// Failures.
     Bad,
@@ -44,7 +45,7 @@ impl LineRole {
         }
     }
 
-    /// The class in the page's style sheet.
+    /// Returns the class in the page's style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Usual => "usual",
@@ -70,7 +71,7 @@ impl ChartLine {
             .map(|segment| segment.iter().filter_map(|&(x, y)| Some((x, y?))).collect::<Vec<_>>())
     }
 
-    /// Whether there is anything to draw.
+    /// Returns whether there is anything to draw.
     pub(super) fn has_figures(&self) -> bool {
         self.values().next().is_some()
     }
@@ -80,7 +81,7 @@ impl ChartLine {
     }
 }
 
-/// The division of an axis.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Axis {
     /// Equal steps, from zero.
@@ -89,8 +90,8 @@ pub(super) enum Axis {
     Seconds(f64),
     /// Equal factors, with steps at 1, 2, 5.
     Logarithmic(fn(f64) -> String),
-    /// The share of samples beyond a percentile, `-log10(1 - q)`: as much space for the last
-    /// thousandth as for the first nine tenths.
+    /// The share of samples beyond a percentile, `-log10(1 - q)`. Each further nine of the
+    /// percentile has the same width.
     Tail,
 }
 
@@ -105,7 +106,7 @@ pub(super) struct LineChart {
 }
 
 impl LineChart {
-    /// The chart in both sizes; empty if there is nothing to draw.
+    /// Returns the chart in both sizes; empty if there is nothing to draw.
     pub(super) fn svg(&self) -> String {
         if !self.lines.iter().any(ChartLine::has_figures) {
             return String::new();
@@ -146,7 +147,7 @@ impl LineChart {
             .x_label_area_size(pixels(28))
             .y_label_area_size(pixels(64))
             .build_cartesian_2d(x, y)?;
-        // The library writes fonts smaller by this factor.
+        // The library draws fonts smaller by this factor.
         let font = ("sans-serif", f64::from(pixels(12)) * 1.24).into_font().color(&INK);
         context
             .configure_mesh()
@@ -191,7 +192,7 @@ struct AxisScale {
 }
 
 impl AxisScale {
-    /// An axis for `values`, with about `count` ticks.
+    /// Creates an axis for `values`, with about `count` ticks.
     fn new(axis: Axis, values: impl Iterator<Item = f64>, count: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -230,7 +231,7 @@ impl AxisScale {
         }
         let ends = low..high;
         if ticks.len() > count + 2 {
-            // Only 1, 10, 100: at least one of them lies within three neighbours.
+            // Only 1, 10, 100 … stay. Of three neighbouring ticks at least one is a power of ten.
             ticks.retain(|tick| (tick.log10() - tick.log10().round()).abs() < 1e-6);
         }
         let ticks = ticks.into_iter().map(|value| (value, label(value))).collect();
@@ -255,14 +256,14 @@ impl AxisScale {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not below.
+/// Returns the next of 1, 2, 5, 10, 20 … that is not below.
 fn round_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * power >= value * 0.999_999);
     round.unwrap_or(10.0) * power
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not above.
+/// Returns the next of 1, 2, 5, 10, 20 … that is not above.
 fn round_down(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [5.0, 2.0, 1.0].into_iter().find(|round| round * power <= value * 1.000_001);

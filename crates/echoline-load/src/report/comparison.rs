@@ -1,8 +1,8 @@
 //! Compares runs before and after a change. Pure.
 //!
 //! The unit of comparison is the run. The samples of a run depend on one another (one busy moment
-//! slows thousands of them), so pooling them would make chance look significant. Each run counts
-//! once per metric, and the groups are compared by the test in [`rank`].
+//! slows thousands of them), so pooling them would make random differences look significant. Each
+//! run counts once per metric, and the groups are compared by the test in [`rank`].
 
 use crate::report::{LoadReport, LoopMode};
 use crate::statistics::{Percentile, rank};
@@ -36,7 +36,7 @@ pub struct Difference {
     pub after: Vec<f64>,
     /// The p-value, corrected for the number of metrics; `None` with one run on a side.
     pub p_value: Option<f64>,
-    /// The verdict that follows.
+    /// The verdict on the metric.
     pub verdict: ChangeVerdict,
 }
 
@@ -57,7 +57,7 @@ pub enum ChangeVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// Latency and service time are different things.
+    /// Open and closed loop are mixed: latency and service time cannot be compared.
     #[error("open loop and closed loop cannot be compared: what they measure is not the same")]
     Modes,
     /// One side has no runs.
@@ -102,7 +102,7 @@ impl RunComparison {
         Ok(Self { differences, settings: different_settings(before, after), runs_needed })
     }
 
-    /// The metrics with this verdict.
+    /// Returns the metrics with this verdict.
     pub fn with_verdict(&self, verdict: ChangeVerdict) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |difference| difference.verdict == verdict)
     }
@@ -118,20 +118,20 @@ impl Difference {
         Self { metric, before, after, p_value: None, verdict: ChangeVerdict::Unknown }
     }
 
-    /// The median of each side; `None` if one of them is empty.
+    /// Returns the median of each side; `None` if one of them is empty.
     #[must_use]
     pub fn medians(&self) -> Option<(f64, f64)> {
         rank::median(&self.before).zip(rank::median(&self.after))
     }
 
-    /// The relative change of the median; infinite if it was zero before.
+    /// Returns the relative change of the median; infinite if it was zero before.
     #[must_use]
     pub fn change(&self) -> Option<f64> {
         let (before, after) = self.medians()?;
         Some(if before == after { 0.0 } else { (after - before) / before })
     }
 
-    /// The relative change for the worse; negative if it is better.
+    /// Returns the relative change for the worse; negative if it is better.
     #[must_use]
     pub fn worsening(&self) -> Option<f64> {
         let change = self.change()?;
@@ -165,7 +165,7 @@ fn set_verdicts(differences: &mut [Difference], tolerance: f64) {
     }
 }
 
-/// The number of runs on each side that the test needs, if these are too few.
+/// Returns the number of runs on each side that the test needs, if these are too few.
 fn runs_needed((before, after): (usize, usize), figures: usize) -> Option<usize> {
     let tells = |before, after| rank::p_value_least(before, after) * figures as f64 <= ALPHA;
     if tells(before, after) { None } else { (2..RUNS_MAX).find(|&runs| tells(runs, runs)) }
@@ -204,7 +204,7 @@ mod tests {
     use crate::report::sample;
     use crate::statistics::{CorrectReply, MessageOutcome, RunRecord};
 
-    /// A run of two thousand replies that take this long each.
+    /// Returns a run of two thousand replies that take this long each.
     fn run(micros: u64) -> LoadReport {
         let mut report = sample::closed();
         report.record = RunRecord::new(2000);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn small_or_overlapping_differences_are_no_findings() {
+    fn small_or_overlapping_differences_count_as_the_same() {
         let before = runs(&[1000, 1001, 1002, 1003, 1004]);
         let small = RunComparison::new(&before, &runs(&[1010, 1011, 1012, 1013, 1014]), 0.05);
         assert_eq!(metrics_with(&small.unwrap(), ChangeVerdict::Worse).len(), 0);

@@ -11,9 +11,9 @@ const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.
                       late,duplicated,reordered,unasked,began";
 
 impl LoadReport {
-    /// The series as CSV. A percentile is empty if too few samples lie beyond it. After the default
-    /// columns come the wall-clock time at which the interval began (RFC 3339, in UTC; empty if
-    /// unknown) and the additional percentiles.
+    /// Returns the series as CSV. A percentile is empty if too few samples lie beyond it. After the
+    /// default columns come the wall-clock time at which the interval began (RFC 3339, in UTC;
+    /// empty if unknown) and the additional percentiles.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let series = &self.record.series;
@@ -47,12 +47,12 @@ impl LoadReport {
     }
 }
 
-/// A comma, and the time in nanoseconds if there is one.
+/// Returns a comma, and the time in nanoseconds if there is one.
 fn cell(time: Option<Duration>) -> String {
     time.map_or_else(|| ",".to_owned(), |time| format!(",{}", time.as_nanos()))
 }
 
-/// A percentile of the latency in an interval; `None` if too few samples lie beyond it.
+/// Returns a percentile of the latency in an interval; `None` if too few samples lie beyond it.
 pub(super) fn interval_percentile(
     interval: &SeriesInterval,
     percentile: Percentile,
@@ -62,7 +62,7 @@ pub(super) fn interval_percentile(
     percentile.is_certain(interval.latency.len()).then(|| Duration::from_nanos(value()))
 }
 
-/// The longest latency in an interval; `None` without a sample.
+/// Returns the longest latency in an interval; `None` without a sample.
 pub(super) fn interval_max(interval: &SeriesInterval) -> Option<Duration> {
     (!interval.latency.is_empty()).then(|| Duration::from_nanos(interval.latency.max()))
 }
@@ -85,7 +85,7 @@ mod tests {
         };
         assert_eq!((sum("sent"), sum("ok"), sum("failed")), (9990, 9980, 10));
         assert_eq!(lines[2][column("offset_s")], "1");
-        // A thousand samples tell the 99th percentile, and not the 99.9th.
+        // A thousand samples are enough for the 99th percentile, but not for the 99.9th.
         assert!(lines[2][column("p99_ns")].parse::<u64>().unwrap() > 300_000);
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }

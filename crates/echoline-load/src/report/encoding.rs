@@ -97,7 +97,7 @@ fn check_counts(mut bytes: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// LEB128, but with all eight bits of a ninth byte.
+/// Reads a LEB128 number, in which a ninth byte has eight bits.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().enumerate().take(9) {
@@ -123,8 +123,8 @@ pub(super) fn rfc_3339(since_epoch: Duration) -> String {
     timestamp.map_or_else(String::new, |timestamp| format!("{timestamp:.3}"))
 }
 
-/// Parses a time, to the millisecond since the Unix epoch; `None` if `text` is no time with an
-/// offset, or one before the epoch.
+/// Parses a time as the time since the Unix epoch, in whole milliseconds. Returns `None` if `text`
+/// is not a time with an offset, or is before the epoch.
 pub(super) fn since_epoch(text: &str) -> Option<Duration> {
     let timestamp: Timestamp = text.parse().ok()?;
     u64::try_from(timestamp.as_millisecond()).ok().map(Duration::from_millis)

@@ -20,8 +20,8 @@ const LEGEND: &str = "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
                       \"Interval_Compressed_Histogram\"\n";
 
 impl LoadReport {
-    /// The histograms as an interval log: values in nanoseconds, times from the start of the
-    /// measuring.
+    /// Returns the histograms as an interval log: values in nanoseconds, times from the start of
+    /// the measuring.
     #[must_use]
     pub fn to_hdr_log(&self) -> String {
         let written = "a vector takes all bytes, and counts come from a u64 below 2^63";

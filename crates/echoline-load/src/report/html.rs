@@ -75,7 +75,7 @@ struct StepRow {
 }
 
 impl LoadReport {
-    /// The report as one self-contained HTML page.
+    /// Returns the report as one self-contained HTML page.
     #[must_use]
     pub fn to_html(&self) -> String {
         let ledger = &self.record.ledger;
@@ -214,7 +214,7 @@ impl LoadReport {
         figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
     }
 
-    /// The highest percentile that at least half of the intervals have enough samples for.
+    /// Returns the highest percentile that at least half of the intervals have enough samples for.
     fn highest_common_percentile(&self) -> Percentile {
         let intervals = self.record.series.intervals();
         let [_, p90, p99, p999] = Percentile::DEFAULTS;
@@ -294,7 +294,7 @@ fn figure(
     ChartSection { title, caption, legend, svg: LineChart { label, x, y, lines }.svg() }
 }
 
-/// The percentiles with at least ten samples beyond.
+/// Returns the percentiles with at least ten samples beyond.
 fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
     let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
         let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;

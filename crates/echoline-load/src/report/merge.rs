@@ -13,13 +13,13 @@ const OVERLAP_MIN: f64 = 0.9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// Latency and service time are different things.
+    /// Open and closed loop are mixed: latency and service time cannot be added.
     #[error("open loop and closed loop cannot be merged: what they measure is not the same")]
     Modes,
     /// A search is not one run.
     #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
     Searches,
-    /// The runs were not concurrent, so the sum of their clients and rates means nothing.
+    /// The runs were not concurrent, so the sum of their clients and rates has no meaning.
     #[error(
         "they did not run at the same time: {gap:.1?} lie between them, so their clients and rates \
          cannot be added"
@@ -90,7 +90,7 @@ impl LoadReport {
     /// Checks that both runs were concurrent. Returns a warning if they overlapped only in part.
     ///
     /// # Errors
-    /// [`MergeError`] if they cannot.
+    /// [`MergeError`] if the runs did not overlap.
     pub fn check_concurrent(&self, other: &Self) -> Result<Option<MeasurementWarning>, MergeError> {
         self.check_kind(other)?;
         let Some((mine, theirs)) = self.measuring_began.zip(other.measuring_began) else {
@@ -135,7 +135,7 @@ impl LoadReport {
     }
 }
 
-/// The earlier of two times; `None` if one is not known.
+/// Returns the earlier of two times; `None` if one is not known.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.zip(other).map(|(one, other)| one.min(other))
 }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_reports_whose_sum_means_nothing() {
+    fn rejects_reports_whose_sum_has_no_meaning() {
         let mut open = sample::open();
         assert_eq!(open.merge(&sample::closed()), Err(MergeError::Modes));
         assert_eq!(open.merge(&sample::search()), Err(MergeError::Searches));

@@ -30,7 +30,7 @@ pub use search_trace::{SearchStep, SearchTrace, TrialPurpose};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoopMode {
-    /// A client sends when its last message was answered. This measures service time.
+    /// A client sends a message when its last one was answered. This measures service time.
     Closed,
     /// Messages have intended times, independent of replies.
     Open,
@@ -88,7 +88,7 @@ pub struct LoadReport {
 }
 
 impl RunSummary {
-    /// The percentiles that files have in addition to the default ones.
+    /// Returns the percentiles that files have in addition to the default ones.
     fn extra_percentiles(&self) -> impl Iterator<Item = Percentile> {
         self.percentiles
             .iter()
@@ -98,7 +98,7 @@ impl RunSummary {
 }
 
 impl LoadReport {
-    /// Whether every planned message was answered correctly.
+    /// Returns whether every planned message was answered correctly.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.record.ledger.ok() == self.record.ledger.planned()

@@ -13,7 +13,8 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Ten seconds of a thousand messages; the server stops for half a second in the sixth.
+/// An open loop of ten seconds with a thousand messages per second. In the sixth second the server
+/// stops for half a second.
 pub(crate) fn open() -> LoadReport {
     LoadReport {
         version: "0.1.0".to_owned(),
@@ -74,7 +75,7 @@ fn stalled() -> RunRecord {
     record
 }
 
-/// One client, thirty messages, no time for anything else.
+/// A closed loop of one client with thirty messages.
 pub(crate) fn closed() -> LoadReport {
     let mut record = RunRecord::new(30);
     for number in 0..30 {
@@ -103,7 +104,7 @@ pub(crate) fn closed() -> LoadReport {
     }
 }
 
-/// A search that found 18,000 per second.
+/// Returns a search that found 18,000 per second.
 pub(crate) fn search() -> LoadReport {
     let step = |rate: f64, purpose, p99: f64, broken: &[&str]| SearchStep {
         rate,

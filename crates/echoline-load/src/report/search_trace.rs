@@ -44,13 +44,13 @@ pub struct SearchStep {
 }
 
 impl SearchStep {
-    /// Whether the rate held.
+    /// Returns whether the rate held.
     #[must_use]
     pub fn held(&self) -> bool {
         self.broken.is_empty()
     }
 
-    /// The step for a run at `rate` that took `elapsed`.
+    /// Returns the step for a run at `rate` that took `elapsed`.
     #[must_use]
     pub fn new(
         rate: f64,

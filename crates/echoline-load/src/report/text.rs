@@ -97,7 +97,7 @@ fn targets(settings: &RunSummary) -> String {
     printable(&settings.targets.join(", ")).into_owned()
 }
 
-/// The load in one line: `open loop, 5,000/s for 10s, 100 clients`.
+/// Returns the load in one line: `open loop, 5,000/s for 10s, 100 clients`.
 pub(super) fn headline(settings: &RunSummary) -> String {
     let pace = match (settings.mode, settings.rate) {
         (LoopMode::Closed, _) => "closed loop (service time only)".to_owned(),
@@ -171,7 +171,7 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// The histograms to show, with their names.
+/// Returns the histograms to show, with their names.
 pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
     let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
@@ -232,7 +232,8 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// `5 clients at the end, 75.0 % of all clients' time`; `None` if there was always a server.
+/// Returns a text such as `5 clients at the end, 75.0 % of all clients' time`; `None` if there was
+/// always a server.
 pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     let clients = match outage.clients {
         1 => "1 client at the end".to_owned(),
@@ -261,7 +262,7 @@ pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]>
     report.settings.targets.iter().any(is_udp).then_some(counts)
 }
 
-/// The text of a skip reason.
+/// Returns the text of a skip reason.
 pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
     match end {
         SkipReason::Finished => "nothing was left to send",
@@ -322,7 +323,7 @@ fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result
     writeln!(f, "What follows is the last run at that rate.")
 }
 
-/// The name of a purpose.
+/// Returns the name of a purpose.
 pub(super) fn purpose_name(purpose: TrialPurpose) -> &'static str {
     match purpose {
         TrialPurpose::Bracket => "bracket",
@@ -426,7 +427,7 @@ mod tests {
         assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
         assert!(!page.contains("Nothing speaks against"), "{page}");
         assert!(sample::closed().to_html().contains("Nothing speaks against"));
-        // 30 of 37 were right, and a quarter of the time there was a server.
+        // 30 of 37 messages were right, and there was a server for a quarter of the time.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
     }

@@ -35,8 +35,8 @@ const ALARM_CHECK_TICKS: u64 = 10;
 /// Runs the plan to its end, or until `stop` is drained or aborted.
 ///
 /// When `stop` is drained, clients send no more and wait for the messages in flight. When it is
-/// aborted, everything ends at once. There is a report in each case. `on_progress` is called ten
-/// times per second.
+/// aborted, everything ends at once. Both return a report. `on_progress` is called ten times per
+/// second.
 ///
 /// # Errors
 /// If a target cannot be resolved or a thread cannot be started. Failures of connections are in the
@@ -63,8 +63,8 @@ pub async fn run(
     Ok(report(&context, &workers, &meter))
 }
 
-/// Waits for all threads and reports the progress. Returns a meter that was started when the
-/// warm-up was over, or `meter` if it never was.
+/// Waits for all threads and reports the progress. Returns a meter that was started at the end of
+/// the warm-up, or `meter` if the run ended before.
 async fn supervise(
     context: &RunContext,
     workers: &[Arc<LoadWorker>],
@@ -104,7 +104,7 @@ async fn supervise(
     Ok(meter)
 }
 
-/// The first alarm that is certain to come true.
+/// Returns the first alarm that is certain to come true.
 fn find_certain_alarm(context: &RunContext, workers: &[Arc<LoadWorker>]) -> Option<Objective> {
     let alarms = context.settings.stop_if.as_ref()?.list();
     let planned = context.settings.planned();
@@ -249,7 +249,8 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
 }
 
-/// The wall-clock time at which the measuring began, in whole milliseconds since the Unix epoch.
+/// Returns the wall-clock time at which the measuring began, in whole milliseconds since the Unix
+/// epoch.
 fn measuring_began(context: &RunContext) -> Option<Duration> {
     let start = context.start.at()?;
     let now = context.settings.wall_clock?;

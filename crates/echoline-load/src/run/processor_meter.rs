@@ -11,7 +11,8 @@ use crate::verdict::ProcessorTime;
 /// Measures the processor time of this process from one instant on.
 pub(super) struct ProcessorMeter {
     start: Instant,
-    /// In the program and in the system on its behalf; `None` if the system does not tell.
+    /// The processor time in user and in system mode so far; `None` if the system does not report
+    /// it.
     used: Option<(Duration, Duration)>,
 }
 
@@ -30,7 +31,7 @@ impl ProcessorMeter {
     }
 }
 
-/// Processor time of this process in user and in system mode.
+/// Returns the processor time of this process in user and in system mode.
 fn processor_time() -> Option<(Duration, Duration)> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     Some((duration(usage.user_time())?, duration(usage.system_time())?))

@@ -12,9 +12,9 @@ use crate::verdict::Objective;
 /// The state of a run at one moment.
 #[derive(Clone, Debug)]
 pub struct RunProgress {
-    /// Since the common start; zero before.
+    /// The time since the common start; zero before.
     pub elapsed: Duration,
-    /// When the plan ends, from the common start; `None` if a number of messages ends it.
+    /// The end of the plan, from the common start; `None` if a number of messages ends it.
     pub end: Option<Duration>,
     /// Connections that are open.
     pub open: u32,

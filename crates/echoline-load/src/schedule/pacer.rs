@@ -16,14 +16,14 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` events `per` time; `None` if one of them is zero.
+    /// Creates a rate of `count` events `per` time; `None` if one of them is zero.
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Option<Self> {
         (count > 0 && !per.is_zero()).then_some(Self { count, per })
     }
 
-    /// The nearest rate of whole events in a thousand seconds; `None` if that is zero or over four
-    /// million events per second.
+    /// Returns the nearest rate of whole events in a thousand seconds; `None` if that is zero or
+    /// over four million events per second.
     #[must_use]
     pub fn per_second(events: f64) -> Option<Self> {
         let count = (events * 1000.0).round();
@@ -31,13 +31,13 @@ impl Rate {
         fits.then_some(Self { count: count as u32, per: 1000 * SECOND })
     }
 
-    /// Events per second.
+    /// Returns the rate in events per second.
     #[must_use]
     pub fn as_per_second(self) -> f64 {
         f64::from(self.count) / self.per.as_secs_f64()
     }
 
-    /// The due time of event `number`; event 0 is due at once.
+    /// Returns the due time of event `number`; event 0 is due at once.
     ///
     /// Computed from the number and not from the previous event, so that rounding errors do not add
     /// up.
@@ -46,7 +46,7 @@ impl Rate {
         u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
     }
 
-    /// The number of events that are due before `time`.
+    /// Returns the number of events that are due before `time`.
     fn count_until(self, time: Duration) -> u64 {
         let events = time.as_nanos().saturating_mul(self.count.into());
         u64::try_from(events.div_ceil(self.per.as_nanos())).unwrap_or(u64::MAX)
@@ -74,7 +74,7 @@ impl Rate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
     schedule: ArrivalSchedule,
-    /// For arrivals that are independent of one another; else they come at equal intervals.
+    /// The process of independent arrivals; `None` for equal intervals.
     poisson: Option<Poisson>,
     /// This pacer yields the events `first + i × stride`.
     first: u64,
@@ -111,32 +111,34 @@ impl Pacer {
         Self { schedule, poisson: None, first: 0, stride: 1, given: 0 }
     }
 
-    /// Each event as soon as the caller is ready for it.
+    /// Creates a closed loop: each event is due as soon as the caller is ready for it.
     #[must_use]
     pub fn closed_loop() -> Self {
         Self::thinking(Duration::ZERO)
     }
 
-    /// Each event but the first `think` after the caller is ready for it.
+    /// Creates a closed loop in which each event but the first is due `think` after the caller is
+    /// ready for it.
     #[must_use]
     pub fn thinking(think: Duration) -> Self {
         Self::new(ArrivalSchedule::ClosedLoop { think })
     }
 
-    /// Events at equal intervals, even if the caller is not ready.
+    /// Creates a schedule of events at equal intervals, even if the caller is not ready.
     #[must_use]
     pub fn constant(rate: Rate) -> Self {
         Self::new(ArrivalSchedule::Constant(rate))
     }
 
-    /// A rate that stays at `from` for `lead`, changes linearly `over` a time, and then stays at
-    /// `to`.
+    /// Returns a rate that stays at `from` for `lead`, changes linearly `over` a time, and then
+    /// stays at `to`.
     #[must_use]
     pub fn ramp(from: Rate, to: Rate, over: Duration, lead: Duration) -> Self {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, None)))
     }
 
-    /// The same with `steps` equal steps, at least one, instead of a linear change.
+    /// Returns the same as [`ramp`](Self::ramp) with `steps` equal steps, at least one, instead of
+    /// a linear change.
     #[must_use]
     pub fn steps(from: Rate, to: Rate, over: Duration, lead: Duration, steps: u32) -> Self {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))
@@ -161,7 +163,7 @@ impl Pacer {
         self
     }
 
-    /// The share of one of `clients` in this schedule, from its beginning.
+    /// Returns the share of one of `clients` in this schedule, from its beginning.
     #[must_use]
     pub fn share(&self, client: u32, clients: u32) -> Self {
         Self {
@@ -197,8 +199,8 @@ impl Pacer {
         }
     }
 
-    /// The number of remaining events that are due before `end`. For a Poisson process the expected
-    /// number; in closed loop zero, because nothing is due there.
+    /// Returns the number of remaining events that are due before `end`. For a Poisson process the
+    /// expected number; in closed loop zero, because nothing is due there.
     #[must_use]
     pub fn remaining_until(&self, end: Duration) -> u64 {
         let all = match self.schedule {
@@ -214,8 +216,8 @@ impl Pacer {
         own.saturating_sub(self.given)
     }
 
-    /// The due time of event `index` of this pacer, from 0. For a Poisson process the expected
-    /// time; in closed loop the start.
+    /// Returns the due time of event `index` of this pacer, from 0. For a Poisson process the
+    /// expected time; in closed loop the start.
     pub(crate) fn time_of(&self, index: u64) -> Duration {
         let number = self.first.saturating_add(index.saturating_mul(self.stride));
         match self.schedule {
@@ -225,20 +227,20 @@ impl Pacer {
         }
     }
 
-    /// Whether events have due times; else each waits for the one before.
+    /// Returns whether events have due times; else each waits for the one before.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
     }
 
-    /// The seed of a Poisson process; `None` for others.
+    /// Returns the seed of a Poisson process; `None` for others.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         self.poisson.as_ref().map(|poisson| poisson.seed)
     }
 
-    /// The mean rate of the whole schedule until `end`, in events per second; `None` in closed
-    /// loop.
+    /// Returns the mean rate of the whole schedule until `end`, in events per second; `None` in
+    /// closed loop.
     #[must_use]
     pub fn average_until(&self, end: Duration) -> Option<f64> {
         match self.schedule {

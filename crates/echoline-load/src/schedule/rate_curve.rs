@@ -18,7 +18,7 @@ pub(crate) struct RateCurve {
 }
 
 impl RateCurve {
-    /// The number of events, as a fraction, that are due before `time`.
+    /// Returns the number of events, as a fraction, that are due before `time`.
     pub(crate) fn count_until(&self, time: Duration) -> f64 {
         let seconds = time.as_secs_f64();
         if seconds <= self.lead {
@@ -34,7 +34,7 @@ impl RateCurve {
         before + changing + after
     }
 
-    /// The due time of the event at `position`; [`Duration::MAX`] if it never comes.
+    /// Returns the due time of the event at `position`; [`Duration::MAX`] if it never comes.
     pub(crate) fn time_of(&self, position: f64) -> Duration {
         let lead_count = self.from * self.lead;
         let seconds = if position < lead_count {
@@ -98,7 +98,7 @@ struct RateStep {
 }
 
 impl RateStep {
-    /// The part of the step before `seconds`.
+    /// Returns the part of the step before `seconds`.
     fn overlap(&self, seconds: f64) -> f64 {
         (seconds - self.start).clamp(0.0, self.length)
     }

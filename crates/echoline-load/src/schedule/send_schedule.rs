@@ -55,7 +55,7 @@ impl SendSchedule {
         Self { pacer, upcoming: None, number: 0, messages, end, late_policy, finished: false }
     }
 
-    /// The next action of a client that could send at `now`.
+    /// Returns the next action of a client that could send at `now`.
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
         let Some(mut due) = self.due(now) else { return NextSend::Finished };
         if due > now {
@@ -70,8 +70,8 @@ impl SendSchedule {
         NextSend::Send { number: self.number - 1, due, skipped: self.number - 1 - first }
     }
 
-    /// The due time of the next message of a client that could send at `now`; `None` if there is
-    /// none.
+    /// Returns the due time of the next message of a client that could send at `now`; `None` if
+    /// there is none.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Duration> {
         let late = !self.is_open() && self.end.is_some_and(|end| now >= end);
         self.finished |= late || self.number == self.messages.unwrap_or(u32::MAX);
@@ -103,13 +103,14 @@ impl SendSchedule {
         self.remaining().min(due)
     }
 
-    /// The due time of the last message of an open loop; `None` if no number of messages ends it.
+    /// Returns the due time of the last message of an open loop; `None` if no number of messages
+    /// ends it.
     pub(crate) fn last_due(&self) -> Option<Duration> {
         let messages = self.messages.filter(|_| self.is_open())?;
         Some(self.pacer.time_of(messages.saturating_sub(1).into()))
     }
 
-    /// Messages up to the limit of their number that were not taken.
+    /// Returns the number of messages that were not taken, if their number is limited.
     fn unsent(&self) -> u64 {
         self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
     }
@@ -119,12 +120,12 @@ impl SendSchedule {
         self.pacer.remaining_until(time) + u64::from(upcoming)
     }
 
-    /// Whether messages have due times.
+    /// Returns whether messages have due times.
     pub(crate) fn is_open(&self) -> bool {
         self.pacer.is_open()
     }
 
-    /// The number of messages that were taken.
+    /// Returns the number of messages that were taken.
     #[cfg(test)]
     fn taken(&self) -> u32 {
         self.number
@@ -225,7 +226,8 @@ mod tests {
     }
 
     proptest! {
-        /// However late a client is: the sent, skipped and remaining messages are the whole plan.
+        /// For any lateness of a client, the sent, skipped and remaining messages add up to the
+        /// plan.
         #[test]
         fn no_message_is_lost(
             waits in prop::collection::vec(0u32..40, 0..60), skip: bool, poisson: bool,

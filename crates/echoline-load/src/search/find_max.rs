@@ -33,8 +33,8 @@ const ERRORS_MAX: f64 = 0.01;
 /// The factor on the samples that a percentile needs, because some are warm-up or fail.
 const SAMPLES_SPARE: f64 = 1.2;
 
-/// Searches the highest rate of an open loop, in messages per second, that meets `goals`. It begins
-/// at `first` and ends early when `stop` is drained.
+/// Searches for the highest rate of an open loop, in messages per second, that meets `goals`. It
+/// begins at `first` and ends early when `stop` is drained.
 ///
 /// The report is that of the last run at the rate that was found, else of the last run, and
 /// contains the [`SearchTrace`]. `on_progress` receives the rate that is tried.
@@ -189,15 +189,15 @@ impl TrialResult {
         Self { broken, inconclusive, warnings }
     }
 
-    /// All of these sentences, if the rate does not hold.
+    /// Returns all of these sentences, if the rate does not hold.
     fn sentences(self) -> Vec<String> {
         let Self { broken, inconclusive, warnings } = self;
         if broken.is_empty() { broken } else { [broken, inconclusive, warnings].concat() }
     }
 }
 
-/// The reason to end the search because no message was answered: either none was before, or no
-/// client has a server any more.
+/// Returns the reason to end the search because no message was answered: either none was before, or
+/// no client has a server any more.
 fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     let record = &report.record;
     let warm_up = report.warm_up.as_ref().map_or(0, |warm_up| warm_up.ledger.ok());
@@ -209,7 +209,7 @@ fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     })
 }
 
-/// The settings of a trial.
+/// Returns the settings of a trial.
 ///
 /// # Errors
 /// A sentence for a rate that the longest trial cannot judge.
@@ -251,7 +251,7 @@ fn double_duration(settings: &mut LoadSettings) -> bool {
     fits
 }
 
-/// The number of replies that the percentiles of the goals need.
+/// Returns the number of replies that the percentiles of the goals need.
 fn samples_needed(goals: &Objectives) -> f64 {
     let needed = goals.list().iter().map(|objective| match objective.metric {
         Metric::Percentile(percentile) => percentile.samples_min() as f64,
@@ -305,7 +305,7 @@ mod tests {
 
     /// Issue 11, item 35: a rate is tried for as long as its percentiles need, or not at all.
     #[test]
-    fn regression_a_rate_is_tried_until_its_percentiles_are_no_chance() {
+    fn regression_a_rate_is_tried_until_its_percentiles_are_certain() {
         let seconds = |goals: &str, rate| {
             let goals = Objectives::goals(goals).unwrap();
             trial_settings(&settings(), &goals, rate)

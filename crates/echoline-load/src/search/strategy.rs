@@ -36,7 +36,7 @@ impl RateSearch {
         Self { first, held: Vec::new(), broke: None, confirmations: 0, runs: 0 }
     }
 
-    /// The next rate and its purpose; `None` when the search is over.
+    /// Returns the next rate and its purpose; `None` when the search is over.
     pub(crate) fn next(&self) -> Option<(f64, TrialPurpose)> {
         if self.runs >= RUNS_MAX {
             return None;
@@ -76,17 +76,17 @@ impl RateSearch {
         }
     }
 
-    /// The highest rate that held each time.
+    /// Returns the highest rate that held each time.
     pub(crate) fn highest(&self) -> Option<f64> {
         self.held.last().copied()
     }
 
-    /// The lowest rate that broke.
+    /// Returns the lowest rate that broke.
     pub(crate) fn broke(&self) -> Option<f64> {
         self.broke
     }
 
-    /// The number of runs in which the highest rate held.
+    /// Returns the number of runs in which the highest rate held.
     pub(crate) fn times(&self) -> u32 {
         self.confirmations + 1
     }

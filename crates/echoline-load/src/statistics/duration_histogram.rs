@@ -30,7 +30,7 @@ impl Percentile {
     pub(crate) const P99: Self = Self { per_million: 990_000 };
     pub(crate) const P999: Self = Self { per_million: 999_000 };
 
-    /// A percentile from 0 to 100, exact to four decimals; `None` outside of that range.
+    /// Creates a percentile from 0 to 100, exact to four decimals; `None` outside of that range.
     #[must_use]
     pub fn new(percent: f64) -> Option<Self> {
         let per_million = (percent * 10_000.0).round();
@@ -44,19 +44,19 @@ impl Percentile {
         f64::from(self.per_million) / 10_000.0
     }
 
-    /// The percentile as a quantile, from 0 to 1.
+    /// Returns the percentile as a quantile, from 0 to 1.
     #[must_use]
     pub fn quantile(self) -> f64 {
         f64::from(self.per_million) / 1e6
     }
 
-    /// The fewest samples of which at least ten lie beyond it.
+    /// Returns the fewest samples of which at least ten lie beyond it.
     pub(crate) fn samples_min(self) -> u64 {
         let beyond = u64::from(1_000_000 - self.per_million).max(1);
         (BEYOND_MIN * 1_000_000).div_ceil(beyond)
     }
 
-    /// Whether at least ten of `samples` lie beyond the percentile.
+    /// Returns whether at least ten of `samples` lie beyond the percentile.
     #[must_use]
     pub fn is_certain(self, samples: u64) -> bool {
         // In whole numbers: 100 × (1 − 0.9) is not 10 in binary fractions.
@@ -90,14 +90,14 @@ impl std::fmt::Display for Percentile {
 #[derive(Clone, Debug)]
 pub struct DurationHistogram {
     histogram: Histogram<u64>,
-    /// To the nanosecond: the histogram knows it to three digits only.
+    /// The exact maximum, because the histogram has only three digits.
     max: Duration,
 }
 
 impl Default for DurationHistogram {
     fn default() -> Self {
-        // From 1 ns, so that a value of a few microseconds still has three digits; it grows with
-        // the longest sample, to about 300 KB at a day.
+        // Begins at 1 ns, so that a value of a few microseconds still has three digits. The
+        // histogram grows with the longest sample, to about 300 KB at a day.
         let histogram = Histogram::new(DIGITS).expect("3 digits are at most 5");
         Self { histogram, max: Duration::ZERO }
     }
@@ -126,13 +126,13 @@ impl DurationHistogram {
         self.max = self.max.max(other.max);
     }
 
-    /// The number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// The value of a percentile; `None` if fewer than ten samples lie beyond it.
+    /// Returns the value of a percentile; `None` if fewer than ten samples lie beyond it.
     #[must_use]
     pub fn percentile(&self, percentile: Percentile) -> Option<Duration> {
         percentile.is_certain(self.count()).then(|| {
@@ -142,19 +142,19 @@ impl DurationHistogram {
         })
     }
 
-    /// The longest time, exactly; `None` if there is no sample.
+    /// Returns the longest time, exactly; `None` if there is no sample.
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         (self.count() > 0).then_some(self.max)
     }
 
-    /// The shortest time, to three digits; `None` if there is no sample.
+    /// Returns the shortest time, to three digits; `None` if there is no sample.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.min()))
     }
 
-    /// The mean, to three digits; `None` if there is no sample.
+    /// Returns the mean, to three digits; `None` if there is no sample.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.mean() as u64))
@@ -169,7 +169,7 @@ impl DurationHistogram {
         }
     }
 
-    /// The histogram of the samples in nanoseconds.
+    /// Returns the histogram of the samples in nanoseconds.
     #[must_use]
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
@@ -235,7 +235,7 @@ mod tests {
         fn percentiles_are_those_of_the_sorted_samples(
             mut samples in prop::collection::vec(1_000u64..5_000_000_000, 20..2000),
         ) {
-            // In two halves, to see that merging them changes nothing.
+            // Recorded in two halves, to check that merging changes nothing.
             let mut times = [DurationHistogram::default(), DurationHistogram::default()];
             for (index, &sample) in samples.iter().enumerate() {
                 times[index % 2].record(Duration::from_nanos(sample));

@@ -27,7 +27,7 @@ impl MessageOutcome {
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Wrong, Self::TimedOut, Self::Reset, Self::Lost, Self::InFlight];
 
-    /// The name in reports.
+    /// Returns the name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl MessageOutcome {
         }
     }
 
-    /// The name as the key of a field.
+    /// Returns the name as the key of a field.
     pub(crate) fn key(self) -> String {
         self.name().replace(' ', "_")
     }
@@ -69,7 +69,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Whether the connection or its server failed.
+    /// Returns whether the connection or its server failed.
     pub(crate) fn is_failure(self) -> bool {
         match self {
             Self::NotConnected | Self::Wrong | Self::TimedOut | Self::Lost => true,
@@ -77,14 +77,14 @@ impl SkipReason {
         }
     }
 
-    /// Whether the client had no server when it ended.
+    /// Returns whether the client had no server when it ended.
     pub(crate) fn is_missing_server(self) -> bool {
         matches!(self, Self::NotConnected | Self::Lost)
     }
 }
 
 impl From<MessageOutcome> for SkipReason {
-    /// The reason why a client whose message had this outcome sends no more.
+    /// Returns the reason why a client whose message had this outcome sends no more.
     fn from(outcome: MessageOutcome) -> Self {
         match outcome {
             MessageOutcome::Ok => Self::Finished,
@@ -100,7 +100,7 @@ impl From<MessageOutcome> for SkipReason {
 /// timed out + reset + lost + in flight. Messages that were stopped, or in flight at a stop, are
 /// neither successes nor errors.
 ///
-/// A plan without an end (a closed loop for a time) plans what it sends.
+/// A plan without a number of messages (a closed loop for a time) plans the messages that it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     planned: u64,
@@ -109,7 +109,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An account of `planned` messages.
+    /// Creates an account of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { planned, ..Self::default() }
@@ -148,93 +148,96 @@ impl Ledger {
         }
     }
 
-    /// Whether every planned message is counted exactly once.
+    /// Returns whether every planned message is counted exactly once.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.planned == self.sent() + self.skipped() + self.stopped()
     }
 
-    /// Planned messages.
+    /// Returns the number of planned messages.
     #[must_use]
     pub fn planned(&self) -> u64 {
         self.planned
     }
 
-    /// Messages that were sent, at least in part, and are settled.
+    /// Returns the number of messages that were sent, at least in part, and are settled.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.settled.iter().sum()
     }
 
-    /// Messages with this outcome.
+    /// Returns the number of messages with this outcome.
     #[must_use]
     pub fn count(&self, outcome: MessageOutcome) -> u64 {
         self.settled[outcome as usize]
     }
 
-    /// Messages with a correct reply in time.
+    /// Returns the number of messages with a correct reply in time.
     #[must_use]
     pub fn ok(&self) -> u64 {
         self.count(MessageOutcome::Ok)
     }
 
-    /// Messages with a wrong reply.
+    /// Returns the number of messages with a wrong reply.
     #[must_use]
     pub fn wrong(&self) -> u64 {
         self.count(MessageOutcome::Wrong)
     }
 
-    /// Messages without a reply in time.
+    /// Returns the number of messages without a reply in time.
     #[must_use]
     pub fn timed_out(&self) -> u64 {
         self.count(MessageOutcome::TimedOut)
     }
 
-    /// Messages whose connection was reset.
+    /// Returns the number of messages whose connection was reset.
     #[must_use]
     pub fn reset(&self) -> u64 {
         self.count(MessageOutcome::Reset)
     }
 
-    /// Messages whose reply was awaited when the run was stopped.
+    /// Returns the number of messages whose reply was awaited when the run was stopped.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.count(MessageOutcome::InFlight)
     }
 
-    /// The share of planned messages without a correct reply in time. Messages that a stop left
-    /// unsent or unanswered are not counted.
+    /// Returns the share of planned messages without a correct reply in time. Messages that a stop
+    /// left unsent or unanswered are not counted.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let counted = self.counted();
         if counted == 0 { 0.0 } else { (counted.saturating_sub(self.ok())) as f64 / counted as f64 }
     }
 
-    /// Planned messages that were not cut off by a stop: each is a success or an error.
+    /// Returns the number of planned messages that no stop cut off. Each of them is a success or an
+    /// error.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.planned.saturating_sub(self.stopped() + self.in_flight())
     }
 
-    /// Messages whose connection was closed.
+    /// Returns the number of messages whose connection was closed.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.count(MessageOutcome::Lost)
     }
 
-    /// Messages that were planned and never sent, for another reason than a stop of the run.
+    /// Returns the number of planned messages that were never sent, for another reason than a stop
+    /// of the run.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped.values().sum::<u64>() - self.stopped()
     }
 
-    /// Messages that were not sent because the run was stopped before their time.
+    /// Returns the number of messages that were not sent because the run was stopped before their
+    /// time.
     #[must_use]
     pub fn stopped(&self) -> u64 {
         self.skipped.get(&SkipReason::Stopped).copied().unwrap_or(0)
     }
 
-    /// The messages that were never sent, by reason, including [`SkipReason::Stopped`].
+    /// Returns the messages that were never sent, by reason, including [`SkipReason::Stopped`].
     pub fn skipped_by_reason(&self) -> impl Iterator<Item = (SkipReason, u64)> {
         self.skipped.iter().map(|(&reason, &messages)| (reason, messages))
     }

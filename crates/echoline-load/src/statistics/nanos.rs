@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// The nanoseconds of `time`; `u64::MAX`, 584 years, for longer ones.
+/// Returns the nanoseconds of `time`; `u64::MAX`, 584 years, for longer ones.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

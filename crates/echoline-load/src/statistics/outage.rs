@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The time that clients were without a server, added up over all clients.
 ///
-/// A closed loop for a time plans only the messages that it sends, so an outage would cost it
-/// nothing. There this share of the time counts as failed messages: see
+/// A closed loop for a time plans only the messages that it sends, so an outage alone would cause
+/// no errors. There this share of the time counts as failed messages; see
 /// [`RunRecord::error_share`](super::RunRecord::error_share).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOutage {
@@ -18,7 +18,7 @@ pub struct ServerOutage {
 }
 
 impl ServerOutage {
-    /// The share of the clients' time, from 0 to 1; 0 if no time was counted.
+    /// Returns the share of the clients' time, from 0 to 1; 0 if no time was counted.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.client_time.is_zero() {
@@ -45,9 +45,9 @@ pub(crate) struct Availability {
     judged: (Duration, Duration),
     /// The time since which the client has no server.
     since: Option<Duration>,
-    /// When the last connection ended; the start of the run before the first.
+    /// The end of the last connection; the start of the run before the first one.
     ended: Duration,
-    /// When the connection in use was opened.
+    /// The time at which the connection in use was opened.
     connected: Option<Duration>,
     /// Whether the last connection has carried a reply.
     replied: bool,
@@ -88,12 +88,12 @@ impl Availability {
         self.connected = None;
     }
 
-    /// Whether the last connection has carried a reply.
+    /// Returns whether the last connection has carried a reply.
     pub(crate) fn has_replied(&self) -> bool {
         self.replied
     }
 
-    /// The start of the present outage.
+    /// Returns the start of the present outage.
     pub(crate) fn since(&self) -> Option<Duration> {
         self.since
     }
@@ -150,7 +150,7 @@ mod tests {
         client.connect(seconds(0));
         client.note_reply();
         assert_eq!(client.finish(seconds(12), false), outage(0, 0, 10));
-        // A server that closes after each answer is there all the time.
+        // A server that closes after each answer counts as present.
         let mut client = availability();
         for second in 2..9 {
             client.connect(seconds(second));
@@ -168,7 +168,7 @@ mod tests {
         client.disconnect(seconds(3), true);
         client.refuse();
         client.refuse();
-        // Accepted and closed: still an outage.
+        // A connection that is accepted and closed at once is still an outage.
         client.connect(seconds(5));
         client.disconnect(seconds(5), true);
         client.connect(seconds(7));

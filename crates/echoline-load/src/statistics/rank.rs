@@ -5,10 +5,10 @@
 //! all ways to assign the ranks to the two groups are counted. (Mann and Whitney, 1947; ties as in
 //! Lehmann, *Nonparametrics*, 1975.)
 
-/// The most figures of one group: the cost grows with the cube of it.
+/// The most figures of one group. The cost grows with the cube of this number.
 pub(crate) const GROUP_MAX: usize = 50;
 
-/// The two-sided p-value of two groups; 1 if a group is empty.
+/// Returns the two-sided p-value of two groups; 1 if a group is empty.
 ///
 /// Groups of more than [`GROUP_MAX`] are truncated. NaN is ignored.
 pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
@@ -32,7 +32,7 @@ pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     (uneven / all).min(1.0)
 }
 
-/// The smallest p-value of groups of these sizes, which is that of complete separation.
+/// Returns the smallest p-value of groups of these sizes, which is that of complete separation.
 pub(crate) fn p_value_least(one: usize, other: usize) -> f64 {
     let ways: f64 = (1..=one).map(|number| (other + number) as f64 / number as f64).product();
     (2.0 / ways).min(1.0)
@@ -52,7 +52,7 @@ pub(crate) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The median; `None` of no figures.
+/// Returns the median; `None` of no figures.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -65,8 +65,8 @@ fn numbers(figures: &[f64]) -> Vec<f64> {
     figures.iter().copied().filter(|figure| !figure.is_nan()).take(GROUP_MAX).collect()
 }
 
-/// Twice the rank of each figure among all; equal figures share the mean of their ranks, which
-/// doubled is a whole number.
+/// Returns twice the rank of each figure among all. Equal figures share the mean of their ranks,
+/// and twice that mean is a whole number.
 fn doubled_ranks(one: &[f64], other: &[f64]) -> Vec<usize> {
     let all: Vec<f64> = one.iter().chain(other).copied().collect();
     let rank = |figure: &f64| {
@@ -116,8 +116,8 @@ mod tests {
         assert!(p_value_least(GROUP_MAX, GROUP_MAX) < 1e-20);
     }
 
-    /// As `wilcox.test(c(1.1, 2.3, 3.8, 4.4), c(2.9, 5.1, 6.2, 7.7, 8.0))` of R and
-    /// `scipy.stats.mannwhitneyu(…, method="exact")` have it.
+    /// The expected values are those of R's `wilcox.test(c(1.1, 2.3, 3.8, 4.4), c(2.9, 5.1, 6.2,
+    /// 7.7, 8.0))` and of `scipy.stats.mannwhitneyu(…, method="exact")`.
     #[test]
     fn agrees_with_r_and_scipy() {
         let p = p_value(&[1.1, 2.3, 3.8, 4.4], &[2.9, 5.1, 6.2, 7.7, 8.0]);
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// The p-value by enumeration.
+    /// Returns the p-value by enumeration.
     fn by_hand(one: &[f64], other: &[f64]) -> f64 {
         let ranks = doubled_ranks(one, other);
         let middle = one.len() * (ranks.len() + 1);

@@ -25,21 +25,23 @@ pub struct RunRecord {
     pub outage: ServerOutage,
     /// Connections that were opened.
     pub connections: u64,
-    /// In open loop, of correct replies: from the intended time until the reply was complete. Empty
-    /// in closed loop.
+    /// The latency of correct replies in open loop: from the intended time until the reply was
+    /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
-    /// Of correct replies: from just before the message was sent until the reply was complete.
+    /// The service time of correct replies: from just before the message was sent until the reply
+    /// was complete.
     pub service: DurationHistogram,
-    /// From the start of connecting until the socket was open.
+    /// The connect time: from the start of connecting until the socket was open.
     pub connect: DurationHistogram,
-    /// From then until the end of the TLS and WebSocket handshakes. Empty without handshakes.
+    /// The handshake time: from then until the end of the TLS and WebSocket handshakes. Empty
+    /// without handshakes.
     pub handshake: DurationHistogram,
-    /// In open loop: from the later of the intended time and the connection being free, until the
-    /// message was sent. The tester causes this delay.
+    /// The tester's own delay in open loop: from the intended time, or from when the connection
+    /// became free if that was later, until the message was sent.
     pub lag: DurationHistogram,
-    /// In open loop: messages that found their connection busy at their intended time.
+    /// The number of messages in open loop whose connection was busy at their intended time.
     pub delayed: u64,
-    /// Over UDP: irregular replies.
+    /// Irregular replies over UDP.
     pub anomalies: DatagramAnomalies,
     /// The development over the run.
     pub series: Series,
@@ -52,16 +54,16 @@ pub struct RunRecord {
 /// A correct reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CorrectReply {
-    /// When it was complete, from the start of the measuring.
+    /// The time at which it was complete, from the start of the measuring.
     pub at: Duration,
-    /// From the intended time until then; `None` in closed loop.
+    /// The time from the intended time until then; `None` in closed loop.
     pub latency: Option<Duration>,
-    /// From just before the message was sent until then.
+    /// The time from just before the message was sent until then.
     pub service: Duration,
 }
 
 impl RunRecord {
-    /// A record of `planned` messages.
+    /// Creates a record of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { ledger: Ledger::new(planned), ..Self::default() }
@@ -84,8 +86,8 @@ impl RunRecord {
         self.series.failed(at);
     }
 
-    /// The ages of messages that failed in this way. The age of a time-out is a lower bound of its
-    /// latency.
+    /// Returns the ages of messages that failed in this way. The age of a time-out is a lower bound
+    /// of its latency.
     #[must_use]
     pub fn failures(&self, outcome: MessageOutcome) -> &DurationHistogram {
         &self.failures[outcome as usize]
@@ -102,15 +104,15 @@ impl RunRecord {
         self.series.anomaly(anomaly, at);
     }
 
-    /// The share of planned messages without a correct reply, from 0 to 1. In a closed loop for a
-    /// time, the time without a server counts as if messages had been due in it.
+    /// Returns the share of planned messages without a correct reply, from 0 to 1. In a closed loop
+    /// for a time, the time without a server counts as if messages had been due in it.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let errors = self.ledger.error_share();
         errors + (1.0 - errors) * self.outage.share()
     }
 
-    /// Messages that were never answered, neither in time nor late.
+    /// Returns the number of messages that were never answered, neither in time nor late.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         let ledger = &self.ledger;
@@ -118,8 +120,8 @@ impl RunRecord {
         ledger.timed_out() - late + ledger.reset() + ledger.lost()
     }
 
-    /// The response times as users see them: latency (in closed loop service time), and the age of
-    /// time-outs.
+    /// Returns the response times as users see them: latency (in closed loop service time), and the
+    /// age of time-outs.
     #[must_use]
     pub fn response_times(&self) -> DurationHistogram {
         let [answers, timed_out] = self.user_visible_times();
@@ -133,7 +135,7 @@ impl RunRecord {
         self.user_visible_times().iter().map(|times| times.count_above(limit)).sum()
     }
 
-    /// The longest of these times.
+    /// Returns the longest of these times.
     pub(crate) fn slowest(&self) -> Option<Duration> {
         self.user_visible_times().iter().filter_map(|times| times.max()).max()
     }
@@ -174,7 +176,7 @@ impl RunRecord {
         self.wrong_example.get_or_insert_with(example);
     }
 
-    /// The first wrong reply, together with its message.
+    /// Returns the first wrong reply, together with its message.
     #[must_use]
     pub fn wrong_example(&self) -> Option<&str> {
         self.wrong_example.as_deref()
@@ -191,7 +193,7 @@ impl RunRecord {
         self.note_reasons(reason, 1);
     }
 
-    /// Counts a reason for failures so many times.
+    /// Counts a reason for failures `count` times.
     pub fn note_reasons(&mut self, reason: &str, count: u64) {
         if reason == OTHER_REASONS {
             self.reasons_dropped += count;
@@ -204,8 +206,8 @@ impl RunRecord {
         }
     }
 
-    /// The distinct reasons with their counts, the most frequent first: at most 20, and the rest as
-    /// "other reasons".
+    /// Returns the distinct reasons with their counts, the most frequent first: at most 20, and the
+    /// rest as "other reasons".
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         let mut reasons: Vec<_> =
@@ -263,8 +265,7 @@ mod tests {
     }
 
     proptest! {
-        /// For any outcomes of the messages of each client, in one record or in one for each
-        /// client.
+        /// The ledger adds up for any outcomes, in one record for all clients or in one for each.
         #[test]
         fn the_ledger_adds_up_for_any_sequence_of_outcomes(
             clients in prop::collection::vec(

@@ -15,9 +15,9 @@ pub(crate) const INTERVALS_MAX: usize = 300;
 pub struct SeriesInterval {
     /// Messages that were sent in it.
     pub sent: u64,
-    /// Messages that were answered correctly in it, whenever they were sent.
+    /// Messages that were answered correctly in it, even if they were sent before.
     pub ok: u64,
-    /// Messages that failed in it, whenever they were sent.
+    /// Messages that failed in it, even if they were sent before.
     pub failed: u64,
     /// Irregular replies in it.
     pub anomalies: DatagramAnomalies,
@@ -55,8 +55,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// Takes intervals that were read from a file; `None` if `length` is no power of two in
-    /// seconds, or if there are more than 300.
+    /// Creates a series from intervals of a file. Returns `None` if `length` is not a power of two
+    /// in seconds, or if there are more than 300 intervals.
     #[must_use]
     pub fn from_intervals(length: Duration, intervals: Vec<SeriesInterval>) -> Option<Self> {
         let fits = length.subsec_nanos() == 0
@@ -65,19 +65,19 @@ impl Series {
         fits.then(|| Self { exponent: length.as_secs().ilog2(), intervals })
     }
 
-    /// The length of each interval: a power of two in seconds.
+    /// Returns the length of each interval: a power of two in seconds.
     #[must_use]
     pub fn length(&self) -> Duration {
         Duration::from_secs(1 << self.exponent)
     }
 
-    /// The intervals. Number `i` begins at `i` times [`length`](Self::length).
+    /// Returns the intervals. Number `i` begins at `i` times [`length`](Self::length).
     #[must_use]
     pub fn intervals(&self) -> &[SeriesInterval] {
         &self.intervals
     }
 
-    /// The last complete interval at `offset`, if anything was recorded since.
+    /// Returns the last complete interval at `offset`, if anything was recorded since.
     pub(crate) fn last_complete(&self, offset: Duration) -> Option<&SeriesInterval> {
         self.intervals.get(self.index(offset).checked_sub(1)?)
     }
@@ -245,7 +245,8 @@ mod tests {
     }
 
     proptest! {
-        /// Two workers' series merged are the series of one that saw it all.
+        /// The merged series of two workers equal the series of one worker that recorded
+        /// everything.
         #[test]
         fn merging_is_exact(events in prop::collection::vec((0u64..2000, any::<bool>()), 0..50)) {
             let mut whole = Series::default();

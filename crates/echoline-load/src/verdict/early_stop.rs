@@ -6,7 +6,8 @@ use crate::statistics::RunRecord;
 use crate::verdict::{ComparisonOperator, Metric, Objective};
 
 impl Objective {
-    /// Counts the messages in `record` that count towards an alarm; for `max`, 1 if it came true.
+    /// Returns the number of messages in `record` that count towards an alarm; for `max`, 1 if it
+    /// came true.
     ///
     /// The counts of several workers are added, so that no histogram is copied during the run.
     pub(crate) fn count_for(&self, record: &RunRecord) -> u64 {
@@ -20,13 +21,14 @@ impl Objective {
             Metric::Late => record.anomalies.late,
             Metric::Duplicated => record.anomalies.duplicated,
             Metric::Reordered => record.anomalies.reordered,
-            // A late reply reverts a loss, and a mean or a rate can recover.
+            // These are never certain: a late reply reverts a loss, and a mean or a rate can
+            // recover.
             Metric::Lost | Metric::Mean | Metric::Rate => 0,
         }
     }
 
-    /// Whether an alarm is certain to come true in a run of at most `planned` messages; `None` if
-    /// their number is unknown.
+    /// Returns whether an alarm is certain to come true in a run of at most `planned` messages;
+    /// `None` if their number is unknown.
     pub(crate) fn is_certain(&self, count: u64, planned: Option<u64>) -> bool {
         let is_upper =
             matches!(self.comparison, ComparisonOperator::Above | ComparisonOperator::AtLeast);
@@ -68,7 +70,7 @@ mod tests {
             alarm.is_certain(alarm.count_for(&record()), planned)
         };
         for (text, planned, wanted) in [
-            // 1 timed out and 9 skipped of 1000, whatever comes.
+            // 1 of 1000 timed out and 9 were skipped, so the alarm is certain.
             ("errors>0.9%", Some(1000), true),
             ("errors>=1%", Some(1000), true),
             ("errors>1%", Some(1000), false),

@@ -97,7 +97,7 @@ impl Metric {
         }
     }
 
-    /// A valid objective for this metric.
+    /// Returns a valid objective for this metric.
     pub(crate) fn example(self, is_upper: bool) -> &'static str {
         match (self, is_upper) {
             (Self::Percentile(_) | Self::Max | Self::Mean, true) => "p99<5ms",
@@ -121,7 +121,7 @@ impl Metric {
         }
     }
 
-    /// Whether the metric is a share, which is written in percent.
+    /// Returns whether the metric is a share, which is written in percent.
     fn is_share(self) -> bool {
         !matches!(self, Self::Percentile(_) | Self::Max | Self::Mean | Self::Rate)
     }
@@ -142,7 +142,7 @@ impl FromStr for Metric {
     }
 }
 
-/// `99.9`: from above 0 to below 100, with up to three decimals.
+/// Parses a percentile such as `99.9`: above 0, below 100, with up to three decimals.
 fn percentile(text: &str) -> Option<Metric> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str, most: usize| {

@@ -72,7 +72,7 @@ pub struct Breach {
     pub measured: Option<f64>,
 }
 
-/// The error of a text that is no list of objectives.
+/// The error for a text that is not a list of objectives.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectiveError {
@@ -90,7 +90,7 @@ pub enum ObjectiveError {
         /// A valid example.
         example: &'static str,
     },
-    /// The left side is no metric.
+    /// The left side is not a metric.
     #[error(
         "'{name}' is nothing that is measured: write p50, p99.9 (up to p99.999), max, mean, \
          errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
@@ -101,7 +101,7 @@ pub enum ObjectiveError {
         /// A valid example.
         example: &'static str,
     },
-    /// The right side is no limit for the metric.
+    /// The right side is not a valid limit for the metric.
     #[error("'{limit}' is no limit for {metric}: write for example '{example}'")]
     NoLimit {
         /// The text that was read.
@@ -156,7 +156,7 @@ impl Objectives {
         self.list.iter().filter_map(breach).collect()
     }
 
-    /// The objectives in their order.
+    /// Returns the objectives in their order.
     #[must_use]
     pub fn list(&self) -> &[Objective] {
         &self.list
@@ -208,7 +208,7 @@ impl ObjectiveKind {
         }
     }
 
-    /// Whether the operator must be `<` or `<=`. Only for the rate, more is better.
+    /// Returns whether the operator must be `<` or `<=`. Only for the rate, more is better.
     fn wants_upper(self, metric: Metric) -> bool {
         (metric == Metric::Rate) != (self == Self::Goal)
     }

@@ -11,10 +11,10 @@ use crate::statistics::{Percentile, RunRecord};
 /// The lag must be below the median latency divided by this.
 const LAG_DIVISOR: u32 = 10;
 
-/// The share of its cores from which on the tester may be the bottleneck.
+/// The share of its cores above which the tester may be the bottleneck.
 const SATURATED: f64 = 0.95;
 
-/// The least processor time that is judged: the system counts in ticks of up to 10 ms, and a run
+/// The least processor time that is judged. The system counts in ticks of up to 10 ms, and a run
 /// begins with work other than sending.
 const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
 
@@ -152,7 +152,7 @@ pub struct ProcessorTime {
 }
 
 impl ProcessorTime {
-    /// Cores in use: 1.0 is one core all the time.
+    /// Returns the cores in use: 1.0 is one core all the time.
     #[must_use]
     pub fn cores(&self) -> f64 {
         let elapsed = self.elapsed.as_secs_f64();
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which is no warning.
+    /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which causes no warning.
     #[test]
     fn regression_a_tiny_run_is_not_judged_by_its_processor_time() {
         let millis = Duration::from_millis;

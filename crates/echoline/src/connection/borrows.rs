@@ -1,4 +1,4 @@
-//! A write that has been taken over, and may have to wait.
+//! The futures and guards that borrow a connection.
 
 use std::fmt;
 use std::future::Future;
@@ -10,10 +10,10 @@ use super::limits::Closed;
 
 /// The future of [`Connection::write`](crate::Connection::write) and of the similar methods.
 ///
-/// The bytes of a small write are in the buffer already, as with asyncio's `write`, and awaiting is
-/// its `drain`; a large one, or one that has to wait for its peer, begins when it is awaited. It
-/// is small, because every handler holds one while it waits for input, and only the write that
-/// really waits for its peer pays for an allocation.
+/// The bytes of a small write are already in the buffer when this value is created, as with
+/// asyncio's `write`; awaiting it is asyncio's `drain`. A large write, or one that has to wait for
+/// the peer, begins when it is awaited. The type is small, because it is a part of every handler's
+/// future. It allocates only if it really has to wait for the peer.
 #[must_use = "a write that is not awaited does not wait for the peer, and may not be begun"]
 pub struct Write<'a>(State<'a>);
 
@@ -50,7 +50,7 @@ impl fmt::Debug for Write<'_> {
     }
 }
 
-/// A message in progress, which ends when this value is dropped; see
+/// A guard for a message in progress, which ends when the guard is dropped; see
 /// [`Connection::begin_message`](crate::Connection::begin_message). It is used like the
 /// [`Connection`](crate::Connection) or [`Reader`](crate::connection::Reader) that it borrows.
 pub struct MessageGuard<'a, C> {

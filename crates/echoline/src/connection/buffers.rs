@@ -4,8 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
-/// Bytes that one read takes at most. One hot 64 KiB buffer per worker reads bulk as fast as one
-/// per connection, and stays in the cache.
+/// The maximum number of bytes per read. One shared buffer per worker reads bulk data as fast as
+/// one per connection, and stays in the processor's cache.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Output buffers kept for reuse; each connection that is being written to uses one.
@@ -26,7 +26,7 @@ thread_local! {
     static LOCAL: WorkerLocal = WorkerLocal::default();
 }
 
-/// Runs `look` on this thread's store; `None` while the thread is being torn down.
+/// Runs `look` on the state of this thread. Returns `None` while the thread ends.
 fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
     LOCAL.try_with(look).ok()
 }
@@ -51,7 +51,7 @@ pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     }
 }
 
-/// An empty output buffer.
+/// Returns an empty output buffer.
 pub(crate) fn take_write() -> Vec<u8> {
     local(|local| local.write.borrow_mut().pop()).flatten().unwrap_or_default()
 }
@@ -81,7 +81,7 @@ pub(crate) fn note_activity() {
     });
 }
 
-/// A number that changes with every read on this thread.
+/// Returns a number that changes with every read on this thread.
 pub(crate) fn activity() -> u64 {
     local(|local| local.activity.get()).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use crate::transport::stream::CloseSignal;
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
     core: Box<Core<S>>,
-    /// Nothing can or may be sent any more.
+    /// Nothing more can be sent.
     broken: bool,
 }
 
@@ -55,7 +55,7 @@ where
         Self { core, broken }
     }
 
-    /// Ends the connection; returns when nothing is left of it.
+    /// Ends the connection. Returns when its socket is closed.
     pub(super) async fn run(mut self) {
         let config = Arc::clone(&self.core.deadlines.config);
         if self.broken {
@@ -67,13 +67,13 @@ where
         }
     }
 
-    /// Like `run`, for a caller that cannot wait. Most connections end without waiting: the peer
-    /// has closed and the socket takes the rest at once. Only the others need a task.
+    /// Does the same as `run` for a caller that cannot wait. Most connections end without waiting:
+    /// the peer has closed and the socket takes the rest at once. Only the others need a task.
     pub(super) fn run_in_background(mut self) {
         if self.broken || self.is_done_at_once() {
             return self.reset_if_broken();
         }
-        // Outside a runtime (it is being torn down) the socket is just closed.
+        // If the runtime has already ended, the socket is just closed.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(self.run()));
         }
@@ -104,7 +104,7 @@ where
             && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
             let limit = core.deadlines.config.limits.linger_timeout;
-            // Whether the peer closed or the time ran out, nothing more can be done for the last
+            // The result does not matter: after the time-out nothing more can be done for the last
             // line.
             let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }

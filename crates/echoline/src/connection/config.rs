@@ -23,7 +23,7 @@ pub enum Eol {
 }
 
 impl Eol {
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,12 +44,12 @@ pub enum Farewell {
     /// One sentence for each reason that the peer can do something about.
     #[default]
     Sentences,
-    /// The function returns the message for the close reason; `None` sends nothing.
+    /// The message that the function returns for the close reason. `None` sends nothing.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 
 impl Farewell {
-    /// The message for `closed`, without a line end.
+    /// Returns the message for `closed`, without a line end.
     fn words(&self, closed: Closed, limits: &Limits) -> Option<String> {
         match self {
             Self::Custom(words) => words(closed),
@@ -84,7 +84,7 @@ impl fmt::Debug for Farewell {
     }
 }
 
-/// The terms of one server's connections.
+/// The settings of one server's connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionConfig {
     pub(crate) limits: Limits,
@@ -115,12 +115,12 @@ impl ConnectionConfig {
         Self { on_line: self.on_line.clone(), ..with_fresh_permits }
     }
 
-    /// The sentence for a client without a connection slot.
+    /// Returns the sentence for a client without a connection slot.
     pub(crate) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
         self.words(transport.refusal(closed), closed)
     }
 
-    /// The refusal after a proxy has named the client.
+    /// Returns the refusal after a proxy has named the client.
     pub(crate) fn refusal_after_proxy(
         &self,
         transport: &Transport,
@@ -138,7 +138,7 @@ impl ConnectionConfig {
         }
     }
 
-    /// The farewell for `closed`, with its line end.
+    /// Returns the farewell for `closed`, with its line end.
     pub(crate) fn farewell(&self, closed: Closed) -> Option<String> {
         let mut words = self.farewell.words(closed, &self.limits)?;
         words.push_str(self.eol.as_str());
@@ -146,9 +146,10 @@ impl ConnectionConfig {
     }
 }
 
-/// A new connection gets the new limits. An open connection keeps the limits it was accepted with,
-/// because its handler may have announced them to the client. Only the connection limits and the
-/// drain time-out are read again on each use.
+/// A handle that changes the limits of a running server. New connections get the new limits. An
+/// open connection keeps the limits it was accepted with, because its handler may have announced
+/// them to the client. Only the connection limits and the drain time-out are read again on each
+/// use.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,
@@ -159,7 +160,7 @@ impl LiveLimits {
         Self { config: Arc::new(Mutex::new(Arc::new(config))) }
     }
 
-    /// The limits that a new connection has.
+    /// Returns the limits that a new connection has.
     #[must_use]
     pub fn current(&self) -> Limits {
         self.config().limits.clone()
@@ -171,7 +172,7 @@ impl LiveLimits {
         self.change(|config| config.limits = limits);
     }
 
-    /// The settings for a connection that is accepted now.
+    /// Returns the settings for a connection that is accepted now.
     pub(crate) fn config(&self) -> Arc<ConnectionConfig> {
         Arc::clone(&self.config.lock().ignore_poison())
     }
@@ -181,7 +182,7 @@ impl LiveLimits {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // Creates the semaphores again, because the changed limits determine their permits.
+        // The semaphores are new too, because their permits depend on the limits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

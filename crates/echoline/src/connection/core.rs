@@ -1,4 +1,4 @@
-//! The inside of a connection, which its handle, its halves and its end work on.
+//! The state of a connection, shared by its handle, its halves and its closing.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,7 +20,7 @@ use crate::metrics::summary::Amount;
 use crate::server::registry::ConnectionSlot;
 use crate::transport::stream::{CloseSignal, Layer, signal_close};
 
-/// All that is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Core<S> {
     pub(super) stream: S,
@@ -29,7 +29,7 @@ pub(super) struct Core<S> {
     pub(super) deadlines: Deadlines,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
-    /// The handler sends its own farewell.
+    /// Whether the handler sends its own farewell.
     pub(super) is_silent: bool,
     /// Notifies the streams below of the close.
     pub(super) signal: fn(&mut S, CloseSignal),
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// As `poll_read`, and sends the output of `feed` while no input arrives.
+    /// Does the same as `poll_read`, and sends the output of `feed` while no input arrives.
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// Sends the output of `feed` until `until` is done; reads nothing.
+    /// Sends the output of `feed` until `until` is done. It reads no input.
     pub(super) fn poll_feed_until<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -268,7 +268,7 @@ pub(super) fn poll_next<T>(
     Poll::Ready(result)
 }
 
-/// Whether the output is held while the connection reads, given the result of
+/// Returns whether the output is held while the connection reads, given the result of
 /// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
 /// with the end of the stream. A line that a client sends between the two has no answer.
 #[inline]
@@ -317,9 +317,9 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     poll_room(output, deadlines, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
 }
 
-/// Consumes `part` completely: into the buffer, or directly to the stream if it is large, so that
-/// at most [`Limits::write_high`] bytes are unsent. Pending only while the peer takes nothing, more
-/// than that would be unsent, and no deadline has passed.
+/// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
+/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer takes nothing,
+/// more than that would be unsent, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -329,7 +329,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
-        // More of the same line may follow, so the stream may still hold some of it.
+        // More of the same line may follow, so the stream is not flushed.
         ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;

@@ -22,17 +22,17 @@ use crate::server::shutdown::Phase;
 /// Time for which a draining connection continues unchanged.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// Time of a draining connection to wait for the next line, since the last one. Most round trips
-/// are shorter, so a client that sends a line for each answer is not cut off in between.
+/// The time from the last line for which a draining connection waits for the next one. Most round
+/// trips are shorter, so a client that sends a line for each answer gets all its answers.
 const DRAIN_TURN: Duration = Duration::from_millis(200);
 
-/// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit
-/// ends a connection whose peer never stops sending.
+/// The maximum number of reads after [`DRAIN_QUIET`]. Their answers leave together with the end of
+/// the stream. The limit ends a connection whose peer never stops sending.
 const LATE_READS_MAX: u8 = 64;
 
-/// A deadline that has passed is checked again after this, so that the runtime first polls the
-/// system for input. After SIGCONT it would otherwise run its timers only and close connections
-/// whose input is waiting.
+/// A passed deadline is checked again after this time, so that the runtime first polls the system
+/// for input. After SIGCONT it would otherwise run its timers only and close connections whose
+/// input is waiting.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A timer that fires this late means that the whole process was stopped or starved. The peer then
@@ -50,7 +50,7 @@ pub(super) enum WaitFor {
         /// Some output is not sent yet.
         unsent: bool,
     },
-    /// The peer taking the output.
+    /// Output that the peer must take.
     Output,
 }
 
@@ -69,16 +69,16 @@ pub(super) enum OutputState {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     pub(super) config: Arc<ConnectionConfig>,
-    /// Where the connection is one of a server's: whose task the server wakes. Given back when
-    /// this value ends, and not before: a lingering connection counts.
+    /// The slot of a server's connection, whose task the server wakes. It is released when this
+    /// value is dropped and not before, because a lingering connection counts too.
     pub(super) slot: Option<Arc<ConnectionSlot>>,
     idle_since: Option<Instant>,
     partial_since: Option<Instant>,
-    /// Boxed to keep idle connections small: most never have any of it.
+    /// Boxed to keep idle connections small, because most never need it.
     extras: Option<Box<DeadlineExtras>>,
-    /// The waiting that armed the timer; another kind of waiting may have a nearer deadline.
+    /// The kind of wait that armed the timer. Another kind may have a nearer deadline.
     armed_for: Option<WaitFor>,
-    /// The handler is in the middle of a message, for which a drain waits.
+    /// Whether the handler is in the middle of a message, for which a drain waits.
     in_message: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -88,9 +88,9 @@ pub(super) struct Deadlines {
 struct DeadlineExtras {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
-    /// Reads that got something after [`DRAIN_QUIET`].
+    /// The number of reads that received bytes after [`DRAIN_QUIET`].
     late_reads: u8,
-    /// When the connection had answered a late line and no further input arrived.
+    /// The time at which the connection had answered a late line and no further input had arrived.
     answered_since: Option<Instant>,
     grace_until: Option<Instant>,
     /// Set only if the registry does not wake the waiting task when the phase changes. Created
@@ -124,13 +124,13 @@ impl Deadlines {
         }
     }
 
-    /// A measure for one read or write.
+    /// Returns a measure for one read or write.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
         Amount::new(self.connection_counters().is_some())
     }
 
-    /// So much was read.
+    /// Records that `amount` was read.
     #[inline]
     pub(super) fn note_received(&self, amount: Amount) {
         if let Some(worker_counters) = self.worker_counters() {
@@ -141,7 +141,7 @@ impl Deadlines {
         }
     }
 
-    /// A line was read.
+    /// Records a line that was read.
     #[inline]
     pub(super) fn note_line(&self, bytes: &[u8]) {
         if let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot) {
@@ -191,7 +191,7 @@ impl Deadlines {
         std::mem::replace(&mut self.in_message, in_message)
     }
 
-    /// Asked before every read: why it may be the last one, if it may.
+    /// Called before every read. Returns a close reason if this read may be the last one.
     ///
     /// # Errors
     /// Returns the close reason if the connection must read nothing more, even if the peer never
@@ -210,7 +210,8 @@ impl Deadlines {
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
-                // A line that began before the deadline is finished; a later one is not awaited.
+                // A line that began before the deadline is read to its end. A later one is not
+                // read.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
                     return Ok(None);
@@ -221,7 +222,7 @@ impl Deadlines {
         }
     }
 
-    /// A read got something that may have been the last one because of `over`.
+    /// Records a read that received bytes. Because of `over`, it may have been the last one.
     #[inline]
     pub(super) fn note_read(&mut self, over: Option<Closed>) {
         if over.is_some() {
@@ -231,8 +232,9 @@ impl Deadlines {
         }
     }
 
-    /// As [`poll`](Self::poll), for input that may be the last because of `over`. If an answer is
-    /// held or a late line was answered, the connection waits for one more poll only.
+    /// Does the same as [`poll`](Self::poll) for input that may be the last because of `over`. If
+    /// an answer is held or a late line was answered, the connection waits only until the next
+    /// poll.
     #[inline]
     pub(super) fn poll_input(
         &mut self,
@@ -249,11 +251,12 @@ impl Deadlines {
         let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
         let since = extras.answered_since.filter(|_| answered);
         extras.answered_since = since.or_else(|| answered.then(Instant::now));
-        // A line that begins this late has DRAIN_TURN, not the line timeout.
+        // A line that begins this late must end within `DRAIN_TURN` instead of the line time-out.
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
-    /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
+    /// Pending until a deadline has passed, and then ready with the close reason. Also wakes the
+    /// task when the phase changes.
     #[inline]
     pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
         let phase = self.config.shutdown.phase();
@@ -393,7 +396,7 @@ impl Deadlines {
         })
     }
 
-    /// The time at which a draining connection without further input ends.
+    /// Returns the time at which a draining connection without further input ends.
     fn end_of_drain(&self) -> Option<Instant> {
         let extras = self.extras.as_deref()?;
         let since = extras.draining_since?;

@@ -23,7 +23,7 @@ pub struct Outlet<'a, S> {
     write_high: usize,
     /// The part of the offered bytes that the stream took.
     took: Amount,
-    /// The stream takes no more now; it wakes the task when it does.
+    /// The stream takes no more now. It wakes the task when it takes more.
     full: bool,
     /// The output is held, to be sent together with the end of the stream.
     held: bool,
@@ -55,7 +55,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
     /// of bytes written. The caller keeps the rest.
     ///
     /// # Errors
-    /// What the stream reports.
+    /// The error of the stream.
     pub fn offer(
         &mut self,
         mut parts: &mut [IoSlice<'_>],
@@ -93,7 +93,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         Ok(sent)
     }
 
-    /// Copies `parts` until the peer has enough to take; returns how many bytes that was.
+    /// Copies `parts` until enough output waits for the peer. Returns the number of copied bytes.
     fn hold(&mut self, parts: &[IoSlice<'_>]) -> usize {
         let mut taken = 0;
         for part in parts {
@@ -173,7 +173,7 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     if output.is_unused() {
-        // A connection that a feed writes to, as in a chat, gets here twice for each line.
+        // The usual case: with a feed, as in a chat, this runs twice for each line.
         return Poll::Ready(Ok(()));
     }
     let mut sent = deadlines.amount();

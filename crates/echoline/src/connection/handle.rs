@@ -1,4 +1,5 @@
-//! One peer, as its handler sees it: reads and writes, with limits, deadlines and shutdown inside.
+//! The connection as its handler sees it: reads and writes that keep limits, deadlines and
+//! shutdown.
 
 use std::any::Any;
 use std::fmt;
@@ -46,8 +47,8 @@ pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Boxed, because a handler is a chain of futures and each of them holds its arguments, which
-    /// make up most of an idle connection. `None` only from the start of closing on.
+    /// Boxed, because a handler is a chain of futures and each of them holds its arguments. Those
+    /// make up most of an idle connection. `None` once closing has begun.
     core: Option<Box<Core<S>>>,
 }
 
@@ -55,8 +56,8 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// A client's connection over `stream`, which no server has accepted. It writes `\n` and sends
-    /// no farewell.
+    /// Creates a client's connection over `stream`, which no server has accepted. It writes `\n`
+    /// and sends no farewell.
     ///
     /// ```
     /// use echoline::{Connection, Limits};
@@ -76,8 +77,8 @@ where
         Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
     }
 
-    /// A connection as a server makes it, over any stream: to test a handler over
-    /// [`tokio::io::duplex`].
+    /// Creates a connection as a server makes it, over any stream. Tests run a handler over
+    /// [`tokio::io::duplex`] with it.
     pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
         let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
         Self::with_config(stream, Arc::new(config), None)
@@ -99,8 +100,8 @@ where
         Self { core: Some(Box::new(Core::new(stream, config, slot))) }
     }
 
-    /// The next line without its end; `None` at the end of the stream. A last line that the
-    /// stream ends instead of a `\n` is a line too. asyncio's `readline`.
+    /// Returns the next line without its end; `None` at the end of the stream. A last line that
+    /// ends with the stream instead of `\n` is a line too. This is asyncio's `readline`.
     ///
     /// # Errors
     /// [`Closed::LineTooLong`], [`Closed::IdleTimeout`], [`Closed::LineTimeout`],
@@ -114,8 +115,8 @@ where
         core.show(line)
     }
 
-    /// As [`read_line`](Self::read_line), and sends the output of `feed` while no line arrives: the
-    /// messages of a chat, the ticks of a clock.
+    /// Does the same as [`read_line`](Self::read_line), and sends the output of `feed` while no
+    /// line arrives: the messages of a chat, the ticks of a clock.
     ///
     /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
     /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
@@ -134,8 +135,8 @@ where
         core.show(line)
     }
 
-    /// As [`read`](Self::read), and sends the output of `feed` while no input arrives (see
-    /// [`read_line_feeding`](Self::read_line_feeding)).
+    /// Does the same as [`read`](Self::read), and sends the output of `feed` while no input arrives
+    /// (see [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
     /// As [`read`](Self::read), or the error of `feed`. Cancel safe.
@@ -196,7 +197,7 @@ where
     /// asyncio's `read(n)`.
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), without the two about lines. Cancel safe.
+    /// As [`read_line`](Self::read_line), except for `LineTooLong` and `LineTimeout`. Cancel safe.
     pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
@@ -255,7 +256,7 @@ where
     }
 
     /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
-    /// without making it; use it for lines of bytes that are no text.
+    /// without making it; use it for bytes that are not text.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -290,7 +291,7 @@ where
         if core.needs_room(0) { Write::later(core.flush()) } else { Write::done(Ok(())) }
     }
 
-    /// Writes all `parts` and the line end as one line: for bytes that may be no text.
+    /// Writes all `parts` and the line end as one line. Use it for bytes that may not be text.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -327,9 +328,10 @@ where
         }
     }
 
-    /// Reader and writer as a pair, like asyncio's `StreamReader` and `StreamWriter`: for a
-    /// handler that does both at once (`tokio::join!`, `select!`). The writer does not send by
-    /// itself while the reader waits: [`Writer::flush`] does.
+    /// Splits the connection into a reader and a writer, like asyncio's `StreamReader` and
+    /// `StreamWriter`. A handler can then read and write at the same time (`tokio::join!`,
+    /// `select!`). The writer does not send by itself while the reader waits: [`Writer::flush`]
+    /// does.
     pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
         super::split::split(self.core_mut())
     }
@@ -340,15 +342,15 @@ where
         self.core_mut().is_silent = true;
     }
 
-    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
-    /// socket. `None` over a stream without addresses.
+    /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
+    /// of the socket. `None` over a stream without addresses.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
     }
 
-    /// Begins a message that takes several reads: a header and its body, the lines of a mail. A
-    /// draining server waits until the returned guard is dropped, for at most
+    /// Begins a message that takes several reads, such as a header and its body, or the lines of a
+    /// mail. A draining server waits until the returned guard is dropped, for at most
     /// [`Limits::drain_timeout`]. The guard is used like the connection itself.
     ///
     /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
@@ -379,7 +381,8 @@ where
         MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
-    /// The phase of the server's life; [`Phase::Running`] if no server accepted the connection.
+    /// Returns the phase of the server's life; [`Phase::Running`] if no server accepted the
+    /// connection.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.core().deadlines.config.shutdown.phase()
@@ -415,7 +418,7 @@ where
         }
     }
 
-    /// The origin of the connection.
+    /// Returns the origin of the connection.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
@@ -431,19 +434,19 @@ where
         Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
     }
 
-    /// The stream below. It no longer contains the bytes that this connection has read.
+    /// Returns the stream below. It no longer contains the bytes that this connection has read.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.core().stream
     }
 
-    /// The number of written bytes that the stream has not taken.
+    /// Returns the number of written bytes that the stream has not taken.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.core().output.len()
     }
 
-    /// The limits of this connection.
+    /// Returns the limits of this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         self.core().limits()

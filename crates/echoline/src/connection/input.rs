@@ -12,8 +12,8 @@ use super::limits::Closed;
 use super::lines::{Line, Lines};
 use crate::metrics::summary::Amount;
 
-/// The work that one connection may do before it yields to the worker's other connections, so that
-/// a client that never stops sending cannot hold them up. A line costs 1, a read 16. The budget
+/// The work that one connection may do before it yields to the worker's other connections. Without
+/// it a client that never stops sending would delay them. A line costs 1, a read 16, so the budget
 /// allows 128 lines or half a megabyte.
 const TURN_BUDGET: u16 = 128;
 const READ_COST: u16 = 16;
@@ -36,12 +36,12 @@ impl InputBuffer {
         Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
     }
 
-    /// Whether the peer has ended its stream.
+    /// Returns whether the peer has ended its stream.
     pub(super) fn at_end(&self) -> bool {
         self.end.is_some()
     }
 
-    /// The close reason for the end of the peer's stream; `None` while it is open.
+    /// Returns the close reason for the end of the peer's stream; `None` while it is open.
     pub(super) fn end(&self) -> Option<Closed> {
         self.end
     }
@@ -91,7 +91,7 @@ impl InputBuffer {
         Ok(Some(last))
     }
 
-    /// `Some` if there is unread input, or none will arrive any more.
+    /// Returns `Some(true)` if there is unread input, `Some(false)` at the end of the stream.
     pub(super) fn next_peek(&mut self) -> Result<Option<bool>, Closed> {
         let has_some = self.has_partial();
         Ok((has_some || self.at_end()).then_some(has_some))
@@ -139,7 +139,8 @@ impl InputBuffer {
         self.unfinished()
     }
 
-    /// `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes stay readable.
+    /// Returns `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes stay
+    /// readable.
     fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
@@ -163,7 +164,8 @@ impl InputBuffer {
         })
     }
 
-    /// Reads once into `scratch`, past the lines. Ready with the number of bytes; 0 is the end.
+    /// Reads once into `scratch`, without splitting lines. Ready with the number of bytes; 0 is the
+    /// end.
     #[inline]
     pub(super) fn poll_scratch<S>(
         &mut self,
@@ -179,7 +181,7 @@ impl InputBuffer {
             return Poll::Pending;
         };
         let length = match result {
-            // A truncated stream has no known end, so the partial line is not a line.
+            // A truncated stream may have cut its last line, so a partial line is not a line.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.end.get_or_insert(Closed::Truncated);
                 0
@@ -195,7 +197,7 @@ impl InputBuffer {
     }
 }
 
-/// Reads and throws away, for a connection that is being closed. Ready with the number of bytes;
+/// Reads and discards input, for a connection that is being closed. Ready with the number of bytes;
 /// 0 is the end.
 pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where

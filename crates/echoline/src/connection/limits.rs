@@ -1,4 +1,4 @@
-//! Everything has a limit, and every limit has a named outcome.
+//! The limits of connections, and the close reasons that name their outcomes.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,16 +17,16 @@ use super::lines::LineTooLong;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; one more is refused and ends as [`Closed::Busy`]. Default 10,000, as
-    /// Redis.
+    /// Maximum number of open connections. One more is refused and ends as [`Closed::Busy`].
+    /// Default 10,000, as in Redis.
     pub max_connections: usize,
-    /// Connections at once from one address (IPv6: one /64 network); one more ends as
-    /// [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a local proxy
-    /// share one address. (The program sets a quarter of `max_connections` unless it listens on
-    /// loopback addresses only.)
+    /// Maximum number of open connections from one address (IPv6: one /64 network). One more ends
+    /// as [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a local
+    /// proxy share one address. (The program sets a quarter of `max_connections` unless it listens
+    /// on loopback addresses only.)
     pub max_per_ip: Option<usize>,
-    /// Bytes of one line, its end not counted; one more is [`Closed::LineTooLong`].
-    /// Default 65,536, as asyncio's reader.
+    /// Maximum number of bytes in one line without its end. One more is [`Closed::LineTooLong`].
+    /// Default 65,536, as in asyncio.
     pub max_line: usize,
     /// Maximum wait for the next line (in `read`: the next byte) before [`Closed::IdleTimeout`],
     /// like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an interactive user may
@@ -38,12 +38,13 @@ pub struct Limits {
     /// Maximum time without progress in sending pending output before [`Closed::StallTimeout`].
     /// Default 30 s.
     pub stall_timeout: Option<Duration>,
-    /// Unsent bytes beyond which a write waits for the peer. Default 64 KiB, as asyncio.
+    /// Number of unsent bytes beyond which a write waits for the peer. Default 64 KiB, as in
+    /// asyncio.
     pub write_high: usize,
     /// Maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
     /// [`Closed::HandshakeTimeout`]. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections that may be in their handshake at once. More wait for their turn within the same
+    /// Maximum number of connections in their handshake. More wait for their turn within the same
     /// time-out, so that a flood of handshakes leaves processor time for established connections.
     /// Default 256.
     pub max_handshakes: usize,
@@ -52,7 +53,8 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// Maximum number of bytes read meanwhile. Default 256 KiB.
     pub linger_bytes: usize,
-    /// Maximum number of bytes read meanwhile. Default 256 KiB.
+    /// Maximum number of closed connections that go on reading at once. Any more are closed without
+    /// it, so their clients may lose the last line. Default 1,024.
     pub max_lingering: usize,
     /// Maximum time that a draining server waits for its connections before it ends the rest as
     /// [`Closed::Aborted`]. Default 30 s: systemd kills after 90 s.
@@ -79,9 +81,8 @@ impl Default for Limits {
     }
 }
 
-/// The close reason of a connection, as the log, the report and the tests name it.
-///
-/// The close reason of a connection, as the log, the report and the tests name it.
+/// The close reason of a connection. The log, the report and the metrics use its
+/// [`label`](Self::label).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
@@ -94,8 +95,8 @@ pub enum Closed {
     /// The peer, or the network, reset the connection (RST, broken pipe).
     #[error("the connection was reset")]
     Reset,
-    /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`).
-    /// All whole lines were answered; a partial last one was not.
+    /// The peer's stream ended without the end that TLS requires (`close_notify`), so it may have
+    /// been cut. Complete lines were answered; a partial last line was not.
     #[error("the peer's stream was cut off")]
     Truncated,
     /// The stream ended before `read_exact` or `read_until` had all its input.
@@ -122,10 +123,10 @@ pub enum Closed {
     /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake.
     #[error("the peer broke the rules of the protocol")]
     Malformed,
-    /// There were [`Limits::max_connections`] already, or no descriptor was left.
+    /// There were already [`Limits::max_connections`] connections, or no descriptor was left.
     #[error("all places were taken")]
     Busy,
-    /// The address had [`Limits::max_per_ip`] connections already.
+    /// The address already had [`Limits::max_per_ip`] connections.
     #[error("the address had all its places taken")]
     BusyAddress,
     /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
@@ -136,7 +137,8 @@ pub enum Closed {
     /// The server drained and the connection had nothing left to answer.
     #[error("the server shut down")]
     Drained,
-    /// The server ended the connection in the middle: the drain's deadline, or a second signal.
+    /// The server ended the connection before the handler had finished: at the end of the drain
+    /// time-out, or at a second signal.
     #[error("the server broke the connection off")]
     Aborted,
     /// The handler panicked; only its own connection ended.
@@ -171,7 +173,7 @@ impl Closed {
         "io",
     ];
 
-    /// The reason in one word of a log line or a metric label, for example `idle_timeout`.
+    /// Returns the reason in one word of a log line or a metric label, for example `idle_timeout`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -197,7 +199,7 @@ impl Closed {
         }
     }
 
-    /// The reason without the numbers in it, as reports count it.
+    /// Returns the reason without the numbers in it, as reports count it.
     pub(crate) const fn counted(self) -> Self {
         match self {
             Self::SourceRate(_) => Self::SourceRate(0),
@@ -210,7 +212,7 @@ impl Closed {
         matches!(self, Self::Busy | Self::BusyAddress | Self::SourceRate(_))
     }
 
-    /// The sentence for a connection that the server refuses.
+    /// Returns the sentence for a connection that the server refuses.
     pub fn refusal(self) -> Cow<'static, str> {
         match self {
             Self::SourceRate(seconds) => Cow::Owned(format!(
@@ -280,9 +282,9 @@ impl From<Closed> for io::Error {
 mod tests {
     use super::*;
 
-    /// Fault 28, 36: all error kinds of a lost connection have the same close reason.
+    /// Faults 28, 36: all error kinds of a lost connection have the same close reason.
     #[test]
-    fn the_names_of_a_reset_are_one() {
+    fn all_names_of_a_reset_give_one_close_reason() {
         for kind in [
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::ConnectionAborted,

@@ -52,7 +52,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// An empty splitter for lines of at most `max_line` bytes.
+    /// Creates an empty splitter for lines of at most `max_line` bytes.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
@@ -80,7 +80,7 @@ impl Lines {
         }
     }
 
-    /// The bytes that were taken in and not given out yet.
+    /// Returns the received bytes that were not returned yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         &self.buffer
@@ -103,7 +103,7 @@ impl Lines {
             }
             None => {
                 self.scanned = self.buffer.len();
-                // One `\r` beyond the limit may be the first half of the line end.
+                // A `\r` just beyond the limit may belong to the line end.
                 let end = usize::from(self.buffer.last() == Some(&b'\r'));
                 self.fits(self.buffer.len() - end)?;
                 Ok(None)
@@ -127,7 +127,7 @@ impl Lines {
                 Ok(Some(self.cut(length + separator.len()).freeze()))
             }
             None => {
-                // The separator's first bytes may be the last ones here.
+                // The last bytes may be the first bytes of the separator.
                 self.scanned = self.buffer.len().saturating_sub(separator.len() - 1);
                 self.fits(self.scanned)?;
                 Ok(None)
@@ -146,13 +146,13 @@ impl Lines {
         self.cut(self.buffer.len().min(most)).freeze()
     }
 
-    /// Bytes that were taken in and not given out yet.
+    /// Returns the number of received bytes that were not returned yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Whether nothing is waiting.
+    /// Returns whether nothing is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
@@ -161,7 +161,7 @@ impl Lines {
     fn cut(&mut self, length: usize) -> BytesMut {
         self.scanned = 0;
         if length == self.buffer.len() {
-            // The usual case costs no reference count, and leaves no buffer behind.
+            // The usual case needs no reference count and leaves no empty buffer.
             return std::mem::take(&mut self.buffer);
         }
         self.buffer.split_to(length)
@@ -172,23 +172,24 @@ impl Lines {
     }
 }
 
-/// The length of a line that ends with `\n` without that end.
+/// Returns the length of a line that ends with `\n` without that end.
 fn length_without_end(bytes: &[u8]) -> usize {
     let without = &bytes[..bytes.len() - 1];
     without.strip_suffix(b"\r").unwrap_or(without).len()
 }
 
 impl Line {
-    /// The line as text, if it is valid UTF-8.
+    /// Returns the line as text, if it is valid UTF-8.
     ///
     /// # Errors
-    /// Where and why it is not.
+    /// The position and the kind of the first invalid bytes.
     pub fn as_str(&self) -> Result<&str, Utf8Error> {
         std::str::from_utf8(&self.0)
     }
 
-    /// The line without white space at both ends, as in Python's `str.strip()`: Unicode white space
-    /// and the four separators U+001C to U+001F. Bytes that are not UTF-8 are not white space.
+    /// Returns the line without white space at both ends, as in Python's `str.strip()`: Unicode
+    /// white space and the four separators U+001C to U+001F. Bytes that are not UTF-8 are not white
+    /// space.
     #[must_use]
     pub fn trim(mut self) -> Self {
         let (start, end) = (self.len() - trim_start(&self).len(), trim_end(&self).len());
@@ -197,13 +198,13 @@ impl Line {
         self
     }
 
-    /// As [`trim`](Self::trim), borrowed.
+    /// Does the same as [`trim`](Self::trim), but borrows the line.
     #[must_use]
     pub fn trimmed(&self) -> &[u8] {
         trim_end(trim_start(&self.0))
     }
 
-    /// The bytes themselves, without a copy.
+    /// Returns the bytes themselves, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -288,8 +289,8 @@ impl PartialEq<str> for Line {
     }
 }
 
-/// As text; bytes that are no UTF-8 show as `�`. To pass bytes on unchanged, write the line
-/// itself.
+/// Prints the line as text, with `�` for bytes that are not valid UTF-8. To pass bytes on
+/// unchanged, write the line itself.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
@@ -308,8 +309,8 @@ mod tests {
 
     use super::*;
 
-    /// The result of reading `input` in pieces cut at `cuts`: the lines, and whether one was too
-    /// long.
+    /// Returns the result of reading `input` in pieces cut at `cuts`: the lines, and whether one
+    /// was too long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();
@@ -352,7 +353,7 @@ mod tests {
         }
 
         #[test]
-        fn a_line_that_was_too_long_is_skipped_and_nothing_else(
+        fn skip_line_skips_only_the_line_that_was_too_long(
             lines in prop::collection::vec(0..20_usize, 1..8),
             cuts in prop::collection::vec(0..200_usize, 0..8),
         ) {
@@ -397,7 +398,7 @@ mod tests {
         }
 
         #[test]
-        fn trimming_is_what_strip_does(text in "[ \\t\\x1c\\x1f\\u{85}\\u{a0}\\u{3000}ab]{0,12}") {
+        fn trim_removes_the_same_characters_as_str_strip(text in "[ \\t\\x1c\\x1f\\u{85}\\u{a0}\\u{3000}ab]{0,12}") {
             let line = Line::from(Bytes::from(text.clone())).trim();
             let stripped = text.trim_matches(is_space);
             prop_assert_eq!(line.as_str().unwrap(), stripped);
@@ -407,7 +408,7 @@ mod tests {
     /// Issue 11, item 47: the unread bytes are all received bytes that were not returned, line ends
     /// included.
     #[test]
-    fn regression_unread_is_what_was_not_given_out() {
+    fn regression_unread_returns_all_bytes_that_were_not_returned() {
         let mut lines = Lines::new(10);
         assert_eq!(lines.unread(), b"");
         lines.push(b"one\r\ntw");
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_survive() {
+    fn bytes_that_are_not_text_are_unchanged() {
         let line = Line::from(Bytes::from_static(b" \xff\x80\xa0 "));
         assert_eq!(line.clone().trim(), *b"\xff\x80\xa0");
         assert_eq!(line.to_string(), " \u{fffd}\u{fffd}\u{fffd} ");

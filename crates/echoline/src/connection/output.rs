@@ -16,11 +16,11 @@ const DIRECT_BYTES: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct OutputBuffer {
     buffer: Vec<u8>,
-    /// Bytes at the front of `buffer` that are sent already.
+    /// The number of bytes at the front of `buffer` that were already sent.
     sent: usize,
-    /// The stream took something and may not have passed it on yet, as one that encrypts.
+    /// Whether the stream may hold bytes that it has taken and not passed on, as TLS does.
     unflushed: bool,
-    /// The stream takes nothing any more: it failed, or the peer stalled for too long.
+    /// Whether the stream takes no more bytes, because it failed or the peer stalled for too long.
     pub(super) failed: bool,
 }
 
@@ -38,12 +38,12 @@ impl OutputBuffer {
         self.buffer.len() - self.sent
     }
 
-    /// Something went to the stream past the buffer.
+    /// Notes that bytes went to the stream without the buffer.
     pub(super) fn note_direct(&mut self) {
         self.unflushed = true;
     }
 
-    /// Whether a piece of `length` bytes should go straight to the stream.
+    /// Returns whether a piece of `length` bytes should go straight to the stream.
     pub(super) fn is_direct(&self, length: usize) -> bool {
         self.is_empty() && length >= DIRECT_BYTES
     }
@@ -52,7 +52,7 @@ impl OutputBuffer {
         self.buffer().extend_from_slice(bytes);
     }
 
-    /// The buffer to append to.
+    /// Returns the buffer to append to.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers::take_write();

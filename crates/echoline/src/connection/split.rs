@@ -1,4 +1,4 @@
-//! Reader and writer of one connection as a pair.
+//! The reading and the writing half of a connection.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -43,7 +43,8 @@ pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     (Reader { stream, input, deadlines, ended }, writer)
 }
 
-/// The lock is held for the length of one poll; a stream that panicked in it is not used again.
+/// Locks the stream for one poll. After a panic under the lock the connection ends, so the stream
+/// is not used again.
 fn lock<'g, 'a, S>(stream: &'g Mutex<&'a mut S>) -> MutexGuard<'g, &'a mut S> {
     stream.lock().ignore_poison()
 }

@@ -13,16 +13,16 @@ use crate::connection::limits::Closed;
 /// The characters of a line, its end not counted.
 const LINE_CHARACTERS: usize = 72;
 
-/// The printable characters of ASCII, space included: lines repeat after as many.
+/// The number of printable ASCII characters, space included. The lines repeat after this many.
 const CHARACTERS: usize = 95;
 
-/// All lines once.
+/// The length of all different lines together.
 const ROUND_BYTES: usize = CHARACTERS * (LINE_CHARACTERS + 2);
 
-/// Rounds that are offered in one write.
+/// The number of rounds that are offered in one write.
 const ROUNDS: usize = 10;
 
-/// Bytes of client input that are read and discarded at once.
+/// The number of bytes of client input that are read and discarded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Each line begins one character further on than the line before, as in the RFC's example.
@@ -49,7 +49,7 @@ where
     Ok(())
 }
 
-/// The first `count` characters, at most those of one round: the answer to a datagram.
+/// Returns the first `count` characters, at most those of one round: the answer to a datagram.
 pub(super) fn characters(count: usize) -> &'static [u8] {
     &LINES[..count.min(ROUND_BYTES)]
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn they_come_through_any_pipe_until_the_client_ends_it() {
+    async fn sends_lines_until_the_client_ends_the_connection() {
         let (mut here, there) = duplex(8);
         let serving = tokio::spawn(serve(Connection::new(there, Limits::default())));
         let mut received = vec![0; 3 * ROUND_BYTES];
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rude_end_is_an_end() {
+    async fn a_reset_by_the_client_ends_the_service() {
         let (mut here, there) = duplex(8);
         let serving = tokio::spawn(serve(Connection::new(there, Limits::default())));
         here.read_exact(&mut [0; 100]).await.unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up() {
+    async fn a_client_that_takes_nothing_is_timed_out() {
         let (_here, there) = duplex(8);
         let serving = serve(Connection::new(there, Limits::default()));
         assert_eq!(serving.await, Err(Closed::StallTimeout));

@@ -25,8 +25,8 @@ pub enum EchoCommand {
 }
 
 impl EchoCommand {
-    /// Reads a line that has no white space around it. Commands are commands in any case, as
-    /// Unicode folds it (`str.upper()` in the lesson: a dotless `ı` is an `I`).
+    /// Parses a line without white space around it. The case does not matter, by the rules of
+    /// Unicode: the lesson calls `str.upper()`, so a dotless `ı` is an `I`.
     ///
     /// ```
     /// use echoline::echo::EchoCommand;
@@ -69,7 +69,7 @@ where
             EchoCommand::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
             EchoCommand::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
             EchoCommand::Time => tell_time(&mut client, dialogue).await?,
-            // Boxed as are the rarer modes: every idle connection would have room for it.
+            // Boxed, like the rarer modes, so that idle connections reserve no room for it.
             EchoCommand::Whoami => Box::pin(whoami::tell(&mut client)).await?,
             EchoCommand::Quit => return client.write_line("Goodbye!").await,
         }

@@ -7,7 +7,8 @@ use crate::udp::DatagramAnswer;
 /// The most characters that chargen answers a datagram with (RFC 864).
 const CHARACTERS_MAX: usize = 512;
 
-/// From one length to the next: prime to the number of lengths, so that all of them come.
+/// The step from one length to the next. It is coprime to the number of lengths, so that all of
+/// them occur.
 const CHARACTERS_STEP: usize = 199;
 
 impl EchoMode {
@@ -19,10 +20,10 @@ impl EchoMode {
     }
 }
 
-/// Answers datagrams, as [`serve`](super::serve) does for connections. Each datagram comes back
-/// unchanged (RFC 862), or gets the answer that the RFC of discard, chargen or daytime specifies.
-/// The line modes answer the same way, because a prefix would make the answer longer than its
-/// request.
+/// Returns the function that answers datagrams, as [`serve`](super::serve) does for connections.
+/// Each datagram comes back unchanged (RFC 862), or gets the answer that the RFC of discard,
+/// chargen or daytime specifies. The line modes answer the same way, because a prefix would make
+/// the answer longer than its request.
 ///
 /// ```
 /// use echoline::udp::DatagramAnswer;
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn chargen_answers_with_every_length_there_is() {
+    fn chargen_answers_with_every_length() {
         let lengths: BTreeSet<usize> =
             answers(EchoMode::Chargen, 513).iter().map(Vec::len).collect();
         assert_eq!(lengths, (0..=512).collect());
@@ -86,7 +87,7 @@ mod tests {
     /// Fault 41: no mode answers with more bytes than it received, unless its RFC defines another
     /// answer.
     #[test]
-    fn only_who_amplifies_writes_answers() {
+    fn only_amplifying_modes_write_answers() {
         for mode in EchoMode::ALL {
             let mut answer = answer_datagrams(&EchoDialogue::new(mode, || "now".to_owned()));
             let answer = answer(b"?", &mut Vec::new());

@@ -13,7 +13,7 @@ pub enum EchoMode {
     Raw,
     /// Every line is sent back after the prefix, without the white space around it.
     Line,
-    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
+    /// Like `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
     /// The client receives its own address and TLS details, and the connection ends.
     Whoami,
@@ -61,8 +61,8 @@ pub struct EchoDialogue {
 }
 
 impl EchoDialogue {
-    /// The dialogue of the lesson's program for `mode`: simple echo (s1) for [`EchoMode::Line`],
-    /// command echo (s3) for [`EchoMode::Command`].
+    /// Returns the dialogue of the lesson's program for `mode`: simple echo (s1) for
+    /// [`EchoMode::Line`], command echo (s3) for [`EchoMode::Command`].
     #[must_use]
     pub fn new(mode: EchoMode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
@@ -77,8 +77,8 @@ impl EchoDialogue {
         Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
     }
 
-    /// The message to a client when the server ends its connection. A raw echo sends one only when
-    /// it refuses a connection, so that its output stays identical to its input.
+    /// Returns the message to a client when the server ends its connection. A raw echo sends one
+    /// only when it refuses a connection, so that its output stays identical to its input.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }

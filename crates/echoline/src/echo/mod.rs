@@ -1,4 +1,4 @@
-//! Policy: the dialogues of the echo servers in the lesson, and of RFC 862, 863, 864 and 867.
+//! The dialogues of the lesson's echo servers, and the services of RFC 862, 863, 864 and 867.
 
 mod chargen;
 mod command;
@@ -45,8 +45,8 @@ mod tests {
     use super::*;
     use crate::connection::limits::Limits;
 
-    /// Fault 13: every idle connection has room for the largest dialogue, so a rarely used dialogue
-    /// must not increase that size.
+    /// Fault 13: every idle connection reserves memory for the largest dialogue, so a rarely used
+    /// dialogue must not increase that size.
     #[tokio::test]
     async fn a_dialogue_takes_little_memory() {
         let (_here, there) = tokio::io::duplex(8);

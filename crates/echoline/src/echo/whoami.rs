@@ -14,7 +14,7 @@ where
     tell(&mut client).await
 }
 
-/// Writes a line for each thing that is known.
+/// Writes a line for each known fact.
 pub(super) async fn tell<S>(client: &mut Connection<S>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -52,7 +52,7 @@ mod tests {
     use crate::transport::origin::TlsFacts;
 
     #[test]
-    fn only_what_is_known_is_told() {
+    fn describes_only_known_facts() {
         let mut origin = Origin::default();
         assert_eq!(describe(&origin), ["peer: unix", "listener: 1"]);
         origin.peer = Some("[::1]:7".parse().unwrap());

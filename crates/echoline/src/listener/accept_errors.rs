@@ -62,7 +62,7 @@ impl ReserveDescriptor {
         self.0 = None;
         let refused = match accept() {
             AcceptOutcome::Connection(stream, _) => {
-                // Best effort: with no descriptors left there is no lingering.
+                // The result does not matter: without descriptors the socket cannot linger.
                 let _ = tell(stream, words);
                 ReserveOutcome::Refused
             }
@@ -146,7 +146,7 @@ mod tests {
 
     /// Fault 1: an error of one client must not delay the next one.
     #[test]
-    fn an_error_of_the_client_is_no_error_of_the_listener() {
+    fn an_error_of_one_client_does_not_pause_the_listener() {
         for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {
             let error = Err(io::Error::from_raw_os_error(number));
             assert!(matches!(classify(error), AcceptOutcome::ConnectionLost), "{number}");

@@ -28,7 +28,7 @@ pub(super) enum AcceptorSocket {
 }
 
 impl Acceptor {
-    /// The steps that each socket passes before its handler begins.
+    /// Returns the steps that each socket passes before its handler begins.
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }

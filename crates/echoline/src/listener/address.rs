@@ -1,4 +1,5 @@
-//! Where a server listens or a client connects: `host:port`, `tls://host:port`, `unix:path` …
+//! The address at which a server listens or to which a client connects: `host:port`,
+//! `tls://host:port`, `unix:path` …
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -38,7 +39,7 @@ impl Scheme {
         ("wss", Self::Wss),
     ];
 
-    /// The scheme as it is written, for example `tls`.
+    /// Returns the scheme as it is written, for example `tls`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -65,8 +66,8 @@ impl Scheme {
     }
 }
 
-/// An address as it is typed: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or the
-/// path of a Unix socket.
+/// An address as users type it: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or
+/// the path of a Unix socket.
 ///
 /// ```
 /// use echoline::Address;
@@ -84,7 +85,7 @@ pub struct Address {
     scheme: Scheme,
     /// For a Unix socket, its path as it was typed. For a passed socket, its name.
     host: String,
-    /// Of a Unix socket: 0.
+    /// The port; 0 for a Unix socket.
     port: u16,
     /// The path that a WebSocket client requests, from its slash; empty for all other schemes.
     resource: String,
@@ -105,13 +106,13 @@ pub enum AddressError {
         /// The part that should be a port.
         port: String,
     },
-    /// An IPv6 address without its brackets, or with bad ones.
+    /// An IPv6 address without brackets, or with invalid ones.
     #[error("'{0}' is ambiguous: write an IPv6 address in brackets, for example [::1]:8080")]
     BadIpv6(String),
     /// The host is empty.
     #[error("'{0}' names no host: write 127.0.0.1 for this machine only, 0.0.0.0 or [::] for all")]
     NoHost(String),
-    /// The path of a Unix socket is empty, or longer than the system takes.
+    /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
         "'{0}' is no path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
@@ -132,45 +133,45 @@ pub enum AddressError {
 const UNIX_PATH_MAX: usize = 107;
 
 impl Address {
-    /// The protocol.
+    /// Returns the protocol.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host without brackets; empty for a socket that has none.
+    /// Returns the host without brackets; empty for a socket that has none.
     #[must_use]
     pub fn host(&self) -> &str {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) { "" } else { &self.host }
     }
 
-    /// The name of a socket that the service manager passes; `None` for everything else.
+    /// Returns the name of a socket that the service manager passes; `None` for everything else.
     #[must_use]
     pub fn fd_name(&self) -> Option<&str> {
         (self.scheme == Scheme::Fd).then_some(self.host.as_str())
     }
 
-    /// The port; 0 asks the system for a free one when listening. 0 for a Unix socket.
+    /// Returns the port; 0 asks the system for a free one when listening. 0 for a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path of the Unix socket, which begins with `@` for a name in the abstract namespace;
-    /// `None` for everything else.
+    /// Returns the path of the Unix socket, which begins with `@` for a name in the abstract
+    /// namespace; `None` for everything else.
     #[must_use]
     pub fn unix_path(&self) -> Option<&str> {
         (self.scheme == Scheme::Unix).then_some(self.host.as_str())
     }
 
-    /// The path that a WebSocket client requests; `/` by default.
+    /// Returns the path that a WebSocket client requests; `/` by default.
     #[must_use]
     pub fn resource(&self) -> &str {
         if self.resource.is_empty() { "/" } else { &self.resource }
     }
 
-    /// The address of `socket` under a scheme that has a host and a port. `resource` is the path
-    /// for WebSocket and is ignored for all other schemes.
+    /// Returns the address of `socket` under a scheme that has a host and a port. `resource` is the
+    /// path for WebSocket and is ignored for all other schemes.
     pub(crate) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
         let is_said = scheme.is_websocket() && resource != "/";
         let resource = if is_said { resource.to_owned() } else { String::new() };
@@ -283,7 +284,8 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Unix, host, port: 0, resource: String::new() })
 }
 
-/// systemd takes no colon and no control character in a name, and at most 255 bytes.
+/// Parses `fd://NAME`. systemd allows at most 255 bytes in a name, and no colon or control
+/// character.
 fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
     let is_good = |letter: char| letter.is_ascii_graphic() && letter != ':';
     if name.is_empty() || name.len() > 255 || !name.chars().all(is_good) {
@@ -293,7 +295,7 @@ fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Fd, host, port: 0, resource: String::new() })
 }
 
-/// The host without its brackets; `None` if brackets or colons do not match.
+/// Returns the host without its brackets; `None` if brackets or colons do not match.
 fn bare_host(host: &str) -> Option<&str> {
     match host.strip_prefix('[') {
         Some(inner) => {
@@ -351,7 +353,7 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// So that `impl TryInto<Address>` takes an [`Address`] itself too.
+/// Lets `impl TryInto<Address>` accept an [`Address`] itself too.
 impl From<Infallible> for AddressError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -371,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_good_form_is_read() {
+    fn parses_every_valid_form() {
         for (text, host, port) in [
             ("127.0.0.1:8080", "127.0.0.1", 8080),
             ("localhost:0", "localhost", 0),
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_form_says_what_to_write() {
+    fn errors_say_what_to_write() {
         for (text, wanted) in [
             ("localhost", "HOST:PORT"),
             ("localhost:http", "0 to 65535"),
@@ -447,7 +449,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics_and_printing_reads_back(
+        fn parsing_never_panics_and_printed_addresses_parse(
             text in "((tcp|udp|tls|ws|wss|fd)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
         ) {
             if let Ok(address) = text.parse::<Address>() {

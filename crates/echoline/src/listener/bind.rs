@@ -1,4 +1,4 @@
-//! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
+//! Listening sockets: their options, and how they are bound or inherited.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,29 +30,29 @@ const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 /// reuse_port=…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// Connections that the system keeps until they are accepted; it cuts the number to
-    /// `net.core.somaxconn`. Default 1,024, as memcached.
+    /// Maximum number of connections that the system queues until they are accepted. The system
+    /// caps it at `net.core.somaxconn`. Default 1,024, as in memcached.
     pub backlog: u32,
     /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
     /// `true`.
     pub reuse_address: bool,
     /// `SO_REUSEPORT`: several sockets may share the port. When one of them closes, the
-    /// connections in its queue are reset, so this is no way to restart. Default `false`.
+    /// connections in its queue are reset, so it is not suitable for restarts. Default `false`.
     pub reuse_port: bool,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system gives
-    /// the peer up; `None` leaves it to the system. Default 30 s.
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system ends the
+    /// connection; `None` leaves it to the system. Default 30 s.
     pub unacknowledged_timeout: Option<Duration>,
-    /// The permissions of the file of a Unix socket, whatever the umask: connecting needs the bit
-    /// to write. At most 0o777. Default 0o600: only the user of this process.
+    /// The permissions of a Unix socket's file, independent of the umask. A client needs the write
+    /// bit to connect. At most 0o777. Default 0o600: only the user of this process.
     pub unix_mode: u32,
     /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
     /// Only root may name a group that its user is not in. Default `None`.
     pub unix_group: Option<u32>,
     /// The owner of the file of a Unix socket, if the process runs as root and changes to this user
     /// after it has bound its addresses. The file is created with the rights of this user. In a
-    /// directory that only root may write, root creates it and changes its owner. Must be set
-    /// before other threads start. Default `None`: the user of the process. A process of root then
-    /// refuses a directory in which another user can replace files.
+    /// directory that only root may write, root creates it and changes its owner. Set it before
+    /// other threads start. Default `None`: the user of the process. A process that runs as root
+    /// then refuses a directory in which another user can replace files.
     pub unix_user: Option<FileUser>,
 }
 
@@ -83,7 +83,7 @@ impl Default for ListenerOptions {
 pub struct Listener {
     socket: ListenerSocket,
     scheme: Scheme,
-    /// Where on it a WebSocket is.
+    /// The path at which clients request a WebSocket.
     resource: String,
     transport: Transport,
 }
@@ -95,8 +95,8 @@ enum ListenerSocket {
 }
 
 impl Listener {
-    /// Binds every socket address of `address` (a name may have an IPv4 and an IPv6 one). All or
-    /// none.
+    /// Binds all socket addresses of `address`, or none. A name may have an IPv4 and an IPv6
+    /// address.
     ///
     /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
     /// it before it is served.
@@ -131,7 +131,7 @@ impl Listener {
         }
     }
 
-    /// Binds for a server that adds no protocol: a scheme that asks for one is an error.
+    /// Binds for a server that adds no protocol. A scheme that requires one is an error.
     pub(crate) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
         if let Some(missing) = Transport::plain().missing(address.scheme()) {
             let text = format!(
@@ -151,7 +151,7 @@ impl Listener {
         Err(unsupported(&self.address()?, &text))
     }
 
-    /// Takes over a socket that listens already (socket activation, a test).
+    /// Takes over a socket that already listens, for example by socket activation.
     ///
     /// # Errors
     /// When the socket cannot be made non-blocking.
@@ -175,7 +175,7 @@ impl Listener {
         self
     }
 
-    /// The socket address that was bound, with the actual port if port 0 was requested.
+    /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
@@ -199,7 +199,7 @@ impl Listener {
         }
     }
 
-    /// Where a client connects: the address that was really bound.
+    /// Returns the address to which clients connect, with the port that was really bound.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -220,7 +220,7 @@ impl Listener {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(socket2::Protocol::TCP))?;
         if address.is_ipv6() {
-            // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+            // On every system, [::] and 0.0.0.0 can then be bound at the same time.
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_address(options.reuse_address)?;
@@ -230,11 +230,11 @@ impl Listener {
     }
 
     /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
-    /// bound, and gives it the options that it can still have. `scheme` is the protocol of a TCP
-    /// socket; [`Scheme::Fd`] means plain TCP.
+    /// bound, and sets the options that can still be set. `scheme` is the protocol of a TCP socket;
+    /// [`Scheme::Fd`] means plain TCP.
     ///
     /// # Errors
-    /// When it is no socket that listens, or the system refuses an option.
+    /// If the socket does not listen, or the system refuses an option.
     pub fn inherit(
         socket: OwnedFd,
         scheme: Scheme,
@@ -262,8 +262,8 @@ impl Listener {
     }
 
     /// Duplicates the socket for another process that takes it over with
-    /// [`inherit`](Self::inherit), and returns who removes its file. After [`retire`] no queued
-    /// connection is lost.
+    /// [`inherit`](Self::inherit). Also returns the process that removes the socket's file. After
+    /// [`retire`] no queued connection is lost.
     ///
     /// [`retire`]: crate::Shutdown::retire
     ///
@@ -276,7 +276,8 @@ impl Listener {
         }
     }
 
-    /// Closes it, and leaves the file of a Unix socket to another process that listens there too.
+    /// Closes the socket. The file of a Unix socket stays for another process that listens there
+    /// too.
     pub fn leave(self) {
         if let ListenerSocket::Unix(socket) = self.socket {
             socket.leave();
@@ -296,7 +297,7 @@ impl Listener {
 
 /// Makes a TCP socket listen, with the configured options.
 fn listen(socket: Socket, options: &ListenerOptions) -> io::Result<TcpListener> {
-    // Linux: accepted sockets inherit these four, so they cost nothing per connection.
+    // On Linux accepted sockets inherit these four options, so they cost nothing per connection.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
@@ -325,7 +326,7 @@ impl Listener {
             let kind = if is_udp { Type::DGRAM } else { Type::STREAM };
             let socket = Socket::new(Domain::for_address(candidate), kind, None);
             let bound = socket.and_then(|socket| {
-                // Two sockets of datagrams would share the port then.
+                // With `SO_REUSEADDR` two datagram sockets would share the port.
                 socket.set_reuse_address(!is_udp)?;
                 socket.bind(&candidate.into())
             });
@@ -334,7 +335,7 @@ impl Listener {
         Ok(resolved)
     }
 
-    /// Checks whether a server of root's would listen on the Unix socket at `path`.
+    /// Checks whether a server that runs as root would listen on the Unix socket at `path`.
     ///
     /// # Errors
     /// If another user can replace files in its directory.
@@ -351,7 +352,8 @@ impl Listener {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 44: `--stall-timeout 30d` is more than the system takes, and listens.
+    /// Issue 11, item 44: `--stall-timeout 30d` is longer than the system allows, but the server
+    /// listens.
     #[tokio::test]
     async fn regression_a_long_stall_timeout_listens() {
         let month = Some(Duration::from_secs(30 * 24 * 3600));

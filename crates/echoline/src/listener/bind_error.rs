@@ -1,11 +1,12 @@
-//! The sentences of sockets that cannot be bound.
+//! The error messages for addresses that cannot be bound.
 
 use std::io;
 
 use super::address::{Address, Scheme};
 use crate::transport::steps::Protocol;
 
-/// The call to use instead, for a scheme that has no connections to accept; `None` for the others.
+/// Returns the call to use instead, for a scheme that has no connections to accept; `None` for the
+/// others.
 pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Udp => Some(
@@ -20,7 +21,7 @@ pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     }
 }
 
-/// The way to add the protocol that a listener's scheme asks for.
+/// Returns the way to add the protocol that a listener's scheme asks for.
 pub(crate) fn how_to_serve(missing: Protocol) -> &'static str {
     match missing {
         Protocol::Tls => {
@@ -33,7 +34,7 @@ pub(crate) fn how_to_serve(missing: Protocol) -> &'static str {
     }
 }
 
-/// The error for an address whose scheme the call cannot honour.
+/// Returns the error for an address whose scheme this call does not support.
 pub(crate) fn unsupported(address: &Address, reason: &str) -> io::Error {
     let text = format!("cannot listen on {address}: {reason}");
     io::Error::new(io::ErrorKind::Unsupported, text)

@@ -1,22 +1,22 @@
-//! The user that files are made for, by a process of root's that becomes this user later.
+//! The user for whom a root process creates files, before it drops its privileges to this user.
 
 use std::io;
 
 use nix::unistd::{Gid, Uid, getgroups, setfsgid, setfsuid, setgroups};
 
-/// A user with its groups, by number.
+/// A user and its groups, by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileUser {
     /// The user.
     pub user: u32,
     /// The group of new files.
     pub group: u32,
-    /// The further groups.
+    /// The supplementary groups.
     pub groups: Vec<u32>,
 }
 
 impl FileUser {
-    /// The user that this thread makes files for now.
+    /// Returns the user id with which this thread accesses files (setfsuid(2)).
     pub(crate) fn present() -> u32 {
         let user = Uid::effective();
         if !user.is_root() {
@@ -29,12 +29,12 @@ impl FileUser {
         }
     }
 
-    /// Runs `work` with the rights of this user on files, and of no other. The calling thread has
-    /// them for that time, and all threads have the further groups.
+    /// Runs `work` with only the file access rights of this user. They apply to the calling thread;
+    /// the supplementary groups apply to all threads.
     ///
     /// # Errors
-    /// Those of `work`, or that the process, which needs to be root, cannot take these rights or
-    /// cannot give them back.
+    /// Those of `work`, or an error if the process cannot take these rights or restore its own. It
+    /// must run as root.
     pub fn act<T, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let before = getgroups().map_err(io::Error::from)?;
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
@@ -46,8 +46,8 @@ impl FileUser {
     }
 }
 
-/// Changes the user and the group that files are looked at for, on this thread alone. Linux takes
-/// root's rights on files away with the user, and gives them back with it.
+/// Changes the user and the group for file access on this thread. With the user, Linux also removes
+/// or restores root's file capabilities.
 fn take(user: u32, group: u32) -> io::Result<()> {
     setfsgid(Gid::from_raw(group));
     setfsuid(Uid::from_raw(user));

@@ -1,4 +1,5 @@
-//! The file of a Unix socket: made with its mode, by one server at a time, removed at the end.
+//! The file of a Unix socket: created with its mode by one server at a time, and removed at the
+//! end.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,30 +22,30 @@ use echoline_base::file_access::identity;
 /// millisecond.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time that the end of a server waits for it before it leaves its file behind.
+/// Maximum wait of a stopping server for that lock. After it the file is left behind.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The permissions, the owner and the group of the file of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileRights {
-    /// Permission bits, at most 0o777. Connecting needs the bit to write.
+    /// Permission bits, at most 0o777. A client needs the write bit to connect.
     pub(crate) mode: u32,
     /// The group of the file; `None` leaves that of its owner.
     pub(crate) group: Option<u32>,
-    /// The owner, if a process of root's makes the file; `None` leaves the process's own user.
+    /// The owner, if a root process creates the file; `None` leaves the user of the process.
     pub(crate) user: Option<FileUser>,
 }
 
-/// The name that a Unix socket was bound to; a file of it is removed with this value.
+/// The name to which a Unix socket was bound. Its file is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    /// As it was typed: `@` begins a name that is no file.
+    /// The path as it was typed. A name that begins with `@` is abstract and has no file.
     path: String,
     /// The file to remove, if there is one.
     ours: Option<OurFile>,
 }
 
-/// A file that this process made or took over, and removes.
+/// A file that this process created or took over, and that it removes.
 #[derive(Debug)]
 struct OurFile {
     folder: SocketFolder,
@@ -53,13 +54,13 @@ struct OurFile {
 }
 
 impl SocketFile {
-    /// A path whose file this process does not own.
+    /// Returns a path whose file this process does not own.
     pub(crate) fn foreign(path: &str) -> Self {
         Self { path: path.to_owned(), ours: None }
     }
 
-    /// The file that a predecessor created at `path`. If this process runs as root, it sets the
-    /// owner that `rights` name, which the predecessor may have set already.
+    /// Returns the file that a predecessor created at `path`. If this process runs as root, it sets
+    /// the owner that `rights` name, which the predecessor may have set already.
     ///
     /// # Errors
     /// If another user can replace the file whose owner is set.
@@ -68,7 +69,7 @@ impl SocketFile {
             let file = folder.file()?;
             Ok((folder, file))
         });
-        // A file that another program has removed is no reason to refuse the socket.
+        // The socket works even if another program has removed its file.
         let Ok((folder, file)) = found else { return Ok(Self::foreign(path)) };
         let found = file.metadata()?;
         let is_new_owner = rights.new_owner().is_some_and(|user| user.user != found.uid());
@@ -103,8 +104,8 @@ impl OurFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let Some(OurFile { folder, identity: ours }) = &self.ours else { return };
-        // Another server could otherwise make its file between the comparison and the removal.
-        // A file that stays is found to be stale by the next server.
+        // Without the lock another server could create its file between the comparison and the
+        // removal. If the file stays, the next server finds that it is stale.
         let Ok(_lock) = folder.lock(REMOVE_PATIENCE) else { return };
         if folder.file().and_then(|file| identity(&file)).is_ok_and(|there| there == *ours) {
             let _ = folder.remove();
@@ -117,9 +118,9 @@ impl Drop for SocketFile {
 /// (its server was killed) is replaced. A socket with a running server, and any other file, is left
 /// unchanged.
 ///
-/// A process of root creates the file with the rights of the user that it is for. In a directory
-/// that this user may not write, root creates the file itself and changes the owner, if no other
-/// user can replace files there: such a user could substitute another file, or a link to one.
+/// A root process creates the file with the rights of the later owner. In a directory that this
+/// user may not write, root creates the file itself and changes the owner, if no other user can
+/// replace files there: such a user could substitute another file, or a link to one.
 ///
 /// # Errors
 /// [`io::ErrorKind::AddrInUse`] if the path is served, or an error of the system.
@@ -146,7 +147,7 @@ pub(crate) fn bind(
 /// Users who may be able to replace files in the folder of a socket that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderOwners {
-    /// Root alone; another user would have root change the owner or the mode of any file.
+    /// Root alone. Another user could make root change the owner or the mode of any file.
     OnlyRoot,
     /// Any user: the process has no rights that such a user could misuse.
     Folder,
@@ -157,7 +158,7 @@ struct NewSocket {
     socket: Socket,
     folder: SocketFolder,
     lock: FolderLock,
-    /// The very file, whatever its path leads to later.
+    /// The file itself, even if its path leads to another file later.
     file: File,
 }
 
@@ -171,9 +172,8 @@ impl NewSocket {
         let lock = folder.lock(BIND_PATIENCE)?;
         folder.remove_stale()?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Linux makes the file with the mode of the socket less the umask, so the umask of the
-        // process, which all of its threads share, stays as it is. The owner and the group come
-        // first, then their rights.
+        // Linux creates the file with the mode of the socket minus the umask. So the umask, which
+        // all threads share, need not change. The owner and the group are set before the mode.
         let is_given = rights.group.is_some() || rights.new_owner().is_some();
         let first = if is_given { rights.mode & 0o700 } else { rights.mode };
         fchmod(&socket, Mode::from_bits_truncate(first))?;
@@ -188,7 +188,7 @@ impl NewSocket {
         Ok(Self { socket, folder, lock, file })
     }
 
-    /// Gives the file its rights, and has the socket listen.
+    /// Sets the rights of the file, and makes the socket listen.
     fn listen(
         self,
         path: &str,
@@ -206,7 +206,7 @@ impl NewSocket {
 }
 
 impl FileRights {
-    /// The user that files are made for, if the process can make them for another user.
+    /// Returns the user for whom the file is created, if the process can set another owner.
     fn new_owner(&self) -> Option<&FileUser> {
         self.user.as_ref().filter(|_| Uid::effective().is_root())
     }
@@ -252,7 +252,7 @@ pub(crate) mod tests {
         FileRights { mode, group: None, user: None }
     }
 
-    /// A folder, and the path of a socket in it.
+    /// Returns a folder, and the path of a socket in it.
     pub(crate) fn folder() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock").to_str().unwrap().to_owned();
@@ -329,7 +329,8 @@ pub(crate) mod tests {
         assert_eq!(fs::metadata(&target).unwrap().mode(), before);
     }
 
-    /// Issue 11, item 5: a server with a full queue is served, and is asked without waiting.
+    /// Issue 11, item 5: a server with a full queue counts as running, and the check does not wait
+    /// for it.
     #[test]
     fn regression_a_server_with_a_full_queue_is_left_alone() {
         let (_folder, path) = folder();
@@ -345,7 +346,7 @@ pub(crate) mod tests {
     #[test]
     fn regression_the_group_of_the_file_is_the_one_asked_for() {
         let (folder, path) = folder();
-        // Its own group is one that every user may give a file to.
+        // Every user may give a file to the user's own group.
         let group = fs::metadata(folder.path()).unwrap().gid();
         let rights = FileRights { mode: 0o660, group: Some(group), user: None };
         let bound = bind(&path, &rights, 8).unwrap();
@@ -360,11 +361,12 @@ pub(crate) mod tests {
         assert!(!fs::exists(&path).unwrap(), "a file is left behind");
     }
 
-    /// Binds as a user who may not choose any group. The user of this thread stays changed.
+    /// Binds as a user who may not choose any group. This thread keeps that user afterwards.
     fn bind_without_rights(path: &str, rights: &FileRights) -> io::Result<()> {
         let folder = Path::new(path).parent().unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
-        // On Linux a thread has its own user for files; one that is not root has no CAP_CHOWN.
+        // On Linux each thread has its own user for file access. A user other than root has no
+        // `CAP_CHOWN`.
         nix::unistd::setfsuid(54_321.into());
         bind(path, rights, 8).map(drop)
     }
@@ -404,7 +406,7 @@ pub(crate) mod tests {
         drop(bound);
         assert!(!fs::exists(&path).unwrap());
         let groups = nix::unistd::getgroups().unwrap();
-        // The group of the file is one that only root may give.
+        // Only root may set this group.
         let bound = bind(&path, &FileRights { group: Some(12_345), ..for_user(0o620) }, 8).unwrap();
         assert_eq!(owner(&path), (USER, 12_345, 0o620));
         assert_eq!((FileUser::present(), nix::unistd::getgroups().unwrap()), (0, groups));

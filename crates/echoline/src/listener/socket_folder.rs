@@ -37,7 +37,7 @@ impl SocketFolder {
         Ok(Self { folder, name })
     }
 
-    /// A handle of the file itself, or of the symbolic link that is there.
+    /// Returns a handle of the file itself, or of the symbolic link that is there.
     pub(crate) fn file(&self) -> io::Result<File> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(&self.folder, self.name.as_os_str(), flags, Mode::empty())?.into())
@@ -64,12 +64,12 @@ impl SocketFolder {
             let text = "there is a file of that name, which is no socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
-        // Without waiting: a server whose queue is full answers EAGAIN.
+        // Does not wait: if the server's queue is full, connect(2) fails with EAGAIN.
         let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         let itself = SockAddr::unix(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         match probe.connect(&itself) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.remove(),
-            // It is served, even if we may not connect.
+            // A server is running, even if this process may not connect to it.
             _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
         }
     }
@@ -95,9 +95,9 @@ impl SocketFolder {
     }
 }
 
-/// A lock on the folder of a socket file, held while the file is made, replaced or removed.
+/// A lock on the folder of a socket file, held while the file is created, replaced or removed.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    /// `None` if the folder cannot be locked: it may not be read, or its file system has no locks.
+    /// `None` if the folder cannot be locked: it is not readable, or its file system has no locks.
     _folder: Option<File>,
 }

@@ -123,7 +123,7 @@ impl UnixAcceptor {
     }
 }
 
-/// The backlog as listen(2) takes it.
+/// Returns the backlog as listen(2) takes it.
 fn queue(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
 }
@@ -138,10 +138,10 @@ mod tests {
     use super::super::socket_file::tests::{OWNER, folder};
     use super::*;
 
-    /// Fault 45: the file of a server that was killed is no reason not to start; its own file
-    /// goes with a server, and only its own.
+    /// Fault 45: a server replaces the file of a killed server. At its end it removes its own file,
+    /// and no other.
     #[test]
-    fn a_stale_socket_is_replaced_and_ones_own_removed() {
+    fn replaces_a_stale_file_and_removes_only_its_own() {
         let (_folder, path) = folder();
         drop(UnixListener::bind(&path).unwrap());
         assert!(Path::new(&path).exists(), "std leaves the file behind");
@@ -160,7 +160,7 @@ mod tests {
 
     /// Fault 45: a running server is not replaced, and other files are left unchanged.
     #[test]
-    fn a_live_socket_and_other_files_are_left_alone() {
+    fn leaves_a_live_socket_and_other_files_unchanged() {
         let (_folder, path) = folder();
         let live = UnixSocket::bind(&path, &OWNER, 1).unwrap();
         assert_eq!(UnixSocket::bind(&path, &OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);

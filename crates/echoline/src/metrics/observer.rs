@@ -1,4 +1,4 @@
-//! Watching a server while it works.
+//! Handles that observe a running server.
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +38,8 @@ impl Observer {
     }
 }
 
-/// A handle that feels the pulse of a server, from anywhere; clones are the same handle.
+/// A liveness probe for the worker threads of a server. It may be used from any thread. Clones are
+/// the same handle.
 #[derive(Clone, Debug, Default)]
 pub struct LivenessProbe {
     /// Set once the server serves.
@@ -46,12 +47,12 @@ pub struct LivenessProbe {
 }
 
 impl LivenessProbe {
-    /// Waits until each serving thread has run a new task. That takes about as long as a connection
-    /// there waits for its turn, and for ever if a handler blocks its thread, so await it under a
-    /// time-out. Completes at once before the server serves. Cancel safe.
+    /// Waits until each serving thread has run a new task, which takes about as long as a
+    /// connection there waits for its turn. If a handler blocks its thread, it never completes, so
+    /// await it with a time-out. Before the server serves, it completes at once. Cancel safe.
     pub async fn check(&self) {
         let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
-        // Collected first, so that all threads are probed at once.
+        // Collected first, so that all threads are probed at the same time.
         let beats: Vec<_> = beats.collect();
         for check in beats {
             // An error means that the server has ended meanwhile, which other code reports.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The bucket bounds within a decade; each is at most a third above the previous one.
 const STEPS: [u64; 10] = [10, 12, 15, 20, 25, 30, 40, 50, 60, 80];
 
-/// From 1 µs, which no service over a socket undercuts, to 8 s.
+/// The number of decades, from 1 µs to 8 s. No service over a socket is faster than 1 µs.
 const DECADES: usize = 7;
 const FIRST_STEP_NANOS: u64 = 100;
 
@@ -30,13 +30,13 @@ const fn bounds() -> [u64; STEPS.len() * DECADES] {
     bounds
 }
 
-/// The number of the bucket that counts `nanos`.
+/// Returns the number of the bucket that counts `nanos`.
 pub(crate) fn bucket(nanos: u64) -> usize {
     BOUNDS.partition_point(|&bound| bound < nanos)
 }
 
-/// A histogram of service times: how long it took from having something to read to having
-/// written the answers. Constant in size; off by a third at most between two bounds.
+/// A histogram of service times: the times from the wake-up for input until the answers are
+/// written. Its size is constant, and a percentile is at most a third too high or too low.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,24 +64,24 @@ impl ServiceTimes {
     /// The number of buckets.
     pub(crate) const BUCKETS: usize = BUCKETS;
 
-    /// One more sample.
+    /// Adds a sample.
     pub fn record(&mut self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.counts[bucket(nanos)] += 1;
         self.sum_nanos = self.sum_nanos.saturating_add(nanos);
     }
 
-    /// Takes in `count` samples of one bucket.
+    /// Adds `count` samples to one bucket.
     pub(crate) fn add_bucket(&mut self, number: usize, count: u64) {
         self.counts[number] += count;
     }
 
-    /// Takes in the time that samples took together.
+    /// Adds the total time of samples to the sum.
     pub(crate) fn add_sum(&mut self, nanos: u64) {
         self.sum_nanos = self.sum_nanos.saturating_add(nanos);
     }
 
-    /// Takes in all samples of `other`.
+    /// Adds all samples of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
@@ -89,7 +89,7 @@ impl ServiceTimes {
         self.add_sum(other.sum_nanos);
     }
 
-    /// The samples recorded since `earlier`, a former state of the same histogram.
+    /// Returns the samples recorded since `earlier`, a former state of the same histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
@@ -100,13 +100,13 @@ impl ServiceTimes {
         since
     }
 
-    /// The number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All samples added up.
+    /// Returns the sum of all samples.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_nanos)
@@ -136,8 +136,8 @@ impl ServiceTimes {
         None
     }
 
-    /// For each of the bounds 1, 2 and 5 of every decade, the number of samples that did not exceed
-    /// it, as in the buckets of a Prometheus histogram. In ascending order; the last bound is 5 s.
+    /// Returns the bounds 1, 2 and 5 of every decade in ascending order, each with the number of
+    /// samples that did not exceed it, as in a Prometheus histogram. The last bound is 5 s.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_percentile_and_too_long_has_the_last_bound() {
+    fn an_empty_histogram_has_no_percentile_and_long_times_have_the_last_bound() {
         assert_eq!(times(&[]).percentile(0.5), None);
         assert_eq!(times(&[u64::MAX]).percentile(0.5), Some(Duration::from_secs(8)));
         assert_eq!(times(&[0]).percentile(1.0), Some(Duration::from_micros(1)));
@@ -208,7 +208,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_merged_can_be_taken_away_again(
+        fn since_reverses_a_merge(
             first in prop::collection::vec(0..10_000_000_u64, 0..20),
             second in prop::collection::vec(0..10_000_000_u64, 0..20),
         ) {

@@ -7,7 +7,8 @@ use super::service_times::ServiceTimes;
 use crate::connection::limits::{Closed, Limits};
 use crate::server::shutdown::Phase;
 
-/// A server at one moment; see [`Observer::snapshot`](crate::metrics::Observer::snapshot).
+/// The state of a server at one moment; see
+/// [`Observer::snapshot`](crate::metrics::Observer::snapshot).
 ///
 /// The numbers are read one after the other while the server works, so they may be some
 /// microseconds apart; each of them is exact.
@@ -29,7 +30,7 @@ pub struct Snapshot {
     pub failure: Option<String>,
 }
 
-/// One worker at one moment.
+/// The state of one worker at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerState {
     /// Connections that are open on it.
@@ -56,7 +57,7 @@ pub struct Traffic {
 }
 
 impl Snapshot {
-    /// The traffic of all workers together.
+    /// Returns the traffic of all workers together.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let mut all = Traffic::default();
@@ -70,7 +71,8 @@ impl Snapshot {
         all
     }
 
-    /// The number of connections that ended for the reason with this [label](Closed::label).
+    /// Returns the number of connections that ended for the reason with this
+    /// [label](Closed::label).
     #[must_use]
     pub fn ended(&self, label: &str) -> u64 {
         let alike = self.ends.iter().filter(|(closed, _)| closed.label() == label);

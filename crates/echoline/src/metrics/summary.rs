@@ -15,8 +15,8 @@ use crate::transport::origin::Origin;
 /// One connection that has ended, or that was refused; see
 /// [`Server::on_closed`](crate::Server::on_closed).
 ///
-/// Bytes and lines are those of the dialogue: a handshake (TLS, WebSocket, a PROXY header) and the
-/// files of a page are not in them. A line is a line feed.
+/// The counts cover the dialogue only, without the handshake (TLS, WebSocket, a PROXY header) and
+/// the files of a page. The number of lines is the number of line feeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionSummary {
@@ -51,7 +51,7 @@ pub struct ReceivedLine<'a> {
 }
 
 impl<'a> ReceivedLine<'a> {
-    /// A line of `bytes`, for tests of a hook.
+    /// Creates a line of `bytes`, for tests of a hook.
     #[must_use]
     pub fn new(number: u64, listener: usize, client: Option<SocketAddr>, bytes: &'a [u8]) -> Self {
         Self { number, listener, client, bytes }
@@ -84,7 +84,7 @@ pub(crate) struct ConnectionCounters {
     closed: OnceLock<Closed>,
 }
 
-/// Bytes, and perhaps line feeds, that went one way.
+/// A number of bytes in one direction, with the number of line feeds if lines are counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Amount {
     pub(crate) bytes: usize,
@@ -93,12 +93,12 @@ pub(crate) struct Amount {
 }
 
 impl Amount {
-    /// Nothing yet.
+    /// Creates an amount of zero.
     pub(crate) fn new(counts_lines: bool) -> Self {
         Self { counts_lines, ..Self::default() }
     }
 
-    /// Bytes whose line feeds are not counted.
+    /// Creates an amount of bytes whose line feeds are not counted.
     pub(crate) fn of_bytes(bytes: usize) -> Self {
         Self { bytes, ..Self::default() }
     }
@@ -138,7 +138,7 @@ impl ConnectionCounters {
         self.closed.get_or_init(|| closed);
     }
 
-    /// The summary of the connection from `origin`.
+    /// Returns the summary of the connection from `origin`.
     pub(crate) fn summary(&self, origin: Origin) -> ConnectionSummary {
         ConnectionSummary {
             origin,
@@ -153,7 +153,7 @@ impl ConnectionCounters {
 }
 
 impl ConnectionSummary {
-    /// A connection that ended at once.
+    /// Creates the summary of a connection that ended at once.
     pub fn of(origin: Origin, closed: Closed) -> Self {
         Self {
             origin,

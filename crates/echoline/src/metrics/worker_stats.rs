@@ -1,8 +1,8 @@
 //! Counters of one worker's connections, for the observers of a server.
 //!
 //! Each worker has its own counters, so that no two cores write to one cache line. Adding is a
-//! relaxed atomic operation: about 5 ns, three of them in the about 3 µs that a message costs.
-//! Reading the clock costs more, so only some turns are timed.
+//! relaxed atomic operation and takes about 5 ns. A message needs three of them, in a total of
+//! about 3 µs. Reading the clock costs more, so only some turns are timed.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ const TIMED_ONE_IN: u32 = 16;
 /// a second are enough to measure their duration.
 const TIMED_AFTER_LOOK: u32 = 500;
 
-/// Where one worker counts.
+/// The counters of one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerStats {
@@ -96,7 +96,7 @@ impl WorkerStats {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The traffic counters; `None` if the server has no observer.
+    /// Returns the traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.worker_counters.as_deref()
@@ -114,7 +114,7 @@ impl WorkerStats {
         }
     }
 
-    /// The counts so far. Each call makes the next turns timed.
+    /// Returns the counts so far. Each call makes the next turns timed.
     pub(crate) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
         let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_watched_counts_its_connections_only() {
+    fn without_an_observer_only_connections_are_counted() {
         let stats = WorkerStats::new(Metering::Off);
         stats.open.fetch_add(1, Ordering::Relaxed);
         stats.time(buffers::note_activity);

@@ -66,7 +66,7 @@ impl ServerInner {
         if self.shutdown.phase() == Phase::Retiring {
             return acceptor.leave();
         }
-        // A flood ends here too.
+        // Bounded, so that a flood of connections cannot prolong the drain.
         let most = self.live.config().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.drain_queue(accept_errors.reserve, accept_errors.words).take(most) {
             match queued {
@@ -155,7 +155,8 @@ impl ServerInner {
             Err(closed) => return self.refuse(stream, &origin, context, closed),
         };
         tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
-        // In the order of acceptance, so that each connection has the same faults each time.
+        // Decided in the order of acceptance, so that each connection has the same faults in every
+        // run.
         let planned = context.faults.as_ref().map(Faults::next_connection);
         let _entered = worker.enter();
         let mut stream = match worker.adopt(stream) {

@@ -33,8 +33,8 @@ impl Admission {
         }
     }
 
-    /// As `take`, after a trusted proxy has named the client. A connection that the proxy makes for
-    /// itself, as a health check, has no limit.
+    /// Does the same as `take`, after a trusted proxy has named the client. A connection of the
+    /// proxy itself, such as a health check, has no limit.
     pub(crate) fn take_proxied(&self, origin: &Origin) -> Result<(), SourceRefusal> {
         match origin.source {
             Some(_) => self.take(origin),
@@ -57,7 +57,7 @@ pub(crate) fn refuse(
     end(refusal, stream, words, config);
 }
 
-/// Ends a connection whose client, named by a proxy, is refused; it has a place already.
+/// Ends a connection whose client, named by a proxy, is refused. It already has a slot.
 pub(crate) fn refuse_proxied(
     refusal: SourceRefusal,
     stream: Stream,
@@ -73,8 +73,8 @@ pub(crate) fn refuse_proxied(
     end(refusal, stream, words, config);
 }
 
-/// Only the first refusal of a penalty waits until the client can read its message. All others cost
-/// one system call each, so that a flood is cheap.
+/// Ends a refused connection. Only the first refusal of a penalty waits until the client can read
+/// its message. All others cost one system call each, so that a flood is cheap.
 fn end(
     refusal: SourceRefusal,
     stream: Stream,

@@ -1,4 +1,4 @@
-//! A server: listeners, a handler for each connection, and an orderly end.
+//! The server: its settings, and the calls that serve.
 
 use std::future::Future;
 use std::io;
@@ -32,7 +32,7 @@ use crate::metrics::worker_stats::Metering;
 use crate::sources::Sources;
 use crate::transport::fault::Faults;
 
-/// A server that is bound and not yet serving. asyncio's `start_server`.
+/// A server that is bound and not yet serving, like the result of asyncio's `start_server`.
 ///
 /// ```no_run
 /// use echoline::{Closed, Connection, Limits, Server};
@@ -83,7 +83,8 @@ impl Server {
         Ok(Self::new(Listener::bind_plain(&address).await?))
     }
 
-    /// A server on listeners that were bound before, all of them before the first is served.
+    /// Creates a server on listeners that were bound before. Bind all of them before the first
+    /// connection is served.
     #[must_use]
     pub fn new(listeners: Vec<Listener>) -> Self {
         let shutdown = Shutdown::new();
@@ -133,7 +134,7 @@ impl Server {
     }
 
     /// Makes the workers poll for `length` after each read before they sleep. With few connections
-    /// this takes a third of the latency and all the time of the cores. Needs
+    /// this saves a third of the latency, but the workers keep their cores busy all the time. Needs
     /// [`workers`](Self::workers); harmful if the clients share the cores.
     #[must_use]
     pub fn busy_poll(mut self, length: Duration) -> Self {
@@ -193,25 +194,25 @@ impl Server {
         Observer::new(Arc::clone(&self.registry))
     }
 
-    /// The handle that ends this server from elsewhere.
+    /// Returns the handle that ends this server from elsewhere.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
     }
 
-    /// The handle that changes the limits from elsewhere, while the server runs.
+    /// Returns the handle that changes the limits from elsewhere, while the server runs.
     #[must_use]
     pub fn live_limits(&self) -> LiveLimits {
         self.live.clone()
     }
 
-    /// The handle that feels whether the threads of this server are alive.
+    /// Returns a liveness probe for the worker threads.
     #[must_use]
     pub fn liveness_probe(&self) -> LivenessProbe {
         self.liveness_probe.clone()
     }
 
-    /// The socket address of the first listener, with the real port.
+    /// Returns the socket address of the first listener, with the real port.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:
@@ -220,7 +221,7 @@ impl Server {
         self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
     }
 
-    /// Where clients of each listener connect.
+    /// Returns the address of each listener, to which clients connect.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -228,17 +229,18 @@ impl Server {
         self.listeners.iter().map(Listener::address).collect()
     }
 
-    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
-    /// asyncio's `serve_forever` with an end.
+    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains. A second signal aborts. This
+    /// is asyncio's `serve_forever` with an end.
     ///
-    /// After it has returned, each of these signals that ended the process before does so again:
-    /// with the exit code 128 and its number (130 for Ctrl-C), and without running destructors.
-    /// That holds too if you listen to it only then: a program with its own ways for signals uses
-    /// [`serve_until`](Self::serve_until), or listens to them before it calls this.
+    /// After it has returned, each of these signals ends the process again if it did so before:
+    /// with the exit code 128 plus its number (130 for Ctrl-C), and without running destructors. A
+    /// handler that the program installs only then does not change this. A program with its own
+    /// signal handling uses [`serve_until`](Self::serve_until), or installs its handlers before it
+    /// calls this.
     ///
     /// # Errors
-    /// When signals or threads cannot be had; nothing was served then. When a part of the server
-    /// panics, as [`serve_until`](Self::serve_until).
+    /// If a signal handler cannot be installed or a thread cannot be started; no connection was
+    /// served then. If a part of the server panics, as in [`serve_until`](Self::serve_until).
     pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,

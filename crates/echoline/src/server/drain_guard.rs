@@ -1,4 +1,4 @@
-//! The end of a server: it retires, drains or aborts its connections.
+//! Ends a server: retires it, drains it or aborts its connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use super::registry::ConnectionRegistry;
 use super::shutdown::{Phase, Shutdown};
 use crate::connection::config::LiveLimits;
 
-/// The time for aborted connections to end; only a handler that blocks its thread needs it.
+/// Maximum wait for aborted connections to end. Only a handler that blocks its thread takes this
+/// long.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends the connections of one server: in order by [`drain`](Self::drain), at once when dropped.

@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use echoline_base::supervise::panic_message;
 
-/// A sentence that is set once, when a part of the server panics; clones are the same one.
+/// A sentence that is set once, when a part of the server panics. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerFailure(Arc<SetOnce<String>>);
 
@@ -22,7 +22,7 @@ impl ServerFailure {
         let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));
     }
 
-    /// The sentence, if a part failed.
+    /// Returns the sentence, if a part failed.
     pub(crate) fn sentence(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_no_text_is_named_so() {
+    fn a_payload_without_text_is_reported_as_such() {
         let failure = ServerFailure::default();
         failure.note("a task", &7_u8);
         assert!(failure.sentence().unwrap().contains("no message"));

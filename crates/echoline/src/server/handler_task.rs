@@ -1,4 +1,4 @@
-//! The task of one connection: its handler, watched.
+//! The task of one connection, which runs its handler.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,9 +11,8 @@ use crate::connection::limits::Closed;
 
 /// Runs a handler, ends it when the server aborts, and counts how it ended, once.
 pub(crate) struct HandlerTask<F> {
-    /// Boxed: the runtime rounds a task up to whole pairs of cache lines, so a small task and a
-    /// handler of its own size take less than one task with the handler inside. `None` once it has
-    /// ended.
+    /// Boxed to save memory: the runtime rounds a task up to pairs of cache lines, but not a boxed
+    /// handler. `None` once the handler has ended.
     handler: Option<Pin<Box<F>>>,
     /// `None` once the end is counted.
     slot: Option<Arc<ConnectionSlot>>,

@@ -19,7 +19,8 @@ use crate::transport::stream::Stream;
 /// Maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
-/// Takes the steps of `transport`, in bounded time and not too many at once.
+/// Runs the steps of `transport` in bounded time, with at most [`Limits::max_handshakes`]
+/// handshakes at once.
 pub(crate) async fn perform_handshake(
     transport: &Transport,
     stream: Stream,
@@ -52,12 +53,13 @@ pub(crate) async fn perform_handshake(
         }
     };
     match &opened {
-        // The step completed the connection, as one that serves the files of a page.
+        // The step has completed the connection, for example by serving the files of a page.
         Ok(_) | Err(Closed::Finished) => {}
         Err(closed) => {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
             let (place, peer) = (slot.number(), PeerDisplay(origin.peer));
-            // A proxy sends health checks every few seconds; they open no dialogue.
+            // Health checks of a proxy come every few seconds, so they are logged at debug level
+            // only.
             match origin.is_proxy_itself {
                 true => tracing::debug!(place, %peer, "{why}"),
                 false => tracing::info!(place, %peer, "{why}"),
@@ -68,7 +70,7 @@ pub(crate) async fn perform_handshake(
     opened
 }
 
-/// A peer in the log.
+/// Prints a peer in the log.
 pub(crate) struct PeerDisplay(pub(crate) Option<SocketAddr>);
 
 impl fmt::Display for PeerDisplay {

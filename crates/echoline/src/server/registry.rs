@@ -24,7 +24,7 @@ use echoline_base::poison::IgnorePoison;
 use echoline_base::source::network;
 use echoline_base::supervise::catch_panic;
 
-/// All places of one server.
+/// All connection slots of one server.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionRegistry {
     shutdown: Shutdown,
@@ -43,7 +43,7 @@ pub(crate) struct ConnectionRegistry {
     pub(crate) nearly_full: NearlyFullHook,
 }
 
-/// One place; given back when the last clone of its `Arc` is dropped.
+/// A connection slot. It is released when the last clone of its `Arc` is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     registry: Arc<ConnectionRegistry>,
@@ -85,13 +85,13 @@ pub(crate) enum CountedAddress {
 }
 
 impl ConnectionRegistry {
-    /// An empty registry of a server that ends by `shutdown`.
+    /// Creates an empty registry of a server that ends by `shutdown`.
     pub(crate) fn new(shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self { shutdown, ..Self::default() })
     }
 
-    /// A slot for a connection from `peer` on the worker that counts in `stats`, or why
-    /// there is none.
+    /// Takes a slot for a connection from `peer` on the worker with `stats`. Returns the close
+    /// reason if no slot is free.
     pub(crate) fn take(
         self: &Arc<Self>,
         origin: &Origin,
@@ -135,7 +135,7 @@ impl ConnectionRegistry {
         Ok(slot)
     }
 
-    /// The counters of a new connection; `None` if neither the hook nor the log uses them.
+    /// Returns the counters of a new connection; `None` if neither the hook nor the log uses them.
     fn connection_counters(&self) -> Option<SlotExtras> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         is_wanted.then(|| SlotExtras {
@@ -210,23 +210,23 @@ impl ConnectionRegistry {
         self.count(Closed::Busy);
     }
 
-    /// Connections that are open now, lingering ones too.
+    /// Returns the number of open connections, lingering ones included.
     pub(crate) fn open(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// The server begins to serve with `parts`.
+    /// Sets the parts of the server, which begins to serve.
     pub(crate) fn begin(&self, parts: ServerParts) {
-        // It does so once in its life.
+        // A server serves only once.
         let _ = self.parts.set(parts);
     }
 
-    /// The parts of the running server; `None` before it serves.
+    /// Returns the parts of the running server; `None` before it serves.
     pub(crate) fn parts(&self) -> Option<&ServerParts> {
         self.parts.get()
     }
 
-    /// The phase of the server's life.
+    /// Returns the phase of the server's life.
     pub(crate) fn phase(&self) -> Phase {
         self.shutdown.phase()
     }
@@ -242,7 +242,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// The counts of accepted, open and ended connections.
+    /// Returns the counts of accepted, open and ended connections.
     pub(crate) fn report(&self) -> Report {
         Report {
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -259,17 +259,17 @@ impl ConnectionRegistry {
 }
 
 impl ConnectionSlot {
-    /// The connection's name in the log.
+    /// Returns the connection's number in the log.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Where the worker that serves this connection counts.
+    /// Returns the statistics of the worker that serves this connection.
     pub(crate) fn stats(&self) -> &WorkerStats {
         &self.stats
     }
 
-    /// The worker's traffic counters; `None` if the server has no observer.
+    /// Returns the worker's traffic counters; `None` if the server has no observer.
     #[inline]
     pub(crate) fn worker_counters(&self) -> Option<&WorkerCounters> {
         self.stats.worker_counters()
@@ -281,12 +281,12 @@ impl ConnectionSlot {
         self.task.get_or_init(|| waker.clone());
     }
 
-    /// The phase of the server's life.
+    /// Returns the phase of the server's life.
     pub(crate) fn phase(&self) -> Phase {
         self.registry.phase()
     }
 
-    /// The origin of the connection in this slot.
+    /// Returns the origin of the connection in this slot.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
@@ -308,13 +308,13 @@ impl ConnectionSlot {
         self.extras.get()?.handshake_origin.get().map(Box::as_ref)
     }
 
-    /// The counts of this connection alone, if there are any.
+    /// Returns the counts of this connection alone, if there are any.
     #[inline]
     pub(crate) fn connection_counters(&self) -> Option<&ConnectionCounters> {
         self.extras.get()?.connection_counters.as_ref()
     }
 
-    /// A line of this connection, as a hook sees it.
+    /// Returns a line of this connection, as a hook sees it.
     pub(crate) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
         let client = self
             .handshake_origin()
@@ -335,20 +335,21 @@ impl ConnectionSlot {
         Ok(())
     }
 
-    /// Keeps the end of this connection from the hook: its source is refused again and again.
+    /// Does not call the hook for the end of this connection, because its source is refused
+    /// repeatedly.
     pub(crate) fn suppress_summary(&self) {
         self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
-    /// that has a waker of its own (`FuturesUnordered`) is not.
+    /// Returns whether `waker` is the handler's task itself, which the server wakes; a future
+    /// inside it that has a waker of its own (`FuturesUnordered`) is not.
     pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
-    /// The connection is being closed, and its peer had ended the stream, in this way.
+    /// Notes the close reason for the end of the peer's stream, before the connection is closed.
     pub(crate) fn note_end(&self, end: Closed) {
-        // There is one end in a connection's life.
+        // Only the first end counts.
         self.end.get_or_init(|| end);
     }
 

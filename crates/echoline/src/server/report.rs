@@ -1,15 +1,15 @@
-//! The account of a server that has ended. Pure.
+//! The report of a server that has ended. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::connection::limits::Closed;
 
-/// The account of a server that has ended: every connection is in it once.
+/// The report of a server that has ended. Every connection is counted in it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Connections that the system gave us, refused ones too.
+    /// Accepted connections, refused ones included.
     pub accepted: u64,
-    /// Connections whose handler did not end although the server aborted them.
+    /// Connections whose handler did not end after the server had aborted them.
     pub still_open: u64,
     /// The number of connections for each close reason.
     pub ends: BTreeMap<Closed, u64>,

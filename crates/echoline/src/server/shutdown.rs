@@ -11,10 +11,11 @@ use tokio::sync::futures::OwnedNotified;
 pub enum Phase {
     /// Accepting and serving.
     Running,
-    /// The server accepts no more, because another process does on the same sockets. Open
-    /// connections continue unchanged.
+    /// The server no longer accepts connections, because another process accepts on the same
+    /// sockets. Open connections continue unchanged.
     Retiring,
-    /// The server accepts no more. Connections end once they have answered the input they received.
+    /// The server no longer accepts connections. Open connections end once they have answered the
+    /// input that they received.
     Draining,
     /// Connections end at once.
     Aborting,
@@ -37,7 +38,7 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// A handle in the phase [`Phase::Running`].
+    /// Creates a handle in the phase [`Phase::Running`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -54,12 +55,12 @@ impl Shutdown {
         self.advance(Phase::Draining);
     }
 
-    /// End every connection at once.
+    /// Ends every connection at once.
     pub fn abort(&self) {
         self.advance(Phase::Aborting);
     }
 
-    /// The phase now.
+    /// Returns the current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.state.phase.load(Ordering::Acquire) {
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn phases_only_go_forward_and_wake_who_waits() {
+    async fn phases_only_advance_and_wake_waiting_tasks() {
         let shutdown = Shutdown::new();
         let waiting = tokio::spawn({
             let shutdown = shutdown.clone();

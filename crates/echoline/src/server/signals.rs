@@ -43,7 +43,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens to the signals that end a server, and to SIGHUP as `hangup` says.
+    /// Installs handlers for the signals that end a server, and for SIGHUP if `hangup` says so.
     pub fn listen(hangup: Hangup) -> io::Result<Self> {
         let hangup = match hangup {
             Hangup::Ends => Some(signal(SignalKind::hangup())?),
@@ -57,7 +57,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next signal. Cancel safe.
+    /// Returns the name of the next signal. Cancel safe.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
@@ -76,11 +76,11 @@ async fn heard(signal: &mut Option<Signal>) -> bool {
     }
 }
 
-/// The signals as [`Server::serve`](crate::Server::serve) listens to them. When this value is
-/// dropped, those that ended the process before it existed do so again.
+/// The signals for [`Server::serve`](crate::Server::serve). When this value is dropped, the signals
+/// that ended the process before do so again.
 ///
-/// The runtime's handlers stay for as long as the process lives, so a thread ends the process in
-/// their stead, with the exit code by which shells name the signal: 128 and its number.
+/// The runtime's handlers stay installed until the process ends. So a thread waits for the signals
+/// and ends the process, with the exit code that shells use: 128 plus the signal's number.
 #[derive(Debug)]
 pub(crate) struct SignalGuard {
     /// `None` once the signals were given to that thread.
@@ -156,7 +156,7 @@ fn end_process(name: &str) {
     }
 }
 
-/// The signals with their default action now; all of them if the system does not report it.
+/// Returns the signals with their default action now; all of them if the system does not report it.
 fn defaults() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))

@@ -1,4 +1,4 @@
-//! The number of connections of a server, and the hook that it calls when places run short.
+//! The number of open connections, and the hook that is called when few slots are left.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::metrics::summary::Hook;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::supervise::catch_panic;
 
-/// Between two calls of the hook, at least.
+/// Minimum interval between two calls of the hook.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The connections of a server that has few places left.
+/// The connection count of a server with few free slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionUsage {
     /// Connections that are open now.
@@ -22,14 +22,14 @@ pub struct ConnectionUsage {
 }
 
 impl ConnectionUsage {
-    /// The number of connections above nine tenths of the limit.
+    /// Returns the number of connections above nine tenths of the limit.
     #[must_use]
     pub fn excess(&self) -> usize {
         self.open.saturating_sub(self.max - self.max.div_ceil(10))
     }
 }
 
-/// Called with the occupancy when more than nine tenths of the places are taken.
+/// Called when more than nine tenths of the slots are taken.
 pub(crate) type UsageHook = Hook<dyn Fn(ConnectionUsage) + Send + Sync>;
 
 /// The hook, and when it was called last.
@@ -64,7 +64,7 @@ impl NearlyFullHook {
             *called = Some(now);
         }
         let Some(Hook(hook)) = self.hook.get() else { return };
-        // Listeners must go on accepting.
+        // A panic of the hook must not stop the listeners.
         if catch_panic(|| hook(usage)).is_err() {
             tracing::error!("the hook of Server::on_crowded panicked");
         }

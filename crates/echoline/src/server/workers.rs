@@ -1,8 +1,8 @@
 //! One current-thread runtime per core, each with its share of the connections.
 //!
-//! A connection never moves between threads, so that a slow handler on one core does not show in
-//! the latency of another's (a work-stealing runtime had a ten times higher p99.9; see
-//! `docs/performance.md`).
+//! A connection never moves between threads, so that a slow handler on one core does not delay
+//! connections on another. A work-stealing runtime had a ten times higher p99.9; see
+//! `docs/performance.md`.
 
 use std::any::Any;
 use std::future::Future;
@@ -22,13 +22,13 @@ use crate::connection::buffers;
 use crate::metrics::worker_stats::{Metering, WorkerStats};
 use crate::transport::stream::Stream;
 
-/// Where connections are served.
+/// The workers of a server.
 #[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<Worker>,
 }
 
-/// One thread of connections.
+/// A thread that serves connections.
 #[derive(Debug)]
 pub(crate) struct Worker {
     runtime: Handle,
@@ -38,7 +38,7 @@ pub(crate) struct Worker {
 }
 
 impl Workers {
-    /// Serves on the runtime that the caller is in.
+    /// Uses the caller's runtime as the only worker.
     pub(crate) fn current(metering: Metering) -> Self {
         let stats = Arc::new(WorkerStats::new(metering));
         let worker = Worker { runtime: Handle::current(), stats, stop: None };
@@ -49,7 +49,7 @@ impl Workers {
     /// read before it sleeps. A thread that panics records the panic in `failure`.
     ///
     /// # Errors
-    /// One sentence when the system gives no more threads, descriptors or memory.
+    /// One sentence if the system has no thread, descriptor or memory left.
     pub(crate) fn start(
         count: NonZeroUsize,
         busy_poll: Option<Duration>,
@@ -60,18 +60,19 @@ impl Workers {
         Ok(Self { workers: (0..count.get()).map(start).collect::<io::Result<_>>()? })
     }
 
-    /// The runtimes of all threads.
+    /// Returns the runtimes of all threads.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.workers.iter().map(|worker| worker.runtime.clone()).collect()
     }
 
-    /// The counters and the runtime metrics of every worker.
+    /// Returns the counters and the runtime metrics of every worker.
     pub(crate) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
         let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
         self.workers.iter().map(observed).collect()
     }
 
-    /// The worker with the fewest connections, the first of several; `None` if all have panicked.
+    /// Returns the worker with the fewest connections, the first of several; `None` if all have
+    /// panicked.
     pub(crate) fn least_loaded(&self) -> Option<&Worker> {
         let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
         alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))
@@ -79,7 +80,7 @@ impl Workers {
 }
 
 impl Worker {
-    /// Where its connections are counted.
+    /// Returns the statistics of its connections.
     pub(crate) fn stats(&self) -> &Arc<WorkerStats> {
         &self.stats
     }
@@ -95,7 +96,7 @@ impl Worker {
         if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
     }
 
-    /// Runs the task of a connection here.
+    /// Runs the task of a connection on this worker.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(task));
     }
@@ -121,7 +122,7 @@ impl Worker {
 }
 
 /// Runs the tasks of `runtime` until `stopped` completes. A panic that no task catches (in a waker,
-/// or in the runtime itself) is told to `fail` before the connections are dropped.
+/// or in the runtime itself) is passed to `fail` before the connections are dropped.
 fn run(
     runtime: Runtime,
     busy_poll: Option<Duration>,
@@ -142,8 +143,8 @@ fn run(
 
 /// Keeps the runtime looking for events without sleeping while something is going on.
 ///
-/// A task that yields makes the runtime ask the system for events with a time-out of zero; once
-/// nothing was read for `length` the task sleeps until the next read, and so does the thread.
+/// A task that yields makes the runtime poll for events with a time-out of zero. If nothing was
+/// read for `length`, the task sleeps until the next read, and so does the thread.
 async fn spin(length: Duration) {
     loop {
         let mut seen = buffers::activity();
@@ -170,8 +171,9 @@ async fn spin(length: Duration) {
 /// Starts a thread that runs `work` on its own current-thread runtime. Returns the handle of that
 /// runtime.
 ///
-/// The thread starts first and drops the runtime. This may be called in an async context, which
-/// must not drop a runtime; it would if the runtime existed and no thread could be started.
+/// The thread is started before the runtime is created, and the thread drops the runtime. If the
+/// thread could not be started, the caller would have to drop the runtime, which panics in an async
+/// context.
 ///
 /// # Errors
 /// One sentence if the system has no thread, descriptor or memory left.

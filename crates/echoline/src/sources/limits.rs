@@ -1,6 +1,6 @@
 //! The rates and penalties of one source. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl SourceAction {
         Self::Expensive,
     ];
 
-    /// The number of expensive commands as which a search of the whole history counts.
+    /// The number of expensive commands that a search of the whole history costs.
     pub const SEARCH_COST: u32 = 10;
 
     /// Returns whether [`SourceLimits::loopback`] can disable this limit.
@@ -55,7 +55,7 @@ impl SourceAction {
         matches!(self, Self::Connection | Self::Login)
     }
 
-    /// As it is written in flags, logs and metrics.
+    /// Returns the name of the action in flags, logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -86,24 +86,25 @@ pub struct SourceRate {
 }
 
 impl SourceRate {
-    /// `count` actions in each `per`, and `burst` at once; all at least one.
+    /// Creates a rate of `count` actions in each `per`, with `burst` at once. All of them are at
+    /// least one.
     #[must_use]
     pub const fn new(count: u32, per: Duration, burst: u32) -> Self {
         let count = if count == 0 { 1 } else { count };
         let nanos = per.as_nanos() / count as u128;
-        // 584 years are practically never.
+        // An interval of 584 years means never, in practice.
         let interval = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         let interval = if interval == 0 { 1 } else { interval };
         Self { interval, burst: if burst == 0 { 1 } else { burst } }
     }
 
-    /// The time in nanoseconds in which `count` tokens return, at most the time in which the bucket
-    /// fills.
+    /// Returns the time in nanoseconds in which `count` tokens return, at most the time in which
+    /// the bucket fills.
     pub(super) fn nanos_of(self, count: u32) -> u64 {
         self.interval.saturating_mul(count.min(self.burst).into())
     }
 
-    /// The nanoseconds in which an empty bucket fills.
+    /// Returns the nanoseconds in which an empty bucket fills.
     pub(super) fn depth(self) -> u64 {
         self.interval.saturating_mul(self.burst.into())
     }
@@ -121,7 +122,7 @@ pub struct Penalties {
 }
 
 impl Penalties {
-    /// The length that text calls `name`.
+    /// Returns the penalty setting called `name`.
     fn length(&mut self, name: &str) -> Option<&mut Duration> {
         match name {
             "first-penalty" => Some(&mut self.first),
@@ -146,7 +147,7 @@ impl Default for Penalties {
 /// address do not reach any of them.
 ///
 /// It is parsed from text: `logins 5/s burst 300, moderation off`. Actions that the text does not
-/// name keep their default. `off` alone switches all of them off.
+/// name keep their default. `off` alone removes all limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
@@ -170,8 +171,8 @@ impl Default for SourceLimits {
                 // A page in a browser opens several connections for its files.
                 SourceAction::Connection => SourceRate::new(20, SECOND, 600),
                 SourceAction::Login => SourceRate::new(5, SECOND, 300),
-                // Allows a class that was given the wrong password, twice. A token is taken before
-                // each check, so all of the class may be in a check at the same time.
+                // Allows each member of a class to try a wrong password twice. A token is taken
+                // before each check, and the whole class may be in a check at the same time.
                 SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 120),
                 // Allows a few people to mistype it; an attacker gets 1,440 guesses a day.
                 SourceAction::WrongOperatorPassword => SourceRate::new(1, MINUTE, 5),
@@ -179,7 +180,7 @@ impl Default for SourceLimits {
                 SourceAction::Token => SourceRate::new(2, SECOND, 300),
                 // Allows a teacher to invite a class.
                 SourceAction::Moderation => SourceRate::new(20, MINUTE, 120),
-                // All of a class search, and their pages ask five questions each.
+                // Allows each member of a class to search once, and each page to send five queries.
                 SourceAction::Expensive => SourceRate::new(30, SECOND, 900),
             })
         });
@@ -194,13 +195,13 @@ impl Default for SourceLimits {
 }
 
 impl SourceLimits {
-    /// No limit for any action.
+    /// Creates limits without a rate for any action.
     #[must_use]
     pub fn off() -> Self {
         Self { rates: [None; SourceAction::ALL.len()], ..Self::default() }
     }
 
-    /// The rate of `action`; `None` for no limit.
+    /// Returns the rate of `action`; `None` for no limit.
     #[must_use]
     pub fn rate(&self, action: SourceAction) -> Option<SourceRate> {
         self.rates[action as usize]
@@ -211,7 +212,7 @@ impl SourceLimits {
         self.rates[action as usize] = rate;
     }
 
-    /// Whether `source` has no limit for `action`.
+    /// Returns whether `source` has no limit for `action`.
     pub(super) fn is_exempt(&self, source: Source, action: SourceAction) -> bool {
         if action.is_free_for_loopback()
             && self.loopback == Loopback::Unlimited
@@ -223,7 +224,7 @@ impl SourceLimits {
         self.exempt.iter().any(|network| network.contains(&address))
     }
 
-    /// Gives the sources in `network` no limit at all. An IPv6 network that is smaller than a
+    /// Exempts the sources in `network` from all limits. An IPv6 network that is smaller than a
     /// source is widened to 64 bits.
     pub fn exempt(&mut self, network: IpNet) {
         let is_part = matches!(network, IpNet::V6(v6) if v6.prefix_len() > 64);
@@ -237,7 +238,7 @@ impl SourceLimits {
     /// Without `burst`, the burst is the number of tokens that return in ten seconds, at least one.
     ///
     /// # Errors
-    /// The first part of `text` that cannot be read; the limits are then unchanged.
+    /// The first invalid part of `text`. The limits are then unchanged.
     pub fn change(&mut self, text: &str) -> Result<(), SourceRateError> {
         let mut changed = self.clone();
         for part in text.split(',') {
@@ -294,7 +295,7 @@ impl SourceLimits {
     }
 }
 
-/// Reads `5/s burst 300` or `5/s`.
+/// Parses `5/s burst 300` or `5/s`.
 fn rate(text: &str) -> Option<SourceRate> {
     let (rate, burst) = match text.split_once("burst") {
         Some((rate, burst)) => (rate, Some(burst.trim().parse::<u32>().ok().filter(|&b| b > 0)?)),
@@ -318,7 +319,7 @@ impl FromStr for SourceLimits {
     }
 }
 
-/// The error of a limit that cannot be read.
+/// The error for an invalid limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceRateError {
@@ -330,16 +331,16 @@ pub enum SourceRateError {
          `longest-penalty` and `penalty-decay` can be written as well"
     )]
     Action(String),
-    /// The number of sources cannot be read.
+    /// The number of sources is invalid.
     #[error("{0:?} is not a number of sources, at least 2; write for example `max-sources 65536`")]
     Number(String),
-    /// The length of a penalty cannot be read.
+    /// The length of a penalty is invalid.
     #[error("{1:?} is not a length of time; write for example `{0} 30s`")]
     Length(String, String),
-    /// The network cannot be read.
+    /// The network is invalid.
     #[error("{0:?} is not a network; write for example `exempt 192.0.2.0/24`")]
     Network(String),
-    /// The rate cannot be read.
+    /// The rate is invalid.
     #[error("{1:?} is not a rate of {0}; write for example `{0} 5/s burst 100` or `{0} off`")]
     Rate(SourceAction, String),
 }
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_cannot_be_read_changes_nothing() {
+    fn an_invalid_text_changes_no_limit() {
         let mut limits = SourceLimits::default();
         limits.change("logins off, moderation 5").unwrap();
         let before = limits.clone();

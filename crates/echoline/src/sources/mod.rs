@@ -1,8 +1,8 @@
 //! Rates and penalties for each source of requests: an address, or a local user.
 //!
-//! A connection limit bounds how many connections are open at once; this bounds how often a source
-//! does something that costs the server or other users: it connects, logs in, guesses a password.
-//! OpenSSH has the same in `MaxStartups` and `PerSourcePenalties`, sshd_config(5).
+//! A connection limit bounds the number of open connections. This module bounds how often a source
+//! connects, logs in, tries a password, or does something else that costs the server or other
+//! users. OpenSSH has similar settings: `MaxStartups` and `PerSourcePenalties`, sshd_config(5).
 
 mod limits;
 mod refusal;

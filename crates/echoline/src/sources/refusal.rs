@@ -15,8 +15,8 @@ pub struct SourceRefusal {
     pub action: SourceAction,
     /// The time after which the source may try again.
     pub wait: Duration,
-    /// Whether this refusal began a penalty: true once for each penalty, so a log that writes only
-    /// these cannot be flooded.
+    /// Whether this refusal began a penalty. It is true once for each penalty, so a log of these
+    /// cannot be flooded.
     pub is_new_penalty: bool,
 }
 
@@ -35,19 +35,19 @@ pub struct PenalisedSource {
 }
 
 impl SourceRefusal {
-    /// The wait in whole seconds, rounded up: at least one.
+    /// Returns the wait in whole seconds, rounded up: at least one.
     #[must_use]
     pub fn seconds(&self) -> u64 {
         self.wait_ms().div_ceil(1000)
     }
 
-    /// The wait in milliseconds, rounded up: at least one.
+    /// Returns the wait in milliseconds, rounded up: at least one.
     #[must_use]
     pub fn wait_ms(&self) -> u64 {
         u64::try_from(self.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
     }
 
-    /// The end of a connection that was refused for this.
+    /// Returns the end of a connection that was refused for this.
     pub(crate) fn closed(&self) -> Closed {
         Closed::SourceRate(u16::try_from(self.seconds()).unwrap_or(u16::MAX))
     }

@@ -13,10 +13,10 @@ use crate::udp::Loopback;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::Source;
 
-/// Penalties that are logged in one second; more are counted.
+/// Maximum number of penalties that are logged in one second. More are only counted.
 const LOGGED_PER_SECOND: u32 = 10;
 
-/// The sources of one program with their buckets and penalties; shared by all its servers.
+/// The sources of one program with their buckets and penalties, shared by all its servers.
 ///
 /// ```
 /// use echoline::sources::{Source, SourceAction, SourceLimits, Sources};
@@ -50,7 +50,7 @@ struct PenaltyLog {
 }
 
 impl Sources {
-    /// A table without any source in it.
+    /// Creates a table without any source in it.
     #[must_use]
     pub fn new(limits: SourceLimits) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Sources {
         tracing::warn!(%source, "over the rate of {action}: refused for {seconds} s");
     }
 
-    /// Gives back a token that was taken in advance: the password was right.
+    /// Returns a token that was taken in advance, for example because the password was right.
     pub fn give_back(&self, source: Source, action: SourceAction) {
         self.lock().give_back(source, action);
     }
@@ -128,7 +128,8 @@ impl Sources {
         self.lock().pardon(source, now)
     }
 
-    /// The sources that have a penalty now, the longest remaining time first, at most `most`.
+    /// Returns the sources that have a penalty now, the longest remaining time first, at most
+    /// `most`.
     #[must_use]
     pub fn penalised(&self, most: usize) -> Vec<PenalisedSource> {
         let now = self.started.elapsed();
@@ -138,7 +139,7 @@ impl Sources {
         penalised
     }
 
-    /// The number of sources in the table, and the number of those with a penalty.
+    /// Returns the number of sources in the table, and the number of those with a penalty.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let now = self.started.elapsed();
@@ -146,13 +147,13 @@ impl Sources {
         (table.len(), table.penalised_sources(now))
     }
 
-    /// The number of refusals of an action since the table was made.
+    /// Returns the number of refusals of an action since the table was made.
     #[must_use]
     pub fn refused(&self, action: SourceAction) -> u64 {
         self.refused[action as usize].load(Ordering::Relaxed)
     }
 
-    /// The limits that apply now.
+    /// Returns the limits that apply now.
     #[must_use]
     pub fn limits(&self) -> SourceLimits {
         self.lock().limits().clone()
@@ -166,7 +167,7 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
-        // The table is whole after each of its calls.
+        // Each call leaves the table in a valid state.
         self.table.lock().ignore_poison()
     }
 }
@@ -178,7 +179,7 @@ const fn bit(action: SourceAction) -> u16 {
     1 << action as u16
 }
 
-/// The bits of the actions that have a rate.
+/// Returns the bits of the actions that have a rate.
 fn limited(limits: &SourceLimits) -> u16 {
     let limited = SourceAction::ALL.into_iter().filter(|action| limits.rate(*action).is_some());
     let is_free = limits.loopback == Loopback::Unlimited;

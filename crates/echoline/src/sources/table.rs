@@ -25,7 +25,7 @@ pub(super) struct SourceTable {
     calm: BTreeSet<(u64, Source)>,
     /// The sources with penalties, the one with the oldest last penalty first.
     penalised: BTreeSet<(u64, Source)>,
-    /// Counts the changes of order: a position in `calm` or `penalised`.
+    /// The next position in `calm` or `penalised`; each change of order takes one.
     order: u64,
 }
 
@@ -42,13 +42,13 @@ struct SourceState {
 struct Penalty {
     /// The number of penalties, less those that have decayed.
     level: u32,
-    /// The time of the last penalty, moved on with each level that time takes back.
+    /// The time of the last penalty, moved forward for each level that has decayed.
     since: Duration,
     until: Duration,
 }
 
 impl Penalty {
-    /// Takes back the levels that `now` allows.
+    /// Lowers the level for the time since the last penalty.
     fn decay(&mut self, rules: Penalties, now: Duration) {
         let quiet = now.saturating_sub(self.since.max(self.until));
         if self.level == 0 || quiet < rules.decay {
@@ -96,7 +96,7 @@ impl SourceState {
         penalty.until - now
     }
 
-    /// The time that is left of the penalty for an action.
+    /// Returns the time that is left of the penalty for an action.
     fn remaining(&mut self, action: SourceAction, rules: Penalties, now: Duration) -> Duration {
         let Some(penalties) = &mut self.penalties else { return Duration::ZERO };
         let penalty = &mut penalties[action as usize];
@@ -111,7 +111,7 @@ impl SourceTable {
         Self { limits, entries, calm, penalised, order: 0 }
     }
 
-    /// The number of sources in the table.
+    /// Returns the number of sources in the table.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -156,7 +156,9 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
-    /// The fast path: returns whether the source is known, has no penalty, and had enough tokens.
+    /// The fast path of [`take`](Self::take). Returns whether the source is known, has no penalty,
+    /// and had enough
+    /// tokens.
     fn take_without_penalty(
         &mut self,
         source: Source,
@@ -178,7 +180,7 @@ impl SourceTable {
         true
     }
 
-    /// Puts a token back that was taken in advance.
+    /// Returns a token that was taken in advance.
     pub(super) fn give_back(&mut self, source: Source, action: SourceAction) {
         let Some(rate) = self.limits.rate(action) else { return };
         if let Some(entry) = self.entries.get_mut(&source) {
@@ -186,7 +188,7 @@ impl SourceTable {
         }
     }
 
-    /// Forgets a source; whether it had a penalty.
+    /// Forgets a source. Returns whether it had a penalty.
     pub(super) fn pardon(&mut self, source: Source, now: Duration) -> bool {
         let Some(mut entry) = self.entries.remove(&source) else { return false };
         let key = (entry.order, source);
@@ -195,7 +197,7 @@ impl SourceTable {
         SourceAction::ALL.iter().any(|action| !entry.remaining(*action, rules, now).is_zero())
     }
 
-    /// Every penalty that has not ended.
+    /// Returns every penalty that has not ended.
     pub(super) fn penalised(&self, now: Duration) -> Vec<PenalisedSource> {
         let mut found = Vec::new();
         for (_, source) in &self.penalised {
@@ -212,7 +214,7 @@ impl SourceTable {
         found
     }
 
-    /// The number of sources whose penalty has not ended.
+    /// Returns the number of sources whose penalty has not ended.
     pub(super) fn penalised_sources(&self, now: Duration) -> usize {
         let has_penalty = |entry: &&SourceState| {
             let penalties = entry.penalties.as_ref();
@@ -222,7 +224,7 @@ impl SourceTable {
         entries.filter(has_penalty).count()
     }
 
-    /// Makes the source the one that was seen last; adds it if it is new.
+    /// Marks the source as seen last. Adds it if it is new.
     fn touch(&mut self, source: Source, rules: Penalties, now: Duration) {
         let Some(entry) = self.entries.get_mut(&source) else {
             self.make_room();
@@ -254,7 +256,8 @@ impl SourceTable {
         self.calm.insert((self.order, source));
     }
 
-    /// Forgets a source if the table is full: the one without a penalty seen longest ago.
+    /// Forgets a source if the table is full: of those without a penalty, the least recently seen
+    /// one.
     fn make_room(&mut self) {
         while self.entries.len() >= self.limits.max_sources.max(2) {
             let evicted = self.calm.pop_first().or_else(|| self.penalised.pop_first());

@@ -60,7 +60,7 @@ fn penalties_double_and_decay() {
 }
 
 #[test]
-fn a_source_that_keeps_to_the_rate_meets_no_penalty() {
+fn a_source_within_its_rate_gets_no_penalty() {
     let mut table = table("logins 5/s burst 2", 10);
     for step in 0..1000 {
         assert_eq!(table.take(source(1), LOGIN, 1, at(f64::from(step) * 0.2001)), Ok(()));
@@ -92,7 +92,7 @@ fn attack_a_flood_of_sources_ends_no_penalty() {
 }
 
 #[test]
-fn the_source_seen_longest_ago_is_forgotten_first() {
+fn forgets_the_least_recently_seen_source_first() {
     let mut table = table("logins 1/h burst 1", 4);
     for number in 0..4 {
         table.take(source(number), LOGIN, 1, at(0.0)).unwrap();

@@ -10,7 +10,7 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A bucket that is full at this time.
+    /// Returns a bucket that is full at this time.
     pub(crate) fn full_at(time: u64) -> Self {
         Self { full_at: time }
     }
@@ -27,7 +27,7 @@ impl TokenBucket {
         is_there
     }
 
-    /// Puts the tokens back that were taken for `cost`.
+    /// Returns the tokens that an earlier take of `cost` removed.
     pub(crate) fn give_back(&mut self, cost: u64) {
         self.full_at = self.full_at.saturating_sub(cost);
     }
@@ -37,7 +37,7 @@ impl TokenBucket {
     }
 }
 
-/// Whole nanoseconds; a time of more than 584 years is the longest there is.
+/// Returns `time` in whole nanoseconds, at most `u64::MAX` (584 years).
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

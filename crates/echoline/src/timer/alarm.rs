@@ -26,11 +26,12 @@ pub enum Precision {
     },
 }
 
-/// The timer of one thread; its `run` wakes the tasks.
+/// The timer of one thread. Its [`run`](Self::run) wakes the tasks.
 #[derive(Debug)]
 pub struct Alarm {
     precision: Precision,
-    /// At most one entry for each connection, plus entries whose task something else has woken.
+    /// At most one entry for each connection, plus old entries of tasks that something else has
+    /// woken.
     wakers: Mutex<BinaryHeap<Reverse<ScheduledWaker>>>,
     /// Signals that the next due time has changed.
     changed: Notify,
@@ -43,12 +44,12 @@ struct ScheduledWaker {
 }
 
 impl Alarm {
-    /// An alarm without waiters.
+    /// Creates an alarm without waiters.
     pub fn new(precision: Precision) -> Self {
         Self { precision, wakers: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Wakes at `due`.
+    /// Wakes `waker` at `due`.
     pub fn wake_at(&self, due: Instant, waker: Waker) {
         let mut wakers = self.wakers.lock().ignore_poison();
         let is_next = wakers.peek().is_none_or(|Reverse(next)| due < next.due);
@@ -59,13 +60,13 @@ impl Alarm {
         }
     }
 
-    /// Wakes every waiter whatever the time, because the run is ending.
+    /// Wakes every waiter at once, because the run is ending.
     pub fn wake_all(&self) {
         let mut wakers = self.wakers.lock().ignore_poison();
         wakers.drain().for_each(|Reverse(waiter)| waiter.waker.wake());
     }
 
-    /// Never ends.
+    /// Wakes the waiters at their times. Never completes.
     pub async fn run(&self) {
         let mut timer = match self.precision {
             Precision::Tick => None,
@@ -96,7 +97,7 @@ impl Alarm {
         None
     }
 
-    /// Cancel safe.
+    /// Waits until `due`. Cancel safe.
     async fn until(&self, due: Instant, timer: &mut Option<Timer>) {
         let spin = match self.precision {
             Precision::Tick => Duration::ZERO,
@@ -166,7 +167,7 @@ mod tests {
         let start = Instant::now();
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waits = tokio::task::JoinSet::new();
-        // No timer is due before all of them wait, even on a busy host.
+        // Long enough that all of them wait before the first is due, even on a busy host.
         for millis in [300, 100, 200] {
             let (alarm, woken) = (Arc::clone(&alarm), Arc::clone(&woken));
             waits.spawn(async move {

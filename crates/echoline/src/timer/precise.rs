@@ -1,4 +1,4 @@
-//! A timer of the system that is finer than the runtime's.
+//! A system timer that is finer than the runtime's.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl AsRawFd for Descriptor {
 }
 
 impl Timer {
-    /// `None` if the system provides no timer descriptor.
+    /// Creates a timer. Returns `None` if the system provides no timer descriptor.
     #[expect(
         deprecated,
         reason = "what replaces it is unsafe, and asks for nothing more than \
@@ -51,7 +51,7 @@ impl Timer {
         AsyncFd::new(Descriptor(timer)).ok().map(Self)
     }
 
-    /// About this long; may end early. Cancel safe.
+    /// Sleeps for about this long. It may end early. Cancel safe.
     pub(crate) async fn sleep(&mut self, length: Duration) {
         // A length of zero would switch the timer off.
         let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
@@ -59,7 +59,7 @@ impl Timer {
         if set.is_err() {
             return tokio::time::sleep(length).await;
         }
-        // Events arrive at each expiry, so nothing must be read.
+        // Each expiry causes an event, so the expiry count need not be read.
         if let Ok(mut ready) = self.0.readable().await {
             ready.clear_ready();
         }

@@ -15,16 +15,16 @@ pub struct Origin {
     pub listener: usize,
     /// The other end of the socket; `None` if it has no address (a Unix socket).
     pub peer: Option<SocketAddr>,
-    /// The id of the user who runs the process at the other end of a Unix socket.
+    /// The user id of the process at the other end of a Unix socket.
     pub uid: Option<u32>,
     /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
-    /// A trusted proxy connects for itself, as in a health check.
+    /// Whether a trusted proxy connects for itself, as in a health check.
     pub is_proxy_itself: bool,
     /// The negotiated TLS parameters; `None` without TLS.
     pub tls: Option<TlsFacts>,
-    /// Why a step failed, in words for a log or a user, if the step knows more than its
-    /// [`Closed`](crate::Closed) says.
+    /// The reason for which a step failed, in words for a log or a user, if it says more than
+    /// [`Closed`](crate::Closed).
     pub failure: Option<String>,
 }
 
@@ -32,9 +32,9 @@ pub struct Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFacts {
-    /// For example `TLSv1.3`.
+    /// The version, for example `TLSv1.3`.
     pub version: String,
-    /// For example `TLS13_AES_256_GCM_SHA384`.
+    /// The cipher suite by its IANA name, for example `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
     /// The subject of the client's certificate, if the client showed one.
     pub subject: Option<String>,
@@ -43,21 +43,21 @@ pub struct TlsFacts {
 }
 
 impl Origin {
-    /// The origin of a connection that a listener has just accepted.
+    /// Returns the origin of a connection that a listener has just accepted.
     pub(crate) fn accepted(listener: usize, peer: Option<SocketAddr>, stream: &Stream) -> Self {
         let uid = peer.is_none().then(|| stream.peer_uid()).flatten();
         Self { listener, peer, uid, ..Self::default() }
     }
 
-    /// The client's address: the one that a trusted proxy names, otherwise the peer address of the
-    /// socket.
+    /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
+    /// of the socket.
     #[must_use]
     pub fn client(&self) -> Option<SocketAddr> {
         self.source.or(self.peer)
     }
 
-    /// The source whose limits apply to this connection: the address of the client, or the user at
-    /// the other end of a Unix socket.
+    /// Returns the source whose limits apply to this connection: the address of the client, or the
+    /// user at the other end of a Unix socket.
     #[must_use]
     pub fn source(&self) -> Source {
         match (self.client(), self.uid) {

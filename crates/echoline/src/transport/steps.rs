@@ -20,10 +20,10 @@ pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + 
 /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), so a slow client does not delay
 /// other connections. Dropping the future closes the connection.
 pub trait Step: fmt::Debug + Send + Sync {
-    /// The stream for the next step, or the reason for which the connection ends here.
+    /// Returns the stream for the next step, or the reason for which the connection ends here.
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a>;
 
-    /// The refusal that a client without a connection slot receives before this step runs.
+    /// Returns the refusal that a client without a connection slot receives before this step runs.
     fn refusal(&self, closed: Closed) -> Refusal {
         let _ = closed;
         Refusal::Silence
@@ -37,15 +37,15 @@ pub trait Step: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The protocol that this step adds; `None` if it adds none, as one that reads a PROXY header.
-    /// A step of your own that serves a `tls://` or `ws://` address has to name its protocol here:
+    /// Returns the protocol that this step adds; `None` if it adds none, like the step that reads a
+    /// PROXY header. If you write a step for `tls://` or `ws://` addresses, name its protocol here:
     /// a listener refuses to serve a scheme that no step of its transport speaks.
     fn protocol(&self) -> Option<Protocol> {
         None
     }
 }
 
-/// A protocol between a socket and its handler that the scheme of an address can ask for.
+/// A protocol between a socket and its handler, which the scheme of an address can require.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -56,7 +56,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The protocols that an address of this scheme asks for, the lowest first.
+    /// Returns the protocols that an address of this scheme requires, the lowest layer first.
     fn of(scheme: Scheme) -> impl Iterator<Item = Self> {
         let tls = scheme.is_tls().then_some(Self::Tls);
         tls.into_iter().chain(scheme.is_websocket().then_some(Self::WebSocket))
@@ -78,7 +78,7 @@ impl fmt::Display for Protocol {
 pub enum Refusal {
     /// No message, because the client could not understand one; the connection just ends.
     Silence,
-    /// These bytes, and then the connection ends.
+    /// Sends this text. Then the connection ends.
     Words(String),
     /// The message of the next step, or of the server itself, because this step does not change the
     /// bytes that the server sends.
@@ -92,7 +92,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The bare socket.
+    /// Returns the bare socket.
     #[must_use]
     pub fn plain() -> Self {
         Self::default()
@@ -111,13 +111,14 @@ impl Transport {
         self.steps.is_empty()
     }
 
-    /// The refusal of the first step that has one; [`Refusal::Next`] if no step changes the bytes.
+    /// Returns the refusal of the first step that has one; [`Refusal::Next`] if no step changes the
+    /// bytes.
     pub(crate) fn refusal(&self, closed: Closed) -> Refusal {
         first_refusal(&self.steps, closed)
     }
 
-    /// The first protocol that an address of `scheme` asks for and no step speaks: without this
-    /// check the bytes would travel in the clear.
+    /// Returns the first protocol that an address of `scheme` requires and that no step speaks.
+    /// Without this check the bytes would be sent unencrypted.
     pub fn missing(&self, scheme: Scheme) -> Option<Protocol> {
         let has = |wanted| self.steps.iter().any(|step| step.protocol() == Some(wanted));
         Protocol::of(scheme).find(|wanted| !has(*wanted))
@@ -127,15 +128,15 @@ impl Transport {
         self.steps.iter().any(|step| step.speaks_for_others(origin))
     }
 
-    /// The answer of the steps that follow the PROXY header to a refused client; without a PROXY
-    /// header, of all steps.
+    /// Returns the answer of the steps that follow the PROXY header to a refused client; without a
+    /// PROXY header, of all steps.
     pub(crate) fn refusal_after_proxy(&self, origin: &Origin, closed: Closed) -> Refusal {
         let is_proxy = |step: &Arc<dyn Step>| step.speaks_for_others(origin);
         let after = self.steps.iter().position(is_proxy).map_or(0, |proxy| proxy + 1);
         first_refusal(&self.steps[after..], closed)
     }
 
-    /// Takes all steps as [`open`](Self::open) does, and asks `admit` as soon as a trusted proxy
+    /// Runs all steps as [`open`](Self::open) does, and calls `admit` as soon as a trusted proxy
     /// has named the client.
     pub(crate) async fn open_admitted(
         &self,
@@ -153,7 +154,7 @@ impl Transport {
         Ok(stream)
     }
 
-    /// Takes all steps, on the side of a server or of a client.
+    /// Runs all steps, on the side of a server or of a client.
     ///
     /// # Errors
     /// The error of the first step that fails. Dropping the future closes the connection.
@@ -170,7 +171,7 @@ impl Transport {
 pub(crate) enum OpenError {
     /// A step failed.
     Step(Closed),
-    /// The client that a proxy named may not connect; the stream as it was then.
+    /// The client that a proxy named may not connect. Contains the stream at that point.
     Admission(SourceRefusal, Stream),
 }
 

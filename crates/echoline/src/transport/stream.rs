@@ -19,10 +19,10 @@ use echoline_base::backoff::Backoff;
 const QUEUE_PAUSE: Duration = Duration::from_millis(1);
 const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// A byte stream to one peer, whatever it runs over.
+/// A byte stream to one peer: a socket, or layers over one.
 ///
-/// A plain socket costs one branch more than the socket itself; layers (TLS, WebSocket, a planned
-/// fault) cost one indirect call each.
+/// For a plain socket each call costs one branch more than the socket itself. Each layer (TLS,
+/// WebSocket, planned faults) costs one indirect call.
 #[derive(Debug)]
 pub struct Stream(StreamKind);
 
@@ -33,18 +33,18 @@ enum StreamKind {
 }
 
 impl Stream {
-    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long
-    /// as the caller lets it, while the server's queue is full. Cancel safe.
+    /// Connects to a Unix socket. A path that begins with `@` is a name in the abstract namespace.
+    /// While the server's queue is full, it waits without a time-out. Cancel safe.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The error of connect(2).
     pub async fn connect_unix(path: &str) -> io::Result<Self> {
         // tokio and std expect a name in the abstract namespace to begin with NUL.
         let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
         let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
         loop {
             match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
-                // There is no other way to wait: unlike TCP, connect(2) just fails (unix(7)).
+                // Polling is the only way to wait: unlike TCP, connect(2) fails at once (unix(7)).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(backoff.next_delay()).await;
                 }
@@ -53,13 +53,13 @@ impl Stream {
         }
     }
 
-    /// A stream that consists of `layer`, which wraps another stream.
+    /// Returns a stream that consists of `layer`, which wraps another stream.
     #[must_use]
     pub fn layered(layer: impl Layer<Below = Self>) -> Self {
         Self(StreamKind::Layered(Box::new(layer)))
     }
 
-    /// The TCP socket; `None` for a layered stream and for another kind of socket.
+    /// Returns the TCP socket; `None` for a layered stream and for another kind of socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
@@ -68,20 +68,20 @@ impl Stream {
         }
     }
 
-    /// The address of the peer's TCP socket; `None` for all other streams.
+    /// Returns the address of the peer's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.peer_addr().ok()
     }
 
-    /// The address of this end's TCP socket; `None` for all other streams.
+    /// Returns the address of this end's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
     }
 
-    /// The user ID of the process at the other end of a Unix socket (`SO_PEERCRED`, unix(7));
-    /// `None` for a layered stream.
+    /// Returns the user ID of the process at the other end of a Unix socket (`SO_PEERCRED`,
+    /// unix(7)); `None` for a layered stream.
     #[must_use]
     pub fn peer_uid(&self) -> Option<u32> {
         match &self.0 {
@@ -131,8 +131,8 @@ impl Stream {
         }
     }
 
-    /// Ends the stream, if that takes more than closing the socket (TLS, WebSocket) and the system
-    /// takes the bytes at once. Then closes the socket.
+    /// Ends the stream of a layered protocol (TLS, WebSocket), if the system takes the bytes at
+    /// once. Then closes the socket.
     pub fn shutdown_now(mut self) {
         if let StreamKind::Layered(layer) = &mut self.0 {
             // The connection ends here, so the result does not matter.
@@ -141,7 +141,7 @@ impl Stream {
         }
     }
 
-    /// Registers a plain socket with the runtime that is the current one.
+    /// Registers a plain socket with the current runtime.
     pub(crate) fn move_here(self) -> io::Result<Self> {
         Ok(Self(match self.0 {
             StreamKind::Tcp(socket) => StreamKind::Tcp(TcpStream::from_std(socket.into_std()?)?),
@@ -151,7 +151,7 @@ impl Stream {
         }))
     }
 
-    /// The plain socket, to be used without a runtime; it does not block.
+    /// Returns the plain socket, to be used without a runtime; it does not block.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
             StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
@@ -256,7 +256,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below.
     type Below: 'static;
 
-    /// The stream below, to set its options; to read or write past the layer would break it.
+    /// Returns the stream below, to set its options. Reading or writing it directly would break the
+    /// layer.
     fn below(&mut self) -> &mut Self::Below;
 
     /// Notes that the connection is about to be closed for this reason, for protocols that tell
@@ -273,12 +274,12 @@ pub(crate) enum CloseSignal {
     Ends(Closed),
     /// The socket must reset its connection when it is closed.
     Reset,
-    /// The socket holds its output until the stream ends, so that both leave in one segment.
+    /// The socket must hold its output until the stream ends, so that both leave in one segment.
     Cork,
 }
 
 /// Sends the notice to `stream`, if its type accepts one. Without a reset the system would go on
-/// sending the pending bytes after the close; a peer that takes nothing would make it keep them for
+/// sending the pending bytes after the close. If the peer takes nothing, it would keep them for
 /// minutes.
 pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;

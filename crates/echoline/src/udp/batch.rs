@@ -14,11 +14,12 @@ use nix::sys::socket::{
 
 use super::guard::DatagramArrival;
 
-/// Maximum number of datagrams per call; then the task yields to other tasks of the thread.
+/// Maximum number of datagrams per call. After each call the task yields to other tasks of the
+/// thread.
 pub(super) const BATCH: usize = 32;
 
-/// Room for any datagram (65,507 bytes over IPv4, 65,527 over IPv6), and a little more, so that
-/// the beginnings of all do not fall on the same lines of the processor's cache.
+/// Room for any datagram (65,507 bytes over IPv4, 65,527 over IPv6), and a little more, so that the
+/// datagrams do not all begin at the same lines of the processor's cache.
 const STRIDE: usize = 65_600;
 
 /// The datagrams received in one system call, and the answers to send. The buffers are reserved,
@@ -29,7 +30,7 @@ pub(super) struct DatagramBatch {
     arrivals: Vec<ReceivedDatagram>,
     written: Vec<u8>,
     outgoing: Vec<OutgoingDatagram>,
-    /// The number of `outgoing` datagrams that are sent already.
+    /// The number of `outgoing` datagrams that were already sent.
     gone: usize,
 }
 
@@ -113,19 +114,19 @@ impl DatagramBatch {
         self.gone = 0;
     }
 
-    /// The received datagrams.
+    /// Returns the received datagrams.
     pub(super) fn arrivals(&self) -> &[ReceivedDatagram] {
         &self.arrivals
     }
 
-    /// The bytes of received datagram `index`, and the buffer to which the caller appends an
-    /// answer.
+    /// Returns the bytes of received datagram `index`, and the buffer to which the caller appends
+    /// an answer.
     pub(super) fn open(&mut self, index: usize) -> (&[u8], &mut Vec<u8>) {
         let length = self.arrivals[index].length;
         (&self.received[index * STRIDE..][..length], &mut self.written)
     }
 
-    /// The number of bytes in the answer buffer.
+    /// Returns the number of bytes in the answer buffer.
     pub(super) fn written(&self) -> usize {
         self.written.len()
     }
@@ -173,7 +174,7 @@ impl DatagramBatch {
     ) -> io::Result<Option<(u64, u64)>> {
         let rest = &self.outgoing[self.gone..];
         let Some(first) = rest.first() else { return Ok(None) };
-        // One call sends from one local address.
+        // Each call sends from one local address only.
         let run = rest.iter().take_while(|next| next.from == first.from).take(BATCH).count();
         let slice = |index: usize| rest.get(index).map_or(&[][..], |next| self.bytes(next));
         let slices: [_; BATCH] = std::array::from_fn(|index| [IoSlice::new(slice(index))]);
@@ -256,7 +257,7 @@ impl ReceivedDatagram {
                     received.interface = info.ipi6_ifindex;
                 }
                 ControlMessageOwned::Ipv4Tos(mark) => arrival.mark = mark,
-                // The system never says more than the eight bits of the header.
+                // The header field has eight bits, so the value fits.
                 ControlMessageOwned::Ipv6TClass(mark) => arrival.mark = mark as u8,
                 _ => {}
             }

@@ -18,13 +18,13 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 /// The rate at which tokens return, and the maximum number of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRate {
-    /// In nanoseconds, as `depth`.
+    /// The time in which one token returns, in nanoseconds, as is `depth`.
     interval: u64,
     depth: u64,
 }
 
 impl TokenRate {
-    /// So many tokens a second, twice as many at once.
+    /// Creates a rate of `per_second` tokens per second, and twice as many at once.
     pub(super) fn new(per_second: NonZeroU32) -> Self {
         let interval = nanos(Duration::from_secs(1) / per_second.get());
         Self { interval, depth: nanos(Duration::from_secs(2)) }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     proptest! {
-        /// However datagrams come: in any time no more pass than the burst and the rate allow.
+        /// In any sequence of datagrams, no more pass than the burst and the rate allow.
         #[test]
         fn never_more_than_burst_and_rate(
             per_second in 1u32..2000,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::guard::DatagramRefusal;
 
-/// Counts datagrams while they are served; clones share the counters.
+/// Counts the datagrams of a server. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct DatagramCounts {
     inner: Arc<CountersInner>,
@@ -23,7 +23,7 @@ struct CountersInner {
     refused: [AtomicU64; DatagramRefusal::ALL.len()],
     /// The overflow count that was read from the system when a socket was closed.
     overflowed: AtomicU64,
-    /// The sockets that the system counts for, by inode; 0 for one that was closed.
+    /// The inodes of the sockets whose drops the system counts; 0 for a closed socket.
     sockets: Vec<AtomicU64>,
 }
 
@@ -43,7 +43,7 @@ pub struct DatagramSnapshot {
     /// Datagrams that got no answer at once by intent: the server discards them, or a planned fault
     /// lost them or kept them back.
     pub taken: u64,
-    /// Answers that the system would not send.
+    /// Answers that the system did not send.
     pub not_sent: u64,
     /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
     /// order.
@@ -54,13 +54,13 @@ pub struct DatagramSnapshot {
 }
 
 impl DatagramCounts {
-    /// For sockets with these inodes.
+    /// Creates counters for the sockets with these inodes.
     pub(super) fn of(sockets: impl IntoIterator<Item = u64>) -> Self {
         let sockets = sockets.into_iter().map(AtomicU64::new).collect();
         Self { inner: Arc::new(CountersInner { sockets, ..CountersInner::default() }) }
     }
 
-    /// The account now.
+    /// Returns the current counts.
     #[must_use]
     pub fn read(&self) -> DatagramSnapshot {
         let inner = &self.inner;
@@ -111,20 +111,20 @@ impl DatagramCounts {
 }
 
 impl DatagramSnapshot {
-    /// Why how many datagrams were refused an answer; reasons that there were.
+    /// Returns the number of refused datagrams for each reason that occurred.
     pub fn refusals(&self) -> impl Iterator<Item = (DatagramRefusal, u64)> {
         DatagramRefusal::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
     }
 }
 
-/// The number of datagrams that the system dropped for these sockets.
+/// Returns the number of datagrams that the system dropped for these sockets.
 fn overflowed(sockets: &[u64]) -> u64 {
     let tables = ["/proc/net/udp", "/proc/net/udp6"];
     let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
     tables.map(|table| drops(&table, sockets)).sum()
 }
 
-/// The last column of a table of proc(5) for the rows with these inodes.
+/// Returns the last column of a table of proc(5) for the rows with these inodes.
 fn drops(table: &str, sockets: &[u64]) -> u64 {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();

@@ -1,10 +1,10 @@
-//! Which datagrams are answered. Pure.
+//! Decides which datagrams are answered. Pure.
 //!
-//! A datagram's source address may be forged. An answer then goes to a host that did not ask:
-//! another echo server, which answers the answer without end (CVE-2024-2169), this server itself,
-//! or a victim. The guard decides by the facts known about a datagram's origin.
+//! A datagram's source address may be forged. The answer then goes to a host that did not ask: a
+//! victim, this server itself, or another echo server. Two echo servers would answer each other for
+//! ever (CVE-2024-2169). The guard decides by the facts known about a datagram's origin.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::bucket::{SourceBuckets, TokenRate};
 use crate::sources::token_bucket::TokenBucket;
 use echoline_base::source::network;
 
-/// The lowest port that a client's system gives it.
+/// The lowest port that a system assigns to clients.
 const UNPRIVILEGED: u16 = 1024;
 
 /// The six bits (DSCP) that every answer carries in its IP header, 000011, from the pool that RFC
@@ -37,12 +37,13 @@ pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramRules {
-    /// Answers per second to one source (IPv6: one /64 network), and at once twice as many;
-    /// `None` for no limit. Default 100.
+    /// Maximum number of answers per second to one source (IPv6: one /64 network), with twice as
+    /// many at once. `None` for no limit. Default 100.
     pub rate: Option<NonZeroU32>,
-    /// Whether that applies to loopback addresses too. Default [`Loopback::Unlimited`].
+    /// Whether `rate` applies to loopback addresses too. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
-    /// Answers per second to all sources together, and at once twice as many. Default `None`.
+    /// Maximum number of answers per second to all sources together, with twice as many at once.
+    /// Default `None`.
     pub total_rate: Option<NonZeroU32>,
     /// The source ports that are answered. Default [`SourcePorts::Clients`].
     pub source_ports: SourcePorts,
@@ -125,7 +126,7 @@ impl DatagramRefusal {
         Self::Length,
     ];
 
-    /// As it is written in logs and metrics.
+    /// Returns the name of the reason in logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -154,7 +155,7 @@ pub(super) struct DatagramArrival {
 #[derive(Debug)]
 pub(super) struct DatagramGuard {
     rules: DatagramRules,
-    /// Where this server receives datagrams.
+    /// The addresses at which this server receives datagrams.
     own: Vec<SocketAddr>,
     sources: Option<SourceBuckets>,
     total: Option<(TokenRate, TokenBucket)>,
@@ -255,7 +256,7 @@ mod tests {
 
     /// Fault 40: only datagrams that a client may have sent are answered.
     #[test]
-    fn what_no_client_sent_is_refused() {
+    fn refuses_datagrams_that_no_client_sent() {
         use DatagramRefusal::{Address, Own, Port};
         let no = Err;
         for (source, by_default, with_any_port) in [
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_to_many_or_is_an_answer_is_refused() {
+    fn refuses_multicast_broadcast_and_answers() {
         let mut guard = guard(any_port());
         let client = from("198.51.100.1:40000");
         for (to, mark, wanted) in [
@@ -307,7 +308,7 @@ mod tests {
 
     /// Fault 40: a source that looks like a client is limited to its rate.
     #[test]
-    fn each_source_has_its_share_and_loopback_more() {
+    fn each_source_has_its_rate_and_loopback_has_none() {
         let passed = |guard: &mut DatagramGuard, source: &str| {
             let judge = |_: &usize| guard.judge(&from(source), Duration::ZERO).is_ok();
             (0..1000).filter(judge).count()
@@ -342,7 +343,7 @@ mod tests {
             prop_assert_eq!(guard(any).judge_answer(answer, request), Ok(()));
         }
 
-        /// No source whatever makes it panic, and none that is a server's is answered.
+        /// No source causes a panic, and no source with a server's port is answered.
         #[test]
         fn every_source_is_judged(ip: [u8; 16], v4: bool, port: u16, mark: u8) {
             let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { ip.into() };

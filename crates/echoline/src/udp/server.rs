@@ -1,4 +1,4 @@
-//! A server of datagrams: receives, asks for an answer, sends it back.
+//! The datagram server: receives datagrams, and sends back the answers of a function.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub enum DatagramAnswer {
     Nothing,
 }
 
-/// UDP sockets that are bound and not yet served.
+/// A server of UDP sockets that are bound and not yet served.
 ///
 /// ```no_run
 /// use echoline::udp::{DatagramAnswer, DatagramListener, DatagramServer};
@@ -65,7 +65,7 @@ pub struct DatagramServer {
 }
 
 impl DatagramServer {
-    /// A server on sockets that were bound before.
+    /// Creates a server on sockets that were bound before.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -86,27 +86,27 @@ impl DatagramServer {
         self
     }
 
-    /// Injects the faults that `faults` plans, now or after a change of plan. Default: none.
+    /// Injects the faults of this plan, which can be replaced while the server runs. Default: none.
     #[must_use]
     pub fn faults(mut self, faults: Option<Faults>) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Makes the server end when this handle ends.
+    /// Ends the server by this handle.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// The counters of datagrams; they stay readable after the server has ended.
+    /// Returns the counters of datagrams; they stay readable after the server has ended.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
         self.counts.clone()
     }
 
-    /// Where clients of each socket send to.
+    /// Returns the address of each socket, to which clients send.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -124,7 +124,7 @@ impl DatagramServer {
     /// [`DatagramRules::answers`] allows are not sent.
     ///
     /// # Errors
-    /// When a socket cannot be registered with the runtime; nothing was served then.
+    /// If a socket cannot be registered with the runtime. No datagram was served then.
     pub async fn serve<A>(self, answer: A) -> io::Result<()>
     where
         A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
@@ -148,7 +148,7 @@ impl DatagramServer {
             serving.spawn(worker.serve(self.shutdown.clone()));
         }
         while let Some(ended) = serving.join_next().await {
-            // Passes on the panic of `answer`.
+            // A panic of `answer` is passed on.
             if let Err(error) = ended {
                 std::panic::resume_unwind(error.into_panic());
             }
@@ -364,15 +364,15 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    /// A client's socket whose reads have a time-out.
+    /// Returns a client's socket whose reads have a time-out.
     fn client() -> std::net::UdpSocket {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         socket
     }
 
-    /// Fault 42: a socket that never runs empty leaves the other sockets of its thread their turns,
-    /// and the server its end. (Issue 11, item 46: the test of the whole program did not see this.)
+    /// Fault 42: a flooded socket does not block the other sockets of its thread, or the end of the
+    /// server. (Issue 11, item 46: the test of the whole program did not see this.)
     #[test]
     fn regression_a_flooded_socket_leaves_the_others_their_turns() {
         let listen = "udp://127.0.0.1:0".parse().unwrap();

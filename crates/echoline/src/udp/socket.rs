@@ -24,8 +24,8 @@ pub struct DatagramListener {
 }
 
 impl DatagramListener {
-    /// Binds every socket address that `address` resolves to (a name may have an IPv4 and an IPv6
-    /// address). All or none.
+    /// Binds all socket addresses to which `address` resolves, or none. A name may have an IPv4 and
+    /// an IPv6 address.
     ///
     /// # Errors
     /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
@@ -34,7 +34,7 @@ impl DatagramListener {
         Self::bind_with(address, &ListenerOptions::default()).await
     }
 
-    /// As [`bind`](Self::bind). Of `options` only `reuse_port` applies to datagrams.
+    /// Does the same as [`bind`](Self::bind) with options. Only `reuse_port` applies to datagrams.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -66,7 +66,7 @@ impl DatagramListener {
     /// Takes over a socket that a service manager or a predecessor has bound.
     ///
     /// # Errors
-    /// When an option cannot be set: it may be no UDP socket.
+    /// If an option cannot be set, for example because it is not a UDP socket.
     pub fn inherit(socket: OwnedFd) -> io::Result<Self> {
         Self::from_std(socket.into())
     }
@@ -102,7 +102,7 @@ impl DatagramListener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// The socket address that was bound, with the actual port if port 0 was requested.
+    /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -118,7 +118,7 @@ impl DatagramListener {
         Ok(is_loopback(self.socket.local_addr()?.ip()))
     }
 
-    /// Where a client sends to: the address that was really bound.
+    /// Returns the address to which clients send, with the port that was really bound.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -126,7 +126,7 @@ impl DatagramListener {
         Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }
 
-    /// The inode number, which identifies the socket in the system's tables.
+    /// Returns the inode number, which identifies the socket in the system's tables.
     pub(super) fn inode(&self) -> io::Result<u64> {
         Ok(fstat(&self.socket)?.st_ino)
     }
@@ -140,7 +140,7 @@ fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<UdpSoc
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+        // On every system, [::] and 0.0.0.0 can then be bound at the same time.
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(options.reuse_port)?;

@@ -15,7 +15,7 @@ pub async fn socket_error(socket: &UdpSocket) -> io::Error {
         if let Ok(Some(error)) = socket.take_error() {
             return error;
         }
-        // A send or receive call has returned the error already.
+        // Another send or receive call may have returned the error already.
         let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 }

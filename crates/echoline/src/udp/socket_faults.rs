@@ -61,12 +61,12 @@ impl SocketFaults {
         Vec::new()
     }
 
-    /// The next one that was kept back until now.
+    /// Returns the next held datagram that is due.
     pub(super) fn due(&mut self, direction: Direction, now: Duration) -> Option<DelayedDatagram> {
         self.held(direction).pop(now)
     }
 
-    /// When there will be one.
+    /// Returns the time at which the next held datagram is due.
     pub(super) fn next_at(&self) -> Option<Duration> {
         [self.incoming.next_at(), self.outgoing.next_at()].into_iter().flatten().min()
     }

@@ -1,4 +1,4 @@
-//! Drains: the reads and messages that they wait for, and how a handler learns of one.
+//! Tests of drains: the reads and messages that a drain waits for, and how a handler learns of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{LONGER_THAN_QUIET, Running, echo, exchange, hear, rest};
 
-/// Issue 11, item E: what arrived while a connection was busy is answered before a drain ends it.
+/// Issue 11, item E: a drain answers the input that arrived while the connection was busy.
 #[tokio::test]
 async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
     for workers in [0, 1] {
@@ -20,7 +20,7 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
             let step = step.clone();
             async move {
                 client.phase_reached(Phase::Draining).await;
-                // Looks once, and so learns of the drain; then it is busy.
+                // Polls for a line once, which registers for the drain. Then it is busy.
                 let looked = timeout(Duration::ZERO, client.read_line()).await;
                 assert!(looked.is_err(), "nothing has come");
                 sleep(LONGER_THAN_QUIET).await;
@@ -43,8 +43,8 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
     }
 }
 
-/// Issue 11, item E: a client that sends a line for each answer, until it sees the end of the
-/// stream, has no line unanswered after a drain: the end arrives together with the last answer.
+/// Issue 11, item E: a client sends a line for each answer until the stream ends. A drain leaves no
+/// line without an answer, because the end arrives together with the last answer.
 #[tokio::test]
 async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
     const CLIENTS: usize = 16;
@@ -104,13 +104,13 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
     unreachable!("the numbers do not end")
 }
 
-/// Whether the system has bytes of the client, which the runtime may not know yet.
+/// Returns whether the system has bytes of the client. The runtime may not have noticed them yet.
 fn has_arrived(client: &Connection) -> bool {
     let socket = socket2::SockRef::from(client.get_ref().tcp().unwrap());
     socket.peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
 }
 
-/// Issue 11, item E: a client that never stops sending does not keep a draining server.
+/// Issue 11, item E: a client that never stops sending does not delay a drain for ever.
 #[tokio::test]
 async fn regression_a_client_that_never_stops_is_drained_all_the_same() {
     let server = Running::start(Limits::default(), 1, echo).await;
@@ -158,8 +158,8 @@ async fn regression_a_drain_waits_for_the_end_of_a_message() {
     }
 }
 
-/// Issue 11, item 21: the reading half can begin a message too; an inner message that ends does not
-/// end the outer one.
+/// Issue 11, item 21: the reading half can begin a message too. The end of an inner message does
+/// not end the outer one.
 #[tokio::test]
 async fn regression_a_message_of_a_reader_holds_a_drain_until_the_outer_end() {
     async fn dialogue(mut client: Connection) -> Result<(), Closed> {
@@ -190,7 +190,7 @@ async fn regression_a_message_of_a_reader_holds_a_drain_until_the_outer_end() {
     assert_eq!(server.drain().await.count(Closed::Drained), 1);
 }
 
-/// Issue 11, item 21: a message that does not end is waited for as long as a drain may take.
+/// Issue 11, item 21: a drain waits for an unfinished message until the drain time-out.
 #[tokio::test]
 async fn regression_a_message_without_an_end_is_aborted_at_the_drain_timeout() {
     let limits = Limits { drain_timeout: LONGER_THAN_QUIET, ..Limits::default() };
@@ -208,7 +208,7 @@ async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
     async fn tick(mut client: Connection) -> Result<(), Closed> {
         assert_eq!(client.phase(), Phase::Running);
         let retiring = client.phase_reached(Phase::Retiring);
-        // A task of its own can wait for it too.
+        // Another task can wait for the phase too.
         let mut retired = tokio::spawn(retiring);
         loop {
             client.write_line("tick").await?;
@@ -233,7 +233,7 @@ async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
     assert_eq!((report.count(Closed::Finished), report.is_clean()), (1, true), "{report:?}");
 }
 
-/// Issue 11, item 26: only a server that retires says that its connections go on.
+/// Issue 11, item 26: only a retiring server logs that its connections continue.
 #[tokio::test]
 async fn regression_a_drain_does_not_say_that_connections_go_on() {
     let log = Arc::new(Mutex::new(Vec::new()));

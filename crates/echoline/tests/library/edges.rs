@@ -1,4 +1,4 @@
-//! Edge values of reads, writes and limits, and futures that are dropped half-way.
+//! Tests of edge values of reads, writes and limits, and of futures that are dropped half-way.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ async fn read_all(mut peer: DuplexStream) -> Vec<u8> {
     heard
 }
 
-/// Issue 11, item 25: a read of nothing returns nothing at once, before, between and after the
-/// bytes of the stream, and takes none of them.
+/// Issue 11, item 25: a read of zero bytes returns at once and consumes nothing, at every position
+/// of the stream.
 #[tokio::test(start_paused = true)]
-async fn regression_a_read_of_nothing_is_done_at_once() {
+async fn regression_a_read_of_zero_bytes_returns_at_once() {
     let (mut client, mut peer) = pair(patient());
     for sent in [&b""[..], b"ab\n"] {
         peer.write_all(sent).await.unwrap();
@@ -57,7 +57,7 @@ async fn regression_a_read_of_nothing_is_done_at_once() {
     assert_eq!(client.read_until(b"").await.unwrap().unwrap(), "");
 }
 
-/// Issue 11, item 25: a handler that reads byte by byte, or nothing, lets other tasks run.
+/// Issue 11, item 25: a handler that reads single bytes, or zero bytes, lets other tasks run.
 #[tokio::test]
 async fn regression_reads_from_the_buffer_yield() {
     let (here, mut there) = duplex(64 * 1024);
@@ -121,8 +121,8 @@ async fn regression_a_write_that_is_dropped_half_way_has_written_the_beginning()
     assert!((8..bytes.len()).contains(&heard.len()), "{}", heard.len());
 }
 
-/// Issue 11, item 24: neither half's buffer, nor that of the whole, holds more than `write_high`,
-/// however large a piece is.
+/// Issue 11, item 24: no write of a connection or of its writing half leaves more than `write_high`
+/// bytes unsent, however large it is.
 #[tokio::test(start_paused = true)]
 async fn regression_no_write_leaves_more_than_write_high_unsent() {
     for write_high in [0, 1, 100, 20_000] {
@@ -144,9 +144,9 @@ async fn regression_no_write_leaves_more_than_write_high_unsent() {
     }
 }
 
-/// Issue 11, item 24: what a writer writes arrives whole and in order, whatever its pieces.
+/// Issue 11, item 24: the bytes of a writer arrive completely and in order, for pieces of any size.
 #[tokio::test]
-async fn regression_a_writer_loses_and_swaps_nothing() {
+async fn regression_a_writer_loses_and_reorders_no_bytes() {
     for write_high in [0, 10, 64 * 1024] {
         let (mut client, peer) = pair(Limits { write_high, ..Limits::default() });
         let hearing = tokio::spawn(read_all(peer));
@@ -175,9 +175,9 @@ async fn regression_a_writer_that_waits_is_timed_out() {
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
-/// Issue 11, item 25: a time-out of zero ends a wait, but not a read whose bytes are there.
+/// Issue 11, item 25: a time-out of zero ends a wait, but not a read of bytes that have arrived.
 #[tokio::test(start_paused = true)]
-async fn regression_a_time_out_of_zero_ends_a_wait_and_not_what_is_there() {
+async fn regression_a_time_out_of_zero_ends_a_wait_but_not_a_read_of_arrived_bytes() {
     let zero = Some(Duration::ZERO);
     let (mut client, mut peer) = pair(Limits { idle_timeout: zero, ..patient() });
     peer.write_all(b"there\n").await.unwrap();
@@ -194,7 +194,7 @@ async fn regression_a_time_out_of_zero_ends_a_wait_and_not_what_is_there() {
     assert_eq!(client.flush().await, Err(Closed::StallTimeout));
 }
 
-/// Issue 11, item 25: the largest time-outs and sizes are no limit, and no overflow.
+/// Issue 11, item 25: the largest time-outs and sizes mean no limit, and do not overflow.
 #[tokio::test(start_paused = true)]
 async fn regression_the_largest_limits_never_come() {
     let longest = Some(Duration::MAX);
@@ -215,7 +215,8 @@ async fn regression_the_largest_limits_never_come() {
     assert!(waits(client.flush()).await);
 }
 
-/// Issue 11, item 25: a line of no bytes is within a limit of none, and one byte is not.
+/// Issue 11, item 25: with a limit of zero an empty line is allowed, and a line of one byte is too
+/// long.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_limit_of_zero_leaves_empty_lines() {
     let (mut client, mut peer) = pair(Limits { max_line: 0, ..patient() });
@@ -225,9 +226,9 @@ async fn regression_a_line_limit_of_zero_leaves_empty_lines() {
     assert_eq!(client.read_line().await, Err(Closed::LineTooLong));
 }
 
-/// Issue 11, item 25: a limit of no connections refuses every client, in words.
+/// Issue 11, item 25: a limit of zero connections refuses every client with a message.
 #[tokio::test]
-async fn regression_limits_of_no_connections_refuse_everybody() {
+async fn regression_a_limit_of_zero_connections_refuses_every_client() {
     let none = [
         (Limits { max_connections: 0, ..Limits::default() }, "Server is busy."),
         (Limits { max_per_ip: Some(0), ..Limits::default() }, "Too many connections from"),
@@ -241,7 +242,7 @@ async fn regression_limits_of_no_connections_refuse_everybody() {
     }
 }
 
-/// Issue 11, item 25: without lingering, and without a time to drain, a server ends at once.
+/// Issue 11, item 25: with a linger time-out and a drain time-out of zero, a server ends at once.
 #[tokio::test]
 async fn regression_limits_of_no_time_end_at_once() {
     let limits = Limits {

@@ -1,4 +1,4 @@
-//! Parts of a server that panic, and a server whose future is dropped.
+//! Tests of parts of a server that panic, and of a server whose future is dropped.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -62,16 +62,16 @@ async fn regression_a_worker_that_panics_ends_the_server_with_an_error() {
     }
 }
 
-/// Issue 11, item C: a client in the queue of a listener whose only worker has panicked is told
-/// that there is no place; no client is left waiting.
+/// Issue 11, item C: if the only worker of a server has panicked, queued clients are refused with a
+/// message. No client is left waiting.
 #[tokio::test]
-async fn regression_nobody_waits_for_a_worker_that_panicked() {
+async fn regression_no_client_waits_for_a_worker_that_panicked() {
     let server = Running::start(Limits::default(), 1, fragile).await;
     let address = server.address;
     let mut first = server.connect().await;
     exchange(&mut first, "bomb").await;
     first.write_all(b"wake\n").await.unwrap();
-    // Until the listener is closed each client is accepted, and its connection ends.
+    // Until the listener is closed, each new client is accepted and its connection ends.
     while let Ok(mut late) = tokio::net::TcpStream::connect(address).await {
         rest(&mut late).await;
     }
@@ -98,8 +98,8 @@ async fn regression_a_handler_that_panics_at_once_does_not_end_the_accepting() {
     }
 }
 
-/// Issue 11, item C: a task that accepts and panics ends the server, which would otherwise look
-/// alive and accept no client.
+/// Issue 11, item C: a panic of an accepting task ends the server. Otherwise it would seem to run
+/// without accepting clients.
 #[tokio::test]
 async fn regression_an_accepting_task_that_panics_ends_the_server_with_an_error() {
     let limits = Limits { max_connections: 1, ..Limits::default() };
@@ -122,7 +122,8 @@ async fn regression_dropping_the_server_ends_every_connection() {
         let handler = move |mut client: Connection| {
             let ended = ended.clone();
             async move {
-                // Dropped with the handler, which is how the test learns of its end.
+                // Dropped together with the handler, which tells the test that the handler has
+                // ended.
                 let _ended = ended;
                 while let Some(line) = client.read_line().await? {
                     client.write_line(&line).await?;

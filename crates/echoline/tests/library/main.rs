@@ -1,4 +1,5 @@
-//! The library as its users see it: how a server ends or fails, and the edges of its calls.
+//! Tests of the library's public interface: how a server ends or fails, and the edge cases of its
+//! calls.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod drains;
@@ -18,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Nothing here takes this long; a test that waits for it has failed.
+/// Maximum wait. A test that waits for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longer than a draining connection goes on listening.
+/// Longer than the time for which a draining connection waits for input.
 const LONGER_THAN_QUIET: Duration = Duration::from_millis(100);
 
 /// A server at work.

@@ -1,5 +1,5 @@
-//! Signals during `serve` and after it: tests that start this program once more, as a process of
-//! its own.
+//! Tests of signals during `serve` and after it. They start this test program again as a separate
+//! process.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -9,11 +9,11 @@ use echoline::Server;
 
 use super::{PATIENCE, echo};
 
-/// Whether the process listens to SIGINT by itself, before it serves.
+/// The variable that makes the process install its own SIGINT handler before it serves.
 const LISTENS: &str = "ECHOLINE_TEST_LISTENS";
 
-/// Not a test: what the process of the tests below does. It serves, twice if it is told to, and
-/// then does something else.
+/// Not a test, but the separate process of the tests below. It serves once or twice, and then goes
+/// on.
 #[tokio::test]
 #[ignore = "run by the tests beside it"]
 async fn process() {
@@ -30,7 +30,7 @@ async fn process() {
     }
     match &mut own {
         Some(own) => {
-            // The signals that ended the serving arrived here as well.
+            // The signals that ended `serve` arrived here too.
             own.recv().await;
             println!("\nheard");
             own.recv().await;
@@ -58,7 +58,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Waits until it says `word`.
+    /// Waits until the process prints `word`.
     fn hear(&mut self, word: &str) {
         let said = self.lines.any(|line| line.unwrap() == word);
         assert!(said, "it has ended without '{word}'");
@@ -69,14 +69,15 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Its exit code, and how long it took to end.
+    /// Returns the exit code, and the time that the process took to end.
     fn end(mut self) -> (Option<i32>, Duration) {
         let start = tokio::time::Instant::now();
         (self.child.wait().unwrap().code(), start.elapsed())
     }
 }
 
-/// Issue 11, item 27: after `serve` has returned, twice, a signal ends the process as before it.
+/// Issue 11, item 27: after `serve` has returned, once or twice, a signal ends the process as
+/// before.
 #[test]
 fn regression_signals_end_the_process_again_after_serve() {
     let mut process = Process::start(false);
@@ -91,9 +92,10 @@ fn regression_signals_end_the_process_again_after_serve() {
     assert!(after < PATIENCE / 2, "it took {after:?}");
 }
 
-/// Issue 11, item 27: a signal that the program listened to before `serve` stays the program's.
+/// Issue 11, item 27: a signal that the program handled before `serve` is still handled by the
+/// program.
 #[test]
-fn regression_a_signal_that_is_the_programs_own_stays_so() {
+fn regression_the_program_keeps_its_own_signal_handler() {
     let mut process = Process::start(true);
     for _ in 0..2 {
         process.hear("serves");

@@ -53,12 +53,12 @@ impl OlderLines {
         self.lines.is_empty()
     }
 
-    /// The number of the oldest line.
+    /// Returns the number of the oldest line.
     pub(super) fn first(&self) -> Option<u64> {
         self.lines.front().map(|line| line.number)
     }
 
-    /// The number of the newest line.
+    /// Returns the number of the newest line.
     pub(super) fn last(&self) -> Option<u64> {
         self.lines.back().map(|line| line.number)
     }
@@ -67,12 +67,12 @@ impl OlderLines {
         self.lines.get(self.index(number)).filter(|line| line.number == number)
     }
 
-    /// The first line with this number or a larger one.
+    /// Returns the first line with this number or a larger one.
     pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number)).map(|line| line.number)
     }
 
-    /// The last line with a smaller number.
+    /// Returns the last line with a smaller number.
     pub(super) fn before(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number).checked_sub(1)?).map(|line| line.number)
     }

@@ -40,7 +40,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The host of a URL, of `HOST:PORT`, of `[IPV6]` or of `NAME.`; `None` for other texts.
+/// Returns the host of a URL, of `HOST:PORT`, of `[IPV6]` or of `NAME.`; `None` for other texts.
 fn host_of(text: &str) -> Option<&str> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let rest = rest.split(['/', '?', '#']).next().unwrap_or(rest);

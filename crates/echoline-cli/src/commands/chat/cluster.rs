@@ -157,7 +157,7 @@ impl StreamArgs {
 }
 
 impl ClusterArgs {
-    /// Whether the chat is a node of a cluster.
+    /// Returns whether the chat is a node of a cluster.
     pub(crate) fn is_asked_for(&self) -> bool {
         self.bus.is_some()
     }

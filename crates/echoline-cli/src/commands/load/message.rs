@@ -90,7 +90,7 @@ fn reply(text: &str) -> Result<ExpectedReply, String> {
 }
 
 impl MessageArgs {
-    /// The usage error of flags that do not fit together.
+    /// Returns the usage error of flags that do not fit together.
     pub(super) fn usage_error(&self, depth: u32) -> Option<&'static str> {
         let echo = matches!(self.expect, ExpectedReply::Echo { .. });
         if self.prefix.is_some() && !echo {
@@ -111,7 +111,7 @@ impl MessageArgs {
         Expect { reply, lines: self.reply_lines.get(), greeting_lines: self.skip_greeting }
     }
 
-    /// The plan of messages.
+    /// Returns the plan of messages.
     ///
     /// # Errors
     /// A sentence that names the flag.

@@ -93,7 +93,7 @@ impl ProgressDisplay {
     }
 }
 
-/// Whether a terminal understands the control sequences of a line that changes.
+/// Returns whether a terminal understands the control sequences of a line that changes.
 fn can_move(term: Option<&OsStr>) -> bool {
     term.is_some_and(|term| !term.is_empty() && term != "dumb")
 }
@@ -111,7 +111,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The last second and the failures so far, in one line.
+/// Returns the last second and the failures so far, in one line.
 fn describe(view: &RunProgress) -> String {
     let ledger = &view.ledger;
     let mut line = String::new();

@@ -142,12 +142,12 @@ enum ReconnectChoice {
 }
 
 impl TrafficArgs {
-    /// The number of clients: none without a message to send.
+    /// Returns the number of clients: none without a message to send.
     pub(super) fn clients(&self) -> NonZero<u32> {
         self.total_messages.map_or(self.clients, |total| total.min(self.clients))
     }
 
-    /// The most messages of each client; `None` if only time ends the run.
+    /// Returns the most messages of each client; `None` if only time ends the run.
     pub(super) fn messages(&self) -> Option<NonZero<u32>> {
         if let Some(total) = self.total_messages {
             return NonZero::new(total.get().div_ceil(self.clients().get()));
@@ -161,7 +161,7 @@ impl TrafficArgs {
         self.total_messages.map(|total| total.get().into())
     }
 
-    /// The first rate of a search in messages per second.
+    /// Returns the first rate of a search in messages per second.
     pub(super) fn first_rate(&self) -> f64 {
         self.rate.map_or(FIND_FROM, |rate| rate.from.as_per_second())
     }
@@ -170,7 +170,7 @@ impl TrafficArgs {
         self.depth.get()
     }
 
-    /// The usage error of flags that do not fit together.
+    /// Returns the usage error of flags that do not fit together.
     pub(super) fn usage_error(&self) -> Option<&'static str> {
         let range = self.rate.is_some_and(|rate| rate.from != rate.to);
         let two = self.steps.is_some() || self.over.is_some();

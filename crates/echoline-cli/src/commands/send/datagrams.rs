@@ -44,7 +44,7 @@ struct PendingLines {
     ended: bool,
 }
 
-/// A socket that sends to `address` and hears it alone.
+/// Returns a socket that sends to `address` and hears it alone.
 pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
     let found = address.resolve().await.with_context(|| {
         format!("cannot resolve {address}: check the host name, or use an IP address")
@@ -147,7 +147,7 @@ async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), DialogueEnd> {
     sent.map(drop).map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))
 }
 
-/// The end of a dialogue by an error at one of its endpoints.
+/// Returns the end of a dialogue by an error at one of its endpoints.
 fn broken(endpoint: DialogueEndpoint) -> impl FnOnce(io::Error) -> DialogueEnd {
     move |error| DialogueEnd::Broken(endpoint, error)
 }
@@ -168,7 +168,8 @@ impl PendingLines {
         Ok(())
     }
 
-    /// The first whole line, with its end; at the end of the input also the last one without.
+    /// Returns the first whole line, with its end; at the end of the input also the last one
+    /// without.
     fn first(&self) -> Option<&[u8]> {
         let rest = &self.bytes[self.gone..];
         let whole = memchr(b'\n', rest).map(|end| &rest[..=end]);

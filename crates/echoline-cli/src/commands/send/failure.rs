@@ -34,7 +34,8 @@ impl SendFailure {
         Self { code: CLOSED, error }
     }
 
-    /// The failure of a `connect` that the system refused: its own time-out has the code of ours.
+    /// Returns the failure of a `connect` that the system refused: its own time-out has the code of
+    /// ours.
     pub(super) fn of_connecting(kind: io::ErrorKind, error: anyhow::Error) -> Self {
         match kind {
             io::ErrorKind::TimedOut => Self::timed_out(error),

@@ -58,7 +58,7 @@ impl FirstBytes {
         note(&mut self.received, bytes);
     }
 
-    /// Whether the first bytes of the reply can be a TLS record, but are too few to tell.
+    /// Returns whether the first bytes of the reply can be a TLS record, but are too few to tell.
     pub(super) fn is_undecided(&self, reply: &[u8]) -> bool {
         let can_be = matches!(reply, [0x15 | 0x16] | [0x15 | 0x16, 3, ..]);
         self.received.is_empty() && self.is_plain() && can_be && reply.len() < RECORD_HEADER

@@ -115,7 +115,7 @@ struct TerminalText {
 }
 
 impl TerminalText {
-    /// The text of the next piece, without an end that is not complete.
+    /// Returns the text of the next piece, without an end that is not complete.
     fn push(&mut self, bytes: &[u8]) -> String {
         let mut piece = std::mem::take(&mut self.rest);
         piece.extend_from_slice(bytes);
@@ -126,7 +126,7 @@ impl TerminalText {
         harmless(&piece)
     }
 
-    /// The text of an end that was never completed.
+    /// Returns the text of an end that was never completed.
     fn finish(&mut self) -> String {
         harmless(&std::mem::take(&mut self.rest))
     }

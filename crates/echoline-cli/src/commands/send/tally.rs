@@ -61,7 +61,7 @@ impl ReplyTally {
         self.sent.saturating_sub(self.answers + partial)
     }
 
-    /// Whether all input was sent.
+    /// Returns whether all input was sent.
     pub(super) fn has_input_ended(&self) -> bool {
         self.input_ended
     }

@@ -14,7 +14,7 @@ const SHOWN_MAX: usize = 80;
 pub(super) struct FormatName(String);
 
 impl FormatName {
-    /// A quoted name, truncated if it is long.
+    /// Returns a quoted name, truncated if it is long.
     pub(super) fn of(text: &str) -> Self {
         let start: String = text.chars().take(SHOWN_MAX).collect();
         let rest = if start.len() < text.len() { "…" } else { "" };

@@ -109,7 +109,7 @@ struct StepDocument {
 }
 
 impl LoadReport {
-    /// The report as JSON, indented for people.
+    /// Returns the report as JSON, indented for people.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(&Document::from(self))

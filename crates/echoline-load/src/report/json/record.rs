@@ -368,10 +368,10 @@ mod tests {
         assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
     }
 
-    /// Issue 12: a file cannot make the reader decode a histogram for each of its lines: they are
-    /// counted first.
+    /// Issue 12: a file with too many intervals is refused before any of their histograms is
+    /// decoded.
     #[test]
-    fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
+    fn attack_too_many_small_histograms_are_refused_before_they_are_decoded() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
         // A histogram that cannot be decoded; decoding it would give another error.
         let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });

@@ -16,14 +16,14 @@ pub(super) const NUMBER_MAX: u64 = 1 << 53;
 /// The most connections of a file; no system has more descriptors.
 pub(super) const CLIENTS_MAX: u32 = 1 << 24;
 
-/// The error of a text that is no report.
+/// The error for a text that is not a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// It is no JSON, or something is missing in it.
+    /// The text is not JSON, or a field is missing.
     #[error("it is no report of echoline load ({0})")]
     Json(#[from] serde_json::Error),
-    /// It is JSON of something else.
+    /// The JSON has another format.
     #[error("it is no report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"")]
     Format(String),
     /// A field has an impossible value.
@@ -87,7 +87,7 @@ mod tests {
     use super::super::super::sample;
     use crate::report::LoadReport;
 
-    /// Issue 11, item 45: a reader whose numbers are doubles gets every seed whole.
+    /// Issue 11, item 45: a reader whose numbers are doubles gets every seed exactly.
     #[test]
     fn regression_seeds_survive_readers_with_doubles() {
         for seed in [0, 7, 1 << 53, (1 << 53) + 1, u64::MAX] {
@@ -99,7 +99,7 @@ mod tests {
             let exact = written.as_u64().is_some_and(|number| number <= 1 << 53);
             assert!(exact || written.as_str() == Some(&seed.to_string()), "{written}");
             assert_eq!(LoadReport::from_json(&json).unwrap().settings.seed, seed);
-            // As it was written before.
+            // Older versions wrote the seed as a number.
             document["settings"]["seed"] = seed.into();
             let old = LoadReport::from_json(&document.to_string()).unwrap();
             assert_eq!((old.settings.seed, old.to_json()), (seed, json));

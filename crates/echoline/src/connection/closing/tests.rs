@@ -12,12 +12,12 @@ use crate::connection::handle::Connection;
 use crate::connection::limits::Limits;
 use crate::server::shutdown::Shutdown;
 
-/// A call of the connection that its stream has seen.
+/// A call that the connection made to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     /// A read that returned bytes.
     Read,
-    /// A read that found nothing.
+    /// A read that found no bytes.
     Look,
     Write,
     Shutdown,

@@ -1,4 +1,4 @@
-//! Tests of the places of a server.
+//! Tests of the connection slots.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -40,9 +40,9 @@ fn regression_a_hook_that_panics_takes_no_place() {
     assert_eq!(registry.report().count(Closed::Busy), 2);
 }
 
-/// Fault 2: the limit is exact, and a place given back is free again.
+/// Fault 2: the limit is exact, and a released slot is free again.
 #[test]
-fn there_are_as_many_places_as_the_limit_says() {
+fn the_connection_limit_is_exact() {
     let registry = Arc::new(ConnectionRegistry::default());
     let limits = Limits { max_connections: 2, ..Limits::default() };
     let first = take(&registry, "10.0.0.1", &limits).unwrap();
@@ -53,7 +53,7 @@ fn there_are_as_many_places_as_the_limit_says() {
     assert_eq!(registry.open(), 1);
 }
 
-/// Fault 4: one address, or one IPv6 network, cannot take all places.
+/// Fault 4: one address, or one IPv6 network, cannot take all slots.
 #[test]
 fn one_address_has_its_own_limit() {
     let registry = Arc::new(ConnectionRegistry::default());
@@ -74,10 +74,9 @@ fn one_address_has_its_own_limit() {
     );
 }
 
-/// Fault 4, 26: behind a proxy it is the clients' addresses that are counted, and not the
-/// proxy's.
+/// Faults 4, 26: behind a proxy the clients' addresses are counted instead of the proxy's address.
 #[test]
-fn whom_a_proxy_names_is_counted() {
+fn counts_the_address_that_a_proxy_names() {
     let registry = Arc::new(ConnectionRegistry::default());
     let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
     let proxy = Origin { peer: Some("10.0.0.1:1".parse().unwrap()), ..Origin::default() };
@@ -96,7 +95,7 @@ fn whom_a_proxy_names_is_counted() {
     come("192.0.2.1:8").unwrap();
 }
 
-/// Notes how many places are taken when it is dropped.
+/// Records the number of open slots when it is dropped.
 struct Witness(Arc<ConnectionRegistry>, Arc<AtomicUsize>);
 
 impl Drop for Witness {

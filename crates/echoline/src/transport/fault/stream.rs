@@ -1,4 +1,4 @@
-//! A stream with planned faults: performs the I/O that its two pipes decide about.
+//! A stream with planned faults. Its two pipes decide, and the stream does the I/O.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::connection::limits::Closed;
 use crate::transport::stream::{CloseSignal, Layer, Stream, signal_close};
 use echoline_faults::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCarrier, NextAction};
 
-/// Bytes that are read at once.
+/// The number of bytes per read.
 const READ_BYTES: usize = 4 * 1024;
 
 /// Maximum interval between two checks for a changed plan.
@@ -35,9 +35,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// A write succeeds as soon as the bytes are queued. At most 256 KiB are queued (4 KiB if a rule
 /// slows the stream); then the writer waits. The queue advances while the stream is read, written,
 /// flushed or shut down. Flushing does not wait for bytes that the plan delays, shutting down does.
-/// After a planned reset the stream fails with [`io::ErrorKind::ConnectionReset`]; the caller that
-/// closes the socket below then has to make it a real reset, as [`Connection`](crate::Connection)
-/// does.
+/// After a planned reset the stream fails with [`io::ErrorKind::ConnectionReset`]; the caller then
+/// has to close the socket below with a real reset, as [`Connection`](crate::Connection) does.
 ///
 /// While no rule applies to the stream, it passes all bytes on unchanged.
 #[derive(Debug)]
@@ -62,15 +61,15 @@ struct State {
     fault_timer: DueTimer,
     /// The task that waits for room in the queue.
     writer: Option<Waker>,
-    /// When the stream below last took something.
+    /// The time at which the stream below last took bytes.
     sent_at: Option<Duration>,
     /// The time since which the peer takes nothing while the stream shuts down.
     blocked_since: Option<Instant>,
-    /// The peer's stream has ended.
+    /// Whether the peer's stream has ended.
     at_end: bool,
-    /// The stream below was shut down.
+    /// Whether the stream below was shut down.
     is_shut: bool,
-    /// The server drains, so shutting down does not wait for a stalled direction.
+    /// Whether the server drains. Shutting down then does not wait for a stalled direction.
     is_draining: bool,
 }
 
@@ -106,7 +105,7 @@ pub(crate) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) ->
         Some(faults) => {
             let mut stream =
                 FaultStream::with_faults(stream, faults.clone(), MessageCarrier::Socket);
-            // No connection is there yet that would do it.
+            // During the handshake no connection exists yet that would do it.
             stream.reset_on_close = Some(Stream::reset_on_close);
             Stream::layered(stream)
         }
@@ -120,7 +119,7 @@ impl<S> FaultStream<S> {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
-    /// A stream whose connection the plan has already decided about.
+    /// Returns a stream whose connection the plan has already decided about.
     fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
@@ -146,7 +145,7 @@ impl State {
         self.began.elapsed()
     }
 
-    /// The earliest time at which a reset loses no sent bytes.
+    /// Returns the earliest time at which a reset loses no sent bytes.
     fn reset_at(&self) -> Option<Duration> {
         self.sent_at.map(|at| at + RESET_AFTER)
     }
@@ -170,13 +169,13 @@ impl State {
         }
     }
 
-    /// The time of the next fault that happens although nothing is read or written.
+    /// Returns the time of the next fault that happens although nothing is read or written.
     #[inline]
     fn timed_at(&self) -> Option<Duration> {
         [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()
     }
 
-    /// Wakes at that time.
+    /// Wakes the task at the time of the next such fault.
     fn poll_timed(&mut self, cx: &mut Context<'_>) {
         if let Some(at) = self.timed_at()
             && self.fault_timer.poll(self.began, self.now(), at, cx).is_ready()
@@ -427,7 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S
     }
 }
 
-/// A timer that exists once it is needed.
+/// A timer that is created when it is first needed.
 #[derive(Debug, Default)]
 struct DueTimer {
     timer: Option<Pin<Box<Sleep>>>,
@@ -436,8 +435,8 @@ struct DueTimer {
 }
 
 impl DueTimer {
-    /// Pending until `at`, or for as long as a plan may go unnoticed. Times are counted from
-    /// `began`.
+    /// Pending until `at`, but at most for [`FOLLOW_EVERY`], so that a new plan is noticed. Times
+    /// are relative to `began`.
     fn poll(
         &mut self,
         began: Instant,

@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use crate::timer::alarm::{Alarm, Precision};
 
 thread_local! {
-    /// The alarm of the runtime that last asked on this thread, and the task that runs it.
+    /// The alarm of the runtime that last used it on this thread, and the task that runs it.
     static ALARM: RefCell<Option<(Arc<Alarm>, JoinHandle<()>)>> = const { RefCell::new(None) };
 }
 
-/// Wakes `waker` at `due`. A runtime's own timer must back this up: the clock of a test may stand
-/// still, and a system may have no timer.
+/// Wakes `waker` at `due`. The caller must also set a timer of the runtime, because a test may have
+/// paused the clock, and the system may have no precise timer.
 pub(super) fn wake_at(due: Instant, waker: Waker) {
     let Ok(runtime) = Handle::try_current() else { return };
     ALARM.with_borrow_mut(|current| {
-        // It has ended with its runtime.
+        // The task has ended with its runtime.
         if current.as_ref().is_none_or(|(_, task)| task.is_finished()) {
             let alarm = Arc::new(Alarm::new(Precision::Exact { spin: Duration::ZERO }));
             let running = Arc::clone(&alarm);

@@ -11,20 +11,20 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1, its end counted.
 const LINE_MAX: usize = 107;
 
-/// The shortest line of version 1: `PROXY UNKNOWN` and its end. This many bytes can be read of
-/// either version.
+/// The shortest line of version 1: `PROXY UNKNOWN` and its end. A header of either version has at
+/// least this many bytes.
 const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// Maximum length of a version 2 header after its fixed part: addresses and vectors. The protocol
-/// allows 64 KiB; certificates that proxies pass on take a few.
+/// Maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
+/// allows 64 KiB. The certificates that proxies pass on take a few KiB.
 const BODY_MAX: usize = 8 * 1024;
 
-/// The type of a vector with a checksum (`PP2_TYPE_CRC32C`).
+/// The type of the TLV with a checksum (`PP2_TYPE_CRC32C`).
 const CHECKSUM: u8 = 0x03;
 
-/// Which spelling a header has.
+/// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyVersion {
     /// A line of text.
@@ -48,9 +48,10 @@ pub enum ProxyVersion {
 pub enum ProxyHeader {
     /// The header is incomplete: at least this many more bytes belong to it.
     More(usize),
-    /// A complete header with the client that the proxy names; `None` if the proxy cannot tell.
+    /// A complete header with the client that the proxy names; `None` if the proxy does not know
+    /// it.
     Source(Option<SocketAddr>),
-    /// A complete header of a proxy that speaks for itself (LOCAL): usually a health check.
+    /// A complete header of a proxy that connects for itself (LOCAL), usually for a health check.
     Local,
 }
 
@@ -120,7 +121,7 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     }
 }
 
-/// Digits only, without leading zeros.
+/// Parses a port: digits only, without leading zeros.
 fn port(word: &str) -> Option<u16> {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     let is_short = word.len() == 1 || !word.starts_with('0');
@@ -189,7 +190,7 @@ fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyH
     Ok((source, length))
 }
 
-/// Walks over the vectors behind the addresses, and checks the checksum if it is among them.
+/// Walks over the TLVs after the addresses, and verifies the checksum if it is among them.
 fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut at = start;
     while at < header.len() {
@@ -219,7 +220,7 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
 }
 
 impl ProxyVersion {
-    /// The header for a client at `source` that has connected to `destination`.
+    /// Returns the header for a client at `source` that has connected to `destination`.
     #[must_use]
     pub fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
         write(self, source, destination)
@@ -245,13 +246,13 @@ fn write(version: ProxyVersion, source: SocketAddr, destination: SocketAddr) -> 
             addresses.extend_from_slice(&source.port().to_be_bytes());
             addresses.extend_from_slice(&destination.port().to_be_bytes());
             let family = if from.is_ipv4() { 0x11 } else { 0x21 };
-            // 12 or 36 bytes.
+            // The length is 12 or 36 bytes, so it fits.
             [&SIGNATURE[..], &[0x21, family, 0, addresses.len() as u8], &addresses].concat()
         }
     }
 }
 
-/// There is no header with addresses of both families.
+/// Maps both addresses to one family, because a header cannot mix IPv4 and IPv6.
 fn same_family(from: IpAddr, to: IpAddr) -> (IpAddr, IpAddr) {
     let mapped = |ip| match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read() {
+    fn parses_every_form() {
         let told = |text: &str| Ok(ProxyHeader::Source(text.parse().ok()));
         for (line, source) in [
             ("PROXY TCP4 192.0.2.1 198.51.100.2 8080 80\r\n", "192.0.2.1:8080"),
@@ -298,9 +299,10 @@ mod tests {
         assert_eq!(parse(&v2(0x21, 0, b"whatever")), told(""), "unspecified");
     }
 
-    /// Issue 11, item 22: LOCAL is accepted with any family, length and block, which is skipped.
+    /// Issue 11, item 22: LOCAL is accepted with any family and length. Its address block is
+    /// skipped.
     #[test]
-    fn regression_local_is_accepted_whatever_its_block_says() {
+    fn regression_local_is_accepted_with_any_block() {
         for family in [0x00, 0x11, 0x12, 0x21, 0x31, 0x13, 0x41, 0xFF] {
             for body in [&b""[..], &IPV4[..5], IPV4, &[0xFF; 216], &[4; BODY_MAX + 1]] {
                 let header = v2(0x20, family, body);
@@ -329,7 +331,7 @@ mod tests {
 
     /// Fault 26: invalid input is refused as soon as it is recognized.
     #[test]
-    fn every_other_thing_is_refused() {
+    fn refuses_invalid_headers() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LINE_MAX));
         for line in [
             "GET / HTTP/1.1\r\n",
@@ -379,7 +381,8 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 26, 27: a header is read as it was written, cut anywhere, and not a byte more.
+        /// Faults 26, 27: a header that is cut anywhere parses to the same value, and not a byte
+        /// more is read.
         #[test]
         fn exactly_the_header_is_read(
             source in any::<SocketAddr>(),
@@ -407,7 +410,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(
+        fn no_input_causes_a_panic(
             start in prop_oneof![Just(&b""[..]), Just(&b"PROXY TCP4 "[..]), Just(&SIGNATURE[..])],
             bytes in prop::collection::vec(any::<u8>(), 0..300),
         ) {

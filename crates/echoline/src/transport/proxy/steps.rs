@@ -1,4 +1,5 @@
-//! The PROXY header as a step of a transport: read from trusted proxies, or sent like one.
+//! The PROXY header as a step of a transport: a server reads it from trusted proxies, and a client
+//! sends it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,8 @@ use crate::transport::stream::Stream;
 /// Maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads a PROXY header from every connection out of certain networks, where the header is
-/// required. On all other connections every byte is the client's own.
+/// Reads a PROXY header from every connection of the given networks, which must send one. On all
+/// other connections every byte belongs to the client.
 #[derive(Debug)]
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
@@ -28,7 +29,7 @@ pub struct AcceptProxy {
 }
 
 impl AcceptProxy {
-    /// Proxies are those in `networks`.
+    /// Creates a step that trusts the proxies in `networks`.
     #[must_use]
     pub fn from_networks(networks: Vec<IpNet>) -> Self {
         Self { networks, unix: false, users: Vec::new() }
@@ -66,7 +67,7 @@ impl Step for AcceptProxy {
                 match read.unwrap_or(Err(HeaderReadError::Late)) {
                     Ok(ProxiedClient::Client(source)) => origin.source = source,
                     Ok(ProxiedClient::Local) => origin.is_proxy_itself = true,
-                    // A check that the port is open, as proxies make every few seconds.
+                    // A proxy checks every few seconds that the port is open.
                     Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
                         let (words, closed) = trouble.describe();
@@ -80,7 +81,7 @@ impl Step for AcceptProxy {
         })
     }
 
-    /// It takes bytes and sends none.
+    /// This step only reads, so the next step can send a refusal.
     fn refusal(&self, _: Closed) -> Refusal {
         Refusal::Next
     }
@@ -140,7 +141,7 @@ async fn read_header(stream: &mut Stream) -> Result<ProxiedClient, HeaderReadErr
     }
 }
 
-/// Sends the header first of all, as a proxy does.
+/// Sends the header before all other bytes, as a proxy does.
 #[derive(Debug)]
 pub struct SendProxy {
     version: ProxyVersion,
@@ -151,7 +152,7 @@ pub struct SendProxy {
 /// The client that a proxy claims to connect for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxySource {
-    /// Itself: its own end of the connection.
+    /// The proxy itself: its own end of the connection.
     Own,
     /// Always this client.
     Address(SocketAddr),
@@ -161,7 +162,7 @@ pub enum ProxySource {
 }
 
 impl SendProxy {
-    /// A header of that version about that client.
+    /// Creates a header of that version about that client.
     #[must_use]
     pub fn new(version: ProxyVersion, source: ProxySource) -> Self {
         Self { version, source, sent: AtomicU64::new(0) }
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn only_certain_networks_are_trusted() {
+    fn trusts_only_the_listed_networks() {
         let step = AcceptProxy::from_networks(vec!["192.0.2.0/24".parse().unwrap()]);
         let trusts = |peer: &str| {
             step.trusts(&Origin { peer: Some(peer.parse().unwrap()), ..Origin::default() })
@@ -241,8 +242,8 @@ mod tests {
         assert!(!trusts("198.51.100.1:1") && !trusts("[::1]:1"));
     }
 
-    /// Issue 12, item 17: at a Unix socket only certain users are trusted, and no user whose number
-    /// is not known.
+    /// Issue 12, item 17: at a Unix socket only the listed users are trusted, and never a user with
+    /// an unknown id.
     #[test]
     fn attack_another_local_user_is_no_proxy() {
         let step = AcceptProxy::from_networks(vec!["0.0.0.0/0".parse().unwrap()]);

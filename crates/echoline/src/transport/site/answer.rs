@@ -20,11 +20,11 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    // Kept, but asked for at each use whether it is still the same.
+    // The browser may keep the file, but must ask at each use whether it has changed.
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// An answer with its headers.
+/// Returns an answer with its headers.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> SiteResponse {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
@@ -36,12 +36,12 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Sit
     answer
 }
 
-/// An answer that is one sentence.
+/// Returns an answer that is one sentence.
 pub(super) fn sentence(status: StatusCode, words: &str) -> SiteResponse {
     answer(status, "text/plain; charset=utf-8", Bytes::from(format!("{words}\n")))
 }
 
-/// The answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
+/// Returns the answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
 pub(super) fn switch(key: &str) -> SiteResponse {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -53,7 +53,8 @@ pub(super) fn switch(key: &str) -> SiteResponse {
     answer
 }
 
-/// The refusal of a client without a connection slot, as bytes, because HTTP is not set up yet.
+/// Returns the refusal of a client without a connection slot, as bytes, because HTTP is not set up
+/// yet.
 pub(super) fn full(words: &str) -> String {
     format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\

@@ -29,7 +29,7 @@ use echoline_base::checksum::Fnv1a;
 /// Maximum time for the headers of one request, and maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a request's first line and headers together.
+/// Maximum length of a request's first line and headers together, in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// Maximum time and number of bytes that the server reads on after its last answer. Closing with
@@ -66,12 +66,12 @@ pub struct Site {
 #[derive(Debug)]
 struct SiteFile {
     asset: Asset,
-    /// Changes with the content.
+    /// The entity tag, which changes with the content.
     tag: HeaderValue,
 }
 
 impl Site {
-    /// A site of these files.
+    /// Creates a site of these files.
     #[must_use]
     pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
         let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
@@ -210,7 +210,7 @@ async fn end(stream: &mut Stream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Why HTTP ended in the middle.
+/// Returns the close reason for an error of HTTP.
 fn reason(error: &hyper::Error) -> Closed {
     match () {
         () if error.is_timeout() => Closed::HandshakeTimeout,
@@ -219,12 +219,13 @@ fn reason(error: &hyper::Error) -> Closed {
     }
 }
 
-/// Every value of a header that is a text.
+/// Returns every value of a header that is valid text.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
 
-/// The tag of a file's content. Files of one's own that differ have different tags.
+/// Returns the entity tag of a file's content. It only has to distinguish the versions of this
+/// program's own files.
 fn tag(content: &str) -> HeaderValue {
     let hash = Fnv1a::new().bytes(content.as_bytes()).sum();
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")

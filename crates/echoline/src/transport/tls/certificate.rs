@@ -48,7 +48,7 @@ impl CertificateFacts {
     }
 }
 
-/// Whole days in `length`.
+/// Returns the whole days in `length`.
 fn days(length: Duration) -> u64 {
     length.as_secs() / DAY.as_secs()
 }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_certificate_are_said() {
+    fn reports_bytes_that_are_not_a_certificate() {
         assert!(CertificateFacts::read(b"").is_err());
         assert!(CertificateFacts::read(b"hello").is_err());
     }

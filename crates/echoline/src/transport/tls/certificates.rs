@@ -117,7 +117,7 @@ impl TlsServerConfig {
 }
 
 impl Certificates {
-    /// Begins with `config`.
+    /// Creates a handle with `config` as the current configuration.
     #[must_use]
     pub fn new(config: TlsServerConfig) -> Self {
         Self(Arc::new(RwLock::new(config)))
@@ -130,25 +130,25 @@ impl Certificates {
         *self.0.write().ignore_poison() = config;
     }
 
-    /// The subject of the certificate, in the format of RFC 4514.
+    /// Returns the subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> String {
         self.config().subject
     }
 
-    /// From when on the certificate is valid.
+    /// Returns the time from which the certificate is valid.
     #[must_use]
     pub fn begins(&self) -> SystemTime {
         self.config().begins
     }
 
-    /// Until when the certificate is valid.
+    /// Returns the time until which the certificate is valid.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         self.config().expires
     }
 
-    /// The step of a server's transport that performs the handshake.
+    /// Returns the step of a server's transport that performs the handshake.
     #[must_use]
     pub fn step(&self) -> Arc<dyn Step> {
         Arc::new(AcceptTls(self.clone()))
@@ -188,7 +188,7 @@ impl Step for AcceptTls {
     }
 }
 
-/// Ends a connection so that the alert arrives which was just sent.
+/// Ends a connection so that the alert that was just sent arrives.
 async fn see_off(mut stream: Stream) {
     let seeing_off = async {
         stream.shutdown().await?;
@@ -201,7 +201,7 @@ async fn see_off(mut stream: Stream) {
 
 fn facts(connection: &ServerConnection) -> TlsFacts {
     let subject = connection.peer_certificates().and_then(<[_]>::first).map(|certificate| {
-        // It was verified, so it can be read.
+        // The certificate was verified, so it can be parsed.
         CertificateFacts::read(certificate).map_or_else(|error| error, |facts| facts.subject)
     });
     TlsFacts {

@@ -31,10 +31,10 @@ pub enum Trust {
 /// Whether a client resumes earlier sessions, which saves most of the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resumption {
-    /// Each connection has a whole handshake.
+    /// Each connection has a full handshake.
     #[default]
     Off,
-    /// It shows the ticket of an earlier connection.
+    /// A connection shows the ticket of an earlier one.
     On,
 }
 
@@ -43,7 +43,8 @@ pub enum Resumption {
 pub struct TlsClient(Arc<ClientConfig>);
 
 impl TlsClient {
-    /// A client that trusts `trust`, and shows `identity` if the server asks for a certificate.
+    /// Creates a client that trusts `trust`, and shows `identity` if the server asks for a
+    /// certificate.
     ///
     /// # Errors
     /// [`TlsError::Refused`] if rustls rejects the settings.
@@ -72,8 +73,8 @@ impl TlsClient {
         Ok(Self(Arc::new(config)))
     }
 
-    /// A step of a client's transport that performs the handshake with `name`, a host name or an IP
-    /// address.
+    /// Returns a step of a client's transport that performs the handshake with `name`, a host name
+    /// or an IP address.
     ///
     /// # Errors
     /// [`TlsError::BadName`] if no certificate can have such a name.
@@ -128,7 +129,7 @@ impl Step for ConnectTls {
     }
 }
 
-/// Takes every certificate; that the server has its key is checked all the same.
+/// Accepts every certificate, but still checks that the server has its key.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

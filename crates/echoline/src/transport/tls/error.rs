@@ -1,4 +1,4 @@
-//! Why certificates and keys cannot be used. Pure.
+//! The errors of certificates and keys. Pure.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The file is not there, or may not be read.
+    /// The file is missing, or not readable for this user.
     #[error(
         "cannot read {}: {error}; is the path right, and may this user read it?",
         .path.display()

@@ -1,4 +1,4 @@
-//! A certificate with its key, and the authorities that others are held against: read and checked.
+//! Loads and checks a certificate with its key, and the authorities that are trusted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub struct Identity {
 pub struct Authorities(pub(super) Arc<RootCertStore>);
 
 impl Identity {
-    /// Reads a chain of certificates, the own one first, and its private key (PKCS #8, PKCS #1 or
-    /// SEC 1), both as PEM; and checks that they belong together and are valid at `now`.
+    /// Reads a certificate chain, the own certificate first, and its private key (PKCS #8, PKCS #1
+    /// or SEC 1), both as PEM. Checks that they belong together and are valid at `now`.
     ///
     /// # Errors
     /// The first thing that is wrong, with its file.
@@ -34,9 +34,9 @@ impl Identity {
         outdated.map_or(Ok(identity), Err)
     }
 
-    /// As [`load`](Self::load), but a certificate that is not valid at `now` is returned together
-    /// with the error that says so ([`TlsError::Expired`] or [`TlsError::NotYetValid`]): for
-    /// servers that test how clients treat it.
+    /// Does the same as [`load`](Self::load), but returns a certificate that is not valid at `now`
+    /// together with its error ([`TlsError::Expired`] or [`TlsError::NotYetValid`]). It is for
+    /// servers that test how clients treat such a certificate.
     ///
     /// # Errors
     /// The first thing that is wrong, with its file.
@@ -65,19 +65,19 @@ impl Identity {
         Ok((Self { key: Arc::new(certified), facts }, outdated))
     }
 
-    /// The subject of the certificate, in the format of RFC 4514.
+    /// Returns the subject of the certificate, in the format of RFC 4514.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.facts.subject
     }
 
-    /// From when on the certificate is valid.
+    /// Returns the time from which the certificate is valid.
     #[must_use]
     pub fn begins(&self) -> SystemTime {
         UNIX_EPOCH + self.facts.not_before
     }
 
-    /// Until when the certificate is valid.
+    /// Returns the time until which the certificate is valid.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         UNIX_EPOCH + self.facts.not_after
@@ -89,7 +89,7 @@ impl Identity {
 }
 
 impl Authorities {
-    /// Reads certificates as PEM, one or more.
+    /// Reads one or more certificates as PEM.
     ///
     /// # Errors
     /// The first thing that is wrong, with its file.
@@ -104,7 +104,8 @@ impl Authorities {
         Ok(Self(Arc::new(store)))
     }
 
-    /// The authorities that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
+    /// Returns the authorities that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+    /// them.
     ///
     /// # Errors
     /// [`TlsError::NoRoots`] if there are none.
@@ -116,7 +117,7 @@ impl Authorities {
     }
 }
 
-/// At least one.
+/// Reads the certificates of a file: at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();

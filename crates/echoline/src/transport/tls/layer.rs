@@ -1,4 +1,4 @@
-//! TLS as a stream over a stream.
+//! TLS as a layer over a stream.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -21,12 +21,12 @@ pub use identity::{Authorities, Identity};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, ProtocolVersion};
 
-/// The cryptography of both sides.
+/// Returns the cryptography of both sides.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// For example `TLSv1.3`, as OpenSSL writes it.
+/// Returns the version as OpenSSL writes it, for example `TLSv1.3`.
 fn version_name(version: ProtocolVersion) -> String {
     match version {
         ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
@@ -35,8 +35,8 @@ fn version_name(version: ProtocolVersion) -> String {
     }
 }
 
-/// The name of the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
+/// Returns the name in the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
 fn cipher_name(suite: CipherSuite) -> String {
-    // The crate's names tell the suites of TLS 1.3 apart by a number that IANA does not use.
+    // The crate adds `13` to the names of TLS 1.3 suites; IANA does not.
     format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
 }

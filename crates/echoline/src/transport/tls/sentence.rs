@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use crate::connection::limits::Closed;
 
-/// Which end of a connection we are.
+/// The role of this end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsRole {
     Server,
@@ -25,7 +25,7 @@ pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     }
 }
 
-/// The close reason of a connection whose handshake failed with `error`.
+/// Returns the close reason of a connection whose handshake failed with `error`.
 pub(super) fn closed(error: &io::Error) -> Closed {
     match Closed::from(io::Error::from(error.kind())) {
         Closed::Reset => Closed::Reset,
@@ -33,7 +33,7 @@ pub(super) fn closed(error: &io::Error) -> Closed {
     }
 }
 
-/// The error of TLS itself, if it is one.
+/// Returns the TLS error inside `error`, if there is one.
 pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
@@ -108,7 +108,7 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
     }
 }
 
-/// `localhost` of `DnsName("localhost")`, as the verifier writes names.
+/// Extracts `localhost` from `DnsName("localhost")`, as the verifier prints names.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sentence_says_what_to_type() {
+    fn each_sentence_says_what_to_do() {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),

@@ -3,7 +3,7 @@
 use super::frame::{CONTROL_MAX, Violation};
 use crate::connection::limits::Closed;
 
-/// "Policy violation", the code for whatever has none.
+/// "Policy violation", the code for all reasons without a code of their own.
 pub(super) const POLICY: u16 = 1008;
 
 /// "Internal error".
@@ -16,7 +16,7 @@ pub(super) fn violation(violation: Violation) -> u16 {
     }
 }
 
-/// The close code for `closed`, and a text if the code alone says little.
+/// Returns the close code for `closed`, and a text if the code alone says little.
 pub(super) fn reason(closed: Closed) -> (u16, String) {
     let code = match closed {
         Closed::Finished | Closed::EndOfStream => return (1000, String::new()),
@@ -29,7 +29,7 @@ pub(super) fn reason(closed: Closed) -> (u16, String) {
     (code, closed.to_string())
 }
 
-/// The payload of a Close frame.
+/// Returns the payload of a Close frame.
 pub(super) fn payload(code: u16, words: &str) -> Vec<u8> {
     let mut payload = code.to_be_bytes().to_vec();
     payload.extend_from_slice(&words.as_bytes()[..words.len().min(CONTROL_MAX - 2)]);

@@ -2,8 +2,8 @@
 
 use super::frame::{FINAL, HEADER_MAX, MASKED, Opcode, mask};
 
-/// Writes the header of a frame of `length` bytes into `header`; how long it is. A client's has the
-/// mask, which the payload must have too.
+/// Writes the header of a frame with `length` bytes of payload into `header`, and returns the
+/// header's length. A client's header contains the mask, with which the payload must be masked too.
 pub(super) fn write_header(
     header: &mut [u8; HEADER_MAX],
     opcode: Opcode,

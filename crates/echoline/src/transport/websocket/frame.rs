@@ -1,13 +1,14 @@
-//! Frames of WebSocket (RFC 6455, section 5): read as their bytes come, without keeping them. Pure.
+//! Decodes WebSocket frames (RFC 6455, section 5) as their bytes arrive, without buffering them.
+//! Pure.
 
 use std::ops::Range;
 
 use super::utf8::Utf8;
 
-/// Bytes of a header at most: two, eight of length, four of mask.
+/// Maximum length of a header: two bytes, eight for the length, four for the mask.
 pub(super) const HEADER_MAX: usize = 14;
 
-/// Bytes in a control frame at most (5.5).
+/// Maximum payload of a control frame in bytes (5.5).
 pub(super) const CONTROL_MAX: usize = 125;
 
 pub(super) const FINAL: u8 = 0x80;
@@ -69,7 +70,7 @@ pub(super) enum FrameEvent {
     Close(Option<u16>),
 }
 
-/// Reads the frames of one direction.
+/// Decodes the frames of one direction.
 #[derive(Debug)]
 pub(super) struct Decoder {
     /// The end that sends the frames.
@@ -101,7 +102,7 @@ struct MessageInProgress {
 }
 
 impl Decoder {
-    /// A decoder for frames that `peer` sends.
+    /// Creates a decoder for frames that `peer` sends.
     pub(super) fn new(peer: EndpointRole) -> Self {
         Self {
             peer,
@@ -151,7 +152,7 @@ impl Decoder {
         }
     }
 
-    /// Takes no byte that does not belong to the header.
+    /// Consumes bytes of the header, and no byte after it. Returns their number.
     fn take_header(&mut self, input: &[u8]) -> usize {
         let mut taken = 0;
         while taken < input.len() && self.header_length < self.header_needed() {
@@ -162,7 +163,7 @@ impl Decoder {
         taken
     }
 
-    /// The length of the header, as far as the bytes received so far determine it.
+    /// Returns the length of the header, as far as the bytes received so far determine it.
     fn header_needed(&self) -> usize {
         if self.header_length < 2 {
             return 2;
@@ -176,7 +177,7 @@ impl Decoder {
         2 + extended + mask
     }
 
-    /// Reads the header, if all of it is there.
+    /// Parses the header once it is complete. Returns whether it is.
     fn begin_frame(&mut self) -> Result<bool, Violation> {
         if self.header_length >= 2 {
             // An invalid header is refused before the rest of it arrives.
@@ -232,7 +233,7 @@ impl Decoder {
         }
     }
 
-    /// Takes off the mask of `bytes`, which are the next of `frame` and lie at `start`.
+    /// Unmasks `bytes`, the next payload bytes of `frame`, which are at `start` of the input.
     fn take_payload(
         &mut self,
         mut frame: FrameInProgress,
@@ -296,7 +297,7 @@ pub(super) struct Boundaries {
 }
 
 impl Boundaries {
-    /// For the frames that a server sends.
+    /// Creates a decoder for the frames that a server sends.
     pub(super) fn new() -> Self {
         Self { decoder: Decoder::new(EndpointRole::Server), left: 0 }
     }
@@ -323,7 +324,7 @@ impl Boundaries {
     }
 }
 
-/// Puts the mask on, or takes it off.
+/// Masks or unmasks `bytes`, which is the same operation.
 pub(super) fn mask(bytes: &mut [u8], mask: [u8; 4]) {
     let mut words = bytes.chunks_exact_mut(4);
     for word in &mut words {
@@ -339,8 +340,8 @@ mod tests {
     use super::super::encode::push_frame;
     use super::*;
 
-    /// All events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of messages
-    /// joined: (text or binary, bytes).
+    /// Returns all events of `bytes`, read in pieces of the lengths in `cuts`, with the pieces of
+    /// messages joined: (text or binary, bytes).
     fn read(
         peer: EndpointRole,
         bytes: &[u8],
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rfc_are_read() {
+    fn decodes_the_examples_of_the_rfc() {
         // RFC 6455, 5.7.
         let hello = |bytes: &[u8], peer| read(peer, bytes, &[]).unwrap();
         let text = vec![(Opcode::Text, b"Hello".to_vec())];
@@ -395,7 +396,7 @@ mod tests {
 
     /// Fault 66: a violation of the RFC ends the connection.
     #[test]
-    fn what_is_forbidden_is_refused() {
+    fn refuses_violations_of_the_rfc() {
         let long = [b"\x89\x7e\x00\x7e".as_slice(), &[0; 126]].concat();
         for (what, bytes) in [
             ("a reserved bit", b"\xc1\x00".as_slice()),
@@ -429,9 +430,9 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 27: whatever the fragments and however the bytes come, the messages are the same.
+        /// Fault 27: fragments and packet boundaries do not change the messages.
         #[test]
-        fn what_is_written_is_read(
+        fn decodes_encoded_messages(
             messages in prop::collection::vec(message(), 0..6),
             key in any::<Option<[u8; 4]>>(),
             cuts in prop::collection::vec(1_usize..200, 1..5),
@@ -462,7 +463,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(
+        fn no_input_causes_a_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
             cut in 1_usize..20,
         ) {

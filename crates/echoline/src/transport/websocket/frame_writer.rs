@@ -10,10 +10,10 @@ use super::encode::push_frame;
 use super::frame::{EndpointRole, Opcode};
 use crate::connection::buffers;
 
-/// A longer line is sent in fragments, so that it is never buffered as a whole.
+/// Maximum number of buffered bytes of a line. A longer line is sent in fragments.
 const LINE_HELD_MAX: usize = 1024 * 1024;
 
-/// Keys that are made at a time.
+/// The number of keys that are generated at a time.
 const KEYS: usize = 64;
 
 /// Queued frames, and the unfinished line.
@@ -36,7 +36,7 @@ impl FrameWriter {
         Self { frames: Vec::new(), sent: 0, line: Vec::new(), fragment: None, keys }
     }
 
-    /// Bytes that wait.
+    /// Returns the number of bytes that wait.
     pub(super) fn len(&self) -> usize {
         self.frames.len() - self.sent
     }
@@ -48,7 +48,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Frames that are whole already.
+    /// Queues complete frames.
     pub(super) fn push_raw(&mut self, frames: &[u8]) {
         self.buffer().extend_from_slice(frames);
     }
@@ -72,7 +72,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Makes a message of a line that has no end, if there is one.
+    /// Queues an unfinished line as a message, if there is one.
     pub(super) fn end_line(&mut self) -> io::Result<()> {
         if self.line.is_empty() && self.fragment.is_none() {
             return Ok(());
@@ -99,7 +99,8 @@ impl FrameWriter {
         }
     }
 
-    /// Sends the beginning of a long line, as text if it is valid UTF-8. The rest must be too then.
+    /// Queues the beginning of a long line as a fragment. It is text if this part is valid UTF-8;
+    /// the rest of the line must then be valid too.
     fn push_fragment(&mut self) -> io::Result<()> {
         let valid = match std::str::from_utf8(&self.line) {
             Ok(text) => text.len(),
@@ -130,7 +131,7 @@ impl FrameWriter {
         &mut self.frames
     }
 
-    /// Sends all frames; then the buffer is the worker's again.
+    /// Sends all frames, and then returns the buffer to the worker.
     pub(super) fn poll_send<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -156,7 +157,7 @@ fn late() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// Without the CR of a line end.
+/// Removes the CR of a line end.
 fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455): a layer that makes of messages the bytes that handlers read and write.
+//! WebSocket (RFC 6455): a layer that turns messages into the bytes that handlers read and write.
 //!
 //! echoline has its own implementation for two reasons. It answers a Close only after the handler
 //! has written its last answer, so that a client that has sent everything gets every answer, as

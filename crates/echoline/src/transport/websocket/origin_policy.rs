@@ -1,5 +1,5 @@
-//! Which requests over HTTP come from this server's own pages, or from programs: the one check of
-//! the headers Host and Origin, for WebSockets, pages and the admin address. Pure.
+//! The check of the Host and Origin headers. It admits requests from this server's own pages and
+//! from programs, for WebSockets, pages and the admin address. Pure.
 //!
 //! A browser lets any page send requests to any server, including servers on the same host, and
 //! names the page's origin in the Origin header. Only the server can refuse. Programs other than
@@ -15,33 +15,33 @@ use core::net::IpAddr;
 use crate::listener::address::is_loopback;
 use echoline_base::printable::printable;
 
-/// A proxy in front may have ended TLS, so a page of this server can have either scheme.
+/// The schemes that a page of this server can have. A proxy in front may have ended TLS.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
-/// The kinds of hosts, by whether a stranger can make one lead to this server.
+/// The kinds of hosts, by whether an attacker can make the name resolve to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKind {
     /// The local host, as `localhost`, a name below it, or a loopback address.
     Loopback,
     /// An IP address, which DNS cannot redirect.
     Address,
-    /// A name that a name server resolves, or nonsense.
+    /// A name that DNS resolves, or an invalid host.
     Name,
 }
 
-/// The header Host of a request.
+/// The Host header of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host<'a> {
-    /// Without the port; brackets stay.
+    /// The host without the port, with its brackets.
     pub name: &'a str,
-    /// Its digits, if there is one.
+    /// The digits of the port, if there is one.
     pub port: Option<&'a str>,
     /// Whether an attacker can make the name resolve to this server.
     pub kind: HostKind,
 }
 
 impl<'a> Host<'a> {
-    /// Reads the header's value, or the part of an origin after its scheme.
+    /// Parses the header's value, or the part of an origin after its scheme.
     pub fn read(header: &'a str) -> Self {
         let (name, port) = match header.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
@@ -53,17 +53,17 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Which requests are taken.
+/// The requests that are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
-    /// hosts in them are taken as Host too. `*` takes all.
+    /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. Their
+    /// hosts are accepted in the Host header too. `*` accepts all origins.
     pub allowed: Vec<String>,
     /// Names of the server that are accepted as Host, besides `localhost` and IP addresses. `*`
     /// accepts all names, including those of other sites.
     pub hosts: Vec<String>,
-    /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses
-    /// are no names of it.
+    /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses do
+    /// not belong to it.
     ///
     /// [`Listener::is_loopback`]: crate::Listener::is_loopback
     pub is_loopback: bool,
@@ -78,7 +78,7 @@ pub(crate) enum RequestSecurity {
 }
 
 impl RequestSecurity {
-    /// The channel of a connection with or without TLS.
+    /// Returns the channel of a connection with or without TLS.
     pub(crate) fn of(has_tls: bool) -> Self {
         if has_tls { Self::Tls } else { Self::Plain }
     }
@@ -100,7 +100,7 @@ impl OriginPolicy {
     /// Checks the headers Host and Origin of a request over a connection without TLS.
     ///
     /// # Errors
-    /// Which of the two is wrong.
+    /// The header that is refused.
     pub fn admit(&self, host: &str, origin: Option<&str>) -> Result<(), OriginDenied> {
         self.admit_over(RequestSecurity::Plain, host, origin)
     }
@@ -118,7 +118,7 @@ impl OriginPolicy {
         }
         let is_allowed =
             |origin: &str| self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-        // A page that is its own origin could be one of a name that was made to lead here.
+        // The page's name may resolve to this server because an attacker made it do so.
         if self.is_loopback || origin.is_some_and(|origin| !is_allowed(origin)) {
             self.admit_host(security, host)?;
         }
@@ -129,7 +129,7 @@ impl OriginPolicy {
         }
     }
 
-    /// Judges a request for a page.
+    /// Checks the Host header of a request for a page.
     pub(crate) fn admit_host(
         &self,
         security: RequestSecurity,
@@ -177,7 +177,7 @@ pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
         && page.port.unwrap_or(usual) == host.port.unwrap_or(usual)
 }
 
-/// The kind of a host without its port.
+/// Returns the kind of a host without its port.
 fn kind_of(host: &str) -> HostKind {
     let name = host.to_ascii_lowercase();
     // Browsers resolve every name below `localhost` to the local host (RFC 6761).
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_can_be_borrowed_is_told_from_the_others() {
+    fn recognizes_names_that_can_be_rebound() {
         for (header, kind) in [
             ("127.0.0.1:9090", HostKind::Loopback),
             ("127.9.9.9", HostKind::Loopback),
@@ -247,7 +247,7 @@ mod tests {
 
     /// Fault 64: a page of another site, or one whose name was rebound to this host, is refused.
     #[test]
-    fn only_ones_own_pages_come_in() {
+    fn admits_only_the_servers_own_pages() {
         for (host, origin, admitted) in [
             ("localhost:8080", None, true),
             ("127.0.0.1:8080", Some("http://127.0.0.1:8080"), true),
@@ -268,9 +268,10 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 15: a refusal, which the log shows, quotes headers without their orders.
+    /// Issue 12, item 15: a refusal, which the log shows, quotes headers without harmful
+    /// characters.
     #[test]
-    fn attack_a_header_in_a_refusal_gives_no_orders() {
+    fn attack_a_header_in_a_refusal_has_no_harmful_characters() {
         let policy = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
         for (host, origin) in
             [("a\u{9b}2J", None), ("localhost", Some("http://\u{202e}a\u{9b}")), ("\u{7f}", None)]
@@ -281,8 +282,8 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 19: at an address that other machines reach, too, a page whose name was made
-    /// to lead here (DNS rebinding) is refused; the server's own names and addresses are not.
+    /// Issue 12, item 19: also at an address that other machines can reach, a page with a rebound
+    /// name (DNS rebinding) is refused. The server's own names and addresses are accepted.
     #[test]
     fn attack_a_rebound_name_is_refused_at_a_public_address() {
         let policy = |hosts: &[&str]| OriginPolicy {
@@ -299,7 +300,7 @@ mod tests {
             let denied = Err(OriginDenied::Host(Host::read(host).name.to_owned()));
             assert_eq!(bare.admit(host, Some(origin)), denied, "{host}");
             assert_eq!(bare.admit_host(RequestSecurity::Plain, host), denied, "{host}");
-            // No certificate is valid for a stranger's name.
+            // Over TLS no certificate is valid for the attacker's name.
             assert_eq!(bare.admit_over(RequestSecurity::Tls, host, Some(origin)), Ok(()), "{host}");
             assert_eq!(bare.admit(host, None), Ok(()), "{host}: no browser");
         }
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_public_address_the_origin_counts() {
+    fn at_a_public_address_the_origin_decides() {
         let hosts = vec!["chat.example.com".to_owned()];
         let admits = |allowed: &[&str], is_loopback, host: &str, origin| {
             let allowed = allowed.iter().map(|&text| text.to_owned()).collect();

@@ -18,7 +18,8 @@ use crate::transport::stream::Stream;
 /// Maximum wait for a refused client to read the refusal.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The server's side: an HTTP request becomes a WebSocket, or hears why not.
+/// The server's side. It turns an HTTP request into a WebSocket, or answers with the reason for the
+/// refusal.
 #[derive(Debug)]
 pub struct AcceptWebSocket {
     path: Option<String>,
@@ -70,7 +71,7 @@ impl Step for AcceptWebSocket {
     }
 }
 
-/// The client's side.
+/// The client's side. It requests a WebSocket.
 #[derive(Debug)]
 pub struct OpenWebSocket {
     host: String,
@@ -78,7 +79,7 @@ pub struct OpenWebSocket {
 }
 
 impl OpenWebSocket {
-    /// Asks for the resource of `address`.
+    /// Creates a step that requests the resource of `address`.
     #[must_use]
     pub fn new(address: &Address) -> Self {
         let (name, port) = (address.host(), address.port());

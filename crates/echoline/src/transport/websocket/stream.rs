@@ -17,19 +17,20 @@ use super::frame_writer::FrameWriter;
 use crate::connection::limits::Closed;
 use crate::transport::stream::{Layer, Stream};
 
-/// Unsent bytes beyond which a writer waits. Progress of the peer is measured by the bytes that the
-/// stream below takes, so this buffer is small.
+/// The number of unsent bytes beyond which a writer waits. It is small, because the peer's progress
+/// is measured by the bytes that the stream below takes.
 const OUTGOING_HIGH: usize = 16 * 1024;
 
 /// Room reserved in front of the input, because decoding may lengthen it: a line end or a header
 /// may be longer than the part of the frame's own header that arrived with it.
 const SLACK: usize = HEADER_MAX + 2;
 
-/// Pings that a peer may send at once, and the interval after which it may send one more.
+/// The number of pings that a peer may send at once, and the interval after which it may send one
+/// more.
 const PINGS_AT_ONCE: u32 = 64;
 const PING_EVERY: Duration = Duration::from_millis(100);
 
-/// Reads without data before the task yields to other tasks.
+/// The number of reads without data before the task yields to other tasks.
 const EMPTY_READS_MAX: usize = 16;
 
 /// The mapping between WebSocket messages and the byte stream.
@@ -63,8 +64,8 @@ pub struct WebSocket {
     pong: Option<Vec<u8>>,
     pings: PingBudget,
     keep_alive: Option<Box<KeepAlive>>,
-    /// A writer waits for the stream. Then reading must not write: the stream would wake the
-    /// reader instead.
+    /// Whether a writer waits for the stream. A read must not write then, because the stream would
+    /// wake the reader instead of the writer.
     writer_waits: bool,
     end: CloseState,
 }
@@ -76,20 +77,20 @@ struct CloseState {
     heard: Option<Option<u16>>,
     /// The close code for the peer's violation.
     broken: Option<u16>,
-    /// Why the connection is closed from this end.
+    /// The reason for which this end closes the connection.
     reason: Option<Closed>,
     /// Our Close is written.
     said: bool,
 }
 
 impl WebSocket {
-    /// The server's end. `early` contains the bytes read from the stream after the request.
+    /// Returns the server's end. `early` contains the bytes read from the stream after the request.
     #[must_use]
     pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
         Self::new(stream, early, framing, EndpointRole::Server)
     }
 
-    /// A client's end, whose messages are lines.
+    /// Returns a client's end, whose messages are lines.
     #[must_use]
     pub fn client(stream: Stream, early: Vec<u8>) -> Self {
         Self::new(stream, early, Framing::Lines, EndpointRole::Client)
@@ -153,7 +154,8 @@ impl WebSocket {
         Poll::Ready(Ok(count))
     }
 
-    /// Decodes the `came` bytes behind the slack, and moves the reader's bytes to the front.
+    /// Decodes the `came` bytes after the slack, and moves the reader's bytes to the front. Returns
+    /// their number.
     fn decode(&mut self, area: &mut [u8], came: usize) -> usize {
         let (mut at, mut kept) = (SLACK, 0);
         let end = SLACK + came;
@@ -235,7 +237,8 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// Reads into `area`, which has room for more than the slack; how much of it is for the reader.
+    /// Reads into `area`, which is larger than the slack. Returns the number of bytes for the
+    /// reader.
     fn poll_data(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         for _ in 0..EMPTY_READS_MAX {
             if self.is_over() {
@@ -275,8 +278,8 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// While reading: sends answers to pings as far as the stream takes them now. An error is
-    /// the writer's and the reader's to find.
+    /// Sends the answers to pings during a read, as far as the stream takes them now. Errors are
+    /// ignored, because the next read or write reports them.
     fn try_control(&mut self, cx: &mut Context<'_>) {
         let waits = self.pong.is_some() || self.writer.len() > 0;
         if !waits || self.writer_waits {
@@ -302,7 +305,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Takes all of `bytes` once there is room for them.
+    /// Takes all of `bytes` as soon as there is room for them.
     fn poll_take(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.end.said {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -321,7 +324,8 @@ impl WebSocket {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Our Close, once: the peer's code back, or why this end closes.
+    /// Queues this end's Close, once, with the peer's code or with the reason for which this end
+    /// closes.
     fn push_close(&mut self) -> io::Result<()> {
         self.writer.end_line()?;
         if std::mem::replace(&mut self.end.said, true) || !self.boundaries.is_at_boundary() {
@@ -338,7 +342,7 @@ impl WebSocket {
         }
     }
 
-    /// Notes whether the writer was left waiting.
+    /// Notes whether the writer has to wait.
     fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
         self.writer_waits = result.is_pending();
         result
@@ -389,7 +393,7 @@ impl PingBudget {
     }
 }
 
-/// When to ask for a sign of life.
+/// The timer of the keep-alive pings.
 #[derive(Debug)]
 struct KeepAlive {
     silence: Duration,
@@ -449,8 +453,8 @@ impl AsyncWrite for WebSocket {
         this.note(taken)
     }
 
-    /// On a server an unfinished line is a prompt, which is sent as a message. On a client it is
-    /// the part of a line that was read so far.
+    /// A server sends an unfinished line, such as a prompt, as a message. A client keeps it,
+    /// because the rest of the line follows.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.role == EndpointRole::Server {
@@ -461,7 +465,8 @@ impl AsyncWrite for WebSocket {
         this.note(sent)
     }
 
-    /// A server closes the stream below, a client waits for that (RFC 6455, 7.1.1).
+    /// Closes the stream below on a server. A client waits until the server does that (RFC 6455,
+    /// 7.1.1).
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.push_close()?;

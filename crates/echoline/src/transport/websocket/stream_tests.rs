@@ -4,7 +4,7 @@ use tokio::net::UnixStream;
 use super::super::encode::push_frame;
 use super::*;
 
-/// A frame from a client, with a mask.
+/// Returns a frame from a client, with a mask.
 fn frame(opcode: Opcode, is_last: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_frame(&mut bytes, opcode, is_last, payload, Some([1, 2, 3, 4]));
@@ -102,7 +102,7 @@ async fn a_long_line_goes_out_in_fragments() {
 
 /// Fault 42: a peer that has vanished is detected by its silence.
 #[tokio::test]
-async fn a_silent_peer_is_asked_and_then_given_up() {
+async fn pings_a_silent_peer_and_then_ends_the_connection() {
     let (mut client, server) = server(b"", Framing::Lines);
     let mut server = server.keep_alive(Duration::from_millis(50));
     let answering = async {
@@ -112,7 +112,7 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
             assert_eq!(ping, *b"\x89\0");
             client.write_all(&frame(Opcode::Pong, true, b"")).await.unwrap();
         }
-        // From now on it sends nothing.
+        // From now on the peer sends nothing.
         std::future::pending::<()>().await;
     };
     let error = tokio::select! {
@@ -122,7 +122,7 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
-/// Fault 66: of pings that await an answer only the newest is kept, and too many of them end the
+/// Fault 66: only the newest of several waiting pings is answered, and too many pings end the
 /// connection.
 #[tokio::test]
 async fn a_flood_of_pings_ends_the_connection() {
@@ -142,7 +142,8 @@ async fn a_flood_of_pings_ends_the_connection() {
     assert!(heard.ends_with(b"\x88\x02\x03\xf0"), "closed as 1008");
 }
 
-/// A reader that finds nothing but pings has not found the end; its writer is not forgotten.
+/// A reader that receives only pings does not report the end of the stream, and the writer is still
+/// woken.
 #[tokio::test]
 async fn reading_and_writing_at_once_lose_nothing() {
     let (client, server) = server(b"", Framing::Messages);

@@ -6,7 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::origin_policy::{OriginPolicy, RequestSecurity};
 
-/// Bytes of a request or answer at most. Browsers send cookies along.
+/// Maximum length of a request or an answer. It is large because browsers send cookies.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
@@ -17,7 +17,7 @@ const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Length of the request in bytes; the first frame follows.
+    /// Length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
     /// The answer to its key.
     pub(super) accept: String,
@@ -27,13 +27,13 @@ pub(super) struct UpgradeRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denial {
     status: &'static str,
-    /// With its line end.
+    /// An additional header, with its line end.
     header: &'static str,
-    /// For the client, and for the log.
+    /// The sentence for the client and for the log.
     pub(super) sentence: String,
 }
 
-/// The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
+/// Returns the `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
 #[must_use]
 pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
@@ -100,7 +100,7 @@ pub(crate) fn check_request(
     Ok(accept_key(key.as_bytes()))
 }
 
-/// Why a request opens no WebSocket.
+/// The reason for which a request opens no WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("Only GET opens a WebSocket.")]
@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
         named.map(|(_, value)| *value)
     }
 
-    /// The value of a header that may be there but once.
+    /// Returns the value of a header that may occur only once.
     fn one(&self, name: &'static str) -> Result<Option<&'a str>, HandshakeError> {
         let mut values = self.all(name);
         let value = values.next();
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The answer to a right request.
+/// Returns the answer to a valid request.
 pub(super) fn accept(upgrade: &UpgradeRequest) -> String {
     let accept = &upgrade.accept;
     format!(
@@ -193,7 +193,7 @@ impl Denial {
         Self::new("400 Bad Request", sentence)
     }
 
-    /// The refusal of a client without a connection slot.
+    /// Returns the refusal of a client without a connection slot.
     pub(super) fn busy(sentence: &str) -> Self {
         Self::new("503 Service Unavailable", sentence).with("Retry-After: 5\r\n")
     }
@@ -202,7 +202,7 @@ impl Denial {
         Self { header, ..self }
     }
 
-    /// The whole answer.
+    /// Returns the whole answer.
     pub(super) fn answer(&self) -> String {
         let Self { status, header, sentence } = self;
         let length = sentence.len() + 1;
@@ -213,7 +213,7 @@ impl Denial {
     }
 }
 
-/// A client's upgrade request; `nonce` must be random.
+/// Returns a client's upgrade request; `nonce` must be random.
 pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
     let key = STANDARD.encode(nonce);
     format!(
@@ -246,7 +246,7 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
     let is_right = fields.lists("Upgrade", "websocket")
         && fields.lists("Connection", "upgrade")
         && fields.one("Sec-WebSocket-Accept").is_ok_and(|found| found == Some(wanted.as_str()));
-    // Nothing was offered, so nothing can have been agreed on.
+    // The client offered no extension, so the server cannot accept one.
     let has_extension = fields.all("Sec-WebSocket-Extensions").next().is_some();
     if !is_right || has_extension {
         return Err("the server's answer does not belong to this handshake".to_owned());
@@ -284,7 +284,7 @@ mod tests {
 
     /// Fault 66: a request that is not a handshake gets an HTTP answer with one sentence.
     #[test]
-    fn every_other_request_hears_why() {
+    fn invalid_requests_get_a_reason() {
         let right = request("localhost", "/echo", NONCE);
         let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
         for (what, status) in [
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_request_may_spell_its_headers_in_many_ways() {
+    fn accepts_every_spelling_of_the_headers() {
         let request = |connection: &'static str, key: &'static str| {
             let headers = [
                 ("upgrade", "h2c, WebSocket"),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_hears_what_the_server_answered() {
+    fn a_client_reports_the_answer_of_the_server() {
         let busy = Denial::busy("Server is busy.").answer();
         let error = read_answer(busy.as_bytes(), NONCE).unwrap_err();
         assert_eq!(error, "the server answered 503 Service Unavailable and opened no WebSocket");
@@ -347,7 +347,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn no_input_causes_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let policy = OriginPolicy::default();
             let _ = read_request(&bytes, Some("/"), &policy, RequestSecurity::Plain);
             let _ = read_answer(&bytes, NONCE);

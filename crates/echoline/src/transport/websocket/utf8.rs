@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_become_a_character_is_found_at_once() {
+    fn reports_an_invalid_character_at_its_first_wrong_byte() {
         let mut utf8 = Utf8::default();
         assert_eq!(utf8.push(b"\xf4", false), Ok(()));
         assert_eq!(utf8.push(b"\x90", false), Err(NotUtf8), "beyond U+10FFFF");
