@@ -27,7 +27,7 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
 /// Two machines talk over the server, which they find by these flags.
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
-    assert!(found.text().ends_with("Nothing is wrong.\n"), "{}{}", found.text(), found.stderr);
+    assert!(found.text().ends_with("No problem was found.\n"), "{}{}", found.text(), found.stderr);
     let machine =
         |name| WebChat::start(&[&["--bus", url, "--node", name, "--replay", "0"], flags].concat());
     let (east, west) = (machine("east"), machine("west"));

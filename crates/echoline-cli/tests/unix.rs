@@ -111,7 +111,7 @@ fn regression_a_socket_file_has_the_mode_and_group_asked_for() {
     assert_eq!((made.mode() & 0o7777, made.gid().to_string()), (0o660, group));
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
     for (flag, value, sentence) in [
-        ("--unix-mode", "rw-rw----", "three octal digits"),
+        ("--unix-mode", "rw-rw----", "write octal digits"),
         ("--unix-group", "no-such-group", "there is no group 'no-such-group'"),
     ] {
         let ended = run(&["echo", "--listen", &address, flag, value], b"");
@@ -172,7 +172,7 @@ fn a_client_says_that_nobody_is_there() {
     let load = ["load", &address, "--clients", "1", "--messages", "1", "--quiet"];
     let sent = run(&["send", &address, "hello"], b"");
     assert_eq!(sent.code(), Some(3));
-    assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
+    assert!(sent.stderr.contains("the socket does not exist; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
     assert!(loaded.text().contains("no such socket: is the server running?"), "{}", loaded.text());
     drop(UnixListener::bind(path(&address)).unwrap());

@@ -56,7 +56,7 @@ impl FaultControl {
         }
         for (rule, count) in rules {
             let times = if count == 1 { "time" } else { "times" };
-            text.push_str(&format!("# took place {count} {times}\n{rule}\n"));
+            text.push_str(&format!("# happened {count} {times}\n{rule}\n"));
         }
         text
     }

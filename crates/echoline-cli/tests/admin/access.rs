@@ -162,7 +162,7 @@ fn attack_the_admin_socket_is_for_its_owner_alone() {
         assert!(!path.exists(), "its file is left behind");
     }
     let server = start("0666");
-    server.await_log("shows figures only, because every user of this machine may connect");
+    server.await_log("shows figures only, because every user of this host may connect");
     assert!(ask_unix(&path, "DELETE", "/faults").starts_with("HTTP/1.1 403"));
     assert!(!ask_unix(&path, "GET", "/snapshot.json").contains("listening on"));
     assert!(ask_unix(&path, "GET", "/metrics").contains("echoline_ready 1"));

@@ -39,7 +39,7 @@ fn every_line_of_the_page_does_what_it_says() {
         let expected = match &line {
             line if line.contains("/faults") && !line.contains("-u") => "this needs the secret",
             line if line.contains("/faults") => "# seed ",
-            line if line.contains("evil.example") => "answers only under the names",
+            line if line.contains("evil.example") => "accepts only the names",
             line if line.contains("/metrics") => "echoline_closed_total{reason=\"busy\"} 0\n",
             line if line.contains("/healthz") => "ok\n",
             line if line.contains("/readyz") => "serving\n",

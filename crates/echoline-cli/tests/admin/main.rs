@@ -227,7 +227,7 @@ fn a_foreign_name_is_refused() {
     for host in ["evil.example", "127.0.0.1.evil.example", "192.0.2.1", "evil.example:80"] {
         let answer = asked(&[&format!("Host: {host}")]);
         assert_eq!(answer.status, 403, "{host}");
-        assert!(answer.body.starts_with("this address answers only under the names"));
+        assert!(answer.body.starts_with("this address accepts only the names"));
     }
     assert_eq!(asked(&[]).status, 400);
     assert_eq!(asked(&["Host: localhost", "Host: evil.example"]).status, 400);

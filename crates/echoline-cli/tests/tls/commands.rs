@@ -186,7 +186,7 @@ fn regression_plain_text_to_a_tls_port_is_told() {
     let port = server.port();
     let ended = run(&["send", port, "hello"], b"");
     assert_eq!((ended.code(), ended.stdout.len()), (Some(1), 0), "{ended:?}");
-    let wanted = format!("{port} speaks TLS and was sent plain text: write tls://{port}");
+    let wanted = format!("{port} expects TLS: write tls://{port}");
     assert!(ended.stderr.contains(&wanted), "{ended:?}");
     let ended = run(&["send", &format!("ws://{port}/"), "hello"], b"");
     assert!(ended.stderr.contains("write wss://") && ended.code() == Some(1), "{ended:?}");
@@ -232,7 +232,7 @@ fn regression_outdated_certificates_are_made_and_served() {
         let path = |name: &str| folder.path().join(name);
         let pair = Pair { cert: path("server.pem"), key: path("server-key.pem") };
         let server = TlsServer::start(&pair, &[]);
-        let warning = "clients that check it refuse it, so it is for tests only";
+        let warning = "clients refuse it, so it is for tests only";
         server.program.wait_for_stderr(warning);
         assert!(server.program.stderr().contains(said), "{}", server.program.stderr());
         let ca = path("ca.pem");
@@ -339,7 +339,7 @@ fn a_key_of_root_is_read_before_root_is_gone() {
     let send = ["send", &server.address, "--ca", ca.to_str().unwrap(), "hello"];
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
     server.program.signal("HUP");
-    server.program.wait_for_stderr("nothing was reloaded");
+    server.program.wait_for_stderr("the settings were not reloaded");
     server.program.wait_for_stderr("may this user read it?");
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
 }

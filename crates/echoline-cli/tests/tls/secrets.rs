@@ -57,8 +57,8 @@ fn attack_a_secret_that_others_can_read_is_not_used() {
             assert!(is_refused(&ended), "{flag} {mode:o}: {ended:?}");
             let named = if flag.is_empty() { "--cert" } else { flag };
             let sentence = format!(
-                "{named} {path}: every user of this machine can use it (mode 0{mode:o}): keep it \
-                 from them (chmod 600 {path})"
+                "{named} {path}: every user of this machine can use it (mode 0{mode:o}): remove \
+                 their access (chmod 600 {path})"
             );
             assert!(ended.stderr.contains(&sentence), "{ended:?}");
             assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
