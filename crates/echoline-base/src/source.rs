@@ -90,7 +90,7 @@ impl FromStr for Source {
 
 /// The error for a text that is not a source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no source: an address, an IPv6 network /64, or `uid N`")]
+#[error("{0:?} is not a source: write an address, an IPv6 network /64, or `uid N`")]
 pub struct SourceError(String);
 
 impl fmt::Display for Source {

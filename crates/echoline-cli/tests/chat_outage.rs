@@ -219,7 +219,7 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     ann.hear("Goodbye! ***");
     drop(program);
     let error = over(&data, "restore", &[file]).unwrap_err();
-    assert!(error.contains("chat.sqlite3 is there already"), "{error}");
+    assert!(error.contains("chat.sqlite3 already exists"), "{error}");
     let restored = folder.path().join("restored");
     let (other, missing) = (folder.path().join("other"), folder.path().join("missing"));
     fs::write(&other, "no database\n".repeat(100)).unwrap();

@@ -237,7 +237,7 @@ fn a_check_finds_everything() {
     assert_eq!(ended.code(), Some(1));
     for sentence in [
         "echo: cannot listen on 192.0.2.1:80: ",
-        "this machine has no such address",
+        "this host has no such address",
         "echo: listens on unix:/no/such/folder/x: no file can be created in /no/such/folder",
         "echo: --log-file /no/such/folder/log: no file can be created",
         "chat: cannot read --operator-password-file /no/such/file",

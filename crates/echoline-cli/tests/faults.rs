@@ -191,7 +191,7 @@ fn a_reload_reads_the_file_again() {
     assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
     fs::write(&path, "drop at=2\ndorp\n").unwrap();
     server.program.signal("HUP");
-    server.program.wait_for_stderr("line 2: 'dorp': no fault is called 'dorp'");
+    server.program.wait_for_stderr("line 2: 'dorp': there is no fault 'dorp'");
     assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
     fs::write(&path, "drop at=2\n").unwrap();
     server.program.signal("HUP");

@@ -84,8 +84,8 @@ fn a_failed_start_is_total() {
     for (flags, code, sentence) in [
         (&["--nonsense"][..], 2, "--nonsense"),
         (&["--idle-timeout", "soon"], 2, "write for example 500ms"),
-        (&["--listen", "localhost"], 2, "names no port"),
-        (&["--listen", "192.0.2.1:0"], 1, "this machine has no such address"),
+        (&["--listen", "localhost"], 2, "has no port"),
+        (&["--listen", "192.0.2.1:0"], 1, "this host has no such address"),
         (&["--ready-file", "/no/such/folder/ready"], 1, "--ready-file /no/such/folder/ready"),
     ] {
         let end = Server::spawn(flags).wait();

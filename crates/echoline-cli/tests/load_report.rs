@@ -270,7 +270,7 @@ fn what_cannot_be_merged_is_refused_in_one_sentence() {
     fs::write(path("bytes"), [0xff; 9]).unwrap();
     for (file, sentence) in [
         (path("open"), "open loop and closed loop cannot be merged"),
-        (path("text"), "text: it is no report of echoline load (expected"),
+        (path("text"), "text: it is not a report of echoline load (expected"),
         (path("other"), r#"its "format" is "echoline-load/9", not "echoline-load/1""#),
         (path("bytes"), "bytes is not a report of echoline load"),
         (path("none"), "cannot read"),

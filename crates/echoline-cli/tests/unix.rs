@@ -66,7 +66,7 @@ fn what_is_not_ours_is_left_alone() {
     let precious = folder.path().join("precious");
     fs::write(&precious, "precious").unwrap();
     let address = format!("unix:{}", precious.display());
-    assert!(fail_to_listen(&address).stderr.contains("which is no socket"));
+    assert!(fail_to_listen(&address).stderr.contains("which is not a socket"));
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
 }
 
@@ -174,7 +174,11 @@ fn a_client_says_that_nobody_is_there() {
     assert_eq!(sent.code(), Some(3));
     assert!(sent.stderr.contains("the socket does not exist; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
-    assert!(loaded.text().contains("no such socket: is the server running?"), "{}", loaded.text());
+    assert!(
+        loaded.text().contains("socket does not exist: is the server running?"),
+        "{}",
+        loaded.text()
+    );
     drop(UnixListener::bind(path(&address)).unwrap());
     let sent = run(&["send", &address, "hello"], b"");
     assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);

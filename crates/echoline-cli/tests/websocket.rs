@@ -305,8 +305,7 @@ fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
         assert_eq!(asked_by(name, &page, "/"), file, "the page at {name}");
     }
     let answer = ask(&page, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n");
-    let remedy =
-        "'b.example' is no name of this server; --web-host with that name would let it in.";
+    let remedy = "'b.example' is not a name of this server; --web-host adds a name.";
     assert!(answer.contains(remedy), "{answer}");
 }
 
@@ -373,7 +372,7 @@ fn a_client_says_what_is_wrong_with_the_server() {
     let other = EchoServer::start_at("ws://127.0.0.1:0/echo", &[]);
     let gone = serve(drop);
     for (address, wanted) in [
-        (format!("ws://{}", echo.address), "what answers there is no HTTP server"),
+        (format!("ws://{}", echo.address), "the server does not speak HTTP"),
         (format!("ws://{}", host(&other.address)), "the server answered 404 Not Found"),
         (format!("ws://{gone}"), "before a WebSocket was open"),
     ] {

@@ -28,7 +28,7 @@ pub enum FaultError {
     #[error("an empty rule: write for example 'delay=50ms p=0.1'")]
     Empty,
     /// No fault has this name.
-    #[error("'{rule}': no fault is called '{kind}'{}", hint(.nearest))]
+    #[error("'{rule}': there is no fault '{kind}'{}", hint(.nearest))]
     UnknownKind {
         /// The rule as it was written.
         rule: String,
@@ -48,7 +48,7 @@ pub enum FaultError {
         nearest: Option<&'static str>,
     },
     /// The value of a key is invalid.
-    #[error("'{rule}': '{value}' is no {wanted}")]
+    #[error("'{rule}': '{value}' is not a {wanted}")]
     WrongValue {
         /// The rule as it was written.
         rule: String,
@@ -58,7 +58,7 @@ pub enum FaultError {
         wanted: &'static str,
     },
     /// The key occurs twice.
-    #[error("'{rule}': '{key}' is there twice; keep one of them")]
+    #[error("'{rule}': '{key}' is given twice; keep one of them")]
     Twice {
         /// The rule as it was written.
         rule: String,
@@ -66,7 +66,7 @@ pub enum FaultError {
         key: String,
     },
     /// This fault does not accept the key.
-    #[error("'{rule}': {kind} takes no {key}; leave it out, as in '{}'", .kind.example())]
+    #[error("'{rule}': {kind} takes no {key}; remove it, as in '{}'", .kind.example())]
     Misplaced {
         /// The rule as it was written.
         rule: String,
@@ -86,7 +86,7 @@ pub enum FaultError {
         what: &'static str,
     },
     /// The plan has more than 64 rules.
-    #[error("there are more than {RULES_MAX} rules: leave some out")]
+    #[error("there are more than {RULES_MAX} rules: remove some")]
     TooMany,
     /// The error in a plan of several lines.
     #[error("line {number}: {error}")]

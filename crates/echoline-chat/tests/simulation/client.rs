@@ -100,7 +100,7 @@ impl Present {
         self.shared.with(|record| record.end = end);
     }
 
-    /// Sends bytes in pieces; `false` where the server takes no more.
+    /// Sends bytes in pieces; `false` where the server reads no more.
     pub(crate) async fn send(&mut self, bytes: &[u8], random: &mut Random) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         let mut rest = bytes;

@@ -164,7 +164,7 @@ mod tests {
             ("send", "ECHOLINE_TIMEOUT", "soon", "'soon' is not a time"),
             ("load", "ECHOLINE_LOAD_TIMEOUT", "off", "'off' is not a time"),
             ("echo", "ECHOLINE_ECHO_MODE", "x", "'x' is not one of raw, line, command"),
-            ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' names no port"),
+            ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' has no port"),
         ] {
             let said = read(command, &[(variable, value)]).unwrap_err();
             assert!(said.starts_with(&format!("{variable}: {sentence}")), "{said}");

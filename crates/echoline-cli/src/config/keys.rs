@@ -234,7 +234,7 @@ mod tests {
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
             ("[echo]\nmode = 'x'", "mode: 'x' is not one of raw, line, command"),
             ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is not a time: write for"),
-            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
+            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' has no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
             ("[echo]\nprefix = ['a', 'b']", "prefix: this key takes one value, not a list"),
             ("[echo]\nmode = true", "mode: this is not a switch"),

@@ -312,6 +312,6 @@ mod tests {
         let link = folder.path().join("loop");
         std::os::unix::fs::symlink(&link, &link).unwrap();
         let error = format!("{:#}", program(Some(link.into())).unwrap_err());
-        assert!(error.contains("cannot look at") && error.contains("loop"), "{error}");
+        assert!(error.contains("cannot examine") && error.contains("loop"), "{error}");
     }
 }

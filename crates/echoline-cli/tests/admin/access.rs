@@ -177,5 +177,5 @@ fn attack_a_secret_file_that_everybody_can_read_ends_the_start() {
     let path = file.path().to_str().unwrap();
     let end = Server::spawn(&[&ADMIN[..], &["--admin-secret-file", path]].concat()).wait();
     assert_eq!(end.code, Some(1));
-    assert!(end.log.contains("every user of this machine can use it (mode 0644)"), "{}", end.log);
+    assert!(end.log.contains("every user of this host can use it (mode 0644)"), "{}", end.log);
 }

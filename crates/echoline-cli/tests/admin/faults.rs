@@ -70,9 +70,7 @@ fn a_plan_that_cannot_be_read_changes_nothing() {
     let at = server.admin();
     let answer = put(at, "drop at=2\ndorp\n");
     assert_eq!(answer.status, 400, "{}", answer.body);
-    assert!(
-        answer.body.contains("line 2: 'dorp': no fault is called 'dorp'; did you mean 'drop'?")
-    );
+    assert!(answer.body.contains("line 2: 'dorp': there is no fault 'dorp'; did you mean 'drop'?"));
     assert!(ask_full(at, "GET", "/faults", "").body.ends_with("# happened 0 times\ndrop at=1\n"));
 }
 

@@ -169,7 +169,7 @@ fn operators_see_and_end_penalties() {
     operator.ask("/penalties", "No source has a penalty");
     operator.ask("/audit 5", "oona ended the penalties of 192.0.2.1");
     right.ask(&format!("/oper {PASSWORD}"), "You are an operator");
-    right.ask("/penalties end somewhere", "is no source: an address, an IPv6 network /64");
+    right.ask("/penalties end somewhere", "is not a source: write an address, an IPv6 network /64");
 }
 
 /// Issue 12, item 9: resume tokens made again and again, and guessed, are refused; those of another

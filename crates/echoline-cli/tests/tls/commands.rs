@@ -169,7 +169,7 @@ fn a_server_without_what_it_needs_says_so() {
             &["--listen", "tls://127.0.0.1:0", "--cert", pair.cert(), "--key", other.key()],
             "does not belong",
         ),
-        (&["--listen", "tls://127.0.0.1:0", "--cert", pair.cert()], "holds no private key"),
+        (&["--listen", "tls://127.0.0.1:0", "--cert", pair.cert()], "has no private key"),
     ] {
         let ended = run(&[&["echo"][..], flags].concat(), b"");
         assert_eq!(ended.code(), Some(1), "{ended:?}");
@@ -340,7 +340,7 @@ fn a_key_of_root_is_read_before_root_is_gone() {
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
     server.program.signal("HUP");
     server.program.wait_for_stderr("the settings were not reloaded");
-    server.program.wait_for_stderr("may this user read it?");
+    server.program.wait_for_stderr("may this user read the file?");
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
 }
 

@@ -54,15 +54,15 @@ fn each_kind_parses_with_its_defaults() {
 fn errors_show_the_wrong_text_in_one_sentence() {
     for (text, wanted) in [
         ("", "an empty rule: write for example 'delay=50ms p=0.1'"),
-        ("dealy=5ms", "'dealy=5ms': no fault is called 'dealy'; did you mean 'delay'?"),
-        ("half_close", "'half_close': no fault is called 'half_close'; did you mean 'half-close'?"),
+        ("dealy=5ms", "'dealy=5ms': there is no fault 'dealy'; did you mean 'delay'?"),
+        ("half_close", "'half_close': there is no fault 'half_close'; did you mean 'half-close'?"),
         ("drop prob=1", "'drop prob=1': there is no 'prob'; did you mean 'p'?"),
         ("drop evry=2", "'drop evry=2': there is no 'evry'; did you mean 'every'?"),
         ("delay", "'delay': delay needs a length of time: write for example 'delay=50ms±10ms'"),
         (
             "slow-read=5",
-            "'slow-read=5': slow-read takes no value ('=5'); leave it out, as in \
-             'slow-read rate=10KiB/s'",
+            "'slow-read=5': slow-read takes no value ('=5'); remove it, as in 'slow-read \
+             rate=10KiB/s'",
         ),
         (
             "slow-write",
@@ -70,29 +70,29 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         ),
         (
             "drop p=2",
-            "'drop p=2': '2' is no probability: write one from 0 to 1, for example 0.1, or 10%",
+            "'drop p=2': '2' is not a probability: write one from 0 to 1, for example 0.1, or 10%",
         ),
-        ("drop p=0.1 p=0.2", "'drop p=0.1 p=0.2': 'p' is there twice; keep one of them"),
+        ("drop p=0.1 p=0.2", "'drop p=0.1 p=0.2': 'p' is given twice; keep one of them"),
         (
             "drop rate=5KiB/s",
-            "'drop rate=5KiB/s': drop takes no rate; leave it out, as in 'drop p=0.1'",
+            "'drop rate=5KiB/s': drop takes no rate; remove it, as in 'drop p=0.1'",
         ),
         (
             "refuse layer=socket",
-            "'refuse layer=socket': refuse takes no layer; leave it out, as in 'refuse first=2'",
+            "'refuse layer=socket': refuse takes no layer; remove it, as in 'refuse first=2'",
         ),
         (
             "refuse after=5",
-            "'refuse after=5': refuse takes no after; leave it out, as in 'refuse first=2'",
+            "'refuse after=5': refuse takes no after; remove it, as in 'refuse first=2'",
         ),
-        ("drop first=0", "'drop first=0': '0' is no number from 1 up"),
+        ("drop first=0", "'drop first=0': '0' is not a whole number of at least 1"),
     ] {
         assert_eq!(sentence(text), wanted);
     }
     assert!(sentence("flood").contains("; there are delay, drop, duplicate"));
     assert!(sentence("drop size=1").contains("; there are p, skip, first"));
     for text in ["delay=-5ms", "delay=10ms±20ms", "delay=9s..1s", "delay=24h±1h", "delay="] {
-        assert!(sentence(text).contains("is no delay: write for example"), "{text}");
+        assert!(sentence(text).contains("is not a delay: write for example"), "{text}");
     }
     for text in ["reset offset=1", "slow-read rate=1/s direction=out", "refuse per=message"] {
         assert!(sentence(text).contains("leave it out"), "{text}");
@@ -103,7 +103,7 @@ fn errors_show_the_wrong_text_in_one_sentence() {
 fn an_error_in_a_file_names_the_line() {
     let text = "# slow\n\ndelay=1ms # a little\n  drp\n";
     let error = text.parse::<FaultPlan>().unwrap_err();
-    assert_eq!(error.to_string(), "line 4: 'drp': no fault is called 'drp'; did you mean 'drop'?");
+    assert_eq!(error.to_string(), "line 4: 'drp': there is no fault 'drp'; did you mean 'drop'?");
     let many = "drop\n".repeat(RULES_MAX + 1);
     let error = many.parse::<FaultPlan>().unwrap_err();
     assert_eq!(error.to_string(), "line 65: there are more than 64 rules: leave some out");

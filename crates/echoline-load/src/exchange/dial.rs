@@ -257,10 +257,10 @@ pub(crate) fn describe(error: &io::Error) -> String {
         }
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::NotFound if error.raw_os_error().is_some() => {
-            "there is no such socket: is the server running?".to_owned()
+            "the socket does not exist: is the server running?".to_owned()
         }
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::BrokenPipe => "the server takes no more".to_owned(),
+        io::ErrorKind::BrokenPipe => "the server reads no more".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -45,7 +45,7 @@ impl ReplyFault {
             Self::Different => "it does not end with what was sent",
             Self::Unexpected => "it is not the text that was expected",
             Self::NotMatching => "it does not match the pattern",
-            Self::PrefixChanged => "what stands before the text has changed",
+            Self::PrefixChanged => "the text before the echo has changed",
             Self::TooLong => "it goes on 64 KiB past the size of the message",
             Self::NoAnswer => "more than 16 lines came and none of them was an answer",
         }

@@ -45,13 +45,16 @@ enum TemplatePart {
 #[non_exhaustive]
 pub enum TemplateError {
     /// An unknown placeholder.
-    #[error("'{{{0}}}' is no place: write {{seq}}, {{client}} or {{random}}, or {{{{ for a brace")]
+    #[error(
+        "'{{{0}}}' is not a placeholder: write {{seq}}, {{client}} or {{random}}, or {{{{ for a \
+         brace"
+    )]
     UnknownPlaceholder(String),
     /// An unmatched brace.
-    #[error("a brace stands alone: write {{{{ or }}}} for one that is meant")]
+    #[error("a brace has no partner: write {{{{ or }}}} for a brace")]
     LoneBrace,
     /// An unknown escape.
-    #[error(r"a backslash stands before '{0}': write \n, \r, \t, \\ or \xHH")]
+    #[error(r"there is a backslash before '{0}': write \n, \r, \t, \\ or \xHH")]
     UnknownEscape(String),
     /// The template is empty.
     #[error("there is no text: write for example 'PING {{seq}}'")]
@@ -223,8 +226,8 @@ mod tests {
     fn rejects_invalid_templates_with_a_remedy() {
         for (text, wanted) in [
             ("{sequence}", "{seq}, {client} or {random}"),
-            ("{seq", "stands alone"),
-            ("a}b", "stands alone"),
+            ("{seq", "has no partner"),
+            ("a}b", "has no partner"),
             (r"a\q", r"before 'q'"),
             (r"a\xg0", r"before 'xg0'"),
             (r"a\x1", r"\xHH"),

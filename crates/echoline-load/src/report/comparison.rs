@@ -64,7 +64,7 @@ pub enum CompareError {
     #[error("a comparison takes at least one run before and one after")]
     Missing,
     /// One side has too many runs.
-    #[error("more than {RUNS_MAX} runs on one side are too many")]
+    #[error("there are more than {RUNS_MAX} runs on one side")]
     TooMany,
 }
 

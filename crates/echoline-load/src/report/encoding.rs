@@ -52,7 +52,7 @@ pub(super) fn decode<C: Counter>(text: &str, digits: u8) -> Result<Histogram<C>,
 
 /// Decodes base64 and decompresses.
 fn unpack(text: &str) -> Result<Vec<u8>, &'static str> {
-    let bytes = BASE64.decode(text.trim()).map_err(|_| "it is no base64")?;
+    let bytes = BASE64.decode(text.trim()).map_err(|_| "it is not base64")?;
     if number(&bytes, 0) != Some(DEFLATED_COOKIE) {
         return Err("it does not begin as a deflated V2 histogram does");
     }
@@ -70,7 +70,7 @@ fn unpack(text: &str) -> Result<Vec<u8>, &'static str> {
 
 fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
     if number(plain, 0) != Some(PLAIN_COOKIE) || plain.len() < HEADER {
-        return Err("it holds no V2 histogram");
+        return Err("it is not a V2 histogram");
     }
     // The library allocates this size before it reads.
     if number(plain, 4).and_then(|size| usize::try_from(size).ok()) != Some(plain.len() - HEADER) {
@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     fn rejects_foreign_and_truncated_histograms() {
-        assert_eq!(error("%%%"), "it is no base64");
+        assert_eq!(error("%%%"), "it is not base64");
         assert_eq!(error(""), "it does not begin as a deflated V2 histogram does");
         let good = encode(&Histogram::<u64>::new(3).unwrap());
         assert_eq!(error(&good[..16]), "it is cut off or damaged");
         let two = encode(&Histogram::<u64>::new(2).unwrap());
         assert!(error(&two).contains("cannot be merged"));
-        assert_eq!(error(&envelope(b"nonsense")), "it holds no V2 histogram");
+        assert_eq!(error(&envelope(b"nonsense")), "it is not a V2 histogram");
         assert_eq!(error(&envelope(&vec![0; 20 << 20])), "it is larger than any histogram of ours");
     }
 

@@ -80,10 +80,10 @@ pub enum ObjectiveError {
     #[error("an objective is missing: write for example '{0}'")]
     Missing(&'static str),
     /// There are too many objectives.
-    #[error("more than {OBJECTIVES_MAX} objectives are too many: write for example '{0}'")]
+    #[error("there are more than {OBJECTIVES_MAX} objectives: write for example '{0}'")]
     TooMany(&'static str),
     /// A part has no operator.
-    #[error("'{part}' compares nothing: write for example '{example}'")]
+    #[error("'{part}' is not a comparison: write for example '{example}'")]
     NoComparison {
         /// The text that was read.
         part: String,
@@ -92,8 +92,8 @@ pub enum ObjectiveError {
     },
     /// The left side is not a metric.
     #[error(
-        "'{name}' is nothing that is measured: write p50, p99.9 (up to p99.999), max, mean, \
-         errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
+        "'{name}' is not a metric: write p50, p99.9 (up to p99.999), max, mean, errors, skipped, \
+         lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
         /// The text that was read.
@@ -102,7 +102,7 @@ pub enum ObjectiveError {
         example: &'static str,
     },
     /// The right side is not a valid limit for the metric.
-    #[error("'{limit}' is no limit for {metric}: write for example '{example}'")]
+    #[error("'{limit}' is not a limit for {metric}: write for example '{example}'")]
     NoLimit {
         /// The text that was read.
         limit: String,
@@ -324,17 +324,17 @@ mod tests {
         for (text, wanted) in [
             ("", "an objective is missing: write for example 'p99<5ms,errors<0.1%'"),
             ("p99<5ms,", "an objective is missing"),
-            ("p99", "'p99' compares nothing"),
-            ("p99=5ms", "'p99=5ms' compares nothing"),
-            ("p100<5ms", "'p100' is nothing that is measured"),
-            ("p99.9999<5ms", "'p99.9999' is nothing that is measured"),
+            ("p99", "'p99' is not a comparison"),
+            ("p99=5ms", "'p99=5ms' is not a comparison"),
+            ("p100<5ms", "'p100' is not a metric"),
+            ("p99.9999<5ms", "'p99.9999' is not a metric"),
             ("p.9<5ms", "'p.9' is nothing"),
             ("p0<5ms", "'p0' is nothing"),
-            ("latency<5ms", "'latency' is nothing that is measured"),
-            ("p99<5", "'5' is no limit for p99: write for example 'p99<5ms'"),
-            ("errors<5ms", "'5ms' is no limit for errors: write for example 'errors<0.1%'"),
-            ("errors<101%", "'101%' is no limit for errors"),
-            ("rate>5", "'5' is no limit for rate: write for example 'rate>1000/s'"),
+            ("latency<5ms", "'latency' is not a metric"),
+            ("p99<5", "'5' is not a limit for p99: write for example 'p99<5ms'"),
+            ("errors<5ms", "'5ms' is not a limit for errors: write for example 'errors<0.1%'"),
+            ("errors<101%", "'101%' is not a limit for errors"),
+            ("rate>5", "'5' is not a limit for rate: write for example 'rate>1000/s'"),
             ("p99>5ms", "this list says what must hold, so write for example 'p99<5ms'"),
             ("rate<5/s", "'rate<5/s' is the wrong way round"),
         ] {

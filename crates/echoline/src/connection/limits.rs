@@ -109,7 +109,7 @@ pub enum Closed {
     #[error("the line did not end within the line time-out")]
     LineTimeout,
     /// The peer took nothing for [`Limits::stall_timeout`].
-    #[error("the peer took nothing within the stall time-out")]
+    #[error("the peer did not read within the stall time-out")]
     StallTimeout,
     /// A line was longer than [`Limits::max_line`].
     #[error("a line was longer than the limit")]
@@ -124,10 +124,10 @@ pub enum Closed {
     #[error("the peer broke the rules of the protocol")]
     Malformed,
     /// There were already [`Limits::max_connections`] connections, or no descriptor was left.
-    #[error("all places were taken")]
+    #[error("the server had too many connections")]
     Busy,
     /// The address already had [`Limits::max_per_ip`] connections.
-    #[error("the address had all its places taken")]
+    #[error("the address had too many connections")]
     BusyAddress,
     /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
     /// it may try again after this number of seconds. A [`Report`](crate::Report) counts all of
@@ -139,7 +139,7 @@ pub enum Closed {
     Drained,
     /// The server ended the connection before the handler had finished: at the end of the drain
     /// time-out, or at a second signal.
-    #[error("the server broke the connection off")]
+    #[error("the server ended the connection")]
     Aborted,
     /// The handler panicked; only its own connection ended.
     #[error("the handler panicked")]

@@ -96,10 +96,10 @@ pub struct Address {
 #[non_exhaustive]
 pub enum AddressError {
     /// No `:PORT` at the end.
-    #[error("'{0}' names no port: write HOST:PORT, for example 127.0.0.1:8080")]
+    #[error("'{0}' has no port: write HOST:PORT, for example 127.0.0.1:8080")]
     NoPort(String),
     /// The text after the last colon is not a number from 0 to 65535.
-    #[error("'{port}' in '{text}' is no port: write a number from 0 to 65535")]
+    #[error("'{port}' in '{text}' is not a port: write a number from 0 to 65535")]
     BadPort {
         /// The whole address as it was typed.
         text: String,
@@ -110,21 +110,21 @@ pub enum AddressError {
     #[error("'{0}' is ambiguous: write an IPv6 address in brackets, for example [::1]:8080")]
     BadIpv6(String),
     /// The host is empty.
-    #[error("'{0}' names no host: write 127.0.0.1 for this machine only, 0.0.0.0 or [::] for all")]
+    #[error("'{0}' has no host: write 127.0.0.1 for this host only, 0.0.0.0 or [::] for all")]
     NoHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
-        "'{0}' is no path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+        "'{0}' is not a path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
     /// A name that no socket of a service manager can have.
-    #[error("'{0}' names no socket: write fd://NAME with the FileDescriptorName= of its unit")]
+    #[error("'{0}' has no name: write fd://NAME with the FileDescriptorName= of its unit")]
     BadName(String),
     /// A scheme that echoline does not speak.
     #[error(
-        "'{0}://' is no transport that echoline speaks: write HOST:PORT, or one of tcp:// udp:// \
-         tls:// ws:// wss:// before it, or unix:PATH"
+        "'{0}://' is not a transport of echoline: write HOST:PORT, HOST:PORT after tcp://, udp://, \
+         tls://, ws:// or wss://, or unix:PATH"
     )]
     UnknownScheme(String),
 }

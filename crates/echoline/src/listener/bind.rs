@@ -243,7 +243,7 @@ impl Listener {
     ) -> io::Result<Self> {
         let socket = Socket::from(socket);
         if !socket.is_listener()? {
-            let text = "it is no socket that listens (in a .socket unit, Accept=no makes one)";
+            let text = "it is not a listening socket (in a .socket unit, Accept=no makes one)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let address = socket.local_addr()?;

@@ -60,7 +60,7 @@ pub(crate) fn say(address: &Address, error: &io::Error) -> io::Error {
             "; ports below 1024 need CAP_NET_BIND_SERVICE, root (--user gives it up again) or \
              socket activation: or choose a higher one"
         }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::AddrNotAvailable => "; this host has no such address",
         _ => "",
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))

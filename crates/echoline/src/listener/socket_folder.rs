@@ -61,7 +61,7 @@ impl SocketFolder {
     pub(crate) fn remove_stale(&self) -> io::Result<()> {
         let Some(file) = if_there(self.file())? else { return Ok(()) };
         if !file.metadata()?.file_type().is_socket() {
-            let text = "there is a file of that name, which is no socket";
+            let text = "there is a file of that name, which is not a socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
         // Does not wait: if the server's queue is full, connect(2) fails with EAGAIN.

@@ -41,8 +41,8 @@ impl DatagramListener {
     pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if address.scheme() != Scheme::Udp {
             let text = format!(
-                "DatagramListener::bind takes udp://HOST:PORT, and {} is no datagrams: bind it \
-                 with Listener::bind",
+                "DatagramListener::bind takes udp://HOST:PORT, but {} is not for datagrams: bind \
+                 it with Listener::bind",
                 address.scheme().name()
             );
             return Err(unsupported(address, &text));

@@ -159,7 +159,7 @@ impl Document {
         // Reports from before this field contain only the start of the command.
         let began = match self.measuring_began {
             Some(text) => Some(since_epoch(&text).ok_or_else(|| {
-                ReadError::field("measuring_began", "it is no time as RFC 3339 writes it")
+                ReadError::field("measuring_began", "it is not a time in the format of RFC 3339")
             })?),
             None => since_epoch(&self.started),
         };
@@ -306,16 +306,24 @@ mod tests {
     fn rejects_impossible_values_in_one_sentence() {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
-        assert!(error("").contains("is no report of echoline load (EOF"));
+        assert!(error("").contains("is not a report of echoline load (EOF"));
         assert!(error("{}").contains("its \"format\" is null, not \"echoline-load/1\""));
         assert!(error(r#"{"format": "echoline-load/1"}"#).contains("missing field `version`"));
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
             ("/elapsed_ns", json!(u64::MAX), "its field elapsed_ns is wrong: it is over 2^53"),
             ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: it does not add up"),
-            ("/measuring_began", json!("noon"), "measuring_began is wrong: it is no time as RFC"),
+            (
+                "/measuring_began",
+                json!("noon"),
+                "measuring_began is wrong: it is not a time in the format of RFC",
+            ),
             ("/measured/ledger/ok", json!("many"), "invalid type: string \"many\""),
-            ("/measured/service/hdr", json!("!"), "measured.service.hdr is wrong: it is no base64"),
+            (
+                "/measured/service/hdr",
+                json!("!"),
+                "measured.service.hdr is wrong: it is not base64",
+            ),
             ("/measured/service/max_ns", json!(1), "the histogram holds another"),
             ("/measured/service/max_ns", json!(null), "it is missing"),
             ("/measured/series/length_s", json!(3), "no run of ours is cut like that"),

@@ -96,7 +96,7 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         let end = if bytes.ends_with(b"\r") { 1 } else { 2 };
         return Ok(ProxyHeader::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
     };
-    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is no text"))?;
+    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is not text"))?;
     let mut words = line.split(' ');
     let is_ipv4 = match (words.next(), words.next()) {
         // The rest of the line is ignored.

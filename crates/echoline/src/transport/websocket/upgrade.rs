@@ -56,7 +56,7 @@ pub(super) fn read_request(
             let status = "431 Request Header Fields Too Large";
             return Err(Denial::new(status, "The request's headers are too long."));
         }
-        Err(_) => return Err(Denial::bad("This is no HTTP request.")),
+        Err(_) => return Err(Denial::bad("This is not an HTTP request.")),
     };
     let method = request.method.unwrap_or_default();
     if method != GET {
@@ -70,7 +70,7 @@ pub(super) fn read_request(
     let fields = Fields::of(request.headers);
     let accept = check_request(method, request.version == Some(1), &fields)?;
     let Some(host) = fields.one("Host")? else {
-        return Err(Denial::bad("The request names no Host."));
+        return Err(Denial::bad("The request has no Host."));
     };
     let admitted = policy.admit_over(security, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
@@ -107,13 +107,13 @@ pub(crate) enum HandshakeError {
     Method,
     #[error("This is a WebSocket server: open ws:// with a WebSocket client.")]
     NoUpgrade,
-    #[error("Only version 13 of WebSocket is spoken here.")]
+    #[error("This server only supports version 13 of WebSocket.")]
     Version,
-    #[error("Sec-WebSocket-Key is to be 16 bytes in base64.")]
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64.")]
     Key,
     #[error("The request has {0} twice.")]
     Twice(&'static str),
-    #[error("{0} is no text.")]
+    #[error("{0} is not text.")]
     NoText(&'static str),
 }
 
@@ -232,7 +232,7 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
         _ if matches!(bytes, [0x15, 3, ..]) => {
             return Err("the server speaks TLS and was sent plain text: write wss://".to_owned());
         }
-        _ => return Err("what answers there is no HTTP server".to_owned()),
+        _ => return Err("the server does not speak HTTP".to_owned()),
     };
     let code = answer.code.unwrap_or_default();
     if code != 101 {
