@@ -104,10 +104,9 @@ pub(crate) fn ungrouped(program: Command) -> Command {
     program.mut_subcommands(ungrouped)
 }
 
-/// Returns `program` as its man pages show it: all flags, with their variables.
+/// Returns `program` as its man pages show it: with the details of all flags.
 pub(crate) fn complete(program: Command) -> Command {
-    let program = program.mut_args(|arg| arg.hide_env(false).hide_short_help(false));
-    program.mut_subcommands(complete)
+    program.mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(complete)
 }
 
 /// Returns the flags of `command` in its short help; `None` if it shows all of them.

@@ -292,7 +292,7 @@ fn runs_are_compared_and_few_of_them_claim_nothing() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let text = ended.text();
     assert!(text.contains("Verdict: none."), "{text}");
-    assert!(text.contains("it takes 5\non each side"), "{text}");
+    assert!(text.contains("needs at least 5 runs on each side"), "{text}");
     for figure in ["rate", "errors", "p50", "p90", "p99", "p99.9"] {
         assert!(text.lines().any(|line| line.starts_with(figure)), "no {figure} in {text}");
     }

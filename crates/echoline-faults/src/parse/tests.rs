@@ -95,7 +95,7 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         assert!(sentence(text).contains("is not a delay: write for example"), "{text}");
     }
     for text in ["reset offset=1", "slow-read rate=1/s direction=out", "refuse per=message"] {
-        assert!(sentence(text).contains("leave it out"), "{text}");
+        assert!(sentence(text).contains("remove it"), "{text}");
     }
 }
 
@@ -106,7 +106,7 @@ fn an_error_in_a_file_names_the_line() {
     assert_eq!(error.to_string(), "line 4: 'drp': there is no fault 'drp'; did you mean 'drop'?");
     let many = "drop\n".repeat(RULES_MAX + 1);
     let error = many.parse::<FaultPlan>().unwrap_err();
-    assert_eq!(error.to_string(), "line 65: there are more than 64 rules: leave some out");
+    assert_eq!(error.to_string(), "line 65: there are more than 64 rules: remove some");
     assert!("# nothing\n\n".parse::<FaultPlan>().unwrap().is_empty());
 }
 
