@@ -143,7 +143,7 @@ impl DataFolder {
                 return Ok(name);
             }
         }
-        let full = "a hundred damaged files lie there: move them away";
+        let full = "there are already a hundred damaged files: move them away";
         Err(StoreError::file(&self.path, io::Error::other(full)))
     }
 }

@@ -157,7 +157,7 @@ fn a_server_without_streams_is_told_of() {
     let Some(server) = NatsServer::start_with(|_| Vec::new()) else { return };
     let found = run(&["chat", "doctor", "--bus", &server.url()], b"");
     assert_eq!(found.code(), Some(3));
-    assert!(found.text().contains("PROBLEM  JetStream is not there"), "{}", found.text());
+    assert!(found.text().contains("PROBLEM  JetStream is not available"), "{}", found.text());
     let started = run(&["chat", "--bus", &server.url(), "--listen", "127.0.0.1:0"], b"");
     assert_eq!(started.code(), Some(1));
     assert!(started.stderr.contains("has no JetStream: start it with 'nats-server -js'"));

@@ -140,7 +140,10 @@ fn a_busy_server_is_quoted() {
     });
     let ended = load(&address, &["--clients", "1", "--messages", "2"]);
     assert_eq!(ended.code(), Some(1));
-    assert!(ended.text().contains("said: \"Server is busy. Try again later.\""), "{ended:?}");
+    assert!(
+        ended.text().contains("its last output: \"Server is busy. Try again later.\""),
+        "{ended:?}"
+    );
 }
 
 #[test]

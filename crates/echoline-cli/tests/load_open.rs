@@ -119,7 +119,7 @@ fn a_source_that_is_not_ours_is_named() {
     assert_eq!(ended.code(), Some(1));
     assert!(ended.text().contains("--source 192.0.2.1"), "{ended:?}");
     let ended = load(&server.address, &["--source", "::1", "--clients", "2"]);
-    assert!(ended.text().contains("no --source is of the family"), "{ended:?}");
+    assert!(ended.text().contains("no --source has the address family"), "{ended:?}");
 }
 
 #[test]
@@ -425,7 +425,7 @@ fn what_does_not_fit_together_says_what_would() {
     }
     for (flags, wanted) in [
         (&["--messages-from", "/nowhere"][..], "--messages-from /nowhere"),
-        (&["--clients", "1", "-6"], "no address of the family"),
+        (&["--clients", "1", "-6"], "no address of the chosen family"),
     ] {
         let ended = load("127.0.0.1:1", flags);
         assert_eq!(ended.code(), Some(1), "{flags:?}: {ended:?}");

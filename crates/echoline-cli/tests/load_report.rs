@@ -138,12 +138,12 @@ fn conditions_decide_the_exit_code() {
     assert_eq!(with("p50>10s,errors>0.1%").code(), Some(0));
     let broken = with("p50>1ns,max>1ns,errors>0.1%");
     assert_eq!(broken.code(), Some(3), "{broken:?}");
-    assert!(broken.stderr.contains("--fail-if p50>1ns came true: measured "), "{broken:?}");
+    assert!(broken.stderr.contains("--fail-if p50>1ns was met: measured "), "{broken:?}");
     assert_eq!(broken.stderr.lines().count(), 2);
     assert!(broken.text().contains("Messages: 100"));
     let unknown = with("p99.9>10s");
     assert_eq!(unknown.code(), Some(3));
-    assert!(unknown.stderr.contains("p99.9>10s cannot be told: too few samples"), "{unknown:?}");
+    assert!(unknown.stderr.contains("p99.9>10s cannot be decided: too few samples"), "{unknown:?}");
     let wrong = with("p99=5");
     assert_eq!(wrong.code(), Some(2));
     assert!(wrong.stderr.contains("--fail-if") && wrong.stderr.contains("'p99>5ms,errors>0.1%'"));

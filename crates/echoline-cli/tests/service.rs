@@ -192,7 +192,7 @@ fn sockets_of_systemd_that_do_not_fit_are_named() {
         return;
     }
     for (listen, sentence) in [
-        ("127.0.0.1:0", "named 'web', which no --listen asks for: add it"),
+        ("127.0.0.1:0", "named 'web', which has no --listen: add it"),
         ("fd://bots", "set FileDescriptorName=bots in its .socket unit"),
     ] {
         let address = nobody();
@@ -223,7 +223,7 @@ fn sockets_for_another_process_are_left_alone() {
     command.args(["-c", script]).arg(echoline(&[]).get_program());
     let ended = Program::start(&mut command).finish();
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("descriptor 3 that the service manager passed"), "{ended:?}");
+    assert!(ended.stderr.contains("descriptor 3 from the service manager"), "{ended:?}");
 }
 
 /// A service manager that listens.
@@ -301,7 +301,7 @@ fn a_service_manager_that_is_not_there_holds_nobody_up() {
     let manager = Manager::new();
     fs::remove_file(manager.folder.path().join("notify")).unwrap();
     let service = manager.start(&[], &[]);
-    service.wait_for_stderr("the service manager could not be told READY=1");
+    service.wait_for_stderr("the service manager could not be notified of READY=1");
     ask(TcpStream::connect(fs::read_to_string(manager.ready()).unwrap().trim()).unwrap(), "still");
     service.signal("TERM");
     assert_eq!(service.finish().code(), Some(0));

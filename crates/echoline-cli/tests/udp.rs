@@ -456,7 +456,7 @@ fn what_cannot_be_is_said() {
         assert!(ended.stderr.contains(wanted), "{arguments:?}: {}", ended.stderr);
     }
     let ended = run(&["chat", "--listen", "udp://127.0.0.1:0"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(2));
     assert!(ended.stderr.contains("a chat needs connections"), "{}", ended.stderr);
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let ended = run(&["echo", "--listen", &addresses[0]], b"");

@@ -196,7 +196,10 @@ fn a_full_queue_is_waited_for() {
     let first = UnixStream::connect(path(&address)).unwrap();
     let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
     assert_eq!(given_up.code(), Some(4));
-    assert!(given_up.stderr.contains("its queue has been full for 200ms"), "{given_up:?}");
+    assert!(
+        given_up.stderr.contains("the queue of the server has been full for 200ms"),
+        "{given_up:?}"
+    );
     let waiting = Program::start(&mut echoline(&["send", &address, "hello"]));
     drop(listener.accept().unwrap());
     drop(first);

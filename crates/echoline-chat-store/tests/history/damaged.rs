@@ -87,7 +87,7 @@ fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     let is_tail = files.contains_key("chat.sqlite3-wal") && restored.rooms.iter().all(is_whole);
     let is_said = !restored.notices.is_empty();
     assert!(missing == 0 || is_tail || is_said, "{what}: {missing} lines, and no word");
-    if restored.notices.iter().any(|notice| notice.contains("set aside")) {
+    if restored.notices.iter().any(|notice| notice.contains("was renamed to")) {
         let aside = fs::read(folder.path().join("chat.sqlite3.damaged-1"));
         assert!(aside.is_ok() || files.len() < 2, "{what}: nothing may be deleted");
     }
@@ -191,7 +191,7 @@ fn regression_damage_outside_of_the_lines_is_found() {
     assert_eq!(unused, [0; 8]);
     unused[7] = 5;
     let said = open(&files, "a wrong count of unused pages");
-    assert!(said.iter().any(|text| text.contains("set aside")), "{said:?}");
+    assert!(said.iter().any(|text| text.contains("was renamed to")), "{said:?}");
 }
 
 /// Fault 62: the log cut at any length. SQLite recovers all transactions before the cut; this is
@@ -231,7 +231,7 @@ fn a_database_without_its_log_or_the_other_way_round() {
     let mut files = killed();
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
-    assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
+    assert!(said[0].contains("it is missing, but its log exists"), "{said:?}");
     // Issue 11, item 46: without its log the database is an older whole: rooms have no gaps, and
     // only their last lines are missing.
     let mut files = killed();

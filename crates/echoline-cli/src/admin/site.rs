@@ -347,7 +347,8 @@ mod tests {
             let why = "failed: the task that accepts connections panicked (\"as asked\")";
             assert!(text.starts_with(why), "{path}: {text}");
             // The message may quote what a client sent.
-            let text = "failed: the task that accepts connections panicked; the log tells why\n";
+            let text =
+                "failed: the task that accepts connections panicked; the log has the reason\n";
             assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
         }
     }
@@ -396,7 +397,7 @@ mod tests {
         let (status, sentence) = ask(at, "PUT", "", "dorp");
         assert_eq!(
             (status, sentence.as_str()),
-            (400, "there is no fault 'dorp'; the plan is as it was\n")
+            (400, "there is no fault 'dorp'; the plan has not changed\n")
         );
         assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
         let nothing = "# seed 42\n# no faults are planned\n".to_owned();

@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, sentence) in [
-            ("listen = 'x'", "line 1: 'listen' stands in no table"),
+            ("listen = 'x'", "line 1: 'listen' is not in a table"),
             ("[[echo]]", "line 1: 'echo' is a list"),
-            ("[echo]\nlisten = 0x10", "line 2: listen: '10' is to be a decimal number"),
+            ("[echo]\nlisten = 0x10", "line 2: listen: '10' must be a decimal number"),
             ("[echo]\nlisten = [['x']]", "line 2: listen: a list cannot contain a list"),
-            ("[echo]\nlisten = 2026-01-01", "line 2: listen: takes no date"),
+            ("[echo]\nlisten = 2026-01-01", "line 2: listen: this is a date"),
             ("[echo]\n\nlisten = ", "line 3: "),
             ("[echo]\nmode = 'raw'\nmode = 'line'", "line 3: duplicate key"),
             ("[echo", "line 1: "),

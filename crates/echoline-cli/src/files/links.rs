@@ -109,6 +109,6 @@ mod tests {
         }
         lchown(&link, Some(54_321), Some(54_321)).unwrap();
         let error = open(&link).unwrap_err().to_string();
-        assert!(error.contains("symbolic link that user 54321 made"), "{error}");
+        assert!(error.contains("symbolic link of user 54321"), "{error}");
     }
 }

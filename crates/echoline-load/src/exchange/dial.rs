@@ -206,7 +206,7 @@ fn cannot_bind(from: IpAddr, error: &io::Error) -> io::Error {
 }
 
 fn no_source(to: SocketAddr) -> io::Error {
-    let text = format!("no --source is of the family of {}", to.ip());
+    let text = format!("no --source has the address family of {}", to.ip());
     io::Error::new(io::ErrorKind::AddrNotAvailable, text)
 }
 
@@ -227,7 +227,7 @@ async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAd
         IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
-        let text = format!("'{}' has no address of the family asked for", address.host());
+        let text = format!("'{}' has no address of the chosen family", address.host());
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     Ok(found)

@@ -46,8 +46,8 @@ impl ReplyFault {
             Self::Unexpected => "it is not the text that was expected",
             Self::NotMatching => "it does not match the pattern",
             Self::PrefixChanged => "the text before the echo has changed",
-            Self::TooLong => "it goes on 64 KiB past the size of the message",
-            Self::NoAnswer => "more than 16 lines came and none of them was an answer",
+            Self::TooLong => "it is 64 KiB longer than the message",
+            Self::NoAnswer => "more than 16 lines arrived, and none was a reply",
         }
     }
 }

@@ -58,10 +58,10 @@ pub enum ChangeVerdict {
 #[non_exhaustive]
 pub enum CompareError {
     /// Open and closed loop are mixed: latency and service time cannot be compared.
-    #[error("open loop and closed loop cannot be compared: what they measure is not the same")]
+    #[error("open loop and closed loop cannot be compared: they measure different times")]
     Modes,
     /// One side has no runs.
-    #[error("a comparison takes at least one run before and one after")]
+    #[error("a comparison needs at least one run before and one after")]
     Missing,
     /// One side has too many runs.
     #[error("there are more than {RUNS_MAX} runs on one side")]

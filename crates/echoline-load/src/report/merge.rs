@@ -14,15 +14,15 @@ const OVERLAP_MIN: f64 = 0.9;
 #[non_exhaustive]
 pub enum MergeError {
     /// Open and closed loop are mixed: latency and service time cannot be added.
-    #[error("open loop and closed loop cannot be merged: what they measure is not the same")]
+    #[error("open loop and closed loop cannot be merged: they measure different times")]
     Modes,
     /// A search is not one run.
     #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
     Searches,
     /// The runs were not concurrent, so the sum of their clients and rates has no meaning.
     #[error(
-        "they did not run at the same time: {gap:.1?} lie between them, so their clients and rates \
-         cannot be added"
+        "they did not run at the same time: there are {gap:.1?} between them, so their clients and \
+         rates cannot be added"
     )]
     NotConcurrent {
         /// From the end of one to the start of the other.

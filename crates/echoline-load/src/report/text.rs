@@ -150,23 +150,22 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_row(name, times, percentiles, f)?;
     }
     if let Some(warm_up) = &report.warm_up {
-        writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
+        writeln!(f, "The {} messages of the warm-up are not included.", warm_up.ledger.sent())?;
     }
     match report.settings.mode {
         LoopMode::Closed => writeln!(
             f,
-            "Closed loop: each client waits for a reply before it sends again, so this is service \
-             time\nonly; users who come whether the server is ready or not would wait longer \
-             (--rate)."
+            "Closed loop: each client waits for a reply before it sends again, so these are \
+             service times.\nAn open loop (--rate) also measures how long messages wait for a slow \
+             server."
         )?,
         LoopMode::Open => writeln!(
             f,
-            "Latency counts from the time that the plan intended for a message, service time from \
-             sending it."
+            "Latency counts from the planned time of a message, service time from its sending."
         )?,
     }
     if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
-        writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
+        writeln!(f, "'-' means that fewer than ten samples are above the percentile.")?;
     }
     Ok(())
 }
@@ -270,7 +269,9 @@ pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
         SkipReason::Wrong => "a wrong reply came before, which closes the connection",
         SkipReason::TimedOut => "no reply came before, which closes the connection",
         SkipReason::Lost => "the connection had ended",
-        SkipReason::Stopped => "the run was stopped before their time: neither right nor an error",
+        SkipReason::Stopped => {
+            "the run was stopped before their time: they are neither right nor errors"
+        }
         SkipReason::Late => "they were too late, and --when-late is skip",
         SkipReason::Overdue => "the run was over before their connection was free",
     }
@@ -320,7 +321,7 @@ fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result
         )?;
     }
     write_wrapped(&printable(&search.verdict), f)?;
-    writeln!(f, "What follows is the last run at that rate.")
+    writeln!(f, "The figures below are of the last run at that rate.")
 }
 
 /// Returns the name of a purpose.
@@ -358,8 +359,7 @@ mod tests {
                 "Skipped 10: they were too late, and --when-late is skip",
                 "Tester: 0.25 cores (user 0.50 s, system 2.00 s)",
                 "  9 × no reply within 500ms",
-                "Latency counts from the time that the plan intended for a message, service time \
-                 from sending it.",
+                "Latency counts from the planned time of a message, service time from its sending.",
             ],
         );
         let first = text.lines().position(|line| line.starts_with("  latency ")).unwrap();
@@ -380,7 +380,7 @@ mod tests {
                 "Messages: 30",
                 "Time: 0.50 s",
                 "Messages per second: 60",
-                "'-' stands where fewer than ten samples lie beyond.",
+                "'-' means that fewer than ten samples are above the percentile.",
             ],
         );
         assert!(!text.contains("  latency"), "{text}");
@@ -395,8 +395,8 @@ mod tests {
         report.record.ledger.skip(100, SkipReason::NotConnected);
         report.record.note_reason("cannot connect: connection refused");
         let text = report.to_string();
-        let start = "No client could connect to 127.0.0.1:8080, so nothing was measured:\n  1 × cannot \
-                     connect: connection refused\n\nLoad on 127.0.0.1:8080: ";
+        let start = "No client could connect to 127.0.0.1:8080, so nothing was measured:\n  1 × \
+                     cannot connect: connection refused\n\nLoad on 127.0.0.1:8080: ";
         assert!(text.starts_with(start), "{text}");
         assert_lines(&text, &["Planned 100 = sent 0 + skipped 100"]);
         assert!(!text.contains("Messages per second") && !text.contains("p99"), "{text}");
@@ -418,7 +418,7 @@ mod tests {
             "Messages per second: 1.50",
             "Planned 937 = sent 30 + skipped 7 + stopped 900",
             "Skipped 7: their clients could not connect",
-            "Stopped 900: the run was stopped before their time: neither right nor an error",
+            "Stopped 900: the run was stopped before their time: they are neither right nor errors",
             "Without a server: 2 clients at the end, 75.0 % of all clients' time, which are errors",
         ];
         assert_lines(&report.to_string(), &lines);

@@ -122,7 +122,7 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     }
     let enough = (samples / DURATION_MAX.as_secs_f64()).ceil();
     Err(format!(
-        "{goals} takes {} messages at each rate, more than come within {DURATION_MAX:?} at {}: \
+        "{goals} needs {} messages at each rate, more than are sent within {DURATION_MAX:?} at {}: \
          begin at --rate {enough}/s or more, or name a lower percentile",
         figures::count(samples.ceil() as u64),
         figures::rate(first),
@@ -232,7 +232,9 @@ fn trial_settings(
     let samples = samples_needed(goals) / rate;
     let enough = Duration::try_from_secs_f64(samples).unwrap_or(Duration::MAX);
     if enough > DURATION_MAX {
-        return Err(format!("{shown} brings too few messages within {DURATION_MAX:?} to tell"));
+        return Err(format!(
+            "{shown} sends too few messages within {DURATION_MAX:?} for a verdict"
+        ));
     }
     settings.duration = Some(wanted.max(enough));
     settings.grace = settings.grace.min(GRACE_MAX);

@@ -215,8 +215,8 @@ impl ObjectiveKind {
 
     fn wrong_way(self, part: &str, objective: Objective) -> ObjectiveError {
         let meaning = match self {
-            Self::Goal => "this list says what must hold",
-            Self::Alarm => "this list says what must not happen",
+            Self::Goal => "this list has conditions that must hold",
+            Self::Alarm => "this list has conditions that must not be met",
         };
         let turned = Objective { comparison: objective.comparison.turned(), ..objective };
         ObjectiveError::WrongWay { part: part.to_owned(), meaning, example: turned.to_string() }
@@ -281,12 +281,12 @@ impl fmt::Display for Breach {
         let Self { objective, .. } = self;
         let Some(measured) = self.measured else {
             let metric = objective.metric;
-            return write!(f, "{objective} cannot be told: too few samples for {metric}");
+            return write!(f, "{objective} cannot be decided: too few samples for {metric}");
         };
         let shown = objective.metric.show(measured);
         match self.sense {
             ObjectiveKind::Goal => write!(f, "{objective} does not hold: measured {shown}"),
-            ObjectiveKind::Alarm => write!(f, "{objective} came true: measured {shown}"),
+            ObjectiveKind::Alarm => write!(f, "{objective} was met: measured {shown}"),
         }
     }
 }
@@ -335,7 +335,7 @@ mod tests {
             ("errors<5ms", "'5ms' is not a limit for errors: write for example 'errors<0.1%'"),
             ("errors<101%", "'101%' is not a limit for errors"),
             ("rate>5", "'5' is not a limit for rate: write for example 'rate>1000/s'"),
-            ("p99>5ms", "this list says what must hold, so write for example 'p99<5ms'"),
+            ("p99>5ms", "this list has conditions that must hold, so write for example 'p99<5ms'"),
             ("rate<5/s", "'rate<5/s' is the wrong way round"),
         ] {
             let sentence = sentence(Objectives::goals(text));
@@ -377,10 +377,10 @@ mod tests {
         assert_eq!(
             sentences,
             [
-                "p99>5ms came true: measured 7.31 ms",
-                "errors>0.1% came true: measured 1.25 %",
-                "rate<1000/s came true: measured 950/s",
-                "p99.9>1s cannot be told: too few samples for p99.9",
+                "p99>5ms was met: measured 7.31 ms",
+                "errors>0.1% was met: measured 1.25 %",
+                "rate<1000/s was met: measured 950/s",
+                "p99.9>1s cannot be decided: too few samples for p99.9",
             ]
         );
     }

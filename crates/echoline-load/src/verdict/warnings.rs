@@ -114,7 +114,7 @@ impl fmt::Display for MeasurementWarning {
             Self::ProcessorSaturated { cores, workers } => write!(
                 f,
                 "the tester used {cores:.2} cores with --workers {workers}: it may be the \
-                 bottleneck; use more workers, more machines or a lower --rate"
+                 bottleneck; use more workers, more hosts or a lower --rate"
             ),
             Self::PortsUsedUp { times } => write!(
                 f,
@@ -130,7 +130,7 @@ impl fmt::Display for MeasurementWarning {
                  time"
             ),
             Self::NotConcurrent => f.write_str(
-                "the merged runs did not run at the same time: this is one after another, and no \
+                "the merged runs did not run at the same time: they ran one after another, and no \
                  server had the sum of their clients",
             ),
         }

@@ -224,8 +224,8 @@ impl FileRights {
             fchownat(file, "", user, gid, AtFlags::AT_EMPTY_PATH).map_err(|error| {
                 let group = group.unwrap_or(found.gid());
                 let text = format!(
-                    "cannot give the socket file to group {group}: {}; only root may name a \
-                     group that the user of this process is not in",
+                    "cannot give the socket file to group {group}: {}; only root may use a group \
+                     that the user of this process is not in",
                     io::Error::from(error)
                 );
                 io::Error::new(io::Error::from(error).kind(), text)

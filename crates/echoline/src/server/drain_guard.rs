@@ -28,7 +28,10 @@ impl DrainGuard {
         if self.shutdown.phase() != Phase::Retiring {
             return std::future::pending().await;
         }
-        tracing::info!(open = self.registry.open(), "accepting no more; connections go on");
+        tracing::info!(
+            open = self.registry.open(),
+            "accepting no more connections; open ones continue"
+        );
         self.registry.empty().await;
     }
 

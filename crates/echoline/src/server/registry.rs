@@ -172,7 +172,9 @@ impl ConnectionRegistry {
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
         if catch_panic(|| hook(summary())).is_err() {
-            tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
+            tracing::error!(
+                "the hook of Server::on_closed panicked; its connection is not reported"
+            );
         }
     }
 

@@ -136,7 +136,7 @@ impl Drop for SignalGuard {
         });
         match thread {
             Ok(_) => *EARLIER.lock().ignore_poison() = Some(earlier),
-            Err(error) => tracing::warn!("signals do not end this process any more: {error}"),
+            Err(error) => tracing::warn!("signals no longer end this process: {error}"),
         }
     }
 }

@@ -103,21 +103,20 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
         (_, Some("TCP4")) => true,
         (_, Some("TCP6")) => false,
-        _ => return Err(ProxyHeaderError("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+        _ => return Err(ProxyHeaderError("its protocol is not TCP4, TCP6 or UNKNOWN")),
     };
     let mut address = || {
         let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
         address.filter(|address| address.is_ipv4() == is_ipv4)
     };
     let addresses = address().zip(address());
-    let (source, _) = addresses.ok_or(ProxyHeaderError("its addresses are not of its protocol"))?;
+    let (source, _) =
+        addresses.ok_or(ProxyHeaderError("its addresses do not match its protocol"))?;
     let ports = words.next().and_then(port).zip(words.next().and_then(port));
-    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are no numbers from 0 to 65535"))?;
+    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are not numbers from 0 to 65535"))?;
     match words.next() {
         None => Ok(ProxyHeader::Source(Some(SocketAddr::new(source, port)))),
-        Some(_) => {
-            Err(ProxyHeaderError("there is more in its line than two addresses and two ports"))
-        }
+        Some(_) => Err(ProxyHeaderError("its line has more than two addresses and two ports")),
     }
 }
 
@@ -195,7 +194,7 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut at = start;
     while at < header.len() {
         let Some([kind, high, low]) = header.get(at..at + 3) else {
-            return Err(ProxyHeaderError("a vector is cut off"));
+            return Err(ProxyHeaderError("a vector is incomplete"));
         };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         at += 3;
@@ -203,8 +202,8 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
             return Err(ProxyHeaderError("a vector is longer than the header"));
         };
         if *kind == CHECKSUM {
-            let told =
-                <[u8; 4]>::try_from(value).map_err(|_| ProxyHeaderError("its checksum is none"))?;
+            let told = <[u8; 4]>::try_from(value)
+                .map_err(|_| ProxyHeaderError("its checksum has a wrong length"))?;
             // The checksum is computed over the header with its own four bytes as zeros.
             let mut sum = CRC_32C.digest();
             sum.update(&header[..at]);

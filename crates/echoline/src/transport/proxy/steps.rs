@@ -71,7 +71,7 @@ impl Step for AcceptProxy {
                     Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
                         let (words, closed) = trouble.describe();
-                        tracing::warn!(proxy = ?origin.peer, "a proxy was turned away: {words}");
+                        tracing::warn!(proxy = ?origin.peer, "refused a proxy: {words}");
                         origin.failure = Some(words);
                         return Err(closed);
                     }
@@ -110,7 +110,7 @@ impl HeaderReadError {
     fn describe(self) -> (String, Closed) {
         match self {
             Self::Late => {
-                let words = format!("no whole PROXY header came within {HEADER_TIMEOUT:?}");
+                let words = format!("no complete PROXY header arrived within {HEADER_TIMEOUT:?}");
                 (words, Closed::HandshakeTimeout)
             }
             Self::Malformed(words) => (words, Closed::HandshakeFailed),
@@ -171,7 +171,7 @@ impl SendProxy {
     fn header(&self, stream: &Stream) -> io::Result<Vec<u8>> {
         let ends = stream.local_addr().zip(stream.peer_addr());
         let (own, server) = ends.ok_or_else(|| {
-            let text = "a PROXY header needs a TCP connection, which has addresses to tell of";
+            let text = "a PROXY header needs a TCP connection, which has addresses";
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
         let number = self.sent.fetch_add(1, Ordering::Relaxed);

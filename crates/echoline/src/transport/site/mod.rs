@@ -111,7 +111,8 @@ impl Site {
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "There is GET and HEAD.");
+            let mut answer =
+                sentence(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
@@ -129,7 +130,7 @@ impl Site {
         }
         match self.files.iter().find(|file| file.asset.path == path) {
             Some(file) => file.answer(request.headers()),
-            None => sentence(StatusCode::NOT_FOUND, "There is nothing here; try /."),
+            None => sentence(StatusCode::NOT_FOUND, "There is no such page; try /."),
         }
     }
 
@@ -137,8 +138,7 @@ impl Site {
     fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> SiteResponse {
         let headers = request.headers();
         let &[page] = &values(headers, &header::ORIGIN)[..] else {
-            let words =
-                "A WebSocket is opened here by a page, which says where it is from (Origin).";
+            let words = "Only pages may open a WebSocket here, with an Origin header.";
             return sentence(StatusCode::FORBIDDEN, words);
         };
         let security = RequestSecurity::of(scheme.is_some());

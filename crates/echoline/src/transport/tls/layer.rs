@@ -33,7 +33,7 @@ impl TlsLayer {
         if tls_error(&error).is_some() {
             io::Error::new(error.kind(), sentence(&error, side))
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
-            io::Error::new(error.kind(), "it was cut: TLS did not say that this is the end")
+            io::Error::new(error.kind(), "it was cut off, without the end of the TLS session")
         } else {
             error
         }

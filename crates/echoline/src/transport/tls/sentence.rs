@@ -51,20 +51,22 @@ fn explain(error: &Error, side: TlsRole) -> String {
     let peer = side.peer();
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsRole::Server => {
-            "the client does not speak TLS: it has to connect to tls://".to_owned()
+            "the client does not speak TLS: it must connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS: leave tls:// out".to_owned()
+            "the server does not speak TLS: remove tls://".to_owned()
         }
         Error::InvalidCertificate(error) => certificate(error, side),
         Error::NoCertificatesPresented => {
-            "the client showed no certificate, and --client-ca asks for one".to_owned()
+            "the client showed no certificate, but --client-ca requires one".to_owned()
         }
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::PeerIncompatible(reason) => {
-            format!("{peer} speaks no TLS that we speak ({reason:?}): it takes TLS 1.2 or 1.3")
+            format!(
+                "{peer} has no common TLS version or cipher ({reason:?}): it needs TLS 1.2 or 1.3"
+            )
         }
-        other => format!("{peer} breaks the rules of TLS: {other}"),
+        other => format!("{peer} violates the TLS protocol: {other}"),
     }
 }
 
@@ -78,13 +80,13 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
             format!(
-                "{whose} is signed by nobody that this machine trusts: give the file of who signed \
-             it with --ca FILE, or take any certificate with --insecure"
+                "{whose} has no issuer that this host trusts: give the certificate of the issuer \
+                 with --ca FILE, or accept any certificate with --insecure"
             )
         }
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Server) => {
-            format!("{whose} is signed by nobody in --client-ca")
+            format!("{whose} has no issuer in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
         (Kind::NotValidYet | Kind::NotValidYetContext { .. }, _) => {
@@ -96,13 +98,13 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
                 names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             };
             format!(
-                "{whose} is for {presented} and not for {}: connect to that name, or give it with \
+                "{whose} is for {presented} and not for {}: connect to that name, or set it with \
                  --server-name NAME",
                 expected.to_str()
             )
         }
         (Kind::InvalidPurpose | Kind::InvalidPurposeContext { .. }, _) => {
-            format!("{whose} is not made for this side of a connection")
+            format!("{whose} is not for this side of a connection")
         }
         (other, _) => format!("{whose} cannot be trusted: {other}"),
     }

@@ -64,7 +64,8 @@ pub(super) fn read_request(
     }
     let asked = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
     if path.is_some_and(|path| path != asked) {
-        let sentence = format!("Nothing is here; the WebSocket is at {}.", path.unwrap_or("/"));
+        let sentence =
+            format!("There is no such page; the WebSocket is at {}.", path.unwrap_or("/"));
         return Err(Denial::new("404 Not Found", &sentence));
     }
     let fields = Fields::of(request.headers);
