@@ -1,20 +1,20 @@
-//! The limits of answers: a question of a few bytes has an answer of a few pages at most. Pure.
+//! The limits of answers, so that a short question cannot cause a long answer. Pure.
 
 use crate::name::Name;
 
 /// The approximate bytes of one page of a list: members, rooms, names or bans.
 pub const LIST_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes of lines of the past in one answer, nearly.
+/// The approximate maximum bytes of earlier lines in one answer.
 pub const PAST_BYTES_MAX: usize = 64 * 1024;
 
-/// Characters of an away text.
+/// The maximum characters of an away text.
 pub const AWAY_CHARACTERS_MAX: usize = 200;
 
-/// Characters of a topic in a list of rooms.
+/// The maximum characters of a topic in a list of rooms.
 const TOPIC_CHARACTERS_MAX: usize = 100;
 
-/// Members that `/lag` lists.
+/// The maximum number of members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
 
 /// The bytes that an answer may still have.
@@ -27,8 +27,8 @@ impl Budget {
         Self(bytes)
     }
 
-    /// Takes the bytes of the next part; `false` if the answer is full. The first part always fits,
-    /// so that each page has some.
+    /// Takes the bytes of the next part. Returns `false` if the answer is full. The first part
+    /// always fits, so that no page is empty.
     pub fn take(&mut self, bytes: usize) -> bool {
         let fits = self.0 > 0;
         self.0 = self.0.saturating_sub(bytes);
@@ -63,7 +63,7 @@ pub fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Stri
     words
 }
 
-/// Lists the members that are behind, and how many lines.
+/// Lists the members that lag behind, with the number of lines.
 pub fn lags_in_words(lags: &[(&Name, u64)]) -> String {
     if lags.is_empty() {
         return "Nobody is behind".to_owned();

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use crate::command::arguments::{BanTarget, CommandSecret, Passage, Switch};
 
-/// One line of a user as a command. Names are as they were typed; they may not exist.
+/// A line of a user as a command. Names are as they were typed, so they may not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'a> {
-    /// No command: text for the room. Empty if the line is.
+    /// Text for the room, because the line is not a command. Empty if the line is empty.
     Say(&'a str),
     /// Describes an action of the author.
     Me(&'a str),
@@ -60,13 +60,13 @@ pub enum Command<'a> {
     Ignore(Option<&'a str>),
     /// Ignores a user no longer.
     Unignore(&'a str),
-    /// Away with these words, or back.
+    /// Sets the away text, or removes it.
     Away(Option<&'a str>),
-    /// Whether lines are shown with their numbers.
+    /// Shows lines with or without their numbers.
     Numbers(Switch),
-    /// Whether lines are shown with their times.
+    /// Shows lines with or without their times.
     Times(Switch),
-    /// Whether joining and leaving is not shown.
+    /// Hides or shows joins and leaves.
     Quiet(Switch),
     /// Lists the users who have not received all lines.
     Lag,
@@ -76,7 +76,7 @@ pub enum Command<'a> {
     Token,
     /// Restores a session with a token.
     Resume(CommandSecret<'a>),
-    /// All commands, or one: see `help`.
+    /// Lists all commands, or explains one.
     Help(Option<&'a str>),
     /// Leaves the chat, perhaps with last words.
     Quit(Option<&'a str>),
@@ -104,7 +104,7 @@ pub enum Command<'a> {
     },
     /// Lifts a ban.
     Unban(BanTarget<'a>),
-    /// Lists the bans, from the one at this place on, counted from 1.
+    /// Lists the bans, beginning with this position, counted from 1.
     Bans(Option<u64>),
     /// Mutes a user in the room.
     Mute {
@@ -117,15 +117,15 @@ pub enum Command<'a> {
     Unmute(&'a str),
     /// Invites a user to the room.
     Invite(&'a str),
-    /// Whether only invited users may join.
+    /// Sets whether only invited users may join.
     Private(Switch),
-    /// Sets the room's password, or takes it away.
+    /// Sets the room's password, or removes it.
     Password(Option<CommandSecret<'a>>),
     /// Removes a room and all its lines.
     Forget {
         /// Its name.
         room: &'a str,
-        /// The operator knows what is lost.
+        /// Whether the operator has confirmed the loss of all lines.
         is_sure: bool,
     },
     /// Shows this many of the last entries of the audit log, at least 1.
@@ -135,7 +135,7 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Returns whether only an operator may do this. (Anybody may try to become one.)
+    /// Returns whether only an operator may do this. (Every user may try to become one.)
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         matches!(
@@ -157,7 +157,7 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Returns whether other users see words of the author. A mute refuses such commands.
+    /// Returns whether other users see text of the author. A mute refuses such commands.
     #[must_use]
     pub fn speaks(&self) -> bool {
         matches!(
@@ -172,8 +172,8 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Returns whether this is about the room in which it is typed, so that it means nothing in a
-    /// private thread.
+    /// Returns whether the command is about the room in which it is typed, so that it has no
+    /// meaning in a private thread.
     pub fn concerns_current_room(&self) -> bool {
         matches!(
             self,

@@ -7,12 +7,12 @@ pub struct Days {
 }
 
 impl Days {
-    /// Before the first line a reader expects lines of `today`.
+    /// Creates the state of a reader who expects lines of `today`.
     pub fn new(today: String) -> Self {
         Self { shown: today }
     }
 
-    /// Returns the separator to print before a line of `day`, if the line before was of another
+    /// Returns the separator to print before a line of `day`, if the previous line was of another
     /// day.
     pub fn turn(&mut self, day: String) -> Option<String> {
         if day == self.shown {

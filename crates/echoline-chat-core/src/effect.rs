@@ -2,7 +2,7 @@
 //! Pure.
 //!
 //! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
-//! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
+//! So a store and a mailbox see all effects in order, and no effect is allocated.
 
 use crate::LineKind;
 use crate::name::Name;
@@ -11,7 +11,7 @@ use crate::room::{Appended, Room};
 use crate::state::bans::Ban;
 use crate::state::tokens::SavedSession;
 
-/// Something that the caller does because the chat has changed.
+/// An action that the caller must carry out because the chat has changed.
 #[derive(Debug)]
 pub enum Effect<'a> {
     /// Delivers a notification to a session, if this node serves it.
@@ -65,7 +65,7 @@ pub enum Effect<'a> {
     },
     /// Deletes the token of this digest.
     DeleteToken(&'a str),
-    /// Keeps an entry of the audit log; `is_of_chat` if the author is an operator of the chat.
+    /// Keeps an entry of the audit log.
     Audit {
         /// Whether the author is an operator of the chat.
         is_of_chat: bool,
@@ -96,12 +96,12 @@ impl dyn Effects + '_ {
         self.emit(Effect::Notify { session, notification });
     }
 
-    /// Delivers words of the server to a session.
+    /// Delivers a message of the server to a session.
     pub fn notice(&mut self, session: u64, words: impl Into<String>) {
         self.notify(session, Notification::Notice(words.into()));
     }
 
-    /// Ends a session with these words.
+    /// Ends a session with this message.
     pub fn disconnect(&mut self, session: u64, words: impl Into<String>) {
         let disconnect = Disconnect { words: words.into(), reason: None };
         self.emit(Effect::Disconnect { session, disconnect });

@@ -1,31 +1,32 @@
 //! The rate limits of one user. Pure; time is an argument.
 //!
-//! A token bucket, as the one number that is enough for it: when the bucket will be full again
-//! (the generic cell rate algorithm, ITU-T I.371). It delays first, speaks second, mutes last.
+//! The token bucket is one number: the time at which it will be full again (the generic cell rate
+//! algorithm, ITU-T I.371). A user who writes too fast is first delayed, then warned, and at last
+//! muted.
 
 use std::time::{Duration, Instant};
 
-/// A separate bucket for the questions of a page and the commands of a muted user: 10 units for
-/// each second, 50 at once. A question takes one unit, a command takes ten.
+/// The interval of a separate bucket for the questions of a page and the commands of a muted user:
+/// 10 units per second, 50 at once. A question takes one unit, a command takes ten.
 const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
 const ASIDE_UNITS: u32 = 50;
 const COMMAND_UNITS: u32 = 10;
 
-/// A mute is forgiven when its owner has been calm for so long.
+/// A mute is forgiven when the user has stayed within the rate for this time.
 pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
 /// The rate limits of one user, and the mutes of users who exceed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FloodLimits {
-    /// Lines that are taken in each second, in the long run; at least 1.
+    /// Lines per second in the long run; at least 1.
     pub rate_per_second: u16,
-    /// Lines that pass at once after a pause; at least 1.
+    /// The number of lines that pass at once after a pause; at least 1.
     pub burst: u16,
-    /// The delayed line in a row at which the user is warned; 0 is never.
+    /// The number of consecutive delayed lines at which the user is warned; 0 for never.
     pub warn_after: u16,
-    /// The delayed line in a row at which the user is muted; 0 is never.
+    /// The number of consecutive delayed lines at which the user is muted; 0 for never.
     pub mute_after: u16,
-    /// The length of the first mute, in seconds; each further one is twice as long.
+    /// The length of the first mute in seconds. Each further mute is twice as long.
     pub mute_seconds: u16,
     /// The longest mute, in seconds.
     pub mute_seconds_max: u16,
@@ -49,15 +50,15 @@ impl Default for FloodLimits {
 /// The decision about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Take it.
+    /// Accept the line.
     Pass,
-    /// Accept the line after this time, and read no further line before. Send no message.
+    /// Accept the line after this time, and read no other line before. The user gets no message.
     Delay(Duration),
     /// Like `Delay`, with a warning that a mute comes next.
     Warn(Duration),
-    /// Refuse the line, and tell the user how long all lines are refused.
+    /// Refuse the line, and tell the user for how long all lines are refused.
     Mute(Duration),
-    /// Refuse it without a word; for this time still.
+    /// Refuse the line without a message. All lines are refused for this time.
     Refuse(Duration),
 }
 
@@ -81,9 +82,9 @@ pub struct Flood {
     full_at: Option<Instant>,
     /// `rate_per_second` is 0 if there is no limit.
     limits: FloodLimits,
-    /// Delayed lines since the bucket was half full.
+    /// The number of delayed lines since the bucket was last half full.
     delays: u16,
-    /// Mutes that are not forgiven.
+    /// The number of mutes that are not forgiven.
     mutes: u8,
     /// Created on the first question or the first mute: most users need none.
     aside: Option<Box<Aside>>,
@@ -92,11 +93,11 @@ pub struct Flood {
 /// Counts of a user that are separate from the count of lines.
 #[derive(Clone, Debug)]
 struct Aside {
-    /// When the bucket for questions and for commands while muted is full again.
+    /// The time at which the bucket for questions and for commands of a muted user is full again.
     full_at: Instant,
-    /// When the mute ends; `None` without one, and when its end was told.
+    /// The end of the mute; `None` without a mute, and after the user was told of its end.
     muted_until: Option<Instant>,
-    /// Lines that were refused since the mute began.
+    /// The number of lines that were refused since the mute began.
     lost: u64,
 }
 
@@ -151,8 +152,8 @@ impl Flood {
         verdict
     }
 
-    /// Decides about a command that others do not see. It costs as much as a line, but a mute does
-    /// not refuse it: about one a second passes.
+    /// Decides about a command that others do not see. It costs as much as a line. A mute does not
+    /// refuse it, but lets only about one per second pass.
     pub fn command(&mut self, now: Instant) -> Verdict {
         match self.is_muted() {
             true => self.ask(now, COMMAND_UNITS),
@@ -160,26 +161,27 @@ impl Flood {
         }
     }
 
-    /// Decides about a question that a page asks by itself, or a ping: 10 pass a second, 50 at
-    /// once. More than that are delayed, never refused.
+    /// Decides about a ping, or a question that a page asks by itself. 10 per second pass, 50 at
+    /// once. More are delayed, never refused.
     pub fn question(&mut self, now: Instant) -> Verdict {
         self.ask(now, 1)
     }
 
-    /// Returns whether lines for others are refused: until [`end_mute`](Self::end_mute) says that
-    /// the mute is over.
+    /// Returns whether lines for others are refused, until [`end_mute`](Self::end_mute) ends the
+    /// mute.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.muted_until().is_some()
     }
 
-    /// When the mute ends.
+    /// Returns the end of the mute.
     #[must_use]
     pub fn muted_until(&self) -> Option<Instant> {
         self.aside.as_ref().and_then(|aside| aside.muted_until)
     }
 
-    /// Ends a mute whose time is over, and returns how many lines it refused; once for each mute.
+    /// Ends a mute whose time is over. Returns the number of lines that it refused, once for each
+    /// mute.
     pub fn end_mute(&mut self, now: Instant) -> Option<u64> {
         let aside = self.aside.as_mut()?;
         aside.muted_until.take_if(|until| *until <= now)?;
@@ -234,8 +236,8 @@ impl Flood {
         self.interval() * self.limits.burst.into()
     }
 
-    /// A half-full bucket ends a row of delays: a single line that just fitted does not. After a
-    /// long calm, mutes are forgiven.
+    /// Resets the count of delays when the bucket is half full; a single line that just fitted does
+    /// not reset it. After a long calm, mutes are forgiven.
     fn relax(&mut self, now: Instant) {
         let Some(full_at) = self.full_at else { return };
         if full_at.saturating_duration_since(now) <= self.capacity() / 2 {
@@ -250,7 +252,7 @@ impl Flood {
         let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
-        // Delayed lines still count if the session did not wait for the end of their delay.
+        // Delayed lines count too if the session did not wait for the end of their delay.
         let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
         self.full_at = Some(full_at);
         self.aside(now).muted_until = Some(full_at - self.capacity());
@@ -273,8 +275,7 @@ mod tests {
         Instant::now()
     }
 
-    /// Returns a client that always has a line ready, and a session that obeys: the verdicts, with
-    /// time.
+    /// Sends one line of a client that always has a line ready, and waits as the verdict says.
     fn push(flood: &mut Flood, now: &mut Instant) -> Verdict {
         let verdict = flood.line(*now);
         if let Verdict::Delay(wait) | Verdict::Warn(wait) = verdict {
@@ -284,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_small() {
+    fn the_limiter_is_small() {
         assert!(size_of::<Flood>() <= 40, "{}", size_of::<Flood>());
     }
 
-    /// Fault 69: delays first, speaks second, mutes last.
+    /// Fault 69: a user who writes too fast is delayed, then warned, then muted.
     #[test]
-    fn whoever_keeps_it_up_is_muted() {
+    fn a_user_who_keeps_writing_too_fast_is_muted() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
         let begin = now;
         let verdicts: Vec<_> = (0..20 + 75).map(|_| push(&mut flood, &mut now)).collect();
@@ -321,7 +322,8 @@ mod tests {
         assert_eq!(flood.line(now + seconds(30)), Verdict::Delay(Duration::from_millis(200)));
     }
 
-    /// Issue 11, item 9: commands count as lines before a mute; the one that begins it is not lost.
+    /// Issue 11, item 9: commands count as lines before a mute. The command that begins a mute is
+    /// not counted as lost.
     #[test]
     fn regression_a_command_that_begins_a_mute_is_not_counted_as_lost() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
@@ -338,7 +340,7 @@ mod tests {
 
     /// Issue 11, item 9: a page's pings and questions never count as lines, and are bounded.
     #[test]
-    fn regression_questions_are_no_lines() {
+    fn regression_questions_do_not_count_as_lines() {
         let (mut flood, now) = (Flood::new(FloodLimits::default()), start());
         assert!((0..50).all(|_| flood.question(now) == Verdict::Pass));
         assert_eq!(flood.question(now), Verdict::Delay(ASIDE_INTERVAL));
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn mutes_double_up_to_an_end_and_are_forgiven() {
+    fn mutes_double_up_to_a_maximum_and_are_forgiven() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
         let mut mute = |now: &mut Instant| loop {
             if let Verdict::Mute(length) = push(&mut flood, now) {
@@ -364,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_the_row_of_delays() {
+    fn a_pause_resets_the_count_of_delays() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
         for _ in 0..20 {
             for _ in 0..20 + 20 {
@@ -376,30 +378,30 @@ mod tests {
     }
 
     #[test]
-    fn a_mute_does_not_forget_lines_that_were_not_waited_for() {
+    fn a_mute_counts_lines_whose_delay_was_not_awaited() {
         let one = FloodLimits { rate_per_second: 1, burst: 1, ..FloodLimits::default() };
         let (mut flood, now) = (Flood::new(one), start());
         let last = (0..76).map(|_| flood.line(now)).last();
         assert_eq!(last, Some(Verdict::Mute(seconds(30))));
-        // One line passed at once, the others take 75 seconds.
+        // One line passes at once. The others take 75 seconds.
         assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
     }
 
     #[test]
-    fn it_can_be_off() {
+    fn the_limiter_can_be_off() {
         let (mut flood, now) = (Flood::off(), start());
         assert!((0..1000).all(|_| flood.line(now) == Verdict::Pass));
     }
 
     #[test]
-    fn limits_of_nothing_are_limits_of_one() {
+    fn limits_of_zero_count_as_one() {
         let limits = FloodLimits { rate_per_second: 0, burst: 0, ..FloodLimits::default() };
         let (mut flood, now) = (Flood::new(limits), start());
         assert_eq!(flood.line(now), Verdict::Pass);
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
-    /// Most lines follow each other at once.
+    /// Pauses between lines, of which most are zero.
     fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
         prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
     }

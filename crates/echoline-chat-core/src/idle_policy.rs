@@ -18,12 +18,12 @@ pub struct Presence {
     pub source: Option<IpNet>,
     /// The time since the user's last line, or else since their login.
     pub silent: Duration,
-    /// An operator of the chat.
+    /// Whether the user is an operator of the chat, who never has to leave.
     pub is_protected: bool,
 }
 
-/// Returns the sessions of `most` users at most who have been silent for `least` or longer, in the
-/// order in which they leave. Each time it is one of the source that has the most users left.
+/// Returns the sessions of at most `most` users who have been silent for `least` or longer, in the
+/// order in which they leave. Each one is chosen from the source that has the most users left.
 pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     let mut sources: BTreeMap<Option<IpNet>, SourceUsers> = BTreeMap::new();
     for user in users {
@@ -39,7 +39,7 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     while chosen.len() < most
         && let Some(mut source) = largest.pop()
     {
-        // The others of this source, or all of a source this small, stay.
+        // A source always keeps this many users, so a small source keeps all.
         if source.users > KEPT
             && let Some((_, session)) = source.idle.pop_front()
         {
@@ -51,7 +51,8 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     chosen
 }
 
-/// The users of one source. Larger sources come first; of equal ones that with the longer silence.
+/// The users of one source. Larger sources come first, and among equal ones the source with the
+/// longer silence.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct SourceUsers {
     users: usize,
@@ -82,12 +83,12 @@ mod tests {
         Presence { session, source, silent: Duration::from_secs(seconds), is_protected }
     }
 
-    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave
-    /// first. No other user leaves.
+    /// Issue 12, item 21: if many idle users have one address, those who have been silent for
+    /// longest leave first. No other user leaves.
     #[test]
     fn attack_idlers_of_one_address_leave_first() {
         let mut users: Vec<_> = (0..50).map(|n| user(n, 1, 1000 - n, false)).collect();
-        // A class of ten, an operator at the crowded address, and a user who has just spoken there.
+        // Ten users of another address; an operator and an active user at the crowded one.
         users.extend((50..60).map(|n| user(n, 2, 5000, false)));
         users.push(user(60, 1, 9999, true));
         users.push(user(61, 1, 299, false));
@@ -98,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn small_sources_stay_whatever_is_needed() {
+    fn users_of_small_sources_always_stay() {
         let users = [user(1, 1, 9999, false), user(2, 1, 9999, false), user(3, 0, 9999, false)];
         assert_eq!(choose(&users, 3, LEAST), [0; 0]);
     }
 
     proptest! {
         #[test]
-        fn the_choice_is_of_the_largest_sources_and_the_longest_silence(
+        fn chooses_the_longest_silent_users_of_the_largest_sources(
             users in prop::collection::vec(
                 (0_u8..6, 0_u64..900, prop::bool::weighted(0.1)),
                 0..120,

@@ -1,10 +1,14 @@
-//! The core of a chat: names, text, commands, rooms, operations and how they are applied. Pure.
+//! The core of a chat: names, text, commands, rooms, and the operations that change them. Pure.
 //!
 //! [`ChatState::apply`](state::ChatState::apply) is the only way in which a chat changes. This
 //! crate uses no clock, socket, task or lock: time and random numbers are arguments, and each
 //! action outside of the state is an [`Effect`](effect::Effect).
 //!
-//! The interface serves the other crates of the workspace and may change with any release.
+//! The main modules, in reading order: [`name`] and [`text`] define valid input, [`command`] parses
+//! a line, [`operation`] and [`outcome`] are the changes of the chat and their results. [`state`]
+//! applies operations, [`room`] has the lines and members of a room, and [`effect`] lists the
+//! actions outside of the state. [`protocol`] has the messages of programs and pages,
+//! [`replicated_state`] and [`replication`] the exchange between the nodes of a cluster.
 //!
 //! # Design
 //!
@@ -14,24 +18,25 @@
 //!
 //! **Fan-out without copies.** A line is encoded once, as a terminal shows it, into a chunk of
 //! bytes. A member is a number: the next line to see. A batch for a member is a few slices of those
-//! chunks. A member that does not read costs one line of memory; it falls off the log's tail in
-//! the end, and its missed lines are counted.
+//! chunks. A member that does not read costs at most one line of memory. In the end the log drops
+//! the lines that the member has not seen, and counts them as missed.
 //!
 //! **Names** are looked up by keys that look-alikes share. While a user is renamed, both names are
 //! theirs.
 //!
 //! **Lines may be held back.** If each line is synced to the store, a line has its number at once
-//! but is visible only when the store has committed it. An outage of the store lifts that.
+//! but is visible only when the store has committed it. During an outage of the store, lines are
+//! visible at once.
 //!
 //! **Replication.** An operation goes into its author's outbox and leaves in an envelope. It comes
 //! back as an entry of the stream, and all nodes apply it: the result depends on the state, the
 //! operation and the entry's time only. There is no leader and no lock between nodes, and the
 //! snapshots of two nodes after the same entry are the same bytes.
 //!
-//! * *Exactly once.* An author has one operation on its way. Operations are numbered by their
-//!   author, and a number is applied once, whatever the stream stores twice. An operation is sent
-//!   again until it comes back. Only an operation that was never sent can be given up, and its
-//!   author is told.
+//! * *Exactly once.* An author has one operation on its way. Each author numbers its operations,
+//!   and a number is applied once, even if the stream stores it twice. An operation is sent again
+//!   until it comes back. Only an operation that was never sent can be given up, and its author is
+//!   told.
 //! * *Lines gather* behind the operation on its way, up to 64 KiB: a fast author costs one
 //!   operation for each round trip.
 //! * *A node has a number*, a new one after each start and when it rejoins after its lease expired.

@@ -1,4 +1,5 @@
-//! Names of users and rooms: their rules, and which names are equal or look alike. Pure.
+//! Names of users and rooms: their rules, and the check whether two names are equal or look alike.
+//! Pure.
 
 pub mod key;
 pub mod name_error;
@@ -41,7 +42,7 @@ const RESERVED_NAMES: &[&str] = &[
     "you",
 ];
 
-/// Names that no room may have, because sentences about it would be ambiguous.
+/// Names that no room may have, because sentences about such a room would be ambiguous.
 const RESERVED_ROOMS: &[&str] = &["all", "everyone", "here", "server", "system"];
 
 /// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
@@ -78,7 +79,7 @@ impl Name {
     /// Parses the name of a room. A leading `#` is not part of the name.
     ///
     /// # Errors
-    /// Like [`Name::parse`], with fewer reserved names.
+    /// As [`Name::parse`], with other reserved names.
     pub fn parse_room(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_ROOMS));
         let name = text.strip_prefix('#').unwrap_or(text);
@@ -102,7 +103,7 @@ impl Name {
     }
 
     fn new(text: &str, reserved: &HashSet<Key>) -> Result<Self, NameFault> {
-        // Normalising makes a text at most 18 times as long: look first.
+        // Normalisation makes a text up to 18 times as long, so the length is checked first.
         if text.len() > TEXT_BYTES_MAX {
             return Err(NameFault::TooLong);
         }
@@ -132,13 +133,13 @@ impl Name {
     /// Returns all keys of the name, one or two; the first is [`Name::key`].
     ///
     /// Two names conflict if they share any key, so the user table holds each user under every key.
-    /// The second key represents the look of capitals: `Ian` (with a capital i) and `lan` (with an
-    /// l) have different first keys.
+    /// The second key represents the look of the name with its capitals: `Ian` (with a capital i)
+    /// and `lan` (with an l) have different first keys, but look alike.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.keys()
     }
 
-    /// Returns whether both are one name in different spellings or cases: "taken".
+    /// Returns whether both are the same name in different spellings or cases.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
@@ -158,8 +159,8 @@ impl serde::Serialize for Name {
 }
 
 impl<'de> serde::Deserialize<'de> for Name {
-    /// The name of a user or a room. Reserved names are accepted here, because the input of names
-    /// rejects them.
+    /// Accepts the name of a user or a room, including reserved names, which are rejected when a
+    /// user types them.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         Self::new(&text, &HashSet::new())
@@ -168,7 +169,7 @@ impl<'de> serde::Deserialize<'de> for Name {
 }
 
 impl Spelling {
-    /// `text` is normalised.
+    /// Computes the keys of `text`, which must be normalised.
     fn new(text: Box<str>) -> Self {
         let folded = fold(&text);
         let key = Key::of_look(&folded);
@@ -186,7 +187,8 @@ fn keys_of(names: &[&str]) -> HashSet<Key> {
     names.iter().map(|name| Key::of_look(name)).collect()
 }
 
-/// Returns the text as a reader perceives it. A capital I looks like an l only among small letters.
+/// Returns the text as a reader perceives it. A capital I looks like an l only next to small
+/// letters.
 fn as_shown(text: &str) -> String {
     if text.chars().any(char::is_lowercase) { text.to_owned() } else { text.replace('I', "i") }
 }
@@ -195,7 +197,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     if text.is_empty() {
         return Err(NameFault::Empty);
     }
-    // `None`: there is no letter before a mark.
+    // `None` while no letter precedes the marks.
     let mut marks = None;
     for c in text.chars() {
         marks = match part(c)? {
@@ -234,8 +236,7 @@ fn part(c: char) -> Result<Part, NameFault> {
     }
 }
 
-/// Two names are equal if their spelling is equal. [`Name::same_as`] tells whether they are one
-/// name.
+/// Two names are equal if their spelling is equal. [`Name::same_as`] ignores case and spelling.
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_many_scripts_are_names() {
+    fn accepts_names_in_many_scripts() {
         for text in [
             "a",
             "7",
@@ -309,9 +310,9 @@ mod tests {
         assert!(error.to_string().len() < 120, "the sentence stays short");
     }
 
-    /// Fault 69, promise P6: names that are one name.
+    /// Fault 69, promise P6: different cases and spellings of a name are the same name.
     #[test]
-    fn case_and_spelling_make_no_new_name() {
+    fn case_and_spelling_do_not_make_a_new_name() {
         for (one, other) in [
             ("Anna", "aNNA"),
             ("Straße", "STRASSE"),
@@ -328,9 +329,9 @@ mod tests {
         }
     }
 
-    /// Fault 69, promise P6: names that only look the same.
+    /// Fault 69, promise P6: names that only look alike are different names.
     #[test]
-    fn look_alikes_are_told_from_the_same() {
+    fn look_alikes_are_distinguished_from_equal_names() {
         for (one, other) in [
             ("anna", "аnnа"), // Cyrillic a
             ("Bob", "Вob"),   // Cyrillic capital Ve
@@ -362,7 +363,7 @@ mod tests {
 
     /// Fault 69: no user can have a name that looks like the server's, in any case.
     #[test]
-    fn what_is_kept_is_kept_by_look() {
+    fn names_that_look_like_reserved_ones_are_reserved() {
         for text in [
             "server",
             "SERVER",
@@ -411,18 +412,18 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_fits_whatever_stands_before_it() {
+    fn a_suffix_fits_after_any_name() {
         assert_eq!(Name::numbered(5000).with_suffix(2).as_str(), "User_5000_2");
         let long = name(&"я".repeat(32)).with_suffix(u32::MAX);
         assert_eq!(long.as_str(), "я".repeat(21) + "_4294967295");
     }
 
-    // Letters of the scripts that have cases, and one that has none.
+    // Letters of scripts with cases, and of one without.
     const CASED: &str = r"[\p{Greek}\p{Cyrillic}\p{Latin}\p{Han}]{1,20}";
 
     proptest! {
         #[test]
-        fn a_name_is_clean_and_reads_back(text in "[\\p{L}\\p{M}\\p{Nd}_-]{1,34}") {
+        fn a_name_is_clean_and_parses_again(text in "[\\p{L}\\p{M}\\p{Nd}_-]{1,34}") {
             if let Ok(name) = Name::parse(&text) {
                 prop_assert!(is_clean(name.as_str()));
                 prop_assert!((1..=32).contains(&name.as_str().chars().count()));
@@ -437,7 +438,7 @@ mod tests {
         /// Promise P6: in capitals or not, it is the same name.
         #[test]
         fn case_never_makes_a_new_name(text in CASED) {
-            // The dotted capital I and the dotless i are letters of their own.
+            // The dotted capital I and the dotless i are separate letters.
             let turkic = text.contains(['İ', 'ı']);
             if let (false, Ok(one)) = (turkic, Name::parse(&text)) {
                 for other in [text.to_lowercase(), text.to_uppercase()] {

@@ -1,4 +1,4 @@
-//! The private and server messages to one session, as values. Pure.
+//! Messages to one session: private lines and messages of the server. Pure.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ pub enum Notification {
         /// The text.
         text: Arc<str>,
     },
-    /// Words of the server.
+    /// A sentence of the server.
     Notice(String),
-    /// A user of this lineage invites the receiver to a room.
+    /// A user invites the receiver to a room.
     Invitation {
         /// The name of the inviting user.
         by: Name,
@@ -51,7 +51,7 @@ pub enum Notification {
         /// The words for the user.
         words: String,
     },
-    /// The receiver was taken out of this room, with these words, if any.
+    /// The receiver was expelled from a room.
     Expelled {
         /// The name of the room.
         room: Name,
@@ -60,22 +60,22 @@ pub enum Notification {
     },
 }
 
-/// The end of a session, with the words that its user reads.
+/// The end of a session, with the message for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disconnect {
     /// The words for the user.
     pub words: String,
-    /// The reason that a page shows, if the words do not say it.
+    /// The reason for a page, if `words` does not contain it.
     pub reason: Option<String>,
 }
 
 impl Notification {
-    /// Returns whether the session must get it, also if its mailbox is full.
+    /// Returns whether the session must receive it even if its mailbox is full.
     pub fn is_essential(&self) -> bool {
         matches!(self, Self::Expelled { .. } | Self::NotDelivered { .. })
     }
 
-    /// Returns the bytes of the texts.
+    /// Returns the length of the texts in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Private { text, .. } => text.len(),

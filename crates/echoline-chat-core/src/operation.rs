@@ -1,4 +1,4 @@
-//! A change of the chat, as a value: the only way in which a chat changes. Pure.
+//! Operations: the changes of a chat, as values. A chat changes in no other way. Pure.
 //!
 //! In one process an operation is applied at once. In a cluster it goes through the stream, and
 //! every node applies it when it comes back.
@@ -20,7 +20,7 @@ pub struct OperationContext {
     pub session: u64,
     /// The node that serves the session; 0 if there is only one.
     pub node: u32,
-    /// Whether that is this node.
+    /// Whether this node serves the session.
     pub is_here: bool,
     /// Milliseconds since 1970.
     pub now_ms: u64,
@@ -57,7 +57,7 @@ pub enum Operation {
     SaveSession(ResumeToken),
     /// Changes the name of the user.
     Rename {
-        /// The name of the user.
+        /// The new name.
         name: Name,
     },
     /// Joins a room.
@@ -96,19 +96,19 @@ pub enum Operation {
     Topic {
         /// The name of the room.
         room: Name,
-        /// The words; none if they are removed.
+        /// The topic; empty to remove it.
         words: String,
     },
     /// Sets the away text, or removes it.
     Away {
-        /// The words; none if they are removed.
+        /// The away text; `None` to remove it.
         words: Option<String>,
     },
     /// Writes a private line to one user.
     Write {
         /// The session of the recipient.
         to: u64,
-        /// The words; none if they are removed.
+        /// The text.
         words: String,
         /// `Said` or `Action`.
         #[serde(default = "said", skip_serializing_if = "is_said")]
@@ -118,17 +118,17 @@ pub enum Operation {
     Tell {
         /// The session of the recipient.
         to: u64,
-        /// The words; none if they are removed.
+        /// The text.
         words: String,
     },
-    /// Mutes the author, who wrote too fast, for the `count`th time.
+    /// Mutes the author, who wrote too fast. This is the `count`th mute.
     FloodMuted {
         /// The end of the mute, in milliseconds since 1970.
         until_ms: u64,
         /// The number of mutes so far.
         count: u8,
     },
-    /// Makes the author an operator of the chat: their node has checked the password.
+    /// Makes the author an operator of the chat. The author's node has checked the password.
     BecomeOperator,
     /// Expels a member from a room.
     Kick {
@@ -136,7 +136,7 @@ pub enum Operation {
         room: Name,
         /// The session of the member.
         whom: u64,
-        /// The words; none if they are removed.
+        /// The reason; empty if none was given.
         words: String,
     },
     /// Adds a ban.
@@ -145,7 +145,7 @@ pub enum Operation {
     Unban {
         /// The banned name or network.
         subject: Subject,
-        /// The part of the chat from which it is banned.
+        /// The scope of the ban: the whole chat or one room.
         scope: Scope,
     },
     /// Changes a setting of a room, or the rights of a member.
@@ -187,9 +187,9 @@ pub enum Operation {
 /// The part of a saved session that every node has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredSession {
-    /// 0 if it was not saved.
+    /// The user's number, the same in all their sessions; 0 if it was not saved.
     pub lineage: u64,
-    /// Whether the user is still an operator of the chat, as the node that serves them found.
+    /// Whether the user is still an operator of the chat, as decided by the node that serves them.
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
@@ -248,7 +248,7 @@ pub struct RejoiningUser {
     /// The user's number, the same in all their sessions.
     #[serde(default)]
     pub lineage: u64,
-    /// When the session began, in milliseconds since 1970.
+    /// The time at which the session began, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: u64,
     /// The name of the user.

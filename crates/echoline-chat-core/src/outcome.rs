@@ -64,15 +64,15 @@ pub enum OperationError {
     NotFound,
     /// The recipient's mailbox is full.
     MailboxFull,
-    /// The list of bans is full: how many it holds.
+    /// The list of bans is full. Contains its maximum.
     TooManyBans(usize),
-    /// The operation did not reach the other nodes: the reason.
+    /// The operation did not reach the other nodes, for this reason.
     NotDelivered(&'static str),
 }
 
 impl OperationError {
-    /// Returns the reason, in words that follow others; `moment` prints a time in milliseconds
-    /// since 1970.
+    /// Returns the reason as the end of a sentence. `moment` prints a time in milliseconds since
+    /// 1970.
     pub fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
             Self::NotInRoom => "you are not in that room any more".to_owned(),
@@ -107,7 +107,7 @@ pub enum ClaimNameError {
     Taken(Name),
     /// Another user has a name that looks like it.
     LooksLike(Name),
-    /// The name is banned: the sentence.
+    /// The name is banned. Contains the sentence for the user.
     Banned(String),
     /// The operation did not reach the other nodes.
     NotDelivered,
@@ -118,7 +118,7 @@ pub enum ClaimNameError {
 pub enum JoinError {
     /// The user is in the room already.
     Already,
-    /// The user is banned: the sentence.
+    /// The user is banned. Contains the sentence for the user.
     Banned(String),
     /// Only invited users may enter.
     Invited,
@@ -132,7 +132,7 @@ pub enum JoinError {
     TooManyOfYours,
     /// The user is not in the chat any more.
     Gone,
-    /// The operation did not reach the other nodes: the reason.
+    /// The operation did not reach the other nodes, for this reason.
     NotDelivered(&'static str),
 }
 
@@ -156,7 +156,7 @@ impl ClaimNameError {
 }
 
 impl JoinError {
-    /// Returns the error of a join that was refused before the room was asked.
+    /// Returns the error of a join that was refused before the room was checked.
     pub fn of(outcome: &Outcome) -> Self {
         match outcome.refusal() {
             Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),

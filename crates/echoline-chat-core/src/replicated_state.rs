@@ -1,8 +1,8 @@
 //! The interface between the replicated state of a chat and the driver of its stream.
 //!
-//! Every node sends [`Proposal`]s. The stream puts them into one order and gives all nodes the same
-//! [`StreamEntry`] values. A [`ReplicatedState`] changes only by the entries that it applies, so
-//! the states of all nodes are the same after the same entry.
+//! Every node sends [`Proposal`]s. The stream orders them and delivers the same [`StreamEntry`]
+//! values to all nodes. A [`ReplicatedState`] changes only by the entries that it applies, so the
+//! states of all nodes are the same after the same entry.
 
 use bytes::Bytes;
 
@@ -45,8 +45,8 @@ pub struct StateSnapshot {
     pub state: Bytes,
 }
 
-/// A state machine that the driver of a stream feeds. The driver calls all methods from one thread,
-/// and none of them blocks.
+/// A state machine that the driver of a stream calls. It calls all methods from one thread, and
+/// none of them blocks.
 pub trait ReplicatedState: Send + Sync {
     /// Applies entries in their order. The first one follows [`applied`](Self::applied). An empty
     /// payload means that the driver refused the entry, because no node of the cluster sent it.
@@ -55,15 +55,15 @@ pub trait ReplicatedState: Send + Sync {
     /// Returns the sequence of the last applied entry, or 0.
     fn applied(&self) -> u64;
 
-    /// Returns whether the proposal needs no (other) publish: an entry has carried it, or it is
-    /// obsolete.
+    /// Returns whether the proposal need not be published (again): an entry has contained it, or it
+    /// is obsolete.
     fn is_settled(&self, proposal: &str) -> bool;
 
     /// Returns the state after the last applied entry.
     fn snapshot(&self) -> StateSnapshot;
 
-    /// Replaces the state by a snapshot of a later entry. The node skips the entries between, and
-    /// tells its users how many lines they miss.
+    /// Replaces the state by a snapshot of a later entry. The node skips the entries in between,
+    /// and tells its users how many lines they missed.
     ///
     /// # Errors
     /// The defect of the snapshot, in one sentence; the state is unchanged.

@@ -50,7 +50,7 @@ pub struct Room {
     /// The lines.
     pub log: Log,
     members: Slab<Member>,
-    /// Members who were expelled and whose sessions have not noticed yet.
+    /// The number of members who were expelled and whose sessions have not noticed it yet.
     outside: usize,
     /// The number of joins so far, which gives the members their order.
     arrivals: u32,
@@ -58,7 +58,7 @@ pub struct Room {
     pub invited: VecDeque<u64>,
     /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub muted: Vec<(Muted, u64)>,
-    /// The operators over time.
+    /// The present and former operators.
     pub operators: RoomOperators,
     /// The origin of the room.
     pub origin: RoomOrigin,
@@ -107,9 +107,9 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Adds a member and the line about the join, which the newcomer sees too. `replay_from`
-    /// selects the earlier lines that they see. A terminal does not show the lines that a replay
-    /// leaves out.
+    /// Adds a member and appends the join line, which the newcomer sees too. `replay_from` selects
+    /// the earlier lines that they see. A terminal does not show the lines that a replay leaves
+    /// out.
     pub fn join(
         &mut self,
         now_ms: u64,
@@ -166,7 +166,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// Takes a member out of the order here; its id is free again when its session leaves.
+    /// Expels a member at this position of the order. The id is free again when the session leaves.
     pub(crate) fn expel(
         &mut self,
         now_ms: u64,
@@ -194,7 +194,7 @@ impl Room {
         was_in
     }
 
-    /// Expels a suspended member for good; `false` if the member is not suspended.
+    /// Expels a suspended member permanently. Returns `false` if the member is not suspended.
     pub fn cancel_suspension(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_expected = member.standing == Standing::Suspended;
@@ -221,7 +221,7 @@ impl Room {
         self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
     }
 
-    /// Removes a member without a line in the log: the server ends.
+    /// Removes a member without a line in the log, because the server ends.
     pub(crate) fn leave_silently(&mut self, member_id: MemberId) {
         self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
@@ -259,7 +259,7 @@ impl Room {
         }
     }
 
-    /// A member has a new name from here on.
+    /// Changes the name of a member from this line on.
     pub fn rename(&mut self, now_ms: u64, member_id: MemberId, name: Name) -> Option<Appended> {
         let member = &mut self.members[member_id];
         if member.is_out() {
@@ -270,7 +270,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Renamed, old.as_str(), name.as_str()))
     }
 
-    /// A member sets the topic, or removes it.
+    /// Sets the topic, or removes it.
     pub(crate) fn set_topic(
         &mut self,
         now_ms: u64,
@@ -286,7 +286,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Topic, name.as_str(), topic))
     }
 
-    /// The server says something to the room.
+    /// Appends a line of the server.
     pub fn announce(&mut self, now_ms: u64, text: &str) -> Appended {
         self.append(now_ms, 0, LineKind::Notice, "", text)
     }
@@ -338,12 +338,12 @@ impl Room {
         Some(line)
     }
 
-    /// Returns whether all lines can be seen: none waits for the store.
+    /// Returns whether all lines are visible, so that none waits for the store.
     pub fn is_settled(&self) -> bool {
         self.log.visible() == self.log.next()
     }
 
-    /// Returns whether a member has seen all there is.
+    /// Returns whether a member has seen all lines.
     pub fn is_caught_up(&self, member_id: MemberId) -> bool {
         let member = &self.members[member_id];
         member.is_out() || member.next >= self.log.visible()
@@ -363,8 +363,7 @@ impl Room {
         log.count(from..until) - hidden.sum::<u64>()
     }
 
-    /// Returns the next line that a member has to see, and whether they are an operator of the
-    /// room.
+    /// Returns the member's next line, and whether they are an operator of the room.
     pub fn standing(&self, member_id: MemberId) -> (u64, bool) {
         let member = &self.members[member_id];
         (member.next, member.operator && !member.is_out())
@@ -380,7 +379,7 @@ impl Room {
         self.members[member_id].standing == Standing::Suspended
     }
 
-    /// Returns whether the member was expelled for good, not only suspended.
+    /// Returns whether the member was expelled permanently, not only suspended.
     pub fn is_expelled(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Out
     }
@@ -395,7 +394,7 @@ impl Room {
         self.is_in(member_id).then(|| self.standing(member_id))
     }
 
-    /// Makes a member an operator of the room, or no longer.
+    /// Makes a member an operator of the room, or revokes that.
     pub fn set_operator(&mut self, member_id: MemberId, operator: bool) {
         self.members[member_id].operator = operator;
     }

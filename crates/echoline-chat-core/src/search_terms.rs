@@ -1,10 +1,10 @@
 //! The terms of a search, matched without regard to case.
 //!
-//! A search scans the lines of a room one by one, newest first, with a limit for each search. The
-//! alternatives of SQLite fall short. FTS5 needs as much disk again and time for every written
-//! line; its tokens are whole words, or with `trigram` at least three letters; and its index keeps
-//! words that were deleted from the lines. LIKE ignores case only in ASCII. No character of a
-//! search has a special meaning, so nothing has to be escaped.
+//! A search scans the lines of a room one by one, newest first, with a limit for each search.
+//! SQLite's own searches are not suitable. FTS5 doubles the disk space and slows down each write;
+//! its tokens are whole words, or with `trigram` at least three letters; and its index keeps
+//! deleted text. LIKE ignores case only in ASCII. No character of a search has a special meaning,
+//! so nothing has to be escaped.
 
 use memchr::memmem::Finder;
 
@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 #[derive(Clone, Debug)]
 pub struct SearchTerms(Vec<Finder<'static>>);
 
-/// The limit of terms, so that a search for a thousand words costs no more than one for a few.
+/// The maximum number of terms, which bounds the cost of a search.
 const TERMS_MAX: usize = 16;
 
 /// A reusable buffer for the lower-case form of a line.
@@ -23,7 +23,7 @@ pub struct CaseFoldBuffer {
 }
 
 impl SearchTerms {
-    /// Splits text at white space, and ignores all words after the first 16.
+    /// Splits `typed` at white space into terms, and ignores all words after the first 16.
     #[must_use]
     pub fn new(typed: &str) -> Self {
         let words = typed.split_whitespace().take(TERMS_MAX).map(str::to_lowercase);

@@ -39,7 +39,7 @@ use crate::state::user::User;
 use crate::state::user_table::{UserTable, lineage_of_id};
 use echoline_base::source::Source;
 
-/// The state of a chat; `R` holds a room.
+/// The state of a chat. `R` holds a room.
 #[derive(Debug)]
 pub struct ChatState<R> {
     /// The settings.
@@ -48,12 +48,12 @@ pub struct ChatState<R> {
     pub lobby: R,
     /// The users in the chat.
     pub users: UserTable<R>,
-    /// Users of this node who are out of the chat until the node rejoins: their sessions and
-    /// memberships last.
+    /// Users of this node who are out of the chat until the node rejoins. Their sessions and
+    /// memberships continue.
     pub suspended: BTreeMap<u64, Box<User<R>>>,
     /// Every key of every name that is in use, and the session that has it.
     pub names: HashMap<Key, u64>,
-    /// All rooms, with the lobby.
+    /// All rooms, including the lobby.
     pub rooms: BTreeMap<Key, R>,
     /// Removed rooms with suspended members, who may rejoin a room of the same name.
     pub awaited_rooms: BTreeMap<Key, R>,
@@ -83,13 +83,13 @@ pub struct StateOptions {
     pub keeps_rooms: bool,
     /// Whether this is the state of one node of a cluster.
     pub is_replicated: bool,
-    /// The lineage of session 0, from which those of new sessions count.
+    /// The lineage of session 0. The lineages of new sessions are counted from it.
     pub lineages_from: u64,
     /// Prints a time in milliseconds since 1970.
     pub moment: fn(u64) -> String,
 }
 
-/// The state that a store brings back.
+/// The state that a store restores.
 #[derive(Debug, Default)]
 pub struct RestoredState {
     /// The rooms.
@@ -103,9 +103,9 @@ pub struct RestoredState {
 /// The number of rooms that a node allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomLimits {
-    /// Rooms at most.
+    /// The maximum number of rooms.
     pub all: usize,
-    /// Rooms that users of one source have made.
+    /// The maximum number of rooms that users of one source have created.
     pub per_source: usize,
 }
 
@@ -192,7 +192,7 @@ impl<R: RoomCell> ChatState<R> {
         Ok(())
     }
 
-    /// Makes `name` the session's, unless another session has it.
+    /// Claims `name` for the session, unless another session has it.
     pub fn claim(&mut self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         self.is_free(name, session)?;
         for key in name.keys() {
@@ -210,7 +210,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Returns whether the room exists, or the user may make it. Each node checks its own limits
+    /// Returns whether the room exists, or the user may create it. Each node checks its own limits
     /// before it proposes a room.
     pub fn has_place_for_room(
         &self,
@@ -248,7 +248,7 @@ impl<R: RoomCell> ChatState<R> {
         nodes
     }
 
-    /// Gives the membership of a room back, which a session of this node was taken out of.
+    /// Releases the membership of a room from which a session of this node was expelled.
     pub fn release_membership(&mut self, session: u64, room: &R) {
         match self.suspended.get_mut(&session) {
             Some(user) => user.release(room),
@@ -256,7 +256,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Gives all memberships back of a session that has ended while its user was out of the chat.
+    /// Releases all memberships of a session that has ended while its user was out of the chat.
     pub fn release_suspended(&mut self, session: u64) {
         if let Some(mut user) = self.suspended.remove(&session) {
             user.release_all();

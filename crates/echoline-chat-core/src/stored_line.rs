@@ -1,11 +1,11 @@
-//! A line of a room as the history keeps it. Pure.
+//! A line of a room as the history stores it. Pure.
 
 use std::sync::Arc;
 
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
-/// The text that is shown under a number whose line is missing in the history.
+/// The text that is shown for a number whose line is missing in the history.
 pub const MISSING: &str = "[missing]";
 
 /// The kind of a line. Stored as a small integer, which never changes its meaning.
@@ -40,8 +40,8 @@ impl LineKind {
         Self::Notice,
     ];
 
-    /// Returns whether the author chose words of a line of this kind. Users who ignore the author
-    /// do not see such lines. A new name counts as words.
+    /// Returns whether the author chose a text in lines of this kind. Users who ignore the author
+    /// do not see such lines. A new name counts as a text.
     #[must_use]
     pub fn has_own_words(self) -> bool {
         self.has_words() || self == Self::Renamed
@@ -66,8 +66,8 @@ impl LineKind {
         self as u8
     }
 
-    /// Returns whether a user said it. Such lines have a limit of their own, so that no flood of
-    /// joins and leaves evicts them.
+    /// Returns whether a user said lines of this kind. Such lines have their own limit, so that a
+    /// flood of joins and leaves does not evict them.
     #[must_use]
     pub const fn is_said(self) -> bool {
         matches!(self, Self::Said | Self::Action)
@@ -90,7 +90,7 @@ impl LineKind {
 pub struct StoredLine {
     /// Its number in the room; at most [`i64::MAX`], the largest integer of SQLite.
     pub number: u64,
-    /// Milliseconds since 1970, UTC. For display only: the number gives the order.
+    /// Milliseconds since 1970, UTC. For display only, because the number gives the order.
     pub time_ms: u64,
     /// Its kind.
     pub kind: LineKind,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_stand_for_their_kinds() {
+    fn each_kind_has_its_code() {
         for (number, kind) in LineKind::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(kind.code()), number);
             assert_eq!(LineKind::from_code(kind.code()), Some(kind));

@@ -1,5 +1,4 @@
-//! The text that may reach a terminal: an allow-list, applied once when a line enters the chat.
-//! Pure.
+//! Cleans text for terminals by an allow-list, once, when a line enters the chat. Pure.
 //!
 //! People read the chat, so nothing is escaped or marked. Characters that are not allowed are
 //! removed, and the rest is printable text (Unicode Technical Report 36, Unicode Standard Annex 31
@@ -18,17 +17,18 @@ use unicode_script::{Script, UnicodeScript};
 
 use crate::text::character::{CharacterKind, is_common, is_letter, kind};
 
-/// Combining marks in a row; more than that paints over the lines above and below.
+/// The maximum number of consecutive combining marks. More would paint over the lines above and
+/// below.
 const MARKS_MAX: u8 = 4;
 
-/// Characters of a foreign text that are shown inside a sentence.
+/// The maximum characters of a foreign text inside a sentence.
 const EXCERPT_CHARACTERS_MAX: usize = 24;
 
-/// Bytes of a foreign text that go into the log.
+/// The maximum bytes of a foreign text in the log.
 const ESCAPE_BYTES_MAX: usize = 128;
 
-/// Bytes that are no UTF-8: other encodings, telnet commands, surrogates, overlong forms
-/// (RFC 3629, section 3).
+/// The error for bytes that are not UTF-8: other encodings, telnet commands, surrogates, overlong
+/// forms (RFC 3629, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("That line is not UTF-8 (byte {}): set your terminal to UTF-8 and send it again", .at + 1)]
 pub struct NotText {
@@ -39,12 +39,12 @@ pub struct NotText {
 /// Returns the part of `bytes` that may be shown on any terminal: printable characters and tabs,
 /// every space as a plain space, nothing else.
 ///
-/// A separator of lines or paragraphs becomes a space, so that it does not glue words. Other
-/// controls (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use and
-/// code points that Unicode 18 does not assign are left out. The joiners U+200C and U+200D stay
-/// where they mean something: between emoji, between letters of one script that needs them. At
-/// most 4 combining marks stay in a row, none before the first character. Printable ASCII comes
-/// back as it is, without a copy; cleaning twice changes nothing.
+/// A separator of lines or paragraphs becomes a space, so that words stay separate. Other controls
+/// (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use and code points
+/// that Unicode 18 does not assign are removed. The joiners U+200C and U+200D stay where they have
+/// a meaning: between emoji, and between letters of one script that needs them. At most 4
+/// consecutive combining marks stay, and none before the first character. Printable ASCII is
+/// returned without a copy. Cleaning a text twice changes nothing.
 ///
 /// ```
 /// use echoline_chat_core::text::clean;
@@ -99,7 +99,7 @@ pub fn excerpt(text: &str) -> String {
     let mut characters = Cleaned::new(text).map(spaced);
     let mut shown: String = characters.by_ref().take(EXCERPT_CHARACTERS_MAX).collect();
     if characters.next().is_some() {
-        // A joiner needs the character that was cut off.
+        // The character that the joiner needs was cut off.
         shown.truncate(shown.trim_end_matches(is_joiner).len());
         shown.push('…');
     }
@@ -111,7 +111,7 @@ pub fn excerpt(text: &str) -> String {
 struct Cleaned<'a> {
     characters: Chars<'a>,
     filter: Filter,
-    /// Follows the joiner that was given out just now.
+    /// The character that follows the joiner that was just returned.
     ready: Option<char>,
 }
 
@@ -141,20 +141,20 @@ impl Iterator for Cleaned<'_> {
     }
 }
 
-/// Decides by the characters that passed before, never by the removed ones. Cleaning a text twice
-/// therefore changes nothing.
+/// A filter that depends only on the characters that passed before, and not on removed ones.
+/// Cleaning a text twice therefore changes nothing.
 #[derive(Clone, Default)]
 struct Filter {
-    /// The last character that passed and is neither mark nor joiner.
+    /// The last character that passed and is neither a mark nor a joiner.
     base: Option<char>,
-    /// Marks since then.
+    /// The number of marks after it.
     marks: u8,
     /// A joiner after it, held until the next character shows whether it has a meaning.
     joiner: Option<char>,
 }
 
 impl Filter {
-    /// Returns the output for `c`: the joiner that was held, if there is one, and a character.
+    /// Returns the output for `c`: the held joiner, if there is one, and a character.
     fn take(&mut self, c: char) -> (Option<char>, Option<char>) {
         match kind(c) {
             CharacterKind::Visible => {
@@ -187,7 +187,7 @@ impl Filter {
         }
     }
 
-    /// Returns whether `joiner` between the last base and `next` means something.
+    /// Returns whether `joiner` has a meaning between the last base character and `next`.
     fn joins(&self, joiner: char, next: char) -> bool {
         let Some(base) = self.base else { return false };
         let letters = is_letter(base) && (is_letter(next) || kind(next) == CharacterKind::Mark);
@@ -198,7 +198,7 @@ impl Filter {
     }
 }
 
-/// U+200C or U+200D.
+/// Returns whether `c` is U+200C or U+200D.
 pub(crate) fn is_joiner(c: char) -> bool {
     kind(c) == CharacterKind::Joiner
 }
@@ -207,7 +207,8 @@ fn is_emoji(c: char) -> bool {
     !c.is_ascii() && c.is_emoji_char()
 }
 
-/// Digits, `#` and `*` have them too: keycaps.
+/// Returns whether a presentation selector may follow `c`. Digits, `#` and `*` have one too, in
+/// keycaps.
 fn has_presentations(c: char) -> bool {
     c.is_emoji_char()
 }
@@ -239,8 +240,8 @@ fn needs_joiners(script: Script) -> bool {
     )
 }
 
-/// Foreign bytes for the log, on one line: what may be shown as it is, the rest as `\x1b`, a
-/// backslash as `\\`; the first 128 bytes, then `…`.
+/// Prints foreign bytes for the log on one line. Characters that may be shown stay, other bytes
+/// become `\x1b`, and a backslash becomes `\\`. After 128 bytes it prints `…`.
 ///
 /// ```
 /// use echoline_chat_core::text::escape;
@@ -290,9 +291,9 @@ mod tests {
         clean(text.as_bytes()).unwrap().into_owned()
     }
 
-    /// Fault 22: every byte, every character of C1, alone and inside a line.
+    /// Fault 22: every byte that is not plain is found, alone and at any position of a line.
     #[test]
-    fn a_byte_that_is_not_plain_is_seen_wherever_it_stands() {
+    fn finds_a_byte_that_is_not_plain_at_any_position() {
         for length in 0..70 {
             let mut text = vec![b'~'; length];
             assert!(is_plain(&text), "{length}");
@@ -322,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Fault 22, 23: sequences that other programs have let through.
+    /// Faults 22, 23: sequences that other programs have let through.
     #[test]
     fn known_attacks_become_plain_text() {
         for (attack, shown) in [
@@ -348,7 +349,7 @@ mod tests {
 
     /// Fault 21: invalid UTF-8 is refused, and the message states the position.
     #[test]
-    fn what_is_no_utf8_is_refused() {
+    fn refuses_invalid_utf8() {
         for bad in [
             &b"abc\xff"[..],
             b"abc\xed\xa0\x80",             // a lone surrogate
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_stay_where_they_mean_something() {
+    fn joiners_stay_where_they_have_a_meaning() {
         for kept in [
             "👨\u{200d}👩\u{200d}👧",
             "🏳\u{fe0f}\u{200d}🌈",
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_do_not_pile_up() {
+    fn the_number_of_consecutive_marks_is_bounded() {
         let tower = "\u{301}".repeat(100);
         assert_eq!(cleaned(&format!("a{tower}b")), format!("a{}b", "\u{301}".repeat(4)));
         assert_eq!(cleaned(&format!("{tower}b")), "b", "none before the first character");
@@ -437,7 +438,7 @@ mod tests {
 
     /// Fault 22: a log entry is one readable, short line.
     #[test]
-    fn the_log_gets_every_byte_visibly() {
+    fn every_byte_is_visible_in_the_log() {
         assert_eq!(escape(b"a\\b\r\n").to_string(), r"a\\b\x0d\x0a");
         assert_eq!(
             escape("Анна\u{202e}\u{9b}".as_bytes()).to_string(),
@@ -447,7 +448,7 @@ mod tests {
         assert_eq!(escape(&[b'a'; 128]).to_string(), "a".repeat(128));
     }
 
-    /// Characters from all over Unicode, the troublesome ones more often.
+    /// Characters from all of Unicode, with a preference for the problematic ones.
     fn troublesome() -> impl Strategy<Value = String> {
         let c = prop_oneof![
             any::<char>(),
@@ -481,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn printable_ascii_is_left_alone(text in "[ -~]{0,200}") {
+        fn printable_ascii_is_unchanged(text in "[ -~]{0,200}") {
             prop_assert!(matches!(clean(text.as_bytes()), Ok(Cow::Borrowed(same)) if same == text));
         }
     }

@@ -1,7 +1,7 @@
-//! A simulation of the core alone: users, rooms and nodes, all from a seed.
+//! A simulation of the core alone: users, rooms and nodes, all derived from a seed.
 //!
-//! The same seed gives the same trace, byte for byte, on every node and in every process, whatever
-//! the keys of hash maps and the addresses of memory are.
+//! The same seed gives the same trace, byte for byte, on every node and in every process. The keys
+//! of hash maps and memory addresses do not affect it.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::cell::RefCell;
@@ -58,7 +58,7 @@ impl Node {
         Self { number, state, trace: String::new() }
     }
 
-    /// Gives a membership back, as the session of a user does who is out of a room.
+    /// Releases a membership, as the session of a user does who was expelled from a room.
     fn release(&mut self, session: u64, room: &Name) {
         let user = self.state.served_user(session);
         let memberships = user.map(|user| user.memberships()).unwrap_or_default();
@@ -78,7 +78,7 @@ impl Node {
         let Self { state, trace, .. } = self;
         let mut expelled = Vec::new();
         if let Operation::Part { room } = &operation {
-            // The session gives the membership back when it hears of the outcome.
+            // The session releases the membership when it learns of the outcome.
             expelled.push((session, room.clone()));
         }
         let outcome = state.apply(context, operation, &mut |effect: Effect<'_>| {
@@ -91,8 +91,8 @@ impl Node {
         });
         expelled.iter().for_each(|(session, room)| self.release(*session, room));
         let trace = &mut self.trace;
-        // A node keeps the memberships of its own users until their sessions give them back. So the
-        // ids of members, and whether a node serves a user, are all that differs between nodes.
+        // A node keeps the memberships of its own users until their sessions release them. So only
+        // the ids of members, and whether a node serves a user, differ between nodes.
         let text = match &outcome {
             Outcome::Joined(Ok(joined)) => {
                 format!("Joined(Ok {:?} {})", joined.room, joined.number)
@@ -121,7 +121,7 @@ fn note(trace: &mut String, effect: &Effect<'_>) {
     }
 }
 
-/// A person at the keyboard, who draws everything from the seed.
+/// A simulated user whose actions are derived from the seed.
 struct Author {
     random: Random,
     /// Tokens of saved sessions.
@@ -231,7 +231,7 @@ impl Author {
     }
 }
 
-/// An evening on two nodes; returns what each of them saw.
+/// Simulates an evening on two nodes. Returns the trace of each node.
 fn evening(seed: u64) -> [String; 2] {
     let mut author = Author { random: Random::of(&[seed]), tokens: Vec::new() };
     let mut nodes = [Node::new(1), Node::new(2)];
@@ -247,7 +247,7 @@ fn evening(seed: u64) -> [String; 2] {
     nodes.map(|node| node.trace)
 }
 
-/// Both nodes change in the same way, whichever of them serves the author.
+/// Both nodes change in the same way, no matter which of them serves the author.
 #[test]
 fn two_nodes_have_the_same_trace() {
     for seed in 0..SEEDS {
@@ -259,7 +259,7 @@ fn two_nodes_have_the_same_trace() {
     }
 }
 
-/// The evenings are not trivial: operations are applied and refused, lines are kept.
+/// The simulated evenings are not trivial: operations are applied and refused, and lines are kept.
 #[test]
 fn an_evening_has_every_kind_of_outcome() {
     let all: String = (0..SEEDS).map(|seed| evening(seed)[0].clone()).collect();
@@ -285,7 +285,7 @@ fn an_evening_has_every_kind_of_outcome() {
     }
 }
 
-/// Two processes have other keys of hash maps and other addresses of memory.
+/// Two processes have different keys of hash maps and different memory addresses.
 #[test]
 fn the_same_seed_has_the_same_trace_in_two_processes() {
     let folder = tempfile::tempdir().unwrap();
@@ -293,7 +293,7 @@ fn the_same_seed_has_the_same_trace_in_two_processes() {
         let path = folder.path().join(name);
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "writes_the_traces_of_all_seeds", "--include-ignored"]);
-        // The environment moves the stack.
+        // The size of the environment moves the stack.
         let child = child.env(OUTPUT, &path).env("ECHOLINE_PADDING", "x".repeat(padding));
         let output = child.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

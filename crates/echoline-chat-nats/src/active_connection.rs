@@ -12,8 +12,8 @@ use super::driver_state::DriverState;
 use super::pending_checks::PendingChecks;
 use echoline_chat_core::StateSnapshot;
 
-/// A connection of the driver. Its tasks run on one thread, until the first error that reading
-/// again does not cure.
+/// A connection of the driver. Its tasks run on one thread, until the first error that a new
+/// subscription does not cure.
 pub(super) struct ActiveConnection<'a> {
     pub(super) driver: &'a DriverState,
     pub(super) client: Client,
@@ -22,7 +22,7 @@ pub(super) struct ActiveConnection<'a> {
     pub(super) connected: watch::Sender<bool>,
     /// Notified when the applied position changes.
     pub(super) moved: watch::Sender<()>,
-    /// Makes the reader look the stream up and subscribe again.
+    /// Notified to make the reader look up the stream and subscribe again.
     pub(super) reread: Notify,
     pub(super) checks: RefCell<PendingChecks>,
     /// Notified when a divergence check is requested.

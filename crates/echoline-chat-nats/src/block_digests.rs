@@ -1,18 +1,18 @@
 //! Digests of blocks of entries, which nodes exchange to notice that their copies of the stream
 //! differ. Pure.
 //!
-//! Each block has a digest of its own, so a node that started from a snapshot has the same digests
-//! as one that has read the whole stream. All versions must compute the same digests.
+//! Each block has its own digest, so a node that started from a snapshot has the same digests as a
+//! node that has read the whole stream. All versions must compute the same digests.
 
 use std::collections::VecDeque;
 
 use echoline_chat_core::StreamEntry;
 
-/// Entries of one block.
+/// The number of entries in a block.
 const BLOCK: u64 = 64;
-/// Blocks that a node remembers.
+/// The number of blocks that a node remembers.
 const BLOCKS_MAX: usize = 1000;
-/// Blocks whose digests a node publishes.
+/// The number of blocks whose digests a node publishes.
 const PUBLISHED_MAX: usize = 64;
 
 /// The digest of a block, from its first entry up to `sequence`.

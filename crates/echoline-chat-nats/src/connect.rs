@@ -16,7 +16,7 @@ use super::names::StreamNames;
 use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 
-/// The time-out of one server. There may be others.
+/// The time-out for one server. Another one may answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection ends after two pings without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
@@ -73,8 +73,8 @@ fn login(options: &NatsOptions, names: &StreamNames) -> Result<Option<NatsLogin>
     Ok(logins.pop())
 }
 
-/// Parses each address by itself, because the client takes no lists; without logins, so that the
-/// client does not log them.
+/// Parses the addresses one by one, because the client accepts no lists. The results have no
+/// logins, so that the client does not log them.
 fn addresses(names: &StreamNames) -> Result<Vec<ServerAddr>, DriverError> {
     let parsed = names
         .servers
@@ -110,7 +110,8 @@ async fn prepared(
     connect.credentials_file(path).await.map_err(unusable)
 }
 
-/// Adds the certificates, after a look into their files: the client ignores files without any.
+/// Adds the certificates. Checks their files before, because the client ignores files without a
+/// certificate.
 async fn with_certificates(
     mut connect: ConnectOptions,
     options: &NatsOptions,
@@ -131,7 +132,7 @@ async fn with_certificates(
     Ok(connect)
 }
 
-/// Checks that a PEM file has such a part.
+/// Checks that a PEM file has a certificate or a key.
 async fn look_for(what: &str, path: &Path) -> Result<(), DriverError> {
     let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
     let found = text.and_then(|text| match text.contains(what) {

@@ -1,7 +1,7 @@
 //! The divergence check: compares applied blocks with those of the stream's leader.
 //!
-//! A stream that lost entries gives their sequences to others, and its replicas may answer
-//! differently for a while. The entries of the leader count.
+//! A stream that has lost entries gives their sequences to other entries, and its replicas may
+//! answer differently for a while. Only the leader's entries count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::error::DriverError;
 use super::stream;
 use echoline_chat_core::StreamEntry;
 
-/// The pause before a check: requests of this time are checked together.
+/// The pause before a check. Requests within this time are checked together.
 const DELAY: Duration = Duration::from_secs(1);
 /// Concurrent reads of entries.
 const READS_MAX: usize = 16;
@@ -25,7 +25,7 @@ const READS_MAX: usize = 16;
 const NEWEST: usize = 2;
 
 impl ActiveConnection<'_> {
-    /// Does the requested checks.
+    /// Runs the requested checks. Returns only with an error.
     pub(super) async fn check_divergence(&self) -> DriverError {
         loop {
             self.check_requested.notified().await;
@@ -57,7 +57,8 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Returns the first of these blocks that differs from the applied one, as the leader has it.
+    /// Returns the first of these blocks that differs from the applied one, with the leader's
+    /// entries.
     async fn compare(
         &self,
         requested: &BTreeSet<u64>,
@@ -69,8 +70,8 @@ impl ActiveConnection<'_> {
             sequences.extend(digests.iter().rev().take(NEWEST).map(|block| block.sequence));
         }
         for sequence in sequences {
-            // Blocks that the stream does not have any more cannot be compared. The reader notices
-            // a stream that ends too early.
+            // Blocks that the stream no longer has cannot be compared. The reader notices a stream
+            // that ends too early.
             let block = self.read_block(sequence).await?;
             if self.driver.cursor.borrow().first_wrong(&block).is_some() {
                 return Ok(Some(block));
@@ -79,7 +80,8 @@ impl ActiveConnection<'_> {
         Ok(None)
     }
 
-    /// Reads the block of this entry, up to it, one by one: only the leader answers such reads.
+    /// Reads the block of this entry up to the entry. The entries are read one by one, because only
+    /// the leader answers such reads.
     async fn read_block(&self, sequence: u64) -> Result<Vec<StreamEntry>, DriverError> {
         let stream = self.jetstream.get_stream_no_info(&self.driver.names.stream).await;
         let stream = stream.map_err(|error| self.cannot_compare(&reason(&error)))?;

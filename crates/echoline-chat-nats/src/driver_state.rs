@@ -42,9 +42,9 @@ pub(super) struct DriverState {
     pub(super) reset_backoff: RefCell<ResetBackoff>,
     pub(super) written: RefCell<WrittenSnapshots>,
     pub(super) random: RefCell<Random>,
-    /// Takes the result of the start; `None` once it is reported.
+    /// The sender for the result of the start; `None` once it is reported.
     ready: RefCell<Option<mpsc::Sender<Result<(), DriverError>>>>,
-    /// The link that the state knows, which is down at first.
+    /// The link as last reported to the state. It is down at first.
     link: Cell<Link>,
     last_warning: Cell<Option<Instant>>,
     is_connected: Cell<bool>,
@@ -52,13 +52,13 @@ pub(super) struct DriverState {
     is_stuck: Cell<bool>,
 }
 
-/// The thread's ends of the channels to the rest of the program.
+/// The driver thread's ends of the channels to the rest of the program.
 #[derive(Debug)]
 pub(super) struct DriverChannels {
     pub(super) proposals: UnboundedReceiver<Proposal>,
     /// Becomes true when the driver has to stop.
     pub(super) closing: watch::Receiver<bool>,
-    /// Takes the result of the start.
+    /// The sender for the result of the start.
     pub(super) ready: mpsc::Sender<Result<(), DriverError>>,
 }
 
@@ -107,7 +107,7 @@ impl DriverState {
     }
 
     /// Returns the entries without their tags. The payload of an entry without a valid tag becomes
-    /// empty. Returns `None` if the cluster has no key: the entries are as they are.
+    /// empty. Returns `None` if the cluster has no key, so that the entries have no tags.
     pub(super) fn verify_entries(
         &self,
         entries: &[StreamEntry],

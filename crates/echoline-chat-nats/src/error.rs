@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a node cannot follow its stream.
+/// The reason why a node cannot follow its stream.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
@@ -183,7 +183,7 @@ pub enum DriverError {
         /// The last error.
         reason: Option<String>,
     },
-    /// A task or subscription ended that should not.
+    /// A task or a subscription ended unexpectedly.
     #[error("{what} ended unexpectedly")]
     Ended {
         /// The task or subscription.
@@ -212,7 +212,7 @@ pub enum DriverError {
 }
 
 impl DriverError {
-    /// Returns whether another try would fail too.
+    /// Returns whether another attempt would fail too.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,

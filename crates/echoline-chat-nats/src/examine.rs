@@ -24,9 +24,9 @@ use super::{stream, version};
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As it should be.
+    /// Everything is in order.
     Fine,
-    /// Good to know.
+    /// For information.
     Note,
     /// An operator has to act.
     Problem,
@@ -298,7 +298,7 @@ impl ClusterFindings {
         let info = consumer.cached_info();
         let at_ms = u64::try_from(info.created.unix_timestamp_nanos() / 1_000_000);
         let at_ms = at_ms.unwrap_or_default();
-        // A time between request and answer is no difference.
+        // A server time between the request and the answer counts as equal.
         let apart_ms = before_ms.saturating_sub(at_ms).max(at_ms.saturating_sub(after_ms));
         if apart_ms > CLOCKS_APART_MAX_MS {
             self.problem(format!(

@@ -17,7 +17,7 @@ pub(super) struct InFlightPublishes {
     acknowledged: BTreeMap<u64, Vec<(String, Instant)>>,
 }
 
-/// One proposal, and which message carries it.
+/// One proposal, and the round of the message that contains it.
 #[derive(Clone, Debug)]
 pub(super) struct InFlightPublish {
     pub(super) proposal: Rc<Proposal>,
@@ -29,7 +29,8 @@ pub(super) struct InFlightPublish {
 const OVERDUE: Duration = Duration::from_secs(10);
 
 impl InFlightPublish {
-    /// Returns the message id. Each round has another one, because the server drops known ids.
+    /// Returns the message id. Each round has a different id, because the server drops messages
+    /// with known ids.
     pub(super) fn message_id(&self) -> String {
         match self.round {
             0 => self.proposal.id.clone(),

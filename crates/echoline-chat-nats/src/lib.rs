@@ -2,14 +2,14 @@
 //!
 //! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream and
 //! blocks until the state is up to date. A thread then applies new entries and publishes proposals.
-//! After any error it connects again and reads on after the last applied entry, so recovery and
+//! After any error it connects again and continues after the last applied entry, so recovery and
 //! start are the same code. [`examine()`] inspects servers and stream without joining the cluster.
 //!
 //! The modules, in the order of their dependencies:
 //!
 //! * values: `options`, `error`, `version`, `names`, `cluster_key`, `status`
-//! * what the driver remembers: `block_digests`, `stream_cursor`, `in_flight`, `snapshot_label`,
-//!   `snapshot_schedule`, `pending_checks`, and `driver_state`, which owns them
+//! * the state that survives a reconnect: `block_digests`, `stream_cursor`, `in_flight`,
+//!   `snapshot_label`, `snapshot_schedule`, `pending_checks`, and `driver_state`, which owns them
 //! * calls to the servers: `connect`, `stream`, `snapshot_catalog`
 //! * the tasks of an `active_connection`: `monitor`, `divergence`, `heartbeat`, `publish`,
 //!   `snapshots`, `read`

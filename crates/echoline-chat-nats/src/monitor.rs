@@ -11,7 +11,7 @@ use super::connect::log_server;
 use super::error::DriverError;
 use super::stream;
 
-/// The interval between two looks at the stream.
+/// The interval between two lookups of the stream.
 const WATCH_INTERVAL: Duration = Duration::from_secs(3);
 
 impl ActiveConnection<'_> {
@@ -58,8 +58,8 @@ impl ActiveConnection<'_> {
         self.driver.set_connected(true);
     }
 
-    /// Looks the stream up every few seconds: no consumer learns that the stream was removed or
-    /// replaced.
+    /// Looks up the stream every few seconds, because a consumer is not told that the stream was
+    /// removed or replaced.
     pub(super) async fn watch_stream(&self) -> DriverError {
         loop {
             sleep(WATCH_INTERVAL).await;

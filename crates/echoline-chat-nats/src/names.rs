@@ -1,6 +1,6 @@
 //! The names of streams and subjects, and the addresses of the servers. Pure.
 
-// From `core`: a pure file does not name `std::net`, which has the sockets.
+// `core::net` has addresses without sockets, which pure code must not use.
 use core::net::IpAddr;
 
 use super::error::DriverError;

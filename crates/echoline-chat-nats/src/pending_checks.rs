@@ -1,4 +1,4 @@
-//! Which blocks of the stream a node has to compare with the stream's leader.
+//! The blocks that a node has to compare with the stream's leader. Pure; time is an argument.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use echoline_base::backoff::Backoff;
 use tokio::time::Instant;
 
-/// Blocks that one check compares.
+/// The maximum number of blocks that one check compares.
 const CHECKS_MAX: usize = 8;
 /// The pause after the second reset in a row; each further pause is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After this time without a reset, the next one is the first again.
+/// After this time without a reset, the pauses start again.
 const CALM: Duration = Duration::from_secs(60);
 
 /// The pending divergence checks and their result.

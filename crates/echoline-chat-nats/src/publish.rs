@@ -13,21 +13,21 @@ use super::error::DriverError;
 use super::in_flight::InFlightPublish;
 use echoline_base::backoff::{Backoff, with_jitter};
 
-/// The first and the longest pause between two tries.
+/// The first and the longest pause between two attempts.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// The link counts as down after a publish has failed for this long.
 const STUCK: Duration = Duration::from_secs(3);
-/// Proposals that are taken from the channel at once.
+/// The maximum number of proposals that are taken from the channel at once.
 const TAKE_MAX: usize = 256;
 /// Concurrent publishes. More of them would only wait for each other, until they time out.
 const CONCURRENT_MAX: usize = 1024;
 
 /// The outcome of a publish.
 enum PublishOutcome {
-    /// The stream has the proposal as this entry, now or since an earlier try.
+    /// The stream has the proposal as this entry, now or since an earlier attempt.
     Acknowledged(u64),
-    /// The proposal needs no publish any more.
+    /// The proposal no longer needs to be published.
     Settled,
 }
 
@@ -158,13 +158,14 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Returns the pause after so many tries: exponential, with jitter.
+    /// Returns the pause after `tries` attempts: exponential, with jitter.
     fn pause(&self, tries: u32) -> Duration {
         let longest = Backoff::new(RETRY, RETRY_MAX).after(tries - 1);
         with_jitter(longest, &mut self.driver.random.borrow_mut())
     }
 
-    /// Waits until the next try. A new connection or a new entry is a sign that it may succeed.
+    /// Waits until the next attempt. A new connection or a new entry ends the wait, because the
+    /// attempt may succeed.
     async fn until_retry(&self, tries: u32) {
         let (mut connected, mut moved) = (self.connected.subscribe(), self.moved.subscribe());
         tokio::select! {

@@ -19,10 +19,10 @@ use echoline_chat_core::StreamEntry;
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// The maximum number of entries that are applied at once.
 const BATCH_ENTRIES_MAX: usize = 1000;
-/// The pause between two tries to read.
+/// The pause between two attempts to read.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Why a new consumer has to read on after the last applied entry.
+/// The reason why a new consumer has to continue after the last applied entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RereadReason {
     /// Another task requested it.
@@ -34,7 +34,7 @@ enum RereadReason {
 }
 
 impl ActiveConnection<'_> {
-    /// Reads until an error that another try does not cure.
+    /// Reads until an error that another attempt does not cure.
     pub(super) async fn read(&self) -> DriverError {
         loop {
             match self.read_on().await {
@@ -94,8 +94,8 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Makes sure that the stream has the entry after the last applied one: resets the state if the
-    /// stream was replaced, or restores a snapshot.
+    /// Ensures that the stream has the entry after the last applied one. If the stream was
+    /// replaced, resets the state; if entries are missing, restores a snapshot.
     async fn find_position(&self, info: &Info) -> Result<(), DriverError> {
         let driver = self.driver;
         let created_ns = info.created.unix_timestamp_nanos();
@@ -153,7 +153,8 @@ impl ActiveConnection<'_> {
         self.moved.send_replace(());
     }
 
-    /// Reports the end of the start when `last`, the last entry at its beginning, is applied.
+    /// Reports the end of the start when entry `last` is applied, which was the last one when the
+    /// start began.
     fn report_if_started(&self, last: u64) -> Result<(), DriverError> {
         if self.driver.is_starting() && self.driver.state.applied() >= last {
             if self.driver.has_nothing_authentic() {

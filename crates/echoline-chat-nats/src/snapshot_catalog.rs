@@ -22,7 +22,7 @@ use super::stream;
 use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StateSnapshot;
 
-/// The maximum size of a part. Smaller if the server takes smaller messages.
+/// The maximum size of a part. It is smaller if the server accepts only smaller messages.
 const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a message besides its payload.
 const HEAD_BYTES_MAX: usize = 4096;

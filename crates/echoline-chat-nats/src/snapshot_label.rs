@@ -1,4 +1,4 @@
-//! The labels of snapshots, and which snapshot to restore or to remove. Pure.
+//! The labels of snapshots, and the choice of the snapshots to restore or to remove. Pure.
 
 use super::cluster_key::{ClusterKey, TagPurpose};
 
@@ -84,8 +84,8 @@ impl SnapshotLabel {
 }
 
 /// Returns the snapshots from which a state at `applied` can go on in a stream with the entries
-/// `first` to `last`, best first. At a start that is the oldest, because the entries after it bring
-/// the history back. Later it is the newest.
+/// `first` to `last`, best first. At a start the oldest one is best, because the entries after it
+/// restore more of the history. Later the newest one is best.
 pub(super) fn restorable(
     labels: &[SnapshotLabel],
     applied: u64,

@@ -1,14 +1,14 @@
-//! When a snapshot is due, and which snapshots of this node are wrong. Pure.
+//! Decides when a snapshot is due, and which snapshots of this node are wrong. Pure.
 
 use std::collections::VecDeque;
 
 use super::snapshot_label::SnapshotLabel;
 use echoline_chat_core::StreamEntry;
 
-/// About what a server stores with each entry besides its payload.
+/// The approximate bytes that a server stores with each entry besides its payload.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// When the next snapshot is due.
+/// The schedule of the next snapshot.
 #[derive(Debug)]
 pub(super) struct SnapshotSchedule {
     every_entries: u64,
@@ -37,7 +37,8 @@ impl SnapshotSchedule {
         (is_round || self.bytes >= self.every_bytes) && self.applied > self.newest
     }
 
-    /// Returns whether any node has to write one, because the one that had to seems to be gone.
+    /// Returns whether any node has to write a snapshot, because the responsible node seems to be
+    /// down.
     pub(super) fn is_overdue(&self) -> bool {
         self.applied.saturating_sub(self.newest) >= self.every_entries + self.every_entries / 2
             || self.bytes >= self.every_bytes + self.every_bytes / 4
@@ -57,7 +58,7 @@ impl SnapshotSchedule {
     }
 }
 
-/// Snapshots of this node that are remembered.
+/// The number of this node's snapshots that are remembered.
 const WRITTEN_MAX: usize = 64;
 
 /// The last snapshots that this node wrote.

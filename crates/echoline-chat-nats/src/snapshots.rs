@@ -14,14 +14,14 @@ use super::snapshot_label::{SnapshotLabel, newest, restorable, useless};
 use super::stream;
 use echoline_chat_core::StateSnapshot;
 
-/// Snapshots that wait to be written. The oldest is dropped first.
+/// The maximum number of snapshots that wait to be written. The oldest is dropped first.
 const WAITING_MAX: usize = 4;
 /// The pause after a failed attempt to write a snapshot.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl ActiveConnection<'_> {
-    /// Restores the state from the best snapshot after which the stream, whose first readable entry
-    /// is `first`, has all entries.
+    /// Restores the state from the best snapshot after which the stream has all entries. `first` is
+    /// the first readable entry of the stream.
     pub(super) async fn restore(&self, info: &Info, first: u64) -> Result<(), DriverError> {
         let driver = self.driver;
         let last = info.state.last_sequence;
@@ -75,8 +75,8 @@ impl ActiveConnection<'_> {
     }
 
     /// Returns whether this node has to take a snapshot after the entry in this message. If one is
-    /// overdue, requests it from [`write_snapshots`](Self::write_snapshots), so that reading goes
-    /// on.
+    /// overdue, requests it from [`write_snapshots`](Self::write_snapshots), so that reading
+    /// continues.
     pub(super) fn is_snapshot_due(&self, message: &Message) -> bool {
         let schedule = self.driver.schedule.borrow();
         if schedule.is_due() && self.is_own(message) {

@@ -26,7 +26,7 @@ pub struct DriverStatus {
     pub last_sequence: u64,
     /// Applied entries.
     pub entries: u64,
-    /// Proposals that an entry has carried, or that became obsolete.
+    /// Proposals that an entry has contained, or that became obsolete.
     pub settled: u64,
     /// Proposals that are not settled yet.
     pub pending: u64,
@@ -38,24 +38,26 @@ pub struct DriverStatus {
     pub authentic: u64,
     /// Messages without a valid tag of the cluster's key, which were refused.
     pub refused: u64,
-    /// Times that the stream was read again, because an entry was missing or the server was silent.
+    /// The number of times that the stream was read again, because an entry was missing or the
+    /// server was silent.
     pub gaps: u64,
-    /// Times that the client dropped messages, because they were read too slowly.
+    /// The number of times that the client dropped messages, because they were read too slowly.
     pub slow_consumers: u64,
     /// Snapshots that this node has written.
     pub snapshots: u64,
     /// Snapshots that this node has restored.
     pub restores: u64,
-    /// Times that the state was reset, because the stream was replaced or had other entries.
+    /// The number of times that the state was reset, because the stream was replaced or had other
+    /// entries.
     pub resets: u64,
     /// The resets (counted in `resets` too) whose cause was an entry that differs from the
     /// stream's.
     pub divergences: u64,
     /// The reason of the last reset.
     pub reset_reason: Option<String>,
-    /// Times that the client connected again.
+    /// The number of times that the client connected again.
     pub reconnects: u64,
-    /// Times that the driver started over after an error or a panic.
+    /// The number of times that the driver started again after an error or a panic.
     pub restarts: u64,
     /// The last error.
     pub last_error: Option<String>,
@@ -107,7 +109,7 @@ impl StatusCell {
         self.status.lock().ignore_poison().clone()
     }
 
-    /// Records an error. Returns true if its text differs from that of the error before.
+    /// Records an error. Returns true if its text differs from that of the previous error.
     pub(super) fn record_error(&self, error: &DriverError) -> bool {
         let sentence = Some(error.to_string());
         *self.error.lock().ignore_poison() = Some(error.clone());

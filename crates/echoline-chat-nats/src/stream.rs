@@ -15,7 +15,7 @@ use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::version;
 
-/// The time that the server remembers message ids, longer than a node holds a line back.
+/// The time for which the server remembers message ids. It is longer than a node holds a line.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The differences between the configuration of a stream and the wanted one.
@@ -47,7 +47,7 @@ pub(super) fn wanted(options: &NatsOptions, names: &StreamNames) -> Config {
     }
 }
 
-/// Returns the stream; creates it if it does not exist. Refuses streams that cannot be used, and
+/// Returns the stream. Creates it if it does not exist. Refuses streams that cannot be used, and
 /// several replicas on a server of an old `version`.
 pub(super) async fn open_or_create(
     jetstream: &Context,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_fatal_differences_from_harmless_ones() {
+    fn distinguishes_fatal_from_harmless_differences() {
         assert_eq!(differences(&config(), &config()), ConfigDifferences::default());
         let breaks: [fn(&mut Config); 6] = [
             |config| config.duplicate_window = Duration::ZERO,

@@ -14,7 +14,7 @@ pub(super) struct StreamCursor {
     recent: VecDeque<EntryFingerprint>,
     /// Digests of more entries than `recent` has.
     blocks: BlockDigests,
-    /// The number of looks in a row at which the stream ended before the last applied entry.
+    /// The number of consecutive lookups in which the stream ended before the last applied entry.
     times_short: u32,
     /// The last gap: the last applied entry, and the entry that came next.
     gap: Option<(u64, u64)>,
@@ -22,8 +22,8 @@ pub(super) struct StreamCursor {
     is_gap_permanent: bool,
 }
 
-/// Entries that a node can compare one by one. A server that loses its newest entries, even
-/// acknowledged ones, gives their sequences to others.
+/// The number of entries that a node can compare one by one. A server that loses its newest
+/// entries, even acknowledged ones, gives their sequences to other entries.
 pub(super) const RECENT_MAX: usize = 4096;
 
 /// The identity of an applied entry.
@@ -34,8 +34,8 @@ struct EntryFingerprint {
     digest: u64,
 }
 
-/// The number of looks in a row after which a stream that is too short counts as replaced. A new
-/// leader may not have applied its own log yet.
+/// The number of consecutive lookups after which a stream that is too short counts as replaced. A
+/// new leader may not have applied its own log yet.
 const TIMES_SHORT_MAX: u32 = 6;
 
 /// The result of comparing the stream at the servers with the followed one.
@@ -43,7 +43,7 @@ const TIMES_SHORT_MAX: u32 = 6;
 pub(super) enum StreamIdentity {
     /// It is the same one.
     Same,
-    /// It seems to end before the last applied entry, which another look has to confirm.
+    /// It seems to end before the last applied entry, which another lookup must confirm.
     TooShort,
     /// It is another one.
     Replaced,
@@ -68,7 +68,7 @@ impl StreamCursor {
     }
 
     /// Records that entry `next` came after entry `applied`. The first time, a message may have
-    /// been dropped on its way. The second time, the stream does not have the entries between.
+    /// been dropped on its way. The second time, the stream does not have the entries in between.
     pub(super) fn record_gap(&mut self, applied: u64, next: u64) {
         let gap = Some((applied, next));
         self.is_gap_permanent = self.gap == gap;

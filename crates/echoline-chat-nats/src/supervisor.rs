@@ -1,4 +1,4 @@
-//! The thread of the driver: one connection after the other, until the driver is closed.
+//! The thread of the driver, which runs one connection after another until the driver is closed.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub(super) fn run(driver: &DriverState) {
     let _ = with_runtime(|_| driver.disconnected());
 }
 
-/// Records the end of a connection and waits before the next one. Breaks if the driver was closed,
-/// or if the first start failed for good.
+/// Records the end of a connection and waits before the next one. Returns `Break` if the driver was
+/// closed, or if the start failed permanently.
 fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> ControlFlow<()> {
     if error.is_final() && driver.report_start(Err(error.clone())) {
         return ControlFlow::Break(());
@@ -46,7 +46,7 @@ fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> 
         runtime.block_on(rest(driver, pause))
     });
     if closed.is_err() {
-        // A panic cut the pause short.
+        // A panic ended the pause early, so this completes it.
         std::thread::sleep(pause);
     }
     match closed.unwrap_or(false) || *driver.closing.borrow() {
@@ -55,7 +55,7 @@ fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> 
     }
 }
 
-/// Runs `work` with a runtime of its own, so that no task of the client outlives its connection.
+/// Runs `work` with its own runtime, so that no task of the client outlives its connection.
 fn with_runtime<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, DriverError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;

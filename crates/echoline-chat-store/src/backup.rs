@@ -1,4 +1,4 @@
-//! Reads a history while a chat may be using it: backups, exports, and restoring a backup.
+//! Reads a history while a chat may be using it, for backups and exports, and restores a backup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl HistoryReader {
     /// copy has all committed transactions, including those in the write-ahead log.
     ///
     /// # Errors
-    /// When the history cannot be read, the copy cannot be written, or is damaged.
+    /// When the history cannot be read, or the copy cannot be written or is damaged.
     pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         let written = |error: &rusqlite::Error| StoreError::database(to, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | schema::OPEN_FLAGS;
@@ -95,7 +95,7 @@ impl HistoryReader {
     }
 
     /// Passes every line of a room to `each`, oldest first, until `each` fails. Reads one snapshot.
-    /// Returns how many lines between the first and the last are damaged or missing.
+    /// Returns the number of damaged or missing lines between the first and the last.
     ///
     /// # Errors
     /// The error of `each`, or when the history cannot be read.

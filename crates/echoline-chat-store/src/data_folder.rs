@@ -1,4 +1,4 @@
-//! The folder of a store: its lock, its files, and renamed damaged files.
+//! The folder of a store: its lock, its files, and the names of damaged files.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -22,13 +22,13 @@ pub(crate) struct DataFolder {
 /// The lock file.
 const LOCK: &str = "chat.lock";
 
-/// The limit of the lock file, which holds a process id and a line end.
+/// The maximum length of the lock file, which contains a process id and a line end.
 const LOCK_BYTES_MAX: u64 = 32;
 
 /// The database file.
 pub(crate) const DATABASE: &str = "chat.sqlite3";
-/// The limit of renamed damaged files. An operator has to remove some before a start succeeds
-/// again.
+/// The maximum number of renamed damaged files. Beyond it a start fails until an operator removes
+/// some.
 const DAMAGED_MAX: u32 = 100;
 
 impl DataFolder {
@@ -107,7 +107,7 @@ impl DataFolder {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Reads the database and its log to their ends, to find errors of the disk.
+    /// Reads the database and its log completely, to find errors of the disk.
     pub(crate) fn read_through(&self) -> Result<(), StoreError> {
         for path in [self.database(), self.wal()] {
             let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_for_its_owner_alone_and_taken_once() {
+    fn a_folder_is_created_for_its_owner_and_locked_once() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let folder = lock(&path).unwrap();
@@ -310,7 +310,7 @@ mod tests {
         drop(copy);
     }
 
-    /// Issue 11, item A: whatever lies under the name of the database is never replaced.
+    /// Issue 11, item A: an existing file of the database's name is never replaced.
     #[test]
     fn regression_installing_never_replaces_a_file() {
         let parent = tempfile::tempdir().unwrap();
@@ -328,9 +328,9 @@ mod tests {
         assert!(is_absent(&prepared).unwrap() && !is_absent(&folder.database()).unwrap());
     }
 
-    /// Issue 11, item A: a path that cannot be looked at is not absent.
+    /// Issue 11, item A: a path that cannot be examined does not count as absent.
     #[test]
-    fn regression_an_error_is_no_absence() {
+    fn regression_an_error_does_not_count_as_absence() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("file"), b"").unwrap();
         // ENOTDIR, which the superuser gets too.
@@ -354,7 +354,7 @@ mod tests {
     }
 
     /// Issue 12, item 16: a link that replaces the lock is not followed, and its target is not
-    /// emptied; neither is another file of that name.
+    /// emptied. Another file of that name is not emptied either.
     #[test]
     fn attack_a_symlink_in_place_of_the_lock_empties_no_file() {
         let parent = tempfile::tempdir().unwrap();
@@ -379,7 +379,7 @@ mod tests {
     }
 
     /// Issue 12, item 16: a folder that others may write is refused, and so is one below such a
-    /// folder; a folder of another user is refused unless root works in it for that user.
+    /// folder. A folder of another user is refused, unless root works in it for that user.
     #[test]
     fn attack_a_folder_that_others_may_write_is_refused() {
         let parent = tempfile::tempdir().unwrap();

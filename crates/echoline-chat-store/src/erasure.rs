@@ -1,4 +1,4 @@
-//! Erases a user from a history that no chat uses: words, the name, and remains of both in unused
+//! Erases a user from a history that no chat uses: texts, the name, and remains of both in unused
 //! parts of the file.
 
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ pub struct ErasureReport {
 /// * topics: name and text; a current topic is removed;
 /// * notices, reasons of kicks and the audit log: the name, if it is a whole word.
 ///
-/// Tokens of the name are removed; bans of the name stay. Other users' words about the user stay.
+/// Tokens of the name are removed; bans of the name stay. Other users' texts about the user stay.
 ///
 /// # Errors
 /// When a chat uses the folder, it has no history, or the history cannot be read or written. Then
@@ -128,7 +128,7 @@ impl Eraser<'_> {
         self.connection.execute(sql, params![id, sum]).map(drop)
     }
 
-    /// Returns the line without the user; `None` if nothing of the user is in it.
+    /// Returns the line without the user; `None` if it contains nothing of the user.
     fn without(&mut self, line: &StoredLine) -> Option<StoredLine> {
         let is_theirs = (self.is_it)(&line.name);
         let name = if is_theirs { DELETED.into() } else { line.name.clone() };

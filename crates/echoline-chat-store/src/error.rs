@@ -45,7 +45,7 @@ pub enum StoreError {
         /// The folder.
         folder: PathBuf,
     },
-    /// The folder has a history already.
+    /// The folder already has a history.
     #[error("{path} already exists: restore into another folder, or move its files away")]
     Present {
         /// The file.
@@ -128,7 +128,7 @@ impl StoreError {
         self
     }
 
-    /// Returns an error of the disk or its file system, which is no damage of the file.
+    /// Returns an error of the disk or its file system, which does not count as damage of the file.
     pub(crate) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
         let reason = format!("{what}: check the disk and its file system, then start again");
         Self::Database { path: path.to_owned(), reason }
@@ -155,7 +155,7 @@ impl ErrorAction {
     pub(crate) fn of(error: &rusqlite::Error) -> Self {
         match error {
             rusqlite::Error::ToSqlConversionFailure(_) => Self::Reject,
-            // A value has another type than the one that was written, or is no UTF-8.
+            // A value has another type than the one that was written, or is not UTF-8.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)

@@ -4,8 +4,8 @@
 //! One thread owns the database. [`Store::write`] puts a change into a bounded queue and returns at
 //! once. The thread writes all waiting changes in one transaction, syncs it to the disk
 //! (`synchronous = FULL`), and then reports [`StoreEvent::Committed`]. After a `kill -9` or a power
-//! failure all changes up to that event are there. Of later changes a prefix may be there, never a
-//! later change without an earlier one.
+//! failure all changes up to that event are there. Some of the later changes may be there too, but
+//! never a later one without all earlier ones.
 //!
 //! If the disk is full or fails, changes wait in the queue. The thread retries with a backoff that
 //! grows to five seconds; [`StoreEvent::Failing`] and [`StoreEvent::Recovered`] report the begin

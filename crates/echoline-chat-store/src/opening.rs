@@ -12,18 +12,18 @@ use super::sql::{miscounted, read, recount, schema};
 use super::worker::now;
 use echoline_chat_core::MISSING;
 
-/// The longest check for damage at a start. A million lines take about a second.
+/// The maximum time of the check for damage at a start. A million lines take about a second.
 const CHECK_MAX: Duration = Duration::from_secs(10);
-/// Steps of SQLite's virtual machine between two checks of the clock.
+/// The number of steps of SQLite's virtual machine between two checks of the clock.
 const CHECK_STEPS: i32 = 100_000;
-/// The smallest page of SQLite, and so the smallest database.
+/// The size of SQLite's smallest page, and so of the smallest database.
 const PAGE_MIN: u64 = 512;
 
 /// Opens the database, and creates one if there is none. A damaged one is renamed first, and the
 /// notices report this.
 ///
-/// An error of the disk is neither absence nor damage: the start fails, and nothing is renamed or
-/// replaced.
+/// An error of the disk counts neither as absence nor as damage: the start fails, and nothing is
+/// renamed or replaced.
 pub(crate) fn open(
     folder: &DataFolder,
     recent: usize,

@@ -5,16 +5,16 @@ use std::sync::Arc;
 /// The limits of a store, and its durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Lines that a room keeps; the oldest are trimmed. Default 10,000. The newest line is always
-    /// kept, so that its number is not used again.
+    /// The number of lines that a room keeps; the oldest are trimmed. Default 10,000. The newest
+    /// line is always kept, so that its number is not used again.
     pub keep_lines: u64,
-    /// Bytes that a room keeps: names, texts, and 32 for each line. Default 64 MiB.
+    /// The number of bytes that a room keeps: names, texts, and 32 for each line. Default 64 MiB.
     pub keep_bytes: u64,
     /// When the store makes changes durable. Default [`SyncPolicy::Second`].
     pub sync: SyncPolicy,
-    /// Changes that may wait in the queue, and at most 64 MiB of them. Default 16,384: three
-    /// seconds at the 5,000 lines a second of a thousand fast writers. Lines, rooms and tokens use
-    /// seven eighths of the queue, so that a ban still fits when they do not.
+    /// The maximum number of changes in the queue, which has at most 64 MiB. Default 16,384: three
+    /// seconds of a thousand fast writers, who write 5,000 lines per second. Lines, rooms and
+    /// tokens use at most seven eighths of the queue, so that a ban still fits when they do not.
     pub queue: usize,
     /// Whether the store accepts a folder in which other users can replace files. Default
     /// [`SharedFolder::Refuse`].
@@ -50,7 +50,7 @@ impl Default for StoreOptions {
 pub enum SyncPolicy {
     /// At once. Changes that arrive during a transaction form the next one.
     Each,
-    /// Within a second: at most one transaction a second, unless the queue is half full.
+    /// Within a second: at most one transaction per second, unless the queue is half full.
     #[default]
     Second,
 }

@@ -81,7 +81,7 @@ pub enum StoreChange {
     Token(StoredToken),
     /// Removes a token, because it was used.
     TokenUsed(String),
-    /// Adds an entry to the audit log of rooms' operators, which has a limit of its own.
+    /// Adds an entry to the audit log of rooms' operators, which has its own limit.
     RoomAudit {
         /// The time in milliseconds since 1970, UTC.
         time_ms: u64,
@@ -111,7 +111,7 @@ pub enum StoreChange {
 }
 
 impl StoreChange {
-    /// Returns whether users can cause any number of these. Such changes leave a part of the queue
+    /// Returns whether users can cause any number of these changes. They leave a part of the queue
     /// to bans, deletions, used tokens and the audit log.
     pub(crate) const fn is_unlimited(&self) -> bool {
         matches!(
@@ -183,7 +183,8 @@ pub struct RestoredRoom {
     pub last_time_ms: u64,
     /// Up to this number the room keeps only lines that users said.
     pub trimmed: u64,
-    /// The newest lines, as many as were asked for, and as many that users said; oldest first.
+    /// The newest lines, oldest first: the requested number of lines, and the same number of lines
+    /// that users said.
     pub lines: Vec<StoredLine>,
 }
 
@@ -192,7 +193,7 @@ pub struct RestoredRoom {
 pub struct SearchPage {
     /// The matching lines, newest first.
     pub lines: Vec<StoredLine>,
-    /// The search has not scanned the lines below this number; `None` if there are none.
+    /// The number below which the search has not scanned the lines; `None` if it has scanned all.
     pub before: Option<u64>,
 }
 

@@ -35,7 +35,7 @@ pub struct Store {
 
 impl Store {
     /// Opens the history in a folder, and reads it. Of each room this returns the `recent` newest
-    /// lines, 10,000 at most, and as many lines that users said.
+    /// lines, at most 10,000, and the same number of lines that users said.
     ///
     /// If the folder is missing, it is created with mode 0700; files have mode 0600. A damaged file
     /// is renamed and a new one is created; see [`RestoredHistory::notices`].
@@ -68,8 +68,8 @@ impl Store {
         self.queue.push(change);
     }
 
-    /// Returns lines of a room by their numbers, oldest first, at most `most` of them and 10,000.
-    /// Missing lines are left out. An unknown room has no lines.
+    /// Returns lines of a room by their numbers, oldest first, at most `most` and never more than
+    /// 10,000. Missing lines are left out. An unknown room has no lines.
     ///
     /// This and the other queries are cancel safe. Each sees all changes that were written before
     /// it, durable or not. During an outage it sees only durable changes.
@@ -112,8 +112,8 @@ impl Store {
     }
 
     /// Returns lines of a room that contain each of the words in the name or the text, newest
-    /// first, at most `most` of them and 10,000. Words match parts of words too, in any case of any
-    /// script. Only the first 16 words count; no words match nothing.
+    /// first, at most `most` and never more than 10,000. A word matches parts of words too, in any
+    /// case of any script. Only the first 16 words count. Without words nothing matches.
     ///
     /// Searches the whole room, in pages of [`search_before`](Self::search_before).
     ///
@@ -135,8 +135,8 @@ impl Store {
         Ok(lines)
     }
 
-    /// As [`search`](Self::search), for one page: scans 20,000 lines and 4 MiB at most, whose
-    /// numbers are below `before`. Searches run in short steps while no other query waits.
+    /// Does the same as [`search`](Self::search) for one page: scans at most 20,000 lines and 4
+    /// MiB, with numbers below `before`. Searches run in short steps while no other query waits.
     ///
     /// # Errors
     /// As [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
@@ -188,24 +188,25 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// As [`close_within`](Self::close_within) six seconds.
+    /// Does the same as [`close_within`](Self::close_within) with six seconds.
     pub fn close(self) -> u64 {
         self.close_within(CLOSE_MAX + CLOSE_MAX / 5)
     }
 
-    /// Writes and syncs all waiting changes, and closes the file. Returns how many changes could
-    /// not be written in time: 0 unless the disk fails or another program locks the file.
+    /// Writes and syncs all waiting changes, and closes the file. Returns the number of changes
+    /// that could not be written in time. It is 0 unless the disk fails or another program locks
+    /// the file.
     ///
     /// Blocks for `limit` at most. Other owners of the store get [`StoreError::Closed`] from
     /// queries afterwards, and their changes are dropped.
     pub fn close_within(&self, limit: Duration) -> u64 {
         let start = now();
         self.queue.close(start + limit * 5 / 6);
-        // The last attempt of the thread may end a little after its limit, and still counts.
+        // The last attempt of the thread may end a little after the limit and still counts.
         let (has_ended, unwritten) = self.queue.wait_for_end(start + limit);
         let thread = self.thread.lock().ignore_poison().take();
         if let Some(thread) = thread.filter(|_| has_ended) {
-            // The thread has only to release the lock of the folder.
+            // The thread now only releases the lock of the folder.
             let _ = thread.join();
         }
         unwritten

@@ -1,5 +1,5 @@
-//! The records that a chat keeps in its store, and their form. Without a store, the chat keeps them
-//! in memory only, and loses them with the process.
+//! The records that a chat keeps in its store, and their format. Without a store, the chat keeps
+//! them in memory only, and they are lost when the process ends.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,15 +20,15 @@ use echoline_chat_store::{
 #[derive(Debug, Default)]
 pub(super) struct Archive {
     store: Option<Store>,
-    /// Lines are shown when they are stored, not before.
+    /// Whether lines are shown only when they are stored.
     pub(super) holds: bool,
-    /// Nothing can be written now.
+    /// Whether the last write failed.
     is_failing: AtomicBool,
     audit: Mutex<AuditLog>,
 }
 
 impl Archive {
-    /// Keeps everything in `store`.
+    /// Creates an archive that keeps everything in `store`.
     pub(super) fn in_store(store: Store, sync: SyncPolicy) -> Self {
         Self { store: Some(store), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
@@ -53,7 +53,7 @@ impl Archive {
         }
     }
 
-    /// Writes an effect of an operation to the store or the audit log, if it is one that is kept.
+    /// Writes an effect of an operation to the store or the audit log, if it must be kept.
     pub(super) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
@@ -96,7 +96,7 @@ impl Archive {
         }
     }
 
-    /// Writes down an operation of an operator, of the chat or only of rooms.
+    /// Records an action of an operator, either of the chat or only of rooms.
     pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
@@ -107,8 +107,8 @@ impl Archive {
         });
     }
 
-    /// Counts a wrong operators' password of the user called `by`. In a cluster, each node counts
-    /// only its own users.
+    /// Counts a wrong operators' password that the user called `by` gave. In a cluster, each node
+    /// counts only its own users.
     pub(super) fn guess(&self, time_ms: u64, by: &str, source: &str) {
         if !self.is_lasting() {
             return self.audit_log().add_guess(time_ms, by, source);
@@ -248,7 +248,7 @@ impl SavedMore {
         serde_json::to_string(self).expect("it is made of names and numbers")
     }
 
-    /// Reads the output of `write`. A session of an earlier version has none, which reads as the
+    /// Parses the output of `write`. A session of an earlier version has none, which gives the
     /// default.
     pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
@@ -290,7 +290,7 @@ fn subject(ban: &Ban) -> String {
     }
 }
 
-/// Reads a stored ban. Returns `None` if this version does not know its form.
+/// Converts a stored ban. Returns `None` if this version does not know its format.
 pub(super) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {

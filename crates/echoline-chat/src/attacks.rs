@@ -1,5 +1,5 @@
-//! Attacks on the possessions of other users, played against the state of a chat: in memory, with a
-//! store, and as one node of a cluster.
+//! Tests of attacks on the rooms, lines, bans and tokens of other users: against a chat in memory,
+//! with a store, and as one node of a cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn node(node: u32) -> Arc<Chat> {
     Chat::clustered(ChatSettings::default(), options).0
 }
 
-/// The actions of all sessions, at the same time.
+/// The actions of simulated sessions.
 impl Chat {
     fn does(&self, session: u64, act: Operation) -> Outcome {
         let is_here = self.cluster.is_none();
@@ -79,7 +79,7 @@ impl Chat {
 /// Issue 12, item 3: the founder of a room cannot lift a ban of the chat by banning many names from
 /// the room, also not over a restart or in the snapshot of a cluster.
 #[test]
-fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
+fn attack_the_founder_of_a_room_cannot_lift_a_ban_of_the_chat() {
     let folder = tempfile::tempdir().unwrap();
     let play = |chat: &Chat| {
         chat.comes(1, "olga");
@@ -123,10 +123,10 @@ fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
     assert_eq!(late.snapshot().state, here.snapshot().state);
 }
 
-/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too,
-/// however many users have come and gone since, and writes the same snapshot as the others.
+/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too, even
+/// if many users have come and gone since. It writes the same snapshot as the others.
 #[test]
-fn attack_visits_hide_no_said_line_from_a_late_node() {
+fn attack_visits_displace_no_said_line_for_a_late_node() {
     let (here, late) = (node(1), node(2));
     here.comes(1, "ann");
     here.joins(1, "lobby").unwrap();
@@ -172,11 +172,11 @@ fn leave(chat: &Chat, session: u64) {
     chat.does(session, Operation::Exit { reason: Some(String::new()), keep: None });
 }
 
-/// Issue 12, item 5: a user who joins more rooms than allowed uses up no room of others, with a
-/// store, after a restart, and in a cluster. Rooms with said lines stay, but their number is
-/// limited for each address.
+/// Issue 12, item 5: a user who creates empty rooms cannot use up the limit of rooms, with a store,
+/// after a restart, and in a cluster. Rooms with said lines stay, but their number is limited for
+/// each address.
 #[test]
-fn attack_empty_rooms_use_up_no_place() {
+fn attack_empty_rooms_do_not_use_up_the_room_limit() {
     const MALLORY: &str = "192.0.2.66";
     let most = ChatSettings::default().max_rooms;
     let each = ChatSettings::default().max_rooms_per_ip;
@@ -234,7 +234,7 @@ fn attack_empty_rooms_use_up_no_place() {
 /// Issue 12, item 5: a store that is full of empty rooms from an earlier version accepts new rooms.
 /// Rooms that their operators set up stay, and so do rooms with said lines.
 #[test]
-fn attack_a_store_full_of_empty_rooms_has_places_again() {
+fn attack_a_store_full_of_empty_rooms_accepts_new_rooms() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path(), StoreOptions::default(), 1, |_| ()).unwrap();
     let write = |name: &str, topic: Option<&str>, private, kind| {
@@ -272,10 +272,9 @@ fn attack_a_store_full_of_empty_rooms_has_places_again() {
     }
 }
 
-/// Issue 12, item 5: the token of a room that was removed gives no right in the room that has its
-/// name now.
+/// Issue 12, item 5: a token for a removed room gives no right in a new room of the same name.
 #[test]
-fn attack_a_token_of_a_removed_room_opens_no_other() {
+fn attack_a_token_of_a_removed_room_gives_no_right_in_another() {
     let folder = tempfile::tempdir().unwrap();
     for chat in [Arc::new(Chat::new(ChatSettings::default())), stored(folder.path()), node(1)] {
         chat.comes(1, "mallory");
@@ -294,7 +293,7 @@ fn attack_a_token_of_a_removed_room_opens_no_other() {
         };
         let refused = back(&pass);
         assert!(matches!(refused, Outcome::Joined(Err(JoinError::Invited))), "{refused:?}");
-        // The token of this room does.
+        // A token for the new room does.
         let born = chat.room(&room("den")).unwrap().with(|room| room.origin.born);
         let joined = back(&Credential::Return { operator: true, password: None, born });
         assert!(matches!(joined, Outcome::Joined(Ok(_))), "{joined:?}");
@@ -330,8 +329,8 @@ fn an_operator_removes_a_room() {
     store.close();
 }
 
-/// Issue 12, item 13: a ban is compared with each user, and the bans before it are not: 1,000
-/// users and 10,000 bans took seconds under the chat's lock.
+/// Issue 12, item 13: only the new ban is compared with each user, not the earlier bans. With 1,000
+/// users and 10,000 bans that took seconds under the chat's lock.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it tells ten thousand steps from ten million")]
 fn attack_a_ban_costs_no_more_after_many_bans() {

@@ -1,5 +1,5 @@
-//! The audit log of a chat without a store. It has a bounded list for the actions of the chat's
-//! operators, one for rooms' operators, and one for guesses at the operators' password. Pure.
+//! The audit log of a chat without a store. It has three bounded lists: actions of the chat's
+//! operators, actions of rooms' operators, and guesses at the operators' password. Pure.
 
 use std::collections::VecDeque;
 
@@ -32,8 +32,8 @@ impl AuditLog {
         acts.push_front((self.acts, entry));
     }
 
-    /// Counts a guess, in one entry for each source. The source that has been quiet for longest
-    /// gives way.
+    /// Counts a guess, in one entry for each source. If the list is full, the source that has been
+    /// quiet for longest is dropped.
     pub(super) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
         let found = self.guesses.iter().position(|guesses| guesses.source == source);
         let known = found.and_then(|index| self.guesses.remove(index));
@@ -48,7 +48,7 @@ impl AuditLog {
         });
     }
 
-    /// The latest actions, newest first.
+    /// Returns the latest actions, newest first.
     pub(super) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let acts = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut acts: Vec<_> = acts.collect();

@@ -1,7 +1,7 @@
-//! The dialogue with programs and pages: JSON lines in both directions, without greeting and
+//! The dialogue with programs and pages: JSON lines in both directions, without a greeting and a
 //! prompt.
 //!
-//! The messages are those of [`protocol`](super::protocol).
+//! [`protocol`](super::protocol) defines the messages.
 
 use std::collections::BTreeMap;
 
@@ -79,8 +79,8 @@ fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMe
     }
 }
 
-/// Logs in a program or a page with a token. It may know better than the token which lines it has
-/// received.
+/// Logs in a program or a page with a token. The client's own positions, if it sends any, replace
+/// those of the token.
 async fn log_in_with_token(
     chat: &Chat,
     token: &str,
@@ -119,7 +119,7 @@ async fn log_in_with_name(
     Ok(LoggedInUser { saved: Some(requested), renewed, ..LoggedInUser::new(user) })
 }
 
-/// Returns the session that a first message asks for, and its rooms that were renewed since.
+/// Returns the session that a first message asks for, and those of its rooms that were reset since.
 fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
     let name = hello.name.as_deref().unwrap_or_default();
     let name = Name::parse(name).map_err(|error| error.to_string())?;
@@ -147,11 +147,11 @@ fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Na
     Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
 }
 
-/// The sentence for a message that cannot be read.
+/// The sentence for an invalid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
 
-/// Reads a message that is not the first one.
+/// Parses a message that is not the first one.
 pub(super) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
     let text = str::from_utf8(line);
     let text = text.map_err(|_| Malformed("That line was not UTF-8 and was not sent"))?;
@@ -164,8 +164,8 @@ pub(super) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
     }
 }
 
-/// Reads JSON. Scripts that paste text into JSON leave control characters in it, which JSON does
-/// not allow: tabs and separators are taken as if they were escaped, the others are left out.
+/// Parses JSON that may contain unescaped control characters, because scripts paste text into it.
+/// Tabs and separators count as escaped, and all other control characters are removed.
 fn parse_json(line: &str) -> serde_json::Result<ClientMessage> {
     serde_json::from_str(line).or_else(|_| {
         let mut escaped = String::with_capacity(line.len());
@@ -191,7 +191,7 @@ pub(super) fn class(message: &ClientMessage) -> LineClass {
     }
 }
 
-/// Says a line in a room if that needs neither a reply nor a wait. Otherwise changes nothing and
+/// Says a line in a room if this needs neither a reply nor a wait. Otherwise it changes nothing and
 /// returns `false`.
 pub(super) fn say_at_once<S: ByteStream>(
     session: &mut Session<S>,
@@ -203,7 +203,7 @@ pub(super) fn say_at_once<S: ByteStream>(
     choose_thread(session, room.as_deref(), None).is_ok() && session.say_at_once(&line)
 }
 
-/// Does what a message asks for.
+/// Carries a message out.
 ///
 /// # Errors
 /// The end of the connection, or of the session by the chat.
@@ -259,7 +259,7 @@ pub(super) async fn obey<S: ByteStream>(
     Ok(Flow::Continue(()))
 }
 
-/// Tells the author of a message that a mute refuses it, if it is one for other users.
+/// Tells the author of a message for other users that a mute refuses it.
 pub(super) fn refuse<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
@@ -278,7 +278,8 @@ pub(super) fn refuse<S: ByteStream>(
     session.refuse_line(kind, &said(&words), reason);
 }
 
-/// Makes `room` the current one, if it is given. Answers belong to the private thread with `to`.
+/// Makes `room` the current one, if it is given. With `to`, answers belong to the private thread
+/// with that user.
 fn choose_thread<S: ByteStream>(
     session: &mut Session<S>,
     room: Option<&str>,
@@ -292,7 +293,7 @@ fn choose_thread<S: ByteStream>(
     Ok(())
 }
 
-/// Says several lines, one after the other, to the room or to one user.
+/// Says several lines in turn, to the room or to one user.
 async fn say_all<S: ByteStream>(
     session: &mut Session<S>,
     to: Option<&str>,
@@ -313,7 +314,7 @@ fn said(line: &str) -> String {
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Gives a page its line back with the reason. Tells a program the reason alone.
+/// Returns the line to a page, with the reason. Sends a program only the reason.
 fn refuse_or_explain<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
@@ -325,9 +326,9 @@ fn refuse_or_explain<S: ByteStream>(
     }
 }
 
-/// Tells a program or a page why a message was not obeyed.
+/// Tells a program or a page why a message was not carried out.
 pub(super) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
-    // Only a page shows it in a room: for a program a line of a room has a number.
+    // Only a page shows the error in a room. For a program every line of a room has a number.
     let error = ServerMessage::error(reason, session.feed.thread());
     print_json(&error, &mut session.replies);
 }
@@ -345,10 +346,10 @@ mod tests {
     );
 
     proptest! {
-        /// Issue 12: whatever a program sends, its line is read or refused, and the texts that
-        /// others are shown of it are clean.
+        /// Issue 12: any line of a program is accepted or refused, and its texts are clean when
+        /// others see them.
         #[test]
-        fn attack_no_line_of_a_program_gets_past_the_reader(
+        fn attack_any_line_of_a_program_is_clean_or_refused(
             line in prop_oneof![
                 ".{0,80}",
                 "[\\[{\":,}\\]a-z0-9 ]{0,40}",

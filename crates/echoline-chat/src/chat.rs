@@ -1,8 +1,8 @@
 //! The running chat: the pure state behind its lock, the live sessions, and the services that they
 //! share.
 //!
-//! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
-//! an await. A line that is said takes its room's lock only.
+//! Locks are taken in one order: the chat's, then a room's, then a mailbox's. They are never held
+//! across an await. Saying a line takes only the room's lock.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ use echoline_chat_core::state::bans::{Ban, Suspect};
 use echoline_chat_core::state::former_users::FormerUser;
 use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
-/// A chat: all its rooms and users. Its sessions share it.
+/// A chat with all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
     /// The settings at the start of the chat. Later changes are in `rules`.
@@ -44,7 +44,7 @@ pub struct Chat {
     pub(super) archive: Archive,
     pub(super) batchers: WakeBatchers,
     pub(super) passwords: PasswordChecks,
-    /// Bounds the passwords and searches of one source at the same time.
+    /// Bounds the concurrent password checks and searches of one source.
     pub(super) gates: SourceGates,
     pub(super) lobby: SharedRoom,
     /// The other nodes, if there are any.
@@ -53,7 +53,7 @@ pub struct Chat {
     state: Arc<Mutex<LiveState>>,
 }
 
-/// The chat as read from a store.
+/// The chat as it was read from a store.
 #[derive(Debug, Default)]
 pub(super) struct RestoredChat {
     pub(super) state: RestoredState,
@@ -67,7 +67,7 @@ pub(super) struct Membership {
     pub(super) shared_room: SharedRoom,
     pub(super) room: Name,
     pub(super) member_id: MemberId,
-    /// The number of the line about the member's join.
+    /// The number of the member's join line.
     pub(super) joined: u64,
     /// The day of the last line shown, until the member has seen their own join. Earlier lines may
     /// be of other days.
@@ -75,7 +75,7 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Returns whether they are an operator of the room.
+    /// Returns whether the member is an operator of the room.
     pub(super) fn is_operator(&self) -> bool {
         self.shared_room.with(|room| room.standing(self.member_id).1)
     }
@@ -167,7 +167,7 @@ impl Chat {
         (self.settings.clock)()
     }
 
-    /// Returns the number of a new session; of all nodes together, no other will have it.
+    /// Returns the number of a new session, which is unique on all nodes.
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
@@ -210,8 +210,8 @@ impl Chat {
         }
     }
 
-    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
-    /// mailbox was full.
+    /// Changes the state and carries out its effects under the lock. Returns the session whose
+    /// mailbox was full, if there is one.
     pub(super) fn change<T>(
         &self,
         live: &mut LiveState,
@@ -225,8 +225,8 @@ impl Chat {
         self.lock().session(session).cloned()
     }
 
-    /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
-    /// was given back meanwhile.
+    /// Resolves the outcome of a join on the node that serves the user. Returns `None` if the
+    /// membership was released meanwhile.
     pub(super) fn membership(&self, joined: Joined) -> Option<Membership> {
         let Joined { session, room, member_id, number, .. } = joined;
         let memberships = self.lock().served_user(session)?.memberships();
@@ -302,8 +302,8 @@ impl Chat {
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
-    /// Returns whether the room exists, or the user may make it: checked on the node that serves
-    /// them.
+    /// Returns whether the room exists, or the user may create it. The node that serves the user
+    /// checks this.
     pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         self.has_place_in(&self.lock(), session, room)
     }
@@ -314,7 +314,7 @@ impl Chat {
         live.has_place_for_room(self.now_ms(), session, room, limits)
     }
 
-    /// Gives a membership back, which the session was taken out of.
+    /// Releases a membership from which the session was expelled.
     pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
         self.lock().release_membership(session.session, shared_room);
     }
@@ -329,7 +329,7 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
-    /// Sends a message to the author if another node serves their session.
+    /// Sends a message to the author, if another node serves their session.
     pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
             cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
@@ -365,7 +365,7 @@ mod tests {
     use echoline_base::SecretText;
 
     #[test]
-    fn a_chat_takes_over_what_may_change() {
+    fn renewing_a_chat_changes_only_its_live_settings() {
         let chat = Chat::new(ChatSettings::default());
         assert!(chat.rules().operator_password.is_none());
         let new = ChatSettings {

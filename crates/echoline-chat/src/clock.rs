@@ -5,26 +5,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Milliseconds since 1970, UTC.
+/// Returns the time in milliseconds since 1970, UTC.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// `17:04`
+/// Formats a time as `17:04`.
 pub(super) fn time_of_day(time_ms: u64) -> String {
     local(time_ms, "%H:%M")
 }
 
-/// `Monday 23 November 2026`
+/// Formats a date as `Monday 23 November 2026`.
 pub(super) fn date(time_ms: u64) -> String {
     local(time_ms, DATE)
 }
 
 const DATE: &str = "%A %-d %B %Y";
 
-/// `2026-11-23 17:04 +01:00`: local time with its offset from UTC.
+/// Formats a time as `2026-11-23 17:04 +01:00`: local time with its offset from UTC.
 pub(super) fn moment(time_ms: u64) -> String {
     local(time_ms, "%Y-%m-%d %H:%M %:z")
 }

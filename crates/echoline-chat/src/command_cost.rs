@@ -21,7 +21,7 @@ impl LineClass {
     pub(super) fn of(line: &str) -> Self {
         match Command::parse(line) {
             Ok(command) if command.speaks() => Self::Speech,
-            // The answer to a wrong command is all that it causes.
+            // A wrong command only causes an answer.
             Ok(_) | Err(_) => Self::Command,
         }
     }
@@ -31,7 +31,7 @@ impl LineClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RateCost {
     pub(super) action: SourceAction,
-    /// The number of usual actions that it counts as.
+    /// The number of actions that it counts as.
     pub(super) count: u32,
 }
 

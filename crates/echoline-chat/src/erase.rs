@@ -1,4 +1,4 @@
-//! The keys that edit a line before it is sent, obeyed as a terminal driver obeys them. Pure.
+//! Applies the keys that edit a line, such as Backspace, as a terminal driver does. Pure.
 //!
 //! A client in character mode sends each key at once, so that a mistake and its correction arrive
 //! together. The line is the text that is left after all keys.
@@ -18,8 +18,8 @@ const KILL_LINE: u8 = 0x15;
 /// Ctrl-W erases the last word (`werase` of termios).
 const KILL_WORD: u8 = 0x17;
 
-/// Bytes at the end of a line in which its last character is looked for. A longer one is erased
-/// in parts; a bound keeps the time linear.
+/// The maximum bytes at the end of a line in which its last character is looked for. A longer
+/// character is erased in parts. The bound keeps the time linear.
 const CHARACTER_BYTES_MAX: usize = 64;
 
 /// Applies the editing keys in a line. Returns a line without them unchanged, without a copy.
@@ -43,11 +43,11 @@ fn is_key(byte: u8) -> bool {
     matches!(byte, BACKSPACE | DELETE | KILL_LINE | KILL_WORD)
 }
 
-/// Erases the last grapheme cluster (Unicode Standard Annex 29): what was typed as one character.
-/// Bytes that are not UTF-8 are erased one by one.
+/// Erases the last grapheme cluster (Unicode Standard Annex 29), which is one character for the
+/// user. Bytes that are not UTF-8 are erased one by one.
 fn erase_character(line: &mut Vec<u8>) {
     let mut start = line.len().saturating_sub(CHARACTER_BYTES_MAX);
-    // The end is looked at from the start of a character on.
+    // Begins at the start of a character.
     while start < line.len() && (0x80..0xc0).contains(&line[start]) {
         start += 1;
     }
@@ -55,7 +55,7 @@ fn erase_character(line: &mut Vec<u8>) {
     let erased = match end.as_ref().map(|end| (end.valid(), end.invalid())) {
         Some((_, [_, ..])) => 1,
         Some((text, [])) => text.graphemes(true).next_back().map_or(0, str::len),
-        // Nothing but continuation bytes, or nothing at all.
+        // Only continuation bytes, or no bytes at all.
         None => 1,
     };
     line.truncate(line.len().saturating_sub(erased));
@@ -79,7 +79,7 @@ mod tests {
         obey_erasing(Line::from(Bytes::copy_from_slice(line))).to_vec()
     }
 
-    /// Issue 11, item 15: Backspace and Delete erase a character, as it was typed.
+    /// Issue 11, item 15: Backspace and Delete erase one typed character.
     #[test]
     fn regression_backspace_and_delete_are_obeyed() {
         for (typed, left) in [
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(obeyed(&[&[0x80; 100][..], b"\x7f"].concat()), [0x80; 99]);
     }
 
-    /// A line of flags is the longest look back that UAX 29 has.
+    /// A line of flags is the worst case, because UAX 29 looks back to its beginning.
     #[test]
     fn erasing_takes_linear_time() {
         let flags = "🇦".repeat(200_000);

@@ -1,4 +1,4 @@
-//! Room for newcomers on a server that is nearly full: see [`idle_policy`](super::idle_policy).
+//! Ends idle sessions on a server that is nearly full; see [`idle_policy`](super::idle_policy).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Chat {
             is_protected: user.is_operator(),
         };
         let presences: Vec<Presence> = users.iter().map(presence).collect();
-        // Sessions that were ended before are about to release their slots.
+        // Sessions that were ended by an earlier call will soon release their slots.
         let chosen = choose(&presences, excess.saturating_sub(leaving.len()), least);
         let by_session: BTreeMap<u64, &SessionHandle> =
             users.iter().map(|(user, session)| (user.session, &**session)).collect();

@@ -1,7 +1,7 @@
 //! A chat server: its rooms, its sessions, and the dialogue with each user.
 //!
-//! A [`Chat`] has the rooms and the users in them; [`serve`] holds the dialogue with one user.
-//! Everything that decides is pure, and in the crate `echoline-chat-core`.
+//! A [`Chat`] has the rooms and the users in them, and [`serve`] runs the dialogue with one user.
+//! All decisions are in the pure crate `echoline-chat-core`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -19,31 +19,31 @@
 //! # }
 //! ```
 //!
-//! One order: a room is a log, and an append gives the line its number. Every member sees the
-//! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
+//! A room is a log, and an append gives each line its number. Every member sees the lines in that
+//! order. A member is a cursor in the log, so that fan-out copies nothing.
 //!
 //! # Design
 //!
 //! **Locks** are taken in one order: the chat's state, a room, a mailbox. No lock is held across an
 //! await or a system call.
 //!
-//! **Wake-ups are late.** A line is appended at once. The members are woken when its author has no
-//! more lines waiting: a thousand lines in one packet cost one wake-up and one write for each
-//! member. [`Connection::read_line_feeding`](echoline::Connection::read_line_feeding) is the hook:
-//! it asks the session's feed whenever the peer has taken all output. Wakers are grouped by
-//! thread, because a wake-up of another thread is a system call. A member whose connection is
-//! stuck waits in no list.
+//! **Wake-ups are deferred.** A line is appended at once. The members are woken when its author has
+//! no more lines waiting, so a thousand lines in one packet cost one wake-up and one write for each
+//! member. [`Connection::read_line_feeding`](echoline::Connection::read_line_feeding) calls the
+//! session's feed whenever the peer has taken all output. Wakers are grouped by thread, because a
+//! wake-up of another thread is a system call. A member whose connection is blocked is in no list
+//! of wakers.
 //!
-//! **Answers have their place.** `/users` is answered when the user has been sent every line up to
-//! that point, under the room's lock: the list agrees with the joins and leaves before it.
+//! **Answers are in order.** `/users` is answered under the room's lock, when the user has been
+//! sent every earlier line. So the list agrees with the joins and leaves before it.
 //!
 //! **Costs are bounded.** An answer has at most a few pages, and the next question of a connection
 //! is answered when its peer has read the answer. A search reads a bounded part of a room, in
-//! short steps behind all other queries of the store. Passwords are hashed in a bounded queue off
-//! the workers.
+//! short steps behind all other queries of the store. Passwords are hashed in a bounded queue
+//! outside of the workers.
 //!
-//! **Rights** belong to a session and its token, not to a name. An operator's kick takes effect in
-//! the room's order at once; the session notices when it next reads its mailbox.
+//! **Rights** belong to a session and its token, not to a name. A kick takes effect in the room's
+//! order at once. The session of the user notices it when it next reads its mailbox.
 
 mod archive;
 #[cfg(test)]

@@ -51,8 +51,8 @@ impl LiveState {
         Self { chat, sessions: HashMap::new() }
     }
 
-    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
-    /// mailbox was full.
+    /// Changes the state and carries its effects out under the lock. Returns the session whose
+    /// mailbox was full, if there is one.
     pub(super) fn change<T>(
         &mut self,
         archive: &Archive,
@@ -79,7 +79,7 @@ impl LiveState {
         self.sessions.remove(&session);
     }
 
-    /// Removes a session that has ended, and gives its memberships back.
+    /// Removes a session that has ended, and releases its memberships.
     pub(super) fn end_session(&mut self, session: u64) {
         self.sessions.remove(&session);
         self.chat.release_suspended(session);
@@ -113,31 +113,31 @@ impl Effects for LiveEffects<'_> {
     }
 }
 
-/// A live session. Its user's name and rights are in the chat's state, and are looked up there:
-/// never while the state or a room is locked.
+/// A live session. The user's name and rights are in the chat's state and are looked up there, so
+/// do not ask for them while the state or a room is locked.
 #[derive(Debug)]
 pub(super) struct SessionHandle {
     /// The number of the session, which no other has.
     pub(super) session: u64,
     /// The number of the user, which is the same in all sessions that a token restored.
     pub(super) lineage: u64,
-    /// When the session began (milliseconds since 1970).
+    /// The time at which the session began, in milliseconds since 1970.
     pub(super) since_ms: u64,
     /// The network address; `None` over a stream without addresses.
     pub(super) address: Option<IpAddr>,
     pub(super) mailbox: Mailbox,
-    /// The time of the user's last line, or else of their login (milliseconds since 1970).
+    /// The time of the user's last line, or else of their login, in milliseconds since 1970.
     spoke_ms: AtomicU64,
-    /// The user's name at login, in case they are not in the chat any more.
+    /// The user's name at login, for a user who is no longer in the chat.
     first_name: Name,
     state: Weak<Mutex<LiveState>>,
-    /// Created on first use: most sessions need none.
+    /// Created on first use, because most sessions need none.
     extras: Mutex<Option<Box<SessionExtras>>>,
 }
 
 #[derive(Debug, Default)]
 struct SessionExtras {
-    /// Restores the session in another connection; made when it is first asked for.
+    /// The token that restores the session in another connection; created when it is first needed.
     token: Option<SecretText>,
     /// A mute for writing too fast that the session began with.
     flood_mute: Option<ContinuedMute>,
@@ -163,7 +163,7 @@ impl SessionHandle {
         }
     }
 
-    /// Looks at the session's user; `None` if they have left.
+    /// Runs `look` on the session's user. Returns `None` if the user has left.
     fn user<T>(&self, look: impl FnOnce(&ChatUser) -> T) -> Option<T> {
         let state = self.state.upgrade()?;
         let state = state.lock().ignore_poison();
@@ -200,22 +200,22 @@ impl SessionHandle {
         self.spoke_ms.load(Ordering::Relaxed)
     }
 
-    /// Notes that the user says something, to all or to one.
+    /// Notes that the user says something, in a room or to one user.
     pub(super) fn note_speech(&self, now_ms: u64) {
         self.spoke_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Ends the session with these words.
+    /// Ends the session with this message.
     pub(super) fn end(&self, words: &str) {
         self.mailbox.end(Disconnect { words: words.to_owned(), reason: None });
     }
 
-    /// Returns the session's token; makes it if there is none yet.
+    /// Returns the session's token. Creates it if there is none yet.
     pub(super) fn token_or_new(&self) -> SecretText {
         self.token_or(new_token)
     }
 
-    /// Returns the session's token; `make` makes it if there is none yet.
+    /// Returns the session's token. Calls `make` if there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
         self.extras().get_or_insert_default().token.get_or_insert_with(make).clone()
     }
@@ -224,8 +224,8 @@ impl SessionHandle {
         self.extras().as_ref()?.token.clone()
     }
 
-    /// Returns the proof that the user is an operator of the chat, for the saved session; `None` if
-    /// they are none now.
+    /// Returns the proof for the saved session that the user is an operator of the chat; `None` if
+    /// they are not one now.
     pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
         let proof = self.extras().as_ref()?.operator_proof.clone();
         proof.filter(|_| self.is_operator())

@@ -35,29 +35,29 @@ const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum number of names that are tried for a user without a name.
 const SUFFIXES_MAX: u32 = 1000;
 
-/// Refusals for a rate after which a connection that is not logged in is ended.
+/// The number of rate refusals after which a connection without a login is ended.
 pub(super) const REFUSALS_MAX: u32 = 5;
 
-/// The far end of a connection that is not logged in.
+/// The client of a connection without a login.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visitor {
     pub(super) address: Option<IpAddr>,
     pub(super) source: Source,
 }
 
-/// The reason for which a name or a token was not taken.
+/// The reason for which a name or a token was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LoginError {
     /// A sentence without a full stop.
     #[error("{0}")]
     Refused(String),
-    /// The source went over a rate.
+    /// The source has exceeded a rate.
     #[error("{0}")]
     TooOften(SourceRefusal),
 }
 
 impl LoginError {
-    /// Returns the refusal if the source went over a rate.
+    /// Returns the refusal if the source has exceeded a rate.
     pub(super) fn rate(&self) -> Option<&SourceRefusal> {
         if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
     }
@@ -90,11 +90,11 @@ impl Visitor {
 #[derive(Debug)]
 pub(super) struct LoggedInUser {
     pub(super) user: Arc<SessionHandle>,
-    /// The rooms to enter and their settings; `None` is the lobby.
+    /// The saved session with the rooms to enter; `None` to enter the lobby only.
     pub(super) saved: Option<SavedSession>,
     /// Whether a token restores the session, so that its rooms need no password.
     pub(super) is_back: bool,
-    /// The rooms with other lines than those that the user has seen.
+    /// The rooms that were reset since the user last saw them.
     pub(super) renewed: Vec<Name>,
 }
 
@@ -114,14 +114,15 @@ pub(super) async fn ask<S: ByteStream>(
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
-    // Without ports it is the connection's own number; as with ports, not for ever another's.
+    // Without ports the connection's number is used. Like a port, it will be used again some day.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
         let words = "The link to the other nodes is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;
-    // A handshake has no line end, and its sender waits for an answer.
+    // A TLS handshake has no line end, and its sender waits for an answer, so it is recognized
+    // before a line is read.
     if let Some(foreign) = client.peek().await?.and_then(MisdirectedProtocol::recognize) {
         return refuse(client, foreign).await;
     }
@@ -201,8 +202,8 @@ pub(super) async fn log_in(
     Ok(user.map_err(|taken| taken.sentence())?)
 }
 
-/// Logs a new session in under a name, or restores it if `back` is given. Each attempt has its own
-/// session, so a failed attempt leaves no trace.
+/// Logs a new session in under a name, or restores a session if `back` is given. Each attempt has
+/// its own session, so a failed attempt leaves no trace.
 async fn enter(
     chat: &Chat,
     name: Name,
@@ -221,8 +222,8 @@ async fn enter(
     }
 }
 
-/// Returns the lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be
-/// taken.
+/// Logs in a user without a name as the lesson's `User_<port>`. Behind a proxy, or over a socket
+/// without ports, that name may be taken; then it tries suffixes.
 async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<LoggedInUser, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
@@ -246,7 +247,7 @@ pub(super) async fn resume(
     visitor: Visitor,
 ) -> Result<LoggedInUser, LoginError> {
     visitor.charge(chat, SourceAction::Login)?;
-    // Before the check, so that guesses over many connections at once cannot pass.
+    // Charged before the check, so that guesses over many connections at once count too.
     visitor.charge(chat, SourceAction::WrongPassword)?;
     let redeemed = redeem(chat, token, visitor.address).await;
     if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
@@ -258,7 +259,7 @@ pub(super) async fn resume(
 async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
-        // The token may be on its way here, if another node has just created it.
+        // Another node may have just created the token, and its entry may still be on its way.
         sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());
@@ -274,7 +275,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     let place = match chat.propose_entrance(chat.next_session(), act).await {
         Outcome::Redeemed(Some(keep)) => keep.saved,
         Outcome::Redeemed(None) => {
-            // A token cannot be guessed at this pace.
+            // The pause makes it impossible to guess a token.
             sleep(WRONG_TOKEN_PAUSE).await;
             return Err(WRONG_TOKEN.to_owned());
         }
@@ -286,7 +287,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
             Ok(LoggedInUser { saved: Some(place), is_back: true, ..LoggedInUser::new(user) })
         }
         Err(taken) => {
-            // A token that could not be used is worth something again.
+            // The token could not be used, so it becomes valid again.
             let keep = ResumeToken { token: digest, saved: place };
             chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
@@ -308,10 +309,10 @@ fn later(taken: &ClaimNameError, token: &str) -> String {
     format!("{}. Later, /resume {token} will do it", taken.sentence())
 }
 
-/// Each node of a cluster refuses a login with its own knowledge. A refused attempt is no entry of
-/// the stream, so clients cannot displace said lines with attempts.
+/// Checks of a login on this node alone. A refused attempt adds no entry to the stream, so clients
+/// cannot fill the stream with attempts.
 impl Chat {
-    /// Returns why this node of a cluster refuses a name to a newcomer, if it does.
+    /// Returns the reason why this node refuses a name to a newcomer, if it does.
     fn refuses_here(
         &self,
         name: &Name,
@@ -327,7 +328,8 @@ impl Chat {
         state.is_free(name, 0).err()
     }
 
-    /// The same for the session that a token restores: its own earlier connection does not count.
+    /// Does the same for the session that a token restores. The session's own earlier connection
+    /// does not count.
     fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
         self.cluster.as_ref()?;
         let (now_ms, state) = (self.now_ms(), self.lock());
@@ -338,7 +340,7 @@ impl Chat {
             return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = place.session.unwrap_or_default();
-        // The session may have changed its name since, and would be restored under that one.
+        // The session may have changed its name since, and would be restored under the new one.
         let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&place.name, session).err() }
     }

@@ -1,4 +1,4 @@
-//! The notifications that wait for one session: private lines, notices, and its end.
+//! The pending notifications of one session: private lines, notices, and its end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,20 @@ use echoline_chat_core::notification::{Disconnect, Notification};
 /// cannot be delivered.
 const NOTIFICATIONS_MAX: usize = 100;
 
-/// Bytes of the texts of notifications that may wait.
+/// The maximum bytes of the texts of pending notifications.
 const NOTIFICATION_BYTES_MAX: usize = 64 * 1024;
 
 /// The notifications for one session. The sender never waits.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    /// Whether there is anything inside: read often, and mostly `false`.
+    /// Whether the mailbox has content. It is read often, and mostly `false`.
     has_news: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Made for the first of them: most sessions never get one.
+    /// Created for the first notification, because most sessions never get one.
     post: Option<Box<Post>>,
     waker: Option<Waker>,
 }
@@ -52,8 +52,9 @@ impl Post {
 }
 
 impl Mailbox {
-    /// Delivers a notification; `false` if the mailbox is full. It is never full for one that the
-    /// session must get: there is at most one for each of its rooms and operations.
+    /// Delivers a notification. Returns `false` if the mailbox is full. An essential notification
+    /// is always delivered, because there is at most one for each room and operation of the
+    /// session.
     pub(super) fn deliver(&self, notification: Notification) -> bool {
         let mut state = self.lock();
         let post = state.post();
@@ -68,7 +69,7 @@ impl Mailbox {
         true
     }
 
-    /// Ends the session; the first reason counts.
+    /// Ends the session. If it is called again, the first reason stays.
     pub(super) fn end(&self, ending: Disconnect) {
         let mut state = self.lock();
         state.post().ending.get_or_insert(ending);
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mailbox_has_a_bound_and_says_so() {
+    fn a_full_mailbox_refuses_notifications() {
         let mailbox = Mailbox::default();
         assert_eq!(mailbox.take(), None);
         let notice = |number: usize| Notification::Notice(number.to_string());
@@ -149,7 +150,7 @@ mod tests {
         assert!(mailbox.deliver(notice(1)), "there is room again");
     }
 
-    /// Issue 12, item 12: others cannot fill the memory of a server with lines for a user who does
+    /// Issue 12, item 12: users cannot fill the memory of a server with lines for a user who does
     /// not read.
     #[test]
     fn attack_notifications_of_a_user_who_does_not_read_are_bounded_in_bytes() {
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_to_go_counts() {
+    fn the_first_reason_to_end_stays() {
         let mailbox = Mailbox::default();
         let ending = |words: &str| Disconnect { words: words.into(), reason: None };
         mailbox.end(ending("first"));

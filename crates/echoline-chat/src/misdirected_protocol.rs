@@ -2,9 +2,9 @@
 
 /// Another protocol, recognized by its first bytes.
 ///
-/// A web page can make a browser post to any port, and its request must not become lines of a chat
-/// (cross-protocol scripting). Clients of the other protocols would wait forever for an answer that
-/// they understand.
+/// A web page can make a browser send a POST request to any port. Its lines must not become lines
+/// of the chat (cross-protocol scripting). Clients of the other protocols would wait for ever for
+/// an answer that they understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MisdirectedProtocol {
     /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
@@ -21,7 +21,7 @@ const METHODS: &[&[u8]] = &[
 
 impl MisdirectedProtocol {
     /// Recognizes a protocol by the first line, or by the first bytes if no line end has come: a
-    /// TLS handshake may have none. Returns `None` for everything that may be a name.
+    /// TLS handshake may have none. Returns `None` for input that may be a name.
     ///
     /// ```
     /// use echoline_chat::MisdirectedProtocol as Protocol;
@@ -51,7 +51,8 @@ impl MisdirectedProtocol {
     }
 }
 
-/// A method, and a target that begins as targets do or is followed by a version.
+/// Returns whether a line begins like an HTTP request: a method, and a target that begins with `/`
+/// or similar, or is followed by a version.
 fn is_request(start: &[u8]) -> bool {
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or(start);
     let mut words = line.split(|&byte| byte == b' ');
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_not_taken_for_programs() {
+    fn names_are_not_recognized_as_protocols() {
         for start in
             ["", "anna", "GET", "GET lost", "get / HTTP/1.1", "SSH", "GETTY / x", "POST it"]
         {
@@ -114,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn no_name_is_foreign(name in "[A-Z_-]{1,32}") {
+        fn no_valid_name_is_recognized_as_a_protocol(name in "[A-Z_-]{1,32}") {
             prop_assume!(Name::parse(&name).is_ok() && !name.starts_with("SSH-"));
             prop_assert_eq!(MisdirectedProtocol::recognize(name.as_bytes()), None);
         }

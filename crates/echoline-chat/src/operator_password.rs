@@ -1,4 +1,4 @@
-//! The comparison of the operators' password, and the proof of it in saved sessions.
+//! Checks the operators' password, and the proof of it in saved sessions.
 //!
 //! The setting is the password itself, or its Argon2id hash as a PHC string
 //! (`echoline chat hash-password`).
@@ -12,11 +12,12 @@ use super::password_checks::{PasswordError, is_hash};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Checked {
     Wrong,
-    /// With the proof by which a token restores the right, as long as the password stays the same.
+    /// The password is right. Contains the proof by which a token restores the right, as long as
+    /// the password stays the same.
     Right(Option<Arc<str>>),
 }
 
-/// Compares a password with that of the operators. Cancel safe.
+/// Compares a password with the operators' password. Cancel safe.
 ///
 /// # Errors
 /// [`PasswordError`], if the setting is a hash.
@@ -34,7 +35,7 @@ pub(super) async fn check(chat: &Chat, given: String) -> Result<Checked, Passwor
     }
 }
 
-/// Returns whether a proof is of the password as it is now.
+/// Returns whether a proof is valid for the current password.
 pub(super) async fn is_proof(chat: &Chat, proof: &str) -> bool {
     match setting(chat) {
         None => false,
@@ -47,7 +48,7 @@ fn setting(chat: &Chat) -> Option<Arc<str>> {
     chat.rules().operator_password.as_ref().map(|password| Arc::from(password.reveal()))
 }
 
-/// Compares in a time that depends on the length of the given password alone.
+/// Compares two passwords in a time that depends only on the length of the given one.
 fn is_same(right: &str, given: &str) -> bool {
     let cycle = right.bytes().cycle();
     let differs = given.bytes().zip(cycle).fold(0, |differs, (a, b)| differs | (a ^ b));

@@ -1,7 +1,8 @@
-//! The unsent output of one member: the lines of their rooms, and their notifications.
+//! The output of one member: the lines of their rooms, and their notifications.
 //!
-//! It feeds a connection while its session waits for a line. It is polled only when the peer has
-//! taken everything that was written, so a member that does not read costs one line of memory.
+//! The feed writes to a connection while its session waits for a line. It is polled only when the
+//! peer has taken everything that was written, so a member that does not read costs one line of
+//! memory.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const PATIENCE: u8 = 50;
 /// The maximum bytes of decorated lines that are formatted at once.
 const PRINTED_BYTES: usize = 16 * 1024;
 
-/// Everything that one member reads.
+/// The feed of one member.
 #[derive(Debug)]
 pub(super) struct OutboundFeed {
     chat: Arc<Chat>,
@@ -46,7 +47,7 @@ pub(super) struct OutboundFeed {
     /// The index of the room in which the member speaks.
     current: usize,
     pub(super) view: DisplaySettings,
-    /// This member has said lines, and readers have not been woken for them.
+    /// Whether this member has said lines for which the readers have not been woken yet.
     pub(super) has_said: bool,
     /// A question to answer at the member's position in their current room.
     question: Option<RoomQuestion>,
@@ -54,7 +55,7 @@ pub(super) struct OutboundFeed {
     /// A list of members agrees with the lines before it, but a stalled store does not delay it
     /// forever.
     patience: u8,
-    /// The waker that the mailbox was last given.
+    /// The waker that was last registered with the mailbox.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
     pub(super) reply_to: Option<NonZeroU64>,
@@ -111,7 +112,7 @@ impl OutboundFeed {
     /// Adds a room, and makes it the one in which the member speaks.
     pub(super) fn enter(&mut self, membership: Membership) {
         let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
-        // A program reads times.
+        // Programs and pages get the time of each line, so they need no separators of days.
         let has_past = first < membership.joined && !self.view.is_json();
         let past = has_past.then(|| {
             let today = (self.chat.settings.date)(self.chat.now_ms());
@@ -121,7 +122,7 @@ impl OutboundFeed {
         self.current = self.memberships.len() - 1;
     }
 
-    /// The member is out of the room at `index`, and speaks in the one before it.
+    /// Removes the room at `index`. The member then speaks in the room before it.
     pub(super) fn remove(&mut self, index: usize) -> Membership {
         self.question = None;
         let membership = self.memberships.remove(index);
@@ -236,7 +237,7 @@ impl OutboundFeed {
         Ok(taken.more)
     }
 
-    /// Prints lines as this member wants to see them.
+    /// Formats lines as this member wants to see them.
     fn print<S: AsyncWrite + Unpin>(
         &mut self,
         index: usize,
@@ -296,8 +297,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Prints notifications. Returns `Ready` if there may be more, which wait until the peer has
-    /// read these.
+    /// Writes notifications. Returns `Ready` if there may be more, which wait until the peer has
+    /// taken these.
     fn read_letters<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
@@ -388,7 +389,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Writes an answer. A page learns in which room or private thread it was asked for.
+    /// Writes an answer. For a page it names the room or the private thread of the question.
     pub(super) fn print_reply(&self, text: &str, printed: &mut String) {
         if !self.view.is_page() {
             return self.view.print(text, printed);
@@ -408,7 +409,7 @@ impl OutboundFeed {
         Thread { room, person: None }
     }
 
-    /// Tells the user that lines of theirs were not delivered.
+    /// Tells the user that some of their lines were not delivered.
     pub(super) fn give_up(
         &self,
         room: &Name,
@@ -426,7 +427,7 @@ impl OutboundFeed {
                 };
                 print_json(&undelivered, printed);
             } else {
-                // The original input, so that the user can send it again.
+                // Shows the original input, so that the user can send it again.
                 let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
                 let words = format!("*** Not delivered, {reason}: {command}{shown} ***");

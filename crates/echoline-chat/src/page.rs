@@ -1,4 +1,4 @@
-//! The page for chatting in a browser: static files that are part of the program. Pure.
+//! The chat page for browsers: static files that are part of the program. Pure.
 
 use echoline::site::Asset;
 

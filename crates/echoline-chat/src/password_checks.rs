@@ -1,4 +1,4 @@
-//! Passwords: kept as Argon2id hashes (RFC 9106), checked in a bounded queue and off the
+//! Hashes and checks passwords with Argon2id (RFC 9106), in a bounded queue and outside of the
 //! connections' threads.
 
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use tokio::sync::Semaphore;
 /// The maximum number of concurrent hashes. Each takes a core for tens of milliseconds, and 19 MiB.
 const AT_WORK_MAX: usize = 2;
 
-/// The maximum number of waiting and running hashes. More are refused: a queue longer than a second
-/// would only make each user wait.
+/// The maximum number of waiting and running hashes. More are refused, because in a longer queue
+/// every user would wait for more than a second.
 const QUEUE_MAX: usize = 32;
 
 /// The pause before a wrong password is refused, and before the next attempt of its connection.
 pub(super) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before a check that must not fail asks for a place in the queue again.
+/// The pause before a check that must not be refused tries to enter the queue again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The most expensive parameters of a hash that is checked: 256 MiB, 16 passes and 16 lanes. A
@@ -54,7 +54,7 @@ impl PasswordError {
     }
 }
 
-/// One place in the queue, given back on drop: also if the connection ends while it waits.
+/// An entry of the queue, which is removed on drop, also if the connection ends while it waits.
 struct Queued<'a>(&'a AtomicUsize);
 
 impl Drop for Queued<'_> {
@@ -64,7 +64,7 @@ impl Drop for Queued<'_> {
 }
 
 impl Default for PasswordChecks {
-    /// Leaves a core to the chat, if there are several.
+    /// Creates a queue that leaves one core to the chat, if there are several.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_work = Arc::new(Semaphore::new((cores / 2).clamp(1, AT_WORK_MAX)));
@@ -82,7 +82,7 @@ impl PasswordChecks {
         self.run(work).await?.ok_or(PasswordError::Failed)
     }
 
-    /// Returns whether a hash is that of this password. Cancel safe.
+    /// Returns whether a hash belongs to this password. Cancel safe.
     ///
     /// # Errors
     /// [`PasswordError`].
@@ -135,8 +135,8 @@ impl PasswordChecks {
     }
 }
 
-/// Returns the Argon2id hash of a password as a PHC string, with a salt of its own; `None` if the
-/// system has no random bytes or no memory for it. Blocks for tens of milliseconds.
+/// Returns the Argon2id hash of a password as a PHC string, with a random salt. Returns `None` if
+/// the system has no random bytes or not enough memory. Blocks for tens of milliseconds.
 pub fn hash(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())
 }
@@ -181,13 +181,13 @@ mod tests {
         assert_eq!(checks.fits("open sesame".into(), Arc::from("no hash")).await, Ok(false));
     }
 
-    /// Issue 12, item 13: attempts that wait are bounded, and those of connections that ended are
-    /// no part of the queue.
+    /// Issue 12, item 13: the number of waiting attempts is bounded, and attempts of ended
+    /// connections leave the queue.
     #[tokio::test]
     async fn attack_passwords_are_checked_in_a_bounded_queue() {
         let checks = PasswordChecks::default();
         let all = checks.at_work.available_permits() as u32;
-        // Everything that is asked for waits.
+        // No permit is free, so all requests wait.
         let held = checks.at_work.acquire_many(all).await.unwrap();
         let mut cx = Context::from_waker(Waker::noop());
         let mut waiting: Vec<_> =

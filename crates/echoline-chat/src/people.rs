@@ -1,4 +1,4 @@
-//! The members of a room as a page shows them, a bounded number in each answer.
+//! The list of a room's members for a page, with a bounded number in each answer.
 
 use super::chat::Chat;
 use super::view::DisplaySettings;
@@ -11,22 +11,22 @@ use echoline_chat_core::state::user_table::person_id;
 /// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;
 
-/// The approximate bytes of an entry besides its texts.
+/// The approximate bytes of an entry without its texts.
 const ENTRY_BYTES: usize = 64;
 
-/// A part of the members of a room at one position of its order.
+/// A part of the members of a room, at one position of the room's order.
 #[derive(Debug)]
 pub(super) struct MemberList {
     room: Name,
     topic: String,
-    /// The last line before this holds.
+    /// The number of the last line before this list.
     number: u64,
     count: usize,
-    /// The part begins after this arrival; 0 for the first part.
+    /// The arrival after which this part begins; 0 for the first part.
     after: u32,
-    /// In the order of their joins.
+    /// The members in the order of their joins.
     named: Vec<Named>,
-    /// There are more after them.
+    /// Whether more members follow.
     more: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Opening and closing a chat with a store, and handling the store's events.
+//! Opens and closes a chat with a store, and handles the store's events.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
@@ -57,7 +57,7 @@ impl Chat {
         Ok(chat)
     }
 
-    /// Removes rooms that hold nothing worth keeping. Announces the restart in every other room.
+    /// Removes rooms that are not worth keeping. Announces the restart in every other room.
     fn start_rooms(&self) {
         let now_ms = self.now_ms();
         self.change(&mut self.lock(), |state, effects| state.remove_worthless(now_ms, effects));
@@ -98,7 +98,8 @@ impl Chat {
         }
     }
 
-    /// Tells every room that has members, and starts or stops holding lines for the store.
+    /// Tells every room with members about the store's state, and starts or stops holding lines for
+    /// the store.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
         self.lock().options.holds_lines = self.holds();
@@ -121,7 +122,7 @@ impl Chat {
         self.archive.holds && self.archive.is_well()
     }
 
-    /// As [`close_within`](Self::close_within) six seconds.
+    /// Does the same as [`close_within`](Self::close_within) with six seconds.
     pub fn close(self: Arc<Self>) -> u64 {
         self.close_within(Duration::from_secs(6))
     }
@@ -157,7 +158,7 @@ fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
     RestoredChat { state: RestoredState { rooms, bans, tokens }, dropped_tokens }
 }
 
-/// A history of an earlier version has tokens themselves: each makes way for its digest.
+/// Replaces a token of an earlier version, which stored the token itself, by its digest.
 fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(place) = place(&token).filter(|_| digest != token.token) {
@@ -186,10 +187,10 @@ fn place(token: &StoredToken) -> Option<SavedSession> {
     })
 }
 
-/// Returns a room as the store held it, with its last lines in memory, as many as the log keeps.
+/// Restores a room from the store, with as many of its last lines as the log keeps.
 ///
 /// Up to `trimmed` the store keeps only lines that users said. If another number before the last
-/// line has no line, the room shows [`MISSING`] under it, and the log gets a warning.
+/// line has no line, the room shows [`MISSING`] for it, and a warning is logged.
 fn restore(settings: &ChatSettings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
@@ -246,7 +247,8 @@ mod tests {
     use super::*;
     use echoline_chat_store::StoreChange;
 
-    /// Issue 13, section 6: a number without a line is no damage. The room shows a notice under it.
+    /// Issue 13, section 6: a number without a line is not an error. The room shows a notice for
+    /// it.
     #[test]
     fn shows_a_notice_for_each_missing_line() {
         let folder = tempfile::tempdir().unwrap();
@@ -267,10 +269,10 @@ mod tests {
         assert_eq!(chat.close(), 0);
     }
 
-    /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
-    /// dropped, hides neither the end of the store nor the number of unwritten changes.
+    /// Issue 11, item F: the store is closed, and the number of unwritten changes is returned, even
+    /// if the chat has another owner, such as a server's hook.
     #[test]
-    fn regression_a_store_is_closed_whoever_else_has_the_chat() {
+    fn regression_a_store_is_closed_although_the_chat_has_other_owners() {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
             Chat::with_store(ChatSettings::default(), folder.path(), StoreOptions::default())
@@ -279,7 +281,7 @@ mod tests {
         let chat = open();
         let other = Arc::clone(&chat);
         assert_eq!(chat.close(), 0);
-        // The folder is free.
+        // The folder is no longer locked.
         let (chat, locker) = (open(), folder.path().join("chat.sqlite3"));
         let another = Arc::clone(&chat);
         let locker = rusqlite::Connection::open(locker).unwrap();

@@ -1,4 +1,4 @@
-//! The last line of a room that a client has seen, as the client states it when it resumes.
+//! The position of a client in a room, as the client states it when it resumes.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use echoline_chat_core::name::Name;
 use echoline_chat_core::name::key::Key;
 use echoline_chat_core::protocol::LastSeen;
 
-/// The number of lines that a returning client gets from a room that was created again.
+/// The number of lines that a returning client gets from a room that was reset.
 const RENEWED_SHOWN: u64 = 50;
 
-/// Positions by the keys of their rooms.
+/// Returns the positions by the keys of their rooms.
 pub(super) fn by_room(
     seen: &BTreeMap<String, LastSeen>,
 ) -> Result<BTreeMap<Key, LastSeen>, String> {
@@ -24,7 +24,8 @@ pub(super) fn by_room(
 /// Returns the number of the next line in `room` after the line `seen`.
 ///
 /// # Errors
-/// The number of another line to start at, if the room does not have the line as it was seen.
+/// The number of another line at which to start, if the room does not have the line as the client
+/// saw it.
 pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
     let (number, time_ms) = match seen {
         LastSeen::Number(number) => return Ok(number.saturating_add(1)),
@@ -36,7 +37,7 @@ pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64>
         let (first, end) = (room.log.first(), room.log.next());
         let is_same = match room.log.line(number) {
             Some(line) => line.time_ms == time_ms,
-            // The same room has probably dropped the line: the lines between are missed.
+            // The same room has probably dropped the line, so the lines in between count as missed.
             None => number < first && room.log.line(first).is_none_or(|l| l.time_ms > time_ms),
         };
         match is_same {

@@ -9,7 +9,7 @@ use echoline_base::SecretText;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::flood::FloodLimits;
 
-/// The part of [`ChatSettings`] that can change; see there.
+/// The part of [`ChatSettings`] that can change at run time.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) max_rooms: usize,
@@ -35,7 +35,7 @@ impl From<&ChatSettings> for Rules {
     }
 }
 
-/// The rules as they are now.
+/// The current rules.
 pub(super) struct LiveRules(Mutex<Arc<Rules>>);
 
 impl LiveRules {
@@ -53,7 +53,7 @@ impl LiveRules {
 }
 
 impl std::fmt::Debug for LiveRules {
-    // There is a password in them.
+    // The rules contain a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LiveRules")
     }

@@ -17,8 +17,8 @@ const JOIN: &str = "join";
 /// The key of a program's token.
 const TOKEN: &str = "\"token\"";
 
-/// Returns the line for a log: from a password or a token on it is replaced by `…`, also if the
-/// command before it is misspelled, or was corrected with the editing keys of a terminal.
+/// Returns the line for a log, with everything from a password or a token on replaced by `…`. This
+/// also works if the command is misspelled, or was corrected with the editing keys of a terminal.
 ///
 /// ```
 /// use echoline_chat::without_secrets;
@@ -32,7 +32,7 @@ pub fn without_secrets(line: &str) -> Cow<'_, str> {
     if matches!(hidden, Cow::Owned(_)) || is_clean(line) {
         return hidden;
     }
-    // The chat obeys some of these characters and removes others, which can make a command.
+    // The chat applies some control characters and removes others, and the result can be a command.
     let read = obey_erasing(Bytes::copy_from_slice(line.as_bytes()).into());
     match clean(&read).as_deref().map(hide) {
         Ok(Cow::Owned(shown)) => Cow::Owned(shown),
@@ -40,7 +40,7 @@ pub fn without_secrets(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Hides the secret of a line as it stands; borrowed if there is none.
+/// Hides the secret of a line without editing keys. Returns the line borrowed if it has none.
 fn hide(line: &str) -> Cow<'_, str> {
     let token = line.find(TOKEN).map(|at| at + TOKEN.len());
     let commands = line.match_indices('/').filter_map(|(at, _)| secret_after(line, at));
@@ -50,7 +50,7 @@ fn hide(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where the part before a secret ends, if a command that takes one begins at `slash`.
+/// Returns the end of the part before a secret, if a command with a secret begins at `slash`.
 fn secret_after(line: &str, slash: usize) -> Option<usize> {
     let starts_word = !line[..slash].ends_with(|letter: char| letter.is_alphanumeric());
     let rest = &line[slash + 1..];
@@ -117,7 +117,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_line_makes_it_panic(line in ".{0,40}", command in "(/oper|/join|/)?") {
+        fn no_line_causes_a_panic(line in ".{0,40}", command in "(/oper|/join|/)?") {
             let _ = without_secrets(&format!("{command}{line}"));
         }
     }

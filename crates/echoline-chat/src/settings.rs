@@ -1,4 +1,4 @@
-//! The limits and the setup of one chat.
+//! The settings of one chat.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use echoline_chat_core::room::log::LogLimits;
 pub struct ChatSettings {
     /// The room that every user joins first. Default `lobby`.
     pub lobby: Name,
-    /// Rooms at most, empty ones with a history too. Default 1,000.
+    /// The maximum number of rooms, including empty ones with a history. Default 1,000.
     pub max_rooms: usize,
-    /// Rooms at most that users from one address (of IPv6: one /64 network) have made and that are
-    /// still there. Default 100: a class behind one address has a room for each of its users.
+    /// The maximum number of existing rooms that users from one address (IPv6: one /64 network)
+    /// have created. Default 100: a class behind one address has a room for each of its users.
     pub max_rooms_per_ip: usize,
     /// The maximum number of rooms for each user. Default 10.
     pub max_rooms_each: usize,
@@ -26,7 +26,7 @@ pub struct ChatSettings {
     pub log: LogLimits,
     /// Earlier lines that a newcomer sees. Default 0, as in the lesson.
     pub replay: u64,
-    /// The time in which a client has to give a name. Default 30 s.
+    /// The maximum time until a client gives a name. Default 30 s.
     pub login_timeout: Duration,
     /// The rate of lines of one user; `None` for no limit.
     pub flood: Option<FloodLimits>,
@@ -36,12 +36,11 @@ pub struct ChatSettings {
     /// moderation, expensive commands. Default: no limit, because over a stream without addresses
     /// all users are one source. (The program sets [`SourceLimits::default`].)
     pub sources: Arc<Sources>,
-    /// The password that makes a user an operator (`/oper`). Default none: there is no operator of
-    /// the whole chat, only those of rooms.
+    /// The password that makes a user an operator of the chat (`/oper`). Default none: only rooms
+    /// have operators.
     pub operator_password: Option<SecretText>,
-    /// The silence after which
-    /// [`Chat::end_idle_users`](super::Chat::end_idle_users) may end their session. Default 5
-    /// minutes; `None`: never.
+    /// The time of silence after which [`Chat::end_idle_users`](super::Chat::end_idle_users) may
+    /// end a user's session. Default 5 minutes; `None` for never.
     pub idle_when_full: Option<Duration>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,

@@ -1,7 +1,7 @@
 //! A room behind its lock, and the wakers of the members that wait for its next line.
 //!
-//! The lock is held for the length of a decision, never across an await or a system call. A member
-//! that has seen all lines leaves its waker. A member whose peer does not read leaves none, so it
+//! The lock is held for a short decision, and never across an await or a system call. A member that
+//! has seen all lines registers its waker. A member whose peer does not read registers none, so it
 //! costs the others nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,14 +14,14 @@ use echoline_chat_core::room::log::LineView;
 use echoline_chat_core::room::{MemberId, Own, Room};
 use echoline_chat_core::state::room_cell::RoomCell;
 
-/// A room that sessions share; a clone is the same room.
+/// A room that sessions share. A clone is the same room.
 #[derive(Clone, Debug)]
 pub(super) struct SharedRoom(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// Indexed by member id.
+    /// The waiters, indexed by member id.
     waiters: Vec<Waiter>,
     /// The members to wake at the next line, by thread.
     waiting: Vec<WaitingMembers>,
@@ -49,7 +49,7 @@ struct Waiter {
 pub(super) struct TakeResult {
     /// The number of lines that the log dropped before the member saw them.
     pub(super) missed: u64,
-    /// Pending if the batch has all lines; the task is woken for more.
+    /// Pending if the batch has all lines. Then the task is woken for more.
     pub(super) more: Poll<()>,
 }
 
@@ -106,17 +106,17 @@ impl SharedRoom {
         TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
-    /// The member has not taken all of its batch.
+    /// Notes that the member's connection did not take the whole batch.
     pub(super) fn put_back(&self, member_id: MemberId, next: u64) {
         self.lock().room.put_back(member_id, next);
     }
 
-    /// A member leaves by `leave`; its task is not woken any more.
+    /// Runs `leave`, which removes a member. The member's task is not woken any more.
     fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let result = {
             let mut state = self.lock();
             if let Some(waiter) = state.waiters.get_mut(member_id) {
-                // A waker keeps its task alive.
+                // The waker is dropped, because it keeps its task alive.
                 *waiter = Waiter::default();
             }
             leave(&mut state.room)
@@ -150,7 +150,7 @@ impl SharedRoom {
             }
             state.take_wakers()
         };
-        // Outside the lock: a task that wakes on another thread takes the lock at once.
+        // Outside of the lock, because a task that wakes on another thread takes the lock at once.
         for (batcher, wakers) in &mut lists {
             batcher.wake(wakers);
         }
@@ -161,7 +161,7 @@ impl SharedRoom {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock is a defect, but a half changed room still has its order.
+        // Even after a panic under the lock, the room's lines are still in order.
         self.0.lock().ignore_poison()
     }
 }
@@ -213,11 +213,12 @@ impl State {
         Poll::Pending
     }
 
-    /// Returns the members that wait on the thread of this batcher. There are few threads.
+    /// Returns the members that wait on the thread of this batcher. A linear search is enough,
+    /// because there are few threads.
     fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut WaitingMembers {
         let same = |waiting: &WaitingMembers| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {
-            // An ended thread has no waiting members.
+            // Removes the lists of ended threads, which have no waiting members.
             self.waiting.retain(|waiting| !waiting.memberships.is_empty());
             let batcher = Arc::clone(batcher);
             self.waiting.push(WaitingMembers {

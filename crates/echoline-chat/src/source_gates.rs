@@ -1,5 +1,5 @@
 //! Limits the concurrent expensive work of one source: password checks and searches. All users
-//! share the queues of that work, and no source can fill them.
+//! share the queues of this work, so no source must fill them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,10 +9,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use echoline::sources::Source;
 use echoline_base::poison::IgnorePoison;
 
-/// The concurrent work of one source. Further work waits, and the rates bound how much waits.
+/// The maximum concurrent work of one source. More work waits, and the rates bound the waiting
+/// work.
 const AT_ONCE: usize = 4;
 
-/// The sources that have expensive work to do now.
+/// The sources that have expensive work at the moment.
 #[derive(Debug, Default)]
 pub(super) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
 
@@ -21,12 +22,12 @@ pub(super) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
 pub(super) struct Passed<'a> {
     gates: &'a SourceGates,
     source: Source,
-    /// Given back before the gate is looked at.
+    /// Dropped before the gate is checked.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl SourceGates {
-    /// Waits until this source has less than the most work that it may have. Cancel safe.
+    /// Waits until this source has less than the maximum of concurrent work. Cancel safe.
     pub(super) async fn pass(&self, source: Source) -> Passed<'_> {
         let mut passed = Passed { gates: self, source, permit: None };
         let gate = Arc::clone(
@@ -45,7 +46,7 @@ impl Drop for Passed<'_> {
     fn drop(&mut self) {
         drop(self.permit.take());
         let mut gates = self.gates.lock();
-        // Each permit and each waiter holds the gate; the map holds it once.
+        // Each permit and each waiter holds a reference to the gate, and the map holds one.
         if gates.get(&self.source).is_some_and(|gate| Arc::strong_count(gate) == 1) {
             gates.remove(&self.source);
         }
@@ -60,7 +61,8 @@ mod tests {
 
     use super::*;
 
-    /// Issue 12, item 13: work of one source waits while it has enough; that of another does not.
+    /// Issue 12, item 13: work of a source waits at its maximum, and work of another source does
+    /// not.
     #[tokio::test]
     async fn attack_one_source_does_not_fill_the_queues() {
         let gates = SourceGates::default();

@@ -10,8 +10,7 @@ use echoline_chat_core::text::escape;
 use echoline_chat_store::LineKind;
 
 impl Chat {
-    /// Says a line in a room. Its readers are woken later: see
-    /// [`wake_readers`](Self::wake_readers).
+    /// Says a line in a room. Its readers are woken later by [`wake_readers`](Self::wake_readers).
     ///
     /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the
     /// lock of that room only. In a cluster the line waits in the author's outbox for that

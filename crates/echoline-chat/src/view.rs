@@ -1,4 +1,4 @@
-//! The form in which one member sees the lines of a room. Pure.
+//! Formats the lines of a room for one member. Pure.
 
 use std::fmt::Write;
 
@@ -67,7 +67,7 @@ impl DisplaySettings {
         self.medium == Medium::Page
     }
 
-    /// Returns whether lines are seen as the room's log has them.
+    /// Returns whether the member sees lines exactly as the room's log has them.
     pub(super) fn is_plain(&self) -> bool {
         !(self.numbers || self.times || self.quiet || self.is_json())
             && self.width.is_none()
@@ -114,8 +114,7 @@ impl DisplaySettings {
         })
     }
 
-    /// Returns whether the view hides a line of the past, because it has the words of an ignored
-    /// user.
+    /// Returns whether the view hides an earlier line, because it has text of an ignored user.
     pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
@@ -126,7 +125,7 @@ impl DisplaySettings {
         Preferences { numbers, times, quiet, ignored: self.ignored.clone() }
     }
 
-    /// Restores choices; returns them in words, empty if they are a newcomer's.
+    /// Restores choices. Returns them in words, or an empty text if they are the defaults.
     pub(super) fn restore(&mut self, saved: Preferences) -> String {
         let Preferences { numbers, times, quiet, ignored } = saved;
         (self.numbers, self.times, self.quiet) = (numbers, times, quiet);
@@ -146,7 +145,7 @@ impl DisplaySettings {
         DisplayChoices { numbers: self.numbers, times: self.times, quiet: self.quiet }
     }
 
-    /// Writes one line of text as this member's terminal, or program, gets it.
+    /// Writes one line of text in the format of this member's client.
     pub(super) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
             print_json(&ServerMessage::reply(text), out);
@@ -156,7 +155,7 @@ impl DisplaySettings {
     }
 
     /// Prints text, wrapped if the terminal's width is known. Continuation lines are indented, so
-    /// that no part of a line looks like a line of its own.
+    /// that no part of a line looks like a separate line.
     fn print_wrapped(&self, text: &str, out: &mut String) {
         match self.width {
             Some(width) => {
@@ -176,7 +175,7 @@ impl Frame<'_> {
     pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
         if is_ignored && line.kind == LineKind::Left {
-            // Shows that the user left, without their last words.
+            // Shows that the user left, without the reason that they gave.
             let parts = Shape::encode(line.kind, line.name, "").1;
             return self.print_line(&LineView { text: "", shown: &parts.concat(), ..*line }, out);
         }
@@ -225,7 +224,7 @@ impl Frame<'_> {
             LineKind::Joined | LineKind::Left | LineKind::Renamed => {
                 self.view.quiet && !self.view.is_page()
             }
-            // The room leaves out a terminal's own lines.
+            // Own lines on a terminal were already skipped by the room.
             LineKind::Said | LineKind::Action | LineKind::Topic | LineKind::Notice => false,
         }
     }
@@ -270,8 +269,8 @@ mod tests {
         out
     }
 
-    /// Issue 12, item 20: no words of an ignored user reach the member, under any name. Joins and
-    /// leaves do.
+    /// Issue 12, item 20: no text of an ignored user reaches the member, under any name. Joins and
+    /// leaves are shown.
     #[test]
     fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
         for medium in [Medium::Terminal, Medium::Program] {
@@ -288,7 +287,7 @@ mod tests {
             assert!(left.contains(r#""kind":"left""#) && !left.contains("unheard"), "{left}");
             assert!(printed(medium, IGNORED, LineKind::Joined, "eve", "").contains("joined"));
         }
-        // A page has to know names and topics, and shows no such line.
+        // A page gets the lines to track names and topics, but does not show them.
         for kind in [LineKind::Topic, LineKind::Renamed] {
             let line = printed(Medium::Page, IGNORED, kind, "eve", "new");
             assert!(line.contains(r#""ignored":true"#), "{line}");

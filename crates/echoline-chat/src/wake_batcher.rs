@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
-/// Members that are woken at a time. A runtime polls for I/O after about as many tasks (tokio: 61),
-/// so a smaller number gains little.
+/// The number of members that are woken at a time. A runtime polls for I/O after a similar number
+/// of tasks (tokio: 61), so a smaller number gains little.
 const AT_ONCE: usize = 32;
 
 /// The batchers of one chat, one for each thread that serves it.
@@ -77,8 +77,8 @@ impl WakeBatcher {
     }
 
     /// Moves `wakers` to the batcher's task, and returns the waker of that task. Returns `None` and
-    /// leaves the list alone if there are few wakers and they belong to the current thread, or if
-    /// the task has not started or has ended.
+    /// leaves the list unchanged if there are only a few wakers of the current thread, or if the
+    /// task is not running.
     fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
             return None;
@@ -99,7 +99,7 @@ impl WakeBatcher {
     }
 }
 
-/// The task of a batcher. It ends with its chat.
+/// Runs the task of a batcher. It ends with its chat.
 async fn run(batcher: Arc<WakeBatcher>) {
     // If the runtime drops the task, the guard still calls the remaining wakers.
     let batcher = AtEnd(batcher);
@@ -156,9 +156,9 @@ mod tests {
         (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
     }
 
-    /// All members are woken: from this thread, from another one, and after the runtime ended.
+    /// All members are woken: from this thread, from another one, and after the runtime has ended.
     #[test]
-    fn nobody_is_left_asleep() {
+    fn every_member_is_woken() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let batcher = runtime.block_on(async { batchers.here() });
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end at once");
     }
 
-    /// At the end of the queue, once: tokio's `yield_now` waits until the queue is empty.
+    /// Waits for one turn of the task queue. (tokio's `yield_now` waits until the queue is empty.)
     async fn next_turn() {
         let mut is_next = false;
         poll_fn(|cx| {
@@ -202,7 +202,7 @@ mod tests {
 
     /// Many members are woken in batches, and other tasks run between the batches.
     #[test]
-    fn others_have_their_turn() {
+    fn other_tasks_run_between_the_batches() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         // This runs as a task, so it takes turns with the other tasks.

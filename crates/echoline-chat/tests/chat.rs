@@ -1,4 +1,4 @@
-//! The commands of a user in a chat, and the protection of other users.
+//! Tests of the commands of a user in a chat, and of the protection of other users.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -12,7 +12,7 @@ use echoline_chat::{ChatSettings, LogLimits, Role};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test(start_paused = true)]
-async fn names_are_asked_for_until_one_is_good() {
+async fn asks_for_a_name_until_one_is_valid() {
     let chat_harness = ChatHarness::open();
     let _ann = chat_harness.enter("ann").await;
     let mut other = chat_harness.knock(Role::User);
@@ -35,7 +35,7 @@ async fn names_are_asked_for_until_one_is_good() {
 
 /// Fault 69: a user cannot impersonate another user or the server.
 #[tokio::test]
-async fn a_name_is_one_persons_as_long_as_they_are_here() {
+async fn a_name_belongs_to_one_user_while_they_are_in_the_chat() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/nick BOB", "*** The name bob is taken; type another ***").await;
@@ -65,7 +65,7 @@ async fn a_login_has_a_deadline() {
     assert_eq!(silent.rest().await, b"Enter your name: Connection timeout. Goodbye!\r\n");
     assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(silent.session.await.unwrap(), Err(Closed::IdleTimeout));
-    // A byte now and then does not help, and neither do bad names.
+    // Single bytes do not extend the deadline, and neither do refused names.
     let start = tokio::time::Instant::now();
     let mut slow = chat_harness.knock(Role::User);
     for _ in 0..5 {
@@ -78,7 +78,8 @@ async fn a_login_has_a_deadline() {
     assert_eq!(chat_harness.chat.people(), 0);
 }
 
-/// Fault 25: browsers, TLS and SSH get one clear line and the end, whatever they go on to send.
+/// Fault 25: browsers, TLS and SSH clients get one clear line and the end of the connection,
+/// whatever they send next.
 #[tokio::test]
 async fn other_protocols_are_told_and_closed() {
     for (hello, words) in [
@@ -96,7 +97,8 @@ async fn other_protocols_are_told_and_closed() {
     }
 }
 
-/// Fault 19: a line at the limit is said, one byte more is refused aloud, and the next is a line.
+/// Fault 19: a line at the limit is said, a line of one byte more is refused with a message, and
+/// the next line works.
 #[tokio::test]
 async fn a_line_has_a_limit() {
     let mut chat_harness = ChatHarness::open();
@@ -110,7 +112,7 @@ async fn a_line_has_a_limit() {
     }
 }
 
-/// Fault 20, 35: the last line needs no line end, and a half-closed client receives all output.
+/// Faults 20, 35: the last line needs no line end, and a half-closed client receives all output.
 #[tokio::test]
 async fn a_half_closed_stream_is_answered_to_the_end() {
     let chat_harness = ChatHarness::open();
@@ -123,10 +125,10 @@ async fn a_half_closed_stream_is_answered_to_the_end() {
     assert_eq!(ann.session.await.unwrap(), Ok(()));
 }
 
-/// Fault 21, 22, 23: every byte and every way to steer a terminal, through everything that
-/// reaches others: only what may be shown arrives (`Guest::line` looks at all of it).
+/// Faults 21, 22, 23: every byte and every control sequence, in everything that other users see.
+/// Only printable text arrives (`Guest::line` checks each line).
 #[tokio::test]
-async fn only_what_may_be_shown_arrives() {
+async fn only_printable_text_arrives() {
     let mut settings = settings();
     settings.log = LogLimits { lines: 10_000, ..LogLimits::default() };
     let chat_harness = ChatHarness::new(settings);
@@ -171,7 +173,7 @@ async fn only_what_may_be_shown_arrives() {
         ann.say(&end).await;
         while bob.line().await != format!("ann: {end}") {}
         ann.say("/history 3").await;
-        // Answers to offers are Telnet's own bytes, and are no text.
+        // Answers to offers are Telnet commands and not text.
         let marker = format!("marker{number}");
         ann.ask_past_telnet(&format!("/users {marker}"), &marker).await;
     }
@@ -185,7 +187,7 @@ async fn only_what_may_be_shown_arrives() {
 
 /// Fault 23: no text of a user looks like a notice of the server or a line of another user.
 #[tokio::test]
-async fn nobody_speaks_for_others() {
+async fn no_user_can_speak_for_others() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     for text in ["*** bob left the chat ***", "bob: hi", "[den] #4 bob: hi", "Online: nobody"] {
@@ -202,7 +204,7 @@ async fn nobody_speaks_for_others() {
     }
 }
 
-/// Fault 24: Telnet's sequences are no text, and are refused once.
+/// Fault 24: Telnet commands are not text, and each offer is refused once.
 #[tokio::test]
 async fn telnet_is_understood() {
     let chat_harness = ChatHarness::open();
@@ -215,7 +217,8 @@ async fn telnet_is_understood() {
     let heard = ann.rest().await;
     let refusals: Vec<u8> = heard.iter().copied().filter(|&byte| byte >= 0xf0).collect();
     assert_eq!(refusals, [0xff, 0xfe, 0xff, 0xfc], "each once: {heard:x?}");
-    // Before the name, so the prompt's line has them too; at a telnet:// address we ask first.
+    // The answers come before the name, so they are in the prompt's line. At a telnet:// address
+    // the server asks first.
     let mut telnet = chat_harness.knock(Role::Telnet);
     telnet.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x14\0\x18\xff\xf0eve\r\n").await;
     bob.hear("*** ann left the chat ***").await;
@@ -228,9 +231,10 @@ async fn telnet_is_understood() {
     assert!(text.lines().skip(1).all(|line| line.len() <= 20), "{text}");
 }
 
-/// Fault 33: who reads nothing hears how much was missed, then goes, and the others hear why.
+/// Fault 33: a user who does not read is told how many lines they missed, then leaves, and the
+/// others see the reason.
 #[tokio::test(start_paused = true)]
-async fn who_reads_nothing_misses_lines_and_goes() {
+async fn a_user_who_reads_nothing_misses_lines_and_leaves() {
     let mut chat_harness = ChatHarness::new(ChatSettings {
         log: LogLimits { lines: 10, ..LogLimits::default() },
         ..settings()
@@ -244,7 +248,7 @@ async fn who_reads_nothing_misses_lines_and_goes() {
     for number in 0..100 {
         ann.say(&format!("line number {number}")).await;
     }
-    // All was said at once; then bob reads again.
+    // All lines are said at once. Then bob reads again.
     ann.ask("/users", "Online: ann, bob").await;
     let mut heard = Vec::new();
     while heard.last().is_none_or(|line| line != "ann: line number 99") {
@@ -262,9 +266,9 @@ async fn who_reads_nothing_misses_lines_and_goes() {
     ann.ask("/users", "Online: ann").await;
 }
 
-/// Fault 58: the clock is set back, and the order does not care.
+/// Fault 58: the clock is set back, and the order of lines is unchanged.
 #[tokio::test]
-async fn the_clock_may_jump() {
+async fn a_clock_that_jumps_does_not_change_the_order() {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NOW: AtomicU64 = AtomicU64::new(5_000);
     let clock = || NOW.load(Ordering::Relaxed);
@@ -283,9 +287,9 @@ fn time_of(line: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(line).unwrap()["time_ms"].as_u64().unwrap()
 }
 
-/// Fault 60: a user who leaves takes all state along.
+/// Fault 60: a user who leaves leaves no state behind.
 #[tokio::test(start_paused = true)]
-async fn nobody_is_left_over() {
+async fn no_state_of_a_user_is_left_over() {
     let chat_harness = ChatHarness::open();
     let mut stayed = chat_harness.enter("stayed").await;
     for round in 0..200 {
@@ -300,10 +304,10 @@ async fn nobody_is_left_over() {
     while stayed.line().await != "lobby (1)" {}
 }
 
-/// Issue 11, item 11: a newcomer sees the lines that were said, however many users came and went. A
-/// terminal that shows numbers shows every line.
+/// Issue 11, item 11: a newcomer sees the said lines, even if many users came and left. A terminal
+/// that shows numbers shows every line.
 #[tokio::test]
-async fn regression_a_newcomer_sees_what_was_said() {
+async fn regression_a_newcomer_sees_the_said_lines() {
     let chat_harness = ChatHarness::new(ChatSettings { replay: 2, ..settings() });
     let mut ann = chat_harness.enter("ann").await;
     ann.say("one").await;
@@ -327,7 +331,8 @@ async fn regression_a_newcomer_sees_what_was_said() {
     ann.hear("*** bob joined the chat ***").await;
     ann.hear("bob: three").await;
     bob.ask("/users", "Online: ann, bob").await;
-    // The same lines with their numbers: none is left out, so that none is missed without a word.
+    // With numbers, no line is left out, because a gap in the numbers would look like a missed
+    // line.
     ann.ask("/numbers on", "*** numbers on ***").await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
     ann.hear_of("brings you back here, as an operator of this room ***").await;
@@ -378,7 +383,7 @@ async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
     assert_eq!(bob.rest().await, b"");
 }
 
-/// Fault 54: a session that panics ends alone: its owner is told, its name is free again.
+/// Fault 54: a panic ends only its own session. The user is told, and the name is free again.
 #[tokio::test]
 async fn a_panic_ends_one_session() {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! Simulates a chat on several nodes, with thousands of seeds, in which nodes and links fail. The
 //! test checks that all nodes have the same state, that no line is lost without a notice or
-//! delivered twice, and that members are still present.
+//! delivered twice, and that the lists of members are right.
 //!
 //! `ECHOLINE_SEEDS` sets the number of seeds, and `ECHOLINE_SEED` runs one. `ECHOLINE_TRANSCRIPT`
 //! also prints the output of the users whose names start with its value. `scripts/simulate.sh` runs
@@ -13,7 +13,7 @@ mod seeds;
 
 use cluster::{check, evening};
 
-/// Seeds of a normal run.
+/// The number of seeds of a normal run.
 const SEEDS: u64 = 120;
 
 fn run(seed: u64) -> Result<(), String> {
@@ -34,8 +34,8 @@ fn show(outcome: &evening::Outcome, name: &str) {
     }
 }
 
-/// Fault 67, Fault 68: whatever fails for however long, all is well within 15 s after it.
+/// Faults 67, 68: after any failures, all nodes agree again within 15 s.
 #[test]
-fn nodes_stay_one_chat_whatever_fails() {
+fn all_nodes_agree_again_after_any_failure() {
     seeds::check_all("chat_cluster", SEEDS, run);
 }

@@ -1,4 +1,4 @@
-//! The processor time and the memory that one user can make a chat spend are bounded.
+//! Tests of the bounds on the processor time and the memory that one user can cost.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -11,9 +11,9 @@ use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::{ChatSettings, LogLimits, Role};
 use tokio::time::Instant;
 
-/// Issue 12, item 13: one search looks at a bounded number of lines, and the next one goes on.
+/// Issue 12, item 13: one search reads a bounded number of lines, and the next one continues.
 #[tokio::test]
-async fn attack_a_search_in_memory_looks_at_a_bounded_number_of_lines() {
+async fn attack_a_search_in_memory_reads_a_bounded_number_of_lines() {
     let log = LogLimits { lines: 50_000, bytes: 16 << 20 };
     let mut chat_harness = ChatHarness::new(ChatSettings { log, ..settings() });
     chat_harness.limits.max_line = 1 << 20;
@@ -35,7 +35,7 @@ async fn attack_a_search_in_memory_looks_at_a_bounded_number_of_lines() {
     }
 }
 
-/// Reads on to a line with these words.
+/// Reads up to a line that contains these words.
 async fn until(guest: &mut Guest, words: &str) {
     while !guest.line().await.contains(words) {}
 }
@@ -77,10 +77,10 @@ async fn cost(bot: &mut Guest, line: &str) -> usize {
     }
 }
 
-/// Issue 12, item 12: a page of the people of a room is small, whatever their names and away texts
-/// are. All pages together have all people.
+/// Issue 12, item 12: a page of a room's members is small, for names and away texts of any length.
+/// All pages together have all members.
 #[tokio::test]
-async fn attack_a_question_for_people_has_a_small_answer() {
+async fn attack_a_query_of_the_members_has_a_small_answer() {
     let chat_harness = ChatHarness::open();
     let mut guests = Vec::new();
     for number in 0..300 {
@@ -118,7 +118,7 @@ async fn attack_a_question_for_people_has_a_small_answer() {
     assert_eq!(away.chars().count(), 200);
 }
 
-/// Issue 12, item 12: no list and no passage of the past has an answer of more than a few pages.
+/// Issue 12, item 12: no list and no query of earlier lines has an answer of more than a few pages.
 #[tokio::test]
 async fn attack_no_command_has_a_large_answer() {
     let mut chat_harness = ChatHarness::open();
@@ -160,10 +160,10 @@ async fn attack_no_command_has_a_large_answer() {
     }
 }
 
-/// Issue 12, item 21: on a server that is nearly full silent users leave, with a sentence;
-/// operators and users who spoke lately stay.
+/// Issue 12, item 21: on a server that is nearly full, silent users are disconnected with a
+/// message. Operators and users who spoke recently stay.
 #[tokio::test]
-async fn attack_idlers_leave_a_full_chat_and_speakers_stay() {
+async fn attack_idle_users_leave_a_full_chat_and_active_users_stay() {
     static SECONDS: AtomicU64 = AtomicU64::new(1);
     let clock = || SECONDS.load(Ordering::Relaxed) * 1000;
     let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });

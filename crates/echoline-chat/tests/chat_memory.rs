@@ -15,10 +15,10 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const MEMBERS: usize = 300;
 
-/// Held by each test: the allocator counts for the whole process.
+/// Held by each test, because the allocator counts for the whole process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// A connection as a server makes it, and its other end.
+/// Returns a connection as a server makes it, and its other end.
 fn pair() -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = tokio::io::duplex(4096);
     (Connection::accepted(here, Limits::default(), Eol::CrLf, echoline_chat::farewell()), there)
@@ -31,7 +31,7 @@ async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
     there
 }
 
-/// A connection that waits for a line and does nothing else.
+/// Starts a connection that only waits for a line.
 async fn wait(number: usize) -> DuplexStream {
     let (mut client, mut there) = pair();
     tokio::spawn(async move {
@@ -89,7 +89,7 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     read_all(&mut members).await;
     let chat = HeapStats::get().curr_bytes - empty;
     let extra = chat.saturating_sub(plain) / MEMBERS;
-    // The log of the room, which has a bound of its own, is part of it.
+    // This includes the room's log, which has its own bound.
     assert!(extra < 1200, "{extra} bytes more than an idle connection, each");
 
     let before = HeapStats::get();
@@ -102,15 +102,15 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     assert!(bytes < 64 * 1024, "{bytes} bytes for {MEMBERS} readers");
 }
 
-/// A command is boxed while it lasts, which takes more than 2 KiB. Words for the room are not.
+/// A command is boxed while it runs, which takes more than 2 KiB. Text for the room is not.
 #[tokio::test(flavor = "current_thread")]
-async fn saying_lines_boxes_nothing() {
+async fn saying_lines_allocates_no_boxed_future() {
     const LINES: usize = 600;
     let _alone = ALONE.lock().await;
     let _profiler = dhat::Profiler::builder().testing().build();
     for (role, hello, line, most) in [
         (Role::User, "ann\n", "hello\n", 512),
-        // Reading the JSON takes most of it.
+        // Most of it is for parsing the JSON.
         (Role::Bot, "{\"name\": \"bot\"}\n", "{\"say\": \"hello\"}\n", 3072),
     ] {
         let settings = ChatSettings { flood: None, ..ChatSettings::default() };
@@ -130,8 +130,8 @@ async fn saying_lines_boxes_nothing() {
     }
 }
 
-/// Issue 12, item 12: 60 pages that ask for the people of a room and do not read the answers cost
-/// little memory each. They cost 2 MB each.
+/// Issue 12, item 12: 60 pages that ask for the members of a room and do not read the answers cost
+/// little memory each. Before the fix they cost 2 MB each.
 #[tokio::test(flavor = "current_thread")]
 async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     const PAGES: usize = 60;

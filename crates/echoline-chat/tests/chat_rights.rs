@@ -1,4 +1,4 @@
-//! Sessions that come back: the room they speak in, their rights, and the limits set on them.
+//! Tests of resumed sessions: the current room, rights, and the limits of both.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -12,13 +12,13 @@ use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::history::StoreOptions;
 use echoline_chat::{Chat, ChatSettings, FloodLimits, Role};
 
-/// A chat that keeps its history in `folder`.
+/// Opens a chat that keeps its history in `folder`.
 fn stored(folder: &Path) -> ChatHarness {
     let chat = Chat::with_store(settings(), folder, StoreOptions::default()).unwrap();
     ChatHarness { chat, ..ChatHarness::open() }
 }
 
-/// Ends the chat when its sessions, whose clients have left, have ended too.
+/// Closes the chat after all sessions have ended. Their clients have left before.
 async fn close(chat_harness: ChatHarness) {
     let ChatHarness { chat, .. } = chat_harness;
     let sessions_end = async {
@@ -31,7 +31,7 @@ async fn close(chat_harness: ChatHarness) {
     assert_eq!(chat.close(), 0);
 }
 
-/// Reads on to a line that has these words, and returns it.
+/// Reads up to a line that contains these words, and returns it.
 async fn until(guest: &mut Guest, words: &str) -> String {
     loop {
         let line = guest.line().await;
@@ -42,7 +42,7 @@ async fn until(guest: &mut Guest, words: &str) -> String {
     }
 }
 
-/// Enters these rooms, one after the other.
+/// Joins these rooms in turn.
 async fn join(guest: &mut Guest, rooms: &[&str]) {
     for room in rooms {
         guest.say(&format!("/join {room}")).await;
@@ -70,8 +70,7 @@ async fn resume(chat_harness: &ChatHarness, token: &str) -> Guest {
     guest
 }
 
-/// Issue 11, item 6: a user who comes back speaks in the room in which they spoke before, and
-/// hears so.
+/// Issue 11, item 6: a resumed session has the same current room as before, and says so.
 #[tokio::test]
 async fn regression_resume_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
@@ -89,13 +88,13 @@ async fn regression_resume_keeps_the_current_room() {
     assert_eq!(until(&mut bob, "beans").await, "ann: among the beans");
 }
 
-/// Issue 11, item 6: also if the connection before hangs and never said goodbye.
+/// Issue 11, item 6: the same, if the previous connection hangs and never left.
 #[tokio::test]
 async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     let token = token(&mut ann).await;
-    // Changes after the token was given belong to the session too.
+    // Later changes are saved under the token too.
     join(&mut ann, &["garden", "attic", "garden"]).await;
     let mut again = resume(&chat_harness, &token).await;
     until(&mut again, "*** You speak in garden now ***").await;
@@ -108,7 +107,7 @@ async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     until(&mut program, "*** You speak in attic now ***").await;
 }
 
-/// Issue 11, item 6: and if the server was started again in between, in the old order of rooms.
+/// Issue 11, item 6: the same, if the server was restarted in between. The order of rooms is kept.
 #[tokio::test]
 async fn regression_resume_after_a_restart_keeps_the_current_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +128,7 @@ async fn regression_resume_after_a_restart_keeps_the_current_room() {
     close(chat_harness).await;
 }
 
-/// Settings with another password for operators.
+/// Returns settings with this operators' password.
 fn with_password(password: &str) -> ChatSettings {
     ChatSettings { operator_password: Some(password.into()), ..settings() }
 }
@@ -139,8 +138,8 @@ async fn become_operator(guest: &mut Guest) {
     until(guest, "You are an operator").await;
 }
 
-/// Issue 11, item 13: an operator of the chat is one again after `/resume`, and so are their
-/// choices, also after a restart; not if the password has changed.
+/// Issue 11, item 13: `/resume` restores the right of an operator of the chat and the display
+/// choices, also after a restart. It does not restore the right if the password has changed.
 #[tokio::test]
 async fn regression_resume_restores_rights_and_choices() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,7 +151,7 @@ async fn regression_resume_restores_rights_and_choices() {
         ann.say(command).await;
         ann.hear_of("***").await;
     }
-    // Neither said goodbye: all of it was saved when it was done.
+    // Neither session has left, so everything was saved at the time of the change.
     let mut again = resume(&chat_harness, &first).await;
     until(&mut again, "*** As before: numbers on, quiet on, you ignore eve ***").await;
     again.hear("*** Who writes to you hears that you are away: tea ***").await;
@@ -180,7 +179,7 @@ async fn regression_resume_restores_rights_and_choices() {
         .await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
-    // The right does not come back with the password.
+    // The right is not restored, although the old password is set again.
     let fourth = token(&mut again).await;
     chat_harness.chat.renew(&settings());
     let mut again = resume(&chat_harness, &fourth).await;
@@ -189,10 +188,10 @@ async fn regression_resume_restores_rights_and_choices() {
     until(&mut again, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: `/deop` by an operator of the chat ends the right in the whole chat, and in
-/// what a token restores; an operator of a room cannot do that.
+/// Issue 11, item 13: `/deop` by an operator of the chat revokes the right in the whole chat, and
+/// in saved sessions. An operator of a room cannot do this.
 #[tokio::test]
-async fn regression_deop_ends_what_a_token_restores() {
+async fn regression_deop_revokes_the_right_in_saved_sessions() {
     let chat_harness = ChatHarness::open();
     let [mut olga, mut ann, mut bob] = chat_harness.all(["olga", "ann", "bob"]).await;
     become_operator(&mut olga).await;
@@ -211,10 +210,10 @@ async fn regression_deop_ends_what_a_token_restores() {
     until(&mut again, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: a user who makes a room is told the token that brings them back to it, so
+/// Issue 11, item 13: a user who creates a room is told the token with which they can return, so
 /// that a lost connection does not lock them out of a private room.
 #[tokio::test]
-async fn regression_the_founder_of_a_private_room_comes_back() {
+async fn regression_the_creator_of_a_private_room_can_return() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
@@ -229,15 +228,15 @@ async fn regression_the_founder_of_a_private_room_comes_back() {
     until(&mut ann, "*** You speak in den now ***").await;
     ann.say("/kick bob").await;
     until(&mut ann, "*** bob is out of den ***").await;
-    // A program that makes rooms is told it with its welcome.
+    // A program that creates rooms gets the token in its welcome message.
     let mut program = chat_harness.knock(Role::Bot);
     program.say(r#"{"name": "ci", "rooms": ["lobby", "builds"]}"#).await;
     let welcome = program.hear_of(r#""kind":"welcome""#).await;
     assert!(welcome.contains(r#""token":""#), "{welcome}");
 }
 
-/// Issue 11, item 13: an operator who leaves a room of their own accord and joins it again is its
-/// operator, also if the room is private meanwhile; one who was sent out is not.
+/// Issue 11, item 13: an operator who leaves a room voluntarily and joins it again is its operator,
+/// even if the room is private meanwhile. An operator who was kicked is not.
 #[tokio::test]
 async fn regression_leave_and_join_keep_the_operator() {
     let chat_harness = ChatHarness::open();
@@ -261,8 +260,8 @@ async fn regression_leave_and_join_keep_the_operator() {
     until(&mut bob, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said;
-/// the lobby does not.
+/// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said.
+/// The lobby does not.
 #[tokio::test]
 async fn regression_a_room_without_an_operator_gets_one() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -295,7 +294,7 @@ async fn regression_a_room_without_an_operator_gets_one() {
     }
 }
 
-/// Issue 11, item 3: a ban of a name means its user under another name too.
+/// Issue 11, item 3: a ban of a name applies to its user under another name too.
 #[tokio::test]
 async fn regression_a_ban_follows_its_user() {
     let chat_harness = ChatHarness::open();
@@ -326,10 +325,10 @@ async fn regression_a_ban_follows_its_user() {
     ann.hear_of("That holds for the name only: no user has it, or had it lately").await;
 }
 
-/// Issue 11, item 3: a token does not bring a user past a room's new password, but for an operator
-/// of the room.
+/// Issue 11, item 3: a token does not admit a user to a room with a new password, except for an
+/// operator of the room.
 #[tokio::test]
-async fn regression_a_new_room_password_ends_what_a_token_allows() {
+async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     join(&mut ann, &["den"]).await;
@@ -357,14 +356,15 @@ async fn regression_a_new_room_password_ends_what_a_token_allows() {
     until(&mut again, "*** You speak in den now ***").await;
 }
 
-/// Says more than a chat takes whose fifth line at once begins a mute, until that is told.
+/// Writes too fast until the mute is announced, in a chat in which the fifth line at once begins a
+/// mute.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
     until(guest, &format!("You wrote too fast and are muted for {seconds} s")).await;
 }
 
-/// Issue 11, item 4: a mute for writing too fast does not end with the connection: it follows the
-/// name and the token, and the next one is longer.
+/// Issue 11, item 4: a mute for writing too fast does not end with the connection. It follows the
+/// name and the token, and the next mute is longer.
 #[tokio::test(start_paused = true)]
 async fn regression_a_flood_mute_outlives_its_connection() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -376,7 +376,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     let clock = || NOW_MS.load(Ordering::Relaxed);
     let chat_harness = ChatHarness::new(ChatSettings { flood: Some(limits), clock, ..settings() });
     let [mut ann, mut bob, mut eve] = chat_harness.all(["ann", "bob", "eve"]).await;
-    // By name.
+    // The mute follows the name.
     flood(&mut ann, 30).await;
     drop(ann);
     until(&mut bob, "ann left").await;
@@ -393,12 +393,12 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     until(&mut eve, "ann: calm").await;
     pass(5).await;
     flood(&mut ann, 60).await;
-    // By token, from a hanging connection and under another name.
+    // The mute follows the token, from a hanging connection and under another name.
     let token = token(&mut eve).await;
     flood(&mut eve, 30).await;
     let mut again = resume(&chat_harness, &token).await;
     until(&mut again, "*** You wrote too fast and are muted for 30 s more ***").await;
-    // Nobody else is muted.
+    // No other user is muted.
     let mut carl = chat_harness.enter("carl").await;
     carl.say("hello").await;
     let mut heard = Vec::new();

@@ -1,4 +1,4 @@
-//! Rooms, letters, keeping order, coming back, talking too fast, and programs: over pipes.
+//! Tests of rooms, private lines, moderation, tokens and programs, over pipes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -7,7 +7,7 @@ mod moderation;
 use chat_harness::{ChatHarness, Guest};
 use echoline_chat::Role;
 
-/// Ann makes the room den, so she is its operator; bob joins it.
+/// Ann creates the room den, so she is its operator. Bob joins it.
 async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
@@ -20,7 +20,7 @@ async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
 }
 
 #[tokio::test]
-async fn rooms_are_made_joined_and_left() {
+async fn rooms_are_created_joined_and_left() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
@@ -50,7 +50,7 @@ async fn rooms_are_made_joined_and_left() {
 }
 
 #[tokio::test]
-async fn commands_that_are_wrong_say_how_they_are_right() {
+async fn errors_of_commands_show_the_right_usage() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     for (line, words) in [
@@ -84,7 +84,7 @@ async fn commands_that_are_wrong_say_how_they_are_right() {
 }
 
 #[tokio::test]
-async fn words_have_all_their_forms() {
+async fn says_lines_in_all_their_forms() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.say("/me waves").await;
@@ -136,7 +136,7 @@ async fn operator(chat_harness: &ChatHarness, name: &str) -> Guest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operators_keep_order() {
+async fn operators_moderate_their_room() {
     let chat_harness = ChatHarness::open();
     let mut oper = operator(&chat_harness, "olga").await;
     let mut bob = chat_harness.enter("bob").await;
@@ -177,14 +177,14 @@ async fn operators_keep_order() {
     mallory.hear_of("That is not the operators' password").await;
 }
 
-/// A user who was removed from a room receives no more of its lines and cannot act in it.
+/// A user who was expelled from a room receives no more of its lines and cannot act in it.
 #[tokio::test]
-async fn who_is_out_is_out_at_once() {
+async fn an_expelled_user_is_out_at_once() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.ask("/op bob", "*** bob is an operator of den ***").await;
     bob.hear("*** You are an operator of den ***").await;
-    // Both act before either session has heard of the other's doing.
+    // Both act before either session has noticed the other's action.
     ann.send("/kick bob\n/users\n").await;
     ann.hear("*** bob is out of den ***").await;
     ann.hear("*** bob left the chat (kicked by ann) ***").await;
@@ -229,9 +229,9 @@ async fn rooms_can_be_closed() {
     eve.ask("/join den hunter22", "*** You speak in den now: 3 people ***").await;
 }
 
-/// The operator of a room keeps people out of that room, and of no other.
+/// The operator of a room can ban users from that room, and from no other.
 #[tokio::test]
-async fn a_room_can_keep_people_out() {
+async fn a_ban_from_a_room_applies_to_that_room_only() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.say("/ban bob 1h noise").await;
@@ -252,9 +252,10 @@ fn token(line: &str) -> &str {
     line.strip_prefix("*** /resume ").unwrap().split(' ').next().unwrap()
 }
 
-/// P3: a token brings name, rooms and place back, once; what was missed comes, nothing twice.
+/// Promise P3: a token restores the name, the rooms and the position, once. Missed lines are shown,
+/// and no line twice.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_one_back() {
+async fn a_token_restores_a_session_once() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     bob.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
@@ -278,17 +279,17 @@ async fn a_token_brings_one_back() {
     thief.hear_of("That token brings nobody back").await;
 }
 
-/// A token takes a live session over: the old session gets a notice and ends, and the user is in
+/// A token takes over a live session. The old session gets a notice and ends, and the user is in
 /// the room once.
 #[tokio::test(start_paused = true)]
-async fn a_token_takes_over() {
+async fn a_token_takes_over_a_live_session() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     bob.say("/token").await;
     let line = bob.line().await;
     let token = token(&line).to_owned();
     let mut again = chat_harness.knock(Role::User);
-    // The old connection has more to say than it may.
+    // The old connection sends more lines than its rate allows.
     bob.send("/join den\n".repeat(3)).await;
     again.say(&format!("/resume {token}")).await;
     again.hear_of("*** Back in lobby, from line 3 on ***").await;
@@ -351,15 +352,16 @@ async fn programs_speak_json() {
     }
 }
 
-/// P5: `/users` is answered at one's own place in the order, however far behind that is.
+/// Promise P5: `/users` is answered at the user's own position in the order, even if the user lags
+/// far behind.
 #[tokio::test]
-async fn who_is_behind_hears_who_is_here_at_the_end() {
+async fn a_user_who_lags_gets_the_list_of_users_in_order() {
     let mut chat_harness = ChatHarness::open();
     let mut bob = chat_harness.enter("bob").await;
     chat_harness.pipe = 64;
     let mut ann = chat_harness.enter("ann").await;
     bob.hear("*** ann joined the chat ***").await;
-    // Own lines lie between the others', so that there is much to be put together.
+    // Own lines are between the others' lines, so that batches consist of many pieces.
     for number in 0..100 {
         bob.say(&format!("bob {number}")).await;
         ann.say(&format!("ann {number}")).await;
@@ -375,10 +377,10 @@ async fn who_is_behind_hears_who_is_here_at_the_end() {
     ann.hear("Online: ann").await;
 }
 
-/// Issue 12, item 8: an invitation is of a user. A stranger who takes the name is not invited, the
-/// user is under every name, and only a user who is here can be invited.
+/// Issue 12, item 8: an invitation is for a user. A stranger who takes the name is not invited, the
+/// user is invited under every name, and only a user in the chat can be invited.
 #[tokio::test]
-async fn attack_who_takes_the_name_of_an_invited_user_stays_out() {
+async fn attack_a_stranger_with_the_name_of_an_invited_user_stays_out() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob, mut cat] = chat_harness.all(["ann", "bob", "cat"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
@@ -402,10 +404,10 @@ async fn attack_who_takes_the_name_of_an_invited_user_stays_out() {
     cat.ask("/join den", "*** You speak in den now: 2 people ***").await;
 }
 
-/// Issue 12, item 20: no invitation, away text, topic or name of an ignored user reaches those who
-/// ignore them, and a name in other letters is ignored as well.
+/// Issue 12, item 20: no invitation, away text, topic or name of an ignored user reaches the users
+/// who ignore them. A look-alike name is ignored too.
 #[tokio::test]
-async fn attack_an_ignored_user_reaches_nobody_by_an_invitation() {
+async fn attack_an_ignored_user_cannot_reach_users_by_an_invitation() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     bob.ask("/ignore ann", "*** You do not see what ann says; /unignore ann ends that ***").await;

@@ -11,7 +11,7 @@ mod simulation;
 
 use simulation::{model, world};
 
-/// Seeds of a normal run; every fortieth has as many users as a busy evening.
+/// The number of seeds of a normal run. Every fortieth has as many users as a busy evening.
 const SEEDS: u64 = 1200;
 const USERS: usize = 6;
 const USERS_MANY: usize = 55;
@@ -28,7 +28,8 @@ fn run(seed: u64) -> Result<(), String> {
     model::check(&outcome)
 }
 
-/// Prints what the connections heard whose mark begins so: `ECHOLINE_TRANSCRIPT='<3.'`.
+/// Prints the output of the connections whose mark begins with `ECHOLINE_TRANSCRIPT`, for example
+/// `<3.`.
 fn show(outcome: &world::Outcome, mark: &str) {
     eprintln!("{:?}", outcome.terms);
     for record in outcome.records.iter().filter(|record| record.mark.starts_with(mark)) {
@@ -36,9 +37,9 @@ fn show(outcome: &world::Outcome, mark: &str) {
     }
 }
 
-/// Promises 1, 2, 3, 5, 6, 7, 8, 9 and 10. Fault 33: a stuck reader costs the others nothing;
-/// Fault 58: the wall clock jumps; Fault 60: no user is left over.
+/// Promises 1, 2, 3, 5, 6, 7, 8, 9 and 10. Fault 33: a stuck reader costs the others nothing. Fault
+/// 58: the wall clock jumps. Fault 60: no user is left over.
 #[test]
-fn the_promises_hold_whatever_happens() {
+fn the_promises_hold_in_every_simulation() {
     seeds::check_all("chat_simulation", SEEDS, run);
 }

@@ -1,4 +1,4 @@
-//! The access log and the log of messages, of an echo and of a chat.
+//! Tests of the access log and the log of messages, of an echo server and of a chat.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use programs::{EchoServer, Program, echoline, run, wait_for};
 use serde_json::Value;
 
-/// Says `text`, ends the stream, and hears the rest.
+/// Sends `text`, ends the stream, and reads the rest.
 fn talk(address: &str, text: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -34,8 +34,8 @@ fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Issue 11, item 48: each connection has a line when it ends: source, client of a proxy, time,
-/// bytes and lines each way, reason; refused ones too.
+/// Issue 11, item 48: each connection, refused ones too, has a line when it ends. It contains the
+/// source, the client of a proxy, the time, bytes and lines in each direction, and the reason.
 #[test]
 fn regression_each_connection_has_a_line_in_the_access_log() {
     let folder = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn regression_the_access_log_counts_every_byte() {
 
 /// Issue 11, item 48: SIGHUP reopens the file under its name after it was renamed.
 #[test]
-fn regression_a_renamed_access_log_is_opened_anew() {
+fn regression_a_renamed_access_log_is_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let (log, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     let server = EchoServer::start(&["--access-log", log.to_str().unwrap()]);
@@ -107,10 +107,10 @@ fn regression_a_renamed_access_log_is_opened_anew() {
     assert_eq!((lines(&old).len(), lines(&log).len()), (1, 1), "the end writes what is queued");
 }
 
-/// Issue 11, item 48: an access log without a reader holds up no connection; lost lines are
-/// counted and told.
+/// Issue 11, item 48: an access log without a reader delays no connection. Lost lines are counted
+/// and reported.
 #[test]
-fn regression_an_access_log_that_is_stuck_holds_nobody_up() {
+fn regression_a_blocked_access_log_delays_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -120,7 +120,7 @@ fn regression_an_access_log_that_is_stuck_holds_nobody_up() {
         assert_eq!(talk(&server.address, "a\n"), "Echo: a\n");
     }
     let mut read = Vec::new();
-    // It ends with an error, because there is no more to read now.
+    // The read ends with an error, because the pipe is empty now.
     let _ = (&reader).read_to_end(&mut read);
     let written = String::from_utf8_lossy(&read).matches("connection=").count();
     assert!((100..600).contains(&written), "the pipe holds {written} lines");
@@ -131,8 +131,8 @@ fn regression_an_access_log_that_is_stuck_holds_nobody_up() {
     assert!(rest.contains(" lines_lost="), "{rest}");
 }
 
-/// Issue 11, item 48: what clients send is logged, escaped and bounded, without the secrets of a
-/// chat; `closed` at level debug has the time and the amounts.
+/// Issue 11, item 48: the lines of clients are logged, escaped and bounded, without the secrets of
+/// a chat. `closed` at debug level has the time and the amounts.
 #[test]
 fn regression_messages_are_logged() {
     let flags = ["--log-messages", "--log-level", "debug"];
@@ -160,9 +160,9 @@ fn regression_messages_are_logged() {
     assert!(!chat.finish().stderr.contains("sesame"));
 }
 
-/// Issue 11, item 48: the lines that a chat sends from where they lie are counted as well.
+/// Issue 11, item 48: the lines that a chat sends without copying are counted too.
 #[test]
-fn regression_the_access_log_counts_what_a_chat_fans_out() {
+fn regression_the_access_log_counts_the_lines_of_a_chat() {
     let folder = tempfile::tempdir().unwrap();
     let (ready, log) = (folder.path().join("ready"), folder.path().join("access.log"));
     let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--ready-file"]);

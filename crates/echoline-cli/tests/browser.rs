@@ -1,5 +1,5 @@
-//! The page in a real browser: two of them and one `nc` talk, one loses its connection, and
-//! whatever people write stays text.
+//! Tests of the page in a real browser: two browsers and a terminal talk, one browser loses its
+//! connection, and hostile text stays text.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 #[path = "browser/admin.rs"]
@@ -24,10 +24,10 @@ use web_harness::WebChat;
 use web_harness::browser::Driver;
 use wire::Wire;
 
-/// Issue 11, item 14: a deleted line vanishes from the page that has shown it, and a page that
-/// comes later never gets it.
+/// Issue 11, item 14: a deleted line disappears from a page that has shown it, and later pages
+/// never get it.
 #[test]
-fn regression_a_deleted_line_vanishes_from_the_page() {
+fn regression_a_deleted_line_disappears_from_the_page() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&[]);
     let page = format!("http://{}/", chat.web);
@@ -55,9 +55,9 @@ fn regression_a_deleted_line_vanishes_from_the_page() {
     assert_eq!(shown.as_str().unwrap().matches("[deleted]").count(), 2, "{shown}");
 }
 
-/// Issue 12, item 12: the page puts the list of people together from its pages.
+/// Issue 12, item 12: the page requests the list of members in parts, and shows all of it.
 #[test]
-fn the_list_of_people_is_whole_although_it_comes_in_pages() {
+fn the_list_of_members_is_complete_although_it_comes_in_parts() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&[]);
     let _crowd: Vec<_> = (0..230).map(|number| chat.terminal(&format!("m{number}"))).collect();
@@ -92,7 +92,8 @@ fn two_browsers_and_a_terminal_talk() {
     ben.hear("Вера: привет");
     ann.say("/me waves");
     ben.hear("* ann waves");
-    // All three have the lines in one order. Their author sees her own when they come back to her.
+    // All three show the lines in the same order. The author sees her own lines when the server
+    // sends them back.
     ann.see("waves");
     let lines = "return [...document.querySelectorAll('#log .text')].map(e => e.textContent)\
                  .filter(t => /hello|morning|привет|waves/.test(t)).join('|')";
@@ -100,7 +101,7 @@ fn two_browsers_and_a_terminal_talk() {
     let order = "hello ann|good morning|привет|* ann waves";
     assert_eq!(ann.run(lines, &json!([])), order);
     assert_eq!(vera.run(lines, &json!([])), order);
-    // A name by Tab, a command by Tab, a private line, and a room.
+    // Completes a name and a command by Tab, and sends a private line and a room command.
     ann.write("#input", "/top\u{e004}bees\u{e007}");
     ben.hear("*** ann set the topic: bees ***");
     vera.wait("document.getElementById('topic').textContent === 'bees'", &json!([]));
@@ -122,20 +123,21 @@ fn two_browsers_and_a_terminal_talk() {
     ann.run("document.querySelector('#joined li.news button').click()", &json!([]));
     ann.see("while you are away");
     ann.wait("document.querySelector('#log .mark')", &json!([]));
-    // Nothing is wider than a small phone.
+    // No element is wider than a small phone.
     let overflow = "return document.documentElement.scrollWidth - innerWidth";
     assert_eq!(vera.run(overflow, &json!([])), 0);
     assert_eq!(ann.complaints(), Vec::<String>::new());
     assert_eq!(vera.complaints(), Vec::<String>::new());
 }
 
-/// Fault 34: the page comes back by itself and has every line once, in its place; a reload too.
+/// Fault 34: the page reconnects by itself and shows every line once, in order; also after a
+/// reload.
 #[test]
-fn a_browser_that_loses_its_connection_goes_on() {
+fn a_browser_that_loses_its_connection_reconnects() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let wire = Wire::to(chat.web);
-    // The wire passes on what the browser calls the server.
+    // The wire forwards the Host header of the browser unchanged.
     let page = format!("http://{}/", wire.address);
     let ann = driver.browser(1280, "en-US");
     ann.enter(&page, "ann");
@@ -159,7 +161,7 @@ fn a_browser_that_loses_its_connection_goes_on() {
     ben.say("after the reload");
     ann.see("after the reload");
     spoken.push("after the reload".to_owned());
-    // Earlier lines come when one scrolls up: what is shown ends with the last, and has no hole.
+    // Scrolling up loads earlier lines. The shown lines have no gap and end with the last one.
     ann.wait("document.querySelectorAll('#log .said').length > 30", &json!([]));
     let shown = ann.texts("#log .said .text");
     assert!(spoken.ends_with(&shown), "{shown:?}");
@@ -284,10 +286,10 @@ const HOSTILE: &[&str] = &[
     "<frameset onload=window.hit=1>",
 ];
 
-/// Fault 65: a hundred hostile texts, as words, topics, rooms, names and private lines, change
-/// nothing of the page but its text.
+/// Fault 65: a hundred hostile texts, as lines, topics, rooms, names and private lines, change only
+/// the text of the page.
 #[test]
-fn what_people_write_stays_text() {
+fn hostile_text_stays_text() {
     assert!(HOSTILE.len() >= 100, "{}", HOSTILE.len());
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
@@ -304,7 +306,7 @@ fn what_people_write_stays_text() {
     ben.say("/nick ben");
     ben.hear("*** prototype is now ben ***");
     for text in HOSTILE {
-        // Spoken as a program would: whatever it begins with, it is words.
+        // Sent like a program's line: even with a slash at its start it is text.
         ben.say(&format!("x{text}x"));
         ben.say(&format!("/topic {text}"));
         ben.say(&format!("/msg ann {text}"));
@@ -318,7 +320,7 @@ fn what_people_write_stays_text() {
     let spoken: Vec<String> = HOSTILE.iter().map(|text| format!("x{text}x")).collect();
     // Each line is shown as it was said, without the characters that the chat removes.
     let seen = ann.texts("#log .said .text");
-    // A line with a separator of lines in it is refused at a terminal.
+    // A terminal's line that contains a separator of lines is refused.
     for text in spoken.iter().filter(|text| !text.contains('\u{2028}')) {
         let cleaned = String::from_utf8_lossy(text.as_bytes()).into_owned();
         let cleaned = echoline_chat::clean(cleaned.as_bytes()).unwrap().into_owned();
@@ -329,7 +331,8 @@ fn what_people_write_stays_text() {
         .map(e => e.tagName).filter(t => !['LI','TIME','DIV','SPAN','B','BUTTON','SMALL','H2','UL',\
         'FORM','LABEL','INPUT','P','A'].includes(t))";
     assert_eq!(ann.run(foreign, &json!([])), json!([]));
-    // Links lead to http or https, to no other page's window, and never with a password in them.
+    // Links lead to http or https only, open no window of another page, and never contain a
+    // password.
     let links = "return [...document.querySelectorAll('#log a')].filter(a =>\
         !/^https?:[/][/][^@]+$/.test(a.href) || a.rel !== 'noopener noreferrer' ||\
         a.target !== '_blank' || a.attributes.length > 4).map(a => a.outerHTML)";

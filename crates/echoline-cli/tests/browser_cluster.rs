@@ -1,6 +1,6 @@
-//! The page of a chat on two machines, in a real browser: what it shows when the machines lose each
-//! other, and when they are joined again. Without Chromium or a `nats-server` the tests say that
-//! they skip.
+//! Tests of the page of a chat on two nodes, in a real browser: what it shows when the nodes lose
+//! each other, and when the link is back. Without Chromium or a `nats-server` the tests print that
+//! they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
@@ -21,17 +21,17 @@ fn machine(name: &str, server: &NatsServer, flags: &[&str]) -> WebChat {
     WebChat::start(&[&bus, flags].concat())
 }
 
-/// Says these lines at once, as one who pastes them.
+/// Sends these lines at once, as a user who pastes them.
 fn paste(browser: &Browser<'_>, lines: &[String]) {
     let script = "const field = document.getElementById('input'); field.value = arguments[0];\
                   document.getElementById('composer').requestSubmit()";
     browser.run(script, &json!([lines.join("\n")]));
 }
 
-/// Fault 67: what is said while the link is lost is seen to wait; what came to nothing can be said
-/// again; and when the link is back all is where it belongs.
+/// Fault 67: lines that are said while the link is lost are shown as waiting. Undelivered lines can
+/// be sent again. When the link is back, all lines are in their places.
 #[test]
-fn a_page_shows_what_waits_and_what_was_not_delivered() {
+fn a_page_shows_waiting_and_undelivered_lines() {
     let Some(driver) = Driver::start() else { return };
     let Some(mut server) = NatsServer::start() else { return };
     let (east, west) = (machine("east", &server, &[]), machine("west", &server, &[]));

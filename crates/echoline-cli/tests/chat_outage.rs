@@ -1,4 +1,4 @@
-//! A chat with `--data` whose disk fails, and the history after a restart.
+//! Tests of a chat with `--data` whose disk fails, and of the history after a restart.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../echoline-chat-store/tests/disk/mod.rs"]
@@ -15,7 +15,7 @@ use std::time::Duration;
 use disk::Disk;
 use programs::{Program, echoline, run, wait_for, write_secret};
 
-/// Somebody at a terminal.
+/// A user at a terminal.
 struct Guest(BufReader<TcpStream>);
 
 impl Guest {
@@ -38,7 +38,7 @@ impl Guest {
         line.trim_end().to_owned()
     }
 
-    /// Reads up to a line that ends with `end`; returns the lines before it.
+    /// Reads up to a line that ends with `end`. Returns the lines before it.
     fn hear(&mut self, end: &str) -> Vec<String> {
         let mut before = Vec::new();
         loop {
@@ -50,7 +50,7 @@ impl Guest {
         }
     }
 
-    /// Reads on to the line that has these words in it.
+    /// Reads up to a line that contains these words, and returns it.
     fn hear_of(&mut self, words: &str) -> String {
         loop {
             let line = self.line();
@@ -61,7 +61,7 @@ impl Guest {
     }
 }
 
-/// A chat that keeps what is said in `data`.
+/// Starts a chat that keeps its history in `data`.
 fn start(data: &Path, flags: &[&str]) -> (Program, String) {
     let ready = tempfile::tempdir().unwrap().keep().join("ready");
     let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--flood", "off", "--data"]);
@@ -72,10 +72,10 @@ fn start(data: &Path, flags: &[&str]) -> (Program, String) {
     (program, address)
 }
 
-/// Fault 63: the disk is full. The chat goes on and says so once; when there is space again it
-/// says that too, and nothing is missing from the history.
+/// Fault 63: the disk is full. The chat continues and reports this once. It reports when there is
+/// space again, and no line is missing from the history.
 #[test]
-fn a_full_disk_stops_nobody() {
+fn a_full_disk_does_not_stop_the_chat() {
     let Some(disk) = Disk::mount("8m") else { return };
     let data = disk.path().join("data");
     let (program, address) = start(&data, &["--history-sync", "each"]);
@@ -105,10 +105,10 @@ fn a_full_disk_stops_nobody() {
     drop(program);
 }
 
-/// P11: after a restart there are the same lines, topics and bans, and a token brings its owner's
-/// rights back.
+/// Promise P11: after a restart the lines, topics and bans are the same, and a token restores its
+/// user's rights.
 #[test]
-fn a_restart_brings_back_lines_topics_bans_and_rights() {
+fn a_restart_restores_lines_topics_bans_and_rights() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     write_secret(&password, "open sesame\n");
@@ -139,7 +139,7 @@ fn a_restart_brings_back_lines_topics_bans_and_rights() {
     let mut lines = BufReader::new(mallory).lines();
     let refusal = lines.next().unwrap().unwrap();
     assert!(refusal.contains("You are banned from this chat until"), "{refusal}");
-    // The day too: a ban may last for weeks.
+    // The date is shown too, because a ban may last for weeks.
     let today = refusal.split("until ").nth(1).unwrap();
     assert!(today.starts_with("20") && today.contains('-'), "{refusal}");
 
@@ -153,13 +153,13 @@ fn a_restart_brings_back_lines_topics_bans_and_rights() {
     ann.hear("*** Topic: bees ***");
     ann.say("/search honey");
     ann.hear("ann: honey");
-    // Only an operator of the room may do this; and only she could come in.
+    // Only an operator of the room may do this, and only she could enter it.
     ann.say("/private off");
     ann.hear("*** Everybody can join this room now ***");
     drop(program);
 }
 
-/// Runs a sub-command of `echoline chat` over `data`; what it wrote to stdout.
+/// Runs a subcommand of `echoline chat` on `data`. Returns its stdout.
 fn over(data: &Path, command: &str, arguments: &[&str]) -> Result<String, String> {
     let data = data.to_str().unwrap();
     let ended = run(&[&["chat", command, "--data", data], arguments].concat(), b"");
@@ -169,7 +169,7 @@ fn over(data: &Path, command: &str, arguments: &[&str]) -> Result<String, String
     }
 }
 
-/// A chat in which ann said 50 lines, on which bob commented, and which still runs.
+/// Starts a chat in which ann said 50 lines and bob one. It still runs.
 fn with_lines(data: &Path) -> (Program, String, Guest, Guest) {
     let (program, address) = start(data, &["--history-sync", "each"]);
     let (mut ann, mut bob) = (Guest::enter(&address, "ann"), Guest::enter(&address, "bob"));
@@ -182,14 +182,14 @@ fn with_lines(data: &Path) -> (Program, String, Guest, Guest) {
     (program, address, ann, bob)
 }
 
-/// Issue 11, item 17: a backup of a running chat has everything that was shown, is whole or not
-/// there, replaces nothing, and brings everything back.
+/// Issue 11, item 17: a backup of a running chat has everything that was shown. It is complete or
+/// absent, and replaces no file. Restoring it restores everything.
 #[test]
 fn regression_a_backup_of_a_running_chat_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let (program, _, mut ann, mut bob) = with_lines(&data);
-    // All of it is in the write-ahead log, which copying the file alone leaves behind.
+    // All lines are in the write-ahead log, which a copy of the database file alone would miss.
     let copied = fs::read(data.join("chat.sqlite3")).unwrap();
     assert!(!String::from_utf8_lossy(&copied).contains("secret 50"));
 
@@ -209,7 +209,7 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     assert!(error.contains("there is no chat's history in"), "{error}");
     let error = over(&data, "backup", &["/no/such/folder/file"]).unwrap_err();
     assert!(error.contains("cannot write the backup /no/such/folder/file"), "{error}");
-    // Nothing that was half done is left.
+    // No unfinished files are left.
     let names = || fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
     assert!(names().all(|name| name == "data" || name == "backup"), "{:?}", names().next());
 
@@ -308,10 +308,10 @@ fn regression_a_room_is_exported_while_the_chat_runs() {
     assert!(error.contains("there is no room attic in") && error.contains("lobby"), "{error}");
 }
 
-/// Issue 11, item 14: a person is erased from a chat that does not run: words, name and topic are
-/// nowhere on the disk, and everything keeps its place.
+/// Issue 11, item 14: a user is erased from a chat that does not run. The user's texts, name and
+/// topic are nowhere on the disk, and all other data is unchanged.
 #[test]
-fn regression_a_person_is_erased_from_the_disk() {
+fn regression_a_user_is_erased_from_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let (program, address, mut ann, mut bob) = with_lines(&data);
@@ -351,7 +351,7 @@ fn regression_a_person_is_erased_from_the_disk() {
     let replayed = cat.hear("*** cat joined the chat ***");
     let lines = |text: &str| replayed.iter().filter(|line| line.ends_with(text)).count();
     assert_eq!(lines("[deleted]: [deleted]"), 50, "{replayed:?}");
-    // Words of other people stay.
+    // Texts of other users stay.
     assert_eq!(lines("bob: I like ann"), 1);
     assert_eq!(lines("*** [deleted] joined the chat ***"), 1);
     assert_eq!(lines("*** [deleted] is now [deleted] ***"), 2);
@@ -363,8 +363,8 @@ fn regression_a_person_is_erased_from_the_disk() {
     assert!(!program.stderr().contains("WARN"), "{}", program.stderr());
 }
 
-/// Issue 11, item F: another program locks the history; the end takes no longer than
-/// --drain-timeout allows, and says what it cost.
+/// Issue 11, item F: another program locks the history. The shutdown takes no longer than
+/// --drain-timeout allows, and reports the lost changes.
 #[test]
 fn regression_a_locked_history_does_not_delay_the_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -381,7 +381,7 @@ fn regression_a_locked_history_does_not_delay_the_end() {
         std::thread::sleep(Duration::from_millis(50));
         waits += 1;
     }
-    // It was 5.9 s, which nothing makes less.
+    // Before the fix it was 5.9 s.
     assert!(waits < 4 * 20, "{waits} times 50 ms");
     let ended = program.finish();
     assert_eq!(ended.code(), Some(1));

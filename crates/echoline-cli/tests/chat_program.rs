@@ -1,4 +1,4 @@
-//! `echoline chat`, the program: the lesson's dialogue to the byte, its flags, its signals.
+//! Tests of the program `echoline chat`: the lesson's dialogue to the byte, flags, signals.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod lesson;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use programs::{Program, echoline, run, wait_for, write_secret};
 
-/// A chat on free ports; the first is for people, the second for programs.
+/// A chat on free ports. The first is for terminals, the second for programs.
 struct Chat {
     program: Program,
     addresses: Vec<SocketAddr>,
@@ -33,7 +33,7 @@ impl Chat {
     }
 }
 
-/// A connection that reads bytes as they come.
+/// A connection that reads bytes as they arrive.
 struct Wire(BufReader<TcpStream>);
 
 impl Wire {
@@ -43,7 +43,7 @@ impl Wire {
         Self(BufReader::new(stream))
     }
 
-    /// Connects from an address of this machine.
+    /// Connects from this loopback address.
     fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
         let socket = socket2::Socket::new(domain, kind, None).unwrap();
@@ -53,7 +53,7 @@ impl Wire {
         Self(BufReader::new(socket.into()))
     }
 
-    /// Reads on to a line that has these words, and returns it.
+    /// Reads up to a line that contains these words, and returns it.
     #[track_caller]
     fn until(&mut self, words: &str) -> String {
         loop {
@@ -69,7 +69,7 @@ impl Wire {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Exactly these bytes come next.
+    /// Expects exactly these bytes next.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         let mut heard = vec![0; expected.len()];
@@ -90,7 +90,7 @@ impl Wire {
     }
 }
 
-/// The lesson's dialogue; what each of the three hears is given byte by byte.
+/// Runs the lesson's dialogue, and compares the output of each of the three clients byte by byte.
 fn dialogue(address: SocketAddr) {
     let mut ann = Wire::connect(address);
     ann.hear("Enter your name: ");
@@ -130,14 +130,14 @@ fn dialogue(address: SocketAddr) {
 }
 
 #[test]
-fn the_dialogue_is_the_lessons_to_the_byte() {
+fn the_dialogue_matches_the_lesson_to_the_byte() {
     dialogue(Chat::start(&[]).addresses[0]);
     let Some(folder) = lesson::programs() else { return };
     let (_running, address) = lesson::serve(&folder.join("s5_chat.py"), &[]);
     dialogue(address);
 }
 
-/// Fault 51: every client is told of the shutdown, each in its own protocol, and may leave.
+/// Fault 51: every client is told of the shutdown in its own protocol, and may leave.
 #[test]
 fn a_signal_ends_the_chat_in_order() {
     let chat = Chat::start(&[]);
@@ -159,15 +159,15 @@ fn a_signal_ends_the_chat_in_order() {
     assert_eq!(chat.program.finish().code(), Some(0));
 }
 
-/// Fault 52: a second signal does not wait for a line that a client has started.
+/// Fault 52: after a second signal the chat does not wait for an unfinished line.
 #[test]
-fn a_second_signal_ends_the_chat_now() {
+fn a_second_signal_ends_the_chat_at_once() {
     let chat = Chat::start(&["--line-timeout", "off", "--drain-timeout", "10m"]);
     let mut ann = Wire::connect(chat.addresses[0]);
     ann.hear("Enter your name: ");
     ann.send(b"ann\n");
     ann.hear("*** ann joined the chat ***\r\n");
-    // The answer shows that what comes after it has been read.
+    // The answer shows that the bytes after it have been read.
     ann.send(b"/users\na line that is nev");
     ann.hear("Online: ann\r\n");
     chat.program.signal("TERM");
@@ -177,7 +177,7 @@ fn a_second_signal_ends_the_chat_now() {
 }
 
 #[test]
-fn check_says_what_a_chat_would_be() {
+fn check_describes_the_chat() {
     let ended = run(&["chat", "--check", "--lobby", "hall", "--bot", "127.0.0.1:7001"], b"");
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(ended.text().contains("first room is hall"), "{}", ended.text());
@@ -185,7 +185,7 @@ fn check_says_what_a_chat_would_be() {
 }
 
 #[test]
-fn wrong_flags_get_one_sentence_that_names_them() {
+fn errors_of_flags_are_one_sentence_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let half_hash = folder.path().join("password");
     write_secret(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n");
@@ -209,7 +209,7 @@ fn wrong_flags_get_one_sentence_that_names_them() {
     }
 }
 
-/// Fault 19: a gigabyte without a line end costs nothing but its own connection's time.
+/// Fault 19: a gigabyte without a line end takes no memory, and delays only its own connection.
 #[test]
 fn a_line_without_an_end_takes_no_memory() {
     let chat = Chat::start(&[]);
@@ -240,10 +240,10 @@ fn resident_kib(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Fault 62, promises 4 and 11: what was shown as stored is there after `kill -9`, under the same
-/// numbers and at the same times, and the numbers go on behind it.
+/// Fault 62, promises P4 and P11: lines that were shown as stored are there after `kill -9`, with
+/// the same numbers and times, and the numbers continue after them.
 #[test]
-fn what_was_shown_outlives_a_crash() {
+fn shown_lines_survive_a_crash() {
     for lines in [1, 20, 300] {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
@@ -286,8 +286,8 @@ fn seen_by_others(line: &str) -> String {
     line.replace("\"own\":true", "\"own\":false")
 }
 
-/// Issue 12, item 7: the file of the operators' password need not hold the password. A guess costs
-/// a second, and is counted in one entry for its address.
+/// Issue 12, item 7: the file of the operators' password may contain a hash. A guess costs a
+/// second, and all guesses of an address are counted in one entry.
 #[test]
 fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     let hashed = run(&["chat", "hash-password"], b"open sesame\nnot this\n");
@@ -322,10 +322,10 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(line.ends_with(" by eve\r\n"), "{line}");
 }
 
-/// Issue 12, item 21: idlers from one address, who have all places, make room for newcomers; the
-/// few users of another address stay.
+/// Issue 12, item 21: idle users of one address, who have all slots, are disconnected for
+/// newcomers. The few users of another address stay.
 #[test]
-fn attack_idlers_of_one_address_do_not_keep_others_out() {
+fn attack_idle_users_of_one_address_do_not_lock_out_others() {
     let chat =
         Chat::start(&["--max-connections", "20", "--max-per-ip", "20", "--idle-when-full", "1s"]);
     let enter = |source, name: &str| {
@@ -351,9 +351,9 @@ fn attack_idlers_of_one_address_do_not_keep_others_out() {
 }
 
 /// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to
-/// make a ban hold for a user who comes back under another name.
+/// ban a user who returns under another name.
 #[test]
-fn regression_operators_see_addresses_and_make_a_ban_hold() {
+fn regression_operators_see_addresses_to_ban() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     write_secret(&password, "open sesame\n");
@@ -404,8 +404,8 @@ fn regression_operators_see_addresses_and_make_a_ban_hold() {
     olga.until("2001:db8::/64 may come to the chat again");
 }
 
-/// Issue 11, item 4: a mute for writing too fast follows the address to one newcomer after its user
-/// has left; others behind the same address write on.
+/// Issue 11, item 4: a mute for writing too fast follows the address to one newcomer after the
+/// muted user has left. Others behind the same address can write.
 #[test]
 fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
     let chat = Chat::start(&["--flood", "20/s", "--burst", "10"]);

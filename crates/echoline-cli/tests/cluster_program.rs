@@ -1,5 +1,5 @@
-//! `echoline chat --bus`, the program: two machines and a NATS server, all on this one. Without a
-//! `nats-server` the tests say that they skip.
+//! Tests of the program `echoline chat --bus`: two nodes and a NATS server, all on this machine.
+//! Without a `nats-server` the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
@@ -17,7 +17,7 @@ use std::time::Duration;
 use programs::{Program, echoline, run, wait_for};
 use server::NatsServer;
 
-/// One machine of the chat, on a free port.
+/// One node of the chat, on a free port.
 struct Node {
     program: Program,
     address: String,
@@ -50,7 +50,7 @@ impl Node {
     }
 }
 
-/// Somebody with `nc`.
+/// A client at a terminal.
 struct ChatClient(BufReader<TcpStream>);
 
 impl ChatClient {
@@ -64,7 +64,7 @@ impl ChatClient {
         line.trim_end().to_owned()
     }
 
-    /// This line comes next.
+    /// Expects this line next.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         assert_eq!(self.line(), expected);
@@ -77,7 +77,7 @@ impl ChatClient {
 }
 
 #[test]
-fn two_machines_are_one_chat() {
+fn two_nodes_are_one_chat() {
     let Some(server) = NatsServer::start() else { return };
     let (east, west) = (Node::start("east", &server, &[]), Node::start("west", &server, &[]));
     let mut ann = east.come("ann");
@@ -90,7 +90,7 @@ fn two_machines_are_one_chat() {
     ben.hear("#4 ben: good morning");
     ben.say("/users");
     ben.hear("Online: ann, ben");
-    // Machines tell of themselves every few seconds.
+    // Nodes send heartbeats every few seconds.
     wait_for("both machines in /status", || {
         ann.say("/status");
         ann.hear("*** This is east of the cluster tea; the link is there ***");
@@ -110,7 +110,7 @@ const LOST: &str = "*** The link to the other nodes is lost: what you say waits,
                     lines for 60 s (/status) ***";
 
 #[test]
-fn what_is_said_without_nats_waits_for_it() {
+fn lines_wait_for_the_nats_server() {
     let Some(mut server) = NatsServer::start() else { return };
     let (east, west) = (Node::start("east", &server, &[]), Node::start("west", &server, &[]));
     let mut ann = east.come("ann");
@@ -128,14 +128,14 @@ fn what_is_said_without_nats_waits_for_it() {
     server.start_again();
     let back = "*** The link to the other nodes is back ***";
     ann.hear_all(&[back, "#3 ann: one", "#4 ann: two"]);
-    // The other machine may have read them before it noticed that it can.
+    // The other node may have read the lines before it noticed that the link is back.
     let mut heard = [ben.line(), ben.line(), ben.line()];
     heard.sort();
     assert_eq!(heard, ["#3 ann: one", "#4 ann: two", back]);
 }
 
 #[test]
-fn a_doctor_looks_and_says_what_is_wrong() {
+fn doctor_reports_problems() {
     let Some(server) = NatsServer::start() else { return };
     let url = server.url();
     let found = run(&["chat", "doctor", "--bus", &url], b"");
@@ -153,7 +153,7 @@ fn a_doctor_looks_and_says_what_is_wrong() {
 }
 
 #[test]
-fn a_server_without_streams_is_told_of() {
+fn reports_a_server_without_streams() {
     let Some(server) = NatsServer::start_with(|_| Vec::new()) else { return };
     let found = run(&["chat", "doctor", "--bus", &server.url()], b"");
     assert_eq!(found.code(), Some(3));
@@ -164,7 +164,7 @@ fn a_server_without_streams_is_told_of() {
 }
 
 #[test]
-fn wrong_flags_are_told_in_one_sentence() {
+fn errors_of_flags_are_one_sentence() {
     let nobody = "nats://127.0.0.1:1";
     for (flags, code, sentence) in [
         (&["--bus", nobody, "--data", "/nowhere"][..], 2, "--data and --bus exclude each other"),
@@ -186,7 +186,7 @@ fn wrong_flags_are_told_in_one_sentence() {
 
 /// Every command in the guide is valid.
 #[test]
-fn the_commands_of_the_guide_are_right() {
+fn the_commands_of_the_guide_are_valid() {
     let Some(server) = NatsServer::start() else { return };
     let guide = include_str!("../../../docs/cluster.md");
     let typed = guide.split("```").filter_map(|block| block.strip_prefix("sh\n"));

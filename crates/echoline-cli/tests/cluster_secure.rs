@@ -24,7 +24,7 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
     run(&[&["chat", "doctor", "--bus", url], flags].concat(), b"")
 }
 
-/// Two machines talk over the server, which they find by these flags.
+/// Two nodes talk over the server with these flags.
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
     assert!(found.text().ends_with("No problem was found.\n"), "{}{}", found.text(), found.stderr);
@@ -49,7 +49,7 @@ fn refused(url: &str, flags: &[&str], words: &str) {
 }
 
 #[test]
-fn certificates_of_ones_own_on_both_sides() {
+fn private_certificates_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let made = run(&["cert", "--ca", "--out", folder.path().to_str().unwrap()], b"");
     assert_eq!(made.code(), Some(0), "{}", made.stderr);
@@ -75,7 +75,7 @@ fn certificates_of_ones_own_on_both_sides() {
     // certificate is refused.
     refused(&url, &[], "there is no TLS with the NATS server at tls://127.0.0.1:");
     refused(&url, &["--bus-ca", &ca], "NATS server");
-    // Files that are none.
+    // Files that are missing or have the wrong content.
     let nowhere = file("nowhere.pem");
     refused(&url, &["--bus-ca", &nowhere], "nowhere.pem cannot be used for TLS: No such file");
     refused(&url, &["--bus-ca", &key], "it has no '-----BEGIN … CERTIFICATE-----'");
@@ -119,7 +119,7 @@ fn write_credentials(path: &Path, token: &str, user: &KeyPair) {
 }
 
 #[test]
-fn credentials_let_in() {
+fn logs_in_with_credentials() {
     let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
     let (user, stranger) = (KeyPair::new_user(), KeyPair::new_user());
     let folder = tempfile::tempdir().unwrap();
@@ -197,9 +197,10 @@ fn a_token_in_the_address() {
     refused(&server.url(), &[], "refuses the login");
 }
 
-/// Issue 12, item 2: the password of the bus is in no log, page, metric, error, help or reload.
+/// Issue 12, item 2: the password of the NATS server is in no log, page, metric, error, help or
+/// reload.
 #[test]
-fn attack_the_password_of_the_bus_is_nowhere() {
+fn attack_the_password_of_the_nats_server_is_shown_nowhere() {
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--user=tea", "--pass=sesame"]
             .map(str::to_owned)
@@ -245,7 +246,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
     }
 }
 
-/// Issue 12, item 2: a password in a file or in the environment lets in, without a warning.
+/// Issue 12, item 2: a password in a file or in the environment works, without a warning.
 #[test]
 fn attack_a_password_need_not_be_an_argument() {
     let flags = |store: &str| {

@@ -1,4 +1,4 @@
-//! The configuration file, `echoline check`, and every line that docs/config.md has one paste.
+//! Tests of the configuration file, `echoline check`, and the commands of docs/config.md.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use programs::{Ended, Program, echoline, nobody, run, wait_for};
 
-/// A folder with this configuration; the path of the file.
+/// Creates a folder with this configuration. Returns it and the path of the file.
 fn config(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echoline.toml");
@@ -34,9 +34,10 @@ fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
     ended.text().trim().strip_suffix('x').unwrap().to_owned()
 }
 
-/// Command line over environment over file over default.
+/// The command line wins over the environment, the environment over the file, the file over the
+/// default.
 #[test]
-fn who_says_it_last_is_heard() {
+fn the_command_line_wins_over_environment_file_and_default() {
     let (_folder, path) = config("[echo]\nprefix = 'file '\n[chat]\nlobby = 'hall'\n");
     let variable = ("ECHOLINE_PREFIX", "environment ");
     let file = ["--config", path.as_str()];
@@ -49,17 +50,18 @@ fn who_says_it_last_is_heard() {
     assert_eq!(prefix(&[], &typed), "typed ");
 }
 
-/// Issue 11, item 43: a variable holds for the commands that have its flag with the same meaning,
-/// an empty one is unset, that of one command wins, and an error names the variable.
+/// Issue 11, item 43: a variable applies to the commands that have its flag with the same meaning.
+/// An empty variable counts as unset, a command's own variable wins, and an error names the
+/// variable.
 #[test]
-fn regression_variables_hold_where_they_are_meant() {
+fn regression_variables_apply_to_commands_with_the_same_meaning() {
     let server = programs::EchoServer::start(&[]);
     let with = |variables: &[(&str, &str)], arguments: &[&str]| {
         let mut command = echoline(arguments);
         Program::start(command.envs(variables.iter().copied())).finish()
     };
     let send = ["send", &server.address, "x"];
-    // Those of a server, of every client, and of one that is empty.
+    // Variables of a server, of every client, and an empty one.
     let variables = [
         ("ECHOLINE_CERT", "/nowhere/server.pem"),
         ("ECHOLINE_KEY", "/nowhere/server-key.pem"),
@@ -81,7 +83,8 @@ fn regression_variables_hold_where_they_are_meant() {
     assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("Usage: echoline send "), "{}", wrong.stderr);
     assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
-    // A switch that is off wins over the file, and flags that exclude each other name the variable.
+    // A switch that is off wins over the file, and the error of conflicting flags names the
+    // variable.
     let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");
     let conflict = with(&[("ECHOLINE_CA", "ca.pem")], &[&send[..], &["--insecure"]].concat());
     assert_eq!(conflict.code(), Some(2));
@@ -90,7 +93,7 @@ fn regression_variables_hold_where_they_are_meant() {
     assert_eq!(with(&off, &[&send[..], &["--config", &path]].concat()).code(), Some(0));
 }
 
-/// Issue 11, item 44: a flag of another program is answered with ours.
+/// Issue 11, item 44: for a flag of another program, the error names ours.
 #[test]
 fn regression_a_flag_of_another_program_gets_a_hint() {
     for (arguments, hint) in [
@@ -162,7 +165,7 @@ fn wrong_usage_ends_with_2_and_a_failure_with_1() {
 
 /// A list on the command line replaces the file's list and does not extend it.
 #[test]
-fn a_list_is_replaced_and_not_added_to() {
+fn a_list_on_the_command_line_replaces_the_files_list() {
     let (_folder, path) = config("[echo]\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n");
     let ended = run(&["check", "echo", "--config", &path, "--listen", "127.0.0.1:0"], b"");
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
@@ -181,8 +184,8 @@ fn a_client_reads_its_table() {
     assert!(send.code() == Some(2) && send.stderr.contains(sentence), "{}", send.stderr);
 }
 
-/// Fault 61: a configuration that is wrong ends the start at once, with one sentence, and with
-/// nothing listened on or written.
+/// Fault 61: an invalid configuration ends the start at once with one sentence. No port is opened
+/// and no file is written.
 #[test]
 fn a_wrong_file_starts_nothing() {
     let (folder, path) = config("[echo]\nmax-connections = 'many'\n");
@@ -201,9 +204,9 @@ fn a_wrong_file_starts_nothing() {
     }
 }
 
-/// Fault 61: a file that is none is one sentence too.
+/// Fault 61: the error for an unreadable file is one sentence too.
 #[test]
-fn what_cannot_be_read_is_said() {
+fn an_unreadable_file_is_one_sentence() {
     let (folder, path) = config("[echo]\n");
     fs::write(&path, b"[echo]\nprefix = '\xff'\n").unwrap();
     let missing = folder.path().join("missing");
@@ -254,7 +257,7 @@ fn a_check_finds_everything() {
     );
 }
 
-/// Fault 61: a check listens on nothing, writes nothing, and can be made while the server runs.
+/// Fault 61: a check opens no port, writes nothing, and works while the server runs.
 #[test]
 fn a_check_leaves_no_trace() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -276,9 +279,9 @@ fn a_check_leaves_no_trace() {
     assert!(busy.accept().is_err(), "no client");
 }
 
-/// A chat's folder is in use while the chat runs, which is no reason not to check its settings.
+/// The settings of a running chat can be checked, although its folder is in use.
 #[test]
-fn a_chat_that_runs_can_be_checked() {
+fn a_running_chat_can_be_checked() {
     let (folder, path) = config("[chat]\nlisten = ['127.0.0.1:0']\n");
     let (data, ready) = (folder.path().join("data"), folder.path().join("ready"));
     let flags = ["--config", &path, "--data", data.to_str().unwrap()];
@@ -293,7 +296,7 @@ fn a_chat_that_runs_can_be_checked() {
     assert_eq!(chat.finish().code(), Some(0));
 }
 
-/// The exit code says whose mistake it is.
+/// The exit code distinguishes wrong usage, a wrong file and an error of the system.
 #[test]
 fn a_check_has_three_exit_codes() {
     for (arguments, code) in [
@@ -312,9 +315,9 @@ fn a_check_has_three_exit_codes() {
     }
 }
 
-/// The example is a configuration that is right as it is.
+/// The example is a valid configuration without changes.
 #[test]
-fn the_example_is_right() {
+fn the_example_is_valid() {
     let path =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("packaging/echoline.toml");
     let mut command = echoline(&["check", "--config"]);
@@ -326,7 +329,7 @@ fn the_example_is_right() {
     );
 }
 
-/// A shell that ends what it has started, however the test ends.
+/// A shell that ends the programs that it has started, even if the test fails.
 struct Shell(Program);
 
 impl Shell {
@@ -347,16 +350,16 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // Its end is the trap, which a kill would leave out.
+        // The shell's trap ends the programs. A kill would skip it.
         drop(self.0.child.stdin.take());
         let _ = self.0.child.wait();
     }
 }
 
-/// Every `sh` block of docs/config.md runs, in order, in one shell; after each the lines of the
-/// `text` block below it are there, on its output or in the log.
+/// Every `sh` block of docs/config.md runs in order in one shell. After each block the lines of the
+/// `text` block below it are in the output or in the log.
 #[test]
-fn the_lines_of_the_page_do_what_it_says() {
+fn the_commands_of_the_page_give_the_shown_output() {
     let page = include_str!("../../../docs/config.md");
     // Another program may use port 8080.
     let page = page.replace(":8080", &format!(":{}", nobody().port()));
@@ -389,8 +392,8 @@ fn the_lines_of_the_page_do_what_it_says() {
     assert_eq!(counts, (9, 5), "blocks of the page that were looked at");
 }
 
-/// Issue 11, item 29: RUST_LOG counts where no --log-level is given, and one that cannot be read
-/// costs a warning; NO_COLOR takes the colours out of the log.
+/// Issue 11, item 29: RUST_LOG applies if no --log-level is given, and an invalid one causes a
+/// warning. NO_COLOR removes the colours of the log.
 #[test]
 fn regression_rust_log_and_no_color_are_honoured() {
     let log = |rust_log: &str, flags: &[&str]| {

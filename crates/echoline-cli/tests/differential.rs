@@ -1,8 +1,8 @@
 //! The lesson's servers and `echoline echo`, side by side, on the same generated scripts.
 //!
-//! Ours must say what the rule says, always. Theirs may differ from ours only where the script
-//! holds a reason, and each reason is one of the lesson's known defects. `ECHOLINE_SEED=N` replays
-//! a run, `ECHOLINE_SCRIPTS=N` makes it longer.
+//! Our output must always follow the rule. The lesson's output may differ only for a reason in the
+//! script, and each reason is one of the lesson's known defects. `ECHOLINE_SEED=N` replays a run,
+//! `ECHOLINE_SCRIPTS=N` makes it longer.
 
 mod lesson;
 #[path = "lesson/script.rs"]
@@ -25,17 +25,17 @@ use tempfile::TempDir;
 enum Defect {
     /// 1: the result of one `read` or `recv` counts as a message.
     ChunkIsMessage,
-    /// 2: bytes that are no UTF-8 end the connection.
+    /// 2: bytes that are not UTF-8 end the connection.
     NotUtf8,
-    /// 3: a line over 64 KiB ends the connection without a word.
+    /// 3: a line over 64 KiB ends the connection without a message.
     LongLine,
-    /// 4: the client over the limit hears nothing.
+    /// 4: a client over the limit gets no message.
     BusyIsSilent,
     /// 8: the time has no offset.
     TimeWithoutOffset,
 }
 
-/// One of the lesson's servers, and the flags that make ours the same.
+/// One of the lesson's servers, and the flags for the same server of ours.
 struct Pair {
     program: &'static str,
     flags: &'static [&'static str],
@@ -149,7 +149,7 @@ fn every_difference_is_a_known_defect() {
     say(&table);
 }
 
-/// Defect 4 takes more than one client to see.
+/// Defect 4 shows only with more than one client.
 #[test]
 fn the_eleventh_client_is_told_so_only_by_ours() {
     let Some(folder) = programs() else { return };
@@ -172,13 +172,15 @@ fn the_eleventh_client_is_told_so_only_by_ours() {
         client.heard
     };
     assert_eq!(eleventh(our_address, DEADLINE), b"Server is busy. Try again later.\r\n");
-    // The original gives up inwardly after 0.1 s; it would have spoken by then.
+    // The original closes the connection internally after 0.1 s, so a message would have arrived by
+    // then.
     let patience = Duration::from_secs(1);
     assert_eq!(eleventh(their_address, patience), b"", "{:?}", Defect::BusyIsSilent);
 }
 
 impl Pair {
-    /// The pure rule: each line stripped, with its prefix and line end. Ours, to the byte.
+    /// Returns the output by the rule: each line stripped, with its prefix and line end. Our server
+    /// must match it to the byte.
     fn rule(&self, script: &[Vec<u8>]) -> Vec<u8> {
         let mut said = self.greeting.as_bytes().to_vec();
         for line in lines(&script.concat()) {
@@ -194,8 +196,8 @@ impl Pair {
         said
     }
 
-    /// The expected output of the original. Only its number of lines matters, to know how long to
-    /// wait. The test itself checks the rest, which may be wrong.
+    /// Returns the expected output of the original. Only its number of lines is used, to know how
+    /// long to wait. Its content may be wrong; the test itself checks that.
     fn original(&self, script: &[Vec<u8>]) -> Vec<u8> {
         let mut said = self.greeting.as_bytes().to_vec();
         let whole = script.concat();
@@ -214,7 +216,8 @@ impl Pair {
         said
     }
 
-    /// The longest message worth trying. Longer ones in chunks would be cut as the network likes.
+    /// Returns the length of the longest useful message. The network could cut longer ones
+    /// anywhere.
     fn longest(&self) -> usize {
         if self.message == Message::Line { LINE_MAX } else { 8 * CHUNK_MAX }
     }
@@ -244,8 +247,8 @@ impl Pair {
         if reply == b"Goodbye!" { Next::End } else { Next::More }
     }
 
-    /// Why `theirs` may differ from `ours` for this script, if it may. The reason has to lie in
-    /// the script, and up to that place both have to be the same.
+    /// Returns the reason why `theirs` may differ from `ours` for this script, if there is one. The
+    /// reason must be in the script, and up to that position both must be the same.
     fn explain(&self, script: &Script, theirs: &[u8], ours: &[u8]) -> Option<Defect> {
         let plain = without_time(theirs, false);
         if plain == ours && plain != theirs {
@@ -291,7 +294,7 @@ enum Next {
     End,
 }
 
-/// The lines of `bytes`; a last one without an end is one too.
+/// Returns the lines of `bytes`. A last line without an end counts too.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
@@ -300,8 +303,8 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Python's `str.strip()`, for bytes of which some may be no text. Written differently from
-/// `Line::trim`, which it is to judge: letter by letter, over the whole.
+/// Python's `str.strip()` for bytes that may not be text. It works character by character, to be
+/// independent of `Line::trim`, which it checks.
 fn strip(bytes: &[u8]) -> Vec<u8> {
     let mut letters: Vec<(bool, Vec<u8>)> = Vec::new();
     for chunk in bytes.utf8_chunks() {
@@ -317,7 +320,7 @@ fn strip(bytes: &[u8]) -> Vec<u8> {
     letters[first..=last].iter().flat_map(|(_, bytes)| bytes.clone()).collect()
 }
 
-/// With each well-formed time replaced by the same words.
+/// Replaces each well-formed time by the same words.
 fn without_time(said: &[u8], has_offset: bool) -> Vec<u8> {
     const LABEL: &[u8] = b"Server time: ";
     let mut plain = Vec::new();
@@ -325,7 +328,7 @@ fn without_time(said: &[u8], has_offset: bool) -> Vec<u8> {
         let time = line.strip_prefix(LABEL).and_then(|time| str::from_utf8(time).ok());
         let time = time.map(|time| time.trim_end().replace(|c: char| c.is_ascii_digit(), "0"));
         let is_time = time.is_some_and(|time| match time.strip_prefix("0000-00-00T00:00:00") {
-            // Python leaves microseconds out when there are none.
+            // Python omits the microseconds if they are zero.
             Some("" | ".000000") => !has_offset,
             Some(".000000+00:00" | ".000000-00:00") => has_offset,
             _ => false,
@@ -336,7 +339,7 @@ fn without_time(said: &[u8], has_offset: bool) -> Vec<u8> {
     plain
 }
 
-/// One client's socket and all that it heard.
+/// A client's socket and its received bytes.
 struct Client {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -352,17 +355,18 @@ impl Client {
         Self { stream, heard: Vec::new(), ended: false }
     }
 
-    /// A server that has ended the connection need not take it.
+    /// Sends bytes. An error is ignored, because the server may have ended the connection.
     fn send(&self, bytes: &[u8]) {
         let _ = (&self.stream).write_all(bytes);
     }
 
-    /// Reads until `lines` lines have come in all, or the stream ends.
+    /// Reads until `lines` lines have arrived in total, or the stream ends.
     fn hear(&mut self, lines: usize) {
         let mut chunk = [0; 16 * 1024];
         while !self.ended && line_ends(&self.heard) < lines {
             match self.stream.read(&mut chunk) {
-                // A server that closes with bytes unread resets: that is an end like another.
+                // A server that closes with unread bytes resets the connection, which is an end
+                // too.
                 Ok(0) => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -382,7 +386,7 @@ fn talk(address: SocketAddr, script: &Script, due: impl Fn(&[Vec<u8>]) -> usize)
         client.send(chunk);
     }
     client.hear(due(script));
-    // It fails where the server was the first to end the connection.
+    // It fails if the server has already ended the connection.
     let _ = client.stream.shutdown(Shutdown::Write);
     client.hear(usize::MAX);
     assert!(client.ended, "the server does not end the connection");
@@ -400,7 +404,7 @@ fn whole_lines(script: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Our server with these flags.
+/// Starts our server with these flags.
 fn echoline(flags: &[&str]) -> (Running, SocketAddr) {
     let directory = TempDir::new().expect("a directory can be made");
     let ready = directory.path().join("ready");
@@ -420,7 +424,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, parse)
 }
 
-/// Everything that one needs to see why two servers differ, in printable letters.
+/// Returns the details of a difference between two servers, in printable characters.
 fn show(pair: &Pair, number: u64, script: &Script, theirs: &[u8], ours: &[u8]) -> String {
     let mut text = format!("{}, script {number}\n", pair.program);
     for chunk in script {
@@ -430,7 +434,7 @@ fn show(pair: &Pair, number: u64, script: &Script, theirs: &[u8], ours: &[u8]) -
     text
 }
 
-/// Long lines say nothing in their middle.
+/// Escapes bytes, and leaves out the middle of long lines.
 fn escape(bytes: &[u8]) -> String {
     const SHOWN: usize = 300;
     if bytes.len() <= 2 * SHOWN {

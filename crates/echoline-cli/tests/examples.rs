@@ -16,12 +16,12 @@ use std::thread;
 use lesson::{DEADLINE, Running, eventually, programs, python, serve};
 use tempfile::TempDir;
 
-/// target/PROFILE/examples; this test is target/PROFILE/deps/examples-HASH.
+/// The folder target/PROFILE/examples. This test is target/PROFILE/deps/examples-HASH.
 static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().expect("a test knows where it is");
     let [profile, target] = [2, 3].map(|up| test.ancestors().nth(up).expect("a folder above"));
-    // `cargo test` has built the examples, but `cargo test --test examples` has not: they may be
-    // missing or, worse, old. Run by hand, without cargo, the test takes what is there.
+    // `cargo test` builds the examples, but `cargo test --test examples` does not, so they may be
+    // missing or outdated. Without cargo the test uses the existing ones.
     if let Some(cargo) = std::env::var_os("CARGO") {
         let release = profile.ends_with("release").then_some("--release");
         let mut build = Command::new(cargo);
@@ -43,7 +43,7 @@ fn directory() -> TempDir {
     TempDir::new().expect("a directory can be made")
 }
 
-/// An example that serves, on a free port.
+/// Starts an example that serves on a free port.
 fn start(name: &str, more: &[&str]) -> (Running, SocketAddr) {
     let arguments = [&["127.0.0.1:0"], more].concat();
     let mut running = Running::start(example(name, &arguments), directory());
@@ -64,7 +64,7 @@ fn wait(running: &mut Running) -> ExitStatus {
     eventually("the end", || running.child.try_wait().expect("a child can be waited for"))
 }
 
-/// One client, and how it talks.
+/// A client.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -82,14 +82,14 @@ impl Client {
         self.0.get_ref().write_all(text.as_bytes()).expect("the server reads");
     }
 
-    /// The next line with its end; nothing at the end of the stream.
+    /// Reads the next line with its end. Returns an empty text at the end of the stream.
     fn hear(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the server answers");
         line
     }
 
-    /// As [`ask`](Self::ask), at a server that may not want to hear it.
+    /// Does the same as [`ask`](Self::ask), but the server may refuse the client.
     fn try_ask(&mut self, line: &str) -> std::io::Result<String> {
         let mut answer = String::new();
         self.0.get_ref().write_all(line.as_bytes())?;
@@ -102,14 +102,14 @@ impl Client {
         self.hear()
     }
 
-    /// The next bytes, where no line end follows them.
+    /// Reads this number of bytes, for output without a line end.
     fn hear_exactly(&mut self, length: usize) -> String {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes).expect("the server says more");
         String::from_utf8(bytes).expect("it is text")
     }
 
-    /// Ends its stream and hears the rest.
+    /// Ends the stream and reads the rest.
     fn leave(mut self) -> String {
         self.0.get_ref().shutdown(Shutdown::Write).expect("the connection is open");
         let mut rest = String::new();
@@ -170,7 +170,7 @@ fn s2_streams() {
         r#"at the end         None"#,
     ];
     let mut lines: Vec<&str> = output.lines().collect();
-    // The two ends run side by side; only within one of them is there an order.
+    // The two ends run concurrently, so only the output of each one has an order.
     lines.sort_unstable();
     let mut expected = shown.to_vec();
     expected.sort_unstable();
@@ -197,7 +197,7 @@ fn s3_commands() {
     });
 }
 
-/// Defect 8 of the lesson: a time without its offset says little.
+/// Defect 8 of the lesson: the time has no offset.
 #[test]
 fn s3_tells_the_time_with_its_offset() {
     let (_running, address) = start("s3_commands", &[]);
@@ -222,10 +222,10 @@ fn s4_low_level() {
     });
 }
 
-/// Far more than the system keeps for a connection, sent before a byte is read: the server has to
-/// stop in the middle of a write, and of a line, and go on later.
+/// Sends far more than the system buffers for a connection before it reads a byte. The server has
+/// to stop in the middle of a write and of a line, and continue later.
 #[test]
-fn s4_goes_on_after_a_partial_write() {
+fn s4_continues_after_a_partial_write() {
     const LINES: usize = 100_000;
     let (_running, address) = start("s4_low_level", &[]);
     let mut client = Client::connect(address);
@@ -270,7 +270,7 @@ fn s5_chat() {
         assert_eq!(other.hear(), "Anna: hello all\r\n");
         other.send("\n");
         assert_eq!(anna.hear(), format!("{name}: \r\n"));
-        // The next thing an author hears is not what the author said.
+        // The author does not get the own line back.
         assert_eq!(anna.ask("/Users\n"), format!("Online: Anna, {name}\r\n"));
         assert_eq!(other.ask("/QUIT\n"), "", "the one who leaves hears no more");
         assert_eq!(anna.hear(), format!("*** {name} left the chat ***\r\n"));
@@ -279,10 +279,10 @@ fn s5_chat() {
     });
 }
 
-/// Defect 5 of the lesson: one client that does not read stops no other, and a client may join and
+/// Defect 5 of the lesson: a client that does not read delays no other, and a client may join and
 /// leave while a line is being delivered.
 #[test]
-fn s5_nobody_waits_for_who_does_not_read() {
+fn s5_no_client_waits_for_one_that_does_not_read() {
     let (_running, address) = start("s5_chat", &[]);
     let join = |name: &str| {
         let mut client = Client::connect(address);
@@ -295,7 +295,7 @@ fn s5_nobody_waits_for_who_does_not_read() {
     assert_eq!(reader.hear(), "*** author joined the chat ***\r\n");
     let _stuck = join("stuck");
     assert_eq!(reader.hear(), "*** stuck joined the chat ***\r\n");
-    // More than all buffers between the server and the one who takes nothing.
+    // More than all buffers between the server and the client that does not read.
     let text = "x".repeat(4096);
     for round in 0..4000 {
         author.send(&format!("{text}\n"));
@@ -311,7 +311,7 @@ fn s5_nobody_waits_for_who_does_not_read() {
 
 #[test]
 fn s6_timeouts() {
-    // A busy machine has that long between two lines.
+    // Long enough for the time between two lines on a busy machine.
     let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 3")];
     check("s6_timeouts", &["3"], "s6_timeouts.py", &parts, |address| {
         let mut client = Client::connect(address);
@@ -325,7 +325,7 @@ fn s6_timeouts() {
 }
 
 #[test]
-fn s7_serves_as_many_as_the_limit_says() {
+fn s7_serves_as_many_clients_as_the_limit() {
     check("s7_connection_limit", &[], "s7_connection_limit.py", &[], |address| {
         let mut clients: Vec<Client> = (0..10).map(|_| Client::connect(address)).collect();
         for client in &mut clients {
@@ -333,7 +333,7 @@ fn s7_serves_as_many_as_the_limit_says() {
         }
         let leaver = clients.pop().expect("there are ten");
         assert_eq!(leaver.leave(), "");
-        // Its place is free a moment after it has heard the end.
+        // The slot is free a moment after the client has seen the end.
         let mut client = eventually("a free place", || {
             let mut client = Client::connect(address);
             // A client that sends before it is refused may see a reset instead of the refusal.
@@ -343,7 +343,7 @@ fn s7_serves_as_many_as_the_limit_says() {
     });
 }
 
-/// Defect 4 of the lesson: there the eleventh client hears nothing.
+/// Defect 4 of the lesson: there the eleventh client gets no message.
 #[test]
 fn s7_tells_the_eleventh_that_it_is_busy() {
     let (_running, address) = start("s7_connection_limit", &[]);
@@ -392,7 +392,7 @@ fn s9_load_test() {
     assert!(output.contains("Всего сообщений: 10000\n"), "{output}");
 }
 
-/// Defect 7 of the lesson: there a reply is a reply, whatever it says.
+/// Defect 7 of the lesson: there any reply counts as right.
 #[test]
 fn s9_does_not_count_wrong_replies() {
     let (_running, address) = start("s4_low_level", &[]);

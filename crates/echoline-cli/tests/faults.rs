@@ -1,4 +1,4 @@
-//! Planned faults in the real program: the commands of docs/faults.md, and cases beyond them.
+//! Tests of planned faults in the program: the commands of docs/faults.md, and more cases.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use programs::page::{blocks, output};
 use programs::{EchoServer, Program, echoline, run, wait_for};
 
-/// Where the page has its servers.
+/// The address of the page's servers.
 const ADDRESS: &str = "127.0.0.1:8080";
 const ADMIN: &str = "/run/echoline/admin.sock";
 
-/// The words of a line of the shell.
+/// Returns the words of a shell command.
 fn words(line: &str) -> Vec<String> {
     let listed = output(&format!("printf '%s\\n' {line}"));
     listed.lines().map(str::to_owned).collect()
 }
 
-/// Runs one block and returns what it should look like.
+/// Runs one block and returns its real output.
 fn replay(block: &str) -> String {
     let first = block.lines().next().unwrap();
     let Some(flags) = first.strip_prefix("$ echoline echo ").and_then(|f| f.strip_suffix(" &"))
@@ -44,7 +44,7 @@ fn replay(block: &str) -> String {
 }
 
 #[test]
-fn every_line_of_the_page_does_what_it_shows() {
+fn every_command_of_the_page_gives_the_shown_output() {
     let blocks = blocks("faults.md", "console");
     assert!(blocks.len() >= 15, "{}", blocks.len());
     for block in blocks {
@@ -56,7 +56,7 @@ fn every_line_of_the_page_does_what_it_shows() {
     }
 }
 
-/// Every kind is on the page, run or (for UDP) told.
+/// Every kind of fault is on the page.
 #[test]
 fn every_kind_is_on_the_page() {
     let blocks = blocks("faults.md", "console").concat();
@@ -95,7 +95,7 @@ const CHANCY: &[&str] = &[
     "half-close p=0.3 after=1KiB",
 ];
 
-/// Everything that twelve clients, one after the other, got from a server with this seed.
+/// Returns the output that twelve clients, in turn, get from a server with this seed.
 fn outcomes(seed: &str) -> Vec<(Vec<u8>, Result<(), ErrorKind>)> {
     let mut flags = vec!["--fault-seed", seed];
     flags.extend(CHANCY.iter().flat_map(|rule| ["--fault", rule]));
@@ -147,7 +147,7 @@ fn with_a_log(flags: &[&str]) -> Logged {
 }
 
 #[test]
-fn the_log_tells_the_seed_and_counts_the_faults() {
+fn the_log_shows_the_seed_and_the_counts_of_faults() {
     let server = with_a_log(&["--fault", "drop every=2", "--fault", "refuse at=2"]);
     server.program.wait_for_stderr("faults are planned; --fault-seed ");
     server.program.wait_for_stderr("fault: drop every=2");
@@ -200,7 +200,7 @@ fn a_reload_reads_the_file_again() {
 }
 
 #[test]
-fn the_environment_may_bring_rules() {
+fn rules_may_come_from_the_environment() {
     let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--log-format", "json"]);
     command.env("ECHOLINE_FAULT", "drop at=1; reorder").env("ECHOLINE_FAULT_SEED", "9");
     let program = Program::start(&mut command);
@@ -213,9 +213,9 @@ fn the_environment_may_bring_rules() {
     assert!(ended.stderr.contains("planned faults; none took place"), "{}", ended.stderr);
 }
 
-/// A plan must not keep a server from ending.
+/// A plan must not prevent the end of a server.
 #[test]
-fn a_server_that_drains_waits_for_no_stall() {
+fn a_draining_server_does_not_wait_for_a_stall() {
     let server = with_a_log(&["--fault", "stall after=12"]);
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.write_all(b"hello\n").unwrap();

@@ -1,5 +1,5 @@
-//! Faults that only a handler of one's own can show: one that panics, one that looks at its
-//! socket. So these are tests of the library, in a process of their own.
+//! Tests of faults that need a custom handler: one that panics, one that examines its socket. They
+//! test the library, in a separate process.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -20,8 +20,8 @@ async fn shaky(mut client: Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Fault 54: a handler that panics loses its client and nothing else: the client hears why, the
-/// place is free again, the others never notice, and the panics are counted.
+/// Fault 54: a panic of a handler ends only its own connection. The client is told, the slot is
+/// free again, other clients are not affected, and the panics are counted.
 #[test]
 fn a_panic_ends_one_connection() {
     const PANICS: usize = 200;
@@ -29,7 +29,7 @@ fn a_panic_ends_one_connection() {
     let (address, shutdown, serving) = start(shaky);
     let mut others: Vec<Client> = (0..4).map(|_| Client::connect(address)).collect();
     for number in 0..PANICS {
-        // With 20 places, one that a panic does not give back would soon be missed.
+        // With only 20 slots, a slot that a panic does not release would soon be missing.
         let mut client = Client::connect(address);
         client.send(if number % 2 == 0 { "PANIC!\n" } else { "hello\nPANIC!\nmore\n" });
         let heard = client.rest();
@@ -44,8 +44,8 @@ fn a_panic_ends_one_connection() {
     assert!(report.is_clean(), "{report:?}");
 }
 
-/// Fault 39: no answer of a few bytes waits for the acknowledgement of the one before. That stall
-/// hardly ever shows on loopback, so the socket itself is asked.
+/// Fault 39: a short answer does not wait for the acknowledgement of the previous one. On loopback
+/// such a delay is rare, so the test reads the socket option.
 #[test]
 fn accepted_sockets_send_small_writes_at_once() {
     let (address, shutdown, serving) = start(|mut client: Connection| async move {
@@ -57,8 +57,8 @@ fn accepted_sockets_send_small_writes_at_once() {
     assert!(serving.join().unwrap().is_clean());
 }
 
-/// Fault 18: a peer that has vanished is noticed by the system, whether we wait for it (keep-alive)
-/// or have sent it something.
+/// Fault 18: the system detects a peer that has vanished, both while the server waits for it
+/// (keep-alive) and after the server has sent something.
 #[test]
 fn accepted_sockets_notice_a_vanished_peer() {
     let (address, shutdown, serving) = start(|mut client: Connection| async move {
@@ -78,7 +78,7 @@ fn accepted_sockets_notice_a_vanished_peer() {
     assert!(serving.join().unwrap().is_clean());
 }
 
-/// Serves with `handler`, two workers and twenty places, on a thread of its own.
+/// Serves with `handler`, two workers and twenty slots, on a separate thread.
 fn start<H, F>(handler: H) -> (SocketAddr, Shutdown, JoinHandle<Report>)
 where
     H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
@@ -99,7 +99,7 @@ where
     (address, shutdown, serving)
 }
 
-/// Keeps the reports of two hundred wanted panics out of the output, and no others.
+/// Hides the reports of the two hundred intended panics from the output, and no others.
 fn quieten_the_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

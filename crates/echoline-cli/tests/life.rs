@@ -1,4 +1,4 @@
-//! Faults in a process's life cycle: start, signals, a blocked log, a clock that stopped.
+//! Tests of faults in a process's life cycle: start, signals, a blocked log, a stopped clock.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -16,7 +16,7 @@ use support::{Client, NEVER, Server, millis, now, pause, process, until};
 /// of 30 s, or a client that never finishes.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Fault 10: a port that is taken is one sentence with a way out, at once.
+/// Fault 10: for a taken port the start fails at once with one sentence that says what to do.
 #[test]
 fn a_port_in_use_ends_the_start_with_a_sentence() {
     let first = Server::start(&[]);
@@ -34,9 +34,9 @@ fn a_port_in_use_ends_the_start_with_a_sentence() {
     first.connect().ask("still here");
 }
 
-/// Fault 10: with the second of three ports taken nothing is served, not even for a moment.
+/// Fault 10: if the second of three ports is taken, no port is served, not even for a moment.
 #[test]
-fn nothing_is_served_where_one_of_the_ports_is_taken() {
+fn nothing_is_served_if_one_of_the_ports_is_taken() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     // The ports stay bound, so that no other program takes them. A server can still listen on them.
     let held = [held_port(), held_port()];
@@ -51,7 +51,7 @@ fn nothing_is_served_where_one_of_the_ports_is_taken() {
     }
 }
 
-/// A socket that has a port and does not listen.
+/// Creates a socket that has a port and does not listen.
 fn held_port() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -59,7 +59,8 @@ fn held_port() -> Socket {
     socket
 }
 
-/// Fault 61: the ready file names the ports that were really bound and goes with the server.
+/// Fault 61: the ready file contains the ports that were really bound, and is removed with the
+/// server.
 #[test]
 fn the_ready_file_names_every_address_while_it_is_served() {
     let server = Server::start(&["--listen", "127.0.0.1:0,127.0.0.2:0"]);
@@ -69,7 +70,7 @@ fn the_ready_file_names_every_address_while_it_is_served() {
         Client::connect(address).ask("hello");
         server.await_log(&format!("listening on {address}"));
     }
-    // `wait` takes the folder away, so look from outside.
+    // `wait` removes the server's folder, so the file is in another one.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ready");
     let second = Server::spawn(&["--ready-file", path.to_str().unwrap()]);
@@ -78,7 +79,7 @@ fn the_ready_file_names_every_address_while_it_is_served() {
     assert!(!path.exists(), "the file must not outlive the server");
 }
 
-/// Fault 61: a start that cannot keep its promises fails as a whole, and says why.
+/// Fault 61: if one part of a start fails, the whole start fails with the reason.
 #[test]
 fn a_failed_start_is_total() {
     for (flags, code, sentence) in [
@@ -94,10 +95,10 @@ fn a_failed_start_is_total() {
     }
 }
 
-/// Fault 51: under load, SIGTERM lets every client receive whole and correct replies, in order, and
-/// then the end of the stream. No connection is reset, and the exit code says so.
+/// Fault 51: after SIGTERM under load, every client receives complete and correct replies in order,
+/// and then the end of the stream. No connection is reset, and the exit code says so.
 #[test]
-fn clients_get_whole_replies_when_the_server_ends() {
+fn clients_get_complete_replies_when_the_server_ends() {
     const CLIENTS: usize = 24;
     let server = Server::start(&[]);
     let address = server.address();
@@ -108,8 +109,8 @@ fn clients_get_whole_replies_when_the_server_ends() {
         until("everybody is being served", || served.load(Ordering::Relaxed) == CLIENTS);
         let end = server.stop();
         for client in clients {
-            // Eight lines come in one packet, so they are answered all or none. (Issue 11, item
-            // 46.)
+            // Eight lines arrive in one packet, so all or none of them are answered. (Issue 11,
+            // item 46.)
             let answered = client.join().unwrap();
             assert!(answered > 0 && answered % 8 == 0, "{answered} lines were answered");
         }
@@ -121,8 +122,8 @@ fn clients_get_whole_replies_when_the_server_ends() {
     assert_eq!(end.count("drained") + end.count("end_of_stream"), CLIENTS as u64);
 }
 
-/// Sends eight lines at a time and checks their echoes until the stream ends; how many there were.
-/// Counts itself as served after ten rounds.
+/// Sends eight lines at a time and checks their echoes until the stream ends. Returns the number of
+/// echoes. Counts itself as served after ten rounds.
 fn ask_to_the_end(address: SocketAddr, served: &AtomicUsize) -> usize {
     let mut client = Client::connect(address);
     let mut answered = 0;
@@ -144,7 +145,8 @@ fn ask_to_the_end(address: SocketAddr, served: &AtomicUsize) -> usize {
     answered
 }
 
-/// Fault 51: who has connected before the end but was not accepted yet is served, not reset.
+/// Fault 51: a client that has connected before the end but was not accepted yet is served and not
+/// reset.
 #[test]
 fn the_accept_queue_is_served_before_the_end() {
     let server = Server::start(&[]);
@@ -174,7 +176,7 @@ fn a_line_in_hand_is_finished() {
     server.signal("TERM");
     assert_eq!(clients[1].rest(), "");
     pause(millis(200));
-    // Issue 11, item 46: in two pieces, between which the server decides once more.
+    // Issue 11, item 46: sent in two pieces, between which the server checks the deadline again.
     clients[0].send("li");
     pause(millis(200));
     clients[0].send("ne\n");
@@ -183,9 +185,10 @@ fn a_line_in_hand_is_finished() {
     assert_eq!(server.wait().code, Some(0));
 }
 
-/// Fault 51: a client that will not finish holds the end up to the deadline, and is told on.
+/// Fault 51: a client that does not finish delays the end up to the deadline, and is counted in the
+/// report.
 #[test]
-fn the_drain_deadline_cuts_off_and_the_exit_code_says_so() {
+fn the_drain_deadline_ends_connections_and_sets_the_exit_code() {
     let server = Server::start(&["--drain-timeout", "1s"]);
     let mut stuck = server.connect();
     stuck.ask("hello");
@@ -196,7 +199,7 @@ fn the_drain_deadline_cuts_off_and_the_exit_code_says_so() {
     assert!(stuck.try_line().is_err(), "what was cut off must not look finished");
 }
 
-/// Fault 52: whichever two signals come, the second one ends it now.
+/// Fault 52: of any two signals, the second one ends the server at once.
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
     let names = ["TERM", "INT", "QUIT"];
@@ -215,10 +218,10 @@ fn a_second_signal_ends_the_server_at_once() {
     }
 }
 
-/// Fault 52: there is no moment at which signals do nothing: not in the start, not with a client
-/// that takes nothing, not while no connection can be accepted.
+/// Fault 52: signals work at every moment: during the start, with a client that takes nothing, and
+/// while no connection can be accepted.
 #[test]
-fn signals_are_heard_in_every_phase() {
+fn signals_work_in_every_phase() {
     for delay in 0..12 {
         let mut starting = Server::spawn(&[]);
         pause(millis(delay));
@@ -253,19 +256,20 @@ fn an_empty_server_ends_at_once() {
     }
 }
 
-/// Fault 56: a log that cannot be written costs log lines and nothing else.
+/// Fault 56: a log that cannot be written only loses log lines.
 #[test]
-fn a_log_that_nobody_takes_holds_nobody_up() {
+fn a_blocked_log_delays_no_client() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);
-    // Held open and never read: every write blocks once its 64 KiB are full.
+    // The pipe is held open and never read, so every write blocks once its 64 KiB are full.
     let (_reader, stuck) = std::io::pipe().unwrap();
     let flags = ["--log-level", "debug"];
     for (name, stderr) in [("full", Stdio::from(full)), ("closed", closed.into())] {
         serve_and_end(name, Server::start_with_stderr(stderr, &flags), 200);
     }
-    // Two lines each: more than the pipe and the 8,192 lines that wait in the server can hold.
+    // Each connection logs two lines, which is more than the pipe and the queue of 8,192 lines
+    // hold.
     serve_and_end("stuck", Server::start_with_stderr(stuck.into(), &flags), 5000);
     let closed = ["sh", "-c", r#"exec "$0" "$@" 2>&-"#];
     serve_and_end("no stderr", Server::start_behind(&closed, &flags), 200);
@@ -296,10 +300,10 @@ fn no_socket_takes_the_place_of_a_standard_stream() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 59: a server that was stopped for longer than its time-outs answers what came meanwhile
-/// instead of taking its own absence for the clients'.
+/// Fault 59: a server that was stopped for longer than its time-outs answers the input that arrived
+/// meanwhile, and does not time out its clients.
 #[test]
-fn a_stopped_server_times_nobody_out() {
+fn a_stopped_server_times_out_no_client() {
     // On a busy machine the clients need much of this time, before the stop and after it.
     let flags = ["--idle-timeout", "2s", "--line-timeout", "2s"];
     // The first stop is over so soon that the timers are hardly late.
@@ -342,7 +346,7 @@ fn the_backlog_is_long_enough_for_a_pause() {
     let mut clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| TcpStream::connect_timeout(&server.address(), NEVER).expect("there is room"))
         .collect();
-    // A full queue would answer only a client's second attempt, each a second later.
+    // With a full queue only a client's second attempt would succeed, a second later.
     assert!(start.elapsed() < SOON, "connecting took {:?}", start.elapsed());
     server.signal("CONT");
     for stream in &mut clients {

@@ -1,4 +1,4 @@
-//! `echoline load` as a whole program, against good servers and bad ones.
+//! Tests of the program `echoline load`, against good servers and bad ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,7 +45,7 @@ fn every_mode_of_the_echo_answers_right() {
     }
 }
 
-/// Fault 37: a message that is larger than all buffers on the way.
+/// Fault 37: a message that is larger than all buffers on the path does not cause a deadlock.
 #[test]
 fn large_messages_do_not_lock() {
     let server = EchoServer::start(&["--mode", "raw"]);
@@ -54,9 +54,9 @@ fn large_messages_do_not_lock() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
 }
 
-/// Defect 7 of the lesson: what a failed client has finished counts.
+/// Defect 7 of the lesson: the messages that a failed client has completed count.
 #[test]
-fn a_server_that_closes_mid_run_costs_only_what_it_lost() {
+fn a_server_that_closes_mid_run_fails_only_the_lost_messages() {
     let address = serve(|mut stream| {
         let mut lines = BufReader::new(stream.try_clone().unwrap());
         let mut line = String::new();
@@ -65,7 +65,7 @@ fn a_server_that_closes_mid_run_costs_only_what_it_lost() {
             lines.read_line(&mut line).unwrap();
             stream.write_all(line.as_bytes()).unwrap();
         }
-        // Takes the fourth, so that the end is a FIN and no reset.
+        // Reads the fourth line, so that the end is a FIN and not a reset.
         lines.read_line(&mut line).unwrap();
     });
     let ended = load(&address, &["--clients", "2", "--messages", "10"]);
@@ -79,7 +79,7 @@ fn a_server_that_closes_mid_run_costs_only_what_it_lost() {
 }
 
 #[test]
-fn a_wrong_reply_is_shown_beside_what_was_sent() {
+fn a_wrong_reply_is_shown_beside_its_message() {
     let address = serve(|mut stream| {
         let mut lines = BufReader::new(stream.try_clone().unwrap());
         let mut line = String::new();
@@ -122,7 +122,7 @@ fn hostile_servers_end_in_the_ledger() {
             "Sent 2 = ok 0 + wrong 2 + timed out 0 + reset 0 + lost 0 + in flight 0",
         );
     }
-    // A socket that is closed over what it has not read resets the connection.
+    // A socket that is closed with unread input resets the connection.
     let ended = load(&serve(drop), &["--clients", "2", "--messages", "2"]);
     assert_line(&ended, "Planned 4 = sent 2 + skipped 2");
     let text = ended.text();
@@ -147,7 +147,7 @@ fn a_busy_server_is_quoted() {
 }
 
 #[test]
-fn nobody_there_is_one_reason_with_its_count() {
+fn a_missing_server_is_one_reason_with_its_count() {
     let ended = load(&nobody().to_string(), &["--clients", "3", "--messages", "2"]);
     assert_eq!(ended.code(), Some(1));
     let start = "No client could connect to 127.0.0.1:";
@@ -188,7 +188,8 @@ fn the_first_interrupt_stops_sending_and_the_second_reports_at_once() {
     }
 }
 
-/// An echo for so many connections, and so many messages of each. Then nothing listens there.
+/// Starts an echo for this number of connections and of messages on each. Then nothing listens
+/// there.
 fn mortal_echo(connections: usize, messages: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -259,7 +260,7 @@ fn regression_one_dead_server_of_two_is_half_of_the_errors() {
     }
 }
 
-/// Issue 11, item 34: the time ends with the last answer, not with the duration that was allowed.
+/// Issue 11, item 34: the measured time ends with the last answer, not with the planned duration.
 #[test]
 fn regression_the_time_ends_with_the_last_answer() {
     let server = EchoServer::start(&[]);
@@ -273,12 +274,13 @@ fn regression_the_time_ends_with_the_last_answer() {
         let seconds: f64 = time.strip_suffix(" s").unwrap().parse().unwrap();
         assert!(seconds < 100.0, "{text}");
     }
-    // The plan of an open loop lasts for its duration; the last message is due before its end.
+    // The plan of an open loop lasts for its duration. The last message is due before its end.
     let slow = load(&server.address, &["--rate", "1.5/s", "--duration", "2s", "--clients", "1"]);
     assert!(slow.text().contains("Messages per second: 1.50"), "{slow:?}");
 }
 
-/// Issue 11, item 36: what a stop cuts off is no error, although the last message timed out.
+/// Issue 11, item 36: messages that a stop cuts off are no errors, although the last message timed
+/// out.
 #[test]
 fn regression_a_stop_is_not_charged_to_the_server() {
     let (came, stuck) = mpsc::channel();
@@ -303,7 +305,8 @@ fn regression_a_stop_is_not_charged_to_the_server() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
 }
 
-/// Issue 11, item 36: a closed loop that is stopped before its time did not do what it was told.
+/// Issue 11, item 36: a closed loop that is stopped early fails, because it did not complete its
+/// plan.
 #[test]
 fn regression_a_closed_loop_that_is_stopped_fails() {
     for (condition, code) in [(&[][..], 1), (&["--fail-if", "errors>5%"], 0)] {
@@ -323,7 +326,7 @@ fn regression_a_closed_loop_that_is_stopped_fails() {
     }
 }
 
-/// Issue 11, item 36: a server that is gone stays an error when the run is stopped.
+/// Issue 11, item 36: a missing server stays an error when the run is stopped.
 #[test]
 fn regression_a_stop_does_not_hide_a_dead_server() {
     let flags = ["--rate", "100/s", "--duration", "1h", "--clients", "2", "--json", "-"];
@@ -338,9 +341,9 @@ fn regression_a_stop_does_not_hide_a_dead_server() {
     assert!(ended.text().contains("\"not_connected\": "), "{ended:?}");
 }
 
-/// Issue 11, item 36: one client that is not answered costs one message, not its whole plan.
+/// Issue 11, item 36: a client without an answer fails one message, not its whole plan.
 #[test]
-fn regression_a_slow_client_does_not_fail_what_there_was_no_time_for() {
+fn regression_a_slow_client_fails_only_the_unanswered_message() {
     let number = Arc::new(AtomicU32::new(0));
     let address = serve(move |mut stream| {
         let silent = number.fetch_add(1, Ordering::Relaxed) == 0;
@@ -374,7 +377,7 @@ fn regression_a_rate_with_messages_reconnects() {
     assert!(!load(&address, &never).text().contains("skipped 0"));
 }
 
-/// Issue 11, item 37: clients that a server refuses as busy come back more and more slowly.
+/// Issue 11, item 37: clients that a busy server refuses reconnect with growing delays.
 #[test]
 fn regression_refused_clients_back_off() {
     let accepted = Arc::new(AtomicU32::new(0));
@@ -390,9 +393,9 @@ fn regression_refused_clients_back_off() {
     assert!((4..=16).contains(&accepted), "{accepted} connections");
 }
 
-/// Issue 11, item 39: a run of one message each has nothing that could be judged.
+/// Issue 11, item 39: a run with one message per client is too short for a warning.
 #[test]
-fn regression_tiny_runs_are_not_distrusted() {
+fn regression_tiny_runs_cause_no_warning() {
     let server = EchoServer::start(&[]);
     for clients in ["1"; 16].into_iter().chain(["200"; 4]) {
         let flags = ["--clients", clients, "--messages", "1", "--connect-rate", "max", "--quiet"];
@@ -403,7 +406,7 @@ fn regression_tiny_runs_are_not_distrusted() {
 }
 
 #[test]
-fn wrong_usage_says_what_would_be_right() {
+fn errors_of_usage_say_what_to_type() {
     for (flags, wanted) in [
         (&["--size", "3"][..], "at least 6 bytes"),
         (&["--clients", "0"], "--clients"),
@@ -429,7 +432,7 @@ fn flags_come_from_the_environment_too() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let server = EchoServer::start(&[]);
     let mut command = echoline(&["load", &server.address, "--clients", "2"]);
     let mut child = command

@@ -1,4 +1,4 @@
-//! `echoline load` with schedules, searches and other servers than an echo.
+//! Tests of `echoline load` with schedules, searches, and servers other than an echo.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn assert_clean(ended: &Ended, messages: u32) {
     assert!(ended.text().contains(&line), "no '{line}' in {ended:?}");
 }
 
-/// The number after `name` in the ledger's line that begins with `line`.
+/// Returns the number after `name` in the ledger's line that begins with `line`.
 fn count(ended: &Ended, line: &str, name: &str) -> u64 {
     let text = ended.text();
     let line = text.lines().find(|shown| shown.starts_with(line)).unwrap();
@@ -33,7 +33,7 @@ fn count(ended: &Ended, line: &str, name: &str) -> u64 {
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Sends `greeting`, then answers each line with the result of `reply`.
+/// Starts a server that sends `greeting`, then answers each line with the result of `reply`.
 fn line_server(greeting: &'static [u8], reply: fn(&[u8]) -> Vec<u8>) -> String {
     serve(move |mut stream| {
         let mut lines = BufReader::new(stream.try_clone().unwrap());
@@ -49,7 +49,7 @@ fn line_server(greeting: &'static [u8], reply: fn(&[u8]) -> Vec<u8>) -> String {
 }
 
 #[test]
-fn open_loops_send_what_is_planned() {
+fn open_loops_send_all_planned_messages() {
     let server = EchoServer::start(&[]);
     for (flags, messages) in [
         (&["--rate", "400/s", "--duration", "1s"][..], 400),
@@ -78,13 +78,13 @@ fn a_closed_loop_may_last_for_a_time_and_think() {
     let flags = ["--duration", "500ms", "--clients", "4", "--think", "50ms"];
     let ended = load(&server.address, &flags);
     assert_eq!(ended.code(), Some(0), "{ended:?}");
-    // Ten of each at most: each waits for 50 ms.
+    // At most ten messages of each client, because each one waits for 50 ms.
     assert!((4..=44).contains(&count(&ended, "Planned", "Planned")), "{ended:?}");
     let flags = ["--messages", "300", "--clients", "3", "--depth", "32"];
     assert_clean(&load(&server.address, &flags), 900);
 }
 
-/// Fault 7: each message on a connection of its own, from four addresses, closed by FIN or reset.
+/// Fault 7: each message has its own connection, from four addresses, closed by FIN or reset.
 #[test]
 fn churn_opens_a_connection_for_each_exchange() {
     let server = EchoServer::start(&["--mode", "raw"]);
@@ -113,7 +113,7 @@ fn churn_opens_a_connection_for_each_exchange() {
 }
 
 #[test]
-fn a_source_that_is_not_ours_is_named() {
+fn the_error_names_a_foreign_source_address() {
     let server = EchoServer::start(&[]);
     let ended = load(&server.address, &["--source", "192.0.2.1", "--clients", "2"]);
     assert_eq!(ended.code(), Some(1));
@@ -127,7 +127,7 @@ fn any_line_server_can_be_a_target() {
     fn pong(_: &[u8]) -> Vec<u8> {
         b"+PONG\r\n".to_vec()
     }
-    /// As Redis answers an inline command: the length, then the text.
+    /// Answers like Redis to an inline command: the length, then the text.
     fn bulk(line: &[u8]) -> Vec<u8> {
         let text = line.trim_ascii().strip_prefix(b"PING ").unwrap();
         let mut reply = format!("${}\r\n", text.len()).into_bytes();
@@ -178,7 +178,8 @@ fn messages_come_from_a_file() {
     assert!(ended.stderr.contains("there is no message in it"), "{ended:?}");
 }
 
-/// Fault 28: resets in the midst of replies are counted as such; a client that may goes on.
+/// Fault 28: resets in the middle of replies are counted as such. A client that may reconnect
+/// continues.
 #[test]
 fn resets_end_in_the_ledger() {
     let address = serve(|mut stream| {
@@ -196,7 +197,7 @@ fn resets_end_in_the_ledger() {
     assert!(ended.text().contains("connection reset"), "{ended:?}");
     let flags = ["--clients", "2", "--messages", "10", "--reconnect", "always"];
     let ended = load(&address, &flags);
-    // Of each four that are sent the fourth is lost.
+    // Every fourth message is lost.
     assert_eq!((count(&ended, "Sent", "ok"), count(&ended, "Sent", "reset")), (16, 4), "{ended:?}");
     assert!(ended.text().contains("skipped 0"), "{ended:?}");
 }
@@ -222,9 +223,9 @@ fn a_server_that_speaks_something_else_is_quoted() {
     assert!(ended.text().contains("the server closed the connection"), "{ended:?}");
 }
 
-/// The port is closed for the first part of the run: what could not be sent is made up for.
+/// The port is closed for the first part of the run. The messages of that time are sent later.
 #[test]
-fn a_server_that_comes_late_is_found() {
+fn a_server_that_starts_late_is_found() {
     // Only the report tells that a connection was refused. On a busy machine the server may start
     // before the first attempt: then the test tries again with a later start.
     for seconds in [1, 4, 16] {
@@ -256,7 +257,7 @@ fn load_that_finds_a_server_after(seconds: u32) -> Ended {
 }
 
 #[test]
-fn nobody_there_skips_the_whole_plan() {
+fn a_missing_server_skips_the_whole_plan() {
     let address = programs::nobody().to_string();
     let ended = load(&address, &["--rate", "100/s", "--duration", "300ms", "--clients", "2"]);
     assert_eq!(ended.code(), Some(1));
@@ -266,7 +267,7 @@ fn nobody_there_skips_the_whole_plan() {
 
 /// A message in flight at the end counts as a time-out with its age. Unsent messages are reported.
 #[test]
-fn a_server_that_falls_silent_is_waited_for_no_longer_than_the_grace() {
+fn waits_no_longer_than_the_grace_for_a_silent_server() {
     let address = serve(|mut stream: TcpStream| {
         let mut line = [0; 64];
         stream.read_exact(&mut line).unwrap();
@@ -299,9 +300,9 @@ fn an_interrupt_accounts_for_the_whole_plan() {
     assert_eq!(count(&ended, "Sent", "ok"), sent);
 }
 
-/// Fault 56: a full disk behind stdout is a sentence and no panic.
+/// Fault 56: a full disk behind stdout causes a sentence and no panic.
 #[test]
-fn a_full_disk_is_said() {
+fn a_full_disk_is_reported() {
     let server = EchoServer::start(&[]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = echoline(&["load", &server.address, "--clients", "2", "--messages", "2"]);
@@ -315,8 +316,8 @@ fn a_full_disk_is_said() {
     );
 }
 
-/// A server that takes 10 ms for each message of its only client holds 100 of them per second. On
-/// a busy machine it takes longer, and holds fewer.
+/// A server that takes 10 ms for each message holds a rate of 100 per second. On a busy machine it
+/// takes longer, and holds a lower rate.
 #[test]
 fn the_highest_rate_that_holds_is_found() {
     fn slowly(line: &[u8]) -> Vec<u8> {
@@ -331,11 +332,11 @@ fn the_highest_rate_that_holds_is_found() {
     let verdict = text.lines().find(|line| line.contains("held in 3 of 3 runs")).unwrap();
     let rate = verdict.split("/s held").next().unwrap().rsplit(' ').next().unwrap();
     let rate: f64 = rate.replace(',', "").parse().unwrap();
-    // With more than 130 those in the middle of a second wait for over 150 ms.
+    // At more than 130 per second, messages in the middle of a second wait for over 150 ms.
     assert!((10.0..=135.0).contains(&rate), "{text}");
 }
 
-/// Issue 11, item 44: a number of messages of all clients together, in closed and open loop.
+/// Issue 11, item 44: a total number of messages for all clients, in closed and open loop.
 #[test]
 fn regression_a_total_of_messages_is_sent() {
     let server = EchoServer::start(&[]);
@@ -353,9 +354,10 @@ fn regression_a_total_of_messages_is_sent() {
     }
 }
 
-/// Issue 11, item 44: a run ends when its condition is certain to come true, unless it is to go on.
+/// Issue 11, item 44: a run ends when its condition is certain to come true, unless the flags say
+/// otherwise.
 #[test]
-fn regression_a_run_that_cannot_be_good_any_more_ends_early() {
+fn regression_a_run_that_is_certain_to_fail_ends_early() {
     let server = EchoServer::start(&[]);
     let hopeless = ["--rate", "50/s", "--clients", "2", "--fail-if", "max>1ns"];
     let ended = load(&server.address, &[&hopeless[..], &["--duration", "1h"]].concat());
@@ -369,9 +371,9 @@ fn regression_a_run_that_cannot_be_good_any_more_ends_early() {
     assert_eq!((ended.code(), count(&ended, "Planned", "sent")), (Some(3), 100), "{ended:?}");
 }
 
-/// Issue 11, item 35: a server that is not there is told at once, and no rate is tried.
+/// Issue 11, item 35: a missing server is reported at once, and no rate is tried.
 #[test]
-fn regression_a_search_against_nobody_says_connection_refused() {
+fn regression_a_search_without_a_server_says_connection_refused() {
     let nobody = programs::nobody().to_string();
     let server = EchoServer::start(&[]);
     let search = ["--find-max", "--slo", "p99<5ms", "--quiet"];
@@ -381,7 +383,7 @@ fn regression_a_search_against_nobody_says_connection_refused() {
         let wanted = format!("cannot connect to {nobody}: connection refused");
         assert!(ended.stderr.contains(&wanted), "{ended:?}");
     }
-    // Over UDP only the first answer, or its absence, tells.
+    // Over UDP only the first answer, or its absence, shows whether there is a server.
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = format!("udp://{}", udp.local_addr().unwrap());
     let quick = ["--find-max", "--slo", "p50<5ms", "--duration", "300ms", "--timeout", "100ms"];
@@ -393,7 +395,7 @@ fn regression_a_search_against_nobody_says_connection_refused() {
 }
 
 #[test]
-fn what_does_not_fit_together_says_what_would() {
+fn errors_of_conflicting_flags_say_what_to_type() {
     for (flags, wanted) in [
         (&["--rate", "soon"][..], "1000..20000/s"),
         (&["--rate", "1..5/s"], "--over 60s"),

@@ -1,4 +1,4 @@
-//! The report files of `echoline load`, and `compare` and `merge` on them, as whole programs.
+//! Tests of the report files of `echoline load`, and of `compare` and `merge`.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -16,7 +16,7 @@ fn load(address: &str, flags: &[&str]) -> Ended {
     run(&arguments, b"")
 }
 
-/// A folder with the reports of `runs` runs of a hundred messages.
+/// Creates a folder with the reports of `runs` runs of a hundred messages.
 fn reports(runs: usize) -> (TempDir, Vec<String>) {
     let server = EchoServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ fn every_format_is_written_beside_the_text() {
     assert!(fs::read_to_string(&csv).unwrap().starts_with("offset_s,length_s,sent,ok,failed,"));
     assert!(fs::read_to_string(&hdr).unwrap().contains("\nTag=service,0.000,"));
     assert!(fs::read_to_string(&html).unwrap().starts_with("<!doctype html>"));
-    // The environment names files too.
+    // The environment can name files too.
     let mut command = echoline(&["load", &server.address, "--quiet", "--clients", "1"]);
     command.env("ECHOLINE_CSV", path("b.csv"));
     assert_eq!(Program::start(&mut command).finish().code(), Some(0));
@@ -83,7 +83,7 @@ fn every_format_is_written_beside_the_text() {
 }
 
 #[test]
-fn a_report_on_stdout_is_alone_there() {
+fn a_report_on_stdout_is_the_only_output() {
     let server = EchoServer::start(&[]);
     for name in ["-", "/dev/stdout"] {
         let ended = load(&server.address, &["--clients", "1", "--json", name]);
@@ -100,9 +100,10 @@ fn a_report_on_stdout_is_alone_there() {
     assert!(twice.stderr.contains("--json and --csv both write to stdout"), "{twice:?}");
 }
 
-/// Fault 56: a full disk and an unwritable folder are told, and the text report still comes.
+/// Fault 56: a full disk and an unwritable folder are reported, and the text report is still
+/// printed.
 #[test]
-fn what_cannot_be_written_is_told_and_the_text_still_comes() {
+fn failed_writes_are_reported_and_the_text_is_still_printed() {
     let server = EchoServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("none/a.json").to_str().unwrap().to_owned();
@@ -113,14 +114,14 @@ fn what_cannot_be_written_is_told_and_the_text_still_comes() {
         let sentence = format!("--json: cannot write {path}: {reason}");
         assert!(ended.stderr.contains(&sentence), "{ended:?}");
     }
-    // There is no use in finding out after ten minutes.
+    // The warning comes before the run, because after ten minutes it is too late.
     let warned = load(&server.address, &["--clients", "1", "--json", &missing]).stderr;
     assert!(warned.starts_with(&format!("echoline: --json {missing} will not be written")));
     assert_eq!(files(folder.path()), Vec::<String>::new());
 }
 
 #[test]
-fn a_reader_of_a_report_that_has_had_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let server = EchoServer::start(&[]);
     let mut command = echoline(&["load", &server.address, "--quiet", "--html", "-"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -147,7 +148,7 @@ fn conditions_decide_the_exit_code() {
     let wrong = with("p99=5");
     assert_eq!(wrong.code(), Some(2));
     assert!(wrong.stderr.contains("--fail-if") && wrong.stderr.contains("'p99>5ms,errors>0.1%'"));
-    // Failures that the conditions allow are no reason for another exit code.
+    // Failures that the conditions allow do not change the exit code.
     let silent = serve(|mut stream| read_to_end(&mut stream));
     let flags = ["--clients", "1", "--messages", "2", "--timeout", "100ms"];
     let allowed = load(&silent, &[&flags[..], &["--fail-if", "errors>100%"]].concat());
@@ -170,7 +171,7 @@ fn runs_are_merged_exactly() {
     assert_eq!(again.stdout, ended.stdout);
 }
 
-/// Issue 11, item 30: runs that never overlapped are refused, or marked if that is asked for.
+/// Issue 11, item 30: runs that never overlapped are refused, or marked if a flag asks for that.
 #[test]
 fn regression_runs_that_never_overlapped_are_refused_or_marked() {
     let (_folder, names) = reports(2);
@@ -205,15 +206,15 @@ fn runs_of_the_same_time_are_merged() {
     assert!(!text.contains("did not run at the same time"), "{text}");
 }
 
-/// Issue 11, item 38: what cannot be written to stdout does not cost the files.
+/// Issue 11, item 38: a failed write to stdout does not prevent the files.
 #[test]
-fn regression_a_full_stdout_does_not_cost_the_files() {
+fn regression_a_full_stdout_does_not_prevent_the_files() {
     let server = EchoServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (json, csv, html) = (path("a.json"), path("a.csv"), path("a.html"));
     let flags = ["load", &server.address, "--quiet", "--clients", "1", "--json", &json];
-    // One in the middle that fails costs the others nothing either.
+    // A failing file in the middle does not affect the others either.
     let more = ["--csv", "/dev/full", "--hdr", &csv, "--html", &html];
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = echoline(&[&flags[..], &more].concat());
@@ -249,7 +250,7 @@ fn regression_silent_seconds_at_the_end_are_rows() {
     assert_eq!((rows[0].last(), rows[3][..5].join(",")), (Some(&"began"), "2,1,0,0,0".to_owned()));
     let began: Vec<jiff::Timestamp> =
         rows[1..].iter().map(|row| row.last().unwrap().parse().unwrap()).collect();
-    // Written to the millisecond.
+    // The times have milliseconds.
     assert!(began[0].as_millisecond() >= before.as_millisecond(), "{csv}");
     assert!(began[0] <= jiff::Timestamp::now(), "{csv}");
     assert_eq!(began[2].as_millisecond() - began[0].as_millisecond(), 2000);
@@ -259,7 +260,7 @@ fn regression_silent_seconds_at_the_end_are_rows() {
 }
 
 #[test]
-fn what_cannot_be_merged_is_refused_in_one_sentence() {
+fn refuses_an_impossible_merge_in_one_sentence() {
     let (folder, names) = reports(1);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let server = EchoServer::start(&[]);
@@ -286,7 +287,7 @@ fn what_cannot_be_merged_is_refused_in_one_sentence() {
 }
 
 #[test]
-fn runs_are_compared_and_few_of_them_claim_nothing() {
+fn runs_are_compared_and_too_few_runs_give_no_verdict() {
     let (_folder, names) = reports(2);
     let ended = run(&["compare", &names[0], &names[1]], b"");
     assert_eq!(ended.code(), Some(0), "{ended:?}");
@@ -308,7 +309,7 @@ fn runs_are_compared_and_few_of_them_claim_nothing() {
     assert!(same.stderr.contains("are the same run"), "{same:?}");
 }
 
-/// A slow server is worse than a fast one, and the other way round it is better.
+/// A slow server is worse than a fast one, and a fast server is better than a slow one.
 #[test]
 fn a_server_that_became_slow_is_found() {
     let slow = serve(|mut stream| {
@@ -347,17 +348,17 @@ fn a_server_that_became_slow_is_found() {
 }
 
 #[test]
-fn the_json_is_what_its_schema_says() {
+fn the_json_matches_its_schema() {
     let Some(python) = python("jsonschema") else { return };
     let (folder, mut names) = reports(1);
-    // A run with a warm-up and failures too.
+    // A run with a warm-up and failures.
     let silent = serve(|mut stream| read_to_end(&mut stream));
     let failed = folder.path().join("failed").to_str().unwrap().to_owned();
     let flags = ["--rate", "100/s", "--duration", "400ms", "--warmup", "200ms"];
     let more = ["--timeout", "100ms", "--clients", "2", "--json", &failed];
     assert_eq!(load(&silent, &[&flags[..], &more].concat()).code(), Some(1));
     names.push(failed);
-    // A run without a server, with other percentiles and a seed that is no double.
+    // A run without a server, with other percentiles and a seed that is not a double.
     let dead = folder.path().join("dead").to_str().unwrap().to_owned();
     let flags = ["--duration", "200ms", "--clients", "2", "--json", &dead];
     let more = ["--percentiles", "50,95,99.95", "--seed", "18446744073709551615"];

@@ -1,4 +1,4 @@
-//! The contents of a package: units, man pages, completions.
+//! Tests of the contents of a package: units, man pages, completions.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -35,7 +35,7 @@ fn has(name: &str) -> bool {
     found.is_ok()
 }
 
-/// systemd itself finds nothing wrong with the units, and little to fear.
+/// systemd's own checks find no errors in the units, and rate them as secure.
 #[test]
 fn systemd_has_no_complaint_about_the_units() {
     if !has("systemd-analyze") {
@@ -44,7 +44,7 @@ fn systemd_has_no_complaint_about_the_units() {
     let folder = tempfile::tempdir().unwrap();
     let program = echoline(&[]).get_program().to_str().unwrap().to_owned();
     for unit in units() {
-        // Neither the program nor its pages are installed where this test runs.
+        // The program and its man pages are not installed on the machine of this test.
         let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/echoline", &program);
         let text = text.lines().filter(|line| !line.starts_with("Documentation="));
         let text: String = text.map(|line| format!("{line}\n")).collect();
@@ -66,10 +66,10 @@ fn systemd_has_no_complaint_about_the_units() {
     }
 }
 
-/// Issue 12, item 22: a service that was taken over sees no other user, cannot take all memory, and
-/// leaves no copy of its memory; systemd rates what remains at 1.0 of 10 or less.
+/// Issue 12, item 22: a compromised service sees no other user, cannot take all memory, and leaves
+/// no core dump. systemd rates the remaining exposure at 1.0 of 10 or less.
 #[test]
-fn attack_a_service_that_was_taken_over_is_confined() {
+fn attack_a_compromised_service_is_confined() {
     for service in ["echoline.service", "echoline-chat.service"] {
         let text = fs::read_to_string(packaging().join(service)).unwrap();
         for line in [
@@ -89,9 +89,9 @@ fn attack_a_service_that_was_taken_over_is_confined() {
     }
 }
 
-/// The flags that units give are flags that there are, and the service is announced as they expect.
+/// The flags in the units exist, and the service notifies systemd as the units expect.
 #[test]
-fn units_start_what_there_is() {
+fn units_use_existing_flags() {
     for unit in units() {
         let text = fs::read_to_string(&unit).unwrap();
         let Some(start) = text.lines().find_map(|line| line.strip_prefix("ExecStart=")) else {
@@ -107,7 +107,7 @@ fn units_start_what_there_is() {
     }
 }
 
-/// The long flags that a text names.
+/// Returns the long flags that a text names.
 fn flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
     let flags = words.filter(|word| word.starts_with("--") && word.len() > 3);

@@ -1,4 +1,4 @@
-//! The PROXY protocol from outside: proxies that are trusted, others, a real HAProxy; WHOAMI.
+//! The PROXY protocol from outside: trusted and other proxies, a real HAProxy, and WHOAMI.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -21,7 +21,7 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Everything that comes as an answer to `pieces`, each of which goes out as a packet of its own.
+/// Sends each of `pieces` as a separate packet. Returns everything that the server sends back.
 fn ask<'a>(address: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut stream = connect(address);
     stream.set_nodelay(true).unwrap();
@@ -37,7 +37,7 @@ fn ask<'a>(address: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> String 
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-/// Fault 26, 27: the header is read in whatever pieces it comes, and not a byte more than that.
+/// Faults 26, 27: the header may arrive in any pieces, and not one byte after it is consumed.
 #[test]
 fn a_header_may_be_cut_anywhere() {
     let trusted = ["--mode", "command", "--greeting", "hello", "--proxy-from", "127.0.0.1"];
@@ -56,9 +56,10 @@ fn a_header_may_be_cut_anywhere() {
     }
 }
 
-/// Fault 26: from others such a line is what it looks like: something to echo.
+/// Fault 26: a header from a client that is no trusted proxy is a line like any other, and is
+/// echoed.
 #[test]
-fn nobody_else_can_claim_to_be_another() {
+fn a_header_of_an_untrusted_client_is_echoed() {
     let server =
         EchoServer::start(&["--mode", "raw", "--proxy-from", "192.0.2.0/24,2001:db8::/32"]);
     assert_eq!(ask(&server.address, [V1.as_bytes(), b"hello"]), format!("{V1}hello"));
@@ -66,7 +67,7 @@ fn nobody_else_can_claim_to_be_another() {
     assert_eq!(ask(&off.address, [V1.as_bytes()]), V1);
 }
 
-/// Fault 26: a trusted proxy that sends something else is turned away, with a line in the log.
+/// Fault 26: a trusted proxy that sends no header is refused, with a line in the log.
 #[test]
 fn a_proxy_must_send_its_header() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,8 +87,8 @@ fn a_proxy_must_send_its_header() {
     assert!(ended.stderr.contains("handshake_failed=4"), "{}", ended.stderr);
 }
 
-/// Issue 11, item 22: the health checks of a trusted proxy (a connection without a byte, ended or
-/// reset, and LOCAL of any form) are served or end, and leave no line in the log.
+/// Issue 11, item 22: the health checks of a trusted proxy (a connection without a byte, closed or
+/// reset, and LOCAL of any form) are served or closed, and leave no line in the log.
 #[test]
 fn regression_health_checks_of_a_proxy_are_silent() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,9 +123,10 @@ fn regression_health_checks_of_a_proxy_are_silent() {
     assert!(!after.contains(" WARN "), "{after}");
 }
 
-/// Fault 4, 26: places are counted by the clients that a proxy names, not by the proxy.
+/// Faults 4, 26: the connections per address are counted for each client that the proxy names, not
+/// for the proxy.
 #[test]
-fn each_client_behind_a_proxy_has_its_own_places() {
+fn each_client_behind_a_proxy_has_its_own_limit() {
     let flags = ["--mode", "line", "--max-per-ip", "1", "--proxy-from", "127.0.0.1"];
     let server = EchoServer::start(&flags);
     let open = |source: &str| {
@@ -143,7 +145,7 @@ fn each_client_behind_a_proxy_has_its_own_places() {
     wait_for("the place to be free", || open("192.0.2.1").1 == "Echo: hello");
 }
 
-/// The server accepts the source that `send` and `load` claim.
+/// The server accepts the source address in the headers of `send` and `load`.
 #[test]
 fn send_and_load_speak_it() {
     let server = EchoServer::start(&["--mode", "command", "--proxy-from", "127.0.0.1"]);
@@ -187,9 +189,9 @@ fn a_proxy_may_come_through_a_unix_socket() {
     assert!(sent.stderr.contains("a PROXY header needs a TCP connection"), "{}", sent.stderr);
 }
 
-/// `WHOAMI` is a command, and a mode of its own.
+/// `WHOAMI` works as a command and as a mode.
 #[test]
-fn the_client_hears_who_it_is() {
+fn whoami_returns_the_address_of_the_client() {
     let server = EchoServer::start_at("127.0.0.1:0,127.0.0.1:0", &["--mode", "whoami"]);
     for (number, address) in server.address.lines().enumerate() {
         let mut stream = connect(address);
@@ -203,10 +205,10 @@ fn the_client_hears_who_it_is() {
     assert!(wrong.stderr.contains("--prefix has no effect in --mode whoami"), "{}", wrong.stderr);
 }
 
-/// Fault 26: a real HAProxy, in both versions, passes its client's address, and its health checks
-/// (LOCAL) count as no client. Prints that it is skipped if HAProxy is not installed.
+/// Fault 26: a real HAProxy, in both versions, passes on the address of its client, and its health
+/// checks (LOCAL) do not count as clients. Prints that it is skipped if HAProxy is not installed.
 #[test]
-fn haproxy_in_front_is_understood() {
+fn haproxy_passes_the_address_of_its_client() {
     if Command::new("haproxy").arg("-v").output().is_err() {
         eprintln!("skipped: no haproxy (scripts/test.sh installs it)");
         return;
@@ -238,13 +240,13 @@ fn haproxy_in_front_is_understood() {
 
 /// Runs the commands of docs/proxy.md.
 #[test]
-fn the_page_is_true() {
+fn the_commands_of_the_page_work() {
     programs::page::paste("proxy.md");
 }
 
-/// Issue 12, item 17: at a Unix socket that every local user may connect to, none of them can pose
-/// as a proxy. The start is refused, unless the user of the proxy is named: then the system tells
-/// which connections are the proxy's.
+/// Issue 12, item 17: at a Unix socket that every local user may connect to, no user can pose as a
+/// proxy. The start is refused unless the user of the proxy is named; then the kernel tells which
+/// connections come from the proxy.
 #[test]
 fn attack_a_local_user_cannot_pose_as_a_client() {
     use std::os::linux::net::SocketAddrExt as _;

@@ -35,14 +35,14 @@ impl Folder {
         self.path("echoline.toml").to_str().unwrap().to_owned()
     }
 
-    /// Whole or not at all, as an editor or a package does it.
+    /// Replaces the file in one step, as an editor or a package manager does.
     fn write(&self, config: &str) {
         fs::write(self.path("new"), config).unwrap();
         fs::rename(self.path("new"), self.path("echoline.toml")).unwrap();
     }
 }
 
-/// Sends SIGHUP and waits until it has been answered.
+/// Sends SIGHUP and waits until the log shows its result, which is returned.
 #[track_caller]
 fn reload(server: &Server) -> String {
     server.await_log(" ready ");
@@ -55,7 +55,7 @@ fn reload(server: &Server) -> String {
 
 /// Fault 53: reloadable settings apply to new connections; each change is a line of the log.
 #[test]
-fn limits_and_words_change_for_who_comes_after() {
+fn limits_and_answers_change_for_new_connections() {
     let folder = Folder::new("[echo]\nmax-connections = 10\ngreeting = 'hi'\n");
     let server = Server::start(&["--config", &folder.config()]);
     let mut early = server.connect();
@@ -84,10 +84,10 @@ fn limits_and_words_change_for_who_comes_after() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: what cannot change while a server runs is said each time, and stays; what can
-/// changes all the same.
+/// Fault 53: each reload logs the settings that need a restart, and keeps their old values. Other
+/// settings change nevertheless.
 #[test]
-fn what_needs_a_restart_is_said() {
+fn settings_that_need_a_restart_are_logged() {
     let folder = Folder::new("[echo]\nmode = 'line'\n");
     let server = Server::start(&["--config", &folder.config()]);
     folder.write("[echo]\nmode = 'raw'\nworkers = 7\nidle-timeout = '1h'\n");
@@ -102,7 +102,7 @@ fn what_needs_a_restart_is_said() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: whatever is wrong with the file, the old settings stay, all of them, and one line
+/// Fault 53: if anything is wrong with the file, all old settings stay, and one line of the log
 /// says why.
 #[test]
 fn a_bad_file_changes_nothing() {
@@ -138,7 +138,7 @@ fn a_bad_file_changes_nothing() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: without a configuration there is nothing to change, and nothing happens to anybody.
+/// Fault 53: without a configuration file, SIGHUP changes nothing and affects no client.
 #[test]
 fn a_hangup_without_a_configuration_is_harmless() {
     let server = Server::start(&[]);
@@ -150,9 +150,9 @@ fn a_hangup_without_a_configuration_is_harmless() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: two hundred reloads under load, good and bad ones in turn, cost no message.
+/// Fault 53: two hundred reloads under load, alternately valid and invalid, lose no message.
 #[test]
-fn reloads_under_load_cost_nothing() {
+fn reloads_under_load_lose_no_message() {
     const RELOADS: usize = 200;
     const RENAMED_EVERY: usize = 50;
     let folder = Folder::new("[echo]\nmax-line = 1000\n");
@@ -160,7 +160,7 @@ fn reloads_under_load_cost_nothing() {
     let log_flag = log_file.to_str().unwrap();
     let server = Server::start(&["--config", &folder.config(), "--log-file", log_flag]);
     let address = server.address().to_string();
-    // Short connections, so that each reload falls between two of them.
+    // The connections are short, so that each reload falls between two of them.
     let flags = ["--clients=20", "--duration=120s", "--messages-per-connection=5", "--rst"];
     let flags = [&flags[..], &["--fail-if=errors>0.0001%"]].concat();
     let arguments = [&["load", &address, "--source=127.0.0.2,127.0.0.3"][..], &flags].concat();
@@ -192,15 +192,15 @@ fn reloads_under_load_cost_nothing() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: a SIGHUP that comes before the server is ready waits for it; a configuration that
-/// never comes to its end holds up neither the clients nor the end.
+/// Fault 53: a SIGHUP that arrives before the server is ready takes effect once it is. A
+/// configuration file that never ends (a pipe) delays neither the clients nor the stop.
 #[test]
 fn a_hangup_before_the_server_is_ready_waits() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut server = Server::spawn(&["--config", pipe.to_str().unwrap()]);
-    // Opens once the server has the other end, long before it listens.
+    // This opens once the server has opened the other end, long before it listens.
     let mut config = File::options().write(true).open(&pipe).unwrap();
     server.signal("HUP");
     config.write_all(b"[echo]\nprefix = 'first: '\n").unwrap();
@@ -227,7 +227,7 @@ fn a_hangup_before_the_server_is_ready_waits() {
 /// Fault 53: the server reopens a renamed log under its configured name, even if the configuration
 /// is invalid, and loses no line.
 #[test]
-fn a_renamed_log_is_opened_anew() {
+fn a_renamed_log_is_reopened() {
     let folder = Folder::new("[echo]\nlog-level = 'debug'\n");
     let (log, old) = (folder.path("echo.log"), folder.path("echo.log.1"));
     let flags = ["--config", &folder.config(), "--log-file", log.to_str().unwrap()];
@@ -243,7 +243,7 @@ fn a_renamed_log_is_opened_anew() {
     until("the second is gone", || text(&log).contains("closed place=2"));
     assert!(text(&old).contains("connected place=1") && !text(&old).contains("place=2"));
     assert!(!text(&log).contains("place=1 "));
-    // Another level, and another file, take effect at once.
+    // Another log level and another file take effect at once.
     let moved = folder.path("moved.log");
     let config = format!("[echo]\nlog-file = '{}'\n", moved.display());
     folder.write(&config);
@@ -254,9 +254,9 @@ fn a_renamed_log_is_opened_anew() {
     assert!(!moved.exists(), "the command line says where the log is");
 }
 
-/// Fault 56: a disk that is full costs lines of the log, which are counted, and nothing else.
+/// Fault 56: a full disk loses lines of the log, which are counted, and has no other effect.
 #[test]
-fn a_full_disk_costs_lines_of_the_log_only() {
+fn a_full_disk_loses_only_lines_of_the_log() {
     let Some(disk) = Disk::mount("64k") else { return };
     let log = disk.path().join("log");
     let server = Server::start(&["--log-level=debug", "--log-file", log.to_str().unwrap()]);
@@ -278,8 +278,8 @@ fn a_full_disk_costs_lines_of_the_log_only() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 12: who has given up root's rights cannot read root's file again: the reload says so, and
-/// the old settings stay; so do the listeners.
+/// Fault 12: a server that has given up root's rights cannot read a file of root again. The reload
+/// logs that, and the old settings and the listeners stay.
 #[test]
 fn a_server_without_its_rights_keeps_what_it_has() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
@@ -289,7 +289,7 @@ fn a_server_without_its_rights_keeps_what_it_has() {
     let folder = Folder::new("[echo]\nprefix = 'a: '\n");
     let path = folder.config();
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    // Where anybody may write the ready file.
+    // Any user may write the ready file in this folder.
     fs::set_permissions(folder.0.path(), Permissions::from_mode(0o777)).unwrap();
     let ready = folder.path("ready");
     let flags = ["echo", "--listen=127.0.0.1:0", "--config", &path, "--user=nobody"];
@@ -309,9 +309,10 @@ fn a_server_without_its_rights_keeps_what_it_has() {
     assert_eq!(server.finish().code(), Some(0));
 }
 
-/// The service manager is told that settings are read, and then that they hold.
+/// The service manager gets a message when the reload starts and another when the settings are in
+/// force.
 #[test]
-fn the_service_manager_hears_of_a_reload() {
+fn a_reload_is_reported_to_the_service_manager() {
     let folder = tempfile::tempdir().unwrap();
     let (manager, ready) = (folder.path().join("manager"), folder.path().join("ready"));
     let socket = UnixDatagram::bind(&manager).unwrap();
@@ -333,9 +334,10 @@ fn the_service_manager_hears_of_a_reload() {
     assert_eq!(server.finish().code(), Some(0));
 }
 
-/// Fault 12: a file that cannot be read any more calls the reload off, and the old one stays.
+/// Fault 12: a file that can no longer be read cancels the reload, and the old content stays in
+/// use.
 #[test]
-fn a_chat_keeps_what_it_cannot_read_anew() {
+fn a_chat_keeps_a_file_that_it_can_no_longer_read() {
     let folder = Folder::new("[chat]\nmax-rooms = 5\n");
     let password = folder.path("password");
     write_secret(&password, "open sesame\n");
@@ -361,7 +363,7 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     chat.signal("TERM");
     let ended = chat.finish();
     assert_eq!(ended.code(), Some(0));
-    // The level is read before the password, and is right; still it must not have changed alone.
+    // The level is read before the password and is valid, but it must not change alone.
     let (before, _) = ended.stderr.split_once("log-level: default → debug").unwrap();
     assert!(!before.contains("DEBUG"), "{before}");
 }
@@ -407,13 +409,13 @@ fn regression_a_server_ends_with_its_terminal_and_leaves_no_file() {
     }
 }
 
-/// A process whose parent has gone; killed with this value, unless it has ended.
+/// A process whose parent has ended. Dropping this value kills it if it still runs.
 struct Orphan(String);
 
 impl Orphan {
     fn kill(&self, signal: &str) {
         let mut kill = Command::new("kill");
-        // One that has ended is no error.
+        // A process that has ended is no error.
         let _ = kill.args(["-s", signal, &self.0]).stderr(Stdio::null()).status();
     }
 }

@@ -15,7 +15,7 @@ use support::{Client, Server, has, millis, now, pause, until};
 const BUSY: &str = "Server is busy. Try again later.\n";
 const BUSY_ADDRESS: &str = "Too many connections from your address. Try again later.\n";
 
-/// A loopback address for one test: 127.0.0.`last`.
+/// Returns a loopback address for one test: 127.0.0.`last`.
 const fn loopback(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
 }
@@ -23,7 +23,7 @@ const fn loopback(last: u8) -> IpAddr {
 /// Fault 1: without free descriptors, a new client gets a notice and existing clients are
 /// unaffected. As soon as one of them leaves, there is room again.
 #[test]
-fn out_of_descriptors_newcomers_are_told() {
+fn without_descriptors_new_clients_get_a_notice() {
     if !has("prlimit") {
         return;
     }
@@ -42,7 +42,7 @@ fn out_of_descriptors_newcomers_are_told() {
     let left = now();
     let mut newcomers = server.clients(10);
     newcomers.iter_mut().for_each(|client| client.ask("let in"));
-    // A second at most by itself; the rest is for a machine that has other things to do.
+    // The server needs at most a second; the rest is for a busy machine.
     assert!(left.elapsed() < millis(5000), "the room was used after {:?}", left.elapsed());
     assert_eq!(server.connect().rest(), BUSY);
     drop((clients, newcomers, refused));
@@ -58,10 +58,10 @@ fn out_of_descriptors_newcomers_are_told() {
     assert!((1..=most).contains(&warnings.count()), "one line a second: {}", end.log);
 }
 
-/// Fault 1 and 51: who is in the queue when the server ends, and finds no descriptor, is told so
-/// instead of being reset.
+/// Faults 1, 51: clients that are in the queue when the server ends get a notice instead of a
+/// reset, even without free descriptors.
 #[test]
-fn out_of_descriptors_the_queue_is_told_at_the_end() {
+fn without_descriptors_the_queue_gets_a_notice_at_the_end() {
     if !has("prlimit") {
         return;
     }
@@ -83,17 +83,17 @@ fn out_of_descriptors_the_queue_is_told_at_the_end() {
     assert_eq!((end.code, end.count("busy")), (Some(0), told as u64), "{}", end.log);
 }
 
-/// Fault 1: with a queue that it cannot accept, the server waits instead of asking again and
-/// again, and serves the queue when it can.
+/// Fault 1: while the server cannot accept the queue, it waits instead of trying again and again,
+/// and serves the queue once it can.
 #[test]
-fn out_of_descriptors_the_server_sleeps() {
+fn without_descriptors_the_server_sleeps() {
     if !has("prlimit") {
         return;
     }
     let server = Server::start(&[]);
     let mut inside = server.connect();
     inside.ask("in");
-    // Not even the descriptor that is kept for refusals can be had below this.
+    // Below this limit, not even the descriptor that is kept for refusals is available.
     process::limit_descriptors(server.id(), 3);
     let mut queued = server.clients(50);
     let (start, used) = (now(), processor_time(server.id()));
@@ -106,13 +106,13 @@ fn out_of_descriptors_the_server_sleeps() {
     process::limit_descriptors(server.id(), 1000);
     let raised = now();
     queued.iter_mut().for_each(|client| client.ask("let in"));
-    // It looks again once a second; the rest is for a machine that has other things to do.
+    // The server tries again once a second; the rest is for a busy machine.
     assert!(raised.elapsed() < millis(5000), "served after {:?}", raised.elapsed());
     let most = 4 + start.elapsed().as_secs() as usize;
     assert!(server.log().lines().count() <= most, "one line a second: {}", server.log());
 }
 
-/// Fault 1: whatever `accept` fails with, the listener outlives it.
+/// Fault 1: no error of `accept` ends the listener.
 #[test]
 fn a_listener_outlives_every_error_of_accept() {
     if !has("strace") {
@@ -137,7 +137,7 @@ fn a_listener_outlives_every_error_of_accept() {
 }
 
 /// Issue 11, item C: a worker whose runtime panics ends the program with exit code 1 and a sentence
-/// that names the worker. A failing `epoll_wait` is what tokio panics at.
+/// that names the worker. A failing `epoll_wait` makes tokio panic.
 #[test]
 fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
     if !has("strace") {
@@ -153,7 +153,7 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
         let mut names = names.map(|name| name.into_string().unwrap());
         names.find(|task| read(task, "comm").trim() == "worker-0")
     };
-    // A thread names itself, which may come after the server is ready.
+    // A thread sets its own name, possibly after the server is ready.
     let mut worker = None;
     until("a thread has the name of the worker", || {
         worker = find_worker();
@@ -165,7 +165,7 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
     strace.args(["-e", "inject=epoll_wait,epoll_pwait:error=EBADF"]);
     let mut strace = strace.stderr(Stdio::null()).spawn().unwrap();
     until("strace is attached", || !read(&worker, "status").contains("TracerPid:\t0\n"));
-    // It wakes the worker, if the attaching has not. The server may have ended by then.
+    // A connection wakes the worker, if attaching to it has not. The server may have ended by then.
     let client = TcpStream::connect(server.address());
     let end = server.wait();
     drop(client);
@@ -176,9 +176,9 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
     assert!(last.contains("start the server again"), "{last}");
 }
 
-/// Fault 2: the limit of connections is exact, and one too many hears why.
+/// Fault 2: the limit of connections is exact, and a client over the limit gets the reason.
 #[test]
-fn one_connection_too_many_is_told() {
+fn one_connection_too_many_gets_the_reason() {
     let server = Server::start(&["--max-connections", "20"]);
     let empty = descriptors(server.id());
     let mut clients = server.clients(70);
@@ -194,7 +194,8 @@ fn one_connection_too_many_is_told() {
     assert_eq!((end.count("connections"), end.count("busy")), (75, 50), "{}", end.log);
 }
 
-/// Fault 3: a descriptor limit below what was asked for lowers that, says both, and holds.
+/// Fault 3: a descriptor limit that is too low for the requested connections lowers their number.
+/// The log shows both numbers, and the lower limit is kept.
 #[test]
 fn the_descriptor_limit_lowers_the_limit_of_connections() {
     if !has("prlimit") {
@@ -212,9 +213,9 @@ fn the_descriptor_limit_lowers_the_limit_of_connections() {
     assert_eq!(server.stop().count("busy"), 17);
 }
 
-/// Fault 4: one address cannot take the places of the others.
+/// Fault 4: one address cannot use up the connections of the others.
 #[test]
-fn one_address_cannot_take_all_places() {
+fn one_address_cannot_use_up_all_connections() {
     let server = Server::start(&["--max-per-ip", "3"]);
     let empty = descriptors(server.id());
     let mut inside = Vec::new();
@@ -225,14 +226,15 @@ fn one_address_cannot_take_all_places() {
     }
     inside.iter_mut().for_each(|client| client.ask("in"));
     inside.remove(0);
-    // The descriptors of the refused clients close a moment later too.
+    // The descriptors of the refused clients also close a moment later.
     server.await_descriptors(empty + inside.len());
     Client::connect_from(loopback(2), server.address()).ask("let in");
     drop(inside);
     assert_eq!(server.stop().count("busy_address"), 6);
 }
 
-/// Fault 4: without the flag an address has a quarter of the places; all of them on loopback.
+/// Fault 4: without the flag, one address may have a quarter of the connections, and a loopback
+/// address all of them.
 #[test]
 fn the_limit_per_address_is_off_on_loopback() {
     let server = Server::start(&["--max-connections", "8"]);
@@ -245,9 +247,9 @@ fn the_limit_per_address_is_off_on_loopback() {
     Client::connect_from(loopback(2), address).ask("in");
 }
 
-/// Fault 7: thousands of connections that the server has ended do not keep its port from it.
+/// Fault 7: a server can bind its port again, although it has just closed thousands of connections.
 #[test]
-fn the_port_can_be_had_again_at_once() {
+fn the_port_can_be_bound_again_at_once() {
     let server = Server::start(&["--mode", "command", "--greeting", "hi"]);
     let address = server.address();
     for number in 0..3000 {
@@ -262,7 +264,7 @@ fn the_port_can_be_had_again_at_once() {
     again.connect().ask("back");
 }
 
-/// Fault 8: connections are shared out to all workers alike.
+/// Fault 8: connections are distributed evenly over all workers.
 #[test]
 fn every_worker_has_its_share() {
     let server = Server::start(&["--workers", "2"]);
@@ -280,7 +282,7 @@ fn every_worker_has_its_share() {
     assert!(*most < 3 * *least, "how long each worker has worked: {shares:?}");
 }
 
-/// Fault 13, 60: after thousands of connections everything they took is given back.
+/// Faults 13, 60: after thousands of connections, all of their resources are freed.
 #[test]
 fn thousands_of_connections_leave_nothing_behind() {
     let server = Server::start(&[]);
@@ -300,7 +302,7 @@ fn thousands_of_connections_leave_nothing_behind() {
     assert_eq!(end.count("end_of_stream"), 6000);
 }
 
-/// Fault 13: an idle connection costs little, and gives it back.
+/// Fault 13: an idle connection needs little memory, and frees it when it ends.
 #[test]
 fn idle_connections_are_small() {
     const CLIENTS: usize = 4000;
@@ -316,7 +318,7 @@ fn idle_connections_are_small() {
     let empty = resident_kib(server.id());
     let clients = fill(CLIENTS);
     let full = resident_kib(server.id());
-    // The allocator may return more memory of the start than the connections need.
+    // The allocator may free more memory of the start than the connections need.
     let each = full.saturating_sub(empty) * 1024 / CLIENTS;
     assert!(each < 6 * 1024, "an idle connection costs {each} bytes");
     drop(clients);
@@ -328,16 +330,16 @@ fn idle_connections_are_small() {
     drop(clients);
 }
 
-/// Fault 15: a client that sends without pause does not keep the same worker from the others.
+/// Fault 15: a client that sends without pause does not stop its worker from serving other clients.
 #[test]
-fn a_firehose_does_not_drown_the_others() {
+fn a_fast_sender_does_not_starve_the_others() {
     let server = Server::start(&["--workers", "1"]);
     let mut hose = server.connect();
     let mut source = hose.socket();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let lines = "drop\n".repeat(10_000);
-            // The end of the test shuts the socket down, which ends this.
+            // The test shuts the socket down at its end, which ends this loop.
             while std::io::Write::write_all(&mut source, lines.as_bytes()).is_ok() {}
         });
         let tap = hose.socket();
@@ -358,15 +360,15 @@ fn a_firehose_does_not_drown_the_others() {
         }
         trips.sort();
         tap.shutdown(std::net::Shutdown::Both).unwrap();
-        // A machine that has other things to do makes some trips long, a starved worker all.
+        // A busy machine makes some round trips long, a starved worker all of them.
         let (quick, worst) = (trips[trips.len() / 10], trips[trips.len() - 1]);
         assert!(quick < millis(40), "one in ten within {quick:?}, the worst {worst:?}");
         assert!(worst < millis(3000), "one in ten within {quick:?}, the worst {worst:?}");
     });
 }
 
-/// Commands that start and end by themselves: servers whose ready file cannot be written, clients
-/// of a port without a listener. All of them fail, with one sentence.
+/// Commands that end by themselves: servers whose ready file cannot be written, and clients of a
+/// port without a listener. All of them fail with one sentence.
 const STARTS: [&[&str]; 6] = [
     &["echo", "--listen", "127.0.0.1:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
     &["echo", "--listen", "localhost:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
@@ -382,8 +384,8 @@ const STARTS: [&[&str]; 6] = [
     &["load", "localhost:1", "--clients", "2", "--duration", "100ms"],
 ];
 
-/// Runs `program` under a limit, set by the words before it, and expects the exit code of a failure
-/// (3 is that of `send` without a server) with one sentence on stderr; returns it.
+/// Runs `program` under the limit that the command in `words` sets. Expects the exit code of a
+/// failure (3 is that of `send` without a server) and one sentence on stderr, which is returned.
 fn fails_with_a_sentence(words: &[&str], program: &Path, flags: &[&str]) -> String {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg(program).args(flags).env("RUST_BACKTRACE", "0");
@@ -401,14 +403,14 @@ fn fails_with_a_sentence(words: &[&str], program: &Path, flags: &[&str]) -> Stri
     said
 }
 
-/// Issue 11, item D: a start that runs out of descriptors, wherever it does, is one sentence.
+/// Issue 11, item D: a start that runs out of descriptors at any point fails with one sentence.
 #[test]
 fn regression_a_start_without_descriptors_is_a_sentence() {
     if !has("prlimit") {
         return;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    // With fewer the system's loader does not find its libraries.
+    // With fewer, the dynamic linker cannot open its libraries.
     for limit in 5..=32 {
         let limit = format!("--nofile={limit}");
         for flags in STARTS {
@@ -422,14 +424,15 @@ fn regression_a_start_without_descriptors_is_a_sentence() {
     }
 }
 
-/// Issue 11, item D: a start that runs out of threads, wherever it does, is one sentence. The
-/// limit counts those of a user, so it needs one who has none, and root to become that user.
+/// Issue 11, item D: a start that runs out of threads at any point fails with one sentence. The
+/// limit counts the threads of a user, so the test needs a user without threads, and root rights to
+/// become that user.
 #[test]
 fn regression_a_start_without_threads_is_a_sentence() {
     if !has("prlimit") || !has("setpriv") || !nix::unistd::geteuid().is_root() {
         return;
     }
-    // Where any user may run it.
+    // Any user may run the program in this folder.
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
     let program = folder.path().join("echoline");
@@ -450,14 +453,14 @@ fn regression_a_start_without_threads_is_a_sentence() {
     }
 }
 
-/// Issue 11, item D: a start with too little memory for its threads is one sentence.
+/// Issue 11, item D: a start with too little memory for its threads fails with one sentence.
 #[test]
 fn regression_a_start_without_memory_is_a_sentence() {
     if !has("prlimit") {
         return;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    // With less, the program's own start, before its first line, finds no memory.
+    // With less, the program cannot even reach its first line.
     for megabytes in [100, 200, 300, 400] {
         let limit = format!("--as={}", megabytes * 1_000_000);
         let said = fails_with_a_sentence(&["prlimit", &limit], program, STARTS[0]);
@@ -467,7 +470,7 @@ fn regression_a_start_without_memory_is_a_sentence() {
     assert!(said.contains("ulimit -d"), "{said}");
 }
 
-/// Issue 11, item D: a limit of memory that is enough refuses no start.
+/// Issue 11, item D: a sufficient memory limit does not stop the start.
 #[test]
 fn regression_a_start_with_enough_memory_is_not_refused() {
     if !has("prlimit") {

@@ -26,7 +26,7 @@ fn texts_are_sent_and_answers_printed() {
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
 }
 
-/// Issue 11, item 40: no line end is added either.
+/// Issue 11, item 40: the bytes come back unchanged, and no line end is added.
 #[test]
 fn regression_bytes_of_stdin_come_back_unchanged() {
     let server = EchoServer::start(&["--mode", "raw"]);
@@ -44,7 +44,7 @@ fn regression_bytes_of_stdin_come_back_unchanged() {
 #[test]
 fn much_data_against_small_buffers_does_not_lock() {
     let address = serve(|mut stream| {
-        // Smaller than a packet of the loopback interface they would make TCP probe for room.
+        // A buffer smaller than a packet of the loopback interface would make TCP probe the window.
         socket2::SockRef::from(&stream).set_recv_buffer_size(256 * 1024).unwrap();
         socket2::SockRef::from(&stream).set_send_buffer_size(256 * 1024).unwrap();
         let mut chunk = [0; 4096];
@@ -53,7 +53,7 @@ fn much_data_against_small_buffers_does_not_lock() {
         }
     });
     let input: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-    // A machine that is busy elsewhere may leave both ends waiting for longer than is usual.
+    // On a busy machine both ends may wait for longer than usual.
     let ended = send(&address, &["--timeout", "60s"], &input);
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout == input, "{} of {} bytes", ended.stdout.len(), input.len());
@@ -73,14 +73,14 @@ fn a_greeting_is_printed_and_is_no_answer() {
 }
 
 #[test]
-fn a_silent_server_is_given_up() {
+fn a_silent_server_times_out() {
     let (deaf, held) = std::sync::mpsc::channel();
     let address = serve(move |stream| deaf.send(stream).unwrap());
     let ended = send(&address, &["a", "b", "--timeout", "300ms"], b"");
     assert_eq!(ended.code(), Some(4));
     assert!(ended.stderr.contains("sent nothing for 300ms"), "{ended:?}");
     assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{ended:?}");
-    // A server that does not read either, with more input than all buffers hold.
+    // The server does not read either, and the input is more than all buffers hold.
     let mut program = Program::start(&mut echoline(&["send", &address, "--timeout", "300ms"]));
     program.write(&vec![b'x'; 32 * 1024 * 1024]);
     let ended = program.finish();
@@ -88,22 +88,23 @@ fn a_silent_server_is_given_up() {
     drop(held);
 }
 
-/// A server that answers and stays: everything was answered, so that is no failure.
+/// A server that answers and keeps the connection open is no failure, since everything was
+/// answered.
 #[test]
-fn a_server_that_does_not_close_is_left() {
+fn a_server_that_does_not_close_is_no_failure() {
     let address = serve(|mut stream| {
         let mut line = [0; 2];
         stream.read_exact(&mut line).unwrap();
         stream.write_all(&line).unwrap();
         thread::park();
     });
-    // The answer has that long too.
+    // The answer may take the time-out too.
     let ended = send(&address, &["a", "--timeout", "3s"], b"");
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "a\n"), "{ended:?}");
 }
 
 #[test]
-fn a_server_that_closes_early_is_named() {
+fn a_server_that_closes_early_is_reported() {
     let address = serve(|mut stream| {
         let mut line = [0; 2];
         stream.read_exact(&mut line).unwrap();
@@ -114,7 +115,7 @@ fn a_server_that_closes_early_is_named() {
     let mut program = Program::start(&mut echoline(&["send", &address]));
     program.write(b"a\n");
     program.wait_for_stdout("Goodbye!");
-    // Stdin stays open: the server's end is enough.
+    // Stdin stays open; the close by the server is enough to end the program.
     let mut status = None;
     programs::wait_for("the end", || {
         status = program.child.try_wait().unwrap();
@@ -140,7 +141,7 @@ fn a_typing_user_is_waited_for() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_one_sentence() {
+fn an_unreachable_server_is_reported_in_one_sentence() {
     let address = nobody().to_string();
     let ended = send(&address, &["a"], b"");
     assert_eq!(ended.code(), Some(3));
@@ -151,8 +152,8 @@ fn what_cannot_be_reached_is_one_sentence() {
     assert_eq!(send("[::1]:1", &["a", "--timeout", "soon"], b"").code(), Some(2));
 }
 
-/// Issue 11, item 40: three bytes are three bytes, to a server of bytes and to one of lines, which
-/// answers a last line without an end.
+/// Issue 11, item 40: three bytes are sent as three bytes, both to a raw server and to a line
+/// server, which answers a last line without a line end.
 #[test]
 fn regression_no_line_end_is_added_to_stdin() {
     let (sender, came) = std::sync::mpsc::channel();
@@ -168,7 +169,7 @@ fn regression_no_line_end_is_added_to_stdin() {
     let server = EchoServer::start(&[]);
     let ended = send(&server.address, &[], b"one\nabc");
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: one\nEcho: abc\n"));
-    // Over UDP the last line is a datagram, and as a message of a WebSocket it is one too.
+    // Over UDP the last line is a datagram, and over WebSocket it is a message.
     let server = EchoServer::start_at("udp://127.0.0.1:0", &[]);
     let ended = send(&server.address, &[], b"one\nabc");
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "one\nabc"), "{ended:?}");
@@ -184,7 +185,8 @@ fn regression_a_peer_that_takes_a_half_close_for_the_end_can_be_asked() {
     let address = serve(|mut stream| {
         let mut line = [0; 2];
         stream.read_exact(&mut line).unwrap();
-        // Long enough for the end of the stream to arrive, were there one; no answer then.
+        // Long enough for an end of the stream to arrive, if there was one; then there would be no
+        // answer.
         stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
         if stream.read(&mut [0; 1]).is_err() {
             stream.write_all(&line).unwrap();
@@ -200,8 +202,7 @@ fn regression_a_peer_that_takes_a_half_close_for_the_end_can_be_asked() {
     assert_eq!((without.code(), without.text().as_str()), (Some(0), "a\n"), "{without:?}");
 }
 
-/// Issue 11, item 40: a web server is no line server, whatever it answers; what was asked for in
-/// HTTP is an answer.
+/// Issue 11, item 40: a response in HTTP is no answer to a line, but it is one to an HTTP request.
 #[test]
 fn regression_an_answer_in_http_is_no_answer_to_a_line() {
     let address = serve(|mut stream| {
@@ -218,7 +219,7 @@ fn regression_an_answer_in_http_is_no_answer_to_a_line() {
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
 }
 
-/// Issue 11, item 40: a reset is a closed connection too.
+/// Issue 11, item 40: a reset counts as a closed connection.
 #[test]
 fn regression_a_reset_has_the_exit_code_of_a_close() {
     let address = serve(|mut stream| {
@@ -232,7 +233,7 @@ fn regression_a_reset_has_the_exit_code_of_a_close() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_closed_stdout_is_no_error() {
     let server = EchoServer::start(&["--mode", "raw"]);
     let mut command = echoline(&["send", &server.address]);
     let mut child = command
@@ -252,7 +253,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
     assert_eq!(ended.stderr, b"");
 }
 
-/// A pseudo-terminal by `script` of util-linux.
+/// The pseudo-terminal comes from `script` of util-linux.
 #[test]
 fn a_prompt_edits_lines_and_shows_answers() {
     if Command::new("script").arg("--version").output().is_err() {
@@ -278,11 +279,11 @@ fn a_prompt_edits_lines_and_shows_answers() {
     assert_eq!(program.finish().code(), Some(0));
     let history = std::fs::read_to_string(folder.path().join("echoline/history")).unwrap();
     assert!(history.ends_with("hello\n"), "{history:?}");
-    // The history of the first session is there in the second: key up, return.
+    // The second session has the history of the first: arrow up, return.
     let mut program = start();
     program.write(b"\x1b[A\r");
     program.wait_for_stdout("Echo: hello\r\n");
-    // The server ends it, while the prompt waits for a key.
+    // The server closes the connection while the prompt waits for a key.
     program.write(b"quit\r");
     program.wait_for_stdout("Goodbye!");
     assert_eq!(program.finish().code(), Some(0));
@@ -291,7 +292,7 @@ fn a_prompt_edits_lines_and_shows_answers() {
     assert_eq!(program.finish().code(), Some(130));
     // A signal from outside also restores the terminal: bracketed paste is off again.
     let program = start();
-    // The prompt is below the greeting again: nothing more of it is on its way.
+    // The prompt is below the greeting again, so the whole greeting has arrived.
     programs::wait_for("the prompt", || {
         let shown = program.stdout();
         let below = shown.rsplit_once("any text for echo").map(|(_, below)| below);

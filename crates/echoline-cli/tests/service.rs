@@ -1,4 +1,4 @@
-//! The service manager: sockets from it, words to it, and rights that are given up.
+//! The service manager: sockets from it, messages to it, and dropping root's rights.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -47,7 +47,7 @@ fn ask(stream: impl std::io::Read + Write, text: &str) {
     assert_eq!(line, format!("Echo: {text}\n"));
 }
 
-/// The command of docs/service.md that begins like this, its continued lines joined.
+/// Returns the command of docs/service.md that begins like this, with its continued lines joined.
 fn documented(beginning: &str) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/service.md");
     let text = fs::read_to_string(path).unwrap().replace("\\\n", " ");
@@ -55,7 +55,7 @@ fn documented(beginning: &str) -> String {
     command.unwrap_or_else(|| panic!("docs/service.md has no '{beginning}'")).to_owned()
 }
 
-/// Runs a command that was pasted from there, with the program that is tested.
+/// Runs a command of that page with the program under test.
 fn paste(command: &str) -> Program {
     let plain = echoline(&[]);
     let program = Path::new(plain.get_program());
@@ -63,14 +63,15 @@ fn paste(command: &str) -> Program {
     for (name, _) in plain.get_envs() {
         shell.env_remove(name);
     }
-    // So that signals reach the program and not the shell.
+    // With `exec`, signals reach the program and not the shell.
     shell.arg("-c").arg(format!("exec {command}"));
     let path = std::env::var("PATH").unwrap();
     shell.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
     Program::start(&mut shell)
 }
 
-/// A program behind `systemd-socket-activate`, which starts it when the first client connects.
+/// Starts a program through `systemd-socket-activate`, which runs it when the first client
+/// connects.
 fn activated(command: &str) -> Program {
     let program = paste(command);
     program.wait_for_stderr("Listening on");
@@ -99,8 +100,8 @@ fn sockets_of_systemd_are_served() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
-/// Runs the commands of docs/service.md: sockets are found by name, and each of a chat's two
-/// sockets has its own guests.
+/// Runs the commands of docs/service.md: sockets are found by name, and each of the two sockets of
+/// a chat serves its own kind of client.
 #[test]
 fn sockets_of_systemd_have_names() {
     if !has("systemd-socket-activate") {
@@ -123,7 +124,7 @@ fn sockets_of_systemd_have_names() {
     assert_eq!(chat.finish().code(), Some(0));
 }
 
-/// Of sockets that are passed, `--listen` finds its own by address.
+/// `--listen` finds its socket among the passed ones by its address.
 #[test]
 fn sockets_of_systemd_have_addresses() {
     if !has("systemd-socket-activate") {
@@ -184,10 +185,10 @@ fn regression_a_named_socket_keeps_its_address() {
     assert_eq!(program.finish().code(), Some(0));
 }
 
-/// Fault 61: a passed socket that no flag uses, and a socket name that does not exist, end the
-/// start with a remedy.
+/// Fault 61: a passed socket that no flag uses and a socket name that does not exist end the start,
+/// and the message names a remedy.
 #[test]
-fn sockets_of_systemd_that_do_not_fit_are_named() {
+fn sockets_of_systemd_that_do_not_fit_are_reported() {
     if !has("systemd-socket-activate") {
         return;
     }
@@ -208,7 +209,7 @@ fn sockets_of_systemd_that_do_not_fit_are_named() {
 
 /// Variables that are set for another process, or for none, are ignored.
 #[test]
-fn sockets_for_another_process_are_left_alone() {
+fn sockets_for_another_process_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
@@ -217,7 +218,7 @@ fn sockets_for_another_process_are_left_alone() {
     wait_for("the ready file", || ready.exists());
     program.signal("TERM");
     assert_eq!(program.finish().code(), Some(0));
-    // A shell that becomes the program has its process id.
+    // The program keeps the process id of the shell that becomes it.
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" echo 3</dev/null";
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(echoline(&[]).get_program());
@@ -226,7 +227,7 @@ fn sockets_for_another_process_are_left_alone() {
     assert!(ended.stderr.contains("descriptor 3 from the service manager"), "{ended:?}");
 }
 
-/// A service manager that listens.
+/// A service manager that listens for messages.
 struct Manager {
     socket: UnixDatagram,
     folder: TempDir,
@@ -240,7 +241,7 @@ impl Manager {
         Self { socket, folder }
     }
 
-    /// Starts a service that tells it.
+    /// Starts a service that sends its messages here.
     fn start(&self, flags: &[&str], variables: &[(&str, &str)]) -> Program {
         let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
         command.arg(self.ready()).args(flags).envs(variables.iter().copied());
@@ -258,10 +259,10 @@ impl Manager {
     }
 }
 
-/// The service manager hears when connections are accepted, and when and for how long they are
-/// finished. (Fault 61.)
+/// Fault 61: the service manager gets messages when the service is ready, and when and for how long
+/// it drains.
 #[test]
-fn the_service_manager_is_told() {
+fn the_service_manager_gets_messages() {
     let manager = Manager::new();
     let service = manager.start(&["--drain-timeout", "40s"], &[]);
     let address = || fs::read_to_string(manager.ready()).unwrap().trim().to_owned();
@@ -275,9 +276,9 @@ fn the_service_manager_is_told() {
     assert_eq!(service.finish().code(), Some(0));
 }
 
-/// The watchdog hears of a service twice in its time, and only of the process that it watches.
+/// The watchdog gets two messages in each interval, and only from the process that it watches.
 #[test]
-fn the_watchdog_is_reassured() {
+fn the_watchdog_gets_messages() {
     let manager = Manager::new();
     let service = manager.start(&[], &[("WATCHDOG_USEC", "100000")]);
     assert!(manager.hear().starts_with("READY=1"));
@@ -295,9 +296,9 @@ fn the_watchdog_is_reassured() {
     assert_eq!(service.finish().code(), Some(0));
 }
 
-/// A service manager that has gone costs lines of the log.
+/// A service manager that is gone causes warnings and has no other effect.
 #[test]
-fn a_service_manager_that_is_not_there_holds_nobody_up() {
+fn a_missing_service_manager_delays_no_client() {
     let manager = Manager::new();
     fs::remove_file(manager.folder.path().join("notify")).unwrap();
     let service = manager.start(&[], &[]);
@@ -307,7 +308,7 @@ fn a_service_manager_that_is_not_there_holds_nobody_up() {
     assert_eq!(service.finish().code(), Some(0));
 }
 
-/// Issue 11, item 28: an unknown form of NOTIFY_SOCKET costs a warning; the service starts.
+/// Issue 11, item 28: an unknown form of NOTIFY_SOCKET causes a warning; the service starts.
 #[test]
 fn regression_an_unknown_notify_socket_does_not_stop_the_start() {
     for form in ["vsock:2:1234", "manager", "/no/such/folder/notify"] {
@@ -323,24 +324,24 @@ fn regression_an_unknown_notify_socket_does_not_stop_the_start() {
     }
 }
 
-/// The kernel's values for one thread, after `label`.
+/// Returns the values of the kernel for one thread, after `label`.
 fn values(status: &str, label: &str) -> Vec<String> {
     let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// A process that is no child of this one; it ends with the test.
+/// A process that is no child of this one. It is killed when the test ends.
 struct Stray(String);
 
 impl Drop for Stray {
     fn drop(&mut self) {
         let mut kill = Command::new("kill");
-        // Where the test went well it has ended.
+        // If the test passed, the process has ended.
         let _ = kill.args(["-s", "KILL", &self.0]).stderr(Stdio::null()).status();
     }
 }
 
-/// A port that only root may bind, at an address that is this test's alone.
+/// Returns a port that only root may bind, at an address that no other test uses.
 fn reserved_address() -> String {
     let [.., high, low] = std::process::id().to_be_bytes();
     format!("127.77.{high}.{low}:77")
@@ -354,10 +355,10 @@ fn assert_no_capabilities(status: &str, sets: &[&str]) {
     assert_eq!(values(status, "NoNewPrivs:"), ["1"]);
 }
 
-/// Fault 11: with --user no thread keeps a right of root's, and none can get one again; Fault 12:
-/// what was bound before goes on being served, after SIGHUP too.
+/// Fault 11: with --user no thread keeps a right of root, and none can get one again. Fault 12:
+/// sockets that were bound before are still served, after SIGHUP too.
 #[test]
-fn rights_are_given_up_for_good() {
+fn dropped_rights_cannot_be_regained() {
     if !is_root() {
         return;
     }
@@ -365,7 +366,7 @@ fn rights_are_given_up_for_good() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (path, ready) = (folder.path().join("echo.sock"), folder.path().join("ready"));
     let reserved = reserved_address();
-    // As docs/service.md says to paste it, but for the address.
+    // The command of docs/service.md, except for the address.
     let command =
         documented("sudo echoline echo").replace("sudo ", "").replace("0.0.0.0:7", &reserved);
     let command = command.replace("--mode raw", "");
@@ -392,7 +393,7 @@ fn rights_are_given_up_for_good() {
     service.signal("HUP");
     service.wait_for_stderr("reloaded");
     ask(TcpStream::connect(&reserved).unwrap(), "after a reload");
-    // A successor has the port by inheritance, and no more rights.
+    // A successor inherits the port and gets no more rights.
     service.signal("USR2");
     service.wait_for_stderr("has taken over");
     let log = service.stderr();
@@ -409,9 +410,10 @@ fn rights_are_given_up_for_good() {
     assert!(!path.exists(), "its own file it may still remove");
 }
 
-/// Fault 11: who may not have a port hears how to get it; who may not become another, that.
+/// Fault 11: a user who may not bind a port gets a remedy, and so does one who may not change the
+/// user.
 #[test]
-fn rights_that_are_missing_are_named() {
+fn missing_rights_are_reported_with_a_remedy() {
     if !is_root() || !has("setpriv") {
         return;
     }
@@ -431,10 +433,10 @@ fn rights_that_are_missing_are_named() {
     }
 }
 
-/// Issue 12, item 1: the user of --user owns the folder of the socket, and replaces the socket by a
-/// link to a file of root's as soon as it is there. The file stays root's.
+/// Issue 12, item 1: the user of --user owns the folder of the socket, and replaces the socket with
+/// a symbolic link to a file of root as soon as it exists. Root still owns the file afterwards.
 #[test]
-fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
+fn attack_a_symlink_in_place_of_the_socket_keeps_its_owner() {
     if !is_root() {
         return;
     }
@@ -450,7 +452,7 @@ fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
         command.arg("--listen").arg(format!("unix:{}", socket.display()));
         let mut service = Program::start(&mut command);
         let is_there = || fs::symlink_metadata(&socket).is_ok();
-        // Without a pause, which the server would use to go on.
+        // The loop has no pause, because the server would go on in it.
         (0..100_000_000).find(|_| is_there() || service.has_ended()).unwrap();
         fs::rename(&socket, theirs.join("old")).unwrap();
         std::os::unix::fs::symlink(&precious, &socket).unwrap();

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Crates that decide without a clock, a socket or a task: they do not depend on a runtime.
+/// Crates without a clock, a socket or a task. They must not depend on a runtime.
 const PURE_CRATES: &[&str] = &["echoline-base", "echoline-chat-core", "echoline-faults"];
 
-/// The crates that the library brings with its default features, itself included.
+/// The most crates that the library may need with its default features, itself included.
 const DEPENDENCIES_MAX: usize = 30;
 
 const FILE_LINES_MAX: usize = 500;
@@ -19,7 +19,8 @@ fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// All files below `folder` that end with one of `endings`, with their paths from the root.
+/// Returns the path from the root and the text of all files below `folder` that end with one of
+/// `endings`.
 fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -47,7 +48,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The part of a source file that is no test.
+/// Returns the part of a source file before its tests.
 fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap()
 }
@@ -99,7 +100,8 @@ fn pure_crates_have_no_runtime() {
     }
 }
 
-/// `cargo add echoline` is cheap: the default features bring what a line server needs.
+/// `cargo add echoline` brings few crates: the default features contain only what a line server
+/// needs.
 #[test]
 fn the_library_has_few_dependencies() {
     let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none"];
@@ -112,7 +114,7 @@ fn the_library_has_few_dependencies() {
     assert!(crates.len() <= DEPENDENCIES_MAX, "{} crates: {crates:#?}", crates.len());
 }
 
-/// The mechanism of servers does not know what the echo says.
+/// The server mechanism knows nothing of the echo dialogue.
 #[test]
 fn mechanism_knows_no_policy() {
     let mechanism = files("crates/echoline/src", &["rs"]);
@@ -121,7 +123,7 @@ fn mechanism_knows_no_policy() {
     }
 }
 
-/// The public names inside the braces that follow `start`: fields or variants.
+/// Returns the public names (fields or variants) inside the braces that follow `start`.
 fn members(text: &str, start: &str) -> Vec<String> {
     let body = text.split(start).nth(1).unwrap().split("\n}").next().unwrap();
     let names = body.lines().filter_map(|line| {
@@ -161,7 +163,7 @@ fn every_limit_and_every_end_is_tested() {
     }
 }
 
-/// A reason that is not in the list would be in no metric until it happens.
+/// A reason that is missing from the list would be in no metric until it first occurs.
 #[test]
 fn every_label_of_an_end_is_in_the_list() {
     let text = fs::read_to_string(root().join("crates/echoline/src/connection/limits.rs")).unwrap();
@@ -172,7 +174,8 @@ fn every_label_of_an_end_is_in_the_list() {
     assert_eq!(labels.len(), members(&text, "pub enum Closed {").len());
 }
 
-/// Fault 54: a release that aborts on panic would end the server with one connection.
+/// Fault 54: in a release build that aborts on panic, a panic of one connection would end the
+/// server.
 #[test]
 fn a_panic_unwinds_in_a_release() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -180,15 +183,15 @@ fn a_panic_unwinds_in_a_release() {
     assert!(release.split("\n[").next().unwrap().contains("panic = \"unwind\""));
 }
 
-/// A fault that a test covers is named by its row in the list of faults.
+/// Tests name the rows of the list of faults that they cover.
 #[test]
 fn faults_are_named() {
     let tests: String = files("crates", &["rs"]).into_iter().map(|(_, text)| text).collect();
     assert!(tests.matches("/// Fault ").count() >= 10);
 }
 
-/// Issue 11, item 32: `cargo doc` shows a front page of its own, and no documentation of the code
-/// has a link into the repository, which leads nowhere on docs.rs. The README is still tested.
+/// Issue 11, item 32: `cargo doc` shows a separate front page, and no doc comment links into the
+/// repository, because such a link is dead on docs.rs. The README is still tested.
 #[test]
 fn regression_the_documentation_has_no_links_into_the_repository() {
     let front = fs::read_to_string(root().join("crates/echoline/src/lib.rs")).unwrap();

@@ -20,13 +20,13 @@ use test_certs::{forge, may_forge};
 mod programs;
 mod test_certs;
 
-/// The most that a datagram holds over IPv4.
+/// The maximum payload of a datagram over IPv4, in bytes.
 const MOST: usize = 65_507;
 
-/// Longer than any answer takes on a busy machine.
+/// The time limit of every wait, longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An echo with these flags; its addresses, in the order of the ready file.
+/// Starts an echo with these flags. Returns it and its addresses, in the order of the ready file.
 fn serve(flags: &[&str]) -> (Program, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
@@ -38,12 +38,12 @@ fn serve(flags: &[&str]) -> (Program, Vec<String>) {
     (program, addresses.lines().map(str::to_owned).collect())
 }
 
-/// The socket address in `udp://127.0.0.1:7`.
+/// Returns the socket address in an address like `udp://127.0.0.1:7`.
 fn socket_address(address: &str) -> SocketAddr {
     address.strip_prefix("udp://").unwrap_or(address).parse().unwrap()
 }
 
-/// A client's socket, on which nothing waits for ever.
+/// Returns a client socket whose reads have a time limit.
 fn client(from: &str) -> UdpSocket {
     let socket = UdpSocket::bind(from).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -59,7 +59,7 @@ fn ask(socket: &UdpSocket, to: SocketAddr, request: &[u8]) -> (Vec<u8>, SocketAd
     (answer, from)
 }
 
-/// Ends the server, and gives back the line of its log that accounts for the datagrams.
+/// Stops the server, and returns the line of its log with the numbers of datagrams.
 fn account(program: Program) -> String {
     program.signal("INT");
     let ended = program.finish();
@@ -72,7 +72,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A server on one free port of this machine, not yet served.
+/// Binds a server to a free port of this machine, without running it.
 fn bind() -> (DatagramServer, SocketAddr) {
     let bound = runtime().block_on(DatagramListener::bind(&"udp://127.0.0.1:0".parse().unwrap()));
     let listeners = bound.unwrap();
@@ -84,7 +84,8 @@ fn echo(_: &[u8], _: &mut Vec<u8>) -> DatagramAnswer {
     DatagramAnswer::Same
 }
 
-/// Fault 42: every size comes back whole, none and the most too.
+/// Fault 42: datagrams of every size come back whole, also empty ones and those of the maximum
+/// size.
 #[test]
 fn every_size_comes_back_whole() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
@@ -102,7 +103,8 @@ fn every_size_comes_back_whole() {
     assert!(account.contains(&format!("received={sent} answered={sent}")), "{account}");
 }
 
-/// Fault 43: on a socket for all addresses the answer comes from the one that was asked.
+/// Fault 43: on a socket for all addresses, the answer comes from the address that the request went
+/// to.
 #[test]
 fn the_answer_comes_from_the_address_that_was_asked() {
     let (program, addresses) = serve(&["--listen", "udp://0.0.0.0:0"]);
@@ -137,12 +139,13 @@ fn ipv6_is_served_too() {
     assert!(account(program).contains("received=3 answered=3"));
 }
 
-/// Fault 43: an answer to a closed port (ICMP: port unreachable) ends nothing.
+/// Fault 43: an answer to a closed port (ICMP: port unreachable) does not stop the server.
 #[test]
 fn a_client_that_has_gone_ends_nothing() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let to = socket_address(&addresses[0]);
-    // It has its port all the while, or the answers to those who have gone might be for it.
+    // This client keeps its port throughout, so that it cannot get a port of a client that has
+    // left.
     let stays = client("127.0.0.1:0");
     for _ in 0..50 {
         client("127.0.0.1:0").send_to(b"and away", to).unwrap();
@@ -151,9 +154,10 @@ fn a_client_that_has_gone_ends_nothing() {
     assert!(account(program).contains("received=100 answered=100"));
 }
 
-/// Fault 40 (CVE-2024-2169): of one forged datagram two servers make one answer, not a storm.
+/// Fault 40 (CVE-2024-2169): one forged datagram causes one answer between two servers, and no
+/// storm.
 #[test]
-fn two_servers_cannot_be_set_upon_each_other() {
+fn two_servers_do_not_answer_each_other_for_ever() {
     if !may_forge() {
         return;
     }
@@ -172,7 +176,8 @@ fn two_servers_cannot_be_set_upon_each_other() {
     assert!(other.contains("answer=1"), "{other}");
 }
 
-/// Fault 40: nothing is answered that seems to come from here, or from a port of servers.
+/// Fault 40: datagrams that seem to come from the server itself, or from a well-known server port,
+/// get no answer.
 #[test]
 fn forged_sources_that_are_servers_get_nothing() {
     if !may_forge() {
@@ -213,7 +218,7 @@ fn any_port_may_be_allowed() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a whole program lives in real time")]
-fn a_rate_that_was_asked_for_holds_on_this_machine_too() {
+fn a_rate_also_applies_to_loopback() {
     let flags = ["--listen", "udp://127.0.0.1:0", "--udp-rate", "5/s"];
     let (program, addresses) = serve(&flags);
     let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
@@ -223,17 +228,17 @@ fn a_rate_that_was_asked_for_holds_on_this_machine_too() {
     }
     socket.recv_from(&mut [0; 9]).unwrap();
     let account = account(program);
-    // However slow the machine: ten at once, and five for each second that has gone by.
+    // On any machine: ten at once, and five for each second that has passed.
     let answered: u64 = figure(&account, "answered");
     let most = 10 + 5 * (begun.elapsed().as_secs() + 1);
     assert!((10..=most).contains(&answered), "{account}");
     assert_eq!(answered + figure(&account, "rate"), 200, "{account}");
 }
 
-/// Fault 51: what waits at the socket when a signal ends the program is answered, although there is
-/// no connection that would be waited for.
+/// Fault 51: datagrams that wait at the socket when a signal ends the program are answered,
+/// although there is no connection to wait for.
 #[test]
-fn what_waits_when_a_signal_comes_is_answered() {
+fn waiting_datagrams_are_answered_after_a_signal() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
     ask(&socket, to, b"ready?");
@@ -258,7 +263,7 @@ fn figure(account: &str, name: &str) -> u64 {
     found.unwrap_or_else(|| panic!("no {name} in {account}")).parse().unwrap()
 }
 
-/// Fault 41: an answer that would be longer than its request is not sent.
+/// Fault 41: an answer that is longer than its request is not sent.
 #[test]
 fn no_answer_is_longer_than_its_request_unless_that_is_asked_for() {
     let double = |request: &[u8], room: &mut Vec<u8>| {
@@ -270,7 +275,7 @@ fn no_answer_is_longer_than_its_request_unless_that_is_asked_for() {
         let server = server.rules(DatagramRules { answers, ..DatagramRules::default() });
         let (counts, shutdown) = (server.counts(), Shutdown::new());
         let socket = client("127.0.0.1:0");
-        // The empty one is as long as its answer.
+        // The answer to the empty request is also empty.
         for request in [&b"a"[..], b"", b"bb"] {
             socket.send_to(request, to).unwrap();
         }
@@ -285,7 +290,7 @@ fn no_answer_is_longer_than_its_request_unless_that_is_asked_for() {
 }
 
 #[test]
-fn what_waits_when_the_server_drains_is_answered() {
+fn waiting_datagrams_are_answered_while_draining() {
     let (server, to) = bind();
     let (counts, shutdown) = (server.counts(), Shutdown::new());
     let socket = client("127.0.0.1:0");
@@ -303,7 +308,7 @@ fn what_waits_when_the_server_drains_is_answered() {
 }
 
 #[test]
-fn what_waits_when_another_process_takes_over_is_left_to_it() {
+fn waiting_datagrams_are_left_to_a_successor() {
     let bound = runtime().block_on(DatagramListener::bind(&"udp://127.0.0.1:0".parse().unwrap()));
     let old = bound.unwrap().remove(0);
     let to = old.local_addr().unwrap();
@@ -340,7 +345,8 @@ fn an_overflow_is_counted() {
     assert_eq!((received + overflowed, answered), (sent, received));
 }
 
-/// Fault 42: a flood of datagrams does not hold up who is connected, nor these the datagrams.
+/// Fault 42: a flood of datagrams does not delay connections, and connections do not delay
+/// datagrams.
 #[test]
 fn a_flood_of_datagrams_leaves_connections_their_share() {
     let flags = ["--listen", "udp://127.0.0.1:0", "--listen", "127.0.0.1:0", "--mode", "raw"];
@@ -362,7 +368,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
         (&stream).write_all(format!("{number}\n").as_bytes()).unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), number.to_string());
     }
-    // All of them together have as long as one answer elsewhere.
+    // All of them together may take as long as one answer elsewhere.
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     drop(stop);
     flood.join().unwrap();
@@ -406,9 +412,9 @@ fn discard_chargen_and_daytime_over_both() {
     }
 }
 
-/// Fault 44, and 40: the metrics count dropped datagrams.
+/// Faults 40, 44: the metrics count dropped datagrams.
 #[test]
-fn the_metrics_tell_of_datagrams() {
+fn the_metrics_count_datagrams() {
     let flags = ["--listen", "udp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--udp-rate", "1/s"];
     let (_program, addresses) = serve(&flags);
     let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
@@ -436,7 +442,7 @@ fn the_metrics_tell_of_datagrams() {
 }
 
 #[test]
-fn what_cannot_be_is_said() {
+fn impossible_settings_are_refused() {
     for (arguments, wanted) in [
         (
             &["echo", "--mode", "chargen", "--listen", "udp://127.0.0.1:0"][..],

@@ -1,4 +1,4 @@
-//! The very lines of docs/udp.md.
+//! Runs the commands of docs/udp.md.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -9,11 +9,11 @@ use programs::{Program, echoline, wait_for};
 
 mod programs;
 
-/// Where the page has its servers.
+/// The addresses of the servers on the page.
 const TCP: &str = "127.0.0.1:7007";
 const UDP: &str = "udp://127.0.0.1:7007";
 
-/// Runs one block and returns what it should look like.
+/// Runs one block. Returns it with the output that the commands printed.
 fn replay(block: &str) -> String {
     let first = block.lines().next().unwrap();
     let server = first.strip_prefix("$ echoline ").and_then(|rest| rest.strip_suffix(" &"));
@@ -41,7 +41,7 @@ fn replay(block: &str) -> String {
 }
 
 #[test]
-fn every_line_of_the_page_does_what_it_shows() {
+fn every_line_of_the_page_works() {
     let blocks = blocks("udp.md", "console");
     assert!(blocks.len() >= 9, "{}", blocks.len());
     for block in blocks {

@@ -1,4 +1,5 @@
-//! The load tester and the client over UDP, against peers that lose, double, delay and swap.
+//! The load tester and the client over UDP, against peers that lose, duplicate, delay and reorder
+//! datagrams.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -17,8 +18,8 @@ use programs::{Program, echoline, run, wait_for};
 
 mod programs;
 
-/// A server of datagrams that treats each as `treat` says, by its number from 1; ends with this
-/// value.
+/// A datagram server that handles each datagram with `treat`, by its number from 1. Dropping this
+/// value stops it.
 struct Peer {
     address: SocketAddr,
     over: Arc<AtomicBool>,
@@ -48,7 +49,7 @@ impl Peer {
         Self { address, over, thread: Some(thread) }
     }
 
-    /// Its address as a target.
+    /// Returns its address as a target.
     fn target(&self) -> String {
         format!("udp://{}", self.address)
     }
@@ -62,7 +63,7 @@ impl Drop for Peer {
     }
 }
 
-/// One client that sends so many messages to `peer`.
+/// Returns the settings for one client that sends `messages` messages to `peer`.
 fn settings(peer: &Peer, messages: u32, depth: u32) -> LoadSettings {
     let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(messages), 64, Eol::Lf, 1).unwrap();
     let mut settings = LoadSettings::new(peer.target().parse().unwrap(), plan);
@@ -80,7 +81,7 @@ fn load(settings: &LoadSettings) -> LoadReport {
 }
 
 #[test]
-fn what_is_lost_and_what_comes_twice_is_counted_exactly() {
+fn lost_and_duplicate_answers_are_counted_exactly() {
     let peer = Peer::start(|number, datagram, back| {
         if number % 10 != 0 {
             back(datagram);
@@ -92,7 +93,7 @@ fn what_is_lost_and_what_comes_twice_is_counted_exactly() {
     let report = load(&settings(&peer, 200, 50));
     let record = &report.record;
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (180, 20));
-    // 28 numbers of 200 are multiples of 7, and 2 of those of 10 too.
+    // Of the numbers up to 200, 28 are multiples of 7, and 2 of these are multiples of 10.
     assert_eq!(
         record.anomalies,
         DatagramAnomalies { duplicated: 26, ..DatagramAnomalies::default() }
@@ -107,7 +108,7 @@ fn what_is_lost_and_what_comes_twice_is_counted_exactly() {
     assert!(report.to_string().contains(account), "{report}");
 }
 
-/// A loss does not hold up a closed loop: the next message goes when the time-out is over.
+/// A loss does not stop a closed loop: the next message is sent after the time-out.
 #[test]
 fn a_closed_loop_goes_on_after_a_loss() {
     let peer = Peer::start(|number, datagram, back| {
@@ -123,7 +124,7 @@ fn a_closed_loop_goes_on_after_a_loss() {
 }
 
 #[test]
-fn what_overtakes_is_counted_exactly() {
+fn reordered_answers_are_counted_exactly() {
     let mut held = Vec::new();
     let peer = Peer::start(move |number, datagram, back| {
         if number % 2 == 1 {
@@ -145,10 +146,10 @@ fn what_overtakes_is_counted_exactly() {
 /// A reply after its time-out still counts as timed out, not as lost or as a reply to another
 /// message.
 #[test]
-fn what_comes_too_late_is_counted_exactly() {
+fn late_answers_are_counted_exactly() {
     let mut held = Vec::new();
     let peer = Peer::start(move |number, datagram, back| match number {
-        // A message each 10 ms: 20 of them are answered when they are 1 s to 2 s old.
+        // There is a message every 10 ms, and 20 of them get their answer after 1 s to 2 s.
         ..=100 if number % 5 == 0 => held.push(datagram.to_vec()),
         200 => {
             held.drain(..).for_each(|late| back(&late));
@@ -187,9 +188,9 @@ fn a_server_with_a_prefix_is_an_echo_too() {
     assert_eq!(load(&settings(&peer, 50, 5)).record.ledger.ok(), 50);
 }
 
-/// Fault 43: a closed port is noticed at once, and not by a time-out.
+/// Fault 43: a closed port is noticed at once, not by a time-out.
 #[test]
-fn nobody_there_is_noticed_at_once() {
+fn a_closed_port_is_noticed_at_once() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(9), 64, Eol::Lf, 1).unwrap();
     let mut settings = LoadSettings::new(format!("udp://{nobody}").parse().unwrap(), plan);
@@ -222,7 +223,7 @@ fn losses_can_fail_a_run() {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
 }
 
-/// An echo over UDP; its address.
+/// Starts an echo over UDP. Returns it and its address.
 fn echo(flags: &[&str]) -> (Program, String) {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
@@ -246,7 +247,7 @@ fn send_sends_each_line_and_prints_each_answer() {
 }
 
 #[test]
-fn send_says_what_was_not_answered() {
+fn send_reports_unanswered_lines() {
     let (program, address) = echo(&["--mode", "discard"]);
     let ended = run(&["send", "--timeout", "100ms", &address, "one", "two"], b"");
     assert_eq!(ended.code(), Some(4));

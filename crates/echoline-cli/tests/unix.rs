@@ -1,4 +1,4 @@
-//! Unix sockets from outside: files that are left behind, clients of all kinds, full queues.
+//! Unix sockets from outside: left-over socket files, clients of all kinds, full queues.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -13,7 +13,7 @@ use std::thread;
 use programs::{EchoServer, Ended, Program, echoline, run, wait_for};
 use tempfile::TempDir;
 
-/// A folder, and `unix:` with a path in it.
+/// Returns a new folder, and a `unix:` address in it.
 fn place() -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}", folder.path().join("echo.sock").display());
@@ -31,7 +31,7 @@ fn fail_to_listen(address: &str) -> Ended {
     ended
 }
 
-/// Fault 45: the file of a server that was killed is no reason not to start again.
+/// Fault 45: the socket file of a killed server does not prevent a new start.
 #[test]
 fn a_killed_server_can_be_started_again() {
     let (_folder, address) = place();
@@ -49,14 +49,14 @@ fn a_killed_server_can_be_started_again() {
     assert!(!fs::exists(path(&address)).unwrap(), "a server takes its file with it");
 }
 
-/// Fault 45: a server that lives is not pushed aside, and no other file is touched.
+/// Fault 45: a running server is not replaced, and no other file is changed.
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn foreign_files_and_servers_stay() {
     let (folder, address) = place();
     let server = EchoServer::start_at(&address, &[]);
     assert!(fail_to_listen(&address).stderr.contains("another program listens there"));
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
-    // Somebody else's file of that name is not removed at the end.
+    // A file of this name that is not the server's own is not removed at the end.
     fs::remove_file(path(&address)).unwrap();
     let successor = EchoServer::start_at(&address, &[]);
     server.program.signal("TERM");
@@ -70,8 +70,8 @@ fn what_is_not_ours_is_left_alone() {
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
 }
 
-/// Issue 11, item 5: of servers that start at once on one path one serves, and the others fail with
-/// a sentence.
+/// Issue 11, item 5: if servers start at once on the same path, one serves, and the others fail
+/// with a sentence.
 #[test]
 fn regression_servers_that_start_at_once_share_no_path() {
     let (folder, address) = place();
@@ -100,7 +100,7 @@ fn regression_servers_that_start_at_once_share_no_path() {
     }
 }
 
-/// Issue 11, item 5: the file has the mode and the group that were asked for.
+/// Issue 11, item 5: the file has the mode and the group of the settings.
 #[test]
 fn regression_a_socket_file_has_the_mode_and_group_asked_for() {
     let (folder, address) = place();
@@ -120,7 +120,8 @@ fn regression_a_socket_file_has_the_mode_and_group_asked_for() {
     }
 }
 
-/// Issue 11, item 48: `start_server`'s `reuse_port`: two servers share one port.
+/// Issue 11, item 48: with `reuse_port`, two servers share one port, as with Python's
+/// `start_server`.
 #[test]
 fn regression_two_servers_share_a_port() {
     let first = EchoServer::start(&["--reuse-port"]);
@@ -134,9 +135,9 @@ fn regression_two_servers_share_a_port() {
     let _same = EchoServer::start_at(&udp.address, &["--reuse-port"]);
 }
 
-/// Fault 45: what is no place for a socket is said in one sentence.
+/// Fault 45: a path that cannot hold a socket is reported in one sentence.
 #[test]
-fn a_wrong_path_is_said() {
+fn a_wrong_path_is_reported() {
     let (folder, _) = place();
     let missing = format!("unix:{}/no/such/echo.sock", folder.path().display());
     assert!(fail_to_listen(&missing).stderr.contains("cannot listen on unix:"));
@@ -167,7 +168,7 @@ fn load_goes_through_it() {
 
 /// If no server listens, the client says so and names a remedy.
 #[test]
-fn a_client_says_that_nobody_is_there() {
+fn a_client_reports_a_missing_server() {
     let (_folder, address) = place();
     let load = ["load", &address, "--clients", "1", "--messages", "1", "--quiet"];
     let sent = run(&["send", &address, "hello"], b"");
@@ -184,7 +185,7 @@ fn a_client_says_that_nobody_is_there() {
     assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);
 }
 
-/// A full queue is waited for, and said in the end: connect(2) itself would just fail.
+/// With a full queue the client waits, and finally reports it; connect(2) alone would fail at once.
 #[test]
 fn a_full_queue_is_waited_for() {
     let (_folder, address) = place();
@@ -192,7 +193,7 @@ fn a_full_queue_is_waited_for() {
     socket.bind(&socket2::SockAddr::unix(path(&address)).unwrap()).unwrap();
     socket.listen(0).unwrap();
     let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
-    // The system's queue has room for one more than it was told.
+    // The queue of the system has room for one more than the configured size.
     let first = UnixStream::connect(path(&address)).unwrap();
     let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
     assert_eq!(given_up.code(), Some(4));
@@ -212,7 +213,8 @@ fn a_full_queue_is_waited_for() {
     assert_eq!((line.as_str(), ended.text().as_str()), ("hello\n", "answer\n"));
 }
 
-/// Clients of other programs get the same dialogue. A test without such a program prints that.
+/// Other client programs get the same dialogue. Without such a program, the test prints that it is
+/// skipped.
 #[test]
 fn nc_and_socat_are_served() {
     let (_folder, address) = place();
@@ -239,7 +241,7 @@ fn nc_and_socat_are_served() {
 
 /// A guest who gives no name in a chat gets a unique one, although there are no ports.
 #[test]
-fn nameless_guests_of_a_chat_have_names_of_their_own() {
+fn guests_of_a_chat_without_a_name_get_unique_names() {
     let (folder, address) = place();
     let ready = folder.path().join("ready");
     let mut command = echoline(&["chat", "--listen", &address, "--log-level", "error"]);
@@ -268,7 +270,7 @@ fn joined(mut stream: UnixStream) -> String {
 
 /// Runs the commands of docs/echo.md. Prints that it is skipped if `nc` or `socat` is missing.
 #[test]
-fn the_page_is_true() {
+fn the_commands_of_the_page_work() {
     for program in ["nc", "socat"] {
         if Command::new(program).arg("-h").stderr(Stdio::null()).output().is_err() {
             eprintln!("skipped: no {program} (scripts/test.sh installs it)");

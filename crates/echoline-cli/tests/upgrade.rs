@@ -1,5 +1,5 @@
-//! SIGUSR2: another process takes the service over without affecting clients. If the upgrade fails,
-//! clients are not affected either.
+//! SIGUSR2: another process takes the service over. Clients notice neither a successful nor a
+//! failed upgrade.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -16,7 +16,8 @@ use std::time::Duration;
 use programs::{Ended, Program, echoline, wait_for};
 use tempfile::TempDir;
 
-/// A server whose file can be replaced; all of its successors end with it.
+/// A server whose program file can be replaced. Dropping this value kills it and all of its
+/// successors.
 struct Service {
     program: Program,
     folder: TempDir,
@@ -56,12 +57,12 @@ impl Service {
         addresses.lines().next().unwrap().to_owned()
     }
 
-    /// The process that has the service.
+    /// Returns the process that currently has the service.
     fn current(&self) -> u32 {
         self.successors.last().copied().unwrap_or_else(|| self.program.child.id())
     }
 
-    /// Wishes for an upgrade and waits for it.
+    /// Requests an upgrade and waits until it is done.
     fn upgrade(&mut self) {
         let old = self.current();
         let before = taken_over(&self.log()).len();
@@ -102,7 +103,7 @@ impl Drop for Service {
     }
 }
 
-/// The processes that took over, in order, as the log tells.
+/// Returns the processes that took over, in order, according to the log.
 fn taken_over(log: &str) -> Vec<u32> {
     let ids = log.lines().filter_map(|line| {
         let (_, rest) = line.split_once("upgraded: process ")?;
@@ -122,7 +123,7 @@ fn signal(name: &str, id: u32) {
 }
 
 fn is_running(id: u32) -> bool {
-    // A zombie has ended.
+    // A zombie counts as ended.
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
 }
@@ -132,7 +133,7 @@ fn children(id: u32) -> Vec<u32> {
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-/// Somebody who asks and gets an answer.
+/// A client that sends lines and expects their answers.
 struct Client<S> {
     stream: BufReader<S>,
 }
@@ -168,16 +169,16 @@ fn assert_nobody_was_lost(run: Ended) {
     assert_eq!(run.code(), Some(0), "{}{}", run.text(), run.stderr);
 }
 
-/// Five upgrades while some clients connect, ask once and leave, and others stay and keep asking.
-/// No connection is refused or reset, and every line is answered.
+/// Five upgrades while some clients connect, send one line and leave, and others stay and keep
+/// sending. No connection is refused or reset, and every line is answered.
 #[test]
-fn nobody_notices_an_upgrade() {
+fn no_client_notices_an_upgrade() {
     let mut service = Service::start(&[]);
     let address = service.address();
     let churn = ["--clients", "20", "--rate", "300/s", "--messages-per-connection", "1"];
     let short = load(&address, &[&churn[..], &["--duration", "9s"]].concat());
     let long = load(&address, &["--clients", "20", "--rate", "200/s", "--duration", "9s"]);
-    // Somebody who was there before all of it, and says nothing for long.
+    // A client that connected before the first upgrade and is silent for a long time.
     let mut quiet = service.connect();
     quiet.ask("before");
     for _ in 0..5 {
@@ -202,8 +203,8 @@ fn nobody_notices_an_upgrade() {
     assert!(!service.path("ready").exists(), "the last one takes the ready file along");
 }
 
-/// A new program that ends, hangs, or ends just after it was ready: the old one goes on as if
-/// nothing had happened, says why, and can still be upgraded.
+/// A new program that ends, hangs, or ends just after it was ready: the old one continues to serve,
+/// logs the reason, and can still be upgraded.
 #[test]
 fn a_bad_program_leaves_the_old_one_serving() {
     // Long enough for a program to start on a busy machine.
@@ -213,7 +214,7 @@ fn a_bad_program_leaves_the_old_one_serving() {
     for (script, sentence) in [
         ("exit 3", "ended (exit status: 3)"),
         ("exec sleep 1000", "was not ready within 5s (--upgrade-timeout)"),
-        // It says that it is ready, and is not.
+        // The script reports that it is ready, and then ends.
         ("printf R >&0; exit 4", "was ready, and then ended (exit status: 4)"),
         ("exec 0</dev/null; exec sleep 1000", "ended (signal: 9 (SIGKILL))"),
     ] {
@@ -236,9 +237,10 @@ fn a_bad_program_leaves_the_old_one_serving() {
     service.connect().ask("the new process");
 }
 
-/// Of two wishes at once one is granted, and a process that is told to end takes the new one along.
+/// Of two simultaneous requests, one is carried out. A process that is stopped during an upgrade
+/// also stops the new process.
 #[test]
-fn there_is_one_upgrade_at_a_time_and_none_at_the_end() {
+fn there_is_one_upgrade_at_a_time_and_none_while_stopping() {
     let service = Service::start(&[]);
     let old = service.current();
     service.replace("exec sleep 1000");
@@ -252,7 +254,7 @@ fn there_is_one_upgrade_at_a_time_and_none_at_the_end() {
     wait_for("the end of both", || !is_running(new) && !is_running(old));
 }
 
-/// The copies of the sockets that are kept for a successor keep no queue open at the end.
+/// The copies of the sockets that are kept for a successor keep no queue open when the server ends.
 #[test]
 fn a_server_that_ends_refuses_newcomers() {
     let service = Service::start(&[]);
@@ -262,7 +264,7 @@ fn a_server_that_ends_refuses_newcomers() {
     // A draining server waits for the rest of a line.
     client.stream.get_mut().write_all(b"to be con").unwrap();
     client.stream.get_mut().flush().unwrap();
-    // The server has taken it in for sure only when there was time for it: so ask another.
+    // An answer to another client shows that the server had time to read these bytes.
     service.connect().ask("hello");
     signal("TERM", service.current());
     wait_for("a refusal", || TcpStream::connect(&address).is_err());
@@ -286,13 +288,13 @@ fn the_file_of_a_unix_socket_goes_with_the_last_process() {
     signal("TERM", newest);
     wait_for("the end of the new process", || !is_running(newest));
     assert!(!path.exists(), "the new process owned the file");
-    // The first process still has a client; that it has no listening socket is seen here.
+    // The first process still has a client, but must have no listening socket.
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     old.ask("to the old still");
 }
 
-/// Every socket goes to the new process as what it was: several on any free port, the admin
-/// address too, which only the new one answers at.
+/// Every socket keeps its purpose in the new process: several on free ports, and the admin address,
+/// where only the new process answers.
 #[test]
 fn every_socket_keeps_its_address() {
     let folder = tempfile::tempdir().unwrap();
@@ -302,7 +304,7 @@ fn every_socket_keeps_its_address() {
     let ready = || fs::read_to_string(service.path("ready")).unwrap();
     let before = ready();
     assert!(before.lines().count() >= 5, "{before}");
-    // Somebody stays with the old process, and so does it.
+    // A client stays connected to the old process, so that it keeps running.
     let mut there = service.connect();
     there.ask("before");
     service.upgrade();
@@ -318,7 +320,7 @@ fn every_socket_keeps_its_address() {
     }
     there.ask("after");
     drop(there);
-    // Fault 60: no generation has a descriptor more than the one before.
+    // Fault 60: no process has more descriptors than its predecessor.
     let descriptors = |id: u32| fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
     let old = service.current();
     let first = descriptors(old);
@@ -346,9 +348,9 @@ fn answer(address: &str, path: &str) -> String {
     line
 }
 
-/// Connections have --retire-timeout with the old process; then it drains.
+/// The old process keeps its connections for --retire-timeout and then drains.
 #[test]
-fn the_old_process_drains_when_its_time_is_over() {
+fn the_old_process_drains_after_the_retire_timeout() {
     let mut service = Service::start(&["--retire-timeout", "100ms"]);
     let mut client = service.connect();
     client.ask("hello");
@@ -358,10 +360,10 @@ fn the_old_process_drains_when_its_time_is_over() {
     service.connect().ask("the new process");
 }
 
-/// The service manager hears which process is the service, from the old one, before it hears
-/// anything from the new one.
+/// The old process tells the service manager the id of the new one, before the new one sends
+/// anything.
 #[test]
-fn the_service_manager_learns_of_the_new_process() {
+fn the_service_manager_gets_the_id_of_the_new_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -382,7 +384,8 @@ fn heard(manager: &UnixDatagram) -> String {
     String::from_utf8_lossy(&message[..length]).into_owned()
 }
 
-/// People in a chat cannot be in two processes: the wish is refused, and the chat goes on.
+/// The people of a chat cannot be in two processes, so the request is refused, and the chat goes
+/// on.
 #[test]
 fn a_chat_says_why_it_is_not_upgraded() {
     let folder = tempfile::tempdir().unwrap();
@@ -403,9 +406,9 @@ fn address_in(ready: &Path) -> String {
     fs::read_to_string(ready).unwrap().lines().next().unwrap().to_owned()
 }
 
-/// Where a variable of an upgrade was left in the environment, that is said.
+/// A variable of an upgrade that was left in the environment is reported.
 #[test]
-fn a_leftover_of_an_upgrade_is_named() {
+fn a_leftover_variable_of_an_upgrade_is_reported() {
     let mut command = echoline(&["echo", "--listen", "127.0.0.1:0"]);
     let ended = Program::start(command.env("ECHOLINE_UPGRADE", "1")).finish();
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);

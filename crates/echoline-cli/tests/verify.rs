@@ -1,4 +1,4 @@
-//! `echoline chat verify`, the program: what it says of transcripts, and its exit codes.
+//! `echoline chat verify` as a program: its output about transcripts, and its exit codes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn verify(texts: &[&str]) -> Output {
 const ANN: &str = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n#3 ann: hi\n";
 
 #[test]
-fn what_agrees_is_code_0() {
+fn transcripts_that_agree_exit_with_0() {
     let bob = serde_json::json!({
         "kind": "said", "name": "ann", "number": 3, "own": false, "room": "lobby", "text": "hi",
         "time_ms": 9,
@@ -30,7 +30,7 @@ fn what_agrees_is_code_0() {
 }
 
 #[test]
-fn what_contradicts_is_code_3_and_names_file_line_and_number() {
+fn contradictions_exit_with_3_and_name_file_line_and_number() {
     let output = verify(&[ANN, "#3 ann: ho\n#5 ann: x\n"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -41,7 +41,7 @@ fn what_contradicts_is_code_3_and_names_file_line_and_number() {
 }
 
 #[test]
-fn a_transcript_without_numbers_is_one_sentence() {
+fn a_transcript_without_numbers_is_refused_in_one_sentence() {
     let output = verify(&["ann: hi\n"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");

@@ -80,7 +80,7 @@ fn several_files_come_over_one_connection() {
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
 }
 
-/// Fault 65: no file of the page makes elements, or code, of text.
+/// Fault 65: no file of the page creates elements or code from text.
 #[test]
 fn the_page_shows_text_as_text() {
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -104,7 +104,7 @@ fn the_page_shows_text_as_text() {
         ] {
             assert!(!text.contains(way), "{}: {way}", path.display());
         }
-        // Nothing from elsewhere; the name of SVG is no address that anything is loaded from.
+        // Nothing is loaded from another site; the name of SVG is only a name.
         let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http://") && !elsewhere.contains("//cdn"), "{path:?}");
         let is_page = path.extension().is_some_and(|ending| ending == "html");
@@ -115,7 +115,7 @@ fn the_page_shows_text_as_text() {
 }
 
 #[test]
-fn what_is_no_question_is_refused() {
+fn invalid_requests_are_refused() {
     let chat = WebChat::start(&[]);
     let web = chat.web;
     let close = "Connection: close\r\n";
@@ -137,7 +137,8 @@ fn what_is_no_question_is_refused() {
     assert_eq!((status(&head), header(&head, "sec-websocket-version")), ("426", Some("13")));
 }
 
-/// Fault 64: pages of other sites, and names that were made to lead here, get no WebSocket.
+/// Fault 64: pages of other sites, and foreign names that resolve to this address, get no
+/// WebSocket.
 #[test]
 fn only_the_pages_own_origin_gets_a_socket() {
     let chat = WebChat::start(&["--allow-origin", "https://chat.example"]);
@@ -181,7 +182,7 @@ fn only_the_pages_own_origin_gets_a_socket() {
 }
 
 #[test]
-fn who_has_no_place_hears_so_in_http() {
+fn a_full_server_answers_pages_in_http() {
     let chat = WebChat::start(&["--max-connections", "1"]);
     let mut first = chat.terminal("ann");
     let (head, body) = chat.get("/", "");
@@ -191,7 +192,8 @@ fn who_has_no_place_hears_so_in_http() {
     wait_for("a place", || status(&chat.get("/", "").0) == "200");
 }
 
-/// Both are in one room: every line is seen by both, in one order and under one number.
+/// Pages and terminals are in the same room: both see every line, in the same order and with the
+/// same number.
 #[test]
 fn pages_and_terminals_share_rooms() {
     let chat = WebChat::start(&["--flood", "off"]);
@@ -225,7 +227,7 @@ fn text(line: &Value) -> &str {
 }
 
 #[test]
-fn a_page_is_told_who_and_what_there_is() {
+fn a_page_gets_the_people_and_the_rooms() {
     let chat = WebChat::start(&[]);
     let mut ben = chat.terminal("ben");
     ben.say("/away lunch");
@@ -289,7 +291,7 @@ fn a_page_is_told_who_and_what_there_is() {
 }
 
 #[test]
-fn the_past_comes_in_pieces() {
+fn the_history_comes_in_pieces() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     for flags in [&["--flood", "off"][..], &["--flood", "off", "--data", data, "--replay", "0"]] {
@@ -331,7 +333,7 @@ fn a_page_is_slowed_down_as_a_terminal_is() {
 }
 
 #[test]
-fn whoever_is_sent_out_is_told_not_to_come_back() {
+fn a_removed_page_is_told_not_to_reconnect() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     write_secret(&file, "correct horse\n");
@@ -347,9 +349,9 @@ fn whoever_is_sent_out_is_told_not_to_come_back() {
     assert_eq!(ann.try_next().unwrap_err(), "1000");
 }
 
-/// The end of a server is an interruption, not a farewell: the page is to come back.
+/// When the server ends, the page is told to reconnect.
 #[test]
-fn a_server_that_ends_says_so() {
+fn an_ending_server_lets_pages_reconnect() {
     let chat = WebChat::start(&[]);
     let mut ann = chat.page("ann");
     ann.until_kind("joined");
@@ -360,7 +362,7 @@ fn a_server_that_ends_says_so() {
     assert_eq!(chat.program.finish().code(), Some(0));
 }
 
-/// A frame by hand: FIN, text, masked with zeros.
+/// Builds a frame by hand, with FIN and a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -383,7 +385,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 fn abuse(chat: &WebChat, bytes: &[u8]) -> Option<u16> {
     let Socket(socket) = chat.socket();
     let mut stream = socket.get_ref().try_clone().unwrap();
-    // It may have ended before all of it was sent.
+    // The server may have closed the connection before everything was sent.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -392,7 +394,8 @@ fn abuse(chat: &WebChat, bytes: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes([code[0], code[1]]))
 }
 
-/// Fault 66: what breaks the rules of WebSocket ends its own connection, with the code for it.
+/// Fault 66: a frame that breaks the rules of WebSocket ends its own connection, with the close
+/// code for the violation.
 #[test]
 fn abuse_ends_one_connection() {
     let chat = WebChat::start(&[]);
@@ -405,7 +408,7 @@ fn abuse_ends_one_connection() {
     assert_eq!(abuse(&chat, &frame(0x80, b"{}")), Some(1002), "a rest without a beginning");
     assert_eq!(abuse(&chat, &frame(0x81, &[0xff, 0xfe])), Some(1007), "not UTF-8");
     assert_eq!(abuse(&chat, &frame(0x88, &1000_u16.to_be_bytes())), Some(1000));
-    // A frame that says it has 2^63 bytes costs nothing.
+    // A frame header that announces 2^63 bytes reserves no memory.
     let endless = [0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, b'x'];
     let Socket(socket) = chat.socket();
     socket.get_ref().write_all(&endless).unwrap();
@@ -413,8 +416,8 @@ fn abuse_ends_one_connection() {
     ann.until_said("still here");
 }
 
-/// Fault 66: messages that are too long are not sent, in whatever pieces they come; bytes that come
-/// one by one are a message like any other.
+/// Fault 66: messages that are too long are refused, in any pieces. A message whose bytes arrive
+/// one by one is a message like any other.
 #[test]
 fn long_messages_and_small_pieces() {
     let chat = WebChat::start(&[]);
@@ -438,7 +441,7 @@ fn long_messages_and_small_pieces() {
 }
 
 #[test]
-fn wrong_flags_are_told() {
+fn wrong_flags_are_refused() {
     for (flags, words) in [
         (["--web", "ws://127.0.0.1:1"], "write HOST:PORT"),
         (["--web", "nonsense"], "--web"),
@@ -457,7 +460,7 @@ fn wrong_flags_are_told() {
     );
 }
 
-/// Every command of docs/web.md is one that would start.
+/// `echoline` accepts every command of docs/web.md.
 #[test]
 fn the_documented_commands_are_right() {
     let docs = include_str!("../../../docs/web.md");
@@ -477,7 +480,7 @@ fn the_documented_commands_are_right() {
 /// The log of a chat with a page shows the link to type into a browser, with the actual port. Page
 /// requests do not appear in the log.
 #[test]
-fn the_log_says_where_browsers_come_to() {
+fn the_log_shows_the_link_for_browsers() {
     let flags = ["chat", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];
     let program = Program::start(echoline(&flags).args(["--admin", "127.0.0.1:0"]));
     program.wait_for_stderr(" ready ");
@@ -488,7 +491,7 @@ fn the_log_says_where_browsers_come_to() {
         ask(host.parse().unwrap(), &format!("{head}\r\n\r\n"))
     };
     assert_eq!(status(&get("web page at http://", "/").0), "200");
-    // It has the page before the server has done with it.
+    // The browser has the page before the server has closed the connection.
     wait_for("the browser to be gone", || {
         get("admin on http://", "/metrics").1.contains("\necholine_connections_open 0\n")
     });

@@ -17,11 +17,11 @@ use web_harness::{Socket, WebChat};
 struct Page {
     socket: Socket,
     token: String,
-    /// Number and time of the last line of the lobby.
+    /// The number and time of the last line of the lobby.
     last: (u64, u64),
     /// The lines of other users, in order of arrival.
     said: Vec<String>,
-    /// Lines that the chat has just said to be missed.
+    /// The number of lines that the chat has just reported as missed.
     missed: u64,
 }
 
@@ -53,7 +53,7 @@ impl Page {
         old.0.get_ref().try_clone().unwrap()
     }
 
-    /// Takes in one message; whether there was one.
+    /// Handles one message. Returns an error if there was none.
     fn take(&mut self) -> Result<(), String> {
         let message = self.socket.try_next()?;
         let Some(number) = message["number"].as_u64() else {
@@ -73,7 +73,7 @@ impl Page {
     }
 }
 
-/// A generator that is good enough to choose where to break (Numerical Recipes).
+/// A random generator to choose where to interrupt the connection (from Numerical Recipes).
 struct Chance(u64);
 
 impl Chance {
@@ -84,9 +84,9 @@ impl Chance {
     }
 }
 
-/// Fault 34, in a browser: whatever the network does in mid-stream, the page has every line once.
+/// Fault 34 for a page: however the network fails, the page gets every line exactly once.
 #[test]
-fn a_page_that_is_broken_off_misses_nothing() {
+fn an_interrupted_page_misses_nothing() {
     const BREAKS: u64 = 100;
     let seed = std::env::var("ECHOLINE_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
     eprintln!("seed {seed} (ECHOLINE_TEST_SEED)");
@@ -116,7 +116,7 @@ fn a_page_that_is_broken_off_misses_nothing() {
         }
         seen.store(page.said.len(), Ordering::Relaxed);
         match chance.below(3) {
-            // The network is gone and the server does not know: bytes on the way are lost.
+            // The network fails without the server knowing: bytes in transit are lost.
             0 => hanging.push(page.come_back(&chat)),
             // Bytes that had arrived are lost with the connection: it is reset.
             1 => {
@@ -145,9 +145,9 @@ fn a_page_that_is_broken_off_misses_nothing() {
     }
 }
 
-/// Where the room has forgotten lines in the meantime, their number is told at their place.
+/// If the room has dropped lines in the meantime, the page gets their number in their place.
 #[test]
-fn what_is_forgotten_is_counted() {
+fn dropped_lines_are_counted() {
     let chat = WebChat::start(&["--flood", "off", "--history", "10"]);
     let mut page = Page::new(&chat, "ann");
     let mut ben = chat.terminal("ben");
@@ -171,7 +171,7 @@ fn what_is_forgotten_is_counted() {
     assert_eq!(missed["count"].as_u64().unwrap(), first["number"].as_u64().unwrap() - number - 1);
 }
 
-/// The page's token is good as often as it is needed: an answer that was lost takes none away.
+/// The token of a page can be used any number of times, so a lost answer does no harm.
 #[test]
 fn a_token_stays_with_its_page() {
     let chat = WebChat::start(&[]);
@@ -181,7 +181,7 @@ fn a_token_stays_with_its_page() {
         page.come_back(&chat);
         assert_eq!(page.token, token);
     }
-    // The connection before the last was told where its user went, and not to come back.
+    // The old connection was told that its user has moved, and not to reconnect.
     let mut other = chat.socket();
     other.send(&json!({ "token": token }));
     assert_eq!(other.next()["kind"], "welcome");
@@ -198,9 +198,10 @@ fn a_token_stays_with_its_page() {
     assert_eq!(stranger.next()["kind"], "welcome");
 }
 
-/// A restarted server counts from the start, and its lines are distinguished from earlier ones.
+/// A restarted server numbers lines from 1 again, and its lines are distinguished from earlier
+/// ones.
 #[test]
-fn a_room_that_begins_anew_is_told_apart() {
+fn a_room_that_starts_again_is_recognised() {
     let chat = WebChat::start(&["--flood", "off"]);
     let mut ben = chat.terminal("ben");
     for count in 0..9 {

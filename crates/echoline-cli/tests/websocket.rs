@@ -22,7 +22,7 @@ fn connect(address: &str) -> WebSocket<TcpStream> {
     tungstenite::client(address, stream).unwrap().0
 }
 
-/// Host and port of an address.
+/// Returns the host and port of an address.
 fn host(address: &str) -> String {
     address.trim_start_matches("ws://").split('/').next().unwrap().to_owned()
 }
@@ -78,7 +78,7 @@ impl Bare {
     }
 }
 
-/// A frame whose mask is nothing.
+/// Returns a frame whose mask is zero.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = match payload.len() {
         short @ 0..=125 => vec![0x80 | short as u8],
@@ -94,7 +94,7 @@ fn request(host: &str, more: &str) -> String {
     )
 }
 
-/// The whole answer to a request, where the connection ends behind it.
+/// Returns the whole answer to a request after which the connection ends.
 fn ask(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(host(address)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -104,9 +104,9 @@ fn ask(address: &str, request: &str) -> String {
     answer
 }
 
-/// The echo of another library's messages: of any kind and size, as they were.
+/// Messages of another library come back unchanged, of any kind and size.
 #[test]
-fn the_raw_echo_gives_messages_back() {
+fn the_raw_echo_returns_messages() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "raw"]);
     let mut client = connect(&server.address);
     for message in [
@@ -127,7 +127,7 @@ fn the_raw_echo_gives_messages_back() {
     assert!(before.is_empty());
 }
 
-/// Fault 23: a message is a line; one with line ends in it is several.
+/// Fault 23: a message is a line; a message with line ends in it is several lines.
 #[test]
 fn in_line_mode_a_message_is_a_line() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "line"]);
@@ -143,9 +143,9 @@ fn in_line_mode_a_message_is_a_line() {
     assert_eq!(hear(&mut client), format!("Echo: {long}"));
 }
 
-/// The lesson's dialogue: greeting and answers as messages, QUIT as Close 1000.
+/// The dialogue of command mode: greeting and answers are messages, and QUIT causes Close 1000.
 #[test]
-fn command_mode_says_goodbye_and_closes() {
+fn command_mode_answers_quit_with_a_close() {
     let server = EchoServer::start_at("ws://127.0.0.1:0/echo", &["--mode", "command"]);
     assert!(server.address.ends_with("/echo"), "{}", server.address);
     let mut client = connect(&server.address);
@@ -156,7 +156,7 @@ fn command_mode_says_goodbye_and_closes() {
     assert_eq!(code(hear_close(&mut client).1), 1000);
 }
 
-/// Fault 29: a Close that comes right behind the messages takes no answer away.
+/// Fault 29: a Close right after the messages loses no answer.
 #[test]
 fn all_answers_come_before_the_close_is_answered() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "line"]);
@@ -173,9 +173,10 @@ fn all_answers_come_before_the_close_is_answered() {
     assert!(heard == wanted, "{}", String::from_utf8_lossy(&heard));
 }
 
-/// Fault 21, 22, 66: who breaks a rule is told which by the code, and loses no answer before.
+/// Faults 21, 22, 66: a client that breaks a rule gets the close code for it, and loses no earlier
+/// answer.
 #[test]
-fn each_wrong_has_its_close_code() {
+fn each_violation_has_its_close_code() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "line", "--max-line", "100"]);
     let good = frame(0x81, b"a");
     let big = frame(0x82, &[b'x'; 200]);
@@ -203,7 +204,7 @@ fn each_wrong_has_its_close_code() {
     assert_eq!(server.program.finish().code(), Some(0));
 }
 
-/// Fault 64: pages of other sites, and names that were bent to this machine, are kept out.
+/// Fault 64: pages of other sites, and foreign names that resolve to this machine, are refused.
 #[test]
 fn a_page_of_another_site_is_refused() {
     let allowed = ["--allow-origin", "https://good.example"];
@@ -227,12 +228,14 @@ fn a_page_of_another_site_is_refused() {
     }
 }
 
-/// The status that a page under the name `evil.example` gets when it asks for a WebSocket.
+/// Returns the HTTP status that a page under the name `evil.example` gets when it requests a
+/// WebSocket.
 fn asked_by_evil(bound: &str, path: &str) -> String {
     asked_by("evil.example", bound, path)
 }
 
-/// The status that a page under this name gets when it asks for a WebSocket on its own server.
+/// Returns the HTTP status that a page under this name gets when it requests a WebSocket from its
+/// own server.
 fn asked_by(name: &str, bound: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(bound).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -246,8 +249,9 @@ fn asked_by(name: &str, bound: &str, path: &str) -> String {
     String::from_utf8_lossy(&answer[9..]).into_owned()
 }
 
-/// Issue 11, item 2: a name that was bent to this machine (DNS rebinding) is kept out however the
-/// loopback address was typed, in the echo and at the page of a chat; the bound address decides.
+/// Issue 11, item 2: a foreign name that resolves to this machine (DNS rebinding) is refused in the
+/// echo and at the page of a chat, in whatever form the loopback address was given. The bound
+/// address decides.
 #[test]
 fn regression_loopback_is_judged_by_the_bound_address() {
     for (listen, status) in [
@@ -256,7 +260,7 @@ fn regression_loopback_is_judged_by_the_bound_address() {
         ("127.1:0", "403"),
         ("0x7f.1:0", "403"),
         ("[::ffff:127.0.0.1]:0", "403"),
-        // Issue 12, item 19: nor at an address that other machines reach.
+        // Issue 12, item 19: also not at an address that other machines can reach.
         ("0.0.0.0:0", "403"),
     ] {
         let server = EchoServer::start_at(&format!("ws://{listen}"), &[]);
@@ -277,9 +281,9 @@ fn regression_loopback_is_judged_by_the_bound_address() {
     }
 }
 
-/// Issue 12, item 19: at an address that other machines reach, a page whose name was made to lead
-/// here (DNS rebinding) gets neither the chat's page nor its WebSocket; the names of the server do,
-/// and the answer says how to name another one.
+/// Issue 12, item 19: at an address that other machines can reach, a foreign name that resolves to
+/// this server (DNS rebinding) gets neither the page of the chat nor its WebSocket. The names of
+/// the server work, and the answer says how to add another name.
 #[test]
 fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
     let folder = tempfile::tempdir().unwrap();
@@ -309,9 +313,9 @@ fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
     assert!(answer.contains(remedy), "{answer}");
 }
 
-/// Fault 66: what is no WebSocket client hears one sentence in HTTP.
+/// Fault 66: a client that is no WebSocket client gets one sentence in HTTP.
 #[test]
-fn a_browser_that_just_asks_is_told_what_this_is() {
+fn a_plain_http_request_gets_an_explanation() {
     let server = EchoServer::start_at("ws://127.0.0.1:0/echo", &[]);
     let answer = ask(&server.address, "GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
@@ -319,7 +323,7 @@ fn a_browser_that_just_asks_is_told_what_this_is() {
     assert!(ask(&server.address, "\r\n\r\nhello\r\n\r\n").starts_with("HTTP/1.1 400 "));
 }
 
-/// Fault 2: who finds no place hears it in HTTP, and when to come again.
+/// Fault 2: a client over the limit gets status 503 with the time to retry.
 #[test]
 fn a_full_server_answers_503() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--max-connections", "1"]);
@@ -329,9 +333,9 @@ fn a_full_server_answers_503() {
     assert!(answer.ends_with("\r\n\r\nServer is busy. Try again later.\n"), "{answer}");
 }
 
-/// Fault 51: a server that ends says 1001.
+/// Fault 51: a server that ends sends close code 1001.
 #[test]
-fn a_draining_server_says_that_it_goes() {
+fn a_draining_server_closes_with_1001() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "raw"]);
     let mut client = connect(&server.address);
     client.send(Message::text("a")).unwrap();
@@ -356,7 +360,7 @@ fn send_and_load_speak_it() {
     }
 }
 
-/// Any number of lines, the last one without its end, and no answer is lost at the end.
+/// Any number of lines, the last one without a line end: no answer is lost at the end.
 #[test]
 fn a_large_input_comes_back() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "raw"]);
@@ -367,7 +371,7 @@ fn a_large_input_comes_back() {
 }
 
 #[test]
-fn a_client_says_what_is_wrong_with_the_server() {
+fn a_client_reports_a_wrong_server() {
     let echo = EchoServer::start(&["--mode", "line"]);
     let other = EchoServer::start_at("ws://127.0.0.1:0/echo", &[]);
     let gone = serve(drop);
@@ -384,9 +388,9 @@ fn a_client_says_what_is_wrong_with_the_server() {
     }
 }
 
-/// Fault 23: in a chat too, a line end in a message starts a second line of the same author.
+/// Fault 23: in a chat, a line end in a message also starts a second line of the same author.
 #[test]
-fn a_chat_over_websocket_knows_who_says_what() {
+fn a_chat_over_websocket_attributes_every_line() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     let listen = "ws://127.0.0.1:0/chat,127.0.0.1:0";
@@ -430,7 +434,7 @@ asyncio.run(main())
 /// Python's `websockets` works with the echo server. Prints that it is skipped if it is not
 /// installed.
 #[test]
-fn pythons_client_is_content() {
+fn the_client_of_python_works() {
     let python =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("target/python/bin/python3");
     let has_it = Command::new(&python).args(["-c", "import websockets"]).output();
@@ -446,6 +450,6 @@ fn pythons_client_is_content() {
 
 /// Runs the commands of docs/websocket.md.
 #[test]
-fn the_page_is_true() {
+fn the_commands_of_the_page_work() {
     programs::page::paste("websocket.md");
 }

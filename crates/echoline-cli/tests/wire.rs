@@ -13,8 +13,8 @@ use support::{Client, NEVER, Server, has, millis, now, pause, until};
 
 const TIMEOUT: &str = "Connection timeout. Goodbye!\n";
 
-/// Fault 16: a line that trickles in is given up after the line time-out, however busily it
-/// trickles; those who finish their lines never notice.
+/// Fault 16: a client that sends a line too slowly is disconnected after the line time-out, even if
+/// bytes keep arriving. Clients that finish their lines are not affected.
 #[test]
 fn a_line_must_end_in_time() {
     let server = Server::start(&["--line-timeout", "1s"]);
@@ -38,12 +38,12 @@ fn a_line_must_end_in_time() {
     assert_eq!(end.count("line_timeout"), 50, "{}", end.log);
 }
 
-/// Fault 17: a client that says nothing is given up after the idle time-out; one that says
-/// something now and then is not.
+/// Fault 17: a silent client is disconnected after the idle time-out; one that sends something now
+/// and then is not.
 #[test]
 fn silence_ends_at_the_idle_timeout() {
     let server = Server::start(&["--idle-timeout", "1s"]);
-    // Before the server can begin to count.
+    // Measured before the server can start its timer.
     let start = now();
     let mut silent = server.connect();
     let watching = std::thread::spawn(move || (silent.rest(), start.elapsed()));
@@ -59,7 +59,8 @@ fn silence_ends_at_the_idle_timeout() {
     assert_eq!(server.stop().count("idle_timeout"), 1);
 }
 
-/// Fault 19: a line of exactly the limit is a line, one byte more is not; its end never counts.
+/// Fault 19: a line of exactly the limit is accepted, and one more byte is not. The line end never
+/// counts.
 #[test]
 fn the_limit_of_a_line_is_exact() {
     let server = Server::start(&["--max-line", "1000"]);
@@ -73,7 +74,7 @@ fn the_limit_of_a_line_is_exact() {
         client.send(format!("{}{end}", "x".repeat(1001)));
         assert_eq!(client.rest(), "Line too long (limit 1000 bytes). Goodbye!\n");
     }
-    // The end of the line may come in a packet of its own.
+    // The line end may arrive in a separate packet.
     let mut client = server.connect();
     client.ask("in");
     for piece in ["x".repeat(1000).as_str(), "\r", "\n"] {
@@ -85,16 +86,17 @@ fn the_limit_of_a_line_is_exact() {
     assert_eq!(server.stop().count("line_too_long"), 2);
 }
 
-/// Fault 19: a line without end costs the limit and no more, and its sender hears why.
+/// Fault 19: a line without end takes no more memory than the limit, and its sender gets the
+/// reason.
 #[test]
 fn an_endless_line_takes_no_memory() {
     let server = Server::start(&["--workers", "1"]);
-    // The first rounds warm the allocator up.
+    // The first rounds warm up the allocator.
     (0..4).for_each(|_| endless_line(&server));
     let before = resident_kib(server.id());
     (0..8).for_each(|_| endless_line(&server));
     let after = resident_kib(server.id());
-    // The allocator of the program takes memory from the system by the 2 MiB.
+    // The allocator of the program takes memory from the system in pieces of 2 MiB.
     assert!(after < before + 4096 + 2048, "{before} KiB became {after} KiB");
 }
 
@@ -103,14 +105,14 @@ fn endless_line(server: &Server) {
     let mut socket = client.socket();
     let sending = std::thread::spawn(move || {
         let piece = vec![b'x'; 1024 * 1024];
-        // The server stops listening long before the 64 MiB are through.
+        // The server stops reading long before the 64 MiB are sent.
         (0..64).take_while(|_| socket.write_all(&piece).is_ok()).count()
     });
     assert_eq!(client.line(), "Line too long (limit 65536 bytes). Goodbye!\n");
     assert!(sending.join().unwrap() < 64, "all of it was taken");
 }
 
-/// Fault 20: what the stream ends instead of a line end is echoed too.
+/// Fault 20: a last line that ends with the stream instead of a line end is echoed too.
 #[test]
 fn the_tail_without_a_line_end_is_echoed() {
     for (mode, answer) in [("line", "Echo: one\nEcho: tail\n"), ("raw", "one\ntail")] {
@@ -122,8 +124,8 @@ fn the_tail_without_a_line_end_is_echoed() {
     }
 }
 
-/// Fault 28: a reset after any byte ends that connection, is counted as what it is, and leaves
-/// nothing behind.
+/// Fault 28: a reset after any byte ends that connection, is counted as a reset, and leaves nothing
+/// behind.
 #[test]
 fn a_reset_at_any_byte_ends_one_connection() {
     let script = "one\ntwo\nthree\n";
@@ -171,7 +173,7 @@ fn all_of_the_echo_comes_after_a_half_close() {
     let (mut noise, mut wanted, mut got) = (Noise::same(SEED), [0; 4096], [0; 4096]);
     for number in 0..BYTES / wanted.len() {
         if number % 512 == 0 {
-            // Long enough for all buffers on the way to be full now and then.
+            // Long enough that all buffers on the way are full now and then.
             pause(millis(20));
         }
         noise.fill(&mut wanted);
@@ -190,13 +192,13 @@ fn read_exact(client: &mut Client, mut buffer: &mut [u8]) {
     }
 }
 
-/// Fault 31: a client that has finished sending and takes nothing costs no processor time, nor
-/// does one that hangs on after the server has said goodbye.
+/// Fault 31: a client that has finished sending and reads nothing costs no processor time. Neither
+/// does one that stays connected after the server's goodbye.
 #[test]
 fn a_half_closed_connection_sleeps() {
     let server = Server::start(&["--mode", "command"]);
     let taking_nothing = server.connect();
-    // A server that has no processor for a while takes nothing either.
+    // A server that gets no processor for a while also reads nothing.
     stuff_with_lines(&taking_nothing, millis(1000));
     taking_nothing.finish_sending();
     let mut lingering = server.connect();
@@ -213,15 +215,15 @@ fn a_half_closed_connection_sleeps() {
     assert!(used < millis(100), "{used:?} of processor time for nothing");
 }
 
-/// Busy polling is bounded: it burns the core while there is something to do, and sleeps soon
+/// Busy polling is bounded: it keeps a core busy while there is something to do, and sleeps soon
 /// after.
 #[test]
 fn busy_polling_ends_when_nothing_comes() {
     let server = Server::start(&["--workers", "1", "--busy-poll", "300ms"]);
     let mut client = server.connect();
     let before = processor_time(server.id());
-    // Beside other programs it gets a part of a core, however small; a server that sleeps takes
-    // next to nothing.
+    // Next to other programs, polling gets at least a small part of a core, while a sleeping server
+    // uses almost nothing.
     let spins = (0..30).any(|round| {
         client.ask(&round.to_string());
         pause(millis(100));
@@ -253,7 +255,7 @@ fn stuff_with_lines(client: &Client, patience: Duration) -> (ErrorKind, Instant)
 /// Fault 32: a client that never reads costs no memory, and is disconnected when it has read
 /// nothing for the stall time-out.
 #[test]
-fn a_client_that_never_reads_is_broken_off() {
+fn a_client_that_never_reads_is_disconnected() {
     for mode in ["raw", "line"] {
         let server = Server::start(&["--mode", mode, "--stall-timeout", "1s"]);
         let before = descriptors(server.id());
@@ -273,7 +275,7 @@ fn a_client_that_never_reads_is_broken_off() {
             }
             stuffed.extend(stuffing.into_iter().map(|thread| thread.join().unwrap()));
         });
-        // Ten clients have sent some 100 MiB; what is kept for each is bounded by its buffers.
+        // Ten clients have sent about 100 MiB; the memory for each is bounded by its buffers.
         eprintln!("{mode}: {empty} KiB became {full} KiB");
         assert!(full < empty + 40 * 1024, "{mode}: {empty} KiB became {full} KiB");
         server.await_descriptors(before);
@@ -283,7 +285,7 @@ fn a_client_that_never_reads_is_broken_off() {
             let mut taken = vec![0; 64 * 1024];
             let mut reads = std::iter::repeat_with(|| client.read_some(&mut taken));
             let end = reads.find(|read| !matches!(read, Ok(1..))).unwrap();
-            // The system tells of a reset once: to the write or to the read.
+            // The system reports a reset once: either to the write or to the read.
             let reset = [stuffed, end.map_or_else(|error| error.kind(), |_| ErrorKind::Other)];
             assert!(reset.contains(&ErrorKind::ConnectionReset), "{mode}: it looks finished");
         }
@@ -292,8 +294,8 @@ fn a_client_that_never_reads_is_broken_off() {
     }
 }
 
-/// Fault 34: a receive window of a few bytes cuts every reply to pieces; put together they are
-/// the same, in order and unmixed.
+/// Fault 34: a receive window of a few bytes cuts every reply to pieces; put together, they are the
+/// same bytes in the same order.
 #[test]
 fn a_tiny_window_changes_no_reply() {
     let server = Server::start(&["--workers", "1"]);
@@ -315,16 +317,16 @@ fn a_tiny_window_changes_no_reply() {
     });
 }
 
-/// Fault 35: the last words arrive although the client goes on sending, every time.
+/// Fault 35: the last message of the server always arrives, although the client goes on sending.
 #[test]
-fn the_last_words_are_not_lost_to_a_reset() {
+fn the_last_message_is_not_lost_to_a_reset() {
     const GOODBYE: &str = "Line too long (limit 1000 bytes). Goodbye!\n";
     let server = Server::start(&["--max-line", "1000"]);
     for round in 0..200 {
         let mut client = server.connect();
         let few = round % 2 == 0;
-        // 1 MiB is more than the server still reads, so the goodbye may be the last that the client
-        // gets.
+        // 1 MiB is more than the server still reads, so the client may get nothing after the
+        // goodbye.
         let more = "and on\n".repeat(if few { 16 * 1024 } else { 150 * 1024 });
         let mut socket = client.socket();
         let sending = std::thread::spawn(move || {
@@ -345,16 +347,17 @@ fn the_last_words_are_not_lost_to_a_reset() {
     assert_eq!(server.stop().count("line_too_long"), 200);
 }
 
-/// Fault 36: clients that go away while they are being written to end only themselves.
+/// Fault 36: clients that disconnect while the server writes to them end only their own
+/// connections.
 #[test]
-fn writing_to_who_has_gone_ends() {
+fn writing_to_a_closed_client_ends() {
     let server = Server::start(&["--mode", "raw"]);
     let mut witness = server.connect();
     let before = descriptors(server.id());
     for round in 0..60 {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_write_timeout(Some(millis(20))).unwrap();
-        // Part of it, as much as fits in the buffers on the way, nothing of which is read.
+        // Only as much as fits in the buffers on the way is written, and nothing of it is read.
         let _ = stream.write(&vec![b'x'; 1 << (round % 23)]);
         drop(stream);
     }
@@ -369,7 +372,7 @@ fn writing_to_who_has_gone_ends() {
     assert_eq!((end.code, end.count("connections")), (Some(0), 61), "{}", end.log);
 }
 
-/// Fault 38: what was written before the close arrives before the end of the stream.
+/// Fault 38: everything that was written before the close arrives before the end of the stream.
 #[test]
 fn closing_sends_the_rest_first() {
     let server = Server::start(&["--mode", "command", "--greeting", "hi"]);
@@ -395,8 +398,8 @@ fn small_writes_do_not_stall() {
     let mut trips = Vec::new();
     for round in 0..100 {
         let start = now();
-        // At some of these distances a line comes while the answer to the one before is on its
-        // way and not acknowledged, and no later line brings the acknowledgement along.
+        // At some of these intervals a line arrives while the previous answer is not yet
+        // acknowledged, and no later line carries the acknowledgement.
         for word in ["one\n", "two\n", "three\n", "four\n"] {
             client.send(word);
             spin(Duration::from_micros(10 * (round % 10)));
@@ -412,9 +415,10 @@ fn small_writes_do_not_stall() {
 }
 
 /// Fault 39: the program asks the system to send small writes at once. (Issue 11, item 46: on
-/// loopback the stall of the test above is hardly ever seen, so the call itself is looked for.)
+/// loopback the stall of the test above hardly ever occurs, so this test looks for the call
+/// itself.)
 #[test]
-fn regression_connections_are_told_to_send_at_once() {
+fn regression_connections_send_small_writes_at_once() {
     if !has("strace") {
         return;
     }
@@ -433,7 +437,7 @@ fn regression_connections_are_told_to_send_at_once() {
     });
 }
 
-/// Waits for less time than the system can have a thread sleep.
+/// Waits actively, for a time that is shorter than a thread can sleep.
 fn spin(length: Duration) {
     let start = now();
     while start.elapsed() < length {

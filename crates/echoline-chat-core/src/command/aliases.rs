@@ -1,4 +1,4 @@
-//! Command names of other chats. Some mean a command of this chat, others only get a hint. Pure.
+//! Command names of other chats. Some are aliases of a command, others only get a hint. Pure.
 
 /// The meaning of a command name of another chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ mod tests {
     use crate::text::is_clean;
 
     #[test]
-    fn no_name_stands_twice_or_is_a_command() {
+    fn no_alias_occurs_twice_or_is_a_command() {
         let names: Vec<_> = all().map(|(name, _)| name).collect();
         for name in &names {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alias_means_a_command_or_says_one() {
+    fn every_alias_means_or_names_a_command() {
         for (name, alias) in all() {
             match alias {
                 Command(command) => {

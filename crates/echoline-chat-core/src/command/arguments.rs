@@ -1,6 +1,6 @@
 //! The arguments of a command, taken one after the other, and their values. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use core::net::IpAddr;
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct CommandArguments<'a> {
 /// The reason why a duration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongDuration<'a> {
-    /// The word looks like a duration and cannot be read.
+    /// The word looks like a duration, but is not a valid one.
     Unreadable(&'a str),
     /// The command takes no duration.
     NotTaken,
@@ -49,9 +49,10 @@ impl<'a> CommandArguments<'a> {
         (!words.is_empty()).then_some(words)
     }
 
-    /// Returns the duration that comes next, with `for` before it or not. `Some(None)` is for good:
-    /// the next word is `forever`, or does not look like a duration and stays. `None` if it looks
-    /// like a duration and cannot be read: a typing mistake must not ban or mute for good.
+    /// Takes the next duration, with or without `for` before it. Returns `Some(None)`, which means
+    /// for ever, if the next word is `forever` or does not look like a duration. Only `forever` is
+    /// consumed then. Returns `None` if the word looks like a duration but is invalid, because a
+    /// typing mistake must not ban or mute for ever.
     pub fn length(&mut self) -> Option<Option<Duration>> {
         let mut ahead = *self;
         let first = ahead.word().unwrap_or_default();
@@ -72,7 +73,7 @@ impl<'a> CommandArguments<'a> {
         read.map(Some)
     }
 
-    /// `None` if a duration comes next, which this command does not take.
+    /// Returns `None` if a duration comes next, because this command takes none.
     pub(crate) fn no_length(&mut self) -> Option<()> {
         let read = { *self }.duration();
         self.wrong_duration = read.map(|_| WrongDuration::NotTaken);
@@ -89,13 +90,13 @@ impl<'a> CommandArguments<'a> {
         Some(duration)
     }
 
-    /// Why a duration was refused, if one was.
+    /// Returns the reason why a duration was refused, if one was.
     pub(crate) fn wrong_duration(&self) -> Option<WrongDuration<'a>> {
         self.wrong_duration
     }
 }
 
-/// A password or token: not for logs.
+/// A password or a token, which must not appear in logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CommandSecret<'a>(&'a str);
 
@@ -137,7 +138,7 @@ impl Switch {
         }
     }
 
-    /// `true` for on.
+    /// Returns `true` for on.
     #[must_use]
     pub fn is_on(self) -> bool {
         self == Self::On
@@ -149,7 +150,8 @@ impl Switch {
 pub enum Passage {
     /// This many last lines, at least 1.
     Last(u64),
-    /// The lines with these numbers: `from` is at least 1 and at most `to`, which is shown too.
+    /// The lines with the numbers `from` to `to`, both included. `from` is at least 1 and at most
+    /// `to`.
     Between {
         /// The first line's number.
         from: u64,
@@ -159,7 +161,7 @@ pub enum Passage {
 }
 
 impl Passage {
-    /// `20` or `120-140`.
+    /// Parses `20` or `120-140`.
     pub fn parse(text: &str) -> Option<Self> {
         let Some((from, to)) = text.split_once('-') else { return number(text).map(Self::Last) };
         let (from, to) = (number(from.trim_end())?, number(to.trim_start())?);
@@ -178,7 +180,7 @@ pub enum BanTarget<'a> {
 }
 
 impl<'a> BanTarget<'a> {
-    /// No name has a dot, colon or slash, every address has one.
+    /// Parses a name or a network. An address has a dot or a colon, and a name never has one.
     pub fn parse(text: &'a str) -> Option<Self> {
         if !text.contains(['.', ':', '/']) {
             return Some(Self::Name(text));
@@ -189,7 +191,7 @@ impl<'a> BanTarget<'a> {
     }
 }
 
-/// `::ffff:192.0.2.0/120` is `192.0.2.0/24` (RFC 4291, section 2.5.5.2).
+/// Turns `::ffff:192.0.2.0/120` into `192.0.2.0/24` (RFC 4291, section 2.5.5.2).
 fn without_mapping(network: IpNet) -> IpNet {
     let IpAddr::V4(address) = network.addr().to_canonical() else { return network };
     let prefix = match network {
@@ -199,7 +201,7 @@ fn without_mapping(network: IpNet) -> IpNet {
     prefix.and_then(|prefix| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
 }
 
-/// Returns a number from 1 up. (`u64::from_str` would take "+7".)
+/// Parses a number from 1 up. (`u64::from_str` would accept "+7".)
 pub fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&number| digits && number > 0)
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_length_stays() {
+    fn a_word_that_is_not_a_duration_is_not_consumed() {
         let mut arguments = CommandArguments::new("10m 2nd time");
         assert_eq!(arguments.length(), Some(Some(Duration::from_secs(600))));
         assert_eq!(arguments.length(), Some(None));
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn addresses_are_distinguished_from_names() {
         let network = |text: &str| Some(BanTarget::Network(text.parse().unwrap()));
         assert_eq!(BanTarget::parse("anna"), Some(BanTarget::Name("anna")));
         assert_eq!(BanTarget::parse("192.0.2.7"), network("192.0.2.7/32"));

@@ -1,18 +1,19 @@
-//! The reason why a line is no command, in one sentence with the text to type instead. Pure.
+//! The errors of commands, each as one sentence with the text to type instead. Pure.
 
 use crate::command::aliases::{Alias, find_alias};
 use crate::command::arguments::{CommandArguments, WrongDuration};
 use crate::command::command_table::{self, CommandEntry};
 use crate::text::excerpt;
 
-/// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
+/// The reason why a line is not a valid [`Command`](super::Command). It prints as one sentence with
+/// the correct form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// A `/` with no word after it.
     #[error("A command is a word after /: /help lists all, and //words says /words")]
     NoName,
-    /// There is no such command, but one that is spelled nearly so.
+    /// There is no such command, but one with a similar name.
     #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
     Misspelled {
         /// The name that was typed, cleaned and shortened.
@@ -20,10 +21,10 @@ pub enum CommandError {
         /// The nearest command.
         nearest: &'static str,
     },
-    /// There is no such command, and none like it.
+    /// There is no such command, and no similar one.
     #[error("There is no /{0}. /help lists all.")]
     Unknown(String),
-    /// A command of other chats. The hint tells the user what to do here.
+    /// A command of other chats, which this chat does not have.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
         /// The name that was typed.
@@ -41,7 +42,7 @@ pub enum CommandError {
         /// An example of a valid use.
         example: &'static str,
     },
-    /// An argument looks like a duration and cannot be read as one.
+    /// An argument looks like a duration, but is not a valid one.
     #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
     Duration {
         /// The word that was typed, cleaned and shortened.
@@ -54,7 +55,7 @@ pub enum CommandError {
     KickDuration,
 }
 
-/// Returns the sentence for a command that was used wrongly.
+/// Returns the error for a command with wrong arguments.
 pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) -> CommandError {
     match arguments.wrong_duration() {
         Some(WrongDuration::Unreadable(typed)) => {
@@ -67,7 +68,7 @@ pub(crate) fn wrong_use(entry: &CommandEntry, arguments: &CommandArguments<'_>) 
     }
 }
 
-/// Returns the sentence for a command that does not exist.
+/// Returns the error for a command that does not exist.
 pub fn unknown(name: &str) -> CommandError {
     let shown = excerpt(name);
     if shown.is_empty() {

@@ -1,5 +1,5 @@
-//! All commands in one table: how each is read, shown in `/help`, and explained when it is used
-//! wrongly. Pure.
+//! The table of all commands: how each is parsed, how `/help` shows it, and how its errors explain
+//! it. Pure.
 
 use crate::command::Command;
 use crate::command::aliases::{self, Alias, find_alias};
@@ -36,7 +36,7 @@ pub struct CommandEntry {
 
 type Read = for<'a> fn(&mut CommandArguments<'a>) -> Option<Command<'a>>;
 
-/// Returns the command of that name, or the one that other chats call so, in any case.
+/// Returns the command with this name or alias. The case does not matter.
 pub fn find(name: &str) -> Option<&'static CommandEntry> {
     let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
     found.or_else(|| match find_alias(name)? {
@@ -53,7 +53,7 @@ pub fn nearest(name: &str) -> Option<&'static CommandEntry> {
         return None;
     }
     let name = name.to_ascii_lowercase();
-    // Short names are near to everything.
+    // Short names are similar to almost everything.
     let aliases = aliases::all().map(|(alias, _)| alias).filter(|alias| alias.len() >= ALIAS_MIN);
     let names = COMMANDS.iter().map(|entry| entry.name).chain(aliases);
     let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
@@ -86,7 +86,8 @@ const fn operator(
 
 use Command as C;
 
-/// In the order of `/help`: talking, rooms, the past, oneself, the way out; then the operators'.
+/// The commands in the order of `/help`: talking, rooms, earlier lines, one's own settings,
+/// leaving; then the commands of operators.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandEntry] = &[
     member("me", "/me WORDS", "say what you do: * anna waves", "/me waves",
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_agrees_with_itself() {
+    fn the_table_is_consistent() {
         for entry in COMMANDS {
             let slashed = format!("/{}", entry.name);
             assert!(entry.usage.split(' ').next() == Some(slashed.as_str()), "{slashed}");
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_shown_a_command_may_give_it() {
+    fn users_may_use_the_commands_that_help_shows_them() {
         for entry in COMMANDS.iter().filter(|e| !["oper", "status", "whois"].contains(&e.name)) {
             let command = Command::parse(entry.example).unwrap();
             assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);

@@ -9,7 +9,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest duration: ten years.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-/// Words of a duration, at most: a number and a unit for each of the seven units.
+/// The maximum number of words of a duration: a number and a unit for each of the seven units.
 const WORDS_MAX: usize = 14;
 
 /// Reads the duration at the front of a list of words, and returns it with the number of words
@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 14;
 pub fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
     let (mut text, mut found) = (String::new(), None);
     for (index, word) in words.take(WORDS_MAX).enumerate() {
-        // A sentence may end in a point after the duration, so decimals are not supported.
+        // A sentence may end with a full stop after the duration, so decimals are not supported.
         if word.contains('.') {
             break;
         }
@@ -42,8 +42,8 @@ pub(crate) fn looks_like_duration(word: &str) -> bool {
     rest.len() < bare.len() && !is_ordinal
 }
 
-/// Returns the nanoseconds of a unit of a second or more, in any case. `M` alone is refused: it is
-/// a minute to one and a month to another.
+/// Returns the nanoseconds of a unit of a second or more, in any case. `M` alone is refused,
+/// because it could mean minutes or months.
 fn nanos_of(unit: &str) -> Option<u64> {
     let days = |days: u32| u64::try_from((DAY * days).as_nanos()).ok();
     match unit.to_ascii_lowercase().as_str() {
@@ -66,7 +66,7 @@ mod tests {
     const DAY: u64 = 24 * HOUR;
     const SECONDS_MAX: u64 = LONGEST.as_secs();
 
-    /// Returns the seconds at the front of `text`, and the words behind them.
+    /// Returns the duration at the front of `text` in seconds, and the words after it.
     fn seconds(text: &str) -> Option<(u64, String)> {
         let (duration, taken) = read(text.split(' '))?;
         let rest: Vec<&str> = text.split(' ').skip(taken).collect();
@@ -75,7 +75,7 @@ mod tests {
 
     /// Issue 11, item 12: the forms that people type.
     #[test]
-    fn regression_a_duration_is_read_as_people_type_it() {
+    fn regression_durations_parse_in_the_forms_that_people_type() {
         for (text, expected) in [
             ("1s", 1),
             ("10m", 10 * MINUTE),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_a_digit_looks_like_a_duration() {
+    fn a_word_that_begins_with_a_digit_looks_like_a_duration() {
         for word in ["10", "-1d", "1.5h", ".5h", "10minuts", "(10m)", "１０m", "½h", "~2h", "0"]
         {
             assert!(looks_like_duration(word), "{word}");

@@ -23,7 +23,7 @@ const IN_ANOTHER_LINE: &[&str] = &["unignore"];
 fn list(rank: Rank) -> Vec<String> {
     let listed = || COMMANDS.iter().filter(|entry| !IN_ANOTHER_LINE.contains(&entry.name));
     let shown = || listed().filter(|entry| rank == Rank::Operator || entry.rank == rank);
-    // The longer forms of operators' commands run over the column.
+    // The usage of operators' commands may be longer than the column.
     let members = COMMANDS.iter().filter(|entry| entry.rank == Rank::Member);
     let width = members.map(|entry| entry.usage.len()).max().unwrap_or(0);
     shown().map(|entry| format!("{:<width$}  {}", entry.usage, entry.purpose)).collect()
@@ -62,7 +62,7 @@ mod tests {
             lines,
             ["/msg NAME WORDS: say something to one person alone", "For example: /msg anna hello"]
         );
-        // Issue 11, item 19: under its name in other chats too.
+        // Issue 11, item 19: an alias has the same help.
         assert_eq!(help(Some("tell"), Rank::Member).collect::<Vec<_>>(), lines);
         let lines: Vec<_> = help(Some("kick"), Rank::Member).collect();
         assert!(lines[0].ends_with("(for operators)"));

@@ -5,8 +5,8 @@ use crate::command::command_error::{CommandError, unknown, wrong_use};
 use crate::command::{Command, command_table};
 
 impl<'a> Command<'a> {
-    /// Reads a line that is clean (see `clean`) and trimmed. Commands are known in
-    /// any case; `//x` says `/x`. Nothing is copied.
+    /// Parses a line that is clean (see `clean`) and trimmed. The case of a command does not
+    /// matter, and `//x` says `/x`. The result borrows the line.
     ///
     /// ```
     /// use echoline_chat_core::command::Command;

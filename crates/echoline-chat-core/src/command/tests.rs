@@ -1,4 +1,4 @@
-//! The forms of each command.
+//! Tests of the forms of each command.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn error(line: &str) -> String {
 }
 
 #[test]
-fn what_is_no_command_is_said() {
+fn text_without_a_command_is_said() {
     for line in ["", "hello /me", "привет", "1 / 2"] {
         assert_eq!(Command::parse(line), Ok(Command::Say(line)));
     }
@@ -20,7 +20,7 @@ fn what_is_no_command_is_said() {
 }
 
 #[test]
-fn every_form_of_every_command_is_read() {
+fn parses_every_form_of_every_command() {
     use Command as C;
     let minutes = |count: u64| Some(Duration::from_secs(60 * count));
     let network = BanTarget::Network("192.0.2.0/24".parse().unwrap());
@@ -94,7 +94,7 @@ fn every_form_of_every_command_is_read() {
 }
 
 #[test]
-fn a_wrong_use_shows_the_right_one() {
+fn an_error_shows_the_right_usage() {
     assert_eq!(
         error("/msg anna"),
         "That is not how /msg works: write /msg NAME WORDS, for example /msg anna hello"
@@ -138,7 +138,7 @@ fn a_wrong_use_shows_the_right_one() {
     }
 }
 
-/// Issue 11, item 12: a duration that cannot be read never bans or mutes for good.
+/// Issue 11, item 12: an invalid duration never bans or mutes for ever.
 #[test]
 fn regression_a_wrong_duration_is_refused_with_usage() {
     assert_eq!(
@@ -195,9 +195,9 @@ fn an_unknown_command_names_the_nearest() {
     assert_eq!((error("/").as_str(), error("/ me").as_str()), (no_name, no_name));
 }
 
-/// Issue 11, item 19: words of other chats are understood, or lead to the right command.
+/// Issue 11, item 19: command names of other chats work, or lead to the right command.
 #[test]
-fn regression_words_of_other_chats_are_understood() {
+fn regression_command_names_of_other_chats_work() {
     for (word, command) in [
         ("/part garden", "/leave garden"),
         ("/PART", "/leave"),
@@ -234,8 +234,8 @@ fn regression_words_of_other_chats_are_understood() {
     }
 }
 
-/// Issue 11, item 9: a flood mute refuses all commands that put words before others, `/quote`
-/// too, and no others.
+/// Issue 11, item 9: a flood mute refuses all commands with text that other users see, including
+/// `/quote`, and no others.
 #[test]
 fn regression_a_muted_user_cannot_quote() {
     for line in ["hi", "//x", "/me x", "/msg a x", "/reply x", "/quote 3", "/topic x", "/nick x"] {
@@ -247,7 +247,7 @@ fn regression_a_muted_user_cannot_quote() {
 }
 
 #[test]
-fn operators_have_their_own() {
+fn operators_have_commands_of_their_own() {
     assert!(Command::parse("/kick a").unwrap().needs_operator());
     assert!(!Command::parse("/oper secret").unwrap().needs_operator());
     assert!(!Command::parse("/me waves").unwrap().needs_operator());
@@ -262,14 +262,14 @@ fn no_secret_is_printed() {
 
 proptest! {
     #[test]
-    fn reading_never_panics_and_sentences_are_short(line in "/?\\PC{0,300}") {
+    fn parsing_never_panics_and_errors_are_short(line in "/?\\PC{0,300}") {
         if let Err(error) = Command::parse(&line) {
             let sentence = error.to_string();
             prop_assert!(is_clean(&sentence) && sentence.chars().count() < 160, "{}", sentence);
         }
     }
 
-    /// Issue 11, item G: a word that is cut is clean, whatever joins its characters.
+    /// Issue 11, item G: a cut word is clean, also if joiners connect its characters.
     #[test]
     fn regression_a_sentence_with_a_cut_word_is_clean(
         line in "/(ban a )?[0aی\u{200c}\u{200d}क\u{94d}👩]{20,60}",
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn what_does_not_begin_with_a_slash_is_said(line in "[^/]\\PC{0,80}") {
+    fn a_line_without_a_slash_is_said(line in "[^/]\\PC{0,80}") {
         prop_assert_eq!(Command::parse(&line), Ok(Command::Say(&line)));
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::skeleton;
 
-/// Bytes of a key that is read: more than that of any name.
+/// The maximum bytes of a key in input; no name has a longer one.
 const KEY_BYTES_MAX: usize = 8192;
 
-/// The key that two names share if they are the same or look the same. Opaque; stable within one
-/// process.
+/// The key that two names share if they are the same or look alike. It is opaque, and stable within
+/// one process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -30,15 +30,15 @@ impl<'de> serde::Deserialize<'de> for Key {
 }
 
 impl Key {
-    /// Returns the key of the look of `text` (UTS 39, section 4), in any case: the skeleton of `0`
-    /// is a capital `O`.
+    /// Returns the key of the look of `text` in any case (UTS 39, section 4). Its letters are
+    /// folded again, because the skeleton of `0` is a capital `O`.
     pub(crate) fn of_look(text: &str) -> Self {
         let skeleton: String = skeleton(text).collect();
         Self(fold(&skeleton).into())
     }
 }
 
-/// Full case folding (The Unicode Standard, section 3.13), normalised again.
+/// Applies full case folding (The Unicode Standard, section 3.13), and normalises the result.
 pub fn fold(text: &str) -> Box<str> {
     text.chars().flat_map(fold_character).nfkc().collect()
 }
@@ -60,10 +60,10 @@ mod tests {
     use super::*;
     use crate::text::character::is_letter;
 
-    /// Our folding makes the same names equal as Unicode's table does, for every character that
-    /// a name may have. (The dotted capital I is no exception: it folds to an i and a dot.)
+    /// The folding agrees with Unicode's table for every character that a name may have, including
+    /// the dotted capital I, which folds to an i and a dot.
     #[test]
-    fn folding_is_unicodes() {
+    fn folding_agrees_with_unicode() {
         for c in '\0'..=char::MAX {
             if !is_letter(c) || c.nfkc().ne([c]) {
                 continue;

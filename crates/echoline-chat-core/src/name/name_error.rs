@@ -1,4 +1,4 @@
-//! The reason why a text is no name, in one sentence with the rule for names. Pure.
+//! The errors of names, each as one sentence with the rule for names. Pure.
 
 use std::fmt;
 
@@ -6,11 +6,12 @@ use crate::name::name_limits::{MARKS_MAX, NAME_CHARACTERS_MAX};
 use crate::text::character::{CharacterKind, kind};
 use crate::text::excerpt;
 
-/// The reason why a text is no [`Name`](super::Name). The message is one sentence with the rule.
+/// The reason why a text is not a valid [`Name`](super::Name). It prints as one sentence with the
+/// rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     kind: NameKind,
-    /// The text, cleaned and shortened: it is shown to others than its author, in logs.
+    /// The text, cleaned and shortened, because logs show it.
     shown: String,
     fault: NameFault,
 }
@@ -19,11 +20,11 @@ pub struct NameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameFault {
-    /// There is none.
+    /// The text is empty.
     Empty,
     /// More than 32 characters.
     TooLong,
-    /// This character is no letter, no digit, not `_` and not `-`.
+    /// This character is not a letter, a digit, `_` or `-`.
     Character(char),
     /// A combining mark with no letter before it.
     LoneMark,
@@ -97,7 +98,7 @@ impl fmt::Display for NameKind {
     }
 }
 
-/// A character in words, for an error message.
+/// Prints a character in words, for an error message.
 struct Described(char);
 
 impl fmt::Display for Described {
@@ -122,7 +123,7 @@ mod tests {
 
     /// Each fault's message states the rule for names and the character that breaks it.
     #[test]
-    fn what_is_no_name_is_told_why() {
+    fn errors_state_the_rule_and_the_wrong_character() {
         for (text, wanted, said) in [
             ("", NameFault::Empty, ", for example anna_7"),
             ("x y", NameFault::Character(' '), ": 'x y' has a space"),

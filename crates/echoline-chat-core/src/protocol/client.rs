@@ -9,7 +9,7 @@ use echoline_base::SecretText;
 
 /// A message of a program or a page.
 ///
-/// The first message is read as a [`Hello`] alone, so that an error names the wrong field.
+/// The first message is parsed as a [`Hello`] only, so that an error names the wrong field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum ClientMessage {
@@ -52,7 +52,7 @@ pub enum ClientMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// Sends a line as a user types it at a terminal: a command, or words.
+    /// Sends a line as a user types it at a terminal: a command or a text.
     Do {
         /// The line.
         #[serde(rename = "do")]
@@ -88,8 +88,8 @@ pub struct Hello {
 
 /// The last line of a room that a client has received.
 ///
-/// The time shows whether it is still the same line: a server without a history counts from 1
-/// again after a restart.
+/// The time shows whether the number still means the same line, because a server without a history
+/// counts from 1 again after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LastSeen {
@@ -103,7 +103,7 @@ pub enum LastSeen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Query {
-    /// The members of the room, at this position of its order.
+    /// The members of the room, as of the present line.
     People,
     /// The rooms of the chat.
     Rooms,
@@ -111,6 +111,6 @@ pub enum Query {
     History,
     /// The commands.
     Commands,
-    /// Whether one user is in the chat, and under which name.
+    /// One user: whether they are in the chat, and their name.
     Person,
 }

@@ -1,4 +1,4 @@
-//! The messages between the chat and its programs and pages: one JSON object a line. Pure.
+//! The messages between the chat and its programs and pages: one JSON object per line. Pure.
 //!
 //! [`ClientMessage`] is everything that a program or a page may send, [`ServerMessage`] everything
 //! that it may receive. `docs/protocol.md` is the reference; a test compares it with these types.
@@ -18,7 +18,7 @@ use serde::Serializer;
 
 use echoline_base::SecretText;
 
-/// Writes a token as text: the messages are the one place that needs it.
+/// Serializes a token as text, which only these messages need.
 fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(secret.reveal()),

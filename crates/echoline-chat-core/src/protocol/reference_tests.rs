@@ -15,7 +15,7 @@ const PAGE: &str =
 
 const VIEW: DisplayChoices = DisplayChoices { numbers: true, times: true, quiet: true };
 
-/// A section of the reference: about one message, or several that have the same fields.
+/// A section of the reference, about one message or several messages with the same fields.
 struct Section<'a> {
     names: BTreeSet<&'a str>,
     examples: Vec<&'a str>,
@@ -40,7 +40,7 @@ fn section(text: &'static str) -> Section<'static> {
     }
 }
 
-/// Adds the names of the fields of an object: `rooms[].topic` for those of objects in a list.
+/// Collects the names of the fields of an object, such as `rooms[].topic` for objects in a list.
 fn fields_of(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     for (key, value) in value.as_object().unwrap() {
         let name = format!("{prefix}{key}");
@@ -63,7 +63,7 @@ fn fields_of_text(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Every message with every field.
+/// Returns every message of the server with every field.
 fn complete_server_messages() -> Vec<ServerMessage<'static>> {
     let line = RoomLine {
         room: "r".into(),
@@ -79,7 +79,7 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
     lines.chain(complete_lists()).chain(complete_answers()).chain(complete_news()).collect()
 }
 
-/// Returns the messages that have parts.
+/// Returns the messages that contain lists.
 fn complete_lists() -> [ServerMessage<'static>; 5] {
     let (room, topic) = (|| "r".into(), || "t".into());
     let joined = JoinedRoom { room: room(), next: 1, topic: topic(), operator: true };
@@ -122,7 +122,7 @@ fn complete_lists() -> [ServerMessage<'static>; 5] {
     ]
 }
 
-/// Returns the messages that follow from a message of the client.
+/// Returns the messages that answer a message of the client.
 fn complete_answers() -> [ServerMessage<'static>; 7] {
     let thread = || Thread { room: Some("r".into()), person: Some("1".into()) };
     [
@@ -157,7 +157,7 @@ fn complete_answers() -> [ServerMessage<'static>; 7] {
     ]
 }
 
-/// Returns the messages that come by themselves.
+/// Returns the messages that the server sends without being asked.
 fn complete_news() -> [ServerMessage<'static>; 6] {
     [
         ServerMessage::Private {
@@ -182,7 +182,7 @@ fn complete_news() -> [ServerMessage<'static>; 6] {
     ]
 }
 
-/// Every message with every field.
+/// Returns every message of the client with every field.
 fn complete_client_messages() -> [ClientMessage; 5] {
     let text = || Some("t".to_owned());
     [
@@ -221,7 +221,7 @@ fn kind_of(text: &str) -> String {
     serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned()
 }
 
-/// Returns the kinds of all server messages, which serde lists for an unknown one.
+/// Returns the kinds of all server messages. Serde lists them in the error for an unknown kind.
 fn kinds() -> BTreeSet<String> {
     let error = serde_json::from_str::<ServerMessage<'_>>(r#"{"kind":"?"}"#).unwrap_err();
     let error = error.to_string();
@@ -257,7 +257,7 @@ fn the_reference_has_every_server_message_with_its_fields() {
 }
 
 #[test]
-fn every_server_example_of_the_reference_is_what_the_server_writes() {
+fn every_example_of_the_reference_is_written_by_the_server() {
     for Section { names, examples, fields } in sections("## What the server sends") {
         let kinds: BTreeSet<String> = examples.iter().map(|text| kind_of(text)).collect();
         assert!(kinds.iter().eq(names.iter()), "examples of {names:?}: {kinds:?}");

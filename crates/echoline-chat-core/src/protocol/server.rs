@@ -18,17 +18,17 @@ pub enum ServerMessage<'a> {
     Welcome {
         /// The name of the user.
         name: Cow<'a, str>,
-        /// Restores the session.
+        /// The token that restores the session.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
         token: Option<SecretText>,
-        /// The most bytes of one message of a page.
+        /// The maximum length of a message from a page, in bytes.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_line: Option<usize>,
         /// The choices about the display.
         #[serde(skip_serializing_if = "Option::is_none")]
         view: Option<DisplayChoices>,
     },
-    /// The rooms of the user from here on.
+    /// The rooms of the user from now on.
     Seats {
         /// The room in which the user speaks; `null` if the user is in no room.
         current: Option<Cow<'a, str>>,
@@ -43,7 +43,7 @@ pub enum ServerMessage<'a> {
     Joined(RoomLine<'a>),
     /// A user left.
     Left(RoomLine<'a>),
-    /// `text` is the new name.
+    /// A user has another name: `text` is the new one.
     Renamed(RoomLine<'a>),
     /// The topic was set.
     Topic(RoomLine<'a>),
@@ -53,7 +53,7 @@ pub enum ServerMessage<'a> {
     Private {
         /// The author.
         name: Cow<'a, str>,
-        /// The receiver, of a line by this user.
+        /// The receiver, if this user is the author.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<Cow<'a, str>>,
         /// Milliseconds since 1970.
@@ -65,7 +65,7 @@ pub enum ServerMessage<'a> {
         /// Whether it is an action (`/me`).
         #[serde(default, skip_serializing_if = "is_off")]
         action: bool,
-        /// Whether the receiver wrote it.
+        /// Whether this user wrote it.
         #[serde(default, skip_serializing_if = "is_off")]
         own: bool,
     },
@@ -73,10 +73,10 @@ pub enum ServerMessage<'a> {
     Missed {
         /// The name of the room.
         room: Cow<'a, str>,
-        /// The number of lines or members.
+        /// The number of missed lines.
         count: u64,
     },
-    /// The answer to a command, in words.
+    /// The answer to a command, as a sentence.
     Reply {
         /// The text.
         text: Cow<'a, str>,
@@ -84,24 +84,24 @@ pub enum ServerMessage<'a> {
         #[serde(flatten)]
         thread: Thread<'a>,
     },
-    /// A message of the client was wrong or refused.
+    /// A message of the client was invalid or refused.
     Error {
         /// The text.
         text: Cow<'a, str>,
-        /// The cause.
+        /// The cause of the error.
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<ErrorTopic>,
         /// The action that the source of the client did too often.
         #[serde(skip_serializing_if = "Option::is_none")]
         action: Option<Cow<'a, str>>,
-        /// The wait in milliseconds.
+        /// The time in milliseconds after which the client may try again.
         #[serde(skip_serializing_if = "Option::is_none")]
         wait_ms: Option<u64>,
         /// The room or private thread of the line.
         #[serde(flatten)]
         thread: Thread<'a>,
     },
-    /// The server did not say a line of this page.
+    /// The server refused a line that was typed on this page.
     Refused {
         /// The kind of the line.
         of: LineKind,
@@ -136,7 +136,7 @@ pub enum ServerMessage<'a> {
         /// The choices about the display.
         view: DisplayChoices,
     },
-    /// The room has other lines than before, because the server has started again.
+    /// The room's lines were reset because the server has started again.
     Renewed {
         /// The name of the room.
         room: Cow<'a, str>,
@@ -147,11 +147,11 @@ pub enum ServerMessage<'a> {
         room: Cow<'a, str>,
         /// The topic, empty if none is set.
         topic: Cow<'a, str>,
-        /// The last line before the answer.
+        /// The number of the room's last line before the answer.
         number: u64,
-        /// The number of lines or members.
+        /// The number of members in the room.
         count: usize,
-        /// The users.
+        /// The members on this page.
         people: Vec<ListedMember<'a>>,
         /// Whether more follow.
         more: bool,
@@ -162,7 +162,7 @@ pub enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<u32>,
     },
-    /// One user. `person` and `name` repeat the question if the user is not in the chat.
+    /// One user. If the user is not in the chat, `person` and `name` are those of the question.
     Person {
         /// Whether the user is in the chat.
         here: bool,
@@ -205,7 +205,7 @@ pub enum ServerMessage<'a> {
     Pong {
         /// The number from the question.
         ping: u64,
-        /// Lines of this user are still on their way to the other nodes.
+        /// Whether lines of this user are still on their way to the other nodes.
         #[serde(default, skip_serializing_if = "is_off")]
         held: bool,
     },
@@ -213,7 +213,7 @@ pub enum ServerMessage<'a> {
     End {
         /// The text.
         text: Cow<'a, str>,
-        /// A page must not come back by itself.
+        /// Whether a page must not reconnect by itself.
         #[serde(rename = "final", default, skip_serializing_if = "is_off")]
         is_final: bool,
     },
@@ -237,12 +237,12 @@ pub struct RoomLine<'a> {
     /// The number of the line that this notice deletes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// Whether the author is ignored: a page follows the line and does not show it.
+    /// Whether the author is ignored. A page tracks the line's number and does not show the line.
     #[serde(default, skip_serializing_if = "is_off")]
     pub ignored: bool,
 }
 
-/// The room or the private thread that a message to a page belongs to; neither for a program.
+/// The room or the private thread that a message to a page belongs to. Empty for a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread<'a> {
     /// The name of the room.
@@ -257,17 +257,17 @@ pub struct Thread<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorTopic {
-    /// The first message cannot be read.
+    /// The first message is invalid.
     Hello,
-    /// The name.
+    /// The name was refused.
     Name,
-    /// The token.
+    /// The token was refused.
     Token,
-    /// A rate, before the user is in the chat.
+    /// A rate limit was exceeded before the login.
     Wait,
-    /// A rate, after the user came in.
+    /// A rate limit was exceeded after the login.
     Rate,
-    /// Earlier lines.
+    /// Earlier lines cannot be read.
     History,
 }
 
@@ -326,7 +326,7 @@ pub struct ListedRoom<'a> {
     pub is_in: bool,
 }
 
-/// A line of a room that was said before.
+/// An earlier line of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlierLine<'a> {
     /// The kind of the line.
@@ -344,7 +344,7 @@ pub struct EarlierLine<'a> {
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedCommand<'a> {
-    /// The name of the user.
+    /// The name of the command.
     pub name: Cow<'a, str>,
     /// The command with its arguments.
     pub usage: Cow<'a, str>,
@@ -380,13 +380,13 @@ impl<'a> ServerMessage<'a> {
         Self::Error { text: text.into(), about: None, action: None, wait_ms: None, thread }
     }
 
-    /// Returns the end of the connection; a page comes back by itself.
+    /// Creates the message that ends the connection. A page reconnects by itself.
     pub fn end(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: false }
     }
 
-    /// Returns the end of the connection by an operator, or because the user is back elsewhere: a
-    /// page that came back by itself would try again and again.
+    /// Creates the message that ends the connection by an operator, or because the user has another
+    /// session now. A page must not reconnect by itself, because it would try again and again.
     pub fn dismissal(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: true }
     }

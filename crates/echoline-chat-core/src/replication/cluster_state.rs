@@ -12,41 +12,41 @@ use crate::operation::Operation;
 use crate::state::rejoin::LastOperation;
 use crate::{Link, Proposal};
 
-/// The cluster as one node knows it; `T` is a caller who waits for an outcome.
+/// The cluster as one node sees it. `T` is a caller who waits for an outcome.
 #[derive(Debug)]
 pub struct Replication<T> {
-    /// The number of this node; another one after its lease has expired.
+    /// The number of this node. It changes after its lease has expired.
     pub node: u32,
     /// The last entry that was applied.
     pub applied: u64,
-    /// The tick, of about a second.
+    /// The current tick. A tick is about a second.
     pub now: u64,
     /// The link to the stream.
     pub link: Link,
     /// Whether the other nodes cannot be reached.
     pub is_lost: bool,
-    /// The operations of each author that are on their way or wait.
+    /// The operations of each author that are in flight or queued.
     pub outboxes: BTreeMap<u64, Outbox<T>>,
-    /// The author of each proposal that is on its way.
+    /// The author of each proposal that is in flight.
     pub sent: BTreeMap<String, u64>,
     /// The leases of the nodes.
     pub leases: Leases,
     /// The number of heartbeats that this node has sent.
     pub heartbeats: u64,
-    /// The number of the last operation of each node itself.
+    /// For each node, the number of the last operation whose author is the node itself.
     pub nodes: BTreeMap<u32, u64>,
     /// The last nodes that went down.
     pub gone_nodes: VecDeque<u32>,
     /// The last sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, the session count up to which no session can begin. It covers sessions that
-    /// are not in `gone_sessions` any more, so an old entry that is sent again changes nothing.
+    /// For each node, the session count up to which no session can begin. It covers the sessions
+    /// that `gone_sessions` has dropped, so an old entry that is sent again changes nothing.
     pub session_floors: BTreeMap<u32, u32>,
-    /// The last operations of users who went with their node.
+    /// The last operations of users whose node went down.
     pub gone_with: VecDeque<LastOperation>,
-    /// The suspended sessions that are to rejoin with this node.
+    /// The suspended sessions that will rejoin with this node.
     pub returning: BTreeSet<u64>,
-    /// Whether this node rejoins: only its own operations are sent.
+    /// Whether this node rejoins. Meanwhile only its own operations are sent.
     pub is_returning: bool,
     /// Whether this node leaves the cluster.
     pub leave: LeaveState,
@@ -137,10 +137,11 @@ impl<T: PendingReply> Replication<T> {
         over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
     }
 
-    /// Returns whether the node saves the session of a user who is not in the chat; if so, notes
-    /// it. The session of a node that went down may be saved a moment later. A session that never
-    /// entered gives back a token that it could not use. The same entry may come again at any time:
-    /// it does not replace what the session saved later, and does not bring back a used token.
+    /// Returns whether the node saves the session of a user who is not in the chat, and if so,
+    /// notes it. There are two cases: the session's node went down a moment ago, or the session
+    /// never entered and returns a token that it could not use. The same entry may arrive again at
+    /// any time. It must not replace what the session saved later, and must not restore a used
+    /// token.
     pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
         let is_over = self.gone_sessions.contains(&session);
         if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
@@ -157,8 +158,8 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Returns whether this is the next operation of a node; if so, notes it. The first operation
-    /// may have any number, because a node that rejoins continues its count.
+    /// Returns whether this is the next operation of a node, and if so, notes it. The first
+    /// operation may have any number, because a node that rejoins continues its count.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
             Some(&last) => number > last && number - last <= JUMP_MAX,
@@ -177,8 +178,8 @@ impl<T: PendingReply> Replication<T> {
         sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
     }
 
-    /// Takes the operations that have waited too long, with their sessions. A sent operation stays:
-    /// it may have arrived.
+    /// Takes the operations that have waited too long, with their sessions. A sent operation stays,
+    /// because it may have arrived.
     pub fn expire(&mut self) -> Vec<(u64, QueuedOperation<T>)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
@@ -189,7 +190,7 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Puts the sent operations that can have no effect any more back into the queue.
+    /// Returns the sent operations that no longer can have an effect to the queue.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {
@@ -201,7 +202,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Notes that a node went down. Returns `false` if that was known.
+    /// Notes that a node went down. Returns `false` if this was already known.
     pub fn note_gone(&mut self, node: u32) -> bool {
         if self.gone_nodes.contains(&node) {
             return false;
@@ -239,7 +240,7 @@ impl<T: PendingReply> Replication<T> {
         settled
     }
 
-    /// Takes the next proposal of an author, if none of theirs is in flight.
+    /// Takes the next proposal of an author, if no operation of the author is in flight.
     pub fn next_proposal(&mut self, session: u64) -> Option<Proposal> {
         if self.is_returning && session != NODE {
             return None;
@@ -275,7 +276,7 @@ impl<T: PendingReply> Replication<T> {
     }
 }
 
-/// Keeps the last of them; returns the one that is forgotten.
+/// Appends to a bounded list. Returns the item that is dropped.
 pub fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
     deque.push_back(one);
     if deque.len() > GONE_MAX { deque.pop_front() } else { None }

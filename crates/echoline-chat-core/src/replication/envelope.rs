@@ -14,12 +14,12 @@ const VERSION: u16 = 1;
 pub struct Envelope {
     #[serde(rename = "v")]
     version: u16,
-    /// The node of the author, which gets another number with each start.
+    /// The node of the author. A node gets another number at each start.
     pub node: u32,
     /// The session of the author; 0 if the author is the node itself.
     pub session: u64,
-    /// Counts the operations of this author from 1: an operation that was sent twice is applied
-    /// once.
+    /// The number of the operation, counted from 1 for each author. An operation that was sent
+    /// twice is applied once.
     pub number: u64,
     /// The operation.
     #[serde(rename = "act")]
@@ -27,7 +27,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Puts an operation into an envelope of this version.
+    /// Creates an envelope of this version.
     pub fn new(node: u32, session: u64, number: u64, operation: Operation) -> Self {
         Self { version: VERSION, node, session, number, operation }
     }
@@ -46,10 +46,10 @@ impl Envelope {
         serde_json::to_vec(self).expect("an operation is made of texts and numbers").into()
     }
 
-    /// Reads an entry, and checks it as any other input.
+    /// Decodes an entry, and checks it like any other input.
     ///
     /// # Errors
-    /// The reason why the entry cannot be read, or is refused.
+    /// The reason why the entry is invalid or refused.
     pub fn decode(payload: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Form {
@@ -167,10 +167,10 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 7: operations of a node that knows neither resumed sessions nor private
-    /// actions.
+    /// Issue 11, item 7: decodes operations of an earlier version, which has no resumed sessions
+    /// and no private actions.
     #[test]
-    fn regression_acts_without_the_new_fields_are_read() {
+    fn regression_operations_without_the_new_fields_are_decoded() {
         let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
         for (old, operation) in [
             (
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// A later version may add fields and an earlier version may have had others.
+    /// A later version may add fields, and an earlier version may have had other ones.
     #[test]
     fn ignores_a_field_of_another_version() {
         let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn reports_invalid_entries() {
         assert!(Envelope::decode(b"{}").unwrap_err().contains("missing field"));
         assert!(Envelope::decode(b"{\"v\":2,\"new\":1}").unwrap_err().contains("newer version"));
         assert!(Envelope::decode(&[0xff; 9]).is_err());
     }
 
     #[test]
-    fn ids_are_what_a_bus_wants() {
+    fn ids_have_only_the_characters_that_the_stream_allows() {
         let ids: Vec<String> = operations()
             .into_iter()
             .map(|operation| Envelope::new(1, 2, 3, operation).id())

@@ -1,4 +1,4 @@
-//! Checks on all operations from the stream, as on any other input. Pure.
+//! Checks the operations from the stream, like any other input. Pure.
 //!
 //! The operations of an honest node pass unchanged. All nodes must get the same result, so the
 //! bounds are constants. Texts are cleaned and cut. An operation that no honest node sends is
@@ -19,23 +19,23 @@ use crate::text::{clean, is_clean};
 pub const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
 pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
-/// Bytes of a topic, a reason or any other words that are not a line.
+/// The maximum bytes of a topic, a reason or any other text that is not a line.
 const WORDS_BYTES_MAX: usize = 4096;
-/// Bytes of a line: more than a node accepts from a user.
+/// The maximum bytes of a line: more than a node accepts from a user.
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// The maximum bytes of a password hash, or of a part of it.
 const HASH_BYTES_MAX: usize = 256;
-/// Users that rejoin in one operation.
+/// The maximum number of users that rejoin in one operation.
 pub const REJOINING_MAX: usize = 200;
-/// Rooms of one user.
+/// The maximum number of rooms of one user.
 const ROOMS_MAX: usize = 1000;
-/// Bytes of the name of a node.
+/// The maximum bytes of the name of a node.
 const MACHINE_BYTES_MAX: usize = 64;
 
-/// Checks an operation of this author and number, and cleans its words.
+/// Checks an operation of this author and number, and cleans its texts.
 ///
 /// # Errors
-/// The reason why no honest node has sent it.
+/// The reason why no honest node can have sent it.
 pub fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
     let is_of_node = session == NODE;
     match operation {
@@ -175,7 +175,7 @@ fn inspect_rejoining(users: &mut [RejoiningUser]) -> Result<(), String> {
     })
 }
 
-/// Cleans the words of a ban.
+/// Cleans the texts of a ban.
 pub(crate) fn tidy_ban(ban: &mut Ban) {
     tidy(&mut ban.by);
     tidy(&mut ban.reason);
@@ -205,7 +205,8 @@ pub fn is_hash(hash: &str) -> Result<(), String> {
     }
 }
 
-/// Users say lines and actions; the server's own kinds of lines come from its own operations.
+/// Checks that a user can say a line of this kind. All other kinds come from the server's own
+/// operations.
 fn is_speech(kind: LineKind) -> Result<(), String> {
     match kind {
         LineKind::Said | LineKind::Action => Ok(()),
@@ -217,7 +218,7 @@ fn is_speech(kind: LineKind) -> Result<(), String> {
     }
 }
 
-/// Cleans words, and cuts them if they are too long.
+/// Cleans a text, and cuts it if it is too long.
 pub(crate) fn tidy(words: &mut String) {
     cut_and_clean(words, WORDS_BYTES_MAX);
 }

@@ -11,9 +11,9 @@ pub(crate) const LEASE_TICKS: u64 = 10;
 /// Ticks without its own heartbeat after which a node knows that it receives nothing.
 const DEAF_TICKS: u64 = 5;
 
-/// Nodes with a lease at most: more than any cluster has.
+/// The maximum number of nodes with a lease: more than any cluster has.
 const NODES_MAX: usize = 1000;
-/// Bytes of the version in a heartbeat.
+/// The maximum bytes of the version in a heartbeat.
 const VERSION_BYTES_MAX: usize = 64;
 
 /// The heartbeat of a node.
@@ -27,7 +27,7 @@ pub struct Heartbeat {
     pub applied: u64,
     /// The version of its program.
     pub version: String,
-    /// Counts the heartbeats of the node; 0 from an earlier version.
+    /// The number of the heartbeat, counted from 1; 0 from an earlier version.
     #[serde(default)]
     pub count: u64,
 }
@@ -41,7 +41,7 @@ pub struct Leases {
 impl Leases {
     /// Records a heartbeat of a node, which may be this node, `own`.
     pub fn record(&mut self, now: u64, own: u32, pulse: Heartbeat) {
-        // A forged heartbeat may have an invalid name, and there may be any number of them.
+        // There may be any number of forged heartbeats, with any name.
         let is_known = self.heard.contains_key(&pulse.node);
         let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
         if !is_plain || (!is_known && pulse.node != own && self.heard.len() >= NODES_MAX) {
@@ -51,7 +51,7 @@ impl Leases {
             && pulse.count > 0
             && pulse.count <= last.count
         {
-            // A recorded heartbeat was sent again.
+            // An old heartbeat was recorded and sent again.
             return;
         }
         if pulse.node == own && self.is_deaf(now, own) {
@@ -64,7 +64,7 @@ impl Leases {
         self.heard.get(&own).is_none_or(|(heard, _)| heard + DEAF_TICKS < now)
     }
 
-    /// Restarts the lease of every node: this node has received nothing for a while itself.
+    /// Restarts the lease of every node, because this node has received nothing for a while.
     pub fn renew(&mut self, now: u64) {
         self.heard.values_mut().for_each(|(heard, _)| *heard = now);
     }
@@ -107,10 +107,10 @@ mod tests {
         Heartbeat { node, name, applied: 0, version, count: 0 }
     }
 
-    /// Issue 12, item 10: forged heartbeats show no text of attackers and fill no memory. A
+    /// Issue 12, item 10: forged heartbeats cannot show an attacker's text or fill the memory. A
     /// recorded heartbeat does not renew the lease of a node that went down.
     #[test]
-    fn attack_forged_signs_of_life_are_ignored() {
+    fn attack_forged_heartbeats_are_ignored() {
         let mut leases = Leases::default();
         for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
             leases.record(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
@@ -141,7 +141,7 @@ mod tests {
     /// Fault 68: the lease of a silent node expires, also if the node was never heard. Heartbeats
     /// renew it.
     #[test]
-    fn a_lease_ends_with_silence() {
+    fn the_lease_of_a_silent_node_expires() {
         let mut leases = Leases::default();
         leases.record(0, OWN, pulse(OWN));
         leases.record(0, OWN, pulse(1));
@@ -166,7 +166,7 @@ mod tests {
     /// Fault 68: a node that hears no heartbeat, not even its own, lets no lease expire. The leases
     /// start again when it hears its own heartbeat.
     #[test]
-    fn who_is_deaf_judges_nobody() {
+    fn a_node_that_receives_nothing_expires_no_lease() {
         let mut leases = Leases::default();
         assert!(leases.overdue(0, OWN, &[1]).is_empty());
         assert!(leases.overdue(50, OWN, &[1]).is_empty(), "it never heard itself");

@@ -18,18 +18,19 @@ pub const NODE: u64 = 0;
 /// the outcome of their operations.
 pub const GONE_MAX: usize = 1000;
 
-/// Lines in one operation.
+/// The maximum number of lines in one operation.
 pub const SAY_LINES: usize = 1024;
 
-/// Ticks for which lines are held while the link is lost.
+/// The number of ticks for which lines are held while the link is lost.
 pub const HELD_TICKS: u64 = 60;
 
-/// Numbers that an author may skip: when a node comes back after its lease has expired, it sends
-/// its pending operations again under other numbers. A higher number is forged.
+/// The maximum count of numbers that an author may skip. When a node rejoins after its lease has
+/// expired, it sends its pending operations again under other numbers. A larger gap means that the
+/// number is forged.
 pub const JUMP_MAX: u64 = 1024;
 
-/// Nodes whose operations are counted.
+/// The maximum number of nodes whose operations are counted.
 const NODES_MAX: usize = 10_000;
 
-/// Ticks after which a proposal that has not come back shows that the link is lost.
+/// The number of ticks after which a missing proposal shows that the link is lost.
 const UNHEARD_TICKS: u64 = 3;

@@ -1,4 +1,4 @@
-//! The line that announces that a node and its users are gone: its text, and the parser that the
+//! The line that announces that a node went down with its users, and the parser for it, which the
 //! comparison of transcripts uses. Pure.
 
 /// The maximum number of names in the line; further users are only counted.
@@ -17,7 +17,7 @@ pub fn node_down_line(node: &str, reason: &str, names: &[String]) -> String {
     words
 }
 
-/// Reads the line; `None` if it is another one.
+/// Parses the line. Returns `None` if it is another one.
 pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
     let (_, names) = words.split_once(BEFORE)?;
     let (names, is_all) = match names.split_once(" and ") {

@@ -1,5 +1,5 @@
-//! The operations of one author that the other nodes do not have yet: one is in flight, the others
-//! wait for it. This keeps the author's order, however often an operation is sent again. Pure; time
+//! The operations of one author that the other nodes do not have yet. One is in flight, and the
+//! others wait for it, so the author's order is kept even if an operation is sent again. Pure; time
 //! is counted in ticks of about a second.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use super::envelope::Envelope;
 use crate::name::Name;
 use crate::operation::{Operation, SaidLine};
 
-/// Bytes of text in one operation: far below what a stream takes.
+/// The maximum bytes of text in one operation, far below the limit of the stream.
 const SAY_BYTES: usize = 64 * 1024;
 
 /// A caller who waits for the outcome of an operation.
@@ -17,27 +17,27 @@ pub trait PendingReply {
     /// Returns whether the caller does not wait any more.
     fn is_closed(&self) -> bool;
 
-    /// Tells the caller that everything before is done.
+    /// Tells the caller that all earlier operations are done.
     fn complete(self);
 }
 
-/// The operations of one author; `T` is a caller who waits.
+/// The operations of one author. `T` is a caller who waits.
 #[derive(Debug)]
 pub struct Outbox<T> {
     /// The number of the last operation that was sent.
     last: u64,
     sent: Option<Sent<T>>,
     waiting: VecDeque<QueuedOperation<T>>,
-    /// The author's session is over.
+    /// Whether the author's session is over.
     pub is_over: bool,
 }
 
-/// An operation that is on its way.
+/// An operation that is in flight.
 #[derive(Debug)]
 pub struct Sent<T> {
     /// The id of its proposal.
     pub id: String,
-    /// The tick since when it is there.
+    /// The tick at which it was sent.
     pub since: u64,
     /// The operation.
     pub operation: Operation,
@@ -48,11 +48,11 @@ pub struct Sent<T> {
 /// An operation that waits for its turn.
 #[derive(Debug)]
 pub struct QueuedOperation<T> {
-    /// The operation; `None` only waits for those before it.
+    /// The operation; `None` only waits for the operations before it.
     pub operation: Option<Operation>,
     /// The caller who waits for its outcome.
     pub reply: Option<T>,
-    /// The tick since when it is there.
+    /// The tick at which it was queued.
     pub since: u64,
 }
 
@@ -68,7 +68,7 @@ impl<T: PendingReply> Outbox<T> {
         self.waiting.push_back(QueuedOperation { operation, reply, since: now });
     }
 
-    /// Puts a line at the end: into the operation before it, if that one has room for it.
+    /// Appends a line, to the last operation if that one has room for it.
     pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
         if let Some(QueuedOperation {
             operation: Some(Operation::Say { room: last, lines }), ..
@@ -88,8 +88,8 @@ impl<T: PendingReply> Outbox<T> {
         });
     }
 
-    /// Takes the next operation, if none is on its way; `seal` puts it into an envelope with its
-    /// number. Completes the waits before it. Drops operations whose caller does not wait any more.
+    /// Takes the next operation, if none is in flight. `seal` puts it into an envelope with its
+    /// number. Completes the waits before it. Drops operations whose caller no longer waits.
     pub fn next(
         &mut self,
         now: u64,
@@ -114,12 +114,12 @@ impl<T: PendingReply> Outbox<T> {
         None
     }
 
-    /// Returns the number of the operation that is on its way, or was last.
+    /// Returns the number of the operation that is in flight, or else of the last one.
     pub fn number(&self) -> u64 {
         self.last
     }
 
-    /// Returns the operation that is on its way.
+    /// Returns the operation that is in flight.
     pub fn sent(&self) -> Option<&Sent<T>> {
         self.sent.as_ref()
     }
@@ -129,19 +129,20 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.take()
     }
 
-    /// Puts the operation that was on its way first: it has no effect any more, and is sent again.
+    /// Puts the operation that was in flight back to the front of the queue. Its first copy has no
+    /// effect, so it is sent again.
     pub fn take_back(&mut self) {
         if let Some(Sent { operation, reply, since, .. }) = self.sent.take() {
             self.waiting.push_front(QueuedOperation { operation: Some(operation), reply, since });
         }
     }
 
-    /// Drops the rejoins that wait: the users rejoin in another way.
+    /// Drops the queued rejoins, because the users rejoin in another way.
     pub fn forget_returns(&mut self) {
         self.waiting.retain(|waiting| !matches!(waiting.operation, Some(Operation::Rejoin { .. })));
     }
 
-    /// Lines that are not yet known to have arrived.
+    /// Returns the number of lines that may not have arrived yet.
     pub fn lines(&self) -> usize {
         let waiting = self.waiting.iter().filter_map(|waiting| waiting.operation.as_ref());
         let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.operation).len());
@@ -153,8 +154,8 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes out the unsent operations that have waited since before `since`, if they say lines or
-    /// if a caller waits for their outcome. The others stay: a user who leaves has to leave.
+    /// Takes the unsent operations that have waited since before `since`, if they say lines or if a
+    /// caller waits for their outcome. The others stay: for example, a user must be able to leave.
     pub fn expire(&mut self, since: u64) -> Vec<QueuedOperation<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn one_act_is_on_its_way_and_lines_behind_it_gather() {
+    fn one_operation_is_in_flight_and_lines_gather_behind_it() {
         let mut outbox = Outbox::<Caller>::default();
         outbox.say(0, &room("den"), line("a"));
         assert_eq!(texts(next(&mut outbox)), ["a"]);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn acts_keep_their_order_and_waits_their_place() {
+    fn operations_and_waits_keep_their_order() {
         let mut outbox = Outbox::<Caller>::default();
         let told = Rc::new(Cell::new(false));
         outbox.say(0, &room("den"), line("a"));
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_does_not_expire() {
+    fn a_sent_operation_does_not_expire() {
         let mut outbox = Outbox::<Caller>::default();
         outbox.say(0, &room("den"), line("a"));
         next(&mut outbox);
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn acts_are_bounded() {
+    fn operations_are_bounded() {
         let mut outbox = Outbox::<Caller>::default();
         for _ in 0..40 {
             outbox.say(0, &room("den"), line(&"x".repeat(4096)));

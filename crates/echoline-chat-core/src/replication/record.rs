@@ -1,4 +1,4 @@
-//! The recorded state of all nodes at one entry of the stream, and going on from there. Pure.
+//! The recorded state at one entry of the stream, and how a node continues from it. Pure.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,7 +21,7 @@ use crate::state::room_cell::RoomCell;
 use crate::state::tokens::{SavedSession, Tokens, digest_of_kept};
 use crate::state::user::User;
 
-/// The recorded state. Its lists have an order, so that all nodes write the same bytes.
+/// The recorded state. Its lists are ordered, so that all nodes write the same bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The version.
@@ -44,16 +44,16 @@ pub struct Record {
     /// The mutes of users who wrote too fast.
     #[serde(default)]
     pub flood_mutes: FloodMutes,
-    /// The number of the last operation of each node itself.
+    /// For each node, the number of the last operation whose author is the node itself.
     pub nodes: BTreeMap<u32, u64>,
-    /// The nodes that are gone.
+    /// The last nodes that went down.
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
     /// For each node, the count up to which no session begins.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
-    /// The last operations of users who went with a node.
+    /// The last operations of users whose node went down.
     pub gone_with: VecDeque<LastOperation>,
 }
 
@@ -65,7 +65,7 @@ pub struct UserRecord {
     /// The user's number, the same in all their sessions.
     #[serde(default)]
     pub lineage: u64,
-    /// When the session began, in milliseconds since 1970.
+    /// The time at which the session began, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: u64,
     /// The number of the node.
@@ -92,7 +92,7 @@ impl Record {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Removes all users from the chat. Suspends the users that this node serves, and returns their
+    /// Removes all users from the chat. Suspends those that this node serves, and returns their
     /// sessions.
     pub fn suspend_all(&mut self) -> Vec<u64> {
         self.names.clear();
@@ -111,7 +111,8 @@ impl<R: RoomCell> ChatState<R> {
         here
     }
 
-    /// Restores the state from a record. Users of the `served` sessions are expected to rejoin.
+    /// Restores the state from a record. The users of the `served` sessions are suspended until
+    /// they rejoin.
     pub fn restore(
         &mut self,
         record: &mut Record,
@@ -122,13 +123,13 @@ impl<R: RoomCell> ChatState<R> {
             record.rooms.iter().map(|room| room.name.key().clone()).collect();
         self.bans = Bans::default();
         for ban in record.bans.drain(..) {
-            // The snapshot of an earlier version may hold more bans of a room than fit now. All
-            // nodes drop the same ones.
+            // A snapshot of an earlier version may have too many bans of a room. All nodes drop the
+            // same ones.
             let _ = self.bans.add(0, ban);
         }
         self.tokens = Tokens::default();
         for (token, saved) in record.tokens.drain(..) {
-            // None is dropped, unless an earlier version had more of one source.
+            // No token is dropped, unless an earlier version had more for one source.
             let _ = self.tokens.keep(0, digest_of_kept(token).into(), saved);
         }
         self.next_first_line = record.next_first_line;
@@ -204,7 +205,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Forgets everything but the lobby, which is empty then.
+    /// Drops everything except the lobby, which is empty then.
     pub fn reset(&mut self) {
         let lobby = &self.lobby;
         self.rooms.retain(|_, cell| cell.is_same(lobby));
@@ -258,7 +259,7 @@ pub enum OperationStatus {
 }
 
 impl AppliedOperations {
-    /// Records what the snapshot holds.
+    /// Collects the operations of a snapshot.
     pub fn of(record: &Record) -> Self {
         let users = record.users.iter().map(|user| LastOperation {
             session: user.session,
@@ -292,7 +293,8 @@ impl AppliedOperations {
             Some(last) if number == last.number && last.refused => OperationStatus::Refused,
             Some(last) if number == last.number => OperationStatus::Applied,
             _ if is_over => OperationStatus::Applied,
-            // The record may have dropped it: losing it is better than applying it twice.
+            // The record may have dropped the operation. To lose it is better than to apply it
+            // twice.
             None if self.gone_nodes.contains(&node)
                 && !matches!(operation, Operation::Exit { .. }) =>
             {

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter};
 
-/// Pieces that one write takes at most.
+/// The maximum number of pieces in one write.
 const PIECES_MAX: usize = 32;
 
 /// Whole lines in a few pieces of bytes.
@@ -30,7 +30,7 @@ struct Piece {
 pub struct Progress<'a> {
     /// The next line that the member has to see from its beginning.
     pub next: u64,
-    /// The rest of a line that it has seen the beginning of.
+    /// The rest of a line whose beginning the member has received.
     pub rest: &'a [u8],
 }
 
@@ -45,7 +45,7 @@ impl Batch {
         self.pieces.is_empty()
     }
 
-    /// Bytes in all.
+    /// Returns the total number of bytes.
     pub fn bytes(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
@@ -53,7 +53,7 @@ impl Batch {
     /// Runs `write` on all pieces.
     pub fn with_slices<T>(&self, write: impl FnOnce(&mut [IoSlice<'_>]) -> T) -> T {
         if let [only] = &*self.pieces {
-            // The usual case: neither a list nor a system call for lists.
+            // The usual case of one piece needs no list and no vectored write.
             return write(&mut [IoSlice::new(&only.bytes)]);
         }
         let mut slices = [IoSlice::new(&[]); PIECES_MAX];
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the lines that a member gets if they take the batch in two parts.
+    /// Returns the lines that a member receives if the connection takes the batch in two parts.
     fn taken(batch: &Batch, length: usize) -> Vec<u8> {
         let all: Vec<u8> = batch.pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
         let progress = batch.progress(length);
@@ -107,7 +107,8 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 34: however little the stream takes, no line is cut, doubled or lost.
+        /// Fault 34: even if the stream takes only a few bytes at a time, no line is cut,
+        /// duplicated or lost.
         #[test]
         fn a_batch_taken_in_part_goes_on_where_it_stopped(
             pieces in vec((1..4_u64, vec(0..5_usize, 1..5)), 1..5),

@@ -8,13 +8,13 @@ pub enum Credential {
     Nothing,
     /// The password that has this hash.
     Password(String),
-    /// A token says that they were a member; in the form of an earlier version.
+    /// A token shows that the newcomer was a member, in the format of an earlier version.
     Token {
         /// Whether they were an operator of the room.
         operator: bool,
     },
-    /// A token says that they were a member, an operator or not, and the stamp of the password that
-    /// the room had then.
+    /// A token shows that the newcomer was a member, whether they were an operator, and which
+    /// password the room had then.
     Return {
         /// Whether they were an operator of the room.
         operator: bool,
@@ -28,7 +28,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns whether a token says that they were an operator of the room.
+    /// Returns whether a token shows that the newcomer was an operator of the room.
     pub(crate) fn is_operators(&self) -> bool {
         matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
     }

@@ -19,7 +19,7 @@ pub enum Own {
 #[derive(Debug, Default)]
 pub struct OwnLines(Option<Box<Written>>);
 
-/// Ranges whose memory is kept when all of them are passed.
+/// The number of ranges whose memory is kept after the member has passed them.
 const RANGES_KEPT: usize = 8;
 
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl OwnLines {
             last.end += 1;
             return;
         }
-        // Bounds the memory for a member who writes without reading.
+        // Bounds the memory of a member who writes without reading.
         while let Some(range) = ranges.front().filter(|range| range.end <= next.max(first)) {
             *forgotten += range.end.saturating_sub(range.start.max(next));
             ranges.pop_front();
@@ -95,7 +95,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// P3: whatever is forgotten when, the lines missed are counted without the own ones.
+        /// Promise P3: missed lines are counted without the member's own lines, for any order of
+        /// drops.
         #[test]
         fn own_lines_are_counted_once(
             mine in prop::collection::vec(any::<bool>(), 1..100),

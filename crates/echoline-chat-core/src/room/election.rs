@@ -6,8 +6,8 @@ use crate::name::Name;
 use crate::room::{Appended, Room};
 
 impl Room {
-    /// Notes whether an operator is in the room. If none has been for a day, makes the member an
-    /// operator who has been in it longest and may speak, and says so in the room.
+    /// Notes whether an operator is in the room. If there was none for a day, the member who has
+    /// been in the room for longest and who may speak becomes an operator. A line announces it.
     pub(crate) fn elect(&mut self, now_ms: u64) -> Option<(Name, Appended)> {
         if self.has_operator() {
             self.operators.note_present();
@@ -30,7 +30,7 @@ impl Room {
     }
 
     /// Notes whether an operator is in the room, and elects one if it had none for too long. The
-    /// lobby elects none: every user is in it.
+    /// lobby elects none, because every user is in it.
     pub(crate) fn review_operators(&mut self, now_ms: u64, effects: &mut dyn Effects) {
         if self.is_lobby {
             return;

@@ -5,10 +5,10 @@ use crate::room::Room;
 pub use crate::room::credential::Credential;
 use crate::state::tokens::Position;
 
-/// Invitations of one room at most; the oldest is forgotten first.
+/// The maximum number of invitations of one room. The oldest is dropped first.
 const INVITED_MAX: usize = 1000;
 
-/// The condition for coming into a room.
+/// The condition for entering a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
     /// Every user may enter.
@@ -30,8 +30,8 @@ pub struct Newcomer {
     pub is_operator: bool,
 }
 
-/// Tells one password of a room from another: the part of its hash that is the hash itself, which
-/// differs each time a password is set.
+/// Returns the stamp of a password: the last part of its PHC string, which differs each time a
+/// password is set.
 fn stamp(hash: &str) -> &str {
     hash.rsplit('$').next().unwrap_or_default()
 }
@@ -44,8 +44,7 @@ impl Room {
         Position { room, next, operator: false, password, born }
     }
 
-    /// Returns whether the room has a password, and not the one that it had when a session was
-    /// saved.
+    /// Returns whether the room has another password than when the session was saved.
     fn has_new_password(&self, saved: Option<&str>) -> bool {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
@@ -114,10 +113,10 @@ mod tests {
         room
     }
 
-    /// Issue 12, item 8: an invitation is of a user, in each session that a token restores, and not
-    /// of the name that the user had.
+    /// Issue 12, item 8: an invitation is for a user, in every session that a token restores. It is
+    /// not for the user's name.
     #[test]
-    fn attack_an_invitation_lets_nobody_in_but_the_invited_user() {
+    fn attack_an_invitation_admits_only_the_invited_user() {
         let mut room = private_room();
         room.invite(7);
         let admits = |room: &Room, session, lineage| {

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_reads_as_the_lesson_has_it() {
+    fn every_kind_of_line_is_worded_as_in_the_lesson() {
         assert_eq!(shown(LineKind::Said, "ann", "hi: there"), "ann: hi: there");
         assert_eq!(shown(LineKind::Said, "ann", ""), "ann: ");
         assert_eq!(shown(LineKind::Action, "ann", "waves"), "* ann waves");

@@ -20,7 +20,7 @@ pub struct LineView<'a> {
     pub name: &'a str,
     /// The text.
     pub text: &'a str,
-    /// As a terminal shows it, without its end.
+    /// The line as a terminal shows it, without its end.
     pub shown: &'a str,
 }
 

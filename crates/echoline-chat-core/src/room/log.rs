@@ -1,11 +1,11 @@
-//! A room's lines in their one order: numbered, encoded once, bounded. Pure.
+//! The log of a room: its lines in order, numbered, encoded once and bounded. Pure.
 //!
 //! The append encodes a line, as a terminal shows it, into a chunk of bytes. A member is a cursor:
-//! a line number. All unread lines of a member are a few slices of those chunks, however many lines
-//! there are. Nothing is copied or stored for them.
+//! a line number. All unread lines of a member are a few slices of those chunks. No line is copied
+//! or stored for a member.
 //!
-//! Lines that users said are bounded apart from all others. When others fill the log, said lines
-//! that leave it go on in `OlderLines`, so that no flood of joins displaces them.
+//! Lines that users said have their own bound. When other lines fill the log, the said lines that
+//! leave it move to `OlderLines`, so that a flood of joins does not displace them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -21,18 +21,18 @@ use older::{OlderLine, OlderLines};
 
 mod older;
 
-/// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
-/// the room: a thousand rooms of a few lines are to cost little.
+/// Minimum and maximum bytes of one chunk; a longer line has its own chunk. Chunks grow with the
+/// room, so that many rooms with a few lines cost little memory.
 const CHUNK_BYTES_MIN: usize = 1024;
 const CHUNK_BYTES_MAX: usize = 128 * 1024;
 
-/// Numbers of deleted lines that are remembered.
+/// The maximum number of deleted lines that are remembered.
 const DELETED_MAX: usize = 1000;
 
 /// The lines of one room in memory.
 ///
-/// Invariants: `entries` has the lines `first..next()` in order; their bytes lie without gaps in
-/// `chunks`, then `tail`, and no line lies in two of them; times increase strictly; `visible` is
+/// Invariants: `entries` has the lines `first..next()` in order; their bytes are without gaps in
+/// `chunks`, then in `tail`, and no line is in two of them; times increase strictly; `visible` is
 /// between `first` and `next()`. The lines of `older` have numbers below `first`. It and `entries`
 /// together have no more said lines, and no more bytes of them, than `limits` allow.
 #[derive(Debug)]
@@ -49,11 +49,11 @@ pub struct Log {
     tail_start: u64,
     /// The lines before this one may be shown.
     visible: u64,
-    /// Appended lines become visible by [`show`](Self::show), not at once.
+    /// Whether appended lines become visible only by [`show`](Self::show).
     pub holds: bool,
     last_time_ms: u64,
-    /// The highest numbers of deleted lines, also of lines that are not kept any more: a node that
-    /// missed a deletion learns of it from these.
+    /// The highest numbers of deleted lines, including lines that are no longer kept. A node that
+    /// missed a deletion learns of it from these numbers.
     pub deleted: BTreeSet<u64>,
 }
 
@@ -66,7 +66,7 @@ struct SaidLines {
 
 #[derive(Clone, Copy, Debug)]
 struct LineEntry {
-    /// The offset of the line from the first byte that the room ever had.
+    /// The offset of the line in all bytes that the room ever had.
     start: u64,
     time_ms: u64,
     author: u64,
@@ -177,7 +177,7 @@ impl Log {
         if shape.kind.is_said() {
             self.said.bytes = self.said.bytes + line.len() - (end - start) as usize;
         }
-        // All that follows moves by as many bytes as the line has become longer, or shorter.
+        // All later lines move by the change in length.
         let by = (line.len() as u64).wrapping_sub(end - start);
         let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
         let starts = starts.chain(self.chunks.iter_mut().skip(place + 1).map(|c| &mut c.start));
@@ -191,7 +191,8 @@ impl Log {
         self.last_time_ms
     }
 
-    /// Forgets all lines; the next one will have the number `number`, which is not lower.
+    /// Drops all lines. The next line will have the number `number`, which must not be lower than
+    /// the present one.
     pub(crate) fn jump(&mut self, number: u64) {
         self.tail_start += self.tail.len() as u64;
         self.tail.clear();
@@ -202,7 +203,7 @@ impl Log {
         (self.first, self.visible) = (number, number);
     }
 
-    /// The next line will be later than this.
+    /// Makes the next line later than `time_ms`.
     pub fn set_last_time(&mut self, time_ms: u64) {
         self.last_time_ms = self.last_time_ms.max(time_ms);
     }
@@ -212,18 +213,18 @@ impl Log {
         self.visible = until.clamp(self.visible, self.next());
     }
 
-    /// Returns the first number from which on all lines are kept.
+    /// Returns the number from which on all lines are kept.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// Returns the first number that is kept.
+    /// Returns the number of the oldest line that is kept.
     pub fn oldest(&self) -> u64 {
         self.older.first().unwrap_or(self.first)
     }
 
-    /// Returns the first number that is kept and not smaller than `number`; lines after the last
-    /// one count.
+    /// Returns the number of the first kept line from `number` on. A line after the last one counts
+    /// as kept.
     pub(crate) fn kept_from(&self, number: u64) -> u64 {
         if number >= self.first {
             return number;
@@ -231,7 +232,7 @@ impl Log {
         self.older.at_or_after(number).unwrap_or(self.first)
     }
 
-    /// Returns the last number that is kept and smaller than `number`.
+    /// Returns the number of the last kept line before `number`.
     pub fn kept_before(&self, number: u64) -> Option<u64> {
         match number.min(self.next()) {
             number if number > self.first => Some(number - 1),
@@ -365,7 +366,7 @@ impl Log {
         &bytes[(start - origin) as usize..(end - origin) as usize]
     }
 
-    /// Returns the offset at which the line `number` begins, or would begin.
+    /// Returns the offset at which line `number` begins, or would begin.
     fn start_of(&self, number: u64) -> u64 {
         match self.entries.get((number - self.first) as usize) {
             Some(entry) => entry.start,
@@ -415,7 +416,8 @@ impl Log {
         }
     }
 
-    /// Takes the first line out of the entries. If a user said it, it is kept while it fits.
+    /// Removes the first line from the entries. If a user said it, it becomes an older line, while
+    /// it fits.
     fn forget_first(&mut self) {
         let end = self.start_of(self.first + 1);
         let Some(LineEntry { start, time_ms, author, shape }) = self.entries.pop_front() else {
@@ -430,15 +432,15 @@ impl Log {
         self.said.lines -= 1;
         self.said.bytes -= length;
         let (lines, bytes) = self.room_for_older();
-        // A line that waits for the store was not shown yet.
+        // A line that still waits for the store was never shown, so it is dropped.
         if lines > 0 && length <= bytes && number < self.visible {
             let bytes = Bytes::copy_from_slice(self.bytes(start, end));
             self.older.push(OlderLine { number, time_ms, author, shape, bytes });
         }
     }
 
-    /// Returns the lines and bytes that are left for the older lines, beside the said lines in the
-    /// entries.
+    /// Returns the number of lines and bytes that are left for the older lines, besides the said
+    /// lines in the entries.
     fn room_for_older(&self) -> (usize, usize) {
         let LogLimits { lines, bytes } = self.limits;
         (lines.saturating_sub(self.said.lines), bytes.saturating_sub(self.said.bytes))

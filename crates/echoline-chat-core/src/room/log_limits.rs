@@ -1,11 +1,11 @@
-//! The limits of the lines of a room in memory. Pure.
+//! The limits of a room's lines in memory. Pure.
 
 /// The size up to which a log keeps lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Lines at most. Default 10,000.
+    /// Maximum number of lines. Default 10,000.
     pub lines: usize,
-    /// Bytes at most, as shown. Default 1 MiB.
+    /// Maximum bytes of the lines as they are shown. Default 1 MiB.
     pub bytes: usize,
 }
 
@@ -16,7 +16,7 @@ impl Default for LogLimits {
 }
 
 impl LogLimits {
-    /// Returns the larger one of each limit.
+    /// Returns the larger of the two values for each limit.
     pub fn at_least(self, other: Self) -> Self {
         Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
     }

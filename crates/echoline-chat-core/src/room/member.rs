@@ -20,7 +20,7 @@ pub struct Member {
     /// Whether this node serves the user.
     pub(super) is_here: bool,
     pub(super) standing: Standing,
-    /// Counts up with each arrival in the room.
+    /// The position of the member in the order of joins.
     pub arrival: u32,
     /// The number of the member's next line.
     pub(super) next: u64,
@@ -28,7 +28,7 @@ pub struct Member {
     pub(super) own: OwnLines,
 }
 
-/// The standing of a member.
+/// The status of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// In the room.
@@ -44,7 +44,7 @@ pub(super) enum Standing {
 pub struct MemberIdentity {
     /// The number of the session.
     pub session: u64,
-    /// The author of their lines.
+    /// The user's number, the same in all their sessions.
     pub lineage: u64,
     /// Whether this node serves them.
     pub is_here: bool,
@@ -55,8 +55,8 @@ impl Member {
         self.standing != Standing::In
     }
 
-    /// Advances the member to line `first`, unless it is already there. Returns the number of
-    /// visible lines that the member misses by that.
+    /// Advances the member to line `first`, unless they have already reached it. Returns the number
+    /// of visible lines that the member misses.
     pub(super) fn skip_to(&mut self, first: u64, own: Own) -> u64 {
         if self.next >= first {
             return 0;

@@ -2,11 +2,11 @@
 
 use crate::name::key::Key;
 
-/// Muted users of one room at most.
+/// The maximum number of muted users of one room.
 const MUTED_MAX: usize = 1000;
 
-/// A muted user: a name, so that leaving does not help, and a lineage, so that neither
-/// a new name nor a token does.
+/// A muted user, by name and by lineage: the user cannot escape the mute by leaving, or with a new
+/// name or a token.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Muted {
     /// The key of the name.

@@ -5,20 +5,21 @@ use std::ops::Range;
 use crate::LineKind;
 use crate::room::log::Log;
 
-/// Joins, leaves and renamings that are shown between two other lines; the last ones.
+/// The maximum number of joins, leaves and renames that are shown between two other lines: the last
+/// ones.
 const SHOWN_BETWEEN: usize = 3;
 
 /// A join and a leave of one user within this time (milliseconds) are not shown.
 const VISIT_MS: u64 = 10 * 60 * 1000;
 
-/// Joins and leaves between two other lines that are compared with each other; earlier ones are
-/// not shown.
+/// The maximum number of joins and leaves between two other lines that are compared with each
+/// other. Earlier ones are not shown.
 const COMPARED: u64 = 64;
 
 /// The earlier lines that a newcomer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ReplayFrom {
-    /// So many lines of users at most, with few of the joins and leaves between them.
+    /// At most this many lines of users, with a few of the joins and leaves between them.
     Last(u64),
     /// All kept lines from this number on.
     From(u64),
@@ -29,7 +30,7 @@ pub enum ReplayFrom {
 pub struct Replay {
     /// The number of the first line that is shown.
     pub first: u64,
-    /// In order; no two of them touch.
+    /// The ranges in order. No two of them are adjacent.
     pub(crate) left_out: Vec<Range<u64>>,
 }
 
@@ -37,7 +38,7 @@ pub struct Replay {
 /// notices among them are shown too. If `said` is 0 there is none.
 pub fn replay(log: &Log, before: u64, said: u64) -> Replay {
     let (mut first, mut left, mut at) = (before, said, before);
-    // From the end to the start.
+    // Collected from the end to the start.
     let mut left_out = Vec::new();
     let mut gap_end = before;
     while left > 0 {
@@ -63,8 +64,8 @@ fn is_presence(kind: LineKind) -> bool {
     matches!(kind, LineKind::Joined | LineKind::Left | LineKind::Renamed)
 }
 
-/// Collects the numbers to leave out of a row of joins, leaves and renames, from the end to the
-/// start. Returns the first number that is shown, or the end of the row.
+/// Collects the numbers to leave out of consecutive joins, leaves and renames, from the end to the
+/// start. Returns the first number that is shown, or the end of the range.
 fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 {
     let mut end = row.end;
     for &shown in shown(log, row.clone()).iter().rev() {
@@ -82,7 +83,7 @@ enum Author<'a> {
     Name(&'a str),
 }
 
-/// Returns the numbers that are shown of a row of joins, leaves and renamings, in order.
+/// Returns the numbers that are shown of consecutive joins, leaves and renames, in order.
 fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
     let mut open: Vec<(Author<'_>, u64)> = Vec::new();
     for number in row.end.saturating_sub(COMPARED).max(row.start)..row.end {
@@ -128,7 +129,7 @@ mod tests {
                 _ => (LineKind::Said, line),
             };
             let author: u64 = author.parse().unwrap();
-            // Sessions from 50 on are of an earlier run, known by their names alone.
+            // Sessions from 50 on belong to an earlier run and are known only by their names.
             let session = if author < 50 { author } else { 0 };
             log.append(minute as u64 * 60_000, session, kind, &format!("n{author}"), "x");
         }
@@ -144,9 +145,9 @@ mod tests {
         numbers.map(|number| words[number as usize - 1]).collect::<Vec<_>>().join(" ")
     }
 
-    /// Issue 11, item 11: a newcomer sees the said lines, however many users join and leave.
+    /// Issue 11, item 11: a newcomer sees the said lines, even if many users join and leave.
     #[test]
-    fn regression_a_replay_counts_what_was_said() {
+    fn regression_a_replay_counts_said_lines() {
         let visits: String = (3..40).map(|n| format!("+{n} -{n} ")).collect();
         assert_eq!(shown_of(&format!("+1 +2 1 2 {visits}"), 2), "1 2");
         assert_eq!(shown_of(&format!("+1 1 {visits} 2 {visits}"), 2), "1 2");
@@ -195,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_left_out_is_in_order(
+        fn the_ranges_that_are_left_out_are_in_order(
             lines in prop::collection::vec("[+=-]?[1-4]", 0..200),
             said in 0_u64..20,
         ) {

@@ -1,5 +1,5 @@
-//! Rules for rooms without members: the rooms that are kept, and the rooms that start again. Pure;
-//! time is an argument.
+//! Rules for rooms without members: when a room is kept, removed or reset. Pure; time is an
+//! argument.
 
 use crate::name::Name;
 use crate::room::Room;
@@ -11,8 +11,8 @@ use crate::room::room_origin::RoomOrigin;
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Returns whether a room that outlives its members is kept when all have left it: if a user
-    /// said something in it, or if its operators have set it up.
+    /// Returns whether a room is kept when all members have left it, if rooms outlive their
+    /// members. It is kept if a user said something in it, or if its operators have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()
@@ -28,7 +28,7 @@ impl Room {
     }
 
     /// Resets the room to a new, empty one. Its suspended members continue in the new room, and
-    /// miss the lines between.
+    /// miss the lines in between.
     pub fn renew(&mut self, name: Name, limits: LogLimits, origin: RoomOrigin) {
         self.reset(limits);
         (self.name, self.origin) = (name, origin);

@@ -6,21 +6,21 @@ use std::collections::VecDeque;
 /// The time without an operator in the room after which a member becomes one, in milliseconds.
 pub(super) const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The maximum number of users who left as operators; the oldest is forgotten first.
+/// The maximum number of users who left as operators. The oldest is dropped first.
 const FORMER_MAX: usize = 100;
 
-/// The operators that a room had, and the time for which it has had none.
+/// The former operators of a room, and the time since which it has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct RoomOperators {
     /// Lineages of users who left the room as its operators.
     former: VecDeque<u64>,
-    /// Since when no operator has been in the room (milliseconds since 1970).
+    /// The time since which no operator has been in the room, in milliseconds since 1970.
     vacant_since_ms: Option<u64>,
 }
 
 impl RoomOperators {
-    /// An operator leaves of their own accord, and is one again if they return.
+    /// Remembers an operator who leaves voluntarily. The user is an operator again on return.
     pub fn remember(&mut self, lineage: u64) {
         self.forget(lineage);
         self.former.push_back(lineage);
@@ -57,12 +57,12 @@ impl RoomOperators {
         self.vacant_since_ms.get_or_insert(now_ms);
     }
 
-    /// Since when no operator has been in the room.
+    /// Returns the time since which no operator has been in the room.
     pub(crate) fn vacant_since_ms(&self) -> Option<u64> {
         self.vacant_since_ms
     }
 
-    /// Returns whether the room has had no operator for so long that a member is to become one.
+    /// Returns whether the room has had no operator for so long that a member becomes one.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
     }

@@ -6,11 +6,11 @@ use echoline_base::source::Source;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct RoomOrigin {
-    /// The number of its first line, which tells it from other rooms that had its name: a room that
-    /// is made after another one was removed begins above all lines of that. 0 for the lobby, and
-    /// for rooms that an earlier version made.
+    /// The number of its first line, which distinguishes it from other rooms of the same name: a
+    /// room that is created after another one was removed begins above all lines of that one. 0 for
+    /// the lobby, and for rooms of an earlier version.
     pub born: u64,
-    /// The source of the user who made it, if it is known.
+    /// The source of the user who created it, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maker: Option<Source>,
 }

@@ -13,14 +13,15 @@ use crate::room::room_operators::RoomOperators;
 use crate::room::room_origin::RoomOrigin;
 use crate::room::{MemberId, MemberIdentity, Room};
 
-/// The last lines of a room that are told, and their bytes.
+/// The maximum number of last lines in a snapshot, and their bytes.
 pub const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
-/// The least limits of a log in a cluster: all lines of a snapshot fit, with names of any length.
+/// The minimum limits of a log in a cluster, so that all lines of a snapshot fit, with names of any
+/// length.
 pub const LOG_MIN: LogLimits = LogLimits { lines: LINES_MAX as usize, bytes: 128 * 1024 };
 
-/// All of a room but most of its lines.
+/// A room with its settings and its last lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomRecord {
     /// The name.
@@ -57,7 +58,7 @@ pub struct RoomRecord {
     /// The origin of the room.
     #[serde(default)]
     pub origin: RoomOrigin,
-    /// Lines whose words were deleted, the last of them.
+    /// The last lines that were deleted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub deleted: BTreeSet<u64>,
 }
@@ -102,7 +103,7 @@ impl Room {
     }
 
     /// Restores the room from a record. Returns the sessions of its members, and whether each is an
-    /// operator. Lines that the log has already stay, unless there is a gap after them.
+    /// operator. Lines that the log already has stay, unless there is a gap after them.
     pub fn fill(&mut self, record: RoomRecord) -> Vec<(u64, bool)> {
         self.topic = record.topic.into();
         self.private = record.private;
@@ -136,7 +137,7 @@ impl Room {
         self.place(identity, name, self.log.next(), operator)
     }
 
-    /// Forgets all lines and settings.
+    /// Drops all lines and settings.
     pub fn reset(&mut self, limits: LogLimits) {
         self.log = Log::new(limits, 1, 0);
         (self.topic, self.private, self.password) = Default::default();

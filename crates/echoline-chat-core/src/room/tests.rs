@@ -20,9 +20,9 @@ fn names(room: &Room) -> Vec<&str> {
     room.members().iter().map(|member| member.name.as_str()).collect()
 }
 
-/// P5: an expulsion takes effect at once, whatever the member's session still does.
+/// Promise P5: an expulsion takes effect at once, even if the member's session has not noticed it.
 #[test]
-fn who_is_expelled_gets_and_says_nothing_more() {
+fn an_expelled_member_gets_and_says_nothing_more() {
     let mut room = room(100);
     let (ann, _) = room.join(0, who(1), name("ann"), ReplayFrom::Last(0));
     let (bob, _) = room.join(0, who(2), name("bob"), ReplayFrom::Last(0));
@@ -44,7 +44,7 @@ fn who_is_expelled_gets_and_says_nothing_more() {
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
 }
 
-/// P3: the count of missed lines includes the member's own lines only if they are shown.
+/// Promise P3: the count of missed lines includes the member's own lines only if they are shown.
 #[test]
 fn missed_lines_are_counted_as_they_would_be_shown() {
     for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {

@@ -1,6 +1,6 @@
 //! Applies operations to the chat's state. Pure.
 //!
-//! The result depends on the state, the operation and the time that comes with it: no clock, no
+//! The result depends only on the state, the operation and its time. There is no clock and no
 //! randomness. So every node of a cluster reaches the same state.
 
 use core::net::IpAddr;
@@ -18,11 +18,11 @@ use crate::state::room_cell::RoomCell;
 use crate::state::tokens::{Position, SavedSession};
 use crate::state::user::User;
 
-/// The words for a session whose token was used in another connection.
+/// The message for a session whose token was used in another connection.
 pub const GOES_ON: &str = "You go on in another connection";
 
 impl<R: RoomCell> ChatState<R> {
-    /// Applies an operation; `effects` carries out what follows outside of the state.
+    /// Applies an operation. `effects` carries out the actions outside of the state.
     pub fn apply(
         &mut self,
         context: OperationContext,
@@ -144,7 +144,7 @@ impl<R: RoomCell> ChatState<R> {
             user.set_name(name.clone());
         }
         self.release(&old, context.session);
-        // A key that both names share went with the old one.
+        // Releasing the old name also released a key that both names share.
         Outcome::Renamed(self.claim(name, context.session))
     }
 
@@ -222,8 +222,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Done
     }
 
-    /// Saves a session, unless its user continues in another one. Then the token restores that one,
-    /// and the state of this one is out of date.
+    /// Saves a session, unless its user continues in another one. In that case the token restores
+    /// the other session, and the state of this one is out of date.
     fn save_session(
         &mut self,
         context: OperationContext,
@@ -250,8 +250,8 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Uses a token up, and returns the session that it restores. If that session is still there,
-    /// it is ended.
+    /// Uses a token up, and returns the session that it restores. If that session is still open, it
+    /// is ended.
     fn redeem(
         &mut self,
         context: OperationContext,

@@ -75,8 +75,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Done
     }
 
-    /// Takes a member out of a room; returns the room's name, or `None` if they are not in it. The
-    /// session of a member on this node gives the membership back later.
+    /// Expels a member from a room. Returns the room's name, or `None` if they are not in it. The
+    /// session of a member on this node releases the membership later.
     fn take_out(
         &mut self,
         now_ms: u64,
@@ -185,7 +185,7 @@ impl<R: RoomCell> ChatState<R> {
 }
 
 impl Room {
-    /// Applies a line of a member: the only rule that adds said lines to a room.
+    /// Applies a line of a member. No other code adds said lines to a room.
     pub fn say_line(
         &mut self,
         now_ms: u64,

@@ -193,7 +193,7 @@ fn a_line_is_said_by_members_who_may_speak() {
 }
 
 #[test]
-fn a_room_is_made_by_its_first_member_and_removed_after_its_last() {
+fn a_room_is_created_by_its_first_member_and_removed_after_its_last() {
     let mut chat = Simulation::with_users();
     chat.joins(3, "pit").unwrap();
     assert_eq!(chat.takes(), ["keep room pit", "pit joined eve: "]);
@@ -214,7 +214,7 @@ fn a_room_is_made_by_its_first_member_and_removed_after_its_last() {
 }
 
 #[test]
-fn a_private_room_admits_only_those_who_may_come_in() {
+fn a_private_room_admits_only_invited_users() {
     let mut chat = Simulation::with_users();
     assert_eq!(
         chat.alters(3, "den", RoomChange::Private(true)).refusal(),
@@ -277,7 +277,7 @@ fn a_ban_ends_what_it_applies_to_and_keeps_its_users_out() {
 }
 
 #[test]
-fn rights_are_given_and_taken() {
+fn operator_rights_are_granted_and_revoked() {
     let mut chat = Simulation::with_users();
     chat.joins(3, "den").unwrap();
     chat.takes();
@@ -377,7 +377,8 @@ fn users_of_a_node_leave_in_one_line_and_rejoin() {
     assert!(chat.state.suspended.is_empty() && chat.is_done(1, say("lobby", "back")));
 }
 
-/// Two states that apply the same operations are the same, also if their users are elsewhere.
+/// Two states that apply the same operations are the same, also if their nodes serve different
+/// users.
 #[test]
 fn every_node_reaches_the_same_state() {
     let play = |is_here| {

@@ -1,6 +1,6 @@
-//! Bans of names, addresses and networks, for a time or for good. Pure.
+//! Bans of names, addresses and networks, for a time or for ever. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use crate::name::Name;
 use crate::name::key::Key;
 
-/// Bans of the whole chat at most.
+/// The maximum number of bans of the whole chat.
 pub(crate) const CHAT_BANS_MAX: usize = 10_000;
 
-/// Bans of one room at most. A room's list is its own: its operators cannot displace a ban of the
-/// chat or of another room.
+/// The maximum number of bans of one room. Each room has its own list, so its operators cannot
+/// displace a ban of the chat or of another room.
 pub const ROOM_BANS_MAX: usize = 200;
 
 /// The subject of a ban.
@@ -26,7 +26,7 @@ pub enum Subject {
     Network(IpNet),
 }
 
-/// The part of the chat in which a ban holds.
+/// The part of the chat in which a ban applies.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Scope {
     /// The whole chat.
@@ -46,9 +46,10 @@ pub struct Ban {
     pub by: String,
     /// The reason, which may be empty.
     pub reason: String,
-    /// Milliseconds since 1970; `None` is for good.
+    /// The end of the ban, in milliseconds since 1970; `None` is for ever.
     pub until_ms: Option<u64>,
-    /// The user of the banned name when the ban was put in force: it means them under any name.
+    /// The user who had the banned name when the ban was added. The ban applies to this user under
+    /// any name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<u64>,
 }
@@ -65,7 +66,7 @@ pub struct Suspect<'a> {
 }
 
 /// Returns the end of a ban or a mute, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
-/// `moment` prints a time in milliseconds since 1970; `None` and `u64::MAX` are for good.
+/// `moment` prints a time in milliseconds since 1970. `None` and `u64::MAX` mean for ever.
 pub fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String {
     match until_ms {
         None | Some(u64::MAX) => "for good".to_owned(),
@@ -80,12 +81,12 @@ pub struct Bans {
     rooms: BTreeMap<Key, Vec<Ban>>,
 }
 
-/// A list of bans is full, and none of its bans has ended: how many it holds.
+/// The error for a full list of bans of which none has ended. Contains the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyBans(pub(super) usize);
 
-/// Returns the network that is banned, and counted by `--max-per-ip`: of IPv6 at least a /64, in
-/// which one host can have any address.
+/// Returns the network that a ban covers and that `--max-per-ip` counts. For IPv6 it is at least a
+/// /64, because one host can have any address in it.
 pub fn counted(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(v6) if v6.prefix_len() > 64 => {
@@ -163,7 +164,7 @@ impl Ban {
     fn is_of(&self, subject: &Subject) -> bool {
         match (&self.subject, subject) {
             (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
-            // A ban of an earlier version may be of a single IPv6 address.
+            // A ban of an earlier version may cover a single IPv6 address.
             (Subject::Network(a), Subject::Network(b)) => counted(*a) == counted(*b),
             _ => false,
         }
@@ -205,12 +206,12 @@ impl Bans {
         self.rooms.remove(room).unwrap_or_default()
     }
 
-    /// Returns the ban that keeps such a user out of the chat, or of `room`.
+    /// Returns the ban that keeps the user out of the chat, or out of `room`.
     pub fn find(&self, now_ms: u64, suspect: Suspect<'_>, room: Option<&Key>) -> Option<&Ban> {
         self.list(now_ms, room).find(|ban| ban.means(suspect))
     }
 
-    /// Returns all bans that mean such a user, wherever they hold.
+    /// Returns all bans that apply to the user, in any scope.
     pub fn all_of(&self, now_ms: u64, suspect: Suspect<'_>) -> impl Iterator<Item = &Ban> {
         self.all().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
     }
@@ -221,7 +222,7 @@ impl Bans {
         self.chat.iter().chain(self.rooms.values().flatten())
     }
 
-    /// Returns the bans that hold for the chat (`None`) or a room.
+    /// Returns the active bans of the chat (`None`) or of a room.
     pub fn list(&self, now_ms: u64, room: Option<&Key>) -> impl Iterator<Item = &Ban> {
         let list = match room {
             None => Some(&self.chat),
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_means_a_name_and_its_look_alikes_an_address_or_a_network() {
+    fn a_ban_applies_to_a_name_and_its_look_alikes_an_address_or_a_network() {
         let mut bans = Bans::default();
         bans.add(0, ban("mallory", Scope::Chat, None)).unwrap();
         bans.add(0, ban("10.1.2.3/8", Scope::Chat, None)).unwrap();
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_holds_where_and_as_long_as_it_says() {
+    fn a_ban_applies_in_its_scope_until_its_end() {
         let mut bans = Bans::default();
         let room = Scope::Room(name("dev"));
         bans.add(0, ban("ann", room.clone(), Some(1000))).unwrap();
@@ -306,8 +307,8 @@ mod tests {
         assert_eq!(counted("10.1.2.3/8".parse().unwrap()).to_string(), "10.0.0.0/8");
     }
 
-    /// Issue 12, item 3: the operator of a room fills the room's own list, and no other. A full
-    /// list refuses; it forgets only bans that have ended.
+    /// Issue 12, item 3: the operator of a room can fill only the room's own list. A full list
+    /// refuses new bans, and drops only bans that have ended.
     #[test]
     fn attack_a_flood_of_room_bans_lifts_no_other_ban() {
         let mut bans = Bans::default();
@@ -340,9 +341,9 @@ mod tests {
         assert!(bans.remove(&Subject::Name(name("mallory")), &Scope::Chat).is_some());
     }
 
-    /// Issue 11, item 3: a ban of a name means its user under other names too.
+    /// Issue 11, item 3: a ban of a name applies to its user under other names too.
     #[test]
-    fn regression_a_ban_of_a_name_means_its_user() {
+    fn regression_a_ban_of_a_name_applies_to_its_user() {
         let mut bans = Bans::default();
         bans.add(0, Ban { lineage: Some(7), ..ban("troll", Scope::Chat, None) }).unwrap();
         let eve = name("eve");

@@ -1,5 +1,5 @@
-//! Deletes a line: it keeps its number, its time and its author's name, and reads `[deleted]` from
-//! then on, in memory, in the store and on every node of a cluster. Pure.
+//! Deletes the text of a line. The line keeps its number, its time and its author's name, and its
+//! text becomes `[deleted]` in memory, in the store and on every node of a cluster. Pure.
 
 use crate::LineKind;
 use crate::effect::{Effect, Effects};
@@ -9,12 +9,12 @@ use crate::outcome::{OperationError, Outcome};
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 
-/// Returns the words with which the server tells a room that a line was deleted.
+/// Returns the notice to a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
     format!("Line {number} was deleted by {by}")
 }
 
-/// Returns the line that a notice of the server says was deleted. Users cannot write notices.
+/// Returns the number of the deleted line from a notice of the server. Users cannot write notices.
 pub fn deleted_by(notice: &str) -> Option<u64> {
     let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
     (!by.is_empty()).then(|| number.parse().ok())?
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_says_which_line_was_deleted() {
+    fn a_notice_contains_the_number_of_the_deleted_line() {
         let name = Name::parse("ann").unwrap();
         assert_eq!(deleted_by(&announcement(12, &name)), Some(12));
         for other in ["Line 12 was deleted by ", "Line x was deleted by ann", "Line 12", "tea"] {

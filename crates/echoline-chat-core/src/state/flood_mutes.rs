@@ -2,9 +2,9 @@
 //! an argument.
 //!
 //! A mute follows the user's name and the token that restores their session. It follows their
-//! address to one session only: the first that comes from there after the muted user has left,
-//! under another name and without a token. So a user who reconnects stays muted, and the users who
-//! share the address and are in the chat already do not become muted.
+//! address to one session only: the first one from that address after the muted user has left,
+//! under another name and without a token. So a user who reconnects stays muted, and other users of
+//! the address who are already in the chat do not become muted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::flood::FORGIVEN_AFTER;
 use crate::name::key::Key;
 use crate::state::source::most_frequent;
 
-/// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of
-/// them: a flood of muted sessions ends no mute of another network.
+/// The maximum number of mutes. Beyond it, the network with the most mutes loses its oldest one, so
+/// a flood of muted sessions ends no mute of another network.
 const MUTES_MAX: usize = 1000;
 
-/// A mute, and the user whose it is.
+/// A mute and its user.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct FloodMute {
     key: Key,
     lineage: u64,
-    /// The network from which one more session takes the mute over; `None` if one has.
+    /// The network from which one more session takes over the mute; `None` after a session has.
     network: Option<IpNet>,
     /// Whether the user has left, so that their address counts.
     has_left: bool,
@@ -33,7 +33,7 @@ struct FloodMute {
     count: u8,
 }
 
-/// A user as a mute finds them.
+/// The properties of a user by which a mute is found.
 #[derive(Clone, Debug)]
 pub struct MuteSubject {
     /// The key of the name.
@@ -47,7 +47,7 @@ pub struct MuteSubject {
 /// The mute that continues in a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContinuedMute {
-    /// Milliseconds since 1970; in the past if only the count continues.
+    /// The end of the mute, in milliseconds since 1970; in the past if only the count continues.
     pub until_ms: u64,
     /// The number of mutes so far.
     pub count: u8,
@@ -55,19 +55,19 @@ pub struct ContinuedMute {
     pub is_by_address: bool,
 }
 
-/// All mutes that are not forgiven yet, ended or not; the oldest first.
+/// All mutes that are not forgiven yet, the oldest first. Some may have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FloodMutes(VecDeque<FloodMute>);
 
 impl FloodMutes {
-    /// A user is muted until then, for the `count`th time.
+    /// Mutes a user until `until_ms`, for the `count`th time.
     pub fn begin(&mut self, now_ms: u64, writer: MuteSubject, until_ms: u64, count: u8) {
         let MuteSubject { key, lineage, network } = writer;
         self.0.retain(|old| old.is_remembered(now_ms) && old.lineage != lineage);
         self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
     }
 
-    /// A user leaves, under this name.
+    /// Notes that a user leaves under this name.
     pub fn leave(&mut self, lineage: u64, key: &Key) {
         let mut theirs = self.0.iter_mut().filter(|mute| mute.lineage == lineage);
         let Some(mute) = theirs.next() else { return };
@@ -134,7 +134,8 @@ impl FloodMute {
 }
 
 impl ContinuedMute {
-    /// Returns the rest of the mute, at most `most`: a clock that was set back makes it no longer.
+    /// Returns the rest of the mute, at most `most`, so that a clock that was set back does not
+    /// prolong it.
     pub fn rest(&self, now_ms: u64, most: Duration) -> Duration {
         Duration::from_millis(self.until_ms.saturating_sub(now_ms)).min(most)
     }
@@ -172,7 +173,7 @@ mod tests {
         let mut mutes = left();
         mutes.leave(1, &writer("eve", 1, HOME).key);
         assert_eq!(mutes.enter(1, writer("eve", 2, other), false), muted(false), "the last name");
-        // The new session hands it on like the first.
+        // The mute also follows the new session.
         let mut mutes = left();
         assert_eq!(mutes.enter(1, writer("imp", 2, HOME), false), muted(true));
         mutes.leave(2, &writer("imp", 2, HOME).key);

@@ -1,6 +1,6 @@
-//! The users who left last, for operators who are too late for a `/whois` or a `/ban`. Pure.
+//! The users who left last, so that operators can still use `/whois` and `/ban` for them. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+// `core::net` has addresses without sockets, which pure code must not use.
 use core::net::IpAddr;
 use std::collections::VecDeque;
 

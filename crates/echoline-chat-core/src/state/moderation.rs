@@ -37,8 +37,8 @@ impl<R: RoomCell> ChatState<R> {
         result.map_or_else(Outcome::Refused, |()| Outcome::Done)
     }
 
-    /// Returns whether the author may ban in `scope`: an operator of the chat anywhere, one of a
-    /// room there.
+    /// Returns whether the author may ban in `scope`. An operator of the chat may ban anywhere, an
+    /// operator of a room only there.
     fn may_ban(&self, context: OperationContext, scope: &Scope) -> bool {
         let Some(user) = self.user(context.session) else { return false };
         match scope {
@@ -86,7 +86,7 @@ impl<R: RoomCell> ChatState<R> {
         }
         self.lose_room(&BTreeSet::from([lineage]), &cell, effects);
         if cell.is_same(&self.lobby) {
-            // There is no room to fall back on.
+            // The member has no other room, so the session ends.
             let disconnect = Disconnect { words: "Goodbye".to_owned(), reason: Some(told) };
             effects.emit(Effect::Disconnect { session: whom, disconnect });
         }
@@ -111,7 +111,7 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Unbanned(lifted)
     }
 
-    /// Puts a ban in force, and ends the membership or session of each user that it applies to.
+    /// Adds a ban, and ends the membership or session of each user to whom it applies.
     fn ban(
         &mut self,
         context: OperationContext,
@@ -151,8 +151,8 @@ impl<R: RoomCell> ChatState<R> {
     }
 
     /// Returns the sessions and lineages of the users that a ban applies to, in the order of their
-    /// sessions. Compares each user with this ban only: an earlier ban took effect on its users
-    /// when it was put in force.
+    /// sessions. Compares each user with this ban only, because earlier bans took effect when they
+    /// were added.
     fn banned_users(&self, ban: &Ban) -> Vec<(u64, u64)> {
         let users = self.users.values().filter(|user| !user.is_operator());
         let banned = users.filter(|user| ban.means(user.suspect()));
@@ -160,7 +160,7 @@ impl<R: RoomCell> ChatState<R> {
     }
 
     /// Removes a room from the saved sessions of users who were expelled from it. Scans the tokens
-    /// once, however many users there are.
+    /// once for all users.
     fn lose_room(&mut self, lineages: &BTreeSet<u64>, cell: &R, effects: &mut dyn Effects) {
         let room = cell.with(|room| room.name.clone());
         for (token, saved) in self.tokens.lose_room(lineages, &room) {
@@ -203,8 +203,8 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Makes a user an operator of the room, or no longer. An operator of the whole chat takes
-    /// the right from another one in all of it.
+    /// Makes a user an operator of the room, or revokes that. If both users are operators of the
+    /// whole chat, the revocation applies to the whole chat.
     fn appoint(
         &mut self,
         context: OperationContext,
@@ -267,7 +267,7 @@ fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }
 
-/// Mutes a user until then, or unmutes them.
+/// Mutes a user until `until_ms`, or unmutes them.
 fn mute<R: RoomCell>(
     context: OperationContext,
     user: &User<R>,

@@ -2,7 +2,7 @@
 
 use crate::name::Name;
 
-/// Users that one user may ignore.
+/// The maximum number of users that one user may ignore.
 pub const IGNORED_MAX: usize = 100;
 
 /// The choices of a user about how they see the chat, which a token restores.
@@ -19,7 +19,7 @@ pub struct Preferences {
     pub ignored: Vec<Ignored>,
 }
 
-/// A user whose lines are hidden: by name and, so that a new name does not help, by lineage.
+/// A user whose lines are hidden, by name and by lineage, so that a new name does not help.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ignored {
     /// The name that the user had.

@@ -36,8 +36,8 @@ pub struct DownUser {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Removes all users of a node from the chat; each room gets one line about it. Returns the
-    /// users in the order of their sessions.
+    /// Removes all users of a node from the chat. Each of their rooms gets one line about it.
+    /// Returns the users in the order of their sessions.
     pub fn node_down(
         &mut self,
         now_ms: u64,
@@ -63,7 +63,7 @@ impl<R: RoomCell> ChatState<R> {
             }
         }
         for (cell, members) in rooms.values() {
-            // Under one lock: a list of the members is of before that line or of after it.
+            // Under one lock, so that a list of members is from before that line or from after it.
             cell.change(|room| {
                 let gone = members.iter().filter(|(member_id, _)| room.suspend(*member_id));
                 let names: Vec<String> = gone.map(|(_, name)| name.to_string()).collect();
@@ -85,7 +85,7 @@ impl<R: RoomCell> ChatState<R> {
         users
     }
 
-    /// Returns a suspended user as the other nodes have to know them.
+    /// Returns the properties of a suspended user that the other nodes need.
     pub fn rejoining_user(&self, session: u64) -> Option<RejoiningUser> {
         let user = self.suspended.get(&session)?;
         let room = |(cell, member_id): (R, MemberId)| {
@@ -192,7 +192,7 @@ fn rejoin_room<R: RoomCell>(
     }
 }
 
-/// Returns the lineage of a session; an earlier version does not tell it.
+/// Returns the lineage of a session. An earlier version does not send it.
 pub fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }

@@ -1,4 +1,4 @@
-//! The way in which the chat's state holds its rooms. Pure.
+//! The trait by which the chat's state accesses its rooms. Pure.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use crate::room::{MemberId, Room};
 
 /// A room that the chat's state shares with its readers.
 ///
-/// The state never looks at two rooms at once. A server implements this with a lock and wakers; a
+/// The state never accesses two rooms at once. A server implements this with a lock and wakers; a
 /// simulation in one thread needs neither.
 pub trait RoomCell: Clone {
-    /// Holds a room.
+    /// Creates a cell that holds a room.
     fn new(room: Room) -> Self;
 
-    /// Looks at the room, or changes it without new lines.
+    /// Reads the room, or changes it without new lines.
     fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T;
 
     /// Changes the room, then wakes the members that wait for new lines.

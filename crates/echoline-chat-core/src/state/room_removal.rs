@@ -1,8 +1,8 @@
 //! Creates and removes rooms, identically on every node. Pure.
 //!
 //! A room is removed when the last member leaves it. If rooms outlive their members (with a store,
-//! and in a cluster), a room that is worth keeping stays. Rooms without any said line therefore
-//! cannot use up the number of rooms.
+//! and in a cluster), a room stays if it is worth keeping. So rooms without a said line cannot use
+//! up the limit of rooms.
 
 use core::net::IpAddr;
 
@@ -18,7 +18,8 @@ use crate::state::room_cell::RoomCell;
 use echoline_base::source::Source;
 
 impl<R: RoomCell> ChatState<R> {
-    /// Makes a room; `maker` is the address of the user who does, if the room is not restored.
+    /// Creates a room. `maker` is the address of the user who creates it; `None` if the room is
+    /// restored.
     pub fn make_room(
         &mut self,
         name: &Name,
@@ -29,7 +30,7 @@ impl<R: RoomCell> ChatState<R> {
         let origin = RoomOrigin { born, maker: maker.map(Source::from) };
         let limits = self.options.log;
         let cell = match self.awaited_rooms.remove(name.key()) {
-            // Suspended members of this node are expected back in the room that had the name.
+            // Suspended members of this node rejoin the room that had the name before.
             Some(cell) => {
                 cell.with(|room| room.renew(name.clone(), limits, origin));
                 cell

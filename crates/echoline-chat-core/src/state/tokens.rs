@@ -1,4 +1,4 @@
-//! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
+//! Tokens, each of which restores a user's session with name, rooms and positions. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,24 +11,25 @@ use crate::state::preferences::Preferences;
 use echoline_base::SecretText;
 use echoline_base::source::Source;
 
-/// Tokens at most. Beyond it the source that has most of them loses one.
+/// The maximum number of tokens. Beyond it, the source with the most tokens loses one.
 const TOKENS_MAX: usize = 10_000;
 
 /// The maximum number of tokens of one source, so that a flood only displaces tokens of its own
 /// source: sixteen for each of sixty users behind one address.
 pub(crate) const SOURCE_TOKENS_MAX: usize = 1000;
 
-/// A session that is saved sooner after it began (milliseconds) gives way to others of its source.
+/// A session that lasted for less than this time (in milliseconds) is dropped before others of its
+/// source.
 pub const BRIEF_MS: u64 = 60 * 1000;
 
 /// The letters of a token: 32 that do not look alike.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
-/// Letters of one token, in groups of four: 100 bits, so that its digest cannot be reversed by
-/// trying all tokens.
+/// The number of letters of a token, which is shown in groups of four. They are 100 bits, so its
+/// digest cannot be reversed by trying all tokens.
 pub const TOKEN_LETTERS: usize = 20;
 
-/// The beginning of a digest; no token begins so.
+/// The beginning of a digest. No token begins with it.
 const DIGEST_PREFIX: &str = "sha256:";
 
 /// The session that a token restores.
@@ -38,11 +39,11 @@ pub struct SavedSession {
     pub name: Name,
     /// The rooms.
     pub rooms: Vec<Position>,
-    /// Milliseconds since 1970.
+    /// The end of the token, in milliseconds since 1970.
     pub until_ms: u64,
-    /// The session that has it, while that lasts.
+    /// The session that has the token, while it lasts.
     pub session: Option<u64>,
-    /// Saved by an earlier version, it is the default.
+    /// The state besides the rooms. It is the default if an earlier version saved the session.
     #[serde(default)]
     pub more: SessionState,
 }
@@ -62,14 +63,14 @@ pub struct SessionState {
     /// The text for users who write to this user while they are away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub away: Option<String>,
-    /// The hash of the operators' password that the user gave: they are an operator of the chat
-    /// again if it is still the password.
+    /// The hash of the operators' password that the user gave. The user is an operator of the chat
+    /// again if the password has not changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
     /// The source of the user; `None` if an earlier version saved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The session had lasted for less than a minute, as each session of a flood has.
+    /// Whether the session lasted for less than a minute, like the sessions of a flood.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_brief: bool,
 }
@@ -92,10 +93,10 @@ pub struct Position {
     pub born: u64,
 }
 
-/// All tokens that hold.
+/// All valid tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// By the digest of the token.
+    /// The saved sessions by the digest of their token.
     places: HashMap<Arc<str>, SavedSession>,
     /// The tokens of each source; those of earlier versions have none.
     by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
@@ -127,15 +128,15 @@ pub fn token(random: [u8; TOKEN_LETTERS]) -> SecretText {
     SecretText::from(groups.join("-"))
 }
 
-/// Returns the digest of a token as a user typed it: the form in which it travels and is kept. A
-/// digest that is typed is no token: it gets a digest of its own.
+/// Returns the digest of a typed token. Only the digest is sent and stored. A digest that is typed
+/// as a token gets another digest, so it is not a valid token.
 pub fn digest(typed: &str) -> String {
     let token = typed.trim().to_ascii_lowercase();
     let digest = Sha256::new().chain_update("echoline resume token ").chain_update(token);
     format!("{DIGEST_PREFIX}{:x}", digest.finalize())
 }
 
-/// Returns the digest that an entry, a snapshot or a history has; an earlier version wrote the
+/// Returns the digest of a token in an entry, a snapshot or a history. An earlier version wrote the
 /// token itself.
 pub fn digest_of_kept(kept: String) -> String {
     let hex = kept.strip_prefix(DIGEST_PREFIX);
@@ -196,7 +197,7 @@ impl Tokens {
         Some((token, place))
     }
 
-    /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
+    /// Revokes the right of an operator of the chat in the saved sessions of a user. Returns the
     /// changed sessions.
     pub(crate) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, SavedSession)> {
         let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
@@ -245,7 +246,7 @@ impl Tokens {
         self.places.get(digest).filter(|place| place.until_ms > now_ms)
     }
 
-    /// Returns all of them, by the digest of the token.
+    /// Returns all saved sessions, by the digest of their token.
     pub fn all(&self) -> Vec<(String, SavedSession)> {
         let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
         let mut all: Vec<_> = places.collect();
@@ -253,7 +254,7 @@ impl Tokens {
         all
     }
 
-    /// Returns the digest, and the session that its token restores; the token is used up by that.
+    /// Returns the digest and the session that its token restores, and uses the token up.
     pub fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
         self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
     }
@@ -364,7 +365,7 @@ mod tests {
 
     /// Issue 11, items 3 and 13: a token does not restore rights that its user has lost.
     #[test]
-    fn regression_a_token_does_not_restore_what_was_taken() {
+    fn regression_a_token_does_not_restore_revoked_rights() {
         let mut tokens = Tokens::default();
         let den = Name::parse_room("den").unwrap();
         let saved = |lineage| {

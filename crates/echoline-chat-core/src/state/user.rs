@@ -1,4 +1,4 @@
-//! A user as every node knows them. Pure.
+//! A user, as every node of a cluster sees them. Pure.
 
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -11,20 +11,21 @@ use crate::state::bans::{Suspect, network_of};
 use crate::state::flood_mutes::MuteSubject;
 use crate::state::room_cell::RoomCell;
 
-/// A user in the chat; `R` holds a room.
+/// A user in the chat. `R` holds a room.
 #[derive(Clone, Debug)]
 pub struct User<R> {
     /// The number of the session, which no other has.
     pub session: u64,
     /// The number of the user, which is the same in all sessions that a token restored.
     pub lineage: u64,
-    /// When the session began (milliseconds since 1970).
+    /// The time at which the session began, in milliseconds since 1970.
     pub since_ms: u64,
     /// Whether this node serves the session.
     pub is_here: bool,
     /// The network address; `None` over a stream without addresses.
     pub address: Option<IpAddr>,
-    /// The node that serves the session; changes if the node rejoins after its lease expired.
+    /// The node that serves the session. It changes if the node rejoins after its lease has
+    /// expired.
     pub node: u32,
     /// The number of the user's last operation that was applied, in a cluster.
     pub last: u64,
@@ -73,7 +74,7 @@ impl<R> User<R> {
         Suspect { name: Some(&self.name), address: self.address, lineage: Some(self.lineage) }
     }
 
-    /// Returns the user as a mute for writing too fast finds them.
+    /// Returns the properties by which a mute for writing too fast is found.
     pub fn writer(&self) -> MuteSubject {
         let (key, network) = (self.name.key().clone(), self.address.map(network_of));
         MuteSubject { key, lineage: self.lineage, network }
@@ -98,7 +99,8 @@ impl<R> User<R> {
         self.away.clone()
     }
 
-    /// Sets these words, cut to the limit: an earlier version may have stored longer ones.
+    /// Sets the away text. Cuts it to the limit, because an earlier version may have stored a
+    /// longer one.
     pub fn set_away(&mut self, words: Option<&str>) {
         let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.away = words.map(Arc::from);
@@ -109,7 +111,7 @@ impl<R> User<R> {
         self.is_operator
     }
 
-    /// Makes the user an operator of the whole chat, or no longer.
+    /// Makes the user an operator of the whole chat, or revokes that.
     pub fn make_operator(&mut self, is_operator: bool) {
         self.is_operator = is_operator;
     }
@@ -131,7 +133,7 @@ impl<R: RoomCell> User<R> {
         self.memberships.clone()
     }
 
-    /// Returns all memberships, which are given back with that.
+    /// Takes all memberships, which releases them.
     pub(crate) fn take_memberships(&mut self) -> Vec<(R, MemberId)> {
         std::mem::take(&mut self.memberships)
     }
@@ -142,13 +144,13 @@ impl<R: RoomCell> User<R> {
     }
 
     /// Returns the user's member in a room. A user who was expelled and joined again before the
-    /// session gave the first membership back has two: the last one counts, as on the other nodes.
+    /// session released the first membership has two. The last one counts, as on the other nodes.
     pub fn member_id_in(&self, room: &R) -> Option<MemberId> {
         let mut memberships = self.memberships.iter().rev();
         memberships.find(|(theirs, _)| theirs.is_same(room)).map(|&(_, member_id)| member_id)
     }
 
-    /// Gives the membership of a room back, if there is one.
+    /// Releases the membership of a room, if there is one.
     pub fn release(&mut self, room: &R) {
         let theirs = self.memberships.iter().position(|(theirs, _)| theirs.is_same(room));
         if let Some(index) = theirs {
@@ -157,7 +159,7 @@ impl<R: RoomCell> User<R> {
         }
     }
 
-    /// Gives all memberships back.
+    /// Releases all memberships.
     pub fn release_all(&mut self) {
         for (room, member_id) in self.take_memberships() {
             room.leave(member_id, |room| room.leave_silently(member_id));

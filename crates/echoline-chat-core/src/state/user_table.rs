@@ -9,13 +9,13 @@ use crate::state::user::User;
 #[derive(Debug)]
 pub struct UserTable<R> {
     users: BTreeMap<u64, Box<User<R>>>,
-    /// The sessions that a token restored, by lineage: these cannot be calculated.
+    /// The sessions that a token restored, by lineage, because they cannot be calculated from it.
     restored: BTreeMap<u64, u64>,
     lineages_from: u64,
 }
 
 impl<R> UserTable<R> {
-    /// No sessions; the lineage of session 0 would be `lineages_from`.
+    /// Creates an empty table, in which the lineage of session 0 is `lineages_from`.
     pub fn new(lineages_from: u64) -> Self {
         Self { users: BTreeMap::new(), restored: BTreeMap::new(), lineages_from }
     }
@@ -70,7 +70,7 @@ impl<R> Deref for UserTable<R> {
     }
 }
 
-/// Returns the text by which pages and programs know a user: the same after each resume.
+/// Returns the id of a user for pages and programs. It is the same after each resume.
 pub fn person_id(lineage: u64) -> String {
     format!("{lineage:x}")
 }
@@ -92,8 +92,8 @@ mod tests {
         Box::new(User::new(context, None, Name::parse("ann").unwrap(), lineage))
     }
 
-    /// Issue 11, item 7: an id means the same user after each resume, also while the session before
-    /// has not ended, and no other user.
+    /// Issue 11, item 7: an id means the same user after each resume, also while the previous
+    /// session has not ended. It never means another user.
     #[test]
     fn regression_a_lineage_finds_the_session_in_which_its_user_is() {
         let mut sessions = UserTable::new(u64::MAX - 1);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_in_the_form_in_which_it_is_written() {
+    fn a_written_id_parses_to_the_same_lineage() {
         assert_eq!(person_id(0xff), "ff");
         assert_eq!(lineage_of_id("ff"), Some(0xff));
         for wrong in ["", "-", "FF", "0ff", "+ff", "zz", "1a2b-ff", "ann", "1ffffffffffffffff"] {

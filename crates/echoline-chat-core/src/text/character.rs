@@ -16,7 +16,7 @@ pub enum CharacterKind {
     Mark,
     /// U+200C and U+200D, which some scripts and emoji need between two characters.
     Joiner,
-    /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
+    /// U+FE0E and U+FE0F, which show the emoji before it as text or as a picture.
     Presentation,
     /// Invisible, or changes how other text is shown: controls, directions, tags, fillers, private
     /// use and unassigned code points.
@@ -44,7 +44,8 @@ pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Returns the characters that most lines are made of, without a search in the tables.
+/// Returns whether `c` is one of the characters that most lines consist of. Needs no search in the
+/// tables.
 pub(crate) fn is_common(c: char) -> bool {
     matches!(c,
         '!'..='~'
@@ -56,8 +57,9 @@ pub(crate) fn is_common(c: char) -> bool {
         | '\u{AC00}'..='\u{D7A3}')
 }
 
-/// Letters, marks and symbols by category that show nothing: the joiner of graphemes, Hangul and
-/// Khmer and Khitan fillers, variation selectors, blank hieroglyphs, the null notehead.
+/// Returns whether `c` is a letter, mark or symbol by category, but shows nothing: the grapheme
+/// joiner, fillers (Hangul, Khmer, Khitan), variation selectors, blank hieroglyphs, the null
+/// notehead.
 fn is_blank(c: char) -> bool {
     matches!(c,
         '\u{034F}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
@@ -68,8 +70,7 @@ fn is_blank(c: char) -> bool {
 fn by_category(c: char) -> CharacterKind {
     use GeneralCategoryGroup as Group;
     match c.general_category_group() {
-        // A character without a column of its own combines with its neighbour, whatever its
-        // category.
+        // A character without a column of its own combines with its neighbour, for any category.
         Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
             Some(1..) => CharacterKind::Visible,
             _ => CharacterKind::Mark,
@@ -82,12 +83,12 @@ fn by_category(c: char) -> CharacterKind {
     }
 }
 
-/// Returns a letter of any script; not a letter-like number or symbol.
+/// Returns whether `c` is a letter of any script, but not a letter-like number or symbol.
 pub(crate) fn is_letter(c: char) -> bool {
     c.general_category_group() == GeneralCategoryGroup::Letter
 }
 
-/// Returns a decimal digit of any script.
+/// Returns whether `c` is a decimal digit of any script.
 pub(crate) fn is_digit(c: char) -> bool {
     c.general_category() == GeneralCategory::DecimalNumber
 }
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_common_ones_are_what_the_tables_say() {
+    fn common_characters_agree_with_the_tables() {
         for c in all().filter(|&c| is_common(c)) {
             assert!(
                 !is_blank(c) && by_category(c) == CharacterKind::Visible,
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_visible_takes_a_column() {
+    fn visible_characters_take_a_column() {
         for c in all().filter(|&c| kind(c) == CharacterKind::Visible) {
             assert!(c.width() >= Some(1), "{:04x}", u32::from(c));
         }
@@ -120,7 +121,7 @@ mod tests {
 
     /// Fault 22: characters that are invisible or change how other text is shown are unwanted.
     #[test]
-    fn nothing_that_steers_a_terminal_or_hides_is_wanted() {
+    fn characters_that_control_a_terminal_or_hide_text_are_unwanted() {
         let ranges = [
             (0x00, 0x08), // C0 without the tab
             (0x0A, 0x1F),

@@ -1,4 +1,4 @@
-//! Texts of several lines. Pure.
+//! Splits texts of several lines. Pure.
 
 use crate::text::character::is_break;
 
@@ -7,7 +7,7 @@ pub fn has_break(text: &str) -> bool {
     text.contains(is_break)
 }
 
-/// Returns the lines of a text, whatever separates them, without blank ones at its ends.
+/// Returns the lines of a text, by any separator, without blank lines at its start and end.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text.trim_matches(is_break));
     std::iter::from_fn(move || {
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
     use crate::text::clean;
 
-    /// Issue 11, item 10: no separator glues the words beside it.
+    /// Issue 11, item 10: every separator keeps the words beside it apart.
     #[test]
     fn regression_every_separator_of_lines_separates() {
         for separator in

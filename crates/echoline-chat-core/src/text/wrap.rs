@@ -1,26 +1,27 @@
-//! Long lines on narrow terminals. Pure.
+//! Wraps long lines for narrow terminals. Pure.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::text::is_joiner;
 
-/// The prefix of every part but the first, so that no part looks like a line of its own.
+/// The prefix of every part except the first, so that no part looks like a separate line.
 const INDENT: &str = "  ";
 
 /// Columns between two tab stops.
 const TAB_COLUMNS: usize = 8;
 
-/// The narrowest window. A narrower one counts as this, so that a line does not become hundreds.
+/// The narrowest window. A narrower one counts as this wide, so that a line does not become
+/// hundreds of parts.
 const COLUMNS_MIN: usize = 20;
 
 /// Returns the parts of a line on a terminal of `columns` columns, each with its indentation: none
 /// for the first, two spaces for the others.
 ///
-/// Parts end at spaces if possible. Those spaces are left out, and so is a joiner (U+200C, U+200D)
-/// at the end of a part, which has nothing to join there. A character is never
-/// cut from its marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next
-/// column that is a multiple of 8.
+/// Parts end at spaces if possible. Those spaces are omitted, and so is a joiner (U+200C, U+200D)
+/// at the end of a part, where it has nothing to join. A character is never separated from its
+/// marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next column that is a
+/// multiple of 8.
 ///
 /// ```
 /// use echoline_chat_core::text::wrap::wrap;
@@ -51,14 +52,15 @@ fn split(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     split_at_edge(text, start, room, clusters.map(|(at, cluster)| (at, cluster, cluster.width())))
 }
 
-/// The same for printable ASCII and tabs, where each byte is a character of one column.
+/// Does the same as `split` for printable ASCII and tabs, where each byte is a character of one
+/// column.
 fn split_simple(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     let bytes = 0..text.len();
     split_at_edge(text, start, room, bytes.map(|at| (at, &text[at..=at], 1)))
 }
 
-/// Reads each character of a part once, and the characters after its last space again in the next
-/// part. The time is linear in the length of the line.
+/// Splits at any character. It reads each character of a part once, and the characters after its
+/// last space again in the next part, so the time is linear in the length of the line.
 fn split_at_edge<'t>(
     text: &'t str,
     start: usize,
@@ -71,7 +73,7 @@ fn split_at_edge<'t>(
     let mut has_words = false;
     for (at, character, width) in characters {
         taken += if character == "\t" { TAB_COLUMNS - taken % TAB_COLUMNS } else { width };
-        // A space may hang over the edge: it is not shown there.
+        // A space may exceed the edge, because it is not shown there.
         if is_space(character) {
             last_space = if has_words { Some(at) } else { last_space };
         } else if taken > room && at > 0 {
@@ -80,7 +82,7 @@ fn split_at_edge<'t>(
             has_words = true;
         }
     }
-    // Only spaces can hang over here.
+    // Only spaces can exceed the edge here.
     if taken > room { cut(text, last_space.unwrap_or(text.len())) } else { (text, None) }
 }
 
@@ -101,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// As a terminal shows it, with spaces for tabs.
+    /// Returns the part as a terminal shows it, with spaces for tabs.
     fn expand(part: &str) -> String {
         part.split_inclusive('\t').fold(String::new(), |mut shown, piece| {
             shown.push_str(piece.trim_end_matches('\t'));
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays_one_line() {
+    fn a_line_that_fits_stays_one_part() {
         assert_eq!(wrapped("", 80), [""]);
         assert_eq!(wrapped("anna: hello", 80), ["anna: hello"]);
         let full = "x".repeat(80);
@@ -134,9 +136,9 @@ mod tests {
         assert_eq!(wrapped(&format!("  {}", "x".repeat(19)), 20), ["  xxxxxxxxxxxxxxxxxx", "  x"]);
     }
 
-    /// Promise P9: a wrapped part never looks like a line of its own.
+    /// Promise P9: a wrapped part never looks like a separate line.
     #[test]
-    fn no_part_looks_like_a_line() {
+    fn no_part_looks_like_a_separate_line() {
         let forged = format!("mallory: {}bob: I agree", " ".repeat(11));
         assert_eq!(wrapped(&forged, 20), ["mallory:", "  bob: I agree"]);
         let forged = format!("mallory: {}*** bob left the chat ***", "x".repeat(11));
@@ -171,8 +173,8 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 13: the time that a line takes is linear in its length, also if it is made of
-    /// spaces, tabs or characters without a width. The square of 100 kB is minutes.
+    /// Issue 12, item 13: the time that a line takes is linear in its length, also if it consists
+    /// of spaces, tabs or characters without a width. Quadratic time for 100 kB would be minutes.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "it tells linear time from quadratic time")]
     fn attack_a_line_of_spaces_is_wrapped_in_linear_time() {
@@ -193,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_everything_fits(
+        fn no_character_is_lost_and_every_part_fits(
             line in "[a-c日é\u{301}👩 \t]{0,200}",
             columns in 0_u16..60,
         ) {

@@ -1,4 +1,4 @@
-//! Three servers that keep the stream together.
+//! Tests with a cluster of three servers.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use echoline_chat_nats::{Severity, examine};
 use crate::recorder::{Node, assert_exactly_once, wait_for};
 use crate::server::{NatsServer, installed_version};
 
-/// Fault 67: the server that leads the stream dies in the middle of it, and comes back once the
-/// others do without it.
+/// Fault 67: the leader of the stream is killed during traffic, and starts again after the others
+/// have elected another one.
 #[test]
 fn exactly_once_while_the_leader_is_killed() {
     let Some(mut servers) = NatsServer::start_three() else { return };

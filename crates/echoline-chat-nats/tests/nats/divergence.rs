@@ -1,4 +1,4 @@
-//! Nodes that have applied other entries than the stream's leader has.
+//! Tests of nodes that have applied other entries than those of the stream's leader.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -118,7 +118,7 @@ fn a_node_with_wrong_entries_is_reset() {
     assert!(because.contains("it has another entry"), "{because}");
 }
 
-/// Fault 68: there is no other node whose digests differ.
+/// Fault 68: no other node exists whose digests could differ.
 #[test]
 fn a_single_node_compares_its_first_entries_with_the_stream() {
     let Some(server) = NatsServer::start() else { return };
@@ -140,7 +140,7 @@ fn a_single_node_compares_its_first_entries_with_the_stream() {
 
 /// Fault 68: another node has other entries, and that node is wrong.
 #[test]
-fn a_node_with_right_entries_goes_on_after_wrong_digests() {
+fn a_node_with_right_entries_continues_after_wrong_digests() {
     let Some(server) = NatsServer::start() else { return };
     let ann = Node::start("ann", &options(&server));
     ann.propose(0..100);
@@ -182,7 +182,7 @@ fn one_order_while_leaders_are_killed_and_come_back_at_once() {
     assert_eq!(wrong, 0, "of {runs}");
 }
 
-/// Whether all nodes have the entries of the stream in time.
+/// Returns whether all nodes have the entries of the stream in time.
 fn leaders_are_killed(run: usize) -> bool {
     let Some(mut servers) = NatsServer::start_three() else { return true };
     let mut options = servers[0].options();
@@ -237,7 +237,7 @@ fn leaders_are_killed(run: usize) -> bool {
     are_right == [true; 2]
 }
 
-/// Whether they have different entries with the same sequence.
+/// Returns whether the nodes have different entries with the same sequence.
 fn differ(nodes: &[Node; 2]) -> bool {
     let [ann, bob] = nodes.each_ref().map(Node::ids);
     ann.iter().zip(&bob).any(|(ann, bob)| ann != bob)

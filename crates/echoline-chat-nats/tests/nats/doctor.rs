@@ -1,4 +1,4 @@
-//! ClusterFindings about servers and streams.
+//! Tests of the findings about servers and streams.
 
 use async_nats::jetstream::stream::Config;
 use echoline_chat_nats::{ClusterFinding, NatsOptions, Severity, examine};

@@ -1,4 +1,4 @@
-//! Servers that are killed, stopped or rolled back, and states that panic.
+//! Tests with servers that are killed, stopped or rolled back, and with states that panic.
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -34,7 +34,7 @@ fn under_traffic(server: &mut NatsServer, harm: impl Fn(&mut NatsServer)) {
     }
 }
 
-/// Fault 67: a server that dies in the middle of it.
+/// Fault 67: the server is killed during traffic.
 #[test]
 fn exactly_once_while_the_server_is_killed() {
     let Some(mut server) = NatsServer::start() else { return };
@@ -44,9 +44,9 @@ fn exactly_once_while_the_server_is_killed() {
     });
 }
 
-/// Fault 67: one that does not answer for a while, so that acknowledgements are late or lost.
+/// Fault 67: the server does not answer for a while, so that acknowledgements are late or lost.
 #[test]
-fn exactly_once_while_the_server_stands_still() {
+fn exactly_once_while_the_server_is_stopped() {
     let Some(mut server) = NatsServer::start() else { return };
     under_traffic(&mut server, |server| {
         server.signal("-STOP");
@@ -97,14 +97,14 @@ fn a_lost_acknowledged_entry_is_published_again() {
     ann.propose(0..10);
     wait_for("all entries", || ann.recorder.look().applied >= 10);
     ann.recorder.forgets.store(false, Ordering::Relaxed);
-    // The server takes none of them for a duplicate.
+    // The server treats none of them as a duplicate.
     ann.wait_for_ids(10);
     assert_exactly_once(&ann.ids(), 10);
     assert_eq!(ann.recorder.look().doubles, 0);
     wait_for("all to be settled", || ann.driver.status().pending == 0);
 }
 
-/// Fault 67: a power failure may take acknowledged entries with it.
+/// Fault 67: after a power failure acknowledged entries may be lost.
 #[test]
 fn nodes_notice_that_a_server_has_lost_entries() {
     let Some(mut server) = NatsServer::start() else { return };
@@ -134,7 +134,7 @@ fn nodes_notice_that_a_server_has_lost_entries() {
 
 /// Fault 55: a panic must not leave a thread that looks alive.
 #[test]
-fn the_driver_goes_on_after_a_panic() {
+fn the_driver_continues_after_a_panic() {
     let Some(server) = NatsServer::start() else { return };
     let ann = Node::start("ann", &server.options());
     let bob = Node::start("bob", &server.options());

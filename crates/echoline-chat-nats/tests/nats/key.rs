@@ -1,4 +1,4 @@
-//! A cluster with a key, and a stranger who may publish to its stream.
+//! Tests of a cluster with a key, and of a stranger who may publish to its stream.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
@@ -17,7 +17,7 @@ fn options(server: &NatsServer, keys: &str) -> NatsOptions {
     options
 }
 
-/// Why a node does not start.
+/// Returns the error of a node that does not start.
 fn refusal(options: &NatsOptions) -> DriverError {
     match Node::try_start("eve", options) {
         Ok(_) => panic!("it started"),
@@ -30,8 +30,8 @@ async fn publish(jetstream: &Context, subject: &str, payload: Vec<u8>) {
     publish.await.unwrap();
 }
 
-/// Issue 12, item 10: nodes with a key take nothing from a stranger: no entry, no sign of life, no
-/// snapshot; nor an entry of theirs that the stranger sends again to another stream.
+/// Issue 12, item 10: nodes with a key accept no entry, heartbeat or snapshot of a stranger. They
+/// also refuse one of their own entries that the stranger sends to another stream.
 #[test]
 fn attack_a_stranger_without_the_key_is_ignored() {
     let Some(server) = NatsServer::start() else { return };
@@ -63,7 +63,7 @@ fn attack_a_stranger_without_the_key_is_ignored() {
         .collect();
     assert_eq!(strangers, [""], "a refused entry has no payload");
     assert!(!nodes[0].recorder.look().heard.contains("eve"));
-    // The same entry in a stream that was made later.
+    // The same entry in a stream that was created later.
     let info = server.info("ECHOLINE_tea");
     drop(nodes);
     server.with(async |jetstream| {
@@ -92,13 +92,13 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     assert!(matches!(error, DriverError::NotAuthentic { .. }), "{error}");
     let error = refusal(&options(&server, "short"));
     assert!(matches!(error, DriverError::KeyFile), "{error}");
-    // Keys are replaced one node after the other.
+    // Keys can be replaced on one node after another.
     let bob = Node::start("bob", &options(&server, &format!("{OTHER}\n{KEY}\n")));
     assert_eq!(bob.ids(), ann.ids());
     ann.propose(10..20);
     bob.wait_for_ids(20);
     assert_exactly_once(&bob.ids(), 20);
-    // A key for a stream that has entries without one.
+    // A node with a key refuses a stream whose entries have no tags.
     let mut plain = server.options();
     plain.cluster = "cup".to_owned();
     let eve = Node::start("eve", &plain);
@@ -109,7 +109,7 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     assert!(error.contains("give the cluster another name, or remove the stream"), "{error}");
 }
 
-/// Issue 12, item 10: no node goes on from a forged snapshot, and nodes still write theirs.
+/// Issue 12, item 10: no node restores a forged snapshot, and nodes still write their own.
 #[test]
 fn attack_a_forged_snapshot_is_not_taken() {
     let Some(server) = NatsServer::start() else { return };

@@ -1,5 +1,5 @@
-//! The NATS driver, with real servers and with states that record the calls of the driver. Without
-//! a `nats-server` the tests print that they skip.
+//! Tests of the NATS driver, with real servers and with states that record the calls of the driver.
+//! Without a `nats-server` the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod cluster;

@@ -1,5 +1,5 @@
-//! The shipped configuration of the server: nodes can do all that they do, and no other user can
-//! write.
+//! Tests of the shipped server configuration: nodes have all rights that they need, and no other
+//! user can write.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn options(server: &NatsServer, login: &str) -> NatsOptions {
     options
 }
 
-/// A client of this user; `None` if the server does not let it in.
+/// Connects a client as this user. Returns `None` if the server refuses the login.
 async fn client(server: &NatsServer, user: &str, password: &str) -> Option<Context> {
     let options = ConnectOptions::new().user_and_password(user.into(), password.into());
     let options = options.request_timeout(Some(Duration::from_secs(1)));
@@ -35,7 +35,7 @@ async fn client(server: &NatsServer, user: &str, password: &str) -> Option<Conte
     Some(jetstream::new(client))
 }
 
-/// Tries all that a stranger may try, and asserts that all of it fails.
+/// Tries all write operations of a stranger, and asserts that each fails.
 async fn attack(jetstream: &Context, who: &str) {
     for subject in ["echoline.chat.order", "echoline.chat.snapshot.7.1.9.000000ab.1.00000000"] {
         let published = match jetstream.publish(subject, "forged".into()).await {
@@ -63,8 +63,8 @@ async fn attack(jetstream: &Context, who: &str) {
     }
 }
 
-/// Issue 12, item 10: with the shipped configuration the nodes work, and neither a stranger, nor a
-/// user of another account, nor one of the chat's account who may read can publish or purge.
+/// Issue 12, item 10: with the shipped configuration the nodes work. A stranger, a user of another
+/// account, and a user of the chat's account with read rights cannot publish or purge.
 #[test]
 fn attack_only_the_nodes_write_on_the_shipped_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
         for (user, password) in [("other", "other's"), ("reader", "reading")] {
             attack(&client(&server, user, password).await.unwrap(), user).await;
         }
-        // A node itself has no right to remove what was said.
+        // A node itself has no right to remove entries.
         let node = client(&server, "node", "node's").await.unwrap();
         assert!(node.delete_stream("ECHOLINE_chat").await.is_err());
         assert!(node.get_stream("ECHOLINE_chat").await.unwrap().purge().await.is_err());

@@ -19,7 +19,7 @@ pub(crate) struct RecordedCalls {
     /// The payloads of entries, which are the ids of the proposals, without repetitions.
     pub(crate) ids: Vec<String>,
     seen: HashSet<String>,
-    /// Entries with a known id, which a chat ignores.
+    /// The number of entries with a known id, which a chat ignores.
     pub(crate) doubles: usize,
     pub(crate) batches: usize,
     pub(crate) restored: Vec<u64>,
@@ -35,12 +35,12 @@ pub(crate) struct Recorder {
     name: String,
     record: Mutex<RecordedCalls>,
     pub(crate) panics: AtomicBool,
-    /// Makes the state count entries and forget them, as if their publishes had been lost.
+    /// Whether the state counts entries and forgets them, as if their publishes had been lost.
     pub(crate) forgets: AtomicBool,
 }
 
 impl Recorder {
-    /// All calls come from one thread.
+    /// Locks the record. All calls come from one thread.
     fn record(&self) -> MutexGuard<'_, RecordedCalls> {
         let mut record = self.look();
         let here = std::thread::current().id();
@@ -175,7 +175,8 @@ impl Node {
         self.recorder.look().ids.clone()
     }
 
-    /// The times of entries never go back while one server writes them.
+    /// Returns whether the times of entries never go back, which holds while one server writes
+    /// them.
     pub(crate) fn times_are_in_order(&self) -> bool {
         self.recorder.look().times.is_sorted()
     }

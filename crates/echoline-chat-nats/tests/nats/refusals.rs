@@ -1,4 +1,4 @@
-//! Refusals, in a sentence that says what to do.
+//! Tests that each refusal is a sentence that says what to do.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! NATS servers for one test: with ports and stores of their own, killed at its end.
+//! NATS servers for one test, with their own ports and stores. They are killed at the end of the
+//! test.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -36,8 +37,8 @@ impl NatsServer {
         Some(server)
     }
 
-    /// Three servers that keep streams together. `None` if the installed version is too old for
-    /// several replicas: the test skips.
+    /// Starts a cluster of three servers. Returns `None` if the installed version is too old for
+    /// several replicas, so that the test is skipped.
     pub(crate) fn start_three() -> Option<[Self; 3]> {
         let [major, minor, patch] = installed_version()?;
         if (major, minor, patch) < REPLICATES {
@@ -47,7 +48,7 @@ impl NatsServer {
         Some(Self::start_cluster())
     }
 
-    /// Three servers of a cluster, whatever their version. It may take seconds until they have a
+    /// Starts a cluster of three servers of any version. It may take seconds until they have a
     /// leader.
     pub(crate) fn start_cluster() -> [Self; 3] {
         some_start(|| {
@@ -86,13 +87,13 @@ impl NatsServer {
         NatsOptions::new(self.url(), "tea")
     }
 
-    /// `kill -9`
+    /// Kills the server with `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// On the same port, with the same store.
+    /// Starts the server again on the same port, with the same store.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.flags);
         assert!(self.is_up());
@@ -139,7 +140,7 @@ impl NatsServer {
         false
     }
 
-    /// Runs `work` with a client of its own.
+    /// Runs `work` with its own client.
     pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Context) -> T) -> T {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -185,7 +186,7 @@ fn is_installed() -> bool {
     installed_version().is_some()
 }
 
-/// The version of the `nats-server` on the `PATH`.
+/// Returns the version of the `nats-server` on the `PATH`.
 pub(crate) fn installed_version() -> Option<[u32; 3]> {
     let Ok(output) = Command::new("nats-server").arg("--version").output() else {
         eprintln!("skipped, because there is no nats-server");

@@ -1,11 +1,11 @@
-//! Nodes that cannot read the stream from its beginning.
+//! Tests of nodes that cannot read the stream from its beginning.
 
 use echoline_chat_nats::NatsOptions;
 
 use crate::recorder::{Node, wait_for};
 use crate::server::NatsServer;
 
-/// So few entries that snapshots are needed all the time.
+/// Returns options with so few entries that snapshots are needed all the time.
 fn options(server: &NatsServer) -> NatsOptions {
     let mut options = server.options();
     options.max_entries = 100;
@@ -35,7 +35,7 @@ fn a_node_starts_from_the_oldest_snapshot_that_reaches_the_stream() {
     });
     let bob = Node::start("bob", &options(&server));
     assert_eq!(bob.ids(), ann.ids());
-    // The stream begins with entry 901, and about every 25th has one.
+    // The stream begins with entry 901, and there is a snapshot at about every 25th entry.
     let restored = bob.recorder.look().restored.clone();
     assert!(restored.len() == 1 && (900..=925).contains(&restored[0]), "{restored:?}");
     assert!(server.info("ECHOLINE_tea_SNAPSHOTS").state.messages < 20, "old ones are removed");
@@ -71,7 +71,7 @@ fn another_node_takes_an_overdue_snapshot() {
 }
 
 #[test]
-fn a_node_that_fell_behind_goes_on_from_the_newest_snapshot() {
+fn a_node_that_lags_continues_from_the_newest_snapshot() {
     let Some(server) = NatsServer::start() else { return };
     let ann = Node::start("ann", &options(&server));
     let bob = Node::start("bob", &options(&server));
@@ -95,7 +95,7 @@ fn a_node_that_fell_behind_goes_on_from_the_newest_snapshot() {
     assert_eq!(bob.ids(), ann.ids());
 }
 
-/// Beyond the first thousand.
+/// Proposes ids beyond the first thousand.
 fn propose_more(node: &Node) {
     node.propose(1000..1010);
     node.wait_for_ids(1010);
@@ -114,7 +114,7 @@ fn refuses_a_start_without_a_needed_snapshot() {
 }
 
 #[test]
-fn a_node_gets_over_a_gap_by_a_snapshot() {
+fn a_node_closes_a_gap_with_a_snapshot() {
     let Some(server) = NatsServer::start() else { return };
     let ann = Node::start("ann", &options(&server));
     propose(&ann, 60);
@@ -143,7 +143,7 @@ fn a_snapshot_of_lost_entries_is_not_used() {
     wait_for("another snapshot", || ann.driver.status().snapshots >= 2);
     ann.driver.close();
     server.kill();
-    // The stream goes back to entry 40, the snapshots stay.
+    // The stream is rolled back to entry 40, and the snapshots stay.
     server.roll_back_stream(&kept, "ECHOLINE_tea");
     server.start_again();
     let bob = Node::start("bob", &options(&server));
@@ -155,7 +155,7 @@ fn a_snapshot_of_lost_entries_is_not_used() {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         stream.purge().sequence(45).await.unwrap();
     });
-    // There are two after entry 50 now.
+    // There are now two snapshots after entry 50.
     let cid = Node::start("cid", &options(&server));
     assert_eq!(cid.recorder.look().restored, [50]);
     assert_eq!(cid.ids(), bob.ids());

@@ -1,5 +1,5 @@
 //! The audit log: actions of the chat's operators, actions of rooms' operators, and wrong
-//! operators' passwords. Each has a table with a limit of its own, so that none of them evicts
+//! operators' passwords. Each has its own table with its own limit, so that none of them evicts
 //! another.
 
 use rusqlite::{Connection, Result, Row, params};

@@ -1,5 +1,5 @@
-//! CRC-32C checksums of rows. SQLite has no checksum of a page's content, and a flipped bit in a
-//! text is still a text.
+//! CRC-32C checksums of rows. SQLite has no checksums of pages, and a text with a flipped bit is
+//! still a valid text.
 
 use crc::Digest;
 
@@ -8,7 +8,8 @@ use super::schema::saturating;
 use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StoredLine;
 
-/// The checksum of a row's fields. Each field is framed, so that "ab", "c" differs from "a", "bc".
+/// The checksum of a row's fields. Each field is framed with its length, so that "ab", "c" differs
+/// from "a", "bc".
 #[derive(Clone)]
 struct RowChecksum(Digest<'static, u32>);
 
@@ -106,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 62: a flipped bit is seen, wherever it is.
+        /// Fault 62: a flipped bit at any position changes the checksum.
         #[test]
         fn a_flipped_bit_changes_it(
             bytes in prop::collection::vec(any::<u8>(), 1..200),

@@ -11,7 +11,7 @@ use echoline_chat_core::{LineKind, StoredLine};
 
 /// The limit of lines in one result.
 pub(crate) const LINES_MAX: usize = 10_000;
-/// Lines, and bytes of them, that one step of a search scans: about 0.1 ms.
+/// The maximum lines and bytes that one step of a search scans: about 0.1 ms.
 const SEARCH_STEP_LINES: usize = 256;
 const SEARCH_STEP_BYTES: usize = 64 * 1024;
 
@@ -114,7 +114,7 @@ pub(crate) fn search_step(
     let mut progress = ScanProgress { before: None, lines: 0, bytes: 0 };
     let (enough, mut buffer) = (found.len() + range.most, CaseFoldBuffer::default());
     while let Some(row) = rows.next()? {
-        // In a damaged row these may be no text.
+        // In a damaged row these columns may not be text.
         let text_of = |column| row.get_ref(column).map(|it| it.as_str().unwrap_or_default());
         let (name, text) = (text_of(4)?, text_of(5)?);
         progress.before = Some(unsigned(row, 1)?);
@@ -233,7 +233,7 @@ pub(crate) fn tokens(connection: &Connection) -> Result<Vec<StoredToken>> {
     all.collect()
 }
 
-/// Reads every line of every room, and returns how many are damaged.
+/// Reads every line of every room, and returns the number of damaged ones.
 pub(crate) fn check_lines(connection: &Connection) -> Result<u64> {
     let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM line"))?;
     let mut rows = all.query(())?;

@@ -18,8 +18,8 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const OPEN_FLAGS: OpenFlags =
     OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-/// The migrations from each version to the next; the first creates the tables. Never change a
-/// released one: add another.
+/// The migrations from each version to the next. The first one creates the tables. Never change a
+/// released migration: add another one.
 const STEPS: &[&str] = &[
     "
     -- `lines` and `bytes` are what the room holds, so that nobody has to count.
@@ -182,8 +182,8 @@ fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> 
 
 /// Copies the write-ahead log into the database, syncs the database, and truncates the log.
 ///
-/// This makes durable what an earlier process or connection wrote and failed to sync. Such data may
-/// be only in the page cache, and a later sync of the log would not write it to the disk.
+/// This makes data durable that an earlier process or connection wrote and failed to sync. Such
+/// data may be only in the page cache, and a later sync of the log would not write it to the disk.
 fn checkpoint(connection: &Connection) -> Result<()> {
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
@@ -207,8 +207,8 @@ const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 /// [`rewrite`], while no chat runs.
 ///
 /// If another program is reading the file, the log cannot be truncated. Then this fails at once,
-/// and must be called again. `is_rewritten` prevents that each call rewrites the file, which would
-/// extend the log each time.
+/// and must be called again. `is_rewritten` keeps later calls from rewriting the file again, which
+/// would extend the log each time.
 pub(crate) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) -> Result<()> {
     if !*is_rewritten {
         let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
@@ -235,7 +235,7 @@ pub(crate) fn saturating(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Reads a number; a negative one, which only damage can cause, is 0.
+/// Reads a number. A negative one, which only damage can cause, becomes 0.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
 }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_created_can_be_opened() {
+    fn opens_a_new_database() {
         let (_folder, path) = new();
         let connection = open(&path).unwrap();
         let mode: String =
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_steps_are_taken_all_or_none() {
+    fn missing_migrations_are_run_all_or_none() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, &STEPS[..1]).unwrap();
         let good = "ALTER TABLE ban ADD COLUMN other TEXT";
@@ -300,10 +300,10 @@ mod tests {
         connection.prepare("SELECT other FROM ban").unwrap();
     }
 
-    /// Issue 11, item 14: a program that reads for long, such as an export into a pager, neither
-    /// holds up the chat nor makes the log longer.
+    /// Issue 11, item 14: a program that reads for a long time, such as an export into a pager,
+    /// neither delays the chat nor makes the log longer.
     #[test]
-    fn regression_a_reader_makes_no_rewrite_repeat() {
+    fn regression_a_reader_does_not_make_the_rewrite_repeat() {
         let (_folder, path) = new();
         let connection = open(&path).unwrap();
         let rows = "CREATE TABLE many (text TEXT); WITH RECURSIVE n(i) AS

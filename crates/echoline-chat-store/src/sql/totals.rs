@@ -1,13 +1,13 @@
 //! The number and bytes of a room's lines, and trimming of rooms that exceed their limits. Lines
-//! that users said and all others have separate limits, so that no flood of joins and leaves evicts
-//! what was said.
+//! that users said and all others have separate limits, so that a flood of joins and leaves does
+//! not evict said lines.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::options::StoreOptions;
 use super::schema::saturating;
 
-/// Bytes that a line counts besides its name and text.
+/// The number of bytes that a line counts besides its name and text.
 pub(super) const LINE_BYTES: u64 = 32;
 
 /// The totals of a room's row.
@@ -75,7 +75,8 @@ impl RoomTotals {
         Ok(())
     }
 
-    /// Deletes the oldest said lines, and all other lines before them; returns how many.
+    /// Deletes the oldest said lines, and all other lines before them. Returns the number of
+    /// deleted lines.
     fn trim_said(
         &mut self,
         connection: &Connection,
@@ -100,7 +101,7 @@ impl RoomTotals {
         Ok(count)
     }
 
-    /// Deletes the oldest of the other lines, and records up to which number none is left.
+    /// Deletes the oldest of the other lines, and records the number up to which none is left.
     fn trim_notices(
         &mut self,
         connection: &Connection,
@@ -153,7 +154,8 @@ pub(crate) fn recount(connection: &Connection) -> Result<()> {
     connection.execute(sql, [saturating(LINE_BYTES)]).map(drop)
 }
 
-/// Rooms whose stored count differs from their lines: the name, the count, the number of lines.
+/// Returns the rooms whose stored count differs from their lines: the name, the count, the number
+/// of lines.
 pub(crate) fn miscounted(connection: &Connection) -> Result<Vec<(String, i64, i64)>> {
     let mut rooms = connection.prepare(
         "SELECT name, lines, (SELECT count(*) FROM line WHERE room = id) AS found FROM room

@@ -23,7 +23,7 @@ pub(crate) struct TableWriter {
     oversized: BTreeSet<Arc<str>>,
     /// Rooms whose totals differ from their rows.
     changed: BTreeSet<Arc<str>>,
-    /// Whether a room was removed that had said lines.
+    /// Whether a room with said lines was removed.
     has_removed_words: bool,
 }
 
@@ -280,7 +280,7 @@ fn drop_token(connection: &Connection, token: &str) -> Result<()> {
     connection.execute("DELETE FROM token WHERE token = ?1", [token]).map(drop)
 }
 
-/// Converts a number that must be read back unchanged.
+/// Converts a number that must not change. Fails if it is too large for SQLite.
 fn exactly(number: u64) -> Result<i64> {
     i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }

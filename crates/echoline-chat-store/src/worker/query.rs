@@ -23,7 +23,7 @@ pub(crate) enum StoreQuery {
     Guesses { most: usize, reply: QueryReply<Vec<PasswordGuesses>> },
 }
 
-/// Lines, and bytes of them, that one search scans: about 5 ms. Another search can continue it.
+/// The maximum lines and bytes that one search scans: about 5 ms. Another search can continue it.
 const SEARCH_LINES_MAX: usize = 20_000;
 const SEARCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -90,7 +90,7 @@ impl SearchQuery {
         connection: &Connection,
         failed: impl Fn(&rusqlite::Error) -> StoreError,
     ) -> Option<Self> {
-        // Nothing waits for the result any more.
+        // The caller no longer waits for the result.
         if self.reply.is_closed() {
             return None;
         }
@@ -113,7 +113,7 @@ impl SearchQuery {
     }
 }
 
-/// Sends a result, whether or not something still waits for it. Returns that nothing is left to do.
+/// Sends a result, even if the caller no longer waits. Returns `None`, because the query is done.
 fn send<T, Rest>(reply: QueryReply<T>, result: Result<T, StoreError>) -> Option<Rest> {
     let _ = reply.send(result);
     None

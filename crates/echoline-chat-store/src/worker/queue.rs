@@ -81,7 +81,7 @@ impl WorkQueue {
             state.changes.push_back(change);
             state.bytes += size;
         }
-        // One more line does not shorten the wait for the end of a second.
+        // One more line does not shorten the wait for the next commit.
         let must_wake = self.sync == SyncPolicy::Each
             || count == 0
             || (!was_half_full && self.is_half_full(&state));
@@ -154,7 +154,7 @@ impl WorkQueue {
         self.lock().searches.push_back(search);
     }
 
-    /// Tells the thread to write all changes and to end, at `until` at the latest.
+    /// Tells the thread to write all changes and to end by `until`.
     pub(crate) fn close(&self, until: Instant) {
         let mut state = self.lock();
         state.closing = Some(until);
@@ -247,7 +247,7 @@ mod tests {
         StoreQuery::Search(SearchQuery { room, terms, most: 1, before: 9, scanned, found, reply })
     }
 
-    /// Issue 12, item 13: searches run after all other queries, and do not count against their
+    /// Issue 12, item 13: searches run after all other queries, and do not count towards their
     /// limit.
     #[test]
     fn attack_searches_delay_no_other_query() {

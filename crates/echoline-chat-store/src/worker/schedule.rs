@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(schedule.next(QueueLoad { closing: true, ..LOAD }), NextCommit::Now);
     }
 
-    /// Fault 63: retries on a full disk get rarer, however many changes wait.
+    /// Fault 63: retries on a full disk become rarer, no matter how many changes wait.
     #[test]
     fn backs_off_to_five_seconds_until_a_commit_succeeds() {
         let (mut schedule, now) = (CommitSchedule::new(SyncPolicy::Each), Instant::now());

@@ -41,7 +41,7 @@ pub(crate) struct HistoryWriter<E: Fn(StoreEvent)> {
 /// The shortest interval between two rewrites of the file.
 const REWRITE_EVERY: Duration = Duration::from_secs(5);
 /// The interval between two rewrites, as a multiple of the duration of the last one. So rewriting
-/// takes a twentieth of the time at most, however often users delete lines.
+/// takes at most a twentieth of the time, even if users delete many lines.
 const REWRITE_SHARE: u32 = 20;
 
 /// The changes in flight: a transaction that can be repeated.
@@ -54,7 +54,7 @@ struct WriteBatch {
     audit_id: i64,
 }
 
-/// An outage: lasts from the first failure until all waiting changes are written.
+/// An outage, which lasts from the first failure until all waiting changes are written.
 #[derive(Debug)]
 struct WriteOutage {
     lost: u64,
@@ -233,7 +233,8 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
     }
 
-    /// Removes deleted words from the disk. An error is no outage; a later call tries again.
+    /// Removes deleted text from the disk. An error does not count as an outage; a later call tries
+    /// again.
     fn rewrite(&mut self) {
         let Some(connection) = &self.connection else { return };
         let start = now();

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A small disk in memory; unmounted with this value.
+/// A small disk in memory, which is unmounted when this value is dropped.
 pub(crate) struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// `None`, said, where this user may not mount.
+    /// Mounts a disk of this size. If this user may not mount, prints that and returns `None`.
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
@@ -28,7 +28,7 @@ impl Disk {
         self.0.path()
     }
 
-    /// Takes all the space that is left.
+    /// Fills the disk.
     pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.path().join("ballast")).unwrap();
         std::io::copy(&mut std::io::repeat(7), &mut ballast).unwrap_err();

@@ -1,4 +1,4 @@
-//! A process that writes lines until it is killed and prints what the store says: this very test
+//! A process that writes lines until it is killed and prints the store's events. It is this test
 //! program, started again.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use echoline_chat_store::{Store, StoreEvent, StoreOptions, SyncPolicy};
 use super::{NEVER, Random, said};
 
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "кухня", "dev"];
-/// Few enough that lines are trimmed all the time.
+/// So few that lines are trimmed all the time.
 pub(crate) const KEEP_LINES: u64 = 700;
 /// The number of lines that may be sent ahead of the last commit. It is more than half of the
 /// queue, so that no commit waits for its one-second timer, and less than the seven eighths of the
@@ -29,7 +29,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts it behind the words of another program that becomes it, or watches it.
+    /// Starts the child by the command `words` of another program, which executes or watches it.
     pub(crate) fn start(words: &[&str], folder: &Path, sync: SyncPolicy, seed: u64) -> Self {
         let me = std::env::current_exe().unwrap();
         let me = [me.to_str().unwrap(), "child::writes_until_it_is_killed", "--exact"];
@@ -48,7 +48,7 @@ impl Writer {
         let (tell, lines) = channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                // The harness prints too, and does not end its line before a test has ended.
+                // The test harness prints too, and ends its line only when a test has ended.
                 if let Some((_, ours)) = line.split_once("child: ") {
                     let _ = tell.send(ours.to_owned());
                 }
@@ -57,17 +57,17 @@ impl Writer {
         Self { process, lines }
     }
 
-    /// The next line that it prints; `None` at its end.
+    /// Returns the next line that the child prints; `None` at its end.
     pub(crate) fn next(&mut self) -> Option<String> {
         self.lines.recv_timeout(NEVER).ok()
     }
 
-    /// The next line if there is one in time.
+    /// Returns the next line, if there is one in time.
     pub(crate) fn next_within(&mut self, length: Duration) -> Option<String> {
         self.lines.recv_timeout(length).ok()
     }
 
-    /// Kills it, and notes what it had printed.
+    /// Kills the child, and notes the commits that it had printed.
     pub(crate) fn kill(mut self, committed: &mut BTreeMap<String, u64>) {
         self.process.kill().unwrap();
         while let Some(line) = self.next() {
@@ -83,7 +83,7 @@ impl Drop for Writer {
     }
 }
 
-/// Notes what a line says is committed.
+/// Notes the commits in a printed line.
 pub(crate) fn note(line: &str, committed: &mut BTreeMap<String, u64>) {
     if let Some(rooms) = line.strip_prefix("committed ") {
         for (room, number) in rooms.split_whitespace().filter_map(|one| one.split_once('=')) {
@@ -92,10 +92,10 @@ pub(crate) fn note(line: &str, committed: &mut BTreeMap<String, u64>) {
     }
 }
 
-/// The last number that is committed in each room.
+/// The last committed number of each room.
 static COMMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// No test by itself: what [`Writer`] starts.
+/// Not a test, but the process that [`Writer`] starts.
 #[test]
 fn writes_until_it_is_killed() {
     let Ok(folder) = std::env::var("ECHOLINE_CHILD") else { return };

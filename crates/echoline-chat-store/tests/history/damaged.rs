@@ -1,4 +1,5 @@
-//! Fault 62: files that were truncated, or in which bits were flipped, while no store was open.
+//! Fault 62: tests with files that were truncated, or in which bits were flipped, while no store
+//! was open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +23,7 @@ fn files(folder: &Path) -> Files {
     read.collect()
 }
 
-/// Closed: everything is in the database.
+/// Returns the files of a closed store: everything is in the database.
 fn closed() -> Files {
     closed_with(&ROOMS)
 }
@@ -35,7 +36,7 @@ pub(crate) fn closed_with(rooms: &[(&str, u64)]) -> Files {
     files(folder.path())
 }
 
-/// Killed: everything is in the log, in many transactions.
+/// Returns the files of a killed store: everything is in the log, in many transactions.
 fn killed() -> Files {
     killed_with(&ROOMS)
 }
@@ -61,7 +62,7 @@ pub(crate) fn put(files: &Files) -> tempfile::TempDir {
 }
 
 /// Opens damaged files. Either the start fails with an error of one line, or the lines are right,
-/// the notices report missing lines, and the store works. Returns the notices, or the error.
+/// notices report the missing lines, and the store works. Returns the notices, or the error.
 ///
 /// SQLite drops the end of a damaged log without an error. So the last lines of a room may be
 /// missing without a notice if there is a log, but no line between two others.
@@ -69,7 +70,7 @@ fn open(files: &Files, what: &str) -> Vec<String> {
     open_and_count(files, what).0
 }
 
-/// As `open`; returns the number of missing lines too.
+/// Does the same as `open`. Also returns the number of missing lines.
 fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     let folder = put(files);
     let restored = match Store::open(folder.path(), EACH, 10_000, drop) {
@@ -100,7 +101,7 @@ fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     (restored.notices, missing)
 }
 
-/// Whether a room has all of its lines from the first one to the last one.
+/// Returns whether a room has all lines from the first one to the last one.
 fn is_whole(room: &RestoredRoom) -> bool {
     room.lines.iter().map(|line| line.number).eq(1..room.next_number)
 }
@@ -127,8 +128,8 @@ fn missing(restored: &RestoredHistory, what: &str) -> u64 {
     ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
 }
 
-/// Issue 11, item 17: a chat that was killed left its lines in the log; reading and copying them
-/// changes neither file.
+/// Issue 11, item 17: a killed chat left its lines in the log. Reading and copying them changes
+/// neither file.
 #[test]
 fn regression_a_killed_history_is_read_and_copied() {
     for before in [closed(), killed()] {
@@ -158,15 +159,15 @@ fn regression_a_killed_history_is_read_and_copied() {
 }
 
 #[test]
-fn what_is_not_damaged_needs_no_notice() {
+fn undamaged_files_cause_no_notice() {
     for files in [closed(), killed()] {
         assert_eq!(open(&files, "whole"), [""; 0]);
     }
 }
 
-/// Fault 62: the database cut at any length, from nothing at all.
+/// Fault 62: the database is truncated to any length, from zero bytes on.
 #[test]
-fn a_database_that_was_cut_is_set_aside() {
+fn a_truncated_database_is_renamed() {
     let whole = closed();
     let mut random = Random::new("a_database_that_was_cut_is_set_aside");
     let length = whole["chat.sqlite3"].len() as u64;
@@ -181,8 +182,8 @@ fn a_database_that_was_cut_is_set_aside() {
     }
 }
 
-/// Fault 62: damage that no line shows is found by SQLite's own check. (Issue 11, item 46: every
-/// test passed without it, because damaged lines are found by their checksums too.)
+/// Fault 62: SQLite's own check finds damage outside of the lines. (Issue 11, item 46: every test
+/// passed without it, because checksums find damaged lines too.)
 #[test]
 fn regression_damage_outside_of_the_lines_is_found() {
     let mut files = closed();
@@ -194,15 +195,15 @@ fn regression_damage_outside_of_the_lines_is_found() {
     assert!(said.iter().any(|text| text.contains("was renamed to")), "{said:?}");
 }
 
-/// Fault 62: the log cut at any length. SQLite recovers all transactions before the cut; this is
-/// no damage, and needs no notice.
+/// Fault 62: the log is truncated to any length. SQLite recovers all transactions before the cut.
+/// This does not count as damage, and needs no notice.
 #[test]
-fn a_log_that_was_cut_gives_what_is_whole() {
+fn a_truncated_log_gives_its_complete_transactions() {
     let whole = killed();
     let mut random = Random::new("a_log_that_was_cut_gives_what_is_whole");
     let log = &whole["chat.sqlite3-wal"];
     let mut before = None;
-    // Half of them on the border of two frames, most of which lie within a transaction.
+    // Half of the cuts are between two frames, most of them within a transaction.
     let cut = |round| {
         let anywhere = random.below(log.len() as u64);
         if round % 2 == 0 { anywhere } else { 32 + anywhere / 4120 * 4120 }
@@ -215,7 +216,7 @@ fn a_log_that_was_cut_gives_what_is_whole() {
         let folder = put(&files);
         let restored = Rig::open(folder.path(), EACH).restored;
         let missing = missing(&restored, &format!("log cut to {cut}"));
-        // The longer the log, the more lines; rooms have no gaps.
+        // A longer log has more lines, and rooms have no gaps.
         assert!(before.is_none_or(|before| missing <= before), "cut to {cut}");
         for room in &restored.rooms {
             assert!(is_whole(room), "cut to {cut}");
@@ -225,15 +226,15 @@ fn a_log_that_was_cut_gives_what_is_whole() {
     }
 }
 
-/// Fault 62: the log, or the database, is gone.
+/// Fault 62: the log or the database is missing.
 #[test]
-fn a_database_without_its_log_or_the_other_way_round() {
+fn opens_a_database_without_its_log_or_a_log_without_its_database() {
     let mut files = killed();
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is missing, but its log exists"), "{said:?}");
-    // Issue 11, item 46: without its log the database is an older whole: rooms have no gaps, and
-    // only their last lines are missing.
+    // Issue 11, item 46: without its log the database has an older consistent state: rooms have no
+    // gaps, and only their last lines are missing.
     let mut files = killed();
     files.remove("chat.sqlite3-wal").unwrap();
     let folder = put(&files);
@@ -244,8 +245,7 @@ fn a_database_without_its_log_or_the_other_way_round() {
     }
 }
 
-/// Issue 12, item 16: a symbolic link in place of the log is an error, and its target stays as it
-/// is.
+/// Issue 12, item 16: a symbolic link in place of the log is an error, and its target is unchanged.
 #[test]
 fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
     let whole = killed();
@@ -256,16 +256,16 @@ fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
     let error = Store::open(folder.path(), EACH, 10_000, drop).unwrap_err();
     assert!(error.to_string().contains("chat.sqlite3"), "{error}");
     assert!(fs::read(&target).unwrap() == whole["chat.sqlite3-wal"], "the target is another");
-    // The history is as it was.
+    // The history is unchanged.
     fs::remove_file(&log).unwrap();
     fs::rename(&target, &log).unwrap();
     let restored = Rig::open(folder.path(), EACH).restored;
     assert_eq!((missing(&restored, "no link"), restored.notices), (0, Vec::new()));
 }
 
-/// Fault 62: bits flipped anywhere, one or several.
+/// Fault 62: one or several bits are flipped at any position.
 #[test]
-fn flipped_bits_are_never_passed_on() {
+fn flipped_bits_are_never_returned() {
     let mut random = Random::new("flipped_bits_are_never_passed_on");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();
@@ -287,9 +287,9 @@ fn flipped_bits_are_never_passed_on() {
     }
 }
 
-/// Fault 62: whole blocks of zeros or of rubbish, as after a disk's failure; and files of others.
+/// Fault 62: blocks of zeros or random bytes, as after a disk failure, and files of other programs.
 #[test]
-fn blocks_of_rubbish_are_never_passed_on() {
+fn damaged_blocks_are_never_returned() {
     let mut random = Random::new("blocks_of_rubbish_are_never_passed_on");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();

@@ -1,4 +1,4 @@
-//! Fault 63: the disk is full, or cannot be written.
+//! Fault 63: tests with a disk that is full or cannot be written.
 
 use std::process::{Command, Stdio};
 
@@ -33,21 +33,21 @@ fn recovered(event: StoreEvent) -> Option<u64> {
     }
 }
 
-/// Fault 63: a full disk is said once; what is written meanwhile waits, and is there when space
-/// returns.
+/// Fault 63: a full disk is reported once. Changes during the outage wait, and are written when
+/// there is space again.
 #[test]
-fn a_full_disk_is_waited_for() {
+fn changes_wait_for_space_on_a_full_disk() {
     let Some(disk) = Disk::mount("1m") else { return };
     for sync in [SyncPolicy::Each, SyncPolicy::Second] {
         let rig = Rig::open(&disk.path().join(format!("{sync:?}")), StoreOptions { sync, ..EACH });
         rig.write("lobby", 1..=10);
         rig.await_committed("lobby", 10);
         disk.fill();
-        // More than the log has space for that was there before.
+        // More lines than the existing log has space for.
         rig.write("lobby", 11..=1000);
         let reason = rig.await_event(failing);
         assert!(reason.contains("full"), "{reason}");
-        // Questions are answered all the while.
+        // Queries are answered during the outage.
         let durable = block_on(rig.store.last("lobby", u64::MAX, 1)).unwrap();
         assert!(durable[0].number >= 10);
         rig.write("lobby", 1001..=1100);
@@ -59,9 +59,9 @@ fn a_full_disk_is_waited_for() {
     }
 }
 
-/// Fault 63: what finds no place in the queue is counted, and only that is missing.
+/// Fault 63: changes that do not fit in the queue are counted, and only those are missing.
 #[test]
-fn what_is_lost_on_a_full_disk_is_counted() {
+fn lost_changes_on_a_full_disk_are_counted() {
     let Some(disk) = Disk::mount("1m") else { return };
     let folder = disk.path().join("data");
     let rig = Rig::open(&folder, StoreOptions { queue: 400, ..EACH });
@@ -78,8 +78,8 @@ fn what_is_lost_on_a_full_disk_is_counted() {
     assert_eq!(rig.store.close(), 0);
 }
 
-/// Fault 63: closing does not wait for ever for space, and says what it could not write; what was
-/// committed is there afterwards.
+/// Fault 63: closing does not wait for space for ever, and returns the number of unwritten changes.
+/// Committed changes are there afterwards.
 #[test]
 fn closing_on_a_full_disk_is_bounded() {
     let Some(disk) = Disk::mount("1m") else { return };
@@ -99,14 +99,15 @@ fn closing_on_a_full_disk_is_bounded() {
     assert_eq!(rig.restored.rooms[0].next_number - 1, 3000 - left);
 }
 
-/// Fault 63: a file that may not grow any further, which works without any rights.
+/// Fault 63: a file that may not grow any further. This test needs no special rights.
 #[test]
-fn a_file_that_may_not_grow_is_waited_for() {
+fn changes_wait_while_the_file_may_not_grow() {
     if !has("prlimit") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    // Beyond the limit a write fails, where the signal is ignored; 512 KiB are enough to begin.
+    // Beyond the limit a write fails, because the signal is ignored. 512 KiB are enough for the
+    // start.
     let shell = "trap '' XFSZ; exec \"$@\"";
     let words = ["prlimit", "--fsize=524288:unlimited", "bash", "-c", shell, "bash"];
     let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);

@@ -1,4 +1,4 @@
-//! Written data is restored, within the retention limits.
+//! Tests that written data is restored, within the retention limits.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -65,14 +65,14 @@ fn everything_is_restored() {
     assert_eq!(restored.notices, [""; 0]);
 }
 
-/// Issue 11, item 14: deleted words are nowhere on the disk, the line keeps its number, and the
-/// next start finds nothing wrong.
+/// Issue 11, item 14: deleted text is nowhere on the disk, the line keeps its number, and the next
+/// start finds no damage.
 #[test]
 fn regression_deleted_words_leave_the_disk() {
     let folder = super::folder_in_memory();
     let rig = Rig::open(folder.path(), EACH);
     let secret = |number| format!("secret-{number}-{}", "words ".repeat(number as usize * 7 % 900));
-    // Rooms in turn, so that pages are split, which leaves copies behind.
+    // Writes to the rooms in turn, so that pages are split, which leaves copies.
     for number in 1..=400 {
         for room in ["a", "b", "c"] {
             let line = StoredLine {
@@ -97,7 +97,7 @@ fn regression_deleted_words_leave_the_disk() {
         }
     }
     rig.store.write(StoreChange::LineDeleted { room: "a".into(), number: 9999 });
-    // While it is open, and not only once it is closed.
+    // The text disappears while the store is open, and not only when it is closed.
     let begun = now();
     while on_disk(200..=240) > 0 {
         assert!(begun.elapsed() < super::NEVER);
@@ -114,10 +114,10 @@ fn regression_deleted_words_leave_the_disk() {
     assert!(restored.rooms.iter().all(|room| room.next_number == 401));
 }
 
-/// Issue 11, item 14: rows that another program has removed are said once; everything else
+/// Issue 11, item 14: rows that another program has removed are reported once. Everything else
 /// stays.
 #[test]
-fn regression_missing_rows_are_no_damage() {
+fn regression_missing_rows_do_not_count_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     rig.write("lobby", 1..=300);
@@ -138,7 +138,7 @@ fn regression_missing_rows_are_no_damage() {
 }
 
 #[test]
-fn a_room_that_is_gone_leaves_its_positions_in_tokens() {
+fn tokens_keep_the_positions_of_a_removed_room() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     rig.write("lobby", 1..=50);
@@ -153,7 +153,7 @@ fn a_room_that_is_gone_leaves_its_positions_in_tokens() {
 }
 
 #[test]
-fn the_files_are_their_owners_and_one_process_has_them() {
+fn files_belong_to_their_owner_and_to_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let rig = Rig::open(&path, EACH);
@@ -168,7 +168,7 @@ fn the_files_are_their_owners_and_one_process_has_them() {
     assert!(
         matches!(error, StoreError::InUse { process: Some(id), .. } if id == std::process::id())
     );
-    // It is free as soon as it is closed.
+    // The folder is free as soon as the store is closed.
     rig.store.close();
     assert_eq!(Rig::open(&path, EACH).restored.rooms[0].next_number, 2);
 }
@@ -182,7 +182,7 @@ fn lines_are_found_by_number() {
     let lines =
         |room: &str, range, most| numbers(block_on(rig.store.lines(room, range, most)).unwrap());
     let last = |before, count| numbers(block_on(rig.store.last("lobby", before, count)).unwrap());
-    // Written a moment ago, and seen, durable or not.
+    // Lines that were just written are found, durable or not.
     assert_eq!(lines("lobby", 98..=200, 10), [98, 99, 100]);
     assert_eq!(lines("lobby", 0..=u64::MAX, 2), [1, 2]);
     #[expect(clippy::reversed_empty_ranges, reason = "somebody will ask for it")]
@@ -197,7 +197,7 @@ fn lines_are_found_by_number() {
 }
 
 #[test]
-fn a_search_finds_the_newest_first_however_far_it_has_to_go() {
+fn a_search_finds_the_newest_lines_first_in_a_room_of_any_size() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions::default());
     for number in 1..=3500_u64 {
@@ -217,9 +217,9 @@ fn a_search_finds_the_newest_first_however_far_it_has_to_go() {
     assert_eq!(search("USER2 привет", 10), [3307, 2207, 1107, 7]);
 }
 
-/// Issue 12, item 13: one search looks at 20,000 lines at most, also if it finds nothing.
+/// Issue 12, item 13: one search reads at most 20,000 lines, also if it finds nothing.
 #[test]
-fn attack_a_search_looks_at_a_bounded_part_of_a_room() {
+fn attack_a_search_reads_a_bounded_part_of_a_room() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { keep_lines: 100_000, queue: 100_000, ..StoreOptions::default() };
     let rig = Rig::open(folder.path(), options);
@@ -237,7 +237,7 @@ fn attack_a_search_looks_at_a_bounded_part_of_a_room() {
 }
 
 #[test]
-fn what_operators_do_is_accounted_for() {
+fn actions_of_operators_are_in_the_audit_log() {
     let folder = tempfile::tempdir().unwrap();
     for run in 0..2 {
         let rig = Rig::open(folder.path(), EACH);
@@ -253,23 +253,23 @@ fn what_operators_do_is_accounted_for() {
     }
 }
 
-/// Old lines give way in the transaction that brings the new ones; the newest stays always.
+/// Old lines are trimmed in the transaction that adds new ones. The newest line always stays.
 #[test]
-fn a_room_keeps_as_much_as_it_may() {
+fn a_room_keeps_lines_up_to_its_limits() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { keep_lines: 100, ..EACH };
     let rig = Rig::open(folder.path(), options);
     for first in (1..1000).step_by(50) {
         rig.write("lobby", first..=first + 49);
         let lines = block_on(rig.store.lines("lobby", 1..=u64::MAX, 1000)).unwrap();
-        // The open transaction is trimmed at its end. Lines that users said are bounded
-        // apart.
+        // Trimming happens at the end of the transaction. Lines that users said have their own
+        // limit.
         assert!(lines.len() <= 250 && lines[lines.len() - 1].number == first + 49);
     }
     rig.store.close();
     let rig = Rig::open(folder.path(), StoreOptions { keep_bytes: 1, ..EACH });
     assert_eq!(rig.restored.rooms[0].lines.len(), 200);
-    // The bounds were lowered: trimmed without anything being written.
+    // The limits were lowered, so the room is trimmed without a new line.
     let begun = now();
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 1000)).unwrap().len() > 2 {
         assert!(begun.elapsed() < super::NEVER);
@@ -280,7 +280,8 @@ fn a_room_keeps_as_much_as_it_may() {
     assert_eq!(rig.restored.rooms[0].next_number, 1001);
 }
 
-/// Lowering the bounds of a large room does not hold the writer up: many small transactions.
+/// Lowering the limits of a large room does not delay the writer, because trimming takes many small
+/// transactions.
 #[test]
 fn trimming_takes_small_steps() {
     let folder = tempfile::tempdir().unwrap();
@@ -303,7 +304,7 @@ fn trimming_takes_small_steps() {
 
 /// Returns the number of transactions in a write-ahead log.
 fn commits(log: &[u8]) -> usize {
-    // The header of a frame says the database's size where it commits.
+    // The header of a frame contains the database's size if the frame ends a transaction.
     let frames = log[32..].chunks_exact(24 + 4096);
     frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
@@ -314,7 +315,8 @@ fn a_second_passes_between_two_transactions() {
     let folder = super::folder_in_memory();
     let rig =
         Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, queue: 400, ..EACH });
-    // From before the first, which does not wait, so that no delay of this thread makes it less.
+    // Measured from before the first write, which does not wait, so that no delay of this thread
+    // shortens the time.
     let begun = now();
     rig.write("lobby", 1..=1);
     rig.await_committed("lobby", 1);
@@ -323,7 +325,7 @@ fn a_second_passes_between_two_transactions() {
     assert_eq!(committed, StoreEvent::Committed(vec![(Arc::from("lobby"), 100)]));
     let length = begun.elapsed().as_millis();
     assert!((1000..5000).contains(&length), "{length} ms");
-    // Half of the queue does not wait.
+    // When the queue is half full, the commit does not wait.
     let begun = now();
     rig.write("lobby", 101..=340);
     rig.await_event(Some);
@@ -331,9 +333,9 @@ fn a_second_passes_between_two_transactions() {
     assert_eq!(rig.store.close(), 0);
 }
 
-/// A line that can never be written does not stop the others, and is told.
+/// A line that can never be written does not stop the others, and is counted as lost.
 #[test]
-fn what_can_never_be_written_is_counted() {
+fn changes_that_can_never_be_written_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     rig.write("lobby", 1..=3);
@@ -350,7 +352,8 @@ fn what_can_never_be_written_is_counted() {
     assert_eq!(block_on(rig.store.lines("lobby", 1..=9, 9)).unwrap().len(), 6);
 }
 
-/// More than the queue holds is an outage, told once; a ban still finds room where lines do not.
+/// More changes than the queue holds are an outage, which is reported once. A ban still fits when
+/// lines do not.
 #[test]
 fn a_flood_is_counted_and_does_not_keep_a_ban_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -379,7 +382,7 @@ fn a_flood_is_counted_and_does_not_keep_a_ban_out() {
     assert_eq!(restored.bans, [ban("mallory", None)]);
 }
 
-/// Fault 58: the clock jumps back and forth; the order is by number.
+/// Fault 58: the clock jumps back and forth, and the order is still that of the numbers.
 #[test]
 fn a_clock_that_jumps_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -396,9 +399,9 @@ fn a_clock_that_jumps_changes_nothing() {
     assert_eq!(room.last_time_ms, 1_700_000_000_000);
 }
 
-/// Texts with quotes, zeros, nothing in them, or very much come back as they were.
+/// Texts with quotes or zeros, empty texts and very long texts are restored unchanged.
 #[test]
-fn any_text_comes_back() {
+fn any_text_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     let long = "long ".repeat(100_000);
@@ -416,10 +419,10 @@ fn any_text_comes_back() {
     }
 }
 
-/// Issue 11, item C: a store whose thread panics says that nothing is kept any more, so that held
-/// lines are shown, and answers no question.
+/// Issue 11, item C: a store whose thread panics reports an outage, so that held lines are shown,
+/// and refuses queries.
 #[test]
-fn regression_a_store_whose_thread_panics_tells_of_it() {
+fn regression_a_store_whose_thread_panics_reports_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let (told, events) = std::sync::mpsc::channel();
     let on_event = move |event| match event {
@@ -435,7 +438,7 @@ fn regression_a_store_whose_thread_panics_tells_of_it() {
 }
 
 /// Issue 12, item 4: joins and leaves displace no said line, in the store and after its restart.
-/// The store tells the number of the last line that was trimmed.
+/// The store returns the number of the last trimmed line.
 #[test]
 fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
     let folder = super::folder_in_memory();
@@ -463,7 +466,7 @@ fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
     assert_eq!(numbers(&lines), expected);
     assert_eq!(block_on(rig.store.trimmed("lobby")).unwrap(), 1950);
     rig.store.close();
-    // Only the newest ten are asked for, and ten that users said.
+    // Only the newest ten lines are requested, and ten that users said.
     let (store, restored) = Store::open(folder.path(), options, 10, |_| ()).unwrap();
     let room = &restored.rooms[0];
     let expected: Vec<u64> = (31..=40).chain(1991..=2000).collect();

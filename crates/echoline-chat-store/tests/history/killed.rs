@@ -1,4 +1,4 @@
-//! Fault 62: the process ends in the middle; Fault 14: by the system's hand.
+//! Faults 14, 62: tests with a process that is killed at any moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +11,11 @@ use echoline_chat_store::{StoreOptions, SyncPolicy};
 use super::child::{self, KEEP_LINES, ROOMS, Writer};
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds, say};
 
-/// Fault 62: kill -9 at any moment, again and again over the same file: what was committed is
-/// there, every line is as it was written, and no number is missing before the last one.
-/// Fault 14: the OOM killer does the same.
+/// Fault 62: kill -9 at random moments, repeatedly with the same file. Committed lines are there,
+/// every line is unchanged, and no number is missing before the last one. Fault 14: the OOM killer
+/// does the same.
 #[test]
-fn what_was_committed_survives_kill_9() {
+fn committed_lines_survive_kill_9() {
     let mut random = Random::new("what_was_committed_survives_kill_9");
     let folder = folder_in_memory();
     let mut committed = BTreeMap::new();
@@ -30,7 +30,7 @@ fn what_was_committed_survives_kill_9() {
     say(&format!("{lines} lines committed: {committed:?}"));
 }
 
-/// Either while it opens the file, or after some commits and a random time.
+/// Kills the writer while it opens the file, or after some commits and a random time.
 fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTreeMap<String, u64>) {
     let commits = random.below(12);
     for _ in 0..commits {
@@ -41,8 +41,8 @@ fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTree
     writer.kill(committed);
 }
 
-/// The numbers that a room keeps of all below `next`: the last lines that users said, and of those
-/// after the last said line that was trimmed, the last others.
+/// Returns the numbers below `next` that a room keeps: the last lines that users said, and the last
+/// other lines after the last trimmed said line.
 fn kept(room: &str, next: u64) -> Vec<u64> {
     let is_said = |number: &u64| line(room, *number).kind.is_said();
     let most = KEEP_LINES as usize;
@@ -55,8 +55,8 @@ fn kept(room: &str, next: u64) -> Vec<u64> {
     numbers
 }
 
-/// Checks that every committed line is there, and that the start reports no damage. A transaction
-/// that the kill interrupted is no damage: SQLite drops its frames.
+/// Checks that every committed line is there, and that the start reports no damage. An interrupted
+/// transaction does not count as damage, because SQLite drops its frames.
 pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64) {
     let rig = Rig::open(folder, StoreOptions { keep_lines: KEEP_LINES, ..EACH });
     for (room, number) in committed {
@@ -78,16 +78,16 @@ pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64
 
 const CALLS: &str = "trace=openat,fsync,fdatasync";
 
-/// Fault 62: after an fsync that failed nothing is called committed (the system marks what it
-/// could not write as written), and where the disk is well again nothing is missing.
+/// Fault 62: after a failed fsync nothing is reported as committed, because the system marks the
+/// unwritten data as written. When the disk works again, nothing is missing.
 #[test]
-fn nothing_is_committed_after_a_sync_that_failed() {
+fn nothing_is_committed_after_a_failed_sync() {
     if !super::full::has("strace") {
         return;
     }
     for (when, recovers) in [("when=9+", false), ("when=9", true)] {
         let folder = tempfile::tempdir().unwrap();
-        // Making the file takes syncs that are to succeed.
+        // Creating the file needs syncs, which must succeed.
         assert_eq!(Rig::open(folder.path(), EACH).store.close(), 0);
         let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
         let trace = format!("-o{}", folder.path().join("trace").display());
@@ -96,7 +96,7 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         let mut committed = BTreeMap::new();
         let open = writer.next().expect("the child opens");
         let id = open.strip_prefix("open ").unwrap();
-        // Issue 11, item 46: without a sync nothing would ever fail.
+        // Issue 11, item 46: without syncs no failure would ever occur.
         let mut commits = 0;
         let failing = loop {
             commits += 1;
@@ -120,7 +120,7 @@ fn nothing_is_committed_after_a_sync_that_failed() {
             let after = writer.next_within(Duration::from_secs(2));
             assert_eq!(after, None, "nothing more is said, least of all that it is committed");
         }
-        // The watcher's end is not the child's.
+        // The end of strace is not the end of the child.
         Command::new("kill").args(["-9", id]).status().unwrap();
         writer.kill(&mut committed);
         check(folder.path(), &committed, 0);

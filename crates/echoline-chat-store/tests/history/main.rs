@@ -51,12 +51,12 @@ impl Rig {
         Self { store, events, restored }
     }
 
-    /// Writes lines of a room, from one number to another.
+    /// Writes the lines of a room with these numbers.
     fn write(&self, room: &str, numbers: std::ops::RangeInclusive<u64>) {
         numbers.for_each(|number| self.store.write(said(room, number)));
     }
 
-    /// The next event for which `wanted` has an answer; others are passed over.
+    /// Waits for the next event for which `wanted` returns a value. Skips others.
     #[track_caller]
     fn await_event<T>(&self, mut wanted: impl FnMut(StoreEvent) -> Option<T>) -> T {
         loop {
@@ -78,12 +78,13 @@ impl Rig {
     }
 }
 
-/// The line that has this number in this room, in every test and in every process.
+/// Returns the line with this number in this room, which is the same in every test and in every
+/// process.
 fn line(room: &str, number: u64) -> StoredLine {
     let kind = LineKind::ALL[(number % 7) as usize];
     let text = format!("{room} {number} {}", "привет ".repeat((number % 11) as usize));
     let (name, text) = (format!("user{}", number % 5).into(), text.into());
-    // Time goes back now and then, as clocks do.
+    // The time sometimes goes back, as it does on real clocks.
     StoredLine { number, time_ms: 1_700_000_000_000 + number * 7919 % 100_000, kind, name, text }
 }
 
@@ -91,11 +92,12 @@ fn said(room: &str, number: u64) -> StoreChange {
     StoreChange::Line { room: Arc::from(room), line: line(room, number) }
 }
 
-/// Numbers that look random: xorshift64.
+/// A generator of pseudo-random numbers: xorshift64.
 struct Random(u64);
 
 impl Random {
-    /// From `ECHOLINE_SEED`, or else from the system; printed, so that a failure can be repeated.
+    /// Takes the seed from `ECHOLINE_SEED`, or else from the system. Prints it, so that a failure
+    /// can be repeated.
     fn new(test: &str) -> Self {
         let given = std::env::var("ECHOLINE_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(test)) | 1;
@@ -111,18 +113,20 @@ impl Random {
     }
 }
 
-/// A folder in memory if possible. Most tests do not need real syncs, and the writes of a killed
-/// process survive in either case.
+/// Creates a folder, in memory if possible. Most tests do not need real syncs, and the writes of a
+/// killed process survive in either case.
 fn folder_in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// The number of repetitions of a randomised test: `ECHOLINE_ROUNDS`, or `usual` if it is not set.
+/// Returns the number of repetitions of a randomised test: `ECHOLINE_ROUNDS`, or `usual` if it is
+/// not set.
 fn rounds(usual: u64) -> u64 {
     std::env::var("ECHOLINE_ROUNDS").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
 }
 
-/// Not by `eprintln!`, which the harness keeps to itself where a test passes.
+/// Prints a line. `eprintln!` is not enough, because the test harness hides its output if a test
+/// passes.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! A store against a model that is easy to believe, over random changes and restarts.
+//! Compares a store with a simple model, over random changes and restarts.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const OPTIONS: StoreOptions = StoreOptions { keep_lines: 6, keep_bytes: 600, ..E
 /// One step. Rooms and users are few, so that their steps interact.
 #[derive(Clone, Debug)]
 enum Step {
-    /// In a room, so many numbers after the last; 0 is one that is there already.
+    /// A line in a room, with this distance to the last number; 0 is a number that already exists.
     Line(u8, u64),
     Room(u8, bool),
     Gone(u8),
@@ -69,7 +69,7 @@ impl Model {
         }
         (room.next_number, room.last_time_ms) = (line.number + 1, line.time_ms);
         room.lines.push(line);
-        // Said lines and all other lines are bounded apart.
+        // Said lines and all other lines have separate limits.
         while is_beyond(room, true) {
             let oldest = room.lines.iter().position(|line| line.kind.is_said()).unwrap();
             let last = room.lines.drain(..=oldest).next_back().unwrap().number;
@@ -81,7 +81,7 @@ impl Model {
         }
     }
 
-    /// Changes the model, and says what the store is told.
+    /// Changes the model, and returns the change for the store.
     fn take(&mut self, step: &Step) -> Option<StoreChange> {
         let name = |room: &u8| format!("room{room}");
         Some(match step {
@@ -139,7 +139,7 @@ impl Model {
     }
 }
 
-/// Whether a room holds more lines of this sort than it may.
+/// Returns whether a room has more lines of this sort than it may.
 fn is_beyond(room: &RestoredRoom, said: bool) -> bool {
     let lines = room.lines.iter().filter(|line| line.kind.is_said() == said);
     let bytes: usize = lines.clone().map(|line| line.name.len() + line.text.len() + 32).sum();
@@ -148,9 +148,9 @@ fn is_beyond(room: &RestoredRoom, said: bool) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-    /// P11: whatever was written is the same after a restart, and between restarts.
+    /// Promise P11: written data is the same after a restart, and between restarts.
     #[test]
-    fn a_store_is_as_its_model(steps in prop::collection::vec(step(), 1..60)) {
+    fn a_store_agrees_with_its_model(steps in prop::collection::vec(step(), 1..60)) {
         let folder = tempfile::tempdir().unwrap();
         let mut model = Model::default();
         let mut rig = Rig::open(folder.path(), OPTIONS);

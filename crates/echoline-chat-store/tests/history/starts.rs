@@ -1,4 +1,5 @@
-//! A start while the disk fails: refused in a sentence, or complete, and nothing is lost.
+//! Tests of a start while the disk fails: it is refused with a sentence, or it is complete, and
+//! nothing is lost.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use super::{EACH, Rig, line};
 
 const LINES: u64 = 300;
 
-/// The system calls by which a start looks at, opens, reads and changes the files.
+/// The system calls with which a start examines, opens, reads and changes the files.
 const CALLS: [&str; 4] = [
     "stat,lstat,newfstatat,statx,access,faccessat,faccessat2",
     "fstat,fcntl,flock,lseek",
@@ -19,7 +20,7 @@ const CALLS: [&str; 4] = [
     "write,pwrite64,ftruncate,fsync,fdatasync,unlink,unlinkat,link,linkat,rename,renameat2",
 ];
 
-/// No test by itself: opens the folder that it is given, and prints what came of it.
+/// Not a test, but a separate process: opens the given folder, and prints the result.
 #[test]
 fn opens_once() {
     let Ok(folder) = std::env::var("ECHOLINE_OPENS_ONCE") else { return };
@@ -33,8 +34,8 @@ fn opens_once() {
     let _ = fs::write(Path::new(&folder).with_extension("said"), text);
 }
 
-/// Starts over the files while the `when`-th of the calls on them fails; returns what the start
-/// said, and `None` when there are fewer calls.
+/// Starts with the files while call number `when` on them fails. Returns the output of the start,
+/// or `None` if there are fewer calls.
 fn start_with(files: &Files, calls: &str, error: &str, when: usize) -> Option<(String, String)> {
     let parent = put(&Files::new());
     let folder = parent.path().join("data");
@@ -68,7 +69,8 @@ fn start_with(files: &Files, calls: &str, error: &str, when: usize) -> Option<(S
     Some((injected, said))
 }
 
-/// Every line is there, nothing was renamed, and a later start says nothing.
+/// Checks that every line is there, that nothing was renamed, and that a later start reports
+/// nothing.
 fn check(folder: &Path, what: &str) {
     for file in fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name();
@@ -81,8 +83,9 @@ fn check(folder: &Path, what: &str) {
     assert_eq!(rig.restored.notices, [""; 0], "{what}");
 }
 
-/// Issue 11, items A and B: whichever call of a start fails, the start refuses with a sentence or
-/// all lines are there. Neither an empty history nor a renamed one is an answer to a failing disk.
+/// Issue 11, items A and B: if any system call of a start fails, the start is refused with a
+/// sentence, or all lines are there. A failing disk must cause neither an empty history nor a
+/// renamed one.
 fn sweep(files: &Files) {
     if !super::full::has("strace") {
         return;

@@ -1,4 +1,4 @@
-//! Applies the entries of the stream, in their order.
+//! Applies the entries of the stream in order.
 
 use super::proposals::{Cluster, ReplySender, TAKEN_FOR_GONE};
 use crate::chat::Chat;
@@ -12,7 +12,7 @@ use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
 use echoline_chat_core::replication::{JUMP_MAX, NODE};
 use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 
-/// Characters of the reason why an entry is refused: the rest is a foreign text.
+/// The maximum characters of a refusal's reason, because the rest of it is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;
 
 impl ReplicatedState for Chat {
@@ -22,11 +22,11 @@ impl ReplicatedState for Chat {
             match Envelope::decode(&entry.payload) {
                 Ok(envelope) => self.take(cluster, entry, envelope),
                 Err(error) => {
-                    // The same on every node: the state does not change.
+                    // All nodes do the same: the state does not change.
                     let mut state = cluster.lock();
                     state.counts.unreadable += 1;
                     let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
-                    // A flood of such entries must not become a flood of lines in the log.
+                    // A flood of such entries must not become a flood of log lines.
                     if unreadable.is_power_of_two() {
                         let error: String = error.chars().take(ERROR_CHARACTERS_MAX).collect();
                         tracing::error!(sequence, unreadable, error, "refused an entry of the bus");
@@ -141,7 +141,7 @@ impl Chat {
             Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
                 return Outcome::Refused(OperationError::NotInRoom);
             }
-            // The session is in already.
+            // The session is already in the chat.
             Some(_) if comes => return Outcome::Refused(OperationError::NotInRoom),
             Some(user) => user.last = number,
             None if matches!(act, Operation::SaveSession(_))
@@ -172,7 +172,8 @@ impl Chat {
             if has_entered {
                 user.last = number;
             } else if is_in {
-                // The outcome of other operations differs between nodes: a full mailbox, say.
+                // Only operations that say lines are recorded as refused. The outcome of others may
+                // differ between nodes, for example if a mailbox is full.
                 user.was_refused = says && outcome.refusal().is_some();
             }
         }
@@ -185,7 +186,7 @@ impl Chat {
         outcome
     }
 
-    /// Completes an operation of this node that came back from the stream: replies to its author,
+    /// Completes an operation of this node that came back from the stream. Replies to its author,
     /// and sends the author's next operation.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
         let is_served = self.is_served(cluster, session);
@@ -234,7 +235,7 @@ impl Chat {
 
     fn answer(&self, cluster: &Cluster, reply: ReplySender, outcome: Outcome) {
         let outcome = match outcome {
-            // This node has lost sight of the session and takes it for another's.
+            // This node no longer knows that it serves the session.
             Outcome::Joined(Ok(joined)) if !joined.is_here => {
                 Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }

@@ -15,7 +15,7 @@ use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX};
 use echoline_chat_core::text::is_clean;
 use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
-/// The text of a terminal's escape sequence, of a new line, and of directions.
+/// A text with an escape sequence, a line break and a bidirectional control.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
@@ -88,9 +88,9 @@ fn works(chat: &Chat) {
     assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
 
-/// Issue 12, item 10: words of any publisher reach users clean and short.
+/// Issue 12, item 10: texts of any publisher reach users clean and short.
 #[test]
-fn attack_words_of_the_bus_are_cleaned() {
+fn attack_texts_of_the_stream_are_cleaned() {
     let chat = with_ann();
     act(&chat, 5, 3, &say(RAW));
     act(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
@@ -112,7 +112,7 @@ fn attack_words_of_the_bus_are_cleaned() {
     assert!(shown.contains(&"ann: [2J  *** ann is an operator ***".to_owned()), "{shown:?}");
 }
 
-/// Issue 12, item 10: numbers of 2^64-1 do not silence a user or a node.
+/// Issue 12, item 10: an operation with the number 2^64-1 does not block a user or a node.
 #[test]
 fn attack_a_jump_of_numbers_is_refused() {
     let chat = with_ann();
@@ -129,7 +129,7 @@ fn attack_a_jump_of_numbers_is_refused() {
 /// Issue 12, item 10: the node refuses a reserved name, a second login of a session, the server's
 /// kinds of lines, and operations of the wrong author.
 #[test]
-fn attack_acts_that_no_node_sends_are_refused() {
+fn attack_operations_that_no_node_sends_are_refused() {
     let chat = with_ann();
     let before = shown(&chat);
     let enter = |name: &str| json!({ "enter": { "name": name, "address": null } });
@@ -174,7 +174,7 @@ fn attack_a_recorded_session_does_not_begin_again() {
         act(&chat, origin | session, 1, &again);
         assert_eq!(names(&chat), ["ann"], "{session}");
     }
-    // Another node knows it from a snapshot.
+    // Another node knows this from a snapshot.
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
     act(&late, origin | 1, 1, &json!({ "enter": { "name": "ghost", "address": null } }));
@@ -203,10 +203,10 @@ fn attack_no_snapshot_has_a_token() {
     }
 }
 
-/// A place that an entry saved, which comes again after the session has ended, does not replace the
-/// place that the session saved last, and does not bring back a used token.
+/// An entry that saves a session may arrive again after the session has ended. It does not replace
+/// the state that the session saved last, and does not restore a used token.
 #[test]
-fn regression_an_old_place_that_is_sent_again_is_refused() {
+fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let keep = |token: &str, until_ms: u64| {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": null });
         json!({ "token": token, "place": place })
@@ -242,7 +242,7 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
 /// If a node goes down, its sessions can still be saved a moment later, with the node's next
 /// number. A session that a token has already resumed elsewhere is not saved.
 #[test]
-fn a_session_that_went_with_its_node_saves_its_place() {
+fn the_session_of_a_downed_node_can_still_be_saved() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
         let keep = json!({ "keep": { "token": "a", "place": place } });
@@ -311,13 +311,13 @@ fn attack_a_forged_snapshot_is_refused_or_cleaned() {
 }
 
 #[test]
-fn a_key_that_is_read_is_short() {
+fn a_key_from_the_stream_is_short() {
     let key = Name::parse("ann").unwrap().key().clone();
     assert_eq!(serde_json::from_value::<Key>(json!(key)).unwrap(), key);
     assert!(serde_json::from_value::<Key>(json!("x".repeat(10_000))).is_err());
 }
 
-/// Acts of every kind, with all of their fields.
+/// Returns operations of every kind, with all fields.
 fn acts() -> Vec<Value> {
     let place = json!({
         "name": "ann", "until_ms": 7, "session": 5,
@@ -372,7 +372,7 @@ fn hostile_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The paths of all values below this one.
+/// Collects the paths of all values below this one.
 fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {

@@ -28,7 +28,8 @@ impl Cluster {
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
         }
-        // A node without a link cannot judge the others, so all leases begin again with the link.
+        // A node without a link receives no heartbeats, so all leases start again when the link is
+        // back.
         let now = state.now;
         state.leases.renew(now);
         state.counts.losses += u64::from(is_lost);
@@ -43,7 +44,7 @@ impl Cluster {
         }
     }
 
-    /// A second has passed, about.
+    /// Handles a tick, about once per second.
     pub(super) fn tick(&self, chat: &Chat) {
         let nodes = chat.lock().nodes();
         {

@@ -1,9 +1,9 @@
 //! A chat as one node of a cluster: each operation is sent to the stream first, and every node
 //! applies it when it comes back, in the order of the stream.
 //!
-//! Nothing here blocks. A proposal leaves through a channel; the author learns the outcome later.
-//! `proposals` and `newcomers` know no [`Chat`](super::Chat); the chat owns them, and the other
-//! files drive both.
+//! Nothing here blocks. A proposal leaves through a channel, and the author learns the outcome
+//! later. `proposals` and `newcomers` do not use [`Chat`](super::Chat): the chat owns them, and the
+//! other files connect both.
 
 mod follow;
 #[cfg(test)]

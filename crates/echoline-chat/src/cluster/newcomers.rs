@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The maximum number of in-flight operations before login.
 const ENTRANCES_MAX: usize = 64;
 
-/// Between two rounds in which this node asks whether it has caught up.
+/// The interval between two rounds in which this node checks whether it has caught up.
 const ROUNDS_APART: Duration = Duration::from_secs(1);
 
 /// Bounds the operations before login.
@@ -19,7 +19,7 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each in-flight operation before login.
     permits: Arc<Semaphore>,
-    /// Rounds of [`catch_up`](Newcomers::catch_up) so far.
+    /// The number of rounds of [`catch_up`](Newcomers::catch_up) so far.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }
@@ -45,8 +45,8 @@ impl Newcomers {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Waits until `ask`, called after this, returns `true`; `false` if it does not. However many
-    /// sessions wait, one call of `ask` a second answers all of them.
+    /// Waits for a call of `ask` that begins after this call, and returns its result. One call of
+    /// `ask` per second answers all waiting sessions.
     pub(super) async fn catch_up<F>(&self, ask: impl FnOnce() -> F) -> bool
     where
         F: Future<Output = bool>,

@@ -1,4 +1,4 @@
-//! Nodes that go down, and nodes that rejoin after their lease expired.
+//! Handles nodes that go down, and nodes that rejoin after their lease has expired.
 
 use super::proposals::{Cluster, State};
 use crate::chat::Chat;
@@ -11,7 +11,7 @@ use echoline_chat_core::state::apply::GOES_ON;
 use echoline_chat_core::state::rejoin::DownUser;
 
 impl Chat {
-    /// Takes all users of a node out of the chat.
+    /// Removes all users of a node from the chat.
     pub(super) fn apply_node_down(
         &self,
         cluster: &Cluster,
@@ -56,7 +56,7 @@ impl Chat {
         }
         state.is_returning = true;
         state.counts.returns += 1;
-        // Some may have been about to rejoin already.
+        // Some of them may already have been about to rejoin.
         let here = users.iter().filter(|user| user.is_here);
         state.returning.extend(here.map(|user| user.last.session));
         state.returning.retain(|&session| rejoins(&live, session));
@@ -67,7 +67,7 @@ impl Chat {
         let mut chunks: Vec<Vec<RejoiningUser>> =
             rejoining.chunks(REJOINING_MAX).map(<[_]>::to_vec).collect();
         if chunks.is_empty() {
-            // The last operation says that all have rejoined, also if there are none.
+            // The last operation, which may be empty, shows that all users have rejoined.
             chunks.push(Vec::new());
         }
         for users in chunks {

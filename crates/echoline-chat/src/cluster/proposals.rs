@@ -17,13 +17,14 @@ use echoline_chat_core::replication::NODE;
 use echoline_chat_core::replication::cluster_state::Replication;
 use echoline_chat_core::replication::outbox::{Outbox, PendingReply};
 
-/// Lines of one author that may wait while the link is there: then the author does.
+/// The maximum number of an author's lines that wait while the link is up. Beyond it the author has
+/// to wait.
 const WAITING_MAX: usize = 1024;
 
-/// Lines of one author that are held while the link is lost.
+/// The maximum number of an author's lines that are held while the link is lost.
 pub(super) const HELD_MAX: usize = 50;
 
-/// The reason that an author gets if their operation did not reach the other nodes.
+/// The reason for an author whose operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
 pub(super) const TAKEN_FOR_GONE: &str = "this node was taken for gone";
 
@@ -34,11 +35,11 @@ pub struct ClusterOptions {
     pub cluster: String,
     /// The name of this node as users see it: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub node_name: String,
-    /// A random number that no other start of any node of the cluster has.
+    /// A random number that is unique among all starts of all nodes of the cluster.
     pub node: u32,
 }
 
-/// The cluster as this node knows it.
+/// The replication state of this node.
 pub(super) type State = Replication<ReplySender>;
 
 /// The chat's side of the cluster: its options, its replication state and its proposals.
@@ -48,7 +49,7 @@ pub(crate) struct Cluster {
     proposals: mpsc::UnboundedSender<Proposal>,
     state: Mutex<State>,
     pub(super) newcomers: Newcomers,
-    /// Told when this node has taken its leave.
+    /// Notified when this node has left the cluster.
     pub(super) left: Condvar,
 }
 
@@ -101,7 +102,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until everything that the author has done is known to the others.
+    /// Waits until all operations of the author have reached the other nodes.
     pub(crate) fn settled(self: &Arc<Self>, session: u64) -> Wait {
         self.propose(session, None, None)
     }
@@ -116,7 +117,7 @@ impl Cluster {
         self.lock().is_lost
     }
 
-    /// Notes that a session is over: its memberships are given back after its last operation.
+    /// Notes that a session is over. Its memberships are released after its last operation.
     pub(crate) fn retire_session(&self, session: u64) {
         self.lock().outboxes.entry(session).or_default().is_over = true;
     }
@@ -149,7 +150,7 @@ impl Cluster {
         self.publish(state.next_proposal(session));
     }
 
-    /// Proposes that a node is gone.
+    /// Proposes that a node is down.
     pub(super) fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
         self.publish(state.propose_gone(node, name, reason));
     }
@@ -186,7 +187,7 @@ pub(crate) enum Proposed {
 impl Proposed {
     /// Waits for the outcome.
     ///
-    /// Cancel safe: if the future is dropped, a user that the operation let in leaves again.
+    /// Cancel safe: if the future is dropped, a user who entered by the operation leaves again.
     pub(crate) async fn outcome(self) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,
@@ -195,7 +196,7 @@ impl Proposed {
     }
 }
 
-/// A future that resolves to the outcome of an operation. If it is dropped, an entry or a redeemed
+/// A future that resolves to the outcome of an operation. If it is dropped, a login or a redeemed
 /// token is undone.
 #[derive(Debug)]
 pub(crate) struct Wait {
@@ -222,11 +223,11 @@ impl Drop for Wait {
     }
 }
 
-/// The way back to the caller who waits for the outcome of an operation.
+/// The sender of an outcome to the caller who waits for it.
 #[derive(Debug)]
 pub(super) struct ReplySender {
     sender: oneshot::Sender<Outcome>,
-    /// Released when the operation has come back or never will, also if the caller has left.
+    /// Released when the operation has come back or never will, even if the caller no longer waits.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -239,7 +240,7 @@ impl ReplySender {
     }
 
     /// # Errors
-    /// The outcome, if the caller does not wait any more.
+    /// The outcome, if the caller no longer waits.
     #[expect(clippy::result_large_err, reason = "it is as large as the argument")]
     pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
         self.sender.send(outcome)
@@ -252,7 +253,7 @@ impl PendingReply for ReplySender {
     }
 
     fn complete(self) {
-        // The receiver may be gone.
+        // The caller may no longer wait.
         let _ = self.send(Outcome::Done);
     }
 }

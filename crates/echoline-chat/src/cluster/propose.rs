@@ -16,9 +16,10 @@ use echoline_chat_core::replication::cluster_state::LeaveState;
 use echoline_chat_core::room::room_record::LOG_MIN;
 
 impl Chat {
-    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
-    /// feeds the chat, which is a [`ReplicatedState`](echoline_chat_core::ReplicatedState). Accept
-    /// no users until the driver has applied all entries of the stream.
+    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes the
+    /// proposals and delivers the entries to the chat, which is a
+    /// [`ReplicatedState`](echoline_chat_core::ReplicatedState). Accept no users until the driver
+    /// has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
         settings: ChatSettings,
@@ -83,13 +84,14 @@ impl Chat {
         cluster.propose(session, Some(act), permit).await
     }
 
-    /// Waits until this node has applied all entries that the stream had when this was called;
-    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows
-    /// it for all of them.
+    /// Waits until this node has applied all entries that the stream had when this was called.
+    /// Returns `false` if the link is lost meanwhile. One entry per second is enough for all
+    /// waiting sessions.
     pub(crate) async fn catch_up(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let ask = async || {
-            // An empty operation: it has a position in the stream, but no session is told anything.
+            // An operation without an effect. It has a position in the stream, but no session gets
+            // a message.
             let nothing = Operation::Tell { to: NODE, words: String::new() };
             cluster.propose(NODE, Some(nothing), None).await.refusal().is_none()
         };

@@ -1,4 +1,5 @@
-//! Snapshots: the state of all nodes at one entry of the stream, as bytes; and going on from there.
+//! Snapshots: writes the state after one entry of the stream as bytes, and continues from such a
+//! state.
 
 use std::collections::BTreeSet;
 
@@ -44,8 +45,8 @@ impl Chat {
     }
 
     /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
-    /// the entries between. They rejoin under another node number, because the outcomes of their
-    /// operations are not known here.
+    /// the entries in between. They rejoin under another node number, because this node does not
+    /// know the outcomes of their operations.
     pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let mut record = read_snapshot(&snapshot.state)?;
@@ -98,7 +99,7 @@ impl Chat {
     }
 
     /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
-    /// author of a refused line is told.
+    /// author of a refused line gets a message.
     fn tell_lost_in_gap(
         &self,
         cluster: &Cluster,
@@ -113,7 +114,7 @@ impl Chat {
         }
     }
 
-    /// Forgets everything, because the stream is another one: all users have to leave.
+    /// Drops the whole state, because the stream was replaced. All users have to leave.
     pub(super) fn forget_everything(&self) {
         let Some(cluster) = &self.cluster else { return };
         let mut live = self.lock();
@@ -135,8 +136,8 @@ impl Chat {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the stream is the same up to some entry, it still lists the users who leave now, as
-        // users of a node that does not exist any more.
+        // If the new stream begins with entries of the old one, it still has the users who leave
+        // now, as users of a node that no longer exists.
         cluster.propose_gone(&mut followed, before, &cluster.options.node_name, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
@@ -166,10 +167,11 @@ mod tests {
         Chat::clustered(ChatSettings::default(), options).0
     }
 
-    /// Issue 11, items 7 and 14: a node that joins later knows which session continues another one.
-    /// An id means the same user there, and the lines of the earlier session belong to that user.
+    /// Issue 11, items 7 and 14: a node that joins later knows which session continues an earlier
+    /// one. An id means the same user there, and the lines of the earlier session belong to that
+    /// user.
     #[test]
-    fn regression_a_snapshot_tells_who_continues_a_session() {
+    fn regression_a_snapshot_contains_which_user_continues_a_session() {
         let chat = node(1);
         let lobby = chat.settings.lobby.clone();
         let does = |session, act| {
@@ -185,7 +187,7 @@ mod tests {
             let (replay_from, pass) = (ReplayFrom::Last(0), Credential::Nothing);
             does(session, Operation::Join { room: lobby.clone(), replay_from, credential: pass });
         };
-        // The number of the later session is lower, as it can be if another node serves it.
+        // The later session has the lower number, which is possible if another node serves it.
         enter(9, None);
         let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });

@@ -21,14 +21,14 @@ pub struct ClusterStatus {
     pub applied: u64,
     /// Entries that were applied since the start.
     pub entries: u64,
-    /// Entries that could not be read.
+    /// Entries that were refused because they were invalid.
     pub unreadable: u64,
     /// Lines of this node's users that wait for delivery to the other nodes.
     pub held: u64,
     /// Users of this node with queued or in-flight operations, plus the users that are about to
     /// rejoin with this node. 0 when everything is settled.
     pub open: u64,
-    /// Lines that were not delivered; their authors were told.
+    /// Lines that were not delivered. Their authors were told.
     pub not_delivered: u64,
     /// The number of times that the link was lost.
     pub losses: u64,

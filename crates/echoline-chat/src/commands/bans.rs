@@ -15,14 +15,14 @@ use echoline_chat_core::outcome::Outcome;
 use echoline_chat_core::state::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use echoline_chat_core::state::former_users::FormerUser;
 
-/// Characters of the reason of a ban.
+/// The maximum characters of a ban's reason.
 const REASON_MAX: usize = 200;
 
-/// Penalties that `/penalties` lists.
+/// The maximum number of penalties that `/penalties` lists.
 const PENALTIES_SHOWN: usize = 50;
 
 impl<S: ByteStream> Session<S> {
-    /// `/ban`: bans a user or a network, for a length or for good.
+    /// `/ban`: bans a user or a network, for a time or for ever.
     pub(super) async fn ban(
         &mut self,
         target: BanTarget<'_>,
@@ -90,7 +90,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/bans`: lists the bans from the `from`th on, as many as fit one answer.
+    /// `/bans`: lists the bans from number `from` on, as many as fit one answer.
     pub(super) fn bans(&mut self, from: u64) {
         let scope = self.scope();
         let room = match &scope {
@@ -116,7 +116,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the user who has a name, or had it last; and whether they are here.
+    /// Returns the user who has a name or had it last, and whether they are in the chat.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
         if let Some(user) = self.chat.find(name) {
             let (lineage, address, name) = (user.lineage, user.address, user.name());
@@ -139,7 +139,8 @@ impl<S: ByteStream> Session<S> {
         Some((subject, self.scope()?))
     }
 
-    /// Returns an operator of the whole chat bans from all of it, another one from their room.
+    /// Returns the scope of a ban: an operator of the whole chat bans from all of it, another
+    /// operator from the current room.
     fn scope(&self) -> Option<Scope> {
         if self.user.is_operator() {
             return Some(Scope::Chat);

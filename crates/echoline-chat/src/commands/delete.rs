@@ -16,7 +16,7 @@ use echoline_chat_store::{DELETED, LineKind};
 struct FoundLine {
     has_words: bool,
     is_deleted: bool,
-    /// Whether this user wrote it. The store does not know that of a line.
+    /// Whether this user wrote it. The store does not record the author's lineage.
     is_own: bool,
     /// Whether it set the topic that the room still has.
     is_topic: bool,
@@ -97,7 +97,7 @@ impl<S: ByteStream> Session<S> {
                     self.audit(&format!("deleted line {number} of {room}"));
                 }
                 if line.is_topic {
-                    // The topic of the room has the same words.
+                    // The line set the current topic, so the topic is removed too.
                     return self.topic(Some("-")).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Earlier lines: by number, by words, and quoted.
+//! `/history` and `/quote`, and the access to earlier lines.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use echoline_chat_core::name::Name;
 use echoline_chat_core::room::line::terminal_text;
 use echoline_chat_store::{LineKind, MISSING, StoreError, StoredLine};
 
-/// Lines that `/history` shows without a number, and at most.
+/// The number of lines that `/history` shows without a number, and the maximum.
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// Bytes of a line in an answer besides its texts, nearly.
+/// The approximate bytes of a line in an answer, without its texts.
 const LINE_BYTES: usize = 64;
 
 /// A range of earlier lines.
@@ -100,7 +100,8 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         let words = format!("> #{} {}", line.number, terminal_text(&line));
-        // The user sees the quotation; a terminal does not show the user's own lines.
+        // Shows the quotation to its author too, because a terminal does not show the author's own
+        // lines.
         self.reply(&words);
         self.say(LineKind::Said, &words).await
     }
@@ -159,7 +160,8 @@ impl HistoryRange {
         }
     }
 
-    /// Those of the lines that the log has, oldest first, without those that the view hides.
+    /// Returns the lines of the range that the log in memory has, oldest first, without lines that
+    /// the view hides.
     pub(super) fn kept(&self, shared_room: &SharedRoom, view: &DisplaySettings) -> Vec<StoredLine> {
         let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
@@ -176,7 +178,8 @@ impl HistoryRange {
         lines
     }
 
-    /// Those of the lines that the store has, oldest first, and notices of missing ones.
+    /// Returns the lines of the range that the store has, oldest first, with notices for missing
+    /// ones.
     pub(super) async fn stored(
         self,
         chat: &Chat,
@@ -199,8 +202,8 @@ impl HistoryRange {
     }
 }
 
-/// Lines of one range, oldest first, with a notice for each that is missing after the first of them
-/// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
+/// Inserts notices for missing lines between the first of `lines` and `until`. Lines before the
+/// first one, and lines up to `trimmed`, may have been trimmed and get no notice.
 fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine> {
     let mut whole = Vec::with_capacity(lines.len());
     let missing = |number, time_ms| StoredLine {
@@ -210,7 +213,7 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
-    // More than these are not shown.
+    // No answer shows more than this.
     let gap = |from: u64, to: u64| {
         from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
     };

@@ -28,11 +28,11 @@ use echoline_chat_core::command::help::help;
 use echoline_chat_core::protocol::ServerMessage;
 use echoline_chat_store::LineKind;
 
-/// Whether the session continues after a line, or the user leaves with these last words.
+/// Whether the session continues after a line, or the user leaves with this reason.
 pub(super) type Flow = ControlFlow<String>;
 
 impl<S: ByteStream> Session<S> {
-    /// Obeys a line that is clean and trimmed: a command, or words for the room.
+    /// Carries out a line that is clean and trimmed: a command, or text for the room.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -51,7 +51,7 @@ impl<S: ByteStream> Session<S> {
         Ok(Flow::Continue(()))
     }
 
-    /// Obeys a line that was typed in the private thread with the user of this id.
+    /// Carries out a line that was typed in the private thread with the user of this id.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -71,7 +71,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Runs a command, if the user has the rank and has not reached a rate.
     async fn run_command(&mut self, command: Command<'_>) -> Result<Flow, Closed> {
-        // A command finds what the user said before it.
+        // Wakes the members for the user's earlier lines, so that the command sees them.
         self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
         if command.needs_operator() && self.rank() != Rank::Operator {

@@ -21,17 +21,17 @@ use echoline_chat_core::state::bans::{ending, network_of};
 use echoline_chat_core::text::escape;
 use echoline_chat_store::PasswordGuesses;
 
-/// Entries that `/audit` shows without a number, and at most.
+/// The number of entries that `/audit` shows without a number, and the maximum.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
 
-/// Sources of wrong operator passwords that `/audit` shows.
+/// The maximum number of sources of wrong operator passwords that `/audit` shows.
 const SOURCES_SHOWN: usize = 20;
 
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// An action of an operator in words, for two readers.
+/// The sentences about an action of an operator.
 struct ModerationReport {
     /// The entry of the audit log.
     audit: String,
@@ -45,7 +45,7 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         password: CommandSecret<'_>,
     ) -> Result<(), Closed> {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         if !self.charge(SourceAction::WrongOperatorPassword) {
             return Ok(());
         }
@@ -84,7 +84,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Counts a wrong operator password beside the audit log, so that guesses push out no entries.
+    /// Counts a wrong operator password apart from the audit log, so that guesses displace no
+    /// entries.
     fn note_guess(&self) {
         let source = match self.user.address {
             Some(address) => network_of(address).to_string(),
@@ -118,7 +119,7 @@ impl<S: ByteStream> Session<S> {
         self.notice(&report.told);
     }
 
-    /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
+    /// `/op` and `/deop`: makes a member an operator of the room, or revokes that.
     pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> Result<(), Closed> {
         let Some(other) = self.find_user(name) else { return Ok(()) };
         if !operator && self.is_above(&other) {
@@ -157,7 +158,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/mute` and `/unmute`: mutes a member of the room for a length (`Some(None)`: for good), or
+    /// `/mute` and `/unmute`: mutes a member of the room for a time (`Some(None)`: for ever), or
     /// ends the mute.
     pub(super) async fn mute(
         &mut self,
@@ -180,7 +181,7 @@ impl<S: ByteStream> Session<S> {
         self.alter_member(&other, change, report).await
     }
 
-    /// `/invite`: lets a user into the room.
+    /// `/invite`: invites a user to the room.
     pub(super) async fn invite(&mut self, name: &str) -> Result<(), Closed> {
         let Some(other) = self.find_user(name) else { return Ok(()) };
         let report = |name: &Name, room: &Name| ModerationReport {
@@ -205,7 +206,7 @@ impl<S: ByteStream> Session<S> {
             self.notice("Nothing was done yet");
         }
         let moment = self.chat.settings.moment;
-        // The newest that fit one answer, the oldest of them first.
+        // Selects the newest entries that fit one answer, and shows the oldest of them first.
         let mut budget = Budget::new(PAST_BYTES_MAX);
         let entries =
             entries.iter().map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
@@ -224,7 +225,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/forget`: removes a room, or tells what would be lost with it.
+    /// `/forget`: removes a room, or tells how many lines would be lost.
     pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> Result<(), Closed> {
         if !self.require_chat_operator() {
             return Ok(());
@@ -285,8 +286,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Returns whether only the other user is an operator of the whole chat. If so, this user
-    /// cannot moderate them, and is told so.
+    /// Returns whether only the other user is an operator of the whole chat. If so, tells this user
+    /// that they cannot moderate the other one.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {
@@ -295,7 +296,7 @@ impl<S: ByteStream> Session<S> {
         above
     }
 
-    /// Returns the end of a length from now, in milliseconds since 1970.
+    /// Returns the end of a duration that begins now, in milliseconds since 1970.
     pub(super) fn end_of(&self, length: Option<Duration>) -> Option<u64> {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
         Some(self.chat.now_ms().saturating_add(length))

@@ -44,7 +44,7 @@ impl<S: ByteStream> Session<S> {
         if self.is_ended() {
             return Ok(());
         }
-        // The answer includes the lines that this user said before it.
+        // The answer includes the earlier lines of this user.
         self.feed.announce();
         if let Some(cost) = query_cost(query)
             && !self.charge(cost)
@@ -139,7 +139,7 @@ impl<S: ByteStream> Session<S> {
         print_json(&answer, &mut self.replies);
     }
 
-    /// Lists the rooms by size, without the first `after` of them.
+    /// Lists the rooms by size, without the first `after` ones.
     fn tell_rooms_listed(&mut self, after: u32) {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
@@ -156,7 +156,7 @@ impl<S: ByteStream> Session<S> {
                 Some((count, is_in, has_password, room.name.clone(), Arc::clone(&room.topic)))
             }));
         }
-        // Stable: rooms with as many people stay in the order of their names.
+        // The sort is stable, so rooms of equal size stay in the order of their names.
         listed.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
         let rest = listed.get(after as usize..).unwrap_or_default();
         let (mut rooms, mut budget) = (Vec::new(), Budget::new(LIST_BYTES_MAX));

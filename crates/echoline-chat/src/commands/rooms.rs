@@ -1,4 +1,4 @@
-//! Rooms: joining, leaving, lists of them, topics, passwords.
+//! Commands for rooms: `/join`, `/leave`, `/rooms`, `/topic`, `/private` and `/password`.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use echoline_chat_core::room::entrance::Entrance;
 /// that show numbers.
 const WHOLE_LINES: u64 = 500;
 
-/// Rooms that `/rooms` lists.
+/// The maximum number of rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
 impl<S: ByteStream> Session<S> {
-    /// `/join`: speaks in a room from now on, and enters it first if the user is not in it.
+    /// `/join`: makes a room the current one, and joins it if the user is not in it.
     pub(super) async fn join(
         &mut self,
         text: &str,
@@ -63,8 +63,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Enters with a password, whose check takes a while, and longer if it is wrong. The session
-    /// reads its next line after that, so that it has one attempt at a time.
+    /// Enters with a password. The check takes a while, and longer if the password is wrong. The
+    /// session reads its next line only afterwards, so it has one attempt at a time.
     ///
     /// Returns `None` if the user was told why the password was not checked.
     async fn enter_with_password(
@@ -73,7 +73,7 @@ impl<S: ByteStream> Session<S> {
         password: CommandSecret<'_>,
         hash: Arc<str>,
     ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
-        // Before the check, so that guesses over many connections at once cannot pass.
+        // Charged before the check, so that guesses over many connections at once count too.
         if !self.charge(SourceAction::WrongPassword) {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Enters a room, or returns the error. Returns `None` if the user was told already.
+    /// Enters a room, or returns the error. Returns `None` if the user was already told the reason.
     async fn enter(
         &mut self,
         room: &Name,
@@ -135,15 +135,14 @@ impl<S: ByteStream> Session<S> {
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
-        // A page shows the answers in the first room that it learns of.
+        // A page shows answers in the first room that it knows.
         self.feed.enter(membership);
         self.tell_rooms();
         self.notice(&format!("You speak in {room} now: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        // A connection that is lost before its user has seen a token would take the room's operator
-        // along for good.
+        // An operator who has never seen a token would lose the room if the connection breaks.
         let is_operator = self.feed.current().is_some_and(Membership::is_operator);
         match is_operator && self.user.token().is_none() {
             true => self.tell_operator_token(),
@@ -152,7 +151,7 @@ impl<S: ByteStream> Session<S> {
         self.separate(earlier);
     }
 
-    /// Counts the earlier lines that a newcomer is going to see.
+    /// Counts the earlier lines that a newcomer will see.
     pub(crate) fn lines_before(&self, membership: &Membership) -> u64 {
         let Membership { shared_room, member_id, joined, .. } = membership;
         shared_room
@@ -199,7 +198,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Gives back the membership of a room that the user has left.
+    /// Releases the membership of a room that the user has left.
     fn forget_membership(&mut self, left: &Name) {
         let Some(index) = self.feed.position(left) else { return };
         let membership = self.feed.remove(index);
@@ -313,7 +312,7 @@ impl<S: ByteStream> Session<S> {
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let hashed = self.wait(async move {
             let hash = chat.passwords.hash(password).await;
-            // A hash costs as much as a guess does.
+            // Computing a hash costs as much as a guess, so the pause is the same.
             sleep(WRONG_PASSWORD_PAUSE).await;
             hash
         });

@@ -1,4 +1,5 @@
-//! `/search`: the lines of a room with some words, a bounded part of the room at a time.
+//! `/search`: finds the lines of a room that contain some words. Each search reads a bounded part
+//! of the room.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::view::DisplaySettings;
 use echoline::Closed;
 use echoline_chat_store::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 
-/// Lines that `/search` shows at most.
+/// The maximum number of lines that `/search` shows.
 const FOUND_MAX: usize = 50;
 
 /// The limits of one search of the lines in memory: the total number of lines, and the number of
@@ -19,7 +20,8 @@ const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 
 impl<S: ByteStream> Session<S> {
-    /// `/search`: searches from the newest line on; without words, from the end of the last search.
+    /// `/search`: searches from the newest line backwards. Without words it continues the last
+    /// search.
     pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else {
             self.notice(IN_NO_ROOM);
@@ -81,8 +83,8 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// Searches the lines in memory that the view does not hide, in steps between which other users of
-/// the thread have their turn.
+/// Searches the lines in memory that the view does not hide. Between its steps it yields to the
+/// other tasks of the thread.
 async fn search_memory(
     shared_room: &SharedRoom,
     words: &str,

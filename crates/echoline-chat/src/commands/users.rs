@@ -1,4 +1,4 @@
-//! Other users: lists of them, private lines, names, ignored users, away texts.
+//! Commands about users: lists, private lines, names, ignored users, away texts.
 
 use crate::live_state::ChatUser;
 use crate::session::Session;
@@ -27,7 +27,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// `/msg`: says something to one user alone.
+    /// `/msg`: sends a private line to one user.
     pub(super) async fn message(&mut self, to: &str, words: &str) -> Result<(), Closed> {
         match self.find_user(to) {
             Some(other) => self.write_to(&other, LineKind::Said, words).await,
@@ -35,7 +35,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Says something to the user with this id alone.
+    /// Sends a private line to the user with this id.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

@@ -12,11 +12,11 @@ use echoline_chat_core::room::entrance::Entrance;
 use echoline_chat_core::state::bans::{Ban, Scope, network_of};
 use echoline_chat_core::state::former_users::FormerUser;
 
-/// Bans of one user that `/whois` shows.
+/// The maximum number of bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
 
 impl<S: ByteStream> Session<S> {
-    /// `/whois`: tells in which rooms a user is, and more to operators of the chat.
+    /// `/whois`: shows the rooms of a user, and more to operators of the chat.
     pub(super) fn whois(&mut self, text: &str) {
         let name = Name::parse(text).ok();
         let found = name.as_ref().and_then(|name| self.chat.find(name));
@@ -38,8 +38,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the rooms of a user that this one may know of; marked if the user is their operator
-    /// or muted in them.
+    /// Returns the rooms of a user that this one may know of. Marks the rooms in which the user is
+    /// an operator or muted.
     fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
@@ -80,8 +80,8 @@ impl<S: ByteStream> Session<S> {
         self.reply(&format!("{} left at {left}, {from}", former.name));
     }
 
-    /// Returns the address of a user, and the number of others who share it: a ban of the address
-    /// applies to them too.
+    /// Returns the address of a user, and the number of others who share it, because a ban of the
+    /// address applies to them too.
     pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
         let Some(address) = address else { return "from no known address".to_owned() };
         let network = network_of(address);

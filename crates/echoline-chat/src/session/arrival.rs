@@ -1,4 +1,4 @@
-//! The beginning of a session: the user enters their rooms, as a token or a program names them.
+//! The beginning of a session: the user enters the rooms that a token or a program names.
 
 use super::Session;
 use crate::chat::{Credential, JoinError, Membership};
@@ -16,7 +16,7 @@ use echoline_chat_core::room::ReplayFrom;
 use echoline_chat_core::state::tokens::{Position, SavedSession};
 
 impl<S: ByteStream> Session<S> {
-    /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
+    /// Enters the user's rooms, or else the lobby. A returning user needs no password.
     pub(super) async fn arrive(&mut self, saved: Option<SavedSession>, is_back: bool) {
         let SessionHandle { session, address, .. } = &*self.user;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
@@ -33,13 +33,13 @@ impl<S: ByteStream> Session<S> {
         self.welcome();
     }
 
-    /// Writes, before everything else, the name of the user to a program, and to a page also the
-    /// token that restores the session.
+    /// Writes the welcome message, before everything else. It contains the name of the user, and
+    /// for a page also the token that restores the session.
     fn welcome(&mut self) {
         let medium = self.feed.view.medium;
         let token = match medium {
             Medium::Terminal => return,
-            // A program that made a room needs a token to be its operator again.
+            // A program that created a room needs a token to become its operator again.
             Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
             Medium::Program | Medium::Page if !self.charge_token() => None,
             Medium::Program | Medium::Page => Some(self.issue_token()),
@@ -60,7 +60,7 @@ impl<S: ByteStream> Session<S> {
         self.replies.insert_str(0, &first);
     }
 
-    /// Tells a program or a page which rooms have other lines than those that it knows.
+    /// Tells a program or a page which rooms were reset.
     pub(super) fn tell_renewed(&mut self, rooms: &[Name]) {
         if self.feed.view.is_json() {
             for room in rooms {
@@ -106,7 +106,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Joins a room before the user has been welcomed. Sends nothing meanwhile.
+    /// Joins a room before the welcome message. Sends nothing meanwhile.
     async fn join_unfed(
         &mut self,
         room: &Name,
@@ -120,8 +120,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Writes the replies, and to a terminal the earlier lines that they announce. The next command
-    /// is read after that, as it may be `/quit`.
+    /// Writes the replies, and for a terminal the earlier lines that they announce. The next
+    /// command is read only afterwards, because it may be `/quit`.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

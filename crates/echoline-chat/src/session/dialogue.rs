@@ -1,4 +1,5 @@
-//! The dialogue with one user: reads lines, says or obeys them, until the user leaves.
+//! The dialogue with one user: reads lines, and says them or carries them out, until the user
+//! leaves.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -31,15 +32,16 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// The kind of client that a listener serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// A user at a terminal, for example with `nc`. Telnet commands are understood, but the server
-    /// sends none first.
+    /// A user at a terminal, for example with `nc`. The server understands Telnet commands, but
+    /// sends none by itself.
     #[default]
     User,
     /// A user of a Telnet client, which is asked for its width.
     Telnet,
-    /// A program: JSON in lines, no greeting, no limit on how fast it writes.
+    /// A program: JSON in lines, without a greeting and without a limit on its rate of lines.
     Bot,
-    /// A user at a page in a browser. It speaks the protocol of programs and gets more messages.
+    /// A user of the page in a browser. The page uses the protocol of programs and gets more
+    /// messages.
     Web,
 }
 
@@ -53,18 +55,18 @@ impl Role {
     }
 }
 
-/// A line of the user, read as their client means it.
+/// A line of the user, parsed by the kind of client.
 pub(super) enum UserInput {
-    /// A line of a terminal, after its editing keys were obeyed.
+    /// A line of a terminal, after its editing keys were applied.
     Typed(Line),
     /// A message of a program or a page.
     Message(Result<ClientMessage, Malformed>),
 }
 
-/// Serves one user, to the end.
+/// Serves one user until the connection ends.
 ///
-/// Thousands of these futures wait for a line at the same time, so they are small: everything that
-/// lasts for a while (logging in, commands, delays, leaving) is boxed while it lasts.
+/// Thousands of these futures wait for a line at the same time, so they are small. Longer steps
+/// (login, commands, delays, leaving) are boxed while they last.
 ///
 /// # Errors
 /// The reason for which the connection ended, unless one of the sides ended it.
@@ -89,7 +91,7 @@ async fn admit<S: ByteStream>(
         Role::User | Role::Bot | Role::Web => Telnet::new(stream),
     });
     if role.medium() != Medium::Terminal {
-        // Its last words are JSON too.
+        // The chat sends the farewell itself, because it is JSON too.
         client.keep_silent();
     }
     let Some(login) = greet(&mut client, &chat, role).await? else { return Ok(None) };
@@ -97,7 +99,7 @@ async fn admit<S: ByteStream>(
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut session = Session::new(client, chat, login.user, source, flood);
     session.feed.view.medium = role.medium();
-    // Most Telnet clients tell it before the name. Later changes are seen with each line.
+    // Most Telnet clients report the width before the name. Later changes are seen with each line.
     session.feed.view.width = session.client.get_ref().width();
     session.arrive(login.saved, login.is_back).await;
     session.tell_renewed(&login.renewed);
@@ -114,7 +116,7 @@ async fn greet<S: ByteStream>(
 ) -> Result<Option<LoggedInUser>, Closed> {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            // A page that reconnected by itself would be refused again and again.
+            // A page that reconnects by itself would be refused again and again.
             Role::Bot | Role::Web => client.write_line(ServerMessage::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
@@ -138,7 +140,7 @@ async fn greet<S: ByteStream>(
 }
 
 impl<S: ByteStream> Session<S> {
-    /// Reads lines until the user leaves, and returns their last words.
+    /// Reads lines until the user leaves, and returns the reason that they gave.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
             let Self { client, feed, flood, .. } = self;
@@ -160,7 +162,7 @@ impl<S: ByteStream> Session<S> {
             };
             let input = self.parse(line);
             let verdict = self.judge(&input);
-            // Most lines are words for the room, which need no box.
+            // Most lines are text for the room, which needs no boxed future.
             if verdict == Verdict::Pass && self.speak_at_once(&input) {
                 continue;
             }
@@ -225,7 +227,7 @@ impl<S: ByteStream> Session<S> {
         was_said
     }
 
-    /// Obeys a line, after a delay if the user writes too fast.
+    /// Carries a line out, after a delay if the user writes too fast.
     async fn handle(&mut self, input: UserInput, verdict: Verdict) -> Result<Flow, Closed> {
         if !self.slow_down(verdict, &input).await? {
             return Ok(Flow::Continue(()));
@@ -239,7 +241,7 @@ impl<S: ByteStream> Session<S> {
             }
         };
         match flow {
-            // Last words would be a way around a mute.
+            // The reason for leaving must not be a way around a mute.
             Flow::Break(_) if self.flood.is_muted() => return Ok(Flow::Break(String::new())),
             Flow::Break(words) => return Ok(Flow::Break(words)),
             Flow::Continue(()) => {}
@@ -249,11 +251,12 @@ impl<S: ByteStream> Session<S> {
         Ok(Flow::Continue(()))
     }
 
-    /// Obeys a line of a terminal.
+    /// Carries out a line of a terminal.
     async fn obey_typed(&mut self, line: &Line) -> Result<Flow, Closed> {
         match clean(line.trimmed()) {
             Ok(Cow::Borrowed(text)) => return self.obey(text).await,
-            // Each line counts against the flood limit, so that one cannot be sent as many.
+            // Each part counts as a line for the flood limit, because one line must not become
+            // many.
             Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
                 self.notice("A separator of lines stands in that line; send each line by itself");
             }
@@ -294,7 +297,7 @@ impl<S: ByteStream> Session<S> {
         });
     }
 
-    /// Records a new mute in the chat's state, so that it lasts if the user comes back.
+    /// Records a new mute in the chat's state, so that it continues if the user reconnects.
     fn announce_mute(&self) {
         let Some(until) = self.flood.muted_until() else { return };
         let length = until.saturating_duration_since(Instant::now().into_std());
@@ -383,7 +386,7 @@ impl<S: ByteStream> Session<S> {
             self.wait_for_exit().await;
         }
         match result {
-            // The feed has written the last words of the chat to the user.
+            // The feed has written the farewell of the chat to the user.
             Err(Closed::Finished) => Ok(()),
             other => other,
         }
@@ -401,7 +404,7 @@ impl<S: ByteStream> Session<S> {
                 cluster.settled(session).await;
             }
         };
-        // After that time the user is shown some lines again.
+        // After that time the user may see some lines again.
         let _ = timeout(EXIT_PATIENCE, known).await;
     }
 }
@@ -420,7 +423,7 @@ impl UserInput {
     }
 }
 
-/// Returns the reason that the other users are told.
+/// Returns the reason for the other users.
 fn reason(closed: Closed, stall: Duration) -> String {
     match closed {
         Closed::StallTimeout => format!("read nothing for {} s", stall.as_secs().max(1)),
@@ -437,7 +440,7 @@ mod tests {
     use super::*;
     use crate::settings::ChatSettings;
 
-    /// Each member of the chat has one of these futures, for as long as they are in.
+    /// Each member of the chat has one of these futures for the whole session.
     #[test]
     fn the_future_of_a_session_keeps_only_what_an_idle_user_needs() {
         let (client, _) = duplex(64);

@@ -1,8 +1,7 @@
 //! The session of one user: the connection, what feeds it, and how commands reply and wait.
 //!
 //! The `dialogue` reads the user's lines. The commands are methods of [`Session`] in
-//! [`commands`](super::commands). While a command waits, the connection is fed with the lines of
-//! other users.
+//! [`commands`](super::commands). While a command waits, the feed sends the lines of other users.
 
 mod arrival;
 mod dialogue;
@@ -41,13 +40,13 @@ pub(super) struct Session<S: ByteStream> {
     client: Connection<Telnet<S>>,
     pub(super) chat: Arc<Chat>,
     pub(super) user: Arc<SessionHandle>,
-    /// The source that the rates of the user's actions are counted for.
+    /// The source to which the user's actions are charged.
     pub(super) source: Source,
     /// The lines and notifications that were not sent to the user yet.
     pub(super) feed: OutboundFeed,
-    /// The limit on how fast the user writes.
+    /// The rate limit of the user's lines.
     flood: Flood,
-    /// The bytes to write to the user before the next wait. Empty while the user is idle.
+    /// The text to write to the user before the next wait. Empty while the user is idle.
     pub(super) replies: String,
     /// The last search, unless it reached the first line of the room.
     pub(super) last_search: Option<Box<UnfinishedSearch>>,
@@ -61,12 +60,12 @@ pub(super) struct Session<S: ByteStream> {
 pub(super) struct UnfinishedSearch {
     pub(super) room: Name,
     pub(super) words: Arc<str>,
-    /// The number of the first line that was searched already.
+    /// The number of the earliest line that was already searched.
     pub(super) before: u64,
 }
 
 impl<S: ByteStream> Session<S> {
-    /// Returns the session of a user who has just given a name and is in no room yet.
+    /// Creates the session of a user who has just logged in and is in no room yet.
     fn new(
         client: Connection<Telnet<S>>,
         chat: Arc<Chat>,
@@ -80,7 +79,7 @@ impl<S: ByteStream> Session<S> {
         Self { client, chat, user, source, feed, flood, replies, last_search, knows_more, has_left }
     }
 
-    /// Returns the name of the user at this moment.
+    /// Returns the current name of the user.
     pub(super) fn name(&self) -> Name {
         self.user.name()
     }
@@ -91,8 +90,8 @@ impl<S: ByteStream> Session<S> {
         if in_room || self.user.is_operator() { Rank::Operator } else { Rank::Member }
     }
 
-    /// Returns whether the chat has ended this session. The user hears of it after the replies to
-    /// everything that they sent before.
+    /// Returns whether the chat has ended this session. The user is told after the replies to all
+    /// earlier lines.
     pub(super) fn is_ended(&self) -> bool {
         self.user.mailbox.ending().is_some()
     }
@@ -148,7 +147,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Waits for `work`, after the replies so far, and sends the user what others say meanwhile.
+    /// Writes the replies so far, and waits for `work`. Meanwhile the user gets the lines of
+    /// others.
     ///
     /// # Errors
     /// The end of the connection, or of the session by the chat.
@@ -174,8 +174,8 @@ impl<S: ByteStream> Session<S> {
         self.feed_until(OutboundFeed::is_answered).await
     }
 
-    /// Sends what the feed has until `is_done` holds, which is tested each time that the feed has
-    /// written something.
+    /// Sends the output of the feed until `is_done` returns true. It is tested each time that the
+    /// feed has written something.
     async fn feed_until(&mut self, is_done: fn(&OutboundFeed) -> bool) -> Result<(), Closed> {
         let was_done = AtomicBool::new(false);
         let until = poll_fn(|_| match was_done.load(Ordering::Relaxed) {
@@ -196,8 +196,8 @@ impl<S: ByteStream> Session<S> {
         fed.await
     }
 
-    /// Wakes the members who wait for the lines of this user, if the user does not read. Otherwise
-    /// the feed wakes them, but the connection asks it only when the user has read everything.
+    /// Wakes the members who wait for the lines of this user, if the user does not read. Usually
+    /// the feed wakes them, but the connection polls it only when the user has read everything.
     fn announce_if_unsent(&mut self) {
         if self.client.unsent() > 0 {
             self.feed.announce();
@@ -237,7 +237,7 @@ impl<S: ByteStream> Session<S> {
         self.feed.announce();
         self.feed.memberships.clear();
         match (leaving, &self.chat.cluster, keep) {
-            // The node leaves the cluster, and all its users with it.
+            // The node leaves the cluster with all its users, so no operation is needed.
             (Leaving::Silently, Some(_), None) => {}
             (Leaving::Silently, Some(_), Some(keep)) => {
                 self.chat.announce(session, Operation::SaveSession(keep));
@@ -257,7 +257,7 @@ impl<S: ByteStream> Session<S> {
 }
 
 impl<S: ByteStream> Drop for Session<S> {
-    /// Makes the user leave if the session was dropped in the middle of a command.
+    /// Makes the user leave, if the session is dropped in the middle of a command.
     fn drop(&mut self) {
         if !self.has_left {
             self.exit(Leaving::Because(""), None);

@@ -1,4 +1,4 @@
-//! The rates of a user's source. They are charged before an operation is proposed, so that
+//! Charges the rates of a user's source. This happens before an operation is proposed, so that
 //! applying it has the same result on every node.
 
 use super::Session;
@@ -19,12 +19,12 @@ impl<S: ByteStream> Session<S> {
         charged.is_ok()
     }
 
-    /// Charges for a resume token, unless the user has one already.
+    /// Charges for a resume token, unless the user already has one.
     pub(crate) fn charge_token(&mut self) -> bool {
         self.user.token().is_some() || self.charge(SourceAction::Token)
     }
 
-    /// The same without telling the user anything.
+    /// Does the same as [`charge_token`](Self::charge_token), without a message to the user.
     pub(super) fn charge_token_quietly(&self) -> bool {
         self.user.token().is_some() || self.try_charge(SourceAction::Token.into()).is_ok()
     }
@@ -36,7 +36,7 @@ impl<S: ByteStream> Session<S> {
 
     fn try_charge(&self, cost: RateCost) -> Result<(), SourceRefusal> {
         let RateCost { action, count } = cost;
-        // Operators of the chat work against floods.
+        // Operators of the chat must be able to act during a flood.
         let is_exempt = matches!(action, SourceAction::Moderation | SourceAction::Expensive);
         if is_exempt && self.user.is_operator() {
             return Ok(());

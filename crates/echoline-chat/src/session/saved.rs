@@ -1,4 +1,4 @@
-//! The session as a token restores it: saved after each change, and continued.
+//! The saved session that a token restores: it is saved after each change, and restored at login.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Tells a user who has just made a room how to come back as its operator.
+    /// Tells a user who has just created a room how to return as its operator.
     pub(crate) fn tell_operator_token(&mut self) {
         if !self.charge_token() {
             return;
@@ -88,7 +88,7 @@ impl<S: ByteStream> Session<S> {
         self.user.token_or_new()
     }
 
-    /// Returns the session to save under its token. Makes the token if there is none.
+    /// Returns the session to save under its token. Creates the token if there is none.
     fn resume_token(&self) -> ResumeToken {
         let token = digest(self.user.token_or_new().reveal());
         ResumeToken { token, saved: self.saved_session() }
@@ -114,7 +114,7 @@ impl<S: ByteStream> Session<S> {
             is_brief: chat.now_ms().saturating_sub(user.since_ms) < BRIEF_MS,
         };
         let (name, rooms) = (user.name(), positions(&feed.memberships));
-        // A session that is leaving is named too: it holds the name until it has left.
+        // A session that is leaving is named too, because it holds the name until it has left.
         SavedSession { name, rooms, until_ms, session: Some(user.session), more }
     }
 }

@@ -10,15 +10,15 @@ use echoline_chat_core::state::bans::ending;
 use echoline_chat_store::LineKind;
 
 impl<S: ByteStream> Session<S> {
-    /// Says a line if that needs neither a reply nor a wait. Otherwise changes nothing and returns
-    /// `false`; then [`say`](Self::say) says the line or explains the refusal.
+    /// Says a line if this needs neither a reply nor a wait. Otherwise it changes nothing and
+    /// returns `false`; then call [`say`](Self::say), which says the line or explains the refusal.
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible =
             self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
         is_possible && matches!(self.try_say(LineKind::Said, words), Some(Ok(_)))
     }
 
-    /// Says words in the current room, whatever they begin with.
+    /// Says a text in the current room, even if it begins with a slash.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -75,14 +75,14 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns whether an operation of this user is still on its way to the other nodes.
+    /// Returns whether an operation of this user is queued or in flight.
     pub(crate) fn has_unsettled(&self) -> bool {
         let cluster = self.chat.cluster.as_ref();
         cluster.is_some_and(|cluster| !cluster.is_settled(self.user.session))
     }
 
-    /// Waits until the other nodes have what this user said before, so that a command finds it.
-    /// Does not wait while the nodes cannot be reached.
+    /// Waits until the other nodes have the earlier lines of this user, so that a command finds
+    /// them. Does not wait while the nodes cannot be reached.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

@@ -1,9 +1,9 @@
-//! The ends of lines that a Telnet client may send: LF, CR LF, CR NUL and CR. Pure.
+//! Normalises the line ends that a Telnet client may send: LF, CR LF, CR NUL and CR. Pure.
 
 use memchr::memchr;
 
 /// Turns each CR without a following LF into LF, in place. The bytes continue those of the previous
-/// call. Returns how many bytes are left at the front.
+/// call. Returns the number of bytes that are left at the front.
 ///
 /// Telnet ends a line with CR LF. For a client in character mode, the key Enter is CR NUL or CR
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cuts_between_packets_change_nothing(
+        fn packet_boundaries_change_nothing(
             bytes in "[ab\r\n]{0,40}",
             size in 1_usize..6,
         ) {

@@ -6,7 +6,7 @@
 use memchr::memchr2;
 
 const SE: u8 = 240;
-/// Erase character, erase line: a client that maps its keys to them sends no Backspace.
+/// Erase character. A client that maps its keys to EC and EL sends no Backspace.
 const EC: u8 = 247;
 const EL: u8 = 248;
 const SB: u8 = 250;
@@ -18,8 +18,8 @@ const IAC: u8 = 255;
 const CR: u8 = b'\r';
 const NUL: u8 = 0;
 
-/// RFC 860: "tell me when you have come this far". A client that was interrupted with Ctrl-C
-/// shows nothing until it is answered.
+/// RFC 860: asks for an answer when the input up to this point was processed. A client that was
+/// interrupted with Ctrl-C shows nothing until it is answered.
 const TIMING_MARK: u8 = 6;
 /// RFC 1073: the width and height of the window.
 const NAWS: u8 = 31;
@@ -27,7 +27,7 @@ const NAWS: u8 = 31;
 /// The maximum length of a subnegotiation in bytes, including the option's number. Later bytes are
 /// data again, so that an unterminated subnegotiation cannot swallow the user's input.
 const SUBNEGOTIATION_BYTES_MAX: u16 = 512;
-/// The option, and the four bytes of a window size.
+/// The number of kept bytes: the option and the four bytes of a window size.
 const KEPT_BYTES: usize = 5;
 /// The maximum number of bytes of pending answers. A client that fills them gets no more answers.
 const ANSWERS_BYTES_MAX: usize = 192;
@@ -50,9 +50,9 @@ pub struct Parser {
     state: State,
     subnegotiation: Subnegotiation,
     window: Window,
-    /// Options of the client (WILL) that were refused.
+    /// The client's own options (WILL) that were refused.
     refused_theirs: Options,
-    /// Options of ours (DO) that were refused.
+    /// The server's options (DO) that were refused.
     refused_ours: Options,
     answers: Vec<u8>,
 }
@@ -61,7 +61,7 @@ pub struct Parser {
 enum State {
     #[default]
     Data,
-    /// The last byte of data was a CR: a NUL after it belongs to it (RFC 854, page 11).
+    /// The last byte of data was a CR. A NUL after it belongs to it (RFC 854, page 11).
     Cr,
     /// After IAC.
     Command,
@@ -188,7 +188,7 @@ impl Parser {
         Some(byte)
     }
 
-    /// Returns the byte after IAC.
+    /// Processes the byte after IAC. Returns a byte of data, if it means one.
     fn command(&mut self, byte: u8) -> Option<u8> {
         match byte {
             IAC => self.data(IAC),
@@ -199,7 +199,8 @@ impl Parser {
                 self.subnegotiation = Subnegotiation::default();
                 self.becomes(State::Subnegotiation)
             }
-            // Nothing that a chat could do: no operation, break, go ahead, are you there.
+            // These commands have no effect in a chat: no operation, break, go ahead, are you
+            // there.
             _ => self.becomes(State::Data),
         }
     }
@@ -226,11 +227,11 @@ impl Parser {
                 self.refuse(DONT, NAWS);
             }
             (WILL, ..) => self.refuse(DONT, option),
-            // This is a question, not an offer: RFC 860 requires an answer each time. The client
-            // never asks because of our answer, so no loop can arise.
+            // This is a question and not an offer, and RFC 860 requires an answer each time. The
+            // answer never causes another question, so no loop can arise.
             (DO, TIMING_MARK, _) => self.answer(WONT, TIMING_MARK),
             (DO, ..) => self.refuse(WONT, option),
-            // An option that is off stays off, without a word (RFC 1143).
+            // An option that is off stays off, without an answer (RFC 1143).
             _ => {}
         }
     }
@@ -259,7 +260,7 @@ impl Parser {
 }
 
 impl Options {
-    /// Returns whether it was not in before.
+    /// Adds an option. Returns whether it was new.
     fn insert(&mut self, option: u8) -> bool {
         let (word, bit) = (&mut self.0[usize::from(option / 64)], 1 << (option % 64));
         let new = *word & bit == 0;
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_no_data() {
+    fn commands_are_removed_from_the_data() {
         for (sent, left) in [
             (&b"plain\r\n"[..], &b"plain\r\n"[..]),
             (b"a\xff\xffb", b"a\xffb"),
@@ -303,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Fault 24: every option is refused once, whatever is offered how often.
+    /// Fault 24: every option is refused once, no matter how often it is offered.
     #[test]
     fn every_offer_is_refused_once() {
         let mut parser = Parser::default();
@@ -317,7 +318,7 @@ mod tests {
         }
     }
 
-    /// Ctrl-C in a telnet client, twice: it shows nothing until its question is answered.
+    /// Ctrl-C in a Telnet client, twice: the client shows nothing until its question is answered.
     #[test]
     fn every_timing_mark_is_answered() {
         let mut parser = Parser::default();
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!(parser.answers().len(), ANSWERS_BYTES_MAX);
     }
 
-    /// Fault 24: a subnegotiation that does not end swallows 512 bytes, and no more.
+    /// Fault 24: an unterminated subnegotiation consumes at most 512 bytes.
     #[test]
     fn an_unfinished_subnegotiation_ends() {
         let mut parser = Parser::default();
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_asked_for_and_read() {
+    fn asks_for_the_window_size_and_parses_it() {
         let mut parser = Parser::negotiating();
         assert_eq!(answers(&mut parser), [IAC, DO, NAWS]);
         let size = |width: u16| {
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(answers(&mut parser), [IAC, DONT, NAWS], "once off, it stays off");
     }
 
-    /// Fault 24: two servers that were connected to each other fall silent.
+    /// Fault 24: two connected servers do not answer each other for ever.
     #[test]
     fn two_parsers_do_not_loop() {
         let offers: Vec<u8> = (0..=u8::MAX).flat_map(|o| [IAC, WILL, o, IAC, DO, o]).collect();
@@ -393,7 +394,7 @@ mod tests {
         }
     }
 
-    /// Bytes that mean something to telnet, and some that do not.
+    /// Bytes with and without a meaning for Telnet.
     fn telnet_bytes() -> impl Strategy<Value = Vec<u8>> {
         let special = vec![IAC, SE, SB, WILL, WONT, DO, DONT, CR, NUL, NAWS, TIMING_MARK, b'a'];
         let byte = prop_oneof![4 => prop::sample::select(special), 1 => any::<u8>()];
@@ -401,7 +402,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 24: how the bytes were cut into packets changes nothing.
+        /// Fault 24: packet boundaries change nothing.
         #[test]
         fn any_chunking_gives_the_same(
             bytes in telnet_bytes(),
@@ -426,7 +427,7 @@ mod tests {
         }
 
         #[test]
-        fn data_that_was_escaped_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn escaped_data_is_unescaped(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut escaped = Vec::new();
             for &byte in &bytes {
                 escaped.push(byte);

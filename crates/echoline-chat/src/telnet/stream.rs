@@ -1,4 +1,4 @@
-//! A stream whose other end may be a telnet client.
+//! A stream whose peer may be a Telnet client.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -29,8 +29,8 @@ pub struct Telnet<S> {
     active: Option<Box<Active>>,
     /// Whether the last byte of data was a CR.
     cr: bool,
-    /// A writer waits for the stream. Then reading must not try to write: the stream would wake
-    /// the reader instead of the writer.
+    /// Whether a writer waits for the stream. A read must not write then, because the stream would
+    /// wake the reader instead of the writer.
     writer_waits: bool,
 }
 
@@ -38,19 +38,19 @@ pub struct Telnet<S> {
 #[derive(Debug)]
 struct Active {
     parser: Parser,
-    /// Answers that were taken from the parser, of which some are sent already.
+    /// Answers that were taken from the parser, and are partly sent.
     sending: Vec<u8>,
     sent: usize,
 }
 
 impl<S> Telnet<S> {
-    /// Waits for the client to begin.
+    /// Creates a stream that sends no command before the client does.
     pub fn new(stream: S) -> Self {
         Self { stream, active: None, cr: false, writer_waits: false }
     }
 
-    /// Asks the client for its window size first. Other clients than telnet's show the question
-    /// as three strange characters.
+    /// Creates a stream that asks the client for its window size first. Clients other than Telnet
+    /// show the question as three strange characters.
     pub fn negotiating(stream: S) -> Self {
         let active = Some(Active::new(Parser::negotiating()));
         Self { stream, active, cr: false, writer_waits: false }
@@ -128,7 +128,7 @@ impl Active {
 }
 
 impl<S: AsyncWrite + Unpin> Telnet<S> {
-    /// Before something else is written: waits until the answers are sent.
+    /// Waits until the answers are sent, before other bytes are written.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.active {
             Some(active) => active.poll_answers(&mut self.stream, cx),
@@ -152,7 +152,7 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// Notes whether the writer was left waiting.
+    /// Notes whether the writer has to wait.
     fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
         self.writer_waits = result.is_pending();
         result
@@ -182,7 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Telnet<S> {
         buffer.set_filled(before + kept);
         this.try_answers(cx);
         if came > 0 && kept == 0 {
-            // Nothing but commands, which is not the end: again, after the others' turn.
+            // Only commands arrived, which is not the end. Polls again after other tasks had their
+            // turn.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -232,7 +233,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
         this.note(result)
     }
 
-    /// Does not wait for answers that the stream does not take at once.
+    /// Ends the stream. Does not wait for answers that the stream does not take at once.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.try_answers(cx);
@@ -251,7 +252,7 @@ mod tests {
     const NAWS_REFUSAL: [u8; 3] = [255, 254, 31];
 
     #[test]
-    fn it_is_small_before_the_first_command() {
+    fn the_stream_is_small_before_the_first_command() {
         assert_eq!(size_of::<Telnet<()>>(), 16);
     }
 
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_but_commands_is_not_the_end() {
+    async fn a_read_of_only_commands_is_not_the_end() {
         let (mut client, server) = duplex(64);
         let mut server = Telnet::new(server);
         client.write_all(&NAWS_OFFER).await.unwrap();
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_is_the_end() {
+    async fn the_end_of_the_stream_is_passed_on() {
         let (client, server) = duplex(64);
         drop(client);
         let mut server = Telnet::negotiating(server);
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_question_goes_before_what_is_written() {
+    async fn the_question_is_sent_before_other_output() {
         let (mut client, server) = duplex(64);
         let mut server = Telnet::negotiating(server);
         server.write_all(b"Welcome").await.unwrap();
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(server.width(), Some(80));
     }
 
-    /// Fault 24: a client that sends offers and never reads does not block the reading side.
+    /// Fault 24: a client that sends offers and never reads does not block the server's reads.
     #[tokio::test]
     async fn reading_does_not_wait_for_answers() {
         let (mut client, server) = duplex(4);
@@ -340,9 +341,9 @@ mod tests {
         assert!(text > 0 && text % 3 == 0, "whole answers, before what was written: {heard:x?}");
     }
 
-    /// A writer that waits is woken, although a reader had answers to send meanwhile.
+    /// A waiting writer is woken, although a reader had answers to send meanwhile.
     #[tokio::test(start_paused = true)]
-    async fn a_waiting_writer_is_not_forgotten() {
+    async fn a_waiting_writer_is_woken() {
         let (mut client, server) = duplex(4);
         let (mut read, mut write) = tokio::io::split(Telnet::new(server));
         let reader = tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! The transcripts of clients: reads the output that each client received, and compares it with
-//! that of the others.
+//! Transcripts of clients: reads the output that each client received, and compares the transcripts
+//! with each other.
 
 mod reader;
 mod verify;

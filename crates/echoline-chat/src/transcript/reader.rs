@@ -34,7 +34,7 @@ pub(crate) enum EventKind {
         room: Key,
         count: u64,
     },
-    /// The client joined or left the room, so its line numbers there start again.
+    /// The client joined or left the room, so its position there starts again.
     Anew(Key),
     /// Another connection begins here, so all rooms start again.
     Connected,
@@ -43,7 +43,7 @@ pub(crate) enum EventKind {
         room: Key,
         names: Vec<String>,
     },
-    /// A line that a chat never sends.
+    /// A line that no chat sends.
     Unreadable,
 }
 
@@ -77,7 +77,7 @@ impl Transcript {
         let mut reader = TranscriptReader::default();
         reader.arrive(lobby);
         let text = String::from_utf8_lossy(text);
-        // An incomplete last line was cut off, so it is ignored.
+        // A last line without a line end is incomplete, so it is ignored.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (line, text) in (1..).zip(whole.split('\n')) {
             reader.take(line, text.strip_suffix('\r').unwrap_or(text), lobby);
@@ -113,7 +113,7 @@ impl KnownRoom {
 struct TranscriptReader {
     rooms: Vec<KnownRoom>,
     current: usize,
-    /// The lobby is an assumption: no line has confirmed the client's room yet.
+    /// Whether the room is only a guess (the lobby), because no line has confirmed it yet.
     is_guess: bool,
     events: Vec<Event>,
 }
@@ -242,7 +242,7 @@ impl TranscriptReader {
         Some(EventKind::Seen(Seen { room, room_name, number, time_ms: None, kind, name, text }))
     }
 
-    /// Reads a server notice that tells this client which rooms it is in.
+    /// Interprets a notice of the server about the rooms of this client.
     fn notice(&mut self, words: &str, room: &str) -> Option<EventKind> {
         if let Some(count) = ["line missed", "lines missed"]
             .iter()
@@ -354,7 +354,7 @@ mod tests {
     use echoline_chat_core::room::line::Shape;
 
     #[test]
-    fn what_a_terminal_shows_is_read_back() {
+    fn parses_the_lines_that_a_terminal_shows() {
         for kind in KINDS {
             for text in ["", "tea", "a: b (c) ***"] {
                 let wants = !matches!(kind, LineKind::Left | LineKind::Joined | LineKind::Topic);
@@ -380,10 +380,10 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// Found by the campaign: the checker rejected the link messages that a program on one of
-    /// several nodes gets.
+    /// Found by the simulation: the checker rejected the messages about the link that a program in
+    /// a cluster gets.
     #[test]
-    fn kinds_without_a_number_are_passed_over() {
+    fn messages_without_a_number_are_skipped() {
         let lobby = Name::parse_room("lobby").unwrap();
         let text = r#"{"kind":"welcome","name":"ann"}
 {"kind":"said","room":"lobby","number":1,"time_ms":1,"name":"ann","text":"x"}
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_taken_out_of_a_room_speaks_in_the_one_before() {
+    fn an_expelled_client_speaks_in_the_previous_room() {
         let lobby = Name::parse_room("lobby").unwrap();
         for words in [
             "You were kicked from den by bob",
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_is_where_one_speaks() {
+    fn follows_the_current_room_of_the_client() {
         let lobby = Name::parse_room("lobby").unwrap();
         let text = "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n[lobby] #2 a: z\n\
                     *** You left den and speak in lobby now ***\n#3 a: w\n";
@@ -438,10 +438,10 @@ mod tests {
         assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
     }
 
-    /// Issue 12: counts that overflow, and a file with ever more rooms, are still compared, in a
-    /// time that grows with the length of the file.
+    /// Issue 12: counts that overflow, and files with very many rooms, are still compared, in a
+    /// time that is linear in the length of the file.
     #[test]
-    fn attack_counts_and_rooms_of_a_file_do_no_harm() {
+    fn attack_large_counts_and_many_rooms_are_compared_in_linear_time() {
         let lobby = Name::parse_room("lobby").unwrap();
         let most = u64::MAX;
         let text = format!(
@@ -470,7 +470,7 @@ mod tests {
     );
 
     proptest! {
-        /// Issue 12: whatever files hold, they are compared, always with the same result.
+        /// Issue 12: files with any content are compared, always with the same result.
         #[test]
         fn attack_no_transcript_makes_the_comparison_fail(
             texts in prop::collection::vec(prop::collection::vec(prop_oneof![

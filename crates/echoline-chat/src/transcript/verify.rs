@@ -15,7 +15,7 @@ use echoline_chat_core::name::key::Key;
 use echoline_chat_core::replication::node_down_line::{NodeDownLine, read_node_down_line};
 use echoline_chat_store::{DELETED, LineKind, MISSING};
 
-/// Contradictions that a report holds; more are only counted.
+/// The maximum number of contradictions in a report. More are only counted.
 const SHOWN_MAX: usize = 100;
 
 /// The result of a comparison.
@@ -128,7 +128,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// P3: no line is repeated, and a notice counts the lines of each gap.
+    /// Promise P3: no line is repeated, and a notice counts the lines of each gap.
     fn step(&mut self, position: &mut RoomCursor, seen: &Seen, spot: Spot) {
         let missed = std::mem::take(&mut position.missed);
         let next = position.next.replace(seen.number.saturating_add(1));
@@ -148,7 +148,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// P1: all transcripts have the same line under the same number.
+    /// Promise P1: all transcripts have the same line under the same number.
     fn merge(&mut self, seen: &Seen, spot: Spot) {
         self.report.seen += 1;
         let room = self.rooms.entry(seen.room.clone()).or_default();
@@ -162,7 +162,7 @@ impl Verifier<'_> {
         let same_time = same_time || is_missing(first) || is_missing(seen);
         let same = is_same_line(first, seen);
         if first.text == DELETED || first.name == DELETED || is_missing(first) {
-            // Other transcripts are compared with the words before the deletion.
+            // Other transcripts are compared with the text before the deletion.
             first.kind = seen.kind;
             (first.name, first.text) = (seen.name.clone(), seen.text.clone());
         }
@@ -176,7 +176,7 @@ impl Verifier<'_> {
         self.object(spot, what);
     }
 
-    /// P5, P6, P10: membership and time along one room's order.
+    /// Promises P5, P6, P10: checks membership and time along one room's order.
     fn fold(&mut self, room: &SeenRoom) {
         let mut people = RoomPresence::default();
         let mut users = room.users.iter().collect::<Vec<_>>();
@@ -235,8 +235,8 @@ impl Verifier<'_> {
     }
 }
 
-/// Returns whether two clients saw one line: the same words, or one of them after they were
-/// deleted.
+/// Returns whether two clients saw the same line: the same text, or in one of them the deleted
+/// text.
 fn is_same_line(one: &Seen, other: &Seen) -> bool {
     let is_deleted = |one: &str, other: &str| one == DELETED || other == DELETED;
     let same_text = one.text == other.text || is_deleted(&one.text, &other.text);
@@ -252,12 +252,12 @@ fn is_missing(seen: &Seen) -> bool {
 /// The members of a room, as derived from its lines.
 #[derive(Debug)]
 struct RoomPresence {
-    /// In the order of their joins.
+    /// The members in the order of their joins.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
     /// The users that left and have not joined again.
     gone: HashMap<Key, ()>,
-    /// No line is missing since the first one.
+    /// Whether no line is missing since the first one.
     is_complete: bool,
 }
 
@@ -284,7 +284,7 @@ impl RoomPresence {
                     self.forget();
                 }
                 if seen.text == RESTARTED {
-                    // Nobody was there to say that they left.
+                    // After a restart no line says that the earlier members left.
                     *self = Self { is_complete: self.is_complete, ..Self::default() };
                 }
                 return Ok(());
@@ -319,7 +319,7 @@ impl RoomPresence {
         }
     }
 
-    /// A node went down, and its users left with it.
+    /// Removes the users of a node that went down.
     fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
@@ -363,7 +363,7 @@ impl RoomPresence {
         if self.is_complete || self.gone.contains_key(name.key()) {
             return Err(format!("{name} {does} without being here"));
         }
-        // Came before the first line that was seen.
+        // The user joined before the first line of the transcripts.
         self.come(name.clone())
     }
 }
@@ -393,15 +393,15 @@ mod tests {
         #3 ann: hi\n*** 2 lines missed ***\n#6 bob: ho\n";
 
     #[test]
-    fn what_agrees_is_accepted() {
+    fn accepts_consistent_transcripts() {
         let other = "#2 *** bob joined the chat ***\n#3 ann: hi\n#4 ann: a\n#5 ann: b\n#6 bob: ho\n\
             Online: ann, bob\n#7 *** bob left the chat (tea) ***\nOnline: ann\n";
         assert_eq!(found(&[GOOD, other]), [""; 0]);
     }
 
-    /// Issue 11, item 14: a deleted line is the line that others saw before, and no other.
+    /// Issue 11, item 14: a deleted line agrees with the line that others saw before its deletion.
     #[test]
-    fn regression_a_deleted_line_contradicts_nobody() {
+    fn regression_a_deleted_line_is_no_contradiction() {
         let late = "#2 *** bob joined the chat ***\n#3 ann: [deleted]\n#4 ann: a\n\
             #5 *** [missing] ***\n#6 bob: ho\n#7 *** Line 3 was deleted by ann ***\n";
         let erased = "#1 *** [deleted] joined the chat ***\n#2 *** bob joined the chat ***\n\
@@ -455,22 +455,22 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_takes_everybody_out() {
+    fn a_restart_removes_all_members() {
         let text = "#1 *** ann joined the chat ***\n#2 *** The server was started again ***\n\
             #3 *** ann joined the chat ***\nOnline: ann\n#4 bob: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: bob speaks without being here"]);
     }
 
     #[test]
-    fn who_takes_a_name_keeps_the_place() {
+    fn a_renamed_member_keeps_their_position() {
         let text = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
             #3 *** ann is now eve ***\nOnline: eve, bob\n#4 ann: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
     }
 
-    /// Issue 11, item 47: the users of a node that went down have left, if all of them are named.
+    /// Issue 11, item 47: the users of a downed node have left, if the line names all of them.
     #[test]
-    fn regression_a_node_takes_its_people_out() {
+    fn regression_a_downed_node_removes_its_users() {
         let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
         let gone = "#3 *** east is gone, and with it bob ***\nOnline: ann\n#4 bob: x\n";
         let found_of = |rest: &str| found(&[&format!("{begin}{rest}")]);
@@ -486,7 +486,7 @@ mod tests {
 
     /// Issue 11, item 47: a list of members is compared only if all lines before it were seen.
     #[test]
-    fn regression_a_list_after_unseen_lines_says_nothing() {
+    fn regression_a_list_after_missing_lines_is_not_compared() {
         assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);
         let missed = "#1 *** ann joined the chat ***\n*** 2 lines missed ***\nOnline: ann, bob\n";
         assert_eq!(found(&[missed]), [""; 0]);

@@ -11,25 +11,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longer than any pause of the chat; in tests with a paused clock it costs nothing.
+/// Longer than any pause of the chat. With a paused clock it costs no time.
 const NEVER: Duration = Duration::from_secs(100);
 
-/// A chat.
+/// A chat under test.
 pub(crate) struct ChatHarness {
     pub(crate) chat: Arc<Chat>,
     pub(crate) limits: Limits,
-    /// Bytes that the pipes of newcomers hold.
+    /// The capacity of a newcomer's pipe in bytes.
     pub(crate) pipe: usize,
 }
 
-/// Somebody in it.
+/// The client of a user.
 pub(crate) struct Guest {
     pub(crate) stream: DuplexStream,
     pub(crate) session: JoinHandle<Result<(), Closed>>,
     unread: Vec<u8>,
 }
 
-/// The settings of most tests: a stopped clock and no rate limit.
+/// Returns the settings of most tests: a stopped clock and no rate limit.
 pub(crate) fn settings() -> ChatSettings {
     ChatSettings {
         flood: None,
@@ -51,7 +51,7 @@ impl ChatHarness {
         Self::new(settings())
     }
 
-    /// Somebody comes and has said nothing yet.
+    /// Connects a client, which has sent nothing yet.
     pub(crate) fn knock(&self, role: Role) -> Guest {
         let (near, far) = duplex(self.pipe);
         let far =
@@ -60,7 +60,7 @@ impl ChatHarness {
         Guest { stream: near, session, unread: Vec::new() }
     }
 
-    /// Somebody comes in under a name and hears so.
+    /// Logs a user in, and reads the confirmation.
     pub(crate) async fn enter(&self, name: &str) -> Guest {
         let mut guest = self.knock(Role::User);
         guest.say(name).await;
@@ -68,7 +68,7 @@ impl ChatHarness {
         guest
     }
 
-    /// These come in, and have heard all of each other's coming.
+    /// Logs users in. Each of them has read the joins of all others.
     pub(crate) async fn all<const N: usize>(&self, names: [&str; N]) -> [Guest; N] {
         let mut guests = Vec::new();
         for (index, name) in names.iter().enumerate() {
@@ -80,7 +80,7 @@ impl ChatHarness {
         guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
     }
 
-    /// A program comes in.
+    /// Logs a program in.
     pub(crate) async fn program(&self, hello: &str) -> Guest {
         let mut guest = self.knock(Role::Bot);
         guest.say(hello).await;
@@ -100,7 +100,8 @@ impl Guest {
         self.send(format!("{line}\r\n")).await;
     }
 
-    /// The next line without its end, which has to be CR LF; empty at the end of the stream.
+    /// Reads the next line without its end, which must be CR LF. Returns an empty text at the end
+    /// of the stream.
     #[track_caller]
     pub(crate) fn line(&mut self) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
@@ -125,7 +126,7 @@ impl Guest {
         }
     }
 
-    /// Hears exactly this line next.
+    /// Expects exactly this line next.
     #[track_caller]
     pub(crate) fn hear(&mut self, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -133,7 +134,7 @@ impl Guest {
         async move { assert_eq!(line.await, expected, "at {caller}") }
     }
 
-    /// Hears a line next that has these words, and returns it.
+    /// Expects that the next line contains these words, and returns it.
     #[track_caller]
     pub(crate) fn hear_of(&mut self, words: &str) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
@@ -145,7 +146,7 @@ impl Guest {
         }
     }
 
-    /// Says something and hears exactly this line next.
+    /// Sends a line, and expects exactly this line next.
     #[track_caller]
     pub(crate) fn ask(&mut self, line: &str, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -155,7 +156,7 @@ impl Guest {
         }
     }
 
-    /// All that comes to the end of the stream.
+    /// Reads everything up to the end of the stream.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.unread);
         let read = timeout(NEVER, self.stream.read_to_end(&mut rest)).await;

@@ -1,4 +1,4 @@
-//! The invariants of a simulation, which hold after any failures.
+//! Checks the invariants of a simulation, which hold after any failures.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ struct Line {
     text: String,
 }
 
-/// Checks one evening; the first thing that is wrong.
+/// Checks one evening. Returns the first violation.
 pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     let Outcome { visits, healed, after, differences, .. } = outcome;
     if let Some(first) = differences.first() {
@@ -41,8 +41,9 @@ fn at(visit: &Visit, what: &str) -> String {
     format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
 }
 
-/// The rooms as the keeper saw them. Each gap in the numbers has a `missed` message of the same
-/// size: a room may be removed and made again after the lease of the keeper's node expired.
+/// Returns the rooms as the keeper saw them. Each gap in the numbers must have a `missed` message
+/// of the same size, because a room may be removed and created again after the lease of the
+/// keeper's node has expired.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();
@@ -70,7 +71,7 @@ fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     Ok(rooms)
 }
 
-/// The checker that users have finds nothing wrong.
+/// Checks that `echoline chat verify` finds no contradiction.
 fn agree(visits: &[Visit]) -> Result<(), String> {
     let lobby = Name::parse_room(ROOMS[0]).unwrap();
     let numbered = visits.iter().filter(|visit| visit.sight != Sight::Plain);
@@ -82,7 +83,7 @@ fn agree(visits: &[Visit]) -> Result<(), String> {
     }
 }
 
-/// Where each marked line stands.
+/// Returns the room and the number of each marked line.
 fn said_once<'a>(
     rooms: &BTreeMap<&'a str, Vec<Line>>,
 ) -> Result<HashMap<String, (&'a str, u64)>, String> {
@@ -107,7 +108,7 @@ fn is_told(line: &str) -> bool {
     line.starts_with("*** Not delivered, ") || line.contains("\"kind\":\"undelivered\"")
 }
 
-/// A line is in the order, or its author knows that it is not.
+/// Checks that each line of a visit is in the order, or that its author was told that it is not.
 fn accounted_for(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
     for text in &visit.said {
         let (seen, told) = (usize::from(said.contains_key(text)), told(visit, text));
@@ -119,7 +120,7 @@ fn accounted_for(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(
     Ok(())
 }
 
-/// The lines of one author stay in order, in each room.
+/// Checks that the lines of one author are in order, in each room.
 fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
     let mut last = HashMap::new();
     for text in &visit.said {
@@ -131,7 +132,7 @@ fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), St
     Ok(())
 }
 
-/// No visit sees a line twice.
+/// Checks that no visit sees a line twice.
 fn nothing_twice(visit: &Visit) -> Result<(), String> {
     let mut seen = HashMap::new();
     for line in visit.heard.lines().filter(|line| !is_told(line)) {
@@ -148,15 +149,15 @@ fn nothing_twice(visit: &Visit) -> Result<(), String> {
     Ok(())
 }
 
-/// The marked text in a line.
+/// Returns the marked text in a line.
 fn mark(line: &str) -> Option<&str> {
     let start = line.find("<p")?;
     let end = line[start..].find('>')?;
     Some(&line[start..=start + end])
 }
 
-/// A user who stayed has received every line in the lobby since joining, unless the server
-/// announced missed lines.
+/// Checks that a user who stayed has received every line in the lobby since joining, unless the
+/// server announced missed lines.
 fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
     if !visit.has_stayed || visit.is_back {
         return Ok(());
@@ -179,7 +180,8 @@ fn state(snapshot: &StateSnapshot) -> Value {
     serde_json::from_slice(&snapshot.state).unwrap()
 }
 
-/// All nodes know the same, and those who are really there, under names of their own.
+/// Checks that all nodes have the same state, and that it contains exactly the users who are
+/// present, under unique names.
 fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
     if healed.iter().any(|snapshot| *snapshot != healed[0]) {
         return Err(format!("nodes are not at one place: {healed:?}"));
@@ -203,7 +205,7 @@ fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
     Ok(())
 }
 
-/// Nobody and nothing is left over when all have gone.
+/// Checks that no user and no state is left over when all users have left.
 fn gone(after: &[(StateSnapshot, usize, u64)]) -> Result<(), String> {
     for (snapshot, people, left) in after {
         if *people > 0 || *left > 0 {

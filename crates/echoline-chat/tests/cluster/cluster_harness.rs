@@ -11,7 +11,7 @@ use super::bus::{Bus, TestNode, Trouble};
 use super::random::Random;
 use crate::chat_harness::{ChatHarness, Guest, settings};
 
-/// Longer than any way over the bus, shorter than anything that is waited for.
+/// Longer than any delay of the bus, and shorter than every time-out.
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// The notices at the loss of the link and at its return.
@@ -38,7 +38,8 @@ impl ClusterHarness {
         Self { bus, nodes, harnesses }
     }
 
-    /// Each comes to the node of this number; all have heard of all of them.
+    /// Logs users in, each at the node of this number. Each of them has read the joins of all
+    /// others.
     pub(crate) async fn all<const N: usize>(&self, names: [(&str, usize); N]) -> [Guest; N] {
         let mut guests: Vec<Guest> = Vec::new();
         for (name, site) in names {
@@ -61,7 +62,7 @@ impl ClusterHarness {
         self.nodes[site].chat.cluster_status().unwrap()
     }
 
-    /// All nodes know the same, and nothing is on its way.
+    /// Waits, and checks that all nodes have the same state and that no operation is in flight.
     pub(crate) async fn settle(&self) {
         sleep(Duration::from_secs(12)).await;
         let one = self.nodes[0].chat.snapshot();
@@ -72,7 +73,7 @@ impl ClusterHarness {
     }
 }
 
-/// Reads to a line that has these words; what came before it.
+/// Reads up to a line that contains these words. Returns the lines before it.
 pub(crate) async fn until(guest: &mut Guest, words: &str) -> Vec<String> {
     let mut before = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! One evening of a chat on several nodes: runs one seed and returns what happened.
+//! One evening of a chat on several nodes: runs one seed and returns the results.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use super::guest::{self, Visit};
 use super::random::Random;
 use super::storm;
 
-/// Within this presence is right again once all is well.
+/// The time after the last failure within which the lists of members are right again.
 const HEALING: Duration = Duration::from_secs(15);
 
 /// The rooms; the first is the lobby.
@@ -36,11 +36,11 @@ fn now_ms() -> u64 {
 pub(crate) struct Terms {
     pub(crate) nodes: usize,
     pub(crate) guests: usize,
-    /// Things that each of them does in one visit, at most.
+    /// The maximum number of actions of each user in one visit.
     pub(crate) actions: usize,
     pub(crate) storm: Duration,
     compared_every: u64,
-    /// Lines that each room has on a node, but for the first.
+    /// The number of lines that the nodes other than the first keep of a room.
     lines: [usize; 3],
 }
 
@@ -56,7 +56,7 @@ impl Terms {
         }
     }
 
-    /// The keeper's node has all there is.
+    /// Returns the limits of a node's log. The keeper's node keeps all lines.
     fn log(&self, site: usize) -> LogLimits {
         let lines = site.checked_sub(1).map_or(5000, |index| self.lines[index]);
         LogLimits { lines, ..LogLimits::default() }
@@ -77,7 +77,7 @@ fn settings() -> ChatSettings {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
-    /// The first is the keeper's.
+    /// The visits, of which the first is the keeper's.
     pub(crate) visits: Vec<Visit>,
     /// The state of each node after all failures ended.
     pub(crate) healed: Vec<StateSnapshot>,
@@ -88,7 +88,7 @@ pub(crate) struct Outcome {
     pub(crate) entries: Vec<StreamEntry>,
 }
 
-/// The chat, for those who come to it.
+/// The chat, as the simulated clients see it.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) bus: Arc<Bus>,
@@ -96,7 +96,7 @@ pub(crate) struct World {
     sites: Arc<Mutex<Vec<Site>>>,
 }
 
-/// Where a node stands; `None` where it fell.
+/// The place of a node; `None` if the node was killed.
 #[derive(Debug)]
 struct Site {
     node: Option<TestNode>,
@@ -104,7 +104,7 @@ struct Site {
 }
 
 impl World {
-    /// A new connection to a node, or to the first one where that one is down.
+    /// Connects to a node, or to the first one if that node is down.
     pub(crate) fn connect(
         &self,
         site: usize,
@@ -125,7 +125,7 @@ impl World {
         self.sites.lock().unwrap()[site].node.clone()
     }
 
-    /// A node falls, and all connections to it.
+    /// Kills a node with all its connections.
     pub(crate) fn kill(&self, site: usize) {
         let site = &mut self.sites.lock().unwrap()[site];
         if let Some(node) = site.node.take() {
@@ -134,7 +134,7 @@ impl World {
         site.sessions.drain(..).for_each(|session| session.abort());
     }
 
-    /// Another one takes its place.
+    /// Starts another node in its place.
     pub(crate) fn start(&self, site: usize, snapshot: Option<StateSnapshot>, random: &mut Random) {
         let log = self.terms.log(site);
         let node = self.bus.start(&format!("m{site}"), log, snapshot, random);
@@ -199,7 +199,8 @@ async fn live(mut random: Random) -> Outcome {
     Outcome { terms, visits, healed, after, differences: bus.differences(), entries: bus.entries() }
 }
 
-/// A node that knows only the order, or a snapshot and the rest of it, comes to know the same.
+/// Checks that a new node reaches the same state from the entries alone, and from a snapshot with
+/// the rest of the entries.
 fn replay(bus: &Bus, random: &mut Random) {
     let (known, last) = (bus.known(), bus.entries().len() as u64);
     if known.is_empty() || random.chance(30) {

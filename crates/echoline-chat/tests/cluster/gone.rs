@@ -1,4 +1,4 @@
-//! Nodes whose lease expires, nodes that end or fall behind, and a stream that is lost.
+//! Tests of nodes whose lease expires, that shut down or lag behind, and of a lost stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Fault 68: two nodes that do not see each other give a name to one person each: the first in
-/// the order has it, the other one hears so.
+/// Fault 68: two nodes that do not see each other each give a name to a user. The first user in the
+/// order gets it, and the other one is told.
 #[tokio::test(start_paused = true)]
-async fn the_first_in_the_order_has_the_name() {
+async fn the_first_user_in_the_order_gets_the_name() {
     let cluster = ClusterHarness::new(3);
     let [mut ann, mut ben, mut cat] = cluster.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
     cluster.begin(0, Trouble::Cut);
@@ -32,10 +32,10 @@ async fn the_first_in_the_order_has_the_name() {
     cluster.settle().await;
 }
 
-/// Fault 68: a node that is silent is gone, in one line for each room, and its names are free;
-/// when it comes back its people do, under another name who has lost theirs.
+/// Fault 68: a silent node goes down, with one line in each room, and its names are free. When it
+/// rejoins, its users do too, under another name if theirs is taken.
 #[tokio::test(start_paused = true)]
-async fn a_node_is_gone_and_comes_back() {
+async fn a_silent_node_goes_down_and_rejoins() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ben.say("/join den").await;
@@ -60,9 +60,9 @@ async fn a_node_is_gone_and_comes_back() {
     assert_eq!((cluster.status(1).returns, cluster.status(0).returns), (1, 0));
 }
 
-/// Fault 68: who was sent out, or banned, does not come back into the room with their node.
+/// Fault 68: a user who was kicked or banned does not rejoin the room with their node.
 #[tokio::test(start_paused = true)]
-async fn nobody_comes_back_to_where_they_may_not() {
+async fn an_expelled_user_does_not_rejoin_the_room() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ann.say("/join den").await;
@@ -91,9 +91,9 @@ async fn nobody_comes_back_to_where_they_may_not() {
     cluster.settle().await;
 }
 
-/// Fault 68: a user who left while their node's lease was expired does not return with the node.
+/// Fault 68: a user who left while their node's lease was expired does not rejoin with the node.
 #[tokio::test(start_paused = true)]
-async fn nobody_is_left_over() {
+async fn a_user_who_left_does_not_rejoin() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, ben, mut dan] = cluster.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     cluster.begin(1, Trouble::Stopped);
@@ -113,7 +113,7 @@ async fn nobody_is_left_over() {
 
 /// Fault 68: a node that receives nothing, not even its own heartbeats, expires no other node.
 #[tokio::test(start_paused = true)]
-async fn who_is_deaf_judges_nobody() {
+async fn a_node_that_receives_nothing_expires_no_lease() {
     let cluster = ClusterHarness::new(3);
     let [mut ann, mut ben, _cat] = cluster.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
     cluster.begin(0, Trouble::Frozen);
@@ -127,9 +127,9 @@ async fn who_is_deaf_judges_nobody() {
     cluster.settle().await;
 }
 
-/// Fault 68: who ends says so, and is gone at once.
+/// Fault 68: a node that shuts down says so, and its users leave at once.
 #[tokio::test(start_paused = true)]
-async fn a_node_takes_its_leave() {
+async fn a_node_that_shuts_down_leaves_at_once() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     let chat = Arc::clone(&cluster.nodes[1].chat);
@@ -143,10 +143,10 @@ async fn a_node_takes_its_leave() {
     cluster.harnesses[0].enter("ben").await;
 }
 
-/// Fault 67: a node that cannot read all entries continues from another node's snapshot, and its
-/// users are told how many lines are missing.
+/// Fault 67: a node that has missed entries continues from another node's snapshot, and its users
+/// are told how many lines are missing.
 #[tokio::test(start_paused = true)]
-async fn a_gap_is_said() {
+async fn a_gap_is_announced() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(1, Trouble::Cut);
@@ -172,11 +172,11 @@ async fn a_gap_is_said() {
     assert_eq!((cluster.status(1).gaps, cluster.status(1).returns), (1, 1));
 }
 
-/// Fault 67, found by the campaign: the bus lost the last entry that all nodes had applied, and all
-/// nodes restarted from the remaining entries. The disconnected users are gone. They do not remain
-/// as users of a node that first has to miss its heartbeats.
+/// Fault 67, found by the simulation: the stream lost the last entry that all nodes had applied,
+/// and all nodes restarted from the remaining entries. The disconnected users must leave at once,
+/// and not only when the lease of a node expires.
 #[tokio::test(start_paused = true)]
-async fn the_same_order_again_has_nobody_in_it() {
+async fn a_restart_from_the_same_stream_has_no_users_left() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     for line in ["one", "two", "three"] {
@@ -206,7 +206,7 @@ async fn the_same_order_again_has_nobody_in_it() {
 /// Fault 67: if the stream is lost, all users are disconnected, even while they reconnect. All
 /// names and rooms are free afterwards.
 #[tokio::test(start_paused = true)]
-async fn another_order_begins_anew() {
+async fn a_replaced_stream_starts_an_empty_chat() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(1, Trouble::Stopped);

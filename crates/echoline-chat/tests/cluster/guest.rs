@@ -1,4 +1,4 @@
-//! Somebody who comes, talks, and goes or stays; what they said and heard is recorded.
+//! A simulated guest who comes, talks, and leaves or stays. Its input and output are recorded.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// The output format of a guest's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// A terminal as it is.
+    /// A terminal with its default settings.
     Plain,
     /// A terminal after `/numbers on`.
     Numbered,
@@ -29,22 +29,22 @@ pub(crate) enum Sight {
     Bot,
 }
 
-/// One connection, when it is over.
+/// The record of one connection that is over.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    /// The name under which it came.
+    /// The name at login.
     pub(crate) name: String,
     pub(crate) sight: Sight,
     /// The lines that were sent over it, in order.
     pub(crate) said: Vec<String>,
     pub(crate) heard: String,
-    /// A token brought it back.
+    /// Whether a token restored the session.
     pub(crate) is_back: bool,
-    /// It was there to the last.
+    /// Whether the connection stayed to the end of the evening.
     pub(crate) has_stayed: bool,
 }
 
-/// A connection that is there, or was.
+/// A present or former connection.
 #[derive(Debug)]
 pub(crate) struct Present {
     name: String,
@@ -73,13 +73,13 @@ impl Present {
         Self { name, sight, said, heard, is_back, has_entered, writer, reader, session, also }
     }
 
-    /// Sends a line; `false` if the connection no longer accepts one.
+    /// Sends a line. Returns `false` if the connection no longer accepts one.
     async fn send(&mut self, line: &str) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         writer.write_all(format!("{line}\n").as_bytes()).await.is_ok()
     }
 
-    /// Does what a line says, however it is sent.
+    /// Sends a line in the format of the client.
     async fn act(&mut self, line: &str) -> bool {
         match self.sight {
             Sight::Bot => self.send(&serde_json::json!({ "do": line }).to_string()).await,
@@ -104,7 +104,7 @@ impl Present {
         self.has_entered && self.writer.is_some() && !self.session.is_finished()
     }
 
-    /// The pipe is broken once both halves are gone.
+    /// The pipe breaks once both halves are dropped.
     async fn break_off(&mut self) {
         self.writer = None;
         self.reader.abort();
@@ -113,7 +113,7 @@ impl Present {
         }
     }
 
-    /// Asks who is there.
+    /// Asks for the list of users.
     pub(crate) async fn look_around(&mut self) {
         if let Some(also) = self.also.take() {
             self.writer = also.await.ok();
@@ -123,7 +123,7 @@ impl Present {
         }
     }
 
-    /// Breaks the connection off; what it did and heard.
+    /// Drops the connection. Returns its record.
     pub(crate) fn go(self) -> Visit {
         let has_stayed = self.is_there();
         self.reader.abort();
@@ -132,7 +132,7 @@ impl Present {
         Visit { name, sight, said, heard, is_back, has_stayed }
     }
 
-    /// Gives a name, or a token, until it is taken.
+    /// Sends names or a token until one is accepted.
     async fn enter(&mut self, token: Option<&str>) -> bool {
         let hello = match (self.sight, token) {
             (Sight::Bot, _) => {
@@ -144,7 +144,7 @@ impl Present {
         let (end, mut asked) = (Instant::now() + PATIENCE, 0);
         while Instant::now() < end && !self.session.is_finished() {
             let text = self.text();
-            // It is asked again where something was wrong.
+            // The server asks again if the input was wrong.
             let asks = match self.sight {
                 Sight::Bot => 1 + text.matches("\"kind\":\"error\"").count(),
                 _ => text.matches("Enter your name: ").count(),
@@ -174,7 +174,7 @@ async fn listen(mut from: ReadHalf<DuplexStream>, heard: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-/// The program that is in every room from first to last, and that sends people out.
+/// The program that is in every room from first to last, and that also kicks users.
 pub(crate) async fn keeper(world: &World, storm: Duration, mut random: Random) -> Present {
     let mut keeper = Present::begin(world, 0, "keeper".into(), Sight::Bot);
     keeper.send(&serde_json::json!({ "name": "keeper", "rooms": ROOMS }).to_string()).await;
@@ -202,7 +202,7 @@ pub(crate) async fn keeper(world: &World, storm: Duration, mut random: Random) -
     keeper
 }
 
-/// A guest's whole evening: one connection after the other.
+/// Runs a guest's whole evening: one connection after another.
 pub(crate) async fn live(
     world: World,
     guest: usize,
@@ -237,7 +237,8 @@ pub(crate) async fn live(
                 present.break_off().await;
             }
             _ if sight != Sight::Bot => {
-                // Goes on elsewhere while this connection lives, or when it has left.
+                // Continues on another connection while this one is still open, or after it has
+                // left.
                 present.act("/token").await;
                 sleep(random.millis(4000)).await;
                 token = token_in(&present.text());
@@ -270,7 +271,7 @@ async fn do_something(present: &mut Present, random: &mut Random) {
             }
         }
         13 => {
-            // More than is held.
+            // More lines than are held.
             for _ in 0..random.pick(&[5, 60]) {
                 present.say().await;
             }

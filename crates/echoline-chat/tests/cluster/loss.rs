@@ -1,4 +1,4 @@
-//! The notices about a lost link, and the lines that users send during the loss.
+//! Tests of the notices about a lost link, and of the lines that users send during the loss.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, BACK, ClusterHarness, LOST, until};
 
-/// Fault 67: lines wait, fifty of them, and arrive in their order; one more is refused aloud.
+/// Fault 67: up to fifty lines wait and arrive in order. One more is refused with a message.
 #[tokio::test(start_paused = true)]
 async fn lines_are_held_and_arrive_in_order() {
     let cluster = ClusterHarness::new(2);
@@ -35,10 +35,10 @@ async fn lines_are_held_and_arrive_in_order() {
     assert_eq!((cluster.status(0).losses, cluster.status(0).not_delivered), (1, 2));
 }
 
-/// Fault 67: what waits for more than a minute was not delivered, and its author hears so; what
-/// may have arrived already does so later.
+/// Fault 67: a line that waits for more than a minute is not delivered, and its author is told. A
+/// line that was already sent arrives later.
 #[tokio::test(start_paused = true)]
-async fn what_waits_too_long_is_told() {
+async fn the_author_of_an_expired_line_is_told() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(0, Trouble::Cut);
@@ -59,9 +59,9 @@ async fn what_waits_too_long_is_told() {
     assert_eq!(cluster.status(0).returns, 1);
 }
 
-/// Fault 67: who comes or goes while the link is lost does so when it is back.
+/// Fault 67: logins and exits during a loss of the link take effect when it is back.
 #[tokio::test(start_paused = true)]
-async fn coming_and_going_waits() {
+async fn logins_and_exits_wait_for_the_link() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(1, Trouble::Cut);
@@ -78,9 +78,9 @@ async fn coming_and_going_waits() {
     cluster.settle().await;
 }
 
-/// Fault 67: who gave up waiting for their place does not take it away from themselves later.
+/// Fault 67: a token is not used up if its user stopped waiting for the resume.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_given_up_is_not_used() {
+async fn a_token_whose_resume_was_cancelled_stays_valid() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
@@ -104,7 +104,7 @@ async fn a_token_that_was_given_up_is_not_used() {
     cluster.settle().await;
 }
 
-/// Fault 67: the author of a line that waited hears that it was not delivered because of a mute.
+/// Fault 67: the author of a held line is told that it was not delivered because of a mute.
 #[tokio::test(start_paused = true)]
 async fn a_muted_line_is_not_delivered() {
     let cluster = ClusterHarness::new(2);
@@ -125,9 +125,9 @@ async fn a_muted_line_is_not_delivered() {
     cluster.settle().await;
 }
 
-/// Fault 67: a payload that cannot be read changes nothing on any node, and is counted.
+/// Fault 67: an invalid payload changes nothing on any node, and is counted.
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_is_counted() {
+async fn invalid_payloads_are_counted() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     let newer = br#"{"v":9,"node":1,"session":2,"number":3,"act":{"dance":{}}}"#;

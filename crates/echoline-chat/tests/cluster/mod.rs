@@ -1,5 +1,4 @@
-//! Several nodes that are one chat, on a clock of their own, and everything that can happen to
-//! them.
+//! Tests of one chat on several nodes, with simulated failures and a paused clock.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../simulation/bus.rs"]

@@ -1,4 +1,4 @@
-//! Keeping order, private words and coming back, from one node to another.
+//! Tests of moderation, private lines and resumed sessions between nodes.
 
 use echoline_chat::{ReplicatedState, Role};
 use tokio::time::sleep;
@@ -6,9 +6,9 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Fault 68: who keeps order does so on all nodes.
+/// Fault 68: the actions of an operator take effect on all nodes.
 #[tokio::test(start_paused = true)]
-async fn order_is_kept_from_another_node() {
+async fn moderation_works_from_another_node() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
@@ -41,7 +41,7 @@ async fn order_is_kept_from_another_node() {
     cluster.settle().await;
 }
 
-/// Issue 11, item 14: a deletion is the same on all nodes, also on one that learns of it from a
+/// Issue 11, item 14: a line is deleted on all nodes, also on one that learns of it from a
 /// snapshot.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_is_deleted_on_all_nodes() {
@@ -86,9 +86,9 @@ async fn a_ban_holds_on_all_nodes() {
     cluster.settle().await;
 }
 
-/// Fault 68: private words find their way, and their author hears where they do not.
+/// Fault 68: private lines reach users of other nodes, and the author is told if they do not.
 #[tokio::test(start_paused = true)]
-async fn private_words_cross_nodes() {
+async fn private_lines_cross_nodes() {
     let mut cluster = ClusterHarness::new(2);
     cluster.harnesses[1].pipe = 600;
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
@@ -117,9 +117,9 @@ async fn private_words_cross_nodes() {
     cluster.settle().await;
 }
 
-/// Fault 68: rooms are closed on all nodes alike.
+/// Fault 68: a private room is private on all nodes.
 #[tokio::test(start_paused = true)]
-async fn closed_rooms_are_closed_everywhere() {
+async fn private_rooms_are_private_on_all_nodes() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
@@ -146,9 +146,10 @@ async fn closed_rooms_are_closed_everywhere() {
     cluster.settle().await;
 }
 
-/// Fault 68: a token brings its owner back on another node while the connection before lives.
+/// Fault 68: a token restores a session on another node while the previous connection is still
+/// open.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_on_another_node() {
+async fn a_token_restores_a_session_on_another_node() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
@@ -170,10 +171,10 @@ async fn a_token_brings_back_on_another_node() {
     cluster.settle().await;
 }
 
-/// A user who has read the stream to its end comes back on another node at once: nothing that they
-/// said is lost, and no line is shown twice.
+/// A user who has read the output to its end returns on another node at once. No line of theirs is
+/// lost, and no line is shown twice.
 #[tokio::test(start_paused = true)]
-async fn regression_who_read_to_the_end_comes_back_exactly_there() {
+async fn regression_a_user_who_read_to_the_end_returns_to_the_exact_position() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
@@ -193,8 +194,8 @@ async fn regression_who_read_to_the_end_comes_back_exactly_there() {
     cluster.settle().await;
 }
 
-/// Issue 11, item 6: on another node too, while the connection before hangs, a user who comes back
-/// speaks in the room in which they spoke.
+/// Issue 11, item 6: a session that is resumed on another node has the same current room, even
+/// while the previous connection hangs.
 #[tokio::test(start_paused = true)]
 async fn regression_resume_on_another_node_keeps_the_current_room() {
     let cluster = ClusterHarness::new(2);
@@ -218,7 +219,7 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
 
 /// Fault 68: a token restores a session even if the lease of its former node has just expired.
 #[tokio::test(start_paused = true)]
-async fn a_token_brings_back_from_a_node_that_is_gone() {
+async fn a_token_restores_a_session_of_a_downed_node() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ben.say("/token").await;
@@ -237,9 +238,9 @@ async fn a_token_brings_back_from_a_node_that_is_gone() {
     cluster.settle().await;
 }
 
-/// Fault 67: `/status` says how it stands.
+/// Fault 67: `/status` shows the state of the link.
 #[tokio::test(start_paused = true)]
-async fn status_says_how_it_stands() {
+async fn status_shows_the_state_of_the_link() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;

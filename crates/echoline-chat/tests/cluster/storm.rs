@@ -9,7 +9,7 @@ use super::bus::Trouble;
 use super::evening::World;
 use super::random::Random;
 
-/// Things go wrong until then; after it all nodes are well.
+/// Causes failures for `length`. Afterwards all nodes work.
 pub(crate) async fn rage(world: &World, length: Duration, random: &mut Random) {
     let end = Instant::now() + length;
     let storms: Vec<_> = (0..world.count())
@@ -26,7 +26,7 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
         if Instant::now() >= end {
             return;
         }
-        // The keeper's node lasts, and misses nothing.
+        // The keeper's node is never killed and misses no entries.
         if site > 0 && random.chance(15) {
             fall(&world, site, &mut random).await;
             continue;
@@ -55,7 +55,7 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
     }
 }
 
-/// A node falls, and another one takes its place.
+/// Kills a node, and starts another one in its place.
 async fn fall(world: &World, site: usize, random: &mut Random) {
     world.kill(site);
     sleep(random.millis(5000)).await;

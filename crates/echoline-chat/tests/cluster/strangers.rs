@@ -1,4 +1,4 @@
-//! Strangers who try to come in: what a node knows, it decides without the stream.
+//! Tests of logins that a node refuses by itself, without the stream.
 
 use echoline_chat::Role;
 use tokio::time::sleep;
@@ -6,10 +6,10 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Issue 12, item 6: no attempt with a name that is taken, malformed, reserved or banned, and no
-/// wrong token, becomes an entry of the stream, on whichever node.
+/// Issue 12, item 6: an attempt with a taken, malformed, reserved or banned name, or with a wrong
+/// token, adds no entry to the stream on any node.
 #[tokio::test(start_paused = true)]
-async fn attack_refused_names_and_tokens_are_no_entries() {
+async fn attack_refused_names_and_tokens_add_no_entries() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
@@ -31,7 +31,7 @@ async fn attack_refused_names_and_tokens_are_no_entries() {
         }
     }
     assert_eq!(cluster.bus.entries().len(), before, "no attempt reached the stream");
-    // A node that is behind must not refuse a token: it asks once for all who wait.
+    // A node that lags must not refuse a token. It catches up once for all waiting clients.
     let mut strangers = Vec::new();
     for _ in 0..100 {
         let mut stranger = cluster.harnesses[1].knock(Role::User);
@@ -46,13 +46,13 @@ async fn attack_refused_names_and_tokens_are_no_entries() {
     cluster.settle().await;
 }
 
-/// 64 acts on their way, and the sessions that wait for them.
+/// The 64 operations in flight, and the sessions that wait for them.
 const OPEN: u64 = 64 + 64;
 
-/// Issue 12, item 6: however many strangers come and go, few of their acts are on their way at
-/// once; those who wait come in later.
+/// Issue 12, item 6: even with many strangers, few of their operations are in flight at once. The
+/// waiting ones are served later.
 #[tokio::test(start_paused = true)]
-async fn attack_few_acts_before_login_are_on_their_way() {
+async fn attack_few_operations_before_login_are_in_flight() {
     let cluster = ClusterHarness::new(1);
     cluster.begin(0, Trouble::Frozen);
     let mut strangers = Vec::new();
@@ -63,7 +63,8 @@ async fn attack_few_acts_before_login_are_on_their_way() {
     }
     sleep(A_MOMENT).await;
     assert_eq!(cluster.status(0).open, OPEN, "acts on their way");
-    // Half of them leave: what is on its way still counts, so that they make room for no others.
+    // Half of them leave. Their operations in flight still count, so that no others can take their
+    // place.
     strangers.drain(..150);
     for number in 300..450 {
         let mut stranger = cluster.harnesses[0].knock(Role::User);

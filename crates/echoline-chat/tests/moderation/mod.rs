@@ -1,4 +1,4 @@
-//! The length of bans and mutes; the lines that a flood mute refuses, and its end.
+//! Tests of the duration of bans and mutes, and of the lines that a flood mute refuses.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::chat_harness::{ChatHarness, settings};
 use crate::operator;
 
-/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. A duration that cannot be
-/// read is refused.
+/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. An invalid duration is
+/// refused.
 #[tokio::test(start_paused = true)]
-async fn regression_a_ban_says_until_when_it_holds() {
+async fn regression_a_ban_says_when_it_ends() {
     let chat_harness = ChatHarness::open();
     let mut oper = operator(&chat_harness, "olga").await;
     for (line, answer) in [
@@ -42,14 +42,14 @@ async fn regression_a_ban_says_until_when_it_holds() {
     oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
 }
 
-/// A chat in which the fifth line at once begins a mute.
+/// Returns a chat in which the fifth line at once begins a mute.
 fn strict() -> ChatHarness {
     let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
     ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() })
 }
 
-/// Issue 11, item 9: commands work while one is muted, nothing that others hear does, and at the
-/// end one is told how much was lost, also if one says nothing more.
+/// Issue 11, item 9: commands of a muted user work, and lines for others do not. At the end the
+/// user is told how many lines were lost, even if they say nothing more.
 #[tokio::test(start_paused = true)]
 async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     let chat_harness = strict();
@@ -70,7 +70,7 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     ann.hear_of("For example").await;
     ann.say("/hlep").await;
     ann.hear_of("Did you mean /help?").await;
-    // Five commands at once, then one a second.
+    // Five commands at once, then one per second.
     for _ in 0..4 {
         ann.ask("/times off", "*** times off ***").await;
     }
@@ -81,9 +81,9 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     bob.hear("ann: back").await;
 }
 
-/// Issue 11, item 9: `/quit` works at once, and its words are no way around the mute.
+/// Issue 11, item 9: `/quit` works at once, and its reason is no way around the mute.
 #[tokio::test(start_paused = true)]
-async fn regression_one_can_quit_while_muted() {
+async fn regression_a_muted_user_can_quit() {
     let chat_harness = strict();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
@@ -97,9 +97,9 @@ async fn regression_one_can_quit_while_muted() {
     bob.hear("*** ann left the chat ***").await;
 }
 
-/// Issue 11, item 9: what a page asks by itself is no line, muted or not.
+/// Issue 11, item 9: questions that a page asks by itself do not count as lines, muted or not.
 #[tokio::test(start_paused = true)]
-async fn regression_the_pings_of_a_page_are_no_lines() {
+async fn regression_the_pings_of_a_page_do_not_count_as_lines() {
     let chat_harness = strict();
     let mut page = chat_harness.knock(Role::Web);
     page.say(r#"{"name": "pat"}"#).await;
@@ -127,9 +127,9 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
     page.hear_of("You may speak again; 2 lines were not sent").await;
 }
 
-/// Fault 69: a user who talks too fast is slowed down, then warned, then muted; others are not.
+/// Fault 69: a user who writes too fast is delayed, then warned, then muted. Others are not.
 #[tokio::test(start_paused = true)]
-async fn floods_are_slowed_warned_and_muted() {
+async fn floods_are_delayed_warned_and_muted() {
     let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };
     let chat_harness = ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() });
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;

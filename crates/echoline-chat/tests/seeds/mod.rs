@@ -8,7 +8,7 @@ use std::panic::{RefUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Failures after which no more seeds are run.
+/// The number of failures after which no more seeds are run.
 const FAILURES_MAX: usize = 5;
 
 /// Panics if `check` fails or panics for one of the first `count` seeds. `test` names the file of

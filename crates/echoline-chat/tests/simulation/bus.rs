@@ -1,5 +1,5 @@
-//! A bus in memory between several nodes of one chat: it delays, it takes some things twice, it
-//! loses sight of nodes; what it never does is to give two nodes two orders.
+//! A stream in memory between several nodes of one chat. It delays entries, stores some of them
+//! twice, and loses the connection to nodes. It never delivers two different orders.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,19 +24,20 @@ const HEARTBEAT_SECONDS: u64 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
-    /// The node knows that it has no connection.
+    /// The node has no connection, and knows it.
     Cut,
-    /// It has one, but nothing is taken and nothing comes: the bus has lost its majority.
+    /// The node has a connection, but no entry is accepted or delivered, as if the stream had lost
+    /// its majority.
     Frozen,
-    /// The node itself stands still, and its people's connections with it.
+    /// The node itself is stopped, with the connections of its users.
     Stopped,
 }
 
-/// The order that all nodes share.
+/// The stream that all nodes share.
 #[derive(Debug)]
 pub(crate) struct Bus {
     settings: ChatSettings,
-    /// The interval, in entries, at which the states of all nodes are compared; 0 is never.
+    /// The interval, in entries, at which the states of all nodes are compared; 0 for never.
     compared_every: u64,
     state: Mutex<State>,
     /// The number of entries.
@@ -47,7 +48,7 @@ pub(crate) struct Bus {
 struct State {
     entries: Vec<StreamEntry>,
     ids: HashSet<String>,
-    /// The nodes that run.
+    /// The running nodes.
     nodes: Vec<TestNode>,
     /// The number of nodes that were started.
     started: u32,
@@ -67,7 +68,7 @@ pub(crate) struct TestNode {
 }
 
 impl Bus {
-    /// A bus without nodes; runs until the runtime ends.
+    /// Creates a bus without nodes. It runs until the runtime ends.
     pub(crate) fn open(settings: &ChatSettings, compared_every: u64) -> Arc<Self> {
         let (settings, length) = (settings.clone(), watch::Sender::new(0));
         let state = Mutex::default();
@@ -76,7 +77,7 @@ impl Bus {
         bus
     }
 
-    /// So many nodes.
+    /// Starts this number of nodes.
     pub(crate) fn nodes(
         count: usize,
         settings: &ChatSettings,
@@ -89,7 +90,7 @@ impl Bus {
         (bus, nodes)
     }
 
-    /// A chat that knows nothing yet and takes no part.
+    /// Creates a chat without a state that is not connected to the bus.
     pub(crate) fn chat(
         &self,
         name: &str,
@@ -108,7 +109,7 @@ impl Bus {
         Chat::clustered(ChatSettings { log, ..self.settings.clone() }, options)
     }
 
-    /// A node that begins with this snapshot, or at the first entry.
+    /// Starts a node from this snapshot, or from the first entry.
     pub(crate) fn start(
         self: &Arc<Self>,
         name: &str,
@@ -133,7 +134,7 @@ impl Bus {
         node
     }
 
-    /// A node is no more, from one moment to the next.
+    /// Kills a node at once.
     pub(crate) fn kill(&self, node: &TestNode) {
         node.tasks.iter().for_each(JoinHandle::abort);
         // Entries that the node sent and the bus has not taken are lost.
@@ -142,12 +143,12 @@ impl Bus {
         nodes.retain(|other| !Arc::ptr_eq(&other.chat, &node.chat));
     }
 
-    /// All entries so far.
+    /// Returns all entries so far.
     pub(crate) fn entries(&self) -> Vec<StreamEntry> {
         self.state.lock().unwrap().entries.clone()
     }
 
-    /// The entries after the first `from`, up to `until`.
+    /// Returns the entries after the first `from`, up to `until`.
     fn part(&self, from: u64, until: u64) -> Vec<StreamEntry> {
         self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
     }
@@ -157,7 +158,7 @@ impl Bus {
         self.state.lock().unwrap().known.values().cloned().collect()
     }
 
-    /// Where nodes knew different things.
+    /// Returns the entries at which the states of nodes differed.
     pub(crate) fn differences(&self) -> Vec<String> {
         self.state.lock().unwrap().differences.clone()
     }
@@ -192,13 +193,13 @@ impl Bus {
         }
     }
 
-    /// Something comes into the order that no node proposed.
+    /// Adds an entry that no node proposed.
     pub(crate) fn inject(&self, payload: &[u8]) {
         let payload = payload.to_vec().into();
         self.take(&Proposal { id: String::new(), payload }, true);
     }
 
-    /// The order is lost, and another one begins.
+    /// Replaces the stream by an empty one.
     pub(crate) fn begin_anew(&self) {
         let nodes = {
             let state = &mut *self.state.lock().unwrap();
@@ -236,14 +237,14 @@ impl Bus {
 }
 
 impl TestNode {
-    /// Something goes wrong for so long.
+    /// Causes a failure for a time.
     pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
         self.begin(trouble);
         sleep(length).await;
         self.begin(Trouble::None);
     }
 
-    /// Something goes wrong from now on, or nothing any more.
+    /// Sets the failure from now on, or ends it.
     pub(crate) fn begin(&self, trouble: Trouble) {
         let before = self.trouble.send_replace(trouble);
         match (before, trouble) {
@@ -253,7 +254,7 @@ impl TestNode {
         }
     }
 
-    /// It is given this instead of the entries between.
+    /// Delivers this snapshot to the node instead of the entries in between.
     pub(crate) fn skip_to(&self, snapshot: StateSnapshot) {
         *self.gap.lock().unwrap() = Some(snapshot);
     }
@@ -263,7 +264,7 @@ impl TestNode {
     }
 }
 
-/// Whether a node can do its work.
+/// Waits until a node has no failure.
 #[derive(Clone)]
 struct Well(watch::Sender<Trouble>);
 
@@ -274,7 +275,7 @@ impl Well {
     }
 }
 
-/// Takes what a node proposes, each after a while of its own, some of it twice.
+/// Takes the proposals of a node, each after a random delay, and some of them twice.
 async fn send(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
@@ -293,7 +294,7 @@ async fn send(
             }
             bus.take(&proposal, false);
             if random.chance(10) {
-                // Its acknowledgement was lost, and its name forgotten.
+                // The acknowledgement was lost, and the stream no longer knows the id.
                 sleep(random.millis(200)).await;
                 bus.take(&proposal, true);
             }
@@ -301,7 +302,7 @@ async fn send(
     }
 }
 
-/// Gives a node the entries, some at a time.
+/// Delivers the entries to a node, a few at a time.
 async fn follow(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
@@ -328,7 +329,7 @@ async fn follow(
     }
 }
 
-/// Ticks and heartbeats.
+/// Sends ticks and heartbeats.
 async fn beat(bus: Arc<Bus>) {
     let mut next = Instant::now();
     for second in 0_u64.. {

@@ -1,4 +1,4 @@
-//! Somebody who comes, talks, and goes or stays; whatever they do and hear is recorded.
+//! A simulated client that comes, talks, and leaves or stays. Its input and output are recorded.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const NAMES: [[&str; 3]; 7] = [
     ["mia", "Mia", "mi\u{430}"],
     ["joe", "JOE", "j\u{43e}e"],
     ["kim", "Kim", "KIM"],
-    // The first looks like both others, which do not look like each other.
+    // The first name looks like both others, which do not look like each other.
     ["Ian", "ian", "lan"],
 ];
 
@@ -28,10 +28,10 @@ const NAMES: [[&str; 3]; 7] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habit {
     pub(crate) pipe: usize,
-    /// Bytes at once, at most.
+    /// The maximum number of bytes per read.
     chunk: usize,
     is_slow: bool,
-    /// After so many bytes they read nothing for so long.
+    /// The number of bytes after which the client stops reading, and for how long.
     stuck: Option<(usize, Duration)>,
 }
 
@@ -53,7 +53,7 @@ impl Habit {
     }
 }
 
-/// A connection that is there, or was.
+/// A present or former connection.
 #[derive(Debug)]
 pub(crate) struct Present {
     pub(crate) shared: Shared,
@@ -86,7 +86,7 @@ impl Present {
         });
     }
 
-    /// Breaks the connection off; what it did and heard.
+    /// Drops the connection. Returns its record.
     pub(crate) fn go(self) -> Shared {
         self.settle();
         self.reader.abort();
@@ -100,14 +100,14 @@ impl Present {
         self.shared.with(|record| record.end = end);
     }
 
-    /// Sends bytes in pieces; `false` where the server reads no more.
+    /// Sends bytes in pieces. Returns `false` if the server takes no more.
     pub(crate) async fn send(&mut self, bytes: &[u8], random: &mut Random) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         let mut rest = bytes;
         while !rest.is_empty() {
             let most = if random.chance(70) { rest.len() } else { 1 + random.below(rest.len()) };
             let (piece, after) = rest.split_at(most);
-            // A server that waits for us to read takes nothing from us.
+            // A server that waits for the client to read takes no input.
             match timeout(Duration::from_secs(60), writer.write_all(piece)).await {
                 Ok(Ok(())) => rest = after,
                 Ok(Err(_)) | Err(_) => return false,
@@ -143,7 +143,7 @@ async fn listen(mut from: ReadHalf<DuplexStream>, shared: Shared, habit: Habit, 
     }
 }
 
-/// The program that is everywhere and reads everything at once, and sends people out.
+/// The program that is in every room, reads everything at once, and also kicks users.
 pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
     let record = Record::new("<keeper>".into(), Sight::Keeper);
     let fork = random.fork();
@@ -163,7 +163,7 @@ pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
                 let line = serde_json::json!({ "do": line, "room": room });
                 let _ = writer.write_all(format!("{line}\n").as_bytes()).await;
             }
-            // Dropped, the writer would end the stream.
+            // Dropping the writer would end the stream.
             std::future::pending::<()>().await;
             drop(writer);
         }));
@@ -177,7 +177,7 @@ fn lines(heard: &[u8]) -> usize {
     heard.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// A user's whole life: one connection after the other.
+/// Runs a user's whole evening: one connection after another.
 pub(crate) async fn live(
     world: World,
     user: usize,
@@ -223,7 +223,7 @@ pub(crate) async fn live(
 async fn finish(present: &mut Present, plan: usize, talked: bool, random: &mut Random) {
     let sure = |end| if talked { end } else { End::Ended };
     match plan {
-        // Stays; also where another connection is going to take its place.
+        // Stays, even if another connection will take over the session.
         0..5 => present.end(sure(End::Stayed)),
         5 | 6 => {
             let quit = present.shared.with(|record| match record.sight {
@@ -246,7 +246,7 @@ async fn finish(present: &mut Present, plan: usize, talked: bool, random: &mut R
             talk::break_off(present, random).await;
             present.writer = None;
             present.end(End::Reset);
-            // The pipe is broken once both halves are gone.
+            // The pipe breaks once both halves are dropped.
             present.reader.abort();
             while !present.reader.is_finished() {
                 yield_now().await;
@@ -263,7 +263,7 @@ async fn hear_all(present: &mut Present) {
     }
 }
 
-/// Gives a name, or a token, until it is taken; `false` where the server gives up.
+/// Sends names or a token until one is accepted. Returns `false` if the server gives up.
 async fn enter(
     present: &mut Present,
     user: usize,
@@ -271,7 +271,7 @@ async fn enter(
     random: &mut Random,
 ) -> bool {
     if random.chance(3) {
-        // Says nothing until the server has enough of it.
+        // Sends nothing until the server disconnects.
         let _ = timeout(Duration::from_secs(100), &mut present.reader).await;
         return false;
     }
@@ -319,7 +319,8 @@ fn prompts(heard: &[u8]) -> usize {
     String::from_utf8_lossy(heard).matches("Enter your name: ").count()
 }
 
-/// Whether a name was taken: another prompt is a no, another line after the last prompt a yes.
+/// Returns whether a name was accepted: another prompt means no, another line after the last prompt
+/// means yes.
 fn answer(heard: &[u8], before: usize) -> Option<bool> {
     let text = String::from_utf8_lossy(heard);
     if text.matches("Enter your name: ").count() > before {
@@ -335,7 +336,7 @@ fn answer(heard: &[u8], before: usize) -> Option<bool> {
     is_in.then_some(true)
 }
 
-/// The last token that the server gave, and the names that it may bring back.
+/// Returns the last token from the server, and the names that it may restore.
 fn token(record: &Record) -> Option<(String, Vec<String>)> {
     let text = String::from_utf8_lossy(&record.heard);
     let (_, after) = text.rsplit_once("*** /resume ")?;
@@ -359,7 +360,7 @@ async fn enter_as_bot(
         let resumed = resumed(index, Some((index, before)));
         present.shared.with(|record| record.resumes = Some(resumed));
     }
-    // Its connection before may not have noticed yet that it is over.
+    // The previous connection may not have noticed yet that it has ended.
     for attempt in 1..=30 {
         let hello = serde_json::json!({
             "name": name, "rooms": rooms, "after": after,
@@ -379,7 +380,8 @@ async fn enter_as_bot(
     false
 }
 
-/// The last line of each room that a program has seen whole, in all its connections.
+/// Returns the last line of each room that a program has received completely, over all its
+/// connections.
 pub(crate) fn positions(record: &Record) -> std::collections::BTreeMap<String, u64> {
     let mut positions = record.after.clone();
     for line in record.text().lines() {

@@ -11,7 +11,7 @@ use super::order::{Entry, Order};
 use super::record::Record;
 use super::world::ROOMS;
 
-/// The beginnings of the server's notices to one user. Any other is forged, or a defect.
+/// The beginnings of the server's notices to one user. Any other notice is forged, or an error.
 const NOTICES: [&str; 29] = [
     "A name is ",
     "A room's name is ",
@@ -49,21 +49,21 @@ const NOTICES: [&str; 29] = [
 struct Place {
     /// The index of the next line that the user has to receive.
     next: usize,
-    /// The index of the line that says that they came.
+    /// The index of the user's join line.
     joined: usize,
-    /// Earlier lines that were announced and have not come.
+    /// The number of announced earlier lines that have not come yet.
     earlier: u64,
-    /// No token brought them back.
+    /// Whether no token restored the session.
     is_new: bool,
-    /// An earlier line has come, or none was announced: from here on only joins and leaves before
-    /// `joined` may be left out.
+    /// Whether an earlier line has come, or none was announced. From then on only joins and leaves
+    /// before `joined` may be left out.
     begun: bool,
     /// The user's name at that position.
     name: String,
 }
 
 impl Place {
-    /// The possible positions after this earlier line. Only joins and leaves are left out.
+    /// Returns the possible positions after this earlier line. Only joins and leaves are left out.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {
@@ -79,8 +79,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many announced lines are missing. At most `count` of the
-    /// lines between are said lines.
+    /// Returns the possible positions after `count` announced lines were missing. At most `count`
+    /// of the lines in between are said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
@@ -100,15 +100,15 @@ impl Place {
 
 #[derive(Debug, Default)]
 struct Position {
-    /// `None` while nothing came from this room.
+    /// The possible positions; `None` while no line came from this room.
     places: Option<Vec<Place>>,
-    /// Earlier lines that were announced.
+    /// The number of announced earlier lines.
     replay: u64,
     /// The number from which a token resumed this room, if one did.
     from: Option<u64>,
 }
 
-/// A terminal, as far as it was followed.
+/// The state of a followed terminal.
 #[derive(Debug)]
 pub(crate) struct Follower<'a> {
     orders: &'a HashMap<String, Order>,
@@ -146,7 +146,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line that others wrote was seen, to the last.
+    /// Checks that every line of others was seen, up to the last one.
     pub(crate) fn has_all(&self) -> Result<(), String> {
         for room in &self.rooms {
             let position = self.positions.get(room);
@@ -161,8 +161,9 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen, and no other line. That is exact with several nodes
-    /// too: the stream of a terminal ends after its exit has a place in the order of all nodes.
+    /// Checks that every line before `number` was seen, and no later line. This is exact with
+    /// several nodes too, because the output of a terminal ends only after its exit has a position
+    /// in the stream.
     pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
         let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
             return Ok(());
@@ -228,7 +229,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Goes one line on.
+    /// Follows one line.
     fn step(&mut self, room: &str, shown: &str) -> Result<(), String> {
         let order = &self.orders[room];
         let places = self.places(room);
@@ -257,7 +258,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// A notice says that so many lines are not there.
+    /// Follows a notice that `count` lines are missing.
     fn skip(&mut self, room: &str, count: u64) -> Result<(), String> {
         let order = &self.orders[room];
         let mut fitting = Vec::new();
@@ -268,7 +269,7 @@ impl<'a> Follower<'a> {
                 if place.earlier >= count {
                     continue;
                 }
-                // All earlier lines are missing, and others after them.
+                // All earlier lines are missing, and later ones too.
                 count -= place.earlier;
                 place = Place { next: place.joined, earlier: 0, begun: true, ..place };
             }
@@ -293,7 +294,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// The next line at or after `at` that this terminal does not show as its own.
+    /// Returns the next line from `at` on that is not the terminal's own.
     fn others(&self, order: &Order, place: &Place, at: usize) -> Option<usize> {
         let left_out =
             |at: usize| place.is_new && at < place.joined && order.entries[at].is_presence();
@@ -310,8 +311,8 @@ impl<'a> Follower<'a> {
         text.starts_with(&self.record.mark) || text.starts_with(&format!("> {}", self.record.mark))
     }
 
-    /// P5, P9: each skipped line must fit the user's name, and no user skips their own leave
-    /// notice.
+    /// Promises P5, P9: each skipped line must fit the user's name, and no user skips their own
+    /// leave line.
     fn advance(&self, order: &Order, place: &mut Place, until: usize) -> bool {
         for at in place.next..until {
             let entry = &order.entries[at];
@@ -331,7 +332,7 @@ impl<'a> Follower<'a> {
         true
     }
 
-    /// All places that fit so far.
+    /// Returns all positions that fit so far.
     fn places(&mut self, room: &str) -> Vec<Place> {
         let position = self.positions.entry(room.to_owned()).or_default();
         if let Some(places) = &position.places {
@@ -355,7 +356,7 @@ impl<'a> Follower<'a> {
         places.collect()
     }
 
-    /// P5: `/users` is what came of all that this terminal saw.
+    /// Promise P5: `/users` agrees with all lines that this terminal saw.
     fn users(&mut self, names: &str) -> Result<(), String> {
         let room = self.rooms[self.current].clone();
         let order = &self.orders[&room];
@@ -372,7 +373,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// A line of `/history`.
+    /// Checks a line of `/history`.
     fn looked_up(&self, line: &str) -> Result<(), String> {
         let parsed = line[1..].split_once(" 09:30 ").and_then(|(number, shown)| {
             let order = &self.orders[self.rooms.get(self.current)?];
@@ -396,7 +397,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Whether these are the server's words; follows where they say that this terminal is.
+    /// Returns whether this is a notice of the server, and follows its effect on the terminal's
+    /// rooms.
     fn notice(&mut self, words: &str) -> bool {
         // The addressee of a private line left while the line was on its way.
         if words.ends_with(" has left: that was not delivered") {
@@ -441,7 +443,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Lines of the server without a mark, which answer a command.
+/// Returns whether this is an answer to a command without a mark.
 fn is_reply(line: &str) -> bool {
     let rooms = ROOMS.iter().any(|room| line.starts_with(&format!("{room} (")));
     rooms

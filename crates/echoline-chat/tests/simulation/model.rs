@@ -1,4 +1,4 @@
-//! The invariants of everything that was received: the promises, one after the other.
+//! Checks the promises against all received output.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::order::Order;
 use super::record::{End, Record, Sight};
 use super::world::{Outcome, ROOMS, Terms};
 
-/// Checks one simulation; the first thing that is wrong.
+/// Checks one simulation. Returns the first violation.
 pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     let Outcome { terms, records, people_left } = outcome;
     for record in records {
@@ -51,9 +51,9 @@ fn at(record: &Record, what: &str) -> String {
     format!("{mark} ({sight:?}, {end:?}, {names:?}): {what}")
 }
 
-/// P8: only what may reach a terminal does, in whole lines with their ends.
+/// Promise P8: only printable text reaches a terminal, in complete lines.
 fn clean_bytes(record: &Record) -> Result<(), String> {
-    // The last line may have been cut anywhere.
+    // The last line may be incomplete.
     let whole = record.heard.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let text = str::from_utf8(&record.heard[..whole]).map_err(|error| format!("P8: {error}"))?;
     for line in text.split_inclusive('\n') {
@@ -65,7 +65,7 @@ fn clean_bytes(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// P1, P5, P6, P7, P10: the order itself, as the keeper heard it.
+/// Promises P1, P5, P6, P7, P10: the order itself, as the keeper received it.
 fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, String> {
     let mut orders: HashMap<String, Order> =
         ROOMS.iter().map(|room| ((*room).to_owned(), Order::default())).collect();
@@ -80,7 +80,7 @@ fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, Stri
         };
         order.push(&value)?;
         let time_ms = value["time_ms"].as_u64().unwrap_or_default();
-        // Between nodes a line is on its way for some milliseconds, and behind others.
+        // Between nodes a line is in flight for some milliseconds, and waits for others.
         let way_ms = if terms.nodes > 1 { 500 } else { 0 };
         if !terms.jumps && heard_ms + 1_000_000 > time_ms + way_ms {
             return Err(format!("P7: heard only at {heard_ms} ms: {line}"));
@@ -89,8 +89,8 @@ fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, Stri
     Ok(orders)
 }
 
-/// P2, P3: everything is in the order once at most, what one says in its own order, and all of
-/// it where nothing came in between.
+/// Promises P2, P3: each line is in the order at most once, the lines of an author are in order,
+/// and no line is missing if nothing interfered.
 fn said_once_and_in_order(
     orders: &HashMap<String, Order>,
     records: &[Record],
@@ -139,13 +139,13 @@ fn said_once_and_in_order(
     Ok(())
 }
 
-/// Whether nothing but the connection can keep a line of theirs back.
+/// Returns whether only the connection itself can prevent a line of this user.
 fn is_sure(record: &Record, terms: &Terms) -> bool {
     let is_slowed = terms.flood && record.sight != Sight::Bot;
     !is_slowed && !terms.kicks
 }
 
-/// P1, P3, P5, P10: the checker that users have finds nothing wrong.
+/// Promises P1, P3, P5, P10: `echoline chat verify` finds no contradiction.
 fn numbered_agree(records: &[Record]) -> Result<(), String> {
     let lobby = Name::parse_room(ROOMS[0]).unwrap();
     let numbered = records.iter().filter(|record| record.sight != Sight::Plain);
@@ -157,7 +157,8 @@ fn numbered_agree(records: &[Record]) -> Result<(), String> {
     }
 }
 
-/// P3: over all its connections a program gets every line once, or is told how many it missed.
+/// Promise P3: over all its connections a program gets every line once, or is told how many it
+/// missed.
 fn bot(record: &Record, orders: &HashMap<String, Order>) -> Result<(), String> {
     let mut after = record.after.clone();
     let mut missed = HashMap::new();
@@ -192,7 +193,7 @@ fn bot(record: &Record, orders: &HashMap<String, Order>) -> Result<(), String> {
     Ok(())
 }
 
-/// P3: who heard everything to the end goes on where that ended.
+/// Promise P3: a user who received everything continues exactly there.
 fn resumed(
     records: &[Record],
     orders: &HashMap<String, Order>,
@@ -202,7 +203,7 @@ fn resumed(
 ) -> Result<(), String> {
     let record = &records[index];
     let Some(resumed) = record.resumes.filter(|resumed| resumed.heard_all) else { return Ok(()) };
-    // The visits of one user lie side by side.
+    // The visits of one user are adjacent.
     let user = record.mark.split('.').next();
     let first = records.iter().position(|other| other.mark.split('.').next() == user);
     let before = &records[first.unwrap_or(index) + resumed.record];
@@ -214,7 +215,7 @@ fn resumed(
     follower.has_all_before(room, number).map_err(|what| at(before, &what))
 }
 
-/// P2, P3, P9: a private message arrives once, and a user wrote it.
+/// Promises P2, P3, P9: a private line arrives once, and a user wrote it.
 fn whispered(records: &[Record], whispers: &[Vec<String>]) -> Result<(), String> {
     let written: HashSet<&str> =
         records.iter().flat_map(|record| &record.whispered).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The order of one room as the keeper saw it, and the facts that follow from it.
+//! The order of one room as the keeper saw it, and the members that follow from it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,14 +14,14 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) text: String,
-    /// As a terminal has to show it.
+    /// The line as a terminal must show it.
     pub(crate) shown: String,
     /// The members of the room after this line.
     pub(crate) members: Rc<Vec<String>>,
 }
 
 impl Entry {
-    /// Whether it says that a user came, left or has another name.
+    /// Returns whether it is a join, a leave or a rename.
     pub(crate) fn is_presence(&self) -> bool {
         matches!(&*self.kind, "joined" | "left" | "renamed")
     }
@@ -34,12 +34,12 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The index of a number.
+    /// Returns the index of a number.
     pub(crate) fn index(&self, number: u64) -> usize {
         self.entries.partition_point(|entry| entry.number < number)
     }
 
-    /// P5, P6: adds a line, whose author has to be here and whose names have to be free.
+    /// Promises P5, P6: adds a line. Its author must be present, and a new name must be free.
     pub(crate) fn push(&mut self, value: &Value) -> Result<(), String> {
         let word = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
         let (kind, name, text) = (word("kind"), word("name"), word("text"));
@@ -106,7 +106,8 @@ fn check_free(members: &[String], name: &str) -> Result<(), String> {
     }
 }
 
-/// As a terminal shows it, in the lesson's words: written down here once more, on purpose.
+/// Returns the line as a terminal shows it. The lesson's sentences are repeated here on purpose, as
+/// an independent check.
 fn shown(kind: &str, name: &str, text: &str) -> String {
     match (kind, text) {
         ("said", _) => format!("{name}: {text}"),

@@ -1,4 +1,4 @@
-//! SplitMix64: all that a simulation needs of randomness, the same on every machine.
+//! The SplitMix64 generator, which gives the same numbers on every machine.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ pub(crate) struct Random(u64);
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed);
-        // Seeds lie side by side; what comes of them is not to.
+        // Neighbouring seeds must give unrelated numbers.
         random.0 = random.number();
         random
     }
 
-    /// Another source, which takes nothing from this one later.
+    /// Creates another generator, which is independent of this one from then on.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.number())
     }

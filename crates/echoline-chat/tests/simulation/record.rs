@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// The output format of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// A terminal as it is.
+    /// A terminal with its default settings.
     Plain,
     /// A terminal after `/numbers on`.
     Numbered,
@@ -21,32 +21,33 @@ pub(crate) enum Sight {
 /// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It stayed connected to the end, and has read all output.
+    /// The client stayed connected to the end, and has read all output.
     Stayed,
-    /// By `/quit`, and it read to the end of the stream.
+    /// The client sent `/quit`, and read to the end of the stream.
     Quit,
-    /// It ended its stream, maybe in a line, and read to the end of the other.
+    /// The client ended its stream, perhaps within a line, and read the output to its end.
     HalfClosed,
-    /// Broken off.
+    /// The client dropped the connection.
     Reset,
-    /// It does not read any more.
+    /// The client stopped reading.
     Stuck,
-    /// It took the place of another connection, or that was ended by the server: kicked, stalled.
+    /// The server ended it, for example by a kick or a stall, or another connection took over the
+    /// session.
     Ended,
 }
 
-/// Something that was said: as it has to be heard.
+/// A said text, as the others must receive it.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) text: String,
-    /// The line was cut in the middle, and `text` is its beginning.
+    /// Whether the line was cut in the middle. Then `text` is its beginning.
     pub(crate) is_cut: bool,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Stands before everything that is said over this connection: `<3.1`.
+    /// The mark before every text of this connection, such as `<3.1`.
     pub(crate) mark: String,
     pub(crate) sight: Sight,
     pub(crate) names: Vec<String>,
@@ -56,9 +57,9 @@ pub(crate) struct Record {
     /// Byte offsets in `heard`, each with its time of arrival in milliseconds of the simulation.
     pub(crate) arrivals: Vec<(usize, u64)>,
     pub(crate) end: End,
-    /// The user's connection before this one, where this one goes on from it.
+    /// The user's previous connection, if this one continues it.
     pub(crate) resumes: Option<Resumed>,
-    /// Where a program said that it goes on from.
+    /// The positions from which a program said that it continues.
     pub(crate) after: BTreeMap<String, u64>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
     pub(crate) record: usize,
-    /// The one before had heard everything that was sent to it.
+    /// Whether the previous connection had received everything that was sent to it.
     pub(crate) heard_all: bool,
 }
 
@@ -86,7 +87,7 @@ impl Record {
         }
     }
 
-    /// The whole lines that were heard.
+    /// Returns the complete lines that were received.
     pub(crate) fn text(&self) -> &str {
         let end = self.heard.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         std::str::from_utf8(&self.heard[..end]).unwrap_or_default()
@@ -97,7 +98,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) record: Arc<Mutex<Record>>,
-    /// Something was heard.
+    /// Notified when output arrives.
     pub(crate) news: Arc<Notify>,
 }
 
@@ -110,7 +111,7 @@ impl Shared {
         change(&mut self.record.lock().unwrap())
     }
 
-    /// Waits until what was heard has something in it.
+    /// Waits until `find` finds something in the received output.
     pub(crate) async fn until<T>(&self, mut find: impl FnMut(&[u8]) -> Option<T>) -> T {
         loop {
             if let Some(found) = self.with(|record| find(&record.heard)) {

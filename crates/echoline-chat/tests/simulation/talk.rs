@@ -8,7 +8,7 @@ use super::random::Random;
 use super::record::{Said, Sight};
 use super::world::ROOMS;
 
-/// Text for lines that try to do harm or to look like other lines.
+/// Texts that try to do harm or to look like other lines.
 const NOISE: [&str; 14] = [
     "hello",
     "привет 世界 🦀",
@@ -28,7 +28,7 @@ const NOISE: [&str; 14] = [
 
 const NAMES: [&str; 8] = ["ann", "Bob", "eve", "MIA", "joe", "kim", "u1", "b0b"];
 
-/// Does so many things; `false` where the server ended it.
+/// Does this number of actions. Returns `false` if the server ended the connection.
 pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Random) -> bool {
     let (sight, mark) = present.shared.with(|record| (record.sight, record.mark.clone()));
     for count in 0..actions {
@@ -49,10 +49,10 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
     true
 }
 
-/// A text as it is said, and as the others must see it.
+/// A text as it is sent, and as the others must see it.
 struct Words {
     text: String,
-    /// The lines that it has, each with the mark.
+    /// The lines of the text, each with the mark.
     lines: Vec<String>,
 }
 
@@ -69,8 +69,8 @@ impl Words {
         Self { text, lines }
     }
 
-    /// The lines that a terminal says, if the first of them may be said: CR ends a line there, and
-    /// the other separators are refused.
+    /// Returns the lines that a terminal says, if the first of them may be said. On a terminal CR
+    /// ends a line, and the other separators are refused.
     fn typed(&self) -> &[String] {
         if self.text.contains(&BREAKS[1..]) { &[] } else { &self.lines }
     }
@@ -90,7 +90,7 @@ async fn as_program(present: &mut Present, mark: &str, count: usize, random: &mu
         0 => serde_json::json!({ "do": "/users" }),
         1 => return present.send(b"{\"say\": 7}\n[]\n\xff\n", random).await,
         choice => {
-            // A `do` is one line.
+            // A `do` message must be one line.
             if choice != 2 || words.lines.len() == 1 {
                 note(present, &words.lines);
             }
@@ -137,7 +137,7 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
         25 => "/token".to_owned(),
         26 => return present.send(b"no text: \xff\xfe\xed\xa0\x80\xc0\xaf\n", random).await,
         27 => {
-            // At the limit, and beyond it.
+            // Lengths at the limit and beyond it.
             let length = 199 + random.below(4) * random.below(100);
             let line = format!("{mark}{count}{}", "x".repeat(length - mark.len() - 1));
             if line.len() <= 200 {
@@ -159,7 +159,7 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
     present.send(format!("{line}{end}").as_bytes(), random).await
 }
 
-/// Says the beginning of a line only, or nothing.
+/// Sends only the beginning of a line, or nothing.
 pub(crate) async fn break_off(present: &mut Present, random: &mut Random) -> bool {
     let (sight, mark) = present.shared.with(|record| (record.sight, record.mark.clone()));
     if random.chance(40) {

@@ -28,7 +28,7 @@ thread_local! {
     static AHEAD_MS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Milliseconds since the simulation began.
+/// Returns the milliseconds since the simulation began.
 pub(crate) fn elapsed_ms() -> u64 {
     START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
 }
@@ -40,15 +40,15 @@ fn wall_clock_ms() -> u64 {
 /// The parameters that depend on the seed.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    /// Lines that each of them says, and such.
+    /// The number of actions of each user.
     pub(crate) actions: usize,
     pub(crate) log: LogLimits,
     pub(crate) replay: u64,
     pub(crate) flood: bool,
     pub(crate) limits: Limits,
-    /// The wall clock jumps, back too.
+    /// Whether the wall clock jumps, also backwards.
     pub(crate) jumps: bool,
-    /// Nodes that share one order; 1 is a chat as it is.
+    /// The number of nodes; 1 is a chat without a cluster.
     pub(crate) nodes: usize,
     pub(crate) kicks: bool,
 }
@@ -99,13 +99,13 @@ impl Terms {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
-    /// The first is the keeper's.
+    /// The records, of which the first is the keeper's.
     pub(crate) records: Vec<Record>,
     /// The number of users that the chat still knew after all had left.
     pub(crate) people_left: usize,
 }
 
-/// The chat, for those who come to it.
+/// The chat, as the simulated clients see it.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     chats: Vec<Arc<Chat>>,
@@ -118,7 +118,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A new connection through a pipe that holds so many bytes, and its session.
+    /// Opens a connection through a pipe of this capacity, and starts its session.
     pub(crate) fn connect(
         &self,
         role: Role,
@@ -134,7 +134,7 @@ impl World {
     }
 }
 
-/// Runs the simulation of `seed` with so many users.
+/// Runs the simulation of `seed` with this number of users.
 pub(crate) fn run(seed: u64, users: usize) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -156,13 +156,13 @@ async fn live(mut random: Random, users: usize) -> Outcome {
             nodes.into_iter().map(|node| node.chat).collect()
         }
     };
-    // Many bytes one by one is what takes time.
+    // Many single bytes would take too much time.
     let pipes = if users > 20 { &[50, 300, 1000, 65_536][..] } else { &[1, 7, 64, 1000, 65_536] };
     let (limits, kicks, arrivals) = (terms.limits.clone(), terms.kicks, Arc::default());
     let world = World { chats, arrivals, limits, kicks, pipes };
     let keeper = client::keeper(&world, random.fork()).await;
     if terms.jumps {
-        // Ends with the runtime.
+        // This task ends with the runtime.
         tokio::spawn(jump(random.fork()));
     }
     let lives = (1..=users)
@@ -185,7 +185,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     Outcome { terms, records, people_left }
 }
 
-/// Has the wall clock jump, forth and back.
+/// Makes the wall clock jump forwards and backwards.
 async fn jump(mut random: Random) {
     loop {
         sleep(random.millis(3000)).await;

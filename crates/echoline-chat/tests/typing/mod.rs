@@ -1,19 +1,20 @@
-//! The bytes that terminals, programs and pages send, and the lines that come of them.
+//! Tests of the bytes that terminals, programs and pages send, and of the resulting lines.
 
 use echoline_chat::Role;
 
 use crate::chat_harness::ChatHarness;
 
-/// Issue 11, item 10: no separator of lines glues words, whatever sends it: a program says several
-/// lines, and everything else that cannot be several lines is refused.
+/// Issue 11, item 10: no separator of lines joins words, for any kind of client. A program says
+/// several lines. Where several lines are not possible, the input is refused.
 #[tokio::test]
-async fn regression_no_separator_of_lines_glues_words() {
+async fn regression_no_separator_of_lines_joins_words() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     let mut ci = chat_harness.program(r#"{"name": "ci"}"#).await;
     ci.hear_of("joined").await;
     ann.hear("*** ci joined the chat ***").await;
-    // Escaped, and as it is where JSON allows it; a script may paste what it does not allow.
+    // Each separator escaped and unescaped, because scripts may paste characters that JSON does not
+    // allow.
     for separator in [
         r"\n", r"\r", r"\r\n", r"\u0085", r"\u000b", r"\f", r"\u2028", r"\u2029", "\u{85}",
         "\u{2028}", "\u{2029}", "\x0b", "\x0c",
@@ -53,7 +54,7 @@ async fn regression_no_separator_of_lines_glues_words() {
     }
 }
 
-/// Issue 11, item 15: what a client in character mode sends is the line that its user sees.
+/// Issue 11, item 15: the line of a client in character mode is the line that its user sees.
 #[tokio::test]
 async fn regression_a_terminal_in_character_mode_is_understood() {
     let chat_harness = ChatHarness::open();
@@ -79,7 +80,7 @@ async fn regression_a_terminal_in_character_mode_is_understood() {
             line => bob.hear(&format!("ann: {line}")).await,
         }
     }
-    // One end of a line, in two packets that the chat reads apart.
+    // One line end in two packets, which the chat reads separately.
     for _ in 0..3 {
         ann.send(b"one\r").await;
         bob.hear("ann: one").await;

@@ -1,4 +1,4 @@
-//! The rights of requests to the admin address.
+//! Tests of the rights of requests to the admin address.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,14 +15,14 @@ use crate::support::{Client, Server, millis, now, until};
 
 pub(super) const SECRET: &str = "a-secret-for-the-tests";
 
-/// A file with [`SECRET`], which only its owner can read.
+/// Creates a file with [`SECRET`], which only its owner can read.
 pub(super) fn secret_file() -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     writeln!(file, "{SECRET}").unwrap();
     file
 }
 
-/// One request with the secret.
+/// Sends a request with the secret.
 #[track_caller]
 pub(super) fn ask_full(at: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let secret = format!("Authorization: Bearer {SECRET}");
@@ -30,7 +30,7 @@ pub(super) fn ask_full(at: SocketAddr, method: &str, path: &str, body: &str) -> 
 }
 
 /// Issue 12, item 11: without the secret, a request over TCP sees no address and no line of the
-/// log, and changes nothing; the refusal says what to set.
+/// log, and changes nothing. The refusal names the flag to set.
 #[test]
 fn attack_a_local_user_without_the_secret_sees_no_addresses_and_changes_no_faults() {
     let plain = Server::start(&[&ADMIN[..], &["--log-level", "debug"]].concat());
@@ -62,7 +62,7 @@ fn attack_a_local_user_without_the_secret_sees_no_addresses_and_changes_no_fault
         }
         assert_eq!(ask(at, "GET", "/login").status, status);
     }
-    // With the secret all of it is there.
+    // With the secret everything is visible.
     let at = secured.admin();
     let shown = || ask_full(at, "GET", "/snapshot.json", "").body;
     until("the log is shown", || shown().contains("listening on"));
@@ -74,7 +74,7 @@ fn attack_a_local_user_without_the_secret_sees_no_addresses_and_changes_no_fault
     assert_eq!((login.status, login.header("location")), (303, Some("/")));
 }
 
-/// Issue 12, item 11: guesses are refused and counted; neither the secret nor a guess is shown.
+/// Issue 12, item 11: guesses are refused and counted. Neither the secret nor a guess is shown.
 #[test]
 fn attack_guesses_of_the_secret_are_counted_and_shown_nowhere() {
     let server = start(&[]);
@@ -91,7 +91,7 @@ fn attack_guesses_of_the_secret_are_counted_and_shown_nowhere() {
                 assert!(start.elapsed() >= millis(1000), "a guess is answered after a pause");
             });
         }
-        // A request with the secret waits for no guess.
+        // A request with the secret is not delayed by guesses.
         until("the guesses are counted", || {
             metrics(at).of("echoline_admin_wrong_secrets_total") == 12.0
         });
@@ -107,8 +107,8 @@ fn attack_guesses_of_the_secret_are_counted_and_shown_nowhere() {
     }
 }
 
-/// Issue 12, item 11: a browser sends a stored password with requests of foreign pages too; those
-/// change nothing.
+/// Issue 12, item 11: a browser sends a stored password also with requests of other sites' pages.
+/// Such requests change nothing.
 #[test]
 fn attack_a_foreign_page_cannot_use_the_password_that_a_browser_has() {
     let server = start(&["--fault", "drop at=1000"]);
@@ -128,7 +128,7 @@ fn attack_a_foreign_page_cannot_use_the_password_that_a_browser_has() {
     assert_eq!(answer.status, 200);
 }
 
-/// The answer to a request over a Unix socket, head and body.
+/// Returns the answer to a request over a Unix socket, head and body.
 fn ask_unix(path: &Path, method: &str, target: &str) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     write!(stream, "{method} {target} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n")
@@ -138,8 +138,8 @@ fn ask_unix(path: &Path, method: &str, target: &str) -> String {
     answer
 }
 
-/// Issue 12, item 11: a Unix socket with permissions gives everything to its owner, beside a TCP
-/// address that gives figures; its file is removed at the end.
+/// Issue 12, item 11: a Unix socket gives its owner full access, while the TCP address shows only
+/// figures. Its file is removed at the end.
 #[test]
 fn attack_the_admin_socket_is_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Requests to the admin address, made by hand so that they can be wrong in every way.
+//! Requests to the admin address as plain bytes, so that tests can send invalid ones.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,14 +14,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, in lower case as it is sent.
+    /// Returns the value of a header, whose name is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields.into_iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
 }
 
-/// One request under the address's own name.
+/// Sends a request with the address as its Host.
 #[track_caller]
 pub(crate) fn ask(at: SocketAddr, method: &str, path: &str) -> Answer {
     ask_with(at, method, path, &[&format!("Host: {at}")], "")
@@ -32,7 +32,7 @@ pub(crate) fn get(at: SocketAddr, path: &str) -> Answer {
     ask(at, "GET", path)
 }
 
-/// One request with these headers and this body.
+/// Sends a request with these headers and this body.
 #[track_caller]
 pub(crate) fn ask_with(
     at: SocketAddr,
@@ -50,7 +50,7 @@ pub(crate) fn ask_with(
     .expect("an answer")
 }
 
-/// Sends `request` as it is; `None` where nothing comes back.
+/// Sends `request` unchanged. Returns `None` if there is no answer.
 pub(crate) fn send(at: SocketAddr, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&at, NEVER).unwrap();
     stream.set_read_timeout(Some(NEVER)).unwrap();

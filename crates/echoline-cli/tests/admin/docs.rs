@@ -15,7 +15,7 @@ fn page() -> String {
     .unwrap()
 }
 
-/// The lines of all `sh` blocks.
+/// Returns the lines of all `sh` blocks.
 fn lines(page: &str) -> Vec<&str> {
     let blocks = page.split("```sh\n").skip(1);
     blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect()
@@ -51,17 +51,17 @@ fn every_line_of_the_page_does_what_it_says() {
     }
 }
 
-/// Metrics that are there only where what they tell of is.
+/// Metrics that exist only if the feature that they measure is used.
 const OPTIONAL: [&str; 5] = [
     "echoline_datagrams_total",
     "echoline_datagram_bytes_total",
     "echoline_datagrams_dropped_total",
-    // All of a chat on several machines: tests/cluster_program.rs looks at those.
+    // All metrics of a cluster, which tests/cluster_program.rs checks.
     "echoline_cluster_",
     "echoline_bus_",
 ];
 
-/// Every metric is explained, and nothing is that is not there.
+/// Every metric is documented, and every documented metric exists.
 #[test]
 fn the_table_of_metrics_is_whole() {
     let (page, server) = (page(), start(&[]));

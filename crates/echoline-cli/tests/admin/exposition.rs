@@ -1,15 +1,15 @@
-//! Prometheus's text format, read strictly: what is not in its grammar fails the test.
+//! A strict parser of Prometheus's text format. Invalid input fails the test.
 
 use std::collections::BTreeMap;
 
-/// Every sample by its name and labels as they were written.
+/// All samples, by name and labels as they were written.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Metrics {
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// The only sample of a metric, or the one with these labels: `a_total{kind="x"}`.
+    /// Returns the only sample of a metric, or the one with these labels: `a_total{kind="x"}`.
     #[track_caller]
     pub(crate) fn of(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("there is no {series}"))

@@ -1,4 +1,4 @@
-//! The plan of faults over the admin address.
+//! Tests of the fault plan over the admin address.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ fn put(at: SocketAddr, plan: &str) -> Answer {
     ask_full(at, "PUT", "/faults", plan)
 }
 
-/// A client that stays.
+/// A client that stays connected.
 struct Client {
     stream: TcpStream,
     heard: BufReader<TcpStream>,
@@ -26,7 +26,7 @@ impl Client {
         Self { stream, heard }
     }
 
-    /// Sends `lines` at once; the next line that comes back.
+    /// Sends `lines` at once. Returns the next line of the answer.
     fn ask(&mut self, lines: &str) -> String {
         self.stream.write_all(lines.as_bytes()).unwrap();
         let mut line = String::new();
@@ -36,7 +36,7 @@ impl Client {
 }
 
 #[test]
-fn a_plan_holds_for_open_connections_and_is_counted() {
+fn a_plan_applies_to_open_connections_and_is_counted() {
     let server = start(&["--fault-seed", "7"]);
     let at = server.admin();
     let mut client = Client::connect(server.address());
@@ -65,7 +65,7 @@ fn a_plan_holds_for_open_connections_and_is_counted() {
 }
 
 #[test]
-fn a_plan_that_cannot_be_read_changes_nothing() {
+fn an_invalid_plan_changes_nothing() {
     let server = start(&["--fault", "drop at=1"]);
     let at = server.admin();
     let answer = put(at, "drop at=2\ndorp\n");
@@ -75,7 +75,7 @@ fn a_plan_that_cannot_be_read_changes_nothing() {
 }
 
 #[test]
-fn a_plan_lets_a_stalled_connection_go() {
+fn a_new_plan_releases_a_stalled_connection() {
     let server = start(&["--fault", "stall after=12"]);
     let mut client = Client::connect(server.address());
     assert_eq!(client.ask("hello\n"), "Echo: hello\n");

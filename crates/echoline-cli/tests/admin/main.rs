@@ -1,4 +1,4 @@
-//! The admin address from outside: its pages, its access rules, its life.
+//! Tests of the admin address of the program: its pages, its access rules, and its states.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod access;
@@ -22,7 +22,7 @@ use support::{Server, program, until};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
-/// Starts with the secret [`access::SECRET`].
+/// Starts a server with the secret [`access::SECRET`].
 fn start(flags: &[&str]) -> Server {
     let secret = access::secret_file();
     let secret = ["--admin-secret-file", secret.path().to_str().unwrap()];
@@ -74,7 +74,7 @@ fn every_path_answers_with_its_kind_and_is_safe_to_show() {
     }
 }
 
-/// The figures after a known traffic are exact, and in the format that Prometheus reads.
+/// The figures after known traffic are exact, and in the format of Prometheus.
 #[test]
 fn the_metrics_count_each_thing_once() {
     let server = start(&["--max-connections", "3", "--max-line", "10", "--workers", "2"]);
@@ -122,7 +122,7 @@ fn the_metrics_count_each_thing_once() {
     drop(left);
 }
 
-/// Prometheus's own reader finds in it what ours does.
+/// Prometheus's own parser gives the same values as the parser of these tests.
 #[test]
 fn prometheus_reads_the_metrics() {
     let own =
@@ -150,13 +150,13 @@ fn prometheus_reads_the_metrics() {
     assert!(read.contains("echoline_limit_line_bytes 65536\n"), "{read}");
 }
 
-/// A draining server is not ready any more, but alive until it ends.
+/// A draining server is no longer ready, but alive until it ends.
 #[test]
 fn a_server_that_drains_is_alive_and_not_ready() {
     let server = start(&[]);
     let at = server.admin();
     let mut client = server.connect();
-    // Half a line keeps the server waiting.
+    // Half a line keeps the draining server waiting.
     client.send("half");
     until("the half line", || metrics(at).of("echoline_bytes_total{direction=\"in\"}") == 4.0);
     server.signal("TERM");
@@ -171,9 +171,9 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     assert_eq!(server.wait().code, Some(0));
 }
 
-/// Limits that are changed while the server runs are told as they are.
+/// Limits that are changed while the server runs are shown with their new values.
 #[test]
-fn a_limit_that_was_changed_is_told() {
+fn a_changed_limit_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("echoline.toml");
     fs::write(&config, "[echo]\nmax-connections = 5\n").unwrap();
@@ -187,7 +187,7 @@ fn a_limit_that_was_changed_is_told() {
 
 /// Fault 70: the address does not open to other machines by mistake, and listens nowhere else.
 #[test]
-fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
+fn the_address_is_on_loopback_by_default() {
     for (address, sentence) in [
         ("0.0.0.0:0", "would be open to other hosts, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
@@ -208,7 +208,7 @@ fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
     assert_eq!(ask_with(near, "GET", "/healthz", &["Host: any.example:9090"], "").status, 200);
 }
 
-/// The local addresses that listen on `port`, as the system writes them.
+/// Returns the local addresses that listen on `port`, in the system's notation.
 fn listening(port: u16) -> Vec<String> {
     let table = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap());
     let rows = table.iter().flat_map(|table| table.lines().skip(1));
@@ -218,7 +218,7 @@ fn listening(port: u16) -> Vec<String> {
     listens.filter(|(_, at)| *at == port).map(|(address, _)| address.to_owned()).collect()
 }
 
-/// Fault 70: a page that was given our address under its own name (DNS rebinding) learns nothing.
+/// Fault 70: a page whose name was made to resolve to the server (DNS rebinding) gets nothing.
 #[test]
 fn a_foreign_name_is_refused() {
     let server = start(&[]);
@@ -236,7 +236,7 @@ fn a_foreign_name_is_refused() {
 
 /// Invalid or oversized requests do not affect other clients.
 #[test]
-fn nonsense_is_refused_and_the_next_is_answered() {
+fn invalid_requests_are_refused_and_the_next_one_is_answered() {
     let server = start(&[]);
     let at = server.admin();
     for request in [
@@ -252,7 +252,7 @@ fn nonsense_is_refused_and_the_next_is_answered() {
     assert_eq!(get(at, "/healthz").status, 200);
 }
 
-/// Without faults that can be planned there is no plan.
+/// A chat without planned faults has no plan.
 #[test]
 fn the_chat_has_an_admin_address_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -269,9 +269,9 @@ fn the_chat_has_an_admin_address_too() {
     child.wait().unwrap();
 }
 
-/// The log and the ready file say where the address really is.
+/// The log and the ready file name the address that was really bound.
 #[test]
-fn the_port_that_was_found_is_told() {
+fn the_bound_port_is_reported() {
     let server = start(&[]);
     let at = server.admin();
     assert_ne!(at.port(), 0);
@@ -283,7 +283,7 @@ fn the_port_that_was_found_is_told() {
     assert!(second.log.contains(&format!("--admin: cannot listen on {at}: ")), "{}", second.log);
 }
 
-/// The limits that are shown are those that hold, after a reload too.
+/// The limits that are shown are the current ones, after a reload too.
 #[test]
 fn new_limits_are_shown() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The admin address while the server, or the address itself, has too much to do.
+//! Tests of the admin address while the server or the address itself is overloaded.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -10,7 +10,7 @@ use crate::ask::get;
 use crate::support::{Client, NEVER, now, until};
 use crate::{metrics, start};
 
-/// Fault 70: however many addresses come, there is not one series more.
+/// Fault 70: clients from any number of addresses add no series.
 #[test]
 fn the_number_of_series_does_not_grow_with_the_clients() {
     let server = start(&["--log-level", "debug"]);
@@ -31,7 +31,8 @@ fn the_number_of_series_does_not_grow_with_the_clients() {
     assert!(!text.contains("127.0."), "nobody's address is told");
 }
 
-/// Fault 70: a scrape is answered in under a second while twice as many come as there are places.
+/// Fault 70: a scrape is answered in less than a second while twice as many clients connect as
+/// there are slots.
 #[test]
 fn a_flood_does_not_silence_the_address() {
     const PLACES: usize = 50;
@@ -51,7 +52,7 @@ fn a_flood_does_not_silence_the_address() {
                 }
             });
         }
-        // Also where a scrape fails, or the flood would never end.
+        // Ends the flood even if a scrape fails.
         let end = SetOnDrop(&over);
         let scrape = |_| {
             let start = now();
@@ -63,7 +64,7 @@ fn a_flood_does_not_silence_the_address() {
         assert!(scrapes[20].1 > scrapes[0].1, "the flood went on meanwhile: {scrapes:?}");
         scrapes.into_iter().map(|(time, _)| time).collect()
     });
-    // The middle one: one that the machine itself held up says nothing of the server.
+    // The median counts, because single scrapes may be delayed by the machine.
     times.sort();
     assert!(times[10] < Duration::from_secs(1), "{times:?}");
     assert!(metrics(at).of("echoline_closed_total{reason=\"busy\"}") > 0.0);
@@ -77,9 +78,9 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Fault 70: any number of silent clients of the address lock no other client out.
+/// Fault 70: silent clients of the address do not lock out other clients.
 #[test]
-fn slow_clients_of_the_address_shut_nobody_out() {
+fn slow_clients_of_the_address_lock_out_no_other() {
     let server = start(&[]);
     let at = server.admin();
     let mut slow: Vec<TcpStream> = (0..40)
@@ -91,7 +92,7 @@ fn slow_clients_of_the_address_shut_nobody_out() {
         .collect();
     let start = now();
     assert_eq!(get(at, "/healthz").status, 200);
-    // Their own time-out is 5 s: it did not wait for that.
+    // The time-out of the silent clients is 5 s, so the answer did not wait for it.
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     // The server has closed the first connection; the newest one still has time for its request.
     slow[0].set_read_timeout(Some(NEVER)).unwrap();
@@ -103,12 +104,12 @@ fn slow_clients_of_the_address_shut_nobody_out() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
 
-/// Fault 60: after thousands of connections everything is as it was before them.
+/// Fault 60: after thousands of connections no resources are left in use.
 #[test]
-fn nothing_is_left_of_connections_that_ended() {
+fn ended_connections_leave_no_resources_in_use() {
     let server = start(&[]);
     let at = server.admin();
-    // The first of each kind opens what stays open.
+    // The first request of each kind opens descriptors that stay open.
     metrics(at);
     drop(server.clients(4));
     until("nobody is there", || metrics(at).of("echoline_connections_open") == 0.0);
@@ -120,7 +121,7 @@ fn nothing_is_left_of_connections_that_ended() {
         metrics(at);
     }
     until("nobody is there", || metrics(at).of("echoline_connections_open") == 0.0);
-    // The scrape itself has one, the same as before.
+    // The scrape itself has one descriptor, as before.
     until("no descriptor is left over", || metrics(at).of("process_open_fds") <= before);
     let now = metrics(at);
     assert_eq!(now.of("echoline_closed_total{reason=\"end_of_stream\"}"), 1004.0);

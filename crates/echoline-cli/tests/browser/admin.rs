@@ -1,4 +1,4 @@
-//! The page of the admin address in a real browser.
+//! Tests of the admin page in a real browser.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -10,8 +10,8 @@ use crate::web_harness::browser::Driver;
 
 const SECRET: &str = "a-secret-for-a-browser";
 
-/// Issue 12, item 11: a browser logs in with the secret and then sees the log; a page of another
-/// site that this browser shows changes nothing with that login.
+/// Issue 12, item 11: a browser logs in with the secret and then sees the log. A page of another
+/// site in this browser cannot use the login to change anything.
 #[test]
 fn attack_a_page_of_another_site_cannot_use_the_login_of_a_browser() {
     let Some(driver) = Driver::start() else { return };
@@ -30,12 +30,14 @@ fn attack_a_page_of_another_site_cannot_use_the_login_of_a_browser() {
     let browser = driver.browser(1280, "en-US");
     browser.open(&format!("http://{admin}/"));
     browser.wait("document.getElementById('login') && !document.getElementById('log')", &json!([]));
-    // As if the user had typed it when the browser asked; from then on the browser sends it.
+    // Equivalent to a user who types the secret when the browser asks. From then on the browser
+    // sends it.
     browser.open(&format!("http://any:{SECRET}@{admin}/login"));
     browser.wait("location.pathname === '/'", &json!([]));
     browser.open(&format!("http://{admin}/"));
     browser.wait("document.getElementById('log') && !document.getElementById('login')", &json!([]));
-    // The page's own requests carry the login: without it the plan would vanish from the table.
+    // The page's own requests contain the login. Without it the plan would disappear from the
+    // table.
     let rows = "document.getElementById('faults').textContent.includes('drop at=1000')";
     browser.wait(&format!("!document.getElementById('charts').hidden && {rows}"), &json!([]));
 

@@ -1,4 +1,4 @@
-//! The message field: input methods, earlier lines, long pastes. Also notifications.
+//! Tests of the message field: input methods, earlier lines, long pastes. Also of notifications.
 
 use serde_json::json;
 
@@ -16,10 +16,11 @@ fn paste(browser: &Browser<'_>, lines: usize) -> bool {
     browser.run(script, &json!([lines])) == true
 }
 
-/// Issue 11, item 18: Enter that confirms an input method does not send; ArrowUp brings back the
-/// last line; more than ten pasted lines are asked about; who wants it is notified of mentions.
+/// Issue 11, item 18: Enter that confirms an input method does not send. ArrowUp restores the last
+/// line. The page asks before it sends more than ten pasted lines. A user can ask for notifications
+/// of mentions.
 #[test]
-fn regression_the_field_knows_input_methods_earlier_lines_and_long_pastes() {
+fn regression_the_field_supports_input_methods_earlier_lines_and_long_pastes() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let (ann, mut ben) = driver.ann_and_ben(&chat);
@@ -60,7 +61,8 @@ fn regression_the_field_knows_input_methods_earlier_lines_and_long_pastes() {
         &json!([]),
     );
     ann.run("document.getElementById('input').value = ''", &json!([]));
-    // No notification before she asked for them, and then only for mentions and private lines.
+    // There is no notification before she asks for them, and then only for mentions and private
+    // lines.
     ann.run(
         "window.told = []; const old = window.Notification; window.Notification = class {\
              static permission = 'default';\

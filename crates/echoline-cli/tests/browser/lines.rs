@@ -1,4 +1,4 @@
-//! Lines that are not sent, and connections that are ended: the page says why and loses nothing.
+//! Tests of refused lines and ended connections: the page shows the reason and keeps the text.
 
 use serde_json::json;
 
@@ -14,12 +14,12 @@ fn send(browser: &Browser<'_>, text: &str) {
     browser.run(script, &json!([text]));
 }
 
-/// Does what a browser does after a sleep, and notes the time.
+/// Sends the event of a browser after a sleep, and notes the time.
 fn wake(browser: &Browser<'_>, event: &str) {
     browser.run(&format!("window.woken = performance.now(); {event}"), &json!([]));
 }
 
-/// Much less than the 35 s that an ordinary ping and its time-out take.
+/// Asserts that much less time has passed than the 35 s of an ordinary ping with its time-out.
 fn assert_soon(browser: &Browser<'_>) {
     let seconds = browser.run("return (performance.now() - window.woken) / 1000", &json!([]));
     assert!(seconds.as_f64().unwrap() < 15.0, "{seconds} s");
@@ -30,11 +30,11 @@ fn field(browser: &Browser<'_>) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Issue 11, item 8: of a text with a line that is too long nothing is sent, so that the second
-/// try doubles nothing; the page knows `--max-line`. A refused line says why, and can be sent
-/// again or edited.
+/// Issue 11, item 8: if one line of a text is too long, no line of it is sent, so that a second
+/// attempt duplicates nothing. The page knows `--max-line`. A refused line shows the reason, and
+/// can be sent again or edited.
 #[test]
-fn regression_lines_that_are_refused_are_kept() {
+fn regression_refused_lines_are_kept() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off", "--max-line", "300B"]);
     let (ann, mut ben) = driver.ann_and_ben(&chat);
@@ -69,7 +69,7 @@ fn regression_lines_that_are_refused_are_kept() {
     ben.say("/kick ann go and have a walk");
     ann.see("You were kicked from garden by ben: go and have a walk");
     ann.wait("document.getElementById('room-name').textContent === 'lobby'", &json!([]));
-    // Another tab takes over: the page says so, and does not take it back by itself.
+    // Another tab takes over the session. The page says so, and does not take it back by itself.
     let stored = "return JSON.parse(sessionStorage.getItem('echoline')).token";
     ann.wait("sessionStorage.getItem('echoline')", &json!([]));
     let token = ann.run(stored, &json!([]));
@@ -83,16 +83,17 @@ fn regression_lines_that_are_refused_are_kept() {
     ann.write("#input", "x");
     ann.run("window.dispatchEvent(new Event('pagehide'))", &json!([]));
     assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
-    // Back again by the button; then sent out of the chat, with the reason at the top.
+    // The button reconnects. Then the user is kicked from the chat, and the reason is shown at the
+    // top.
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "connected");
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
 
-/// Issue 11, item 8: who is sent out of the chat reads the reason where the state stands, and one
-/// who was in one room only too.
+/// Issue 11, item 8: a user who is kicked from the chat sees the reason in the status line, also a
+/// user of only one room.
 #[test]
-fn regression_who_is_sent_out_reads_why() {
+fn regression_a_kicked_user_sees_the_reason() {
     let Some(driver) = Driver::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
@@ -109,15 +110,15 @@ fn regression_who_is_sent_out_reads_why() {
     ann.see_in("#state-words", words);
     ann.see("You were kicked from lobby by ben: calm down");
     assert!(!ann.texts("#state-words")[0].contains("you have left"));
-    // A ban that was made while the page was away ends its attempts.
+    // A ban that was set while the page was disconnected ends its attempts to reconnect.
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "connected");
     ben.say("/ban 127.0.0.1 1h spam");
     ann.see_in("#state-words", "You are banned from this chat until ");
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "The chat has ended the connection: You are banned from this chat");
-    // Issue 11, item 18: after a sleep "connected" is true within seconds. The ban is lifted and
-    // the page is back, over a connection that then goes dead without a word.
+    // Issue 11, item 18: after a sleep the state "connected" is right within seconds. The ban is
+    // lifted, and the page reconnects over a connection that then fails silently.
     ben.say("/unban 127.0.0.1");
     ben.hear("*** 127.0.0.1 may come to the chat again ***");
     ann.run("document.getElementById('retry').click()", &json!([]));

@@ -1,11 +1,12 @@
-//! The looks of lines: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; a phone.
+//! Tests of the look of lines: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; the
+//! layout on a phone.
 
 use serde_json::{Value, json};
 
 use super::web_harness::browser::{Browser, Driver};
 use super::web_harness::{Terminal, WebChat};
 
-/// The lowest contrast of a name's colour against any ground on which a name can stand.
+/// The lowest contrast of a name's colour against any background of a name.
 const CONTRAST: &str = "\
     const light = (text) => {\
         const [r, g, b] = text.match(/[0-9.]+/g).map(Number).map(c => c / 255)\
@@ -24,9 +25,9 @@ const CONTRAST: &str = "\
     });\
     probe.remove(); return Math.min(...worst)";
 
-/// Issue 11, items 11 and 18: links can be clicked, names have a readable colour each, joins and
-/// leaves are folded; `/quiet` leaves the list of people right, `/times` and `/numbers` work; a
-/// phone has one row of header.
+/// Issue 11, items 11 and 18: links can be clicked, each name has a readable colour, and joins and
+/// leaves are folded. With `/quiet` the list of members stays right. `/times` and `/numbers` work.
+/// On a phone the header has one row.
 #[test]
 fn regression_lines_are_easy_to_read() {
     let Some(driver) = Driver::start() else { return };
@@ -61,7 +62,7 @@ fn regression_lines_are_easy_to_read() {
     let of = |name: &str| ann.run(hue, &json!([name]));
     assert!(of("ben")[0].as_str().unwrap().contains("hue-"), "{}", of("ben"));
     assert_ne!(of("ben")[0], of("ann")[0]);
-    // Three come, one goes again: one row, and all of it behind a button.
+    // Three users join and one leaves: one row, with the details behind a button.
     let (carl, dora) = (chat.terminal("carl"), chat.terminal("dora"));
     drop(dora);
     ann.see("dora left");
@@ -102,7 +103,7 @@ fn regression_lines_are_easy_to_read() {
     }
 }
 
-/// A row that was opened stays open when one more joins.
+/// An opened row stays open when another user joins.
 fn a_row_stays_open(ann: &Browser<'_>, chat: &WebChat) {
     drop(chat.terminal("fay"));
     ann.see("fay left");
@@ -110,7 +111,7 @@ fn a_row_stays_open(ann: &Browser<'_>, chat: &WebChat) {
     assert_eq!(details[4..], ["fay joined", "fay left"]);
 }
 
-/// A line of many brackets, or of many names, takes little time.
+/// A line with many brackets or many names takes little time.
 fn hostile_lines_take_little_time(ann: &Browser<'_>) {
     let slow = "return import('/text.js').then(({ mentions, parts }) => {\
                 const start = performance.now();\
@@ -120,7 +121,8 @@ fn hostile_lines_take_little_time(ann: &Browser<'_>) {
     assert!(took < 2000.0, "{took} ms");
 }
 
-/// A phone has one row of header and nothing wider, and its keyboard makes the page smaller.
+/// On a phone the header has one row, no element is wider than the screen, and the keyboard makes
+/// the page smaller.
 fn has_one_row_on_a_phone(vera: &Browser<'_>, page: &str, ben: &mut Terminal) {
     vera.enter(page, "Вера");
     ben.say("/topic a topic that is much longer than a phone is wide, and then some words more");

@@ -1,11 +1,11 @@
-//! Private threads: with one person, and looking like nothing else.
+//! Tests of private threads: with one user, and distinguishable from rooms.
 
 use serde_json::json;
 
 use super::web_harness::browser::{Browser, Driver};
 use super::web_harness::{Terminal, WebChat};
 
-/// Opens the private thread with this person from the list of people.
+/// Opens the private thread with this user from the list of members.
 fn open(browser: &Browser<'_>, name: &str) {
     let is_listed = "[...document.querySelectorAll('#present button')]\
                      .some(b => b.textContent === arguments[0])";
@@ -16,7 +16,7 @@ fn open(browser: &Browser<'_>, name: &str) {
     browser.wait("document.getElementById('chat').dataset.kind === 'private'", &json!([]));
 }
 
-/// All lines that a terminal hears, up to this one.
+/// Reads the lines of a terminal up to this one, and returns them.
 fn heard(terminal: &mut Terminal, last: &str) -> Vec<String> {
     let mut heard = Vec::new();
     loop {
@@ -29,11 +29,11 @@ fn heard(terminal: &mut Terminal, last: &str) -> Vec<String> {
     }
 }
 
-/// Issue 11, item 7: a private thread sends actions and `//x` to one person only, and refuses
-/// commands about a room. When the person leaves, the page says so and keeps the text; the
-/// next user of the name gets a thread of their own.
+/// Issue 11, item 7: a private thread sends actions and `//x` to one user only, and refuses
+/// commands about a room. When the user leaves, the page says so and keeps the text. The next user
+/// of the name gets a separate thread.
 #[test]
-fn regression_a_private_thread_is_with_one_person() {
+fn regression_a_private_thread_is_with_one_user() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let ann = driver.browser(1280, "en-US");
@@ -54,7 +54,7 @@ fn regression_a_private_thread_is_with_one_person() {
     ann.say("/topic stolen");
     ann.see("That command is about a room");
     assert_eq!(ann.texts("#log .private .text"), ["* ann smiles", "/etc/hosts"]);
-    // The lobby has heard nothing of it.
+    // Nothing of it was shown in the lobby.
     ben.say("over");
     let lines = heard(&mut carl, "ben: over");
     assert!(!lines.iter().any(|line| line.contains("ann ")), "{lines:?}");
@@ -78,7 +78,7 @@ fn regression_a_private_thread_is_with_one_person() {
     let shown = "[...document.querySelectorAll('#log .private .text')]\
                  .some((text) => text.textContent === 'welcome')";
     ann.wait(shown, &json!([]));
-    // A thread can be closed; the draft of the other one is still there.
+    // A thread can be closed. The draft of the other one is still there.
     ann.run("document.querySelectorAll('#letters .end')[1].click()", &json!([]));
     ann.wait("document.querySelectorAll('#letters li').length === 1", &json!([]));
     ann.run("document.querySelector('#letters [data-thread]').click()", &json!([]));

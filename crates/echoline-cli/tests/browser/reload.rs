@@ -1,14 +1,14 @@
-//! State that outlives a reload of the page, and logging out.
+//! Tests of the state that survives a reload of the page, and of logging out.
 
 use serde_json::json;
 
 use super::web_harness::WebChat;
 use super::web_harness::browser::Driver;
 
-/// Issue 11, item 18: a reload keeps unread counts, the mention, the mark "New", drafts
-/// and private threads; the buttons leave a room, and log out without a trace.
+/// Issue 11, item 18: a reload keeps unread counts, the mention, the mark "New", drafts and private
+/// threads. The buttons leave a room, and log out without leaving data behind.
 #[test]
-fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
+fn regression_a_reload_keeps_unread_counts_and_drafts() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let (ann, mut ben) = driver.ann_and_ben(&chat);
@@ -44,7 +44,7 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     assert_eq!(ann.run(value, &json!([])), "a draft for the garden");
     ann.run("document.querySelector('#joined [data-thread=\"#lobby\"]').click()", &json!([]));
     assert_eq!(ann.run(value, &json!([])), "a draft for the lobby");
-    // The mark follows the last line that she read, also if that line is loaded later.
+    // The mark is after the last line that she read, also if that line is loaded later.
     let marked = "document.querySelector('#log .mark')?.previousElementSibling\
                   ?.textContent.includes('read by ann')";
     ann.wait(marked, &json!([]));
@@ -52,7 +52,7 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     ann.see("in your ear");
     ann.say("still here");
     ben.hear("[ann -> you] still here");
-    // Leaves the garden by the button; the only room left has none.
+    // Leaves the garden by its button. The only remaining room has no button.
     let leave = "document.querySelector('#joined [data-thread=\"#garden\"]')\
                  .parentElement.querySelector('.end').click()";
     ann.run(leave, &json!([]));
@@ -71,15 +71,15 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
 
-/// Issue 11, item 19: on the page too, the names of other chats for a command do all that it does.
+/// Issue 11, item 19: on the page too, aliases of a command do the same as the command.
 #[test]
-fn regression_aliases_do_on_the_page_what_commands_do() {
+fn regression_aliases_work_on_the_page() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let (ann, mut ben) = driver.ann_and_ben(&chat);
     ann.say("/j garden");
     ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
-    // A page that took this for a lost connection would come back at once.
+    // A page that mistook this for a lost connection would reconnect at once.
     ann.say("/bye");
     ben.hear("*** ann left the chat ***");
     ann.wait("!document.getElementById('door').hidden", &json!([]));

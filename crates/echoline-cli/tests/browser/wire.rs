@@ -1,4 +1,4 @@
-//! A way to the chat that can be cut, or go dead without a word.
+//! A proxy to the chat whose connections can be cut, or fail silently.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread;
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
-    /// Connections of an earlier generation are dead.
+    /// The current generation. Connections of an earlier one are dead.
     generation: Arc<AtomicU64>,
 }
 
@@ -40,7 +40,8 @@ impl Wire {
         }
     }
 
-    /// From now on the connections stay open and nothing passes, as after a sleep; new ones work.
+    /// Makes the present connections fail silently, as after a sleep: they stay open and pass
+    /// nothing. New connections work.
     pub(crate) fn go_dead(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

@@ -1,6 +1,6 @@
-//! Runs the lesson's own Python programs, and other whole programs, for tests that compare.
+//! Runs the lesson's Python programs, and other programs, for tests that compare them.
 //!
-//! The programs are looked for in `$ECHOLINE_LESSON`, then beside this repository.
+//! The programs are in the folder `$ECHOLINE_LESSON`, or else beside this repository.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,16 +13,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Far more than anything here takes on a busy machine; only a failure waits so long.
+/// Maximum wait, far more than any step takes on a busy machine. Only a failing test waits this
+/// long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Shown even when the test passes, which the test harness does not do for `println!`.
+/// Prints a sentence. The test harness hides the output of `println!` if the test passes.
 pub(crate) fn say(sentence: &str) {
-    // A closed stderr is no reason to fail.
+    // A closed stderr must not fail the test.
     let _ = writeln!(io::stderr(), "{sentence}");
 }
 
-/// Polls until `found` finds something.
+/// Polls until `found` returns a value.
 pub(crate) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -34,14 +35,14 @@ pub(crate) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// A program at work; ended when dropped.
+/// A running program, which is ended on drop.
 pub(crate) struct Running {
     pub(crate) child: Child,
     directory: TempDir,
 }
 
 impl Running {
-    /// Starts `command` with its standard output in a file, so that no full pipe can hold it up.
+    /// Starts `command` with its standard output in a file, so that no full pipe can block it.
     pub(crate) fn start(mut command: Command, directory: TempDir) -> Self {
         let output = File::create(directory.path().join("stdout")).expect("a file can be made");
         let child = command
@@ -53,15 +54,15 @@ impl Running {
         Self { child, directory }
     }
 
-    /// All that the program has printed so far.
+    /// Returns the output of the program so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.directory.path().join("stdout")).expect("the output is text")
     }
 
-    /// The first line it prints; `None` where it ends before.
+    /// Returns the first line that the program prints; `None` if it ends before.
     pub(crate) fn first_line(&mut self) -> Option<String> {
         eventually("a first line of output", || {
-            // Look at the process first: what it printed before its end is then not missed.
+            // Checks the process first, so that output before its end is not missed.
             let ended = self.child.try_wait().expect("a child can be waited for").is_some();
             match self.output().split_once('\n') {
                 Some((line, _)) => Some(Some(line.to_owned())),
@@ -73,7 +74,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails only where the program has ended already.
+        // It fails only if the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -100,7 +101,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
     None
 }
 
-/// The command that runs a lesson program with parts of its source replaced.
+/// Returns the command that runs a lesson program with parts of its source replaced.
 pub(crate) fn python(program: &Path, parts: &[(&str, &str)], directory: &TempDir) -> Command {
     let mut source = fs::read_to_string(program).expect("the lesson's program can be read");
     for (old, new) in parts {
@@ -110,14 +111,14 @@ pub(crate) fn python(program: &Path, parts: &[(&str, &str)], directory: &TempDir
     let copy = directory.path().join("program.py");
     fs::write(&copy, source).expect("the program can be written");
     let mut command = Command::new("python3");
-    // Unbuffered, and Russian whatever the locale is.
+    // Unbuffered, and with UTF-8 in any locale.
     command.arg("-u").arg("-X").arg("utf8").arg(copy);
     command
 }
 
-/// A server of the lesson on a free port.
+/// Starts a server of the lesson on a free port.
 pub(crate) fn serve(program: &Path, parts: &[(&str, &str)]) -> (Running, SocketAddr) {
-    // Somebody else may take the port between our finding it free and the program's binding it.
+    // Another program may take the port before the server binds it.
     for _ in 0..5 {
         let address = free_address();
         let port = address.port().to_string();
@@ -126,7 +127,7 @@ pub(crate) fn serve(program: &Path, parts: &[(&str, &str)]) -> (Running, SocketA
         let directory = TempDir::new().expect("a directory can be made");
         let command = python(program, &parts, &directory);
         let mut running = Running::start(command, directory);
-        // Each of them prints a line once it listens.
+        // Each server prints a line once it listens.
         if running.first_line().is_some() {
             return (running, address);
         }

@@ -1,15 +1,15 @@
-//! Scripts for two servers to be compared on, made from a seed.
+//! Scripts for the comparison of two servers, generated from a seed.
 
 /// The packets of one client. It sends each after the answer to the one before, and then ends its
 /// stream.
 pub(crate) type Script = Vec<Vec<u8>>;
 
-/// One to six lines, in packets of their own or not.
+/// Returns one to six lines, in separate packets or not.
 pub(crate) fn script(random: &mut Random, longest: usize) -> Script {
     let count = 1 + random.below(6);
     let mut script: Script = (0..count).map(|_| line(random, longest)).collect();
     if random.chance(30) {
-        // A tail without an end. It may become empty, and then it is none.
+        // A last part without a line end. It is removed if it is empty.
         if let Some(last) = script.last_mut() {
             last.pop();
         }
@@ -58,7 +58,7 @@ fn line(random: &mut Random, longest: usize) -> Vec<u8> {
             line.extend(random.letters(LETTERS, 3).bytes());
         }
         87..94 => line.resize(1 + random.below(8 * 1024), b'x'),
-        // As long as a line may be, one byte less, one more.
+        // A line of the maximum length, of one byte less, or of one byte more.
         94..97 => line.resize(longest - 1 + random.below(3), b'y'),
         _ => line.resize(longest + random.below(longest), b'z'),
     }
@@ -69,7 +69,7 @@ fn line(random: &mut Random, longest: usize) -> Vec<u8> {
     line
 }
 
-/// SplitMix64: all that a test needs of randomness, the same on every machine.
+/// The SplitMix64 generator, which gives the same numbers on every machine.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -92,7 +92,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// At most `most` letters of `alphabet`.
+    /// Returns at most `most` letters of `alphabet`.
     fn letters(&mut self, alphabet: &str, most: usize) -> String {
         let alphabet: Vec<char> = alphabet.chars().collect();
         (0..self.below(most + 1)).map(|_| alphabet[self.below(alphabet.len())]).collect()

@@ -39,7 +39,8 @@ pub(crate) fn write_secret(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The program with these arguments, and without settings from the environment of the test run.
+/// Returns the command that runs the program with these arguments, without settings from the
+/// environment of the test run.
 pub(crate) fn echoline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echoline"));
     command.args(arguments);
@@ -91,13 +92,13 @@ impl Program {
         Self { child, stdout, stderr, readers }
     }
 
-    /// Writes to its stdin; a program that does not read any more is no error here.
+    /// Writes to the program's stdin. That the program no longer reads is no error here.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().unwrap();
         let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
     }
 
-    /// Everything that it wrote to stdout so far.
+    /// Returns everything that the program has written to stdout so far.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
@@ -124,14 +125,14 @@ impl Program {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// As `signal`, for a program that may have ended by itself.
+    /// Like `signal`, for a program that may have ended by itself.
     pub(crate) fn signal_if_running(&mut self, name: &str) {
         if !self.has_ended() {
             self.signal(name);
         }
     }
 
-    /// Closes its stdin and waits for its end.
+    /// Closes the program's stdin and waits until it ends.
     pub(crate) fn finish(mut self) -> Ended {
         drop(self.child.stdin.take());
         let mut status = None;
@@ -152,7 +153,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended, and been waited for: then there is nothing to do.
+        // If the program has ended and was waited for, there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -187,7 +188,7 @@ impl EchoServer {
         Self::start_at("127.0.0.1:0", flags)
     }
 
-    /// At another address than a free port; at several, with commas between them.
+    /// Starts at this address, or at several, separated by commas.
     pub(crate) fn start_at(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
@@ -200,7 +201,7 @@ impl EchoServer {
     }
 }
 
-/// A small server that holds `dialogue` with each client on a thread; its address.
+/// Starts a small server that runs `dialogue` for each client on a thread. Returns its address.
 pub(crate) fn serve<D>(dialogue: D) -> String
 where
     D: Fn(TcpStream) + Clone + Send + 'static,
@@ -229,7 +230,7 @@ pub(crate) fn nobody() -> SocketAddr {
     address
 }
 
-/// Reads until the peer closes or breaks off.
+/// Reads until the peer closes or resets the connection.
 pub(crate) fn read_to_end(stream: &mut TcpStream) {
     let _ = std::io::copy(stream, &mut std::io::sink());
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{Program, nobody};
 
-/// The blocks of a page of `docs/` in this language, without their fences.
+/// Returns the code blocks in this language of a page of `docs/`, without their fences.
 pub(crate) fn blocks(name: &str, language: &str) -> Vec<String> {
     let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs").join(name);
     let page = fs::read_to_string(page).unwrap();
@@ -15,7 +15,7 @@ pub(crate) fn blocks(name: &str, language: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
-/// A shell that runs `script` and knows the program by its name.
+/// Returns a shell that runs `script` and finds the program by its name.
 pub(crate) fn shell(script: &str) -> Command {
     let bin = Path::new(env!("CARGO_BIN_EXE_echoline")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
@@ -32,7 +32,7 @@ pub(crate) fn output(line: &str) -> String {
 
 /// Runs every ` ```console ` block of a page of `docs/`, each in a separate shell and folder. Lines
 /// with `$` are commands, and the lines below them are the expected output; `…` matches any text
-/// within a line. Ports from 8080 to 8089 become free ones.
+/// within a line. Ports from 8080 to 8089 are replaced by free ones.
 pub(crate) fn paste(name: &str) {
     let blocks = blocks(name, "console");
     assert!(!blocks.is_empty(), "{name} has nothing to paste");

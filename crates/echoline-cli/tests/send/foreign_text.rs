@@ -1,4 +1,5 @@
-//! Text that a peer, a file or the environment chose, on the terminal of a user.
+//! Text from a peer, a file or the environment on the terminal of a user: it must not control the
+//! terminal.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 use std::fs;
@@ -9,16 +10,17 @@ use std::process::Command;
 use super::send;
 use crate::programs::{EchoServer, Program, echoline, serve};
 
-/// A title, a cleared screen, an 8-bit control, an override of the direction, and DEL.
+/// Sets a title, clears the screen, sets a colour with an 8-bit control, overrides the text
+/// direction; and DEL.
 const ORDERS: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{7f}";
 
-/// The characters of a program's output that a terminal would obey.
+/// Returns the control characters of a program's output that a terminal would obey.
 fn orders(shown: &str) -> Vec<char> {
     let plain = |letter: &char| !letter.is_control() || matches!(letter, '\n' | '\t');
     shown.chars().filter(|letter| !plain(letter) || *letter == '\u{202e}').collect()
 }
 
-/// Answers each client with `reply`.
+/// Starts a server that answers each client with `reply`. Returns its address.
 fn answering(reply: &'static [u8]) -> String {
     serve(move |mut stream| {
         let _ = stream.read(&mut [0; 1024]);
@@ -28,10 +30,10 @@ fn answering(reply: &'static [u8]) -> String {
 
 const REPLY: &[u8] = "a \u{1b}[2J\u{9b}31m\u{202e}\u{7f} b\n\x1b]0;title\x07 c\n".as_bytes();
 
-/// Issue 12, item 15: `send` with arguments or piped input gives a terminal the replies without
-/// orders, and a pipe the bytes as they came.
+/// Issue 12, item 15: `send` with arguments or piped input prints replies without control
+/// characters to a terminal, and the bytes unchanged to a pipe.
 #[test]
-fn attack_a_reply_gives_the_terminal_of_send_no_orders() {
+fn attack_a_reply_does_not_control_the_terminal_of_send() {
     if Command::new("script").arg("--version").output().is_err() {
         eprintln!("skipped: this needs script(1)");
         return;
@@ -53,10 +55,10 @@ fn attack_a_reply_gives_the_terminal_of_send_no_orders() {
     }
 }
 
-/// Issue 12, item 15: whatever a command quotes of a file, its name, the environment or an answer,
-/// it gives a terminal no orders, and an error is one sentence.
+/// Issue 12, item 15: text that a command quotes from a file, its name, the environment or an
+/// answer never controls the terminal, and an error is one sentence.
 #[test]
-fn attack_no_command_prints_orders_of_files_and_peers() {
+fn attack_files_and_peers_do_not_control_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in report_commands(folder.path()).iter().chain(&other_commands(folder.path())) {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -72,7 +74,7 @@ fn attack_no_command_prints_orders_of_files_and_peers() {
     }
 }
 
-/// Writes a file, and returns its path.
+/// Writes a file and returns its path.
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
@@ -83,7 +85,7 @@ fn words(commands: &[&[&str]]) -> Vec<Vec<String>> {
     commands.iter().map(|words| words.iter().map(|&word| word.to_owned()).collect()).collect()
 }
 
-/// Commands that read reports of a stranger.
+/// Returns commands that read reports from a stranger.
 fn report_commands(folder: &Path) -> Vec<Vec<String>> {
     let escaped = serde_json::to_string(ORDERS).unwrap();
     let bare = escaped.trim_matches('"');
@@ -113,7 +115,7 @@ fn report_commands(folder: &Path) -> Vec<Vec<String>> {
     ])
 }
 
-/// Commands that read other files, or talk to a server of a stranger.
+/// Returns commands that read other files, or connect to a stranger's server.
 fn other_commands(folder: &Path) -> Vec<Vec<String>> {
     let escape = |order: char| format!("\\u{:04x}", u32::from(order));
     let escaped: String = ORDERS
@@ -148,10 +150,10 @@ fn other_commands(folder: &Path) -> Vec<Vec<String>> {
     ])
 }
 
-/// Issue 12, item 15: on a terminal, where the parser of the command line uses colours, a wrong
-/// value and a variable in the help give no orders either.
+/// Issue 12, item 15: on a terminal, where the command line parser uses colours, a wrong value and
+/// a variable in the help do not control the terminal either.
 #[test]
-fn attack_wrong_usage_gives_a_terminal_no_orders() {
+fn attack_wrong_usage_does_not_control_the_terminal() {
     if Command::new("script").arg("--version").output().is_err() {
         eprintln!("skipped: this needs script(1)");
         return;
@@ -179,7 +181,7 @@ fn attack_wrong_usage_gives_a_terminal_no_orders() {
     }
 }
 
-/// The report of a short run.
+/// Writes the report of a short run to this file.
 fn report(path: &Path) -> String {
     let server = EchoServer::start(&[]);
     let path = path.to_str().unwrap();

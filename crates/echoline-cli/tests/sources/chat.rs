@@ -50,7 +50,7 @@ async fn penalties_for_wrong_operator_passwords_grow_and_decay() {
     assert_eq!(guess(&mut guest).await, Some(2), "an hour later it is the first again");
 }
 
-/// Issue 12: a program is told as JSON, and a command that was refused works after the wait.
+/// Issue 12: a program gets the refusal as JSON, and the refused command works after the wait.
 #[tokio::test(start_paused = true)]
 async fn a_refused_program_is_told_how_long_to_wait() {
     let chat_harness = chat_harness("off, rooms 1/m burst 1");
@@ -74,7 +74,7 @@ async fn a_refused_program_is_told_how_long_to_wait() {
     while !bot.line().await.contains("You speak in b now") {}
 }
 
-/// Issue 12: a page without a token for the moment is welcomed all the same, and says why.
+/// Issue 12: a page that gets no token at the moment may still enter, and shows why.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_gets_no_token_comes_in() {
     let chat_harness = chat_harness("off, tokens 1/m burst 1");
@@ -90,7 +90,7 @@ async fn a_page_that_gets_no_token_comes_in() {
     }
 }
 
-/// Issue 12: SIGHUP puts other limits in force, and penalties stay.
+/// Issue 12: SIGHUP changes the limits, and penalties stay.
 #[test]
 fn a_reload_changes_the_limits() {
     let folder = tempfile::tempdir().unwrap();

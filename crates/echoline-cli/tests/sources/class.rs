@@ -8,13 +8,13 @@ use crate::source_harness::Chat;
 
 const PEOPLE: usize = 60;
 
-/// The lines that each of them pastes.
+/// Number of lines that each person pastes.
 const PASTED: usize = 20;
 
 /// Issue 12: sixty people behind one address join, talk, paste twenty lines, lose their connections
-/// at the same time and come back with their tokens, and none of them meets a limit.
+/// at the same time and return with their tokens. None of them reaches a limit.
 #[test]
-fn sixty_people_behind_one_address_meet_no_limit() {
+fn sixty_people_behind_one_address_reach_no_limit() {
     let chat = Chat::start(&[]);
     let together = Together::default();
     thread::scope(|scope| {

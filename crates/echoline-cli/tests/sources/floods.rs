@@ -1,16 +1,16 @@
-//! Floods of whole chats with the default limits: each is refused within seconds, and another
-//! source meets nothing.
+//! Floods of whole chats with the default limits: each is refused within seconds, and other sources
+//! are not affected.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::source_harness::{Chat, Client, FLOOD, OTHER, PASSWORD};
 
-/// The time within which a flood is refused.
+/// The time limit for the refusal of a flood.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 
-/// Repeats `attempt`, which returns whether it was refused, until it is, at most `most` times;
-/// returns how many were not.
+/// Repeats `attempt`, which returns whether it was refused, until it is refused, but at most `most`
+/// times. Returns the number of attempts that were not refused.
 #[track_caller]
 fn flood(most: usize, mut attempt: impl FnMut(usize) -> bool) -> usize {
     let start = Instant::now();
@@ -20,15 +20,16 @@ fn flood(most: usize, mut attempt: impl FnMut(usize) -> bool) -> usize {
     passed
 }
 
-/// Whether a command of a program is refused for a rate; else it is answered with `words`.
+/// Returns whether a command of a program is refused for its rate. Otherwise the answer must
+/// contain `words`.
 fn is_refused(program: &mut Client, command: &str, words: &str) -> bool {
     program.say(&format!(r#"{{"do": "{command}"}}"#));
     let heard = program.hear_any(&[words, "wait_ms"]).expect("an answer");
     heard.contains("wait_ms")
 }
 
-/// Issue 12, item 4: connecting, giving a name and leaving again and again is refused after the
-/// burst of names, at first with a sentence, and then when it connects.
+/// Issue 12, item 4: clients that connect, give a name and leave again and again are refused after
+/// the burst of names: first with a sentence, and later when they connect.
 #[test]
 fn attack_a_flood_of_logins_is_refused() {
     let chat = Chat::start(&[]);
@@ -68,8 +69,8 @@ fn attack_a_flood_of_logins_is_refused() {
     assert!(log.lines().filter(|line| line.contains("192.0.2.1")).count() < 2000, "{log}");
 }
 
-/// Issue 12, item 5: joining new rooms again and again is refused, and another source makes its
-/// room.
+/// Issue 12, item 5: joining new rooms again and again is refused, while another source can create
+/// a room.
 #[test]
 fn attack_a_flood_of_rooms_is_refused() {
     let chat = Chat::start(&[]);
@@ -89,8 +90,7 @@ fn attack_a_flood_of_rooms_is_refused() {
     other.has_met_nothing();
 }
 
-/// Issue 12, item 6: a taken name that is tried again and again is refused, and the connection that
-/// tries it is ended.
+/// Issue 12, item 6: trying a taken name again and again is refused, and the connection is closed.
 #[test]
 fn attack_a_flood_of_a_taken_name_is_refused() {
     let chat = Chat::start(&[]);
@@ -118,8 +118,8 @@ fn attack_a_flood_of_a_taken_name_is_refused() {
     chat.enter(OTHER, "bob").has_met_nothing();
 }
 
-/// Issue 12, item 7: guesses of the operators' password, over many connections at once, are five
-/// and then refused; an operator at another address is not.
+/// Issue 12, item 7: of many guesses of the operators' password over many connections at once, five
+/// are checked and the others refused. An operator at another address is not affected.
 #[test]
 fn attack_guesses_of_the_operator_password_are_refused() {
     let chat = Chat::start(&[]);
@@ -133,7 +133,7 @@ fn attack_guesses_of_the_operator_password_are_refused() {
             client.say(&format!("/oper guess number {number}"));
             client.hear_any(&[wrong, refused]).unwrap()
         };
-        // All are started before the first is waited for.
+        // All guesses start before the test waits for the first.
         #[expect(clippy::needless_collect, reason = "they run at the same time")]
         let guesses: Vec<_> = (0..20).map(|number| scope.spawn(move || guess(number))).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
@@ -141,14 +141,14 @@ fn attack_guesses_of_the_operator_password_are_refused() {
     assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
     let checked = heard.iter().filter(|line| line.contains(wrong)).count();
     assert!((5..=6).contains(&checked), "{heard:?}");
-    // The right one is not checked either: a guesser would know it.
+    // The right password is not checked either, since the guesser would learn it.
     let mut right = chat.enter(FLOOD, "right");
     right.ask(&format!("/oper {PASSWORD}"), refused);
     operator.ask(&format!("/oper {PASSWORD}"), "You are an operator");
     operator.has_met_nothing();
 }
 
-/// Issue 12: operators of the chat list the penalties, and end them, which the audit log says.
+/// Issue 12: operators of the chat list the penalties and lift them, which the audit log records.
 #[test]
 fn operators_see_and_end_penalties() {
     let folder = tempfile::tempdir().unwrap();
@@ -172,8 +172,8 @@ fn operators_see_and_end_penalties() {
     right.ask("/penalties end somewhere", "is not a source: write an address, an IPv6 network /64");
 }
 
-/// Issue 12, item 9: resume tokens made again and again, and guessed, are refused; those of another
-/// source restore its session.
+/// Issue 12, item 9: creating and guessing resume tokens again and again is refused. The token of
+/// another source restores its session.
 #[test]
 fn attack_a_flood_of_tokens_is_refused() {
     let chat = Chat::start(&[]);
@@ -217,7 +217,7 @@ fn attack_guessed_tokens_are_refused() {
 }
 
 /// Issue 12, item 3: the founder of a room who bans thousands is refused after the burst; another
-/// founder bans.
+/// founder can still ban.
 #[test]
 fn attack_a_flood_of_bans_is_refused() {
     let chat = Chat::start(&[]);
@@ -258,8 +258,8 @@ fn attack_guesses_of_a_room_password_are_refused() {
     guest.has_met_nothing();
 }
 
-/// Issue 12, item 13: searches, each of which reads the whole history, are refused after the burst;
-/// the pages' questions and lists count as well.
+/// Issue 12, item 13: searches, each of which reads the whole history, are refused after the burst.
+/// Requests and lists of pages count as well.
 #[test]
 fn attack_a_flood_of_searches_is_refused() {
     let chat = Chat::start(&[]);

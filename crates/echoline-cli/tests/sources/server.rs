@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing here takes this long; a test that waits for it has failed.
+/// The time limit of every wait. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn whoami(mut client: Connection) -> Result<(), Closed> {
@@ -26,7 +26,7 @@ fn sources(text: &str) -> Arc<Sources> {
     Arc::new(Sources::new(text.parse().unwrap()))
 }
 
-/// Serves until `clients` is done; returns the report.
+/// Serves until `clients` is done, and returns the report.
 async fn serve<F>(server: Server, clients: impl FnOnce(SocketAddr) -> F) -> Report
 where
     F: Future<Output = ()>,
@@ -40,7 +40,7 @@ where
 
 async fn all(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut heard = Vec::new();
-    // A refusal that is not waited for may end with a reset.
+    // The server does not wait for a refused client, so the connection may end with a reset.
     let _ = stream.read_to_end(&mut heard).await;
     String::from_utf8(heard).unwrap()
 }
@@ -54,7 +54,7 @@ async fn ask(at: SocketAddr, first: &str) -> String {
 }
 
 /// Issue 12, rates: a flood of connections from one source is refused after its burst, with the
-/// wait, and the access log is told of one refusal for each penalty.
+/// time to wait. The access log gets one refusal for each penalty.
 #[tokio::test]
 async fn attack_a_flood_of_connections_is_refused_after_its_burst() {
     let sources = sources("connections 1/h burst 3, loopback limited");
@@ -91,10 +91,10 @@ async fn attack_a_flood_of_connections_is_refused_after_its_burst() {
     assert_eq!(sources.counts(), (2, 1));
 }
 
-/// Issue 12, rates: behind a trusted proxy the clients that it names have the limit, each its own,
-/// and the health checks of the proxy have none.
+/// Issue 12, rates: behind a trusted proxy, each client that it names has its own limit, and the
+/// health checks of the proxy have none.
 #[tokio::test]
-async fn attack_a_flood_behind_a_proxy_costs_other_clients_nothing() {
+async fn attack_a_flood_behind_a_proxy_does_not_affect_other_clients() {
     let sources = sources("connections 1/h burst 1, loopback limited");
     let options = ListenerOptions::default();
     let address: Address = "127.0.0.1:0".parse().unwrap();

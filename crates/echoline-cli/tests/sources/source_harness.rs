@@ -1,5 +1,5 @@
-//! A whole chat behind a trusted proxy, which is this test: so that clients have addresses of
-//! other hosts, and the default limits apply to them.
+//! A whole chat behind a trusted proxy. The test is the proxy, so that clients have addresses of
+//! other hosts and the default limits apply to them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::programs::{Program, echoline, wait_for};
 
-/// The source of a flood, and another one.
+/// The address of the source of a flood.
 pub(crate) const FLOOD: &str = "192.0.2.1";
 pub(crate) const OTHER: &str = "2001:db8:7::7";
 
@@ -47,12 +47,12 @@ impl Chat {
         Self { program, people, programs, admin, _folder: folder }
     }
 
-    /// A connection of a person at this address.
+    /// Connects as a person at this address.
     pub(crate) fn connect(&self, from: &str) -> Client {
         Client::connect(&self.people, from)
     }
 
-    /// A person who has given a name and is in the chat.
+    /// Connects as a person, gives a name and enters the chat.
     pub(crate) fn enter(&self, from: &str, name: &str) -> Client {
         let mut client = self.connect(from);
         client.say(name);
@@ -60,7 +60,7 @@ impl Chat {
         client
     }
 
-    /// A program that is in the chat.
+    /// Connects as a program and enters the chat.
     pub(crate) fn program(&self, from: &str, hello: &str) -> Client {
         let mut client = Client::connect(&self.programs, from);
         client.say(hello);
@@ -68,12 +68,12 @@ impl Chat {
         client
     }
 
-    /// A connection of a program that has not said anything.
+    /// Connects as a program without sending anything.
     pub(crate) fn programs(&self, from: &str) -> Client {
         Client::connect(&self.programs, from)
     }
 
-    /// The value of a metric.
+    /// Returns the value of a metric.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin);
@@ -99,23 +99,23 @@ impl Client {
         let (family, to) =
             if from.contains(':') { ("TCP6", "2001:db8::80") } else { ("TCP4", "192.0.2.80") };
         let header = format!("PROXY {family} {from} {to} 4711 80\r\n");
-        // It may be refused and closed already.
+        // The server may have refused and closed the connection already.
         let _ = stream.write_all(header.as_bytes());
         Self { stream: BufReader::new(stream), heard: Vec::new() }
     }
 
-    /// Sends a line; a connection that was ended is seen when it is read.
+    /// Sends a line. A closed connection is noticed when the client reads.
     pub(crate) fn say(&mut self, line: &str) {
         let _ = self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes());
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         match self.stream.read_until(b'\n', &mut line) {
             Ok(1..) => {}
             Ok(0) => return None,
-            // The refusals of a flood are not waited for by the server.
+            // The server does not wait until a refused client has read the refusal.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
             Err(error) => {
                 panic!("{error} after {:?}", self.heard.iter().rev().take(5).collect::<Vec<_>>())
@@ -126,7 +126,7 @@ impl Client {
         Some(line)
     }
 
-    /// Reads on to a line with one of these; `None` at the end.
+    /// Reads up to a line that contains one of these texts; `None` at the end.
     pub(crate) fn hear_any(&mut self, words: &[&str]) -> Option<String> {
         loop {
             let line = self.line()?;
@@ -148,7 +148,7 @@ impl Client {
         self.hear(words)
     }
 
-    /// Whether no rate was met so far.
+    /// Returns whether no rate limit was reached so far.
     #[track_caller]
     pub(crate) fn has_met_nothing(&self) {
         for words in ["Too many", "Slow down", "muted", "wait_ms"] {

@@ -1,4 +1,4 @@
-//! A client that says what it means and never waits for ever.
+//! A test client, whose every wait has a time limit.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::NEVER;
 
-/// One connection to a server of lines.
+/// One connection to a line server.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -25,7 +25,7 @@ impl Client {
         Self::over(socket.into())
     }
 
-    /// Connects with a receive buffer as small as the system has them.
+    /// Connects with the smallest receive buffer that the system allows.
     pub(crate) fn connect_small(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(1).unwrap();
@@ -40,7 +40,7 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// The socket, to write to from a thread of its own or to set something on.
+    /// Returns the socket, to write to it from another thread or to set options.
     pub(crate) fn socket(&self) -> TcpStream {
         self.stream.get_ref().try_clone().unwrap()
     }
@@ -50,7 +50,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the server takes what we send");
     }
 
-    /// The next line with its end; empty at the end of the stream.
+    /// Returns the next line with its line end; empty at the end of the stream.
     pub(crate) fn try_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -62,14 +62,14 @@ impl Client {
         self.try_line().expect("the server answers")
     }
 
-    /// One line there and its echo back.
+    /// Sends one line and expects its echo.
     #[track_caller]
     pub(crate) fn ask(&mut self, text: &str) {
         self.send(format!("{text}\n"));
         assert_eq!(self.line(), format!("Echo: {text}\n"));
     }
 
-    /// All that still comes, up to a clean end of the stream.
+    /// Returns everything up to the end of the stream, which must be no reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();
@@ -82,22 +82,23 @@ impl Client {
         self.stream.read(buffer)
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts the sending direction down.
     pub(crate) fn finish_sending(&self) {
         self.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("still connected");
     }
 
-    /// Breaks the connection off with a reset.
+    /// Closes the connection with a reset.
     pub(crate) fn reset(self) {
         SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
-    /// Sends until the server has taken nothing for a while, reading nothing; how much went out.
+    /// Sends without reading until the server has read nothing for a while. Returns the number of
+    /// bytes sent.
     pub(crate) fn stuff(&mut self) -> usize {
         let piece = [b'x'; 16 * 1024];
         let stream = self.stream.get_mut();
         stream.set_write_timeout(Some(super::millis(300))).unwrap();
-        // Once it may have had no processor for so long.
+        // One pause is allowed: the server may have had no processor for so long.
         let (mut sent, mut pauses) = (0, 0);
         while pauses < 3 {
             match stream.write(&piece) {
@@ -114,7 +115,7 @@ impl Client {
 pub(crate) struct Noise(u64);
 
 impl Noise {
-    /// Prints the seed, so that a failure can be had again.
+    /// Prints the seed, so that a failure can be repeated.
     pub(crate) fn new(seed: u64) -> Self {
         eprintln!("seed {seed}");
         Self::same(seed)
@@ -124,7 +125,7 @@ impl Noise {
         Self(seed.max(1))
     }
 
-    /// The next number (Marsaglia's xorshift64).
+    /// Returns the next number (Marsaglia's xorshift64).
     pub(crate) fn number(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -132,7 +133,8 @@ impl Noise {
         self.0
     }
 
-    /// Fills `buffer`, whose length must be a multiple of 8 for the stream not to depend on cuts.
+    /// Fills `buffer`. Its length must be a multiple of 8, so that the bytes do not depend on the
+    /// sizes of the buffers.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         for word in buffer.chunks_exact_mut(8) {
             word.copy_from_slice(&self.number().to_le_bytes());

@@ -21,7 +21,7 @@ pub(crate) use client::Client;
 /// The time limit of every wait. Only a failing test waits this long.
 pub(crate) const NEVER: Duration = Duration::from_secs(30);
 
-/// `echoline echo` as a process of its own; ended with this value.
+/// `echoline echo` as a separate process. Dropping this value kills it.
 pub(crate) struct Server {
     child: Child,
     addresses: Vec<SocketAddr>,
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 /// The end of a server: its exit code and the counts in the last line of its log.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// `None` where a signal killed it.
+    /// `None` if a signal killed the server.
     pub(crate) code: Option<i32>,
     pub(crate) after: Duration,
     pub(crate) counts: BTreeMap<String, u64>,
@@ -45,12 +45,12 @@ impl Server {
         Self::start_as(program(&[]), flags)
     }
 
-    /// Starts behind the words of another program, `prlimit …` say, that becomes the server.
+    /// Starts through another command, such as `prlimit …`, that becomes the server.
     pub(crate) fn start_behind(words: &[&str], flags: &[&str]) -> Self {
         Self::start_as(program(words), flags)
     }
 
-    /// Starts with its stderr somewhere else than in the file that [`log`](Self::log) reads.
+    /// Starts with this stderr instead of the file that [`log`](Self::log) reads.
     pub(crate) fn start_with_stderr(stderr: Stdio, flags: &[&str]) -> Self {
         let mut command = program(&[]);
         command.stderr(stderr);
@@ -63,7 +63,7 @@ impl Server {
         Self::launch(command, flags, folder)
     }
 
-    /// Starts without waiting for anything: for a start that is to fail, or to be interrupted.
+    /// Starts without waiting, for a start that is to fail or to be interrupted.
     pub(crate) fn spawn(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = program(&[]);
@@ -89,7 +89,8 @@ impl Server {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {}", server.log());
             }
-            // Still open, it would be counted among the descriptors that the server has when empty.
+            // If the ready file was still open, it would count among the descriptors of an empty
+            // server.
             ready.exists() && !process::has_open(server.id(), &ready)
         });
         let lines = fs::read_to_string(ready).unwrap();
@@ -115,7 +116,7 @@ impl Server {
         &self.addresses
     }
 
-    /// Where `--admin` is.
+    /// Returns the address of `--admin`.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin.expect("the server was started with --admin")
     }
@@ -129,7 +130,7 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Waits for `text` in the log, which a thread of its own writes.
+    /// Waits for `text` in the log, which a separate thread writes.
     #[track_caller]
     pub(crate) fn await_log(&self, text: &str) {
         until(text, || self.log().contains(text));
@@ -153,7 +154,7 @@ impl Server {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until the server ends.
     pub(crate) fn wait(self) -> End {
         self.wait_since(now())
     }
@@ -169,16 +170,16 @@ impl Server {
         End { code: status.unwrap().code(), after: start.elapsed(), counts, log }
     }
 
-    /// Asks it to end and waits for that.
+    /// Stops the server with SIGTERM and waits until it ends.
     pub(crate) fn stop(self) -> End {
-        // From before the signal: what sends it may return only when much time has gone by.
+        // Measured from before the signal, because sending it may take long.
         let start = now();
         self.signal("TERM");
         self.wait_since(start)
     }
 
-    /// Waits until all connections are gone, then asks it to end: so that each is counted as
-    /// what ended it, and none as drained.
+    /// Waits until all connections are gone and then stops the server, so that none is counted as
+    /// drained.
     pub(crate) fn stop_when_empty(self, descriptors_before: usize) -> End {
         self.await_descriptors(descriptors_before);
         self.stop()
@@ -192,7 +193,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A stopped or stuck server must not outlive its test; one that has ended is no error.
+        // A stopped or stuck server must not outlive its test. That it has ended already is no
+        // error.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -210,7 +212,7 @@ impl End {
     }
 }
 
-/// The program under test behind the words of another that becomes it.
+/// Returns the program under test, started through the command in `words`, which becomes it.
 pub(crate) fn program(words: &[&str]) -> Command {
     let path = env!("CARGO_BIN_EXE_echoline");
     let mut command = match words {
@@ -230,7 +232,8 @@ pub(crate) fn program(words: &[&str]) -> Command {
     command
 }
 
-/// The numbers of the report, `… ended; end_of_stream=3 reset=1 connections=4 still_open=0`.
+/// Returns the numbers of the report, `… ended; end_of_stream=3 reset=1 connections=4
+/// still_open=0`.
 fn counts(log: &str) -> BTreeMap<String, u64> {
     let report = log.lines().rfind(|line| line.contains("ended; ")).unwrap_or_default();
     report
@@ -240,13 +243,13 @@ fn counts(log: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// The one place where the tests ask for the time.
+/// Returns the current time. The tests read the clock only here.
 #[expect(clippy::disallowed_methods, reason = "a whole program lives in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Looks again and again until `holds`; fails the test after [`NEVER`].
+/// Checks again and again until `holds` returns true. Fails the test after [`NEVER`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = now();
@@ -256,7 +259,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Lets time pass: the pace of a slow client, or a length that is itself what is tested.
+/// Sleeps: for the pace of a slow client, or for a duration that is itself tested.
 pub(crate) fn pause(length: Duration) {
     std::thread::sleep(length);
 }
@@ -269,7 +272,7 @@ pub(crate) const fn millis(count: u64) -> Duration {
 pub(crate) fn has(name: &str) -> bool {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
-        // Not by `eprintln!`, which the harness keeps to itself where a test passes.
+        // Not with `eprintln!`, whose output the harness hides if the test passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED, not passed: this test needs {name}, which is not installed"

@@ -5,39 +5,39 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Descriptors that are open.
+/// Returns the number of open descriptors.
 pub(crate) fn descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
 }
 
-/// Whether it has a file open that has this name now.
+/// Returns whether the process has an open file that currently has this path.
 pub(crate) fn has_open(id: u32, path: &Path) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
     descriptors.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path))
 }
 
-/// The lowest descriptor that is free: as a limit it leaves room for no other.
+/// Returns the lowest free descriptor. As the limit, it allows no further descriptor.
 pub(crate) fn descriptor_ceiling(id: u32) -> usize {
     // The number of open descriptors would be wrong: the test runner may have left some with high
     // numbers.
     (0..).find(|number| !fs::exists(format!("/proc/{id}/fd/{number}")).unwrap()).unwrap()
 }
 
-/// Sets the soft descriptor limit of a process that is running.
+/// Sets the soft descriptor limit of a running process.
 pub(crate) fn limit_descriptors(id: u32, limit: usize) {
     let (id, limit) = (id.to_string(), format!("--nofile={limit}:"));
     assert!(Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap().success());
 }
 
-/// Resident memory in KiB.
+/// Returns the resident memory in KiB.
 pub(crate) fn resident_kib(id: u32) -> usize {
     number(&fs::read_to_string(format!("/proc/{id}/status")).unwrap(), "VmRSS:")
 }
 
-/// Processor time used so far, in user and system mode together.
+/// Returns the processor time used so far, in user and system mode together.
 pub(crate) fn processor_time(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    // The name, second and in parentheses, may hold spaces; utime and stime are 14 and 15.
+    // The name (field 2, in parentheses) may contain spaces; utime and stime are fields 14 and 15.
     let after_name = stat.rsplit_once(')').unwrap().1;
     let ticks: u64 = after_name
         .split_whitespace()
@@ -49,8 +49,7 @@ pub(crate) fn processor_time(id: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// For each thread whose name begins with `prefix`: the processor time it has used, to the
-/// nanosecond.
+/// Returns the processor time of each thread whose name begins with `prefix`, to the nanosecond.
 pub(crate) fn work_of_threads(id: u32, prefix: &str) -> Vec<(String, Duration)> {
     let mut work: Vec<(String, Duration)> = fs::read_dir(format!("/proc/{id}/task"))
         .unwrap()
@@ -66,7 +65,7 @@ pub(crate) fn work_of_threads(id: u32, prefix: &str) -> Vec<(String, Duration)> 
     work
 }
 
-/// Connections of the machine whose local port is `port` and which are in TIME_WAIT.
+/// Returns the number of connections of this machine from local port `port` in TIME_WAIT.
 pub(crate) fn in_time_wait(port: u16) -> usize {
     let (port, time_wait) = (format!(":{port:04X}"), "06");
     let table = fs::read_to_string("/proc/net/tcp").unwrap();

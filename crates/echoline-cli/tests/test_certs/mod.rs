@@ -1,4 +1,4 @@
-//! Datagrams whose sources are forged.
+//! Sends datagrams with forged sources.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -8,7 +8,8 @@ pub(crate) fn forge(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Resul
     let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { panic!("IPv4 only") };
     let raw = socket2::Protocol::from(libc::IPPROTO_RAW);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(raw))?;
-    // The system fills in the length and the checksum of the first header; the second's may be 0.
+    // The system fills in the length and the checksum of the IP header; the checksum of the UDP
+    // header may be 0.
     let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, libc::IPPROTO_UDP as u8, 0, 0];
     packet.extend(from.ip().octets());
     packet.extend(to.ip().octets());
@@ -20,7 +21,7 @@ pub(crate) fn forge(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Resul
     socket.send_to(&packet, &SocketAddrV4::new(*to.ip(), 0).into()).map(drop)
 }
 
-/// Whether this process may forge datagrams; says so where not.
+/// Returns whether this process may forge datagrams. If not, prints that the test is skipped.
 pub(crate) fn may_forge() -> bool {
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let forged = forge(nobody, nobody, b"");

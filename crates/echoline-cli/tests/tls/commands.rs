@@ -1,4 +1,4 @@
-//! The commands, and OpenSSL against them.
+//! The commands over TLS, also with OpenSSL as the peer.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -36,13 +36,13 @@ impl TlsServer {
         self.address.strip_prefix("tls://").unwrap()
     }
 
-    /// `openssl s_client`, which sends a line and waits for the end.
+    /// Runs `openssl s_client`, which sends a line and waits for the end.
     fn openssl(&self, flags: &[&str]) -> Ended {
         let mut command = Command::new("openssl");
         command.args(["s_client", "-connect", self.port(), "-ign_eof", "-brief"]).args(flags);
         let mut program = Program::start(&mut command);
         program.write(b"hello\n");
-        // It has no way to end its direction but to be asked, and `Q` is ignored with -ign_eof.
+        // OpenSSL closes its direction only at the command `Q`, which it ignores with -ign_eof.
         wait_for("an answer, or the end", || {
             program.stdout().contains("Echo: hello") || program.has_ended()
         });
@@ -51,7 +51,7 @@ impl TlsServer {
     }
 }
 
-/// Whether the program is there; a test that skips says so.
+/// Returns whether OpenSSL is installed. If not, prints that the test is skipped.
 fn has_openssl() -> bool {
     let status = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
     let has = status.is_ok_and(|status| status.success());
@@ -62,9 +62,9 @@ fn has_openssl() -> bool {
     has
 }
 
-/// Fault 49: OpenSSL is served by 1.2 and 1.3, and by nothing older.
+/// Fault 49: OpenSSL can connect with TLS 1.2 and 1.3, and with no older version.
 #[test]
-fn openssl_is_served_by_versions_that_are_safe() {
+fn openssl_connects_with_safe_versions_only() {
     if !has_openssl() {
         return;
     }
@@ -101,9 +101,9 @@ fn openssl_shows_its_certificate() {
     assert!(without.stderr.contains("certificate required"), "{}", without.stderr);
 }
 
-/// Each failure is one sentence that says what to type.
+/// Each failure is one sentence with the command or flag to use.
 #[test]
-fn a_client_that_fails_says_what_to_type() {
+fn a_failed_client_names_the_remedy() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
     let (ca, address) = (authority.ca(), server.address.as_str());
@@ -128,9 +128,9 @@ fn a_client_that_fails_says_what_to_type() {
     assert!(unused.stderr.contains("tls://"), "{}", unused.stderr);
 }
 
-/// The report tells connecting and the handshake apart, and how handshakes were made.
+/// The report separates connecting from the handshake, and shows the kinds of handshakes.
 #[test]
-fn a_load_report_tells_of_handshakes() {
+fn a_load_report_shows_handshakes() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
     let ca = authority.ca();
@@ -152,13 +152,13 @@ fn a_load_report_tells_of_handshakes() {
     assert!(resumed.text().contains("handshakes resumed"), "{}", resumed.text());
     assert_eq!(resumed.code(), Some(0), "{resumed:?}");
     server.program.signal("TERM");
-    // Each connection was ended in order.
+    // Each connection ended in order.
     let log = server.program.finish().stderr;
     assert!(log.contains("end_of_stream=24") && !log.contains("truncated"), "{log}");
 }
 
 #[test]
-fn a_server_without_what_it_needs_says_so() {
+fn wrong_tls_settings_of_a_server_are_refused() {
     let authority = Authority::new();
     let pair = authority.sign("server", Kind::Server);
     let other = authority.sign("other", Kind::Server);
@@ -178,10 +178,9 @@ fn a_server_without_what_it_needs_says_so() {
     }
 }
 
-/// Issue 11, item 40: plain text to a port for TLS is recognised by the alert, which is not
-/// printed.
+/// Issue 11, item 40: `send` without TLS to a TLS port recognises the alert and does not print it.
 #[test]
-fn regression_plain_text_to_a_tls_port_is_told() {
+fn regression_plain_text_to_a_tls_port_is_recognised() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
     let port = server.port();
@@ -193,8 +192,8 @@ fn regression_plain_text_to_a_tls_port_is_told() {
     assert!(ended.stderr.contains("write wss://") && ended.code() == Some(1), "{ended:?}");
 }
 
-/// Issue 11, item 41: each name of a certificate is checked, and nothing is written for a wrong
-/// one.
+/// Issue 11, item 41: each name for a certificate is checked, and nothing is written if one is
+/// invalid.
 #[test]
 fn regression_a_name_that_no_certificate_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -213,12 +212,12 @@ fn regression_a_name_that_no_certificate_can_have_is_refused() {
     assert_eq!(cert("localhost, 127.0.0.1").code(), Some(0));
     let pair = Pair { cert: out.join("server.pem"), key: out.join("server-key.pem") };
     let server = TlsServer::start(&pair, &[]);
-    // By the address, which is one in the certificate.
+    // The certificate also contains the address.
     let ended = run(&["send", &server.address, "--ca", pair.cert(), "hello"], b"");
     assert_eq!(ended.text(), "Echo: hello\n", "{ended:?}");
 }
 
-/// Issue 11, item 41: certificates that are not valid now are made and served, with a warning; a
+/// Issue 11, item 41: certificates that are not valid now are created and served, with a warning. A
 /// client refuses them.
 #[test]
 fn regression_outdated_certificates_are_made_and_served() {
@@ -241,7 +240,7 @@ fn regression_outdated_certificates_are_made_and_served() {
         assert!(ended.code() == Some(1) && ended.stderr.contains(refused), "{ended:?}");
         let open = run(&["send", &server.address, "--insecure", "x"], b"");
         assert_eq!(open.text(), "Echo: x\n");
-        // A chat is for people, and refuses to start with it.
+        // A chat is for people, and refuses to start with such a certificate.
         let tls = ["--listen", "tls://127.0.0.1:0", "--cert", pair.cert(), "--key", pair.key()];
         let chat = run(&[&["chat"][..], &tls].concat(), b"");
         assert_eq!(chat.code(), Some(1), "{chat:?}");
@@ -250,7 +249,8 @@ fn regression_outdated_certificates_are_made_and_served() {
     }
 }
 
-/// Issue 11, item 42: a fault on the socket hits the handshake: it stalls, or is reset.
+/// Issue 11, item 42: a planned fault of the socket also affects the handshake: it stalls or is
+/// reset.
 #[test]
 fn regression_a_handshake_can_fail_by_plan() {
     let authority = Authority::new();
@@ -267,9 +267,9 @@ fn regression_a_handshake_can_fail_by_plan() {
     assert_eq!((served.code(), served.text().as_str()), (Some(0), "Echo: x\n"), "{served:?}");
 }
 
-/// Fault 48: files that change are taken up; while they are wrong the old certificate stays.
+/// Fault 48: changed files are loaded. While they are invalid, the old certificate stays in use.
 #[test]
-fn changed_files_are_taken_up_and_bad_ones_are_not() {
+fn changed_files_are_loaded_and_bad_ones_are_not() {
     let authority = Authority::new();
     let pair = authority.sign("first", Kind::Server);
     let server = TlsServer::start(&pair, &[]);
@@ -292,9 +292,9 @@ fn changed_files_are_taken_up_and_bad_ones_are_not() {
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
 }
 
-/// Fault 48: a hundred reloads by SIGHUP while clients come and go: none of them fails.
+/// Fault 48: a hundred reloads by SIGHUP while clients connect and leave: no client fails.
 #[test]
-fn a_hundred_hangups_under_load_fail_nobody() {
+fn a_hundred_hangups_under_load_fail_no_client() {
     let authority = Authority::new();
     let pair = authority.sign("first", Kind::Server);
     let server = TlsServer::start(&pair, &[]);
@@ -321,10 +321,10 @@ fn a_hundred_hangups_under_load_fail_nobody() {
     assert!(!ended.text().contains(" ok 0 "), "{}", ended.text());
 }
 
-/// Fault 12: the key is read before root's rights are given up; a reload that may not read it any
-/// more says so, and the old certificate stays.
+/// Fault 12: the key is read before root's rights are given up. A reload that may no longer read it
+/// logs that, and the old certificate stays.
 #[test]
-fn a_key_of_root_is_read_before_root_is_gone() {
+fn a_key_of_root_is_read_before_rights_are_dropped() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         std::io::Write::write_all(&mut std::io::stderr(), b"skipped: this needs root\n").unwrap();
@@ -345,9 +345,9 @@ fn a_key_of_root_is_read_before_root_is_gone() {
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
 }
 
-/// `echoline check` reads the files as a start would.
+/// `echoline check` reads the files as a server does at its start.
 #[test]
-fn check_tells_what_the_certificate_is() {
+fn check_describes_the_certificate() {
     let authority = Authority::new();
     let pair = authority.sign("server", Kind::Server);
     let other = authority.sign("other", Kind::Server);
@@ -363,7 +363,7 @@ fn check_tells_what_the_certificate_is() {
     assert_eq!(wrong.code(), Some(1));
 }
 
-/// A handshake that failed is in the log, with the reason.
+/// A failed handshake is in the log, with the reason.
 #[test]
 fn a_failed_handshake_is_in_the_log() {
     let authority = Authority::new();
@@ -373,7 +373,7 @@ fn a_failed_handshake_is_in_the_log() {
     server.program.wait_for_stderr("the client does not speak TLS");
 }
 
-/// The files of `echoline cert` work at once, and are not overwritten by mistake.
+/// The files of `echoline cert` work at once, and a second run does not overwrite them.
 #[test]
 fn certificates_for_tests_work_at_once() {
     use std::os::unix::fs::PermissionsExt;

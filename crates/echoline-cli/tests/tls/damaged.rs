@@ -1,4 +1,4 @@
-//! Handshakes that go wrong.
+//! Damaged and incomplete handshakes.
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::served::{Handler, Served, localhost};
 
-/// Bytes of a handshake of which each is damaged once.
+/// Number of bytes of a handshake; the test damages each of them once.
 const BYTES: usize = 600;
 
 /// A stream that inverts one sent bit.
@@ -24,7 +24,7 @@ struct Flip {
     stream: TcpStream,
     sent: usize,
     at: usize,
-    /// Whether so many bytes were sent at all.
+    /// Set once the bit was inverted, that is, if so many bytes were sent at all.
     flipped: Arc<AtomicBool>,
 }
 
@@ -66,7 +66,7 @@ impl AsyncWrite for Flip {
     }
 }
 
-/// Gives the client back, not ended.
+/// Returns the client with the connection still open.
 async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Result<S> {
     client.write_all(b"hello\n").await?;
     client.flush().await?;
@@ -78,10 +78,10 @@ async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Resu
     Ok(client)
 }
 
-/// Fault 50: whichever byte of a handshake is damaged, that connection fails and no other.
+/// Fault 50: a damaged byte of a handshake, at any position, ends only its own connection.
 #[tokio::test]
 async fn a_flipped_bit_ends_its_own_connection_only() {
-    // Damage to a length makes one end wait for bytes that the other does not know of.
+    // A damaged length makes one end wait for bytes that the other end never sends.
     let limits = Limits {
         handshake_timeout: Duration::from_secs(2),
         idle_timeout: Some(Duration::from_secs(2)),
@@ -115,7 +115,7 @@ async fn a_flipped_bit_ends_its_own_connection_only() {
 
 /// Fault 50: the same in the middle of a dialogue.
 #[tokio::test]
-async fn who_breaks_the_rules_later_is_let_go() {
+async fn a_broken_record_ends_an_open_connection() {
     for version in [&TLS12, &TLS13] {
         let served = Served::plain(Handler::Lines).await;
         let connecting = served.connector(version).connect(localhost(), served.socket().await);
@@ -130,9 +130,9 @@ async fn who_breaks_the_rules_later_is_let_go() {
     }
 }
 
-/// Fault 50: who does not speak TLS hears an alert, which arrives, and is let go.
+/// Fault 50: a client that does not speak TLS receives an alert and is disconnected.
 #[tokio::test]
-async fn a_client_without_tls_is_let_go() {
+async fn a_client_without_tls_gets_an_alert() {
     let served = Served::plain(Handler::Lines).await;
     let mut client = served.socket().await;
     client.write_all(b"hello, this is no TLS at all\n").await.unwrap();
@@ -146,7 +146,7 @@ async fn a_client_without_tls_is_let_go() {
 
 /// Fault 46: two hundred clients that connect and stay silent delay no other client.
 #[tokio::test]
-async fn silent_clients_hold_up_nobody() {
+async fn silent_clients_delay_no_client() {
     let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };
     let served = Served::start(Handler::Lines, limits, |_| ClientAuth::Off).await;
     let mut silent = Vec::new();

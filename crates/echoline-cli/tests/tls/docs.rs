@@ -6,7 +6,7 @@ use crate::programs::page::{blocks, shell};
 use crate::programs::{Program, nobody, wait_for};
 
 #[test]
-fn every_line_of_the_page_does_what_it_says() {
+fn every_line_of_the_page_works() {
     let folder = tempfile::tempdir().unwrap();
     let ports = [nobody(), nobody()].map(|address| address.port().to_string());
     let mut servers = Vec::new();

@@ -35,7 +35,7 @@ async fn a_half_closed_client_gets_everything() {
             if length == 0 {
                 break;
             }
-            // A slow reader: others go first.
+            // A slow reader: other tasks run first.
             tokio::task::yield_now().await;
         }
         assert!(received == expected, "{version:?}: {} bytes came back", received.len());
@@ -45,16 +45,17 @@ async fn a_half_closed_client_gets_everything() {
     }
 }
 
-/// Fault 30: FIN without `close_notify` is an end, but none that a line could have.
+/// Fault 30: FIN without `close_notify` ends the connection, but an unfinished line before it is
+/// not echoed.
 #[tokio::test]
-async fn a_cut_stream_is_an_end_and_no_line() {
+async fn a_cut_stream_ends_without_echoing_the_rest() {
     for version in [&TLS12, &TLS13] {
         let served = Served::plain(Handler::Lines).await;
         let connecting = served.connector(version).connect(localhost(), served.socket().await);
         let mut client = connecting.await.unwrap();
         client.write_all(b"whole\nhalf a l").await.unwrap();
         client.flush().await.unwrap();
-        // Below TLS.
+        // Closes the socket below TLS.
         client.get_mut().0.shutdown().await.unwrap();
         let mut heard = String::new();
         client.read_to_string(&mut heard).await.unwrap();
@@ -64,7 +65,8 @@ async fn a_cut_stream_is_an_end_and_no_line() {
     }
 }
 
-/// Fault 31 over TLS: who takes nothing is given up, and the system holds nothing for it.
+/// Fault 31 over TLS: a client that reads nothing is disconnected with a reset, so the system keeps
+/// no data for it.
 #[tokio::test]
 async fn a_stalled_client_is_reset() {
     let limits = Limits { stall_timeout: Some(Duration::from_millis(300)), ..Limits::default() };
@@ -72,7 +74,7 @@ async fn a_stalled_client_is_reset() {
     let connecting = served.connector(&TLS13).connect(localhost(), served.socket().await);
     let mut client = connecting.await.unwrap();
     let piece = vec![7; 64 * 1024];
-    // It never reads; when the server has given it up, its writes fail.
+    // The client never reads. Its writes fail once the server has reset the connection.
     let error = loop {
         if let Err(error) = client.write_all(&piece).await {
             break error;
@@ -84,9 +86,9 @@ async fn a_stalled_client_is_reset() {
     assert_eq!(report.count(Closed::StallTimeout), 1, "{report:?}");
 }
 
-/// The server that drains says so to its clients by `close_notify`: they read a whole end.
+/// A draining server sends `close_notify`, so its clients read an orderly end.
 #[tokio::test]
-async fn a_drained_client_reads_a_whole_end() {
+async fn a_drained_client_reads_an_orderly_end() {
     let served = Served::plain(Handler::Lines).await;
     let mut client = served.connect(None).await.unwrap();
     client.write_all(b"hello\n").await.unwrap();

@@ -1,5 +1,5 @@
 //! TLS: handshakes, connection ends, replaced certificates, and other programs as peers.
-// Certificates live by the wall clock.
+// The validity of certificates depends on the wall clock.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod commands;

@@ -14,7 +14,7 @@ use crate::programs::write_secret;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authority with a folder; everything in it ends with the test.
+/// A certificate authority with a folder that is deleted at the end of the test.
 pub(crate) struct Authority {
     pub(crate) folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
@@ -57,7 +57,8 @@ impl Authority {
         self.path("ca.pem")
     }
 
-    /// A pair of files that begin with `name`, for the subject `CN=name`.
+    /// Writes a certificate and its key for the subject `CN=name`, to files whose names begin with
+    /// `name`.
     pub(crate) fn sign(&self, name: &str, kind: Kind) -> Pair {
         let (cert, key) = self.text(name, kind);
         let pair = Pair {
@@ -69,7 +70,7 @@ impl Authority {
         pair
     }
 
-    /// The same as PEM.
+    /// Returns the same certificate and key as PEM text.
     pub(crate) fn text(&self, name: &str, kind: Kind) -> (String, String) {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();

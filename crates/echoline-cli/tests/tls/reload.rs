@@ -15,10 +15,10 @@ use crate::served::{Handler, Served, config};
 
 const TIMES: usize = 100;
 
-/// Fault 48: a hundred new certificates under load, each of whose connections is a new one: none
-/// fails, and an old connection goes on.
+/// Fault 48: a hundred certificate changes under a load of new connections: none of them fails, and
+/// an old connection stays open.
 #[tokio::test]
-async fn a_hundred_reloads_under_load_fail_nobody() {
+async fn a_hundred_reloads_under_load_fail_no_client() {
     let served = Served::plain(Handler::Lines).await;
     let mut old = served.connect(None).await.unwrap();
     let pairs = [0, 1].map(|n| served.authority.sign(&format!("pair-{n}"), Kind::Server));
@@ -52,9 +52,10 @@ async fn a_hundred_reloads_under_load_fail_nobody() {
     served.end().await;
 }
 
-/// Fault 48: what cannot be used is said, with its file, before anything is put in place.
+/// Fault 48: a pair of files that cannot be used is refused with the name of the file, before
+/// anything changes.
 #[test]
-fn a_pair_that_cannot_be_used_is_said() {
+fn an_unusable_pair_is_refused() {
     let authority = Authority::new();
     let good = authority.sign("good", Kind::Server);
     let other = authority.sign("other", Kind::Server);

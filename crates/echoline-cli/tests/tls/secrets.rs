@@ -15,8 +15,8 @@ fn with(command: &[&str], flags: &[&str]) -> Ended {
     run(&[command, flags].concat(), b"")
 }
 
-/// Issue 12, item 18: each file with a secret is refused while other users can read it, in one
-/// sentence with the flag and the fix, and one flag accepts it.
+/// Issue 12, item 18: each file with a secret is refused while other users can read it. The message
+/// is one sentence with the flag and the fix, and one flag allows such files.
 #[test]
 fn attack_a_secret_that_others_can_read_is_not_used() {
     let authority = Authority::new();
@@ -75,7 +75,7 @@ fn attack_a_secret_that_others_can_read_is_not_used() {
     assert_eq!(with(&["chat", "--check"], &["--config", &config]).code(), Some(0));
 }
 
-/// Issue 12, item 18: credentials of systemd and volumes of Kubernetes are used as they come.
+/// Issue 12, item 18: credentials of systemd and volumes of Kubernetes are accepted as they are.
 #[test]
 fn secrets_of_systemd_and_kubernetes_are_used() {
     if !nix::unistd::Uid::effective().is_root() {
@@ -93,7 +93,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
         set_mode(&credential, mode);
         assert_eq!(check(&credential).code(), Some(0), "{mode:o}");
     }
-    // A group of a user who is not root is one that all files of this user have.
+    // The group of a user who is not root is the group of all files of this user.
     std::os::unix::fs::chown(&credential, Some(54_321), None).unwrap();
     let refused = check(&credential);
     assert!(refused.stderr.contains("all members of group 65534 can use it"), "{refused:?}");
@@ -108,7 +108,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
     let refused = check(&volume.join("password"));
     assert!(refused.stderr.contains("every user of this host"), "{refused:?}");
     set_mode(volume.join(version).join("password"), 0o644);
-    // The same file is refused under a name that does not go through a link of the volume.
+    // The same file is refused if its path does not contain a link of the volume.
     fs::remove_file(volume.join("..data")).unwrap();
     assert_eq!(check(&volume.join(version).join("password")).code(), Some(1));
 }

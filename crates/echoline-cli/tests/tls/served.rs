@@ -1,4 +1,4 @@
-//! A server inside of the test that speaks TLS, and clients of it.
+//! A TLS server inside the test, and its clients.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::pairs::{Authority, Kind, Pair};
 
-/// A server that is served, until `end`.
+/// A running server; [`end`](Self::end) stops it.
 pub(crate) struct Served {
     pub(crate) authority: Authority,
     pub(crate) certificates: Certificates,
@@ -33,7 +33,7 @@ pub(crate) struct Served {
 pub(crate) enum Handler {
     Lines,
     Bytes,
-    /// Says what TLS was agreed on.
+    /// Sends the TLS parameters that were negotiated.
     Facts,
 }
 
@@ -85,7 +85,7 @@ impl Served {
         Self { authority, certificates, address, shutdown, serving }
     }
 
-    /// A server that requests no client certificates.
+    /// Starts a server that requests no client certificates.
     pub(crate) async fn plain(handler: Handler) -> Self {
         Self::start(handler, Limits::default(), |_| ClientAuth::Off).await
     }
@@ -99,7 +99,7 @@ impl Served {
         TcpStream::connect((self.address.host(), self.address.port())).await.unwrap()
     }
 
-    /// A client of our own.
+    /// Connects a client of the CLI.
     pub(crate) async fn connect(&self, identity: Option<&Identity>) -> Result<Stream, String> {
         let trust = Trust::Authorities(Authorities::load(&self.authority.ca()).unwrap());
         let client = TlsClient::new(&trust, identity, Resumption::Off).unwrap();
@@ -109,7 +109,7 @@ impl Served {
         opened.map_err(|closed| origin.failure.unwrap_or_else(|| closed.to_string()))
     }
 
-    /// A client of the library itself, of one version only.
+    /// Returns a client of the TLS library itself, for one version only.
     pub(crate) fn connector(&self, version: &'static SupportedProtocolVersion) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.authority.ca()).unwrap()).unwrap();

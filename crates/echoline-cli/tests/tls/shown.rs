@@ -23,9 +23,9 @@ async fn heard(stream: Stream) -> Result<String, String> {
     Ok(text)
 }
 
-/// The handler learns version, cipher, name and subject, in both versions.
+/// The handler gets the version, cipher, server name and client subject, in both TLS versions.
 #[tokio::test]
-async fn the_handler_learns_what_was_agreed_on() {
+async fn the_handler_gets_the_negotiated_parameters() {
     for (version, begin) in [(&TLS12, "TLSv1.2 TLS_ECDHE_ECDSA_"), (&TLS13, "TLSv1.3 TLS_AES_")] {
         let served = Served::plain(Handler::Facts).await;
         let connecting = served.connector(version).connect(localhost(), served.socket().await);
@@ -45,7 +45,7 @@ async fn a_client_shows_a_certificate_of_the_authority_or_is_refused() {
     let right = identity(&served.authority, Kind::Client);
     let text = heard(served.connect(Some(&right)).await.unwrap()).await.unwrap();
     assert!(text.contains(" CN=somebody localhost"), "{text}");
-    // In TLS 1.3 a client hears only afterwards that its certificate is not taken.
+    // In TLS 1.3 a client learns only after the handshake that its certificate was refused.
     let without = heard(served.connect(None).await.unwrap()).await.unwrap_err();
     assert!(without.contains("give one with --cert FILE"), "{without}");
     let stranger = identity(&Authority::new(), Kind::Client);
@@ -67,7 +67,7 @@ async fn a_certificate_that_is_only_asked_for_may_be_missing_but_not_wrong() {
 }
 
 #[tokio::test]
-async fn a_client_trusts_only_who_it_knows() {
+async fn a_client_trusts_only_its_authorities() {
     let served = Served::plain(Handler::Lines).await;
     let other = Served::plain(Handler::Lines).await;
     let error = served_by_another(&served, &other).await;
@@ -76,7 +76,7 @@ async fn a_client_trusts_only_who_it_knows() {
     other.end().await;
 }
 
-/// A client that trusts the authority of `served`, at `other`.
+/// Connects a client that trusts the authority of `served` to `other`.
 async fn served_by_another(served: &Served, other: &Served) -> String {
     use echoline::tls::{Authorities, Resumption, TlsClient, Trust};
     use echoline::transport::{Origin, Transport};

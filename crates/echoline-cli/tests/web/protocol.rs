@@ -6,9 +6,9 @@ use super::text;
 use super::web_harness::{Socket, WebChat};
 use crate::programs::write_secret;
 
-/// Line ends inside JSON strings, and bare ones in a message, forge no line of another user.
+/// Line ends in a message, inside JSON strings or bare, cannot forge a line of another user.
 #[test]
-fn nobody_can_forge_a_line() {
+fn no_line_can_be_forged() {
     let chat = WebChat::start(&[]);
     let mut ben = chat.terminal("ben");
     let mut ann = chat.page("ann");
@@ -25,13 +25,13 @@ fn nobody_can_forge_a_line() {
     ben.hear("ann: three");
 }
 
-/// Asks whether the person with this id is here.
+/// Asks for the person with this id. Returns the answer.
 fn ask_person(page: &mut Socket, id: &Value) -> Value {
     page.send(&json!({ "ask": "person", "person": id }));
     page.until_kind("person")
 }
 
-/// The kind and the text of each message up to the answer to a ping.
+/// Returns the kind and the text of each message up to the answer to a ping.
 fn heard(page: &mut Socket) -> Vec<(String, String)> {
     page.send(&json!({ "ping": 4711 }));
     let mut heard = Vec::new();
@@ -45,7 +45,7 @@ fn heard(page: &mut Socket) -> Vec<(String, String)> {
     }
 }
 
-/// Issue 11, item 7: a private thread is with one person, also after a resume, and never with the
+/// Issue 11, item 7: a private thread belongs to one person, also after a resume, and never to the
 /// next user of the name.
 #[test]
 fn regression_an_id_is_one_person_and_not_one_name() {
@@ -58,14 +58,14 @@ fn regression_an_id_is_one_person_and_not_one_name() {
     let psst = ann.until_kind("private");
     let id = psst["person"].clone();
     assert!(id.is_string(), "{psst}");
-    // The list of people and a question by name tell the same id.
+    // The list of people and a request by name give the same id.
     ann.send(&json!({ "ask": "people", "room": "lobby" }));
     let people = ann.until_kind("people")["people"].clone();
     let of_ben = people.as_array().unwrap().iter().find(|person| person["name"] == "ben").unwrap();
     assert_eq!(of_ben["person"], id);
     ann.send(&json!({ "ask": "person", "name": "ben" }));
     assert_eq!(ann.until_kind("person")["person"], id);
-    // He comes back with his token, in another connection and under another name.
+    // He returns with his token, on another connection and under another name.
     let mut again = chat.socket();
     again.send(&json!({ "token": token }));
     again.until_kind("welcome");
@@ -136,7 +136,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
         assert!(text(&reply).contains("is about a room"), "{command}: {reply}");
         assert_eq!((&reply["person"], reply.get("room")), (&id, None), "{command}");
     }
-    // Others work, and their answers belong to the thread.
+    // Other commands work, and their answers belong to the thread.
     ann.send(&json!({ "do": "/away lunch", "to": id }));
     assert_eq!(ann.until_kind("reply")["person"], id);
     ann.send(&json!({ "say": "for all", "room": "lobby" }));
@@ -149,9 +149,9 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
     assert!(kinds.iter().all(|kind| **kind != "action" && **kind != "topic"), "{past}");
 }
 
-/// Issue 11, item 8: a page is told how long a message may be, to the byte.
+/// Issue 11, item 8: the page gets the maximum length of a message, exact to the byte.
 #[test]
-fn regression_a_page_is_told_max_line() {
+fn regression_a_page_gets_the_maximum_length() {
     let chat = WebChat::start(&["--max-line", "200B"]);
     let mut ann = chat.socket();
     ann.send(&json!({ "name": "ann" }));
@@ -166,7 +166,7 @@ fn regression_a_page_is_told_max_line() {
 }
 
 /// Issue 11, item 8: the server returns a refused line with the reason: its author is muted, too
-/// fast, or not in the room.
+/// fast or not in the room.
 #[test]
 fn regression_a_refused_line_comes_back_with_its_reason() {
     let chat = WebChat::start(&["--flood", "5/s", "--burst", "5"]);
@@ -208,8 +208,8 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
     assert!(next["reason"].as_str().unwrap().starts_with("You are muted for "), "{next}");
 }
 
-/// Issue 11, item 18: the answers to `/join` come after the page was told of the room, and name it;
-/// `/quiet` hides nothing from the page that its list of people needs.
+/// Issue 11, item 18: the answers to `/join` come after the page was informed of the room, and name
+/// it. `/quiet` does not hide changes of the list of people from the page.
 #[test]
 fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
     let chat = WebChat::start(&[]);
@@ -233,10 +233,10 @@ fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
     assert_eq!(ann.until_kind("left")["name"], "ben");
 }
 
-/// Issue 11, item 8: a page that is banned while it is away hears so once, instead of trying for
-/// ever.
+/// Issue 11, item 8: a page that is banned while it is disconnected gets one notice, and does not
+/// retry for ever.
 #[test]
-fn regression_a_banned_page_that_comes_back_hears_why() {
+fn regression_a_banned_page_that_returns_gets_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     write_secret(&file, "correct horse\n");

@@ -1,4 +1,4 @@
-//! A real browser: Chromium, without a window, driven as the W3C's WebDriver says.
+//! A real browser: Chromium without a window, controlled through WebDriver (a W3C standard).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Terminal, WebChat};
 use crate::programs::wait_for;
 
-/// chromedriver, and a folder for the browsers it starts.
+/// A running chromedriver, and a folder for the browsers that it starts.
 pub(crate) struct Driver {
     child: Child,
     port: u16,
@@ -53,7 +53,7 @@ impl Driver {
         (ann, ben)
     }
 
-    /// A browser with a fresh profile, as wide as this, in this language.
+    /// Opens a browser with a fresh profile, this width and this language.
     pub(crate) fn browser(&self, width: u32, language: &str) -> Browser<'_> {
         let profile = tempfile::tempdir_in(self.folder.path()).unwrap();
         let arguments = [
@@ -80,7 +80,7 @@ impl Driver {
         Browser { driver: self, path: format!("/session/{id}"), _profile: profile }
     }
 
-    /// One command of WebDriver, and its value.
+    /// Sends one WebDriver command. Returns the value of the answer.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -98,7 +98,7 @@ impl Driver {
     }
 }
 
-/// Head and body of an answer; chromedriver leaves the connection open.
+/// Returns the head and body of an answer; chromedriver leaves the connection open.
 fn answer_of(stream: TcpStream) -> (String, String) {
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let mut reader = BufReader::new(stream);
@@ -182,20 +182,20 @@ impl Browser<'_> {
         self.wait(is_there, &json!([selector, text]));
     }
 
-    /// The texts of the elements that the selector finds.
+    /// Returns the texts of the elements that the selector finds.
     pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
         let script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)";
         serde_json::from_value(self.run(script, &json!([selector]))).unwrap()
     }
 
-    /// Comes in under this name.
+    /// Enters the chat under this name.
     pub(crate) fn enter(&self, address: &str, name: &str) {
         self.open(address);
         self.write("#name", &format!("{name}\u{e007}"));
         self.wait("document.querySelector('#log li')", &json!([]));
     }
 
-    /// Pretends that the system is set to "light" or "dark".
+    /// Emulates the system setting "light" or "dark".
     pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         let command = json!({
@@ -204,7 +204,7 @@ impl Browser<'_> {
         self.ask("POST", "/goog/cdp/execute", &command);
     }
 
-    /// Says something, by the keyboard.
+    /// Types a message and sends it.
     pub(crate) fn say(&self, text: &str) {
         self.write("#input", &format!("{text}\u{e007}"));
     }

@@ -1,4 +1,5 @@
-//! A chat with a page, and its clients: HTTP by hand, WebSocket by another library, `nc`.
+//! A chat with a page, and clients for it: hand-written HTTP, WebSocket through another library,
+//! and `nc`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod browser;
@@ -43,12 +44,12 @@ impl WebChat {
         terminal
     }
 
-    /// The answer to a request, head and body.
+    /// Returns the head and body of the answer to a request.
     pub(crate) fn ask(&self, request: &str) -> (String, String) {
         ask(self.web, request)
     }
 
-    /// As `GET`, with the usual headers and these.
+    /// Sends a `GET` with the usual headers and these.
     pub(crate) fn get(&self, path: &str, headers: &str) -> (String, String) {
         let web = self.web;
         self.ask(&format!(
@@ -56,7 +57,7 @@ impl WebChat {
         ))
     }
 
-    /// The page's connection, not yet anybody's.
+    /// Opens the WebSocket of a page that has not entered yet.
     pub(crate) fn socket(&self) -> Socket {
         let mut request = format!("ws://{}/ws", self.web).into_client_request().unwrap();
         let origin = format!("http://{}", self.web).parse().unwrap();
@@ -65,7 +66,7 @@ impl WebChat {
         Socket(socket)
     }
 
-    /// Somebody at the page who has come in.
+    /// Opens the WebSocket of a page and enters under this name.
     pub(crate) fn page(&self, name: &str) -> Socket {
         let mut page = self.socket();
         page.send(&json!({ "name": name }));
@@ -90,7 +91,7 @@ pub(crate) fn ask(address: SocketAddr, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-/// Somebody at `nc`.
+/// A user at `nc`.
 pub(crate) struct Terminal(BufReader<TcpStream>);
 
 impl Terminal {
@@ -117,7 +118,7 @@ impl Terminal {
     }
 }
 
-/// A page's connection.
+/// The WebSocket of a page.
 pub(crate) struct Socket(pub(crate) WebSocket<TcpStream>);
 
 impl Socket {
@@ -125,7 +126,7 @@ impl Socket {
         self.0.send(Message::text(message.to_string())).unwrap();
     }
 
-    /// The next thing that the chat says.
+    /// Returns the next message of the chat.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Value {
         match self.try_next() {
@@ -134,7 +135,7 @@ impl Socket {
         }
     }
 
-    /// The next thing that the chat says, or how it closes.
+    /// Returns the next message of the chat, or how it closed the connection.
     pub(crate) fn try_next(&mut self) -> Result<Value, String> {
         loop {
             match self.0.read() {

@@ -1,5 +1,5 @@
-//! The lines that users said before the rest of a log. Joins, leaves and other notices that came
-//! after them fill the log, and do not displace them. Pure.
+//! The lines that users said before the rest of a log. Joins, leaves and notices that fill the log
+//! do not displace them. Pure.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,11 +17,11 @@ pub(super) struct OlderLine {
     pub time_ms: u64,
     pub author: u64,
     pub(crate) shape: Shape,
-    /// As a terminal shows it, with its end.
+    /// The line as a terminal shows it, with its end.
     pub bytes: Bytes,
 }
 
-/// Said lines in their order. Their numbers have gaps.
+/// Said lines in order. Their numbers have gaps.
 #[derive(Debug, Default)]
 pub(super) struct OlderLines {
     lines: VecDeque<OlderLine>,

@@ -27,7 +27,7 @@ fn regression_times_grow_from_the_last_one() {
     assert_eq!(log.append(100, 1, LineKind::Said, "ann", "c"), (3, 100));
 }
 
-/// Returns the output for a member who wrote `own` and whose next line is `from`.
+/// Returns the lines for a member who wrote `own` and whose next line is `from`.
 fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
     let mut all = Vec::new();
     while from < log.visible() {
@@ -44,7 +44,7 @@ fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
 fn lines_are_numbered_and_later_than_the_line_before() {
     let mut log = Log::new(LogLimits::default(), 7, 1000);
     log.holds = true;
-    // P10, and Fault 58: the clock was set back.
+    // Promise P10, fault 58: the clock was set back.
     assert_eq!(log.append(900, 1, LineKind::Said, "ann", "x"), (7, 1001));
     assert_eq!(log.append(900, 1, LineKind::Said, "ann", "y"), (8, 1002));
     assert_eq!(log.append(2000, 1, LineKind::Said, "ann", "z"), (9, 2000));
@@ -112,10 +112,10 @@ proptest! {
         prop_assert_eq!(seen(&mut log, first, &VecDeque::new()), all);
     }
 
-    /// P1: every member gets the lines in one order, once, without their own, however the reads
-    /// are split.
+    /// Promise P1: every member gets each line once, in one order, without their own lines, for any
+    /// sizes of reads.
     #[test]
-    fn everybody_gets_the_same_but_for_their_own(
+    fn every_member_gets_the_same_lines_except_their_own(
         lines in prop::collection::vec((0..5_usize, 0..300_usize, any::<bool>()), 1..200),
         from in 0..200_u64,
     ) {
@@ -142,8 +142,8 @@ proptest! {
     }
 }
 
-/// Issue 12, item 4: joins, leaves, renamings, topics and notices displace no line that a user
-/// said. Said lines keep their numbers, and are deleted as before.
+/// Issue 12, item 4: joins, leaves, renames, topics and notices displace no line that a user said.
+/// Said lines keep their numbers, and can still be deleted.
 #[test]
 fn attack_a_flood_of_joins_displaces_no_said_line() {
     let mut log = log(LogLimits { lines: 50, bytes: 10_000 });
@@ -184,7 +184,7 @@ proptest! {
     /// the last said lines. A reader gets the kept lines, and the number of missing lines between
     /// them.
     #[test]
-    fn attack_no_row_of_notices_hides_what_was_said(
+    fn attack_no_sequence_of_notices_displaces_said_lines(
         said in prop::collection::vec(any::<bool>(), 1..300),
         from in 1..300_u64,
         restored in any::<bool>(),
@@ -205,7 +205,7 @@ proptest! {
             .filter(|number| *number >= whole_from || last_said.contains(number))
             .collect();
         if restored {
-            // As a store and a snapshot give it back.
+            // The log as a store or a snapshot restores it.
             let mut other = Log::new(limits, log.first(), 0);
             for &number in kept.iter().filter(|number| **number < log.first()) {
                 other.restore_said(&log.line(number).unwrap());
