@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(seconds(goals, 1000.0), Ok(12));
         assert_eq!(seconds(goals, 100_000.0), Ok(5));
         assert_eq!(seconds(goals, 20.0), Ok(600));
-        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s brings too few messages"));
+        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s sends too few messages"));
         assert_eq!(seconds("p99.99<50ms", 1000.0), Ok(120));
         assert_eq!(seconds("max<50ms", 1.0), Ok(5));
     }
@@ -330,7 +330,7 @@ mod tests {
         let sentence = check("p99.999<50ms", 1000.0).unwrap_err();
         assert_eq!(
             sentence,
-            "p99.999<50ms takes 1,200,000 messages at each rate, more than come within 600s at \
+            "p99.999<50ms needs 1,200,000 messages at each rate, more than are sent within 600s at \
              1,000/s: begin at --rate 2000/s or more, or name a lower percentile"
         );
         assert_eq!(check("p99.999<50ms", 2000.0), Ok(()));

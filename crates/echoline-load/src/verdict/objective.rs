@@ -328,8 +328,8 @@ mod tests {
             ("p99=5ms", "'p99=5ms' is not a comparison"),
             ("p100<5ms", "'p100' is not a metric"),
             ("p99.9999<5ms", "'p99.9999' is not a metric"),
-            ("p.9<5ms", "'p.9' is nothing"),
-            ("p0<5ms", "'p0' is nothing"),
+            ("p.9<5ms", "'p.9' is not a metric"),
+            ("p0<5ms", "'p0' is not a metric"),
             ("latency<5ms", "'latency' is not a metric"),
             ("p99<5", "'5' is not a limit for p99: write for example 'p99<5ms'"),
             ("errors<5ms", "'5ms' is not a limit for errors: write for example 'errors<0.1%'"),
@@ -342,7 +342,7 @@ mod tests {
             assert!(sentence.contains(wanted), "{text}: {sentence}");
         }
         let wrong_way = sentence(Objectives::alarms("p99<=5ms"));
-        assert!(wrong_way.contains("must not happen, so write for example 'p99>=5ms'"));
+        assert!(wrong_way.contains("must not be met, so write for example 'p99>=5ms'"));
         let many = vec!["p99<5ms"; OBJECTIVES_MAX + 1].join(",");
         assert!(sentence(Objectives::goals(&many)).contains("too many"));
         assert!(Objectives::goals(&many[8..]).is_ok());
