@@ -453,11 +453,8 @@ fn wrong_flags_are_refused() {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }
     let ended = run(&["chat", "--check", "--web", "127.0.0.1:8081"], b"");
-    assert!(
-        ended.text().contains("The web page is at http://127.0.0.1:8081/\n"),
-        "{}",
-        ended.text()
-    );
+    let text = ended.text();
+    assert!(text.contains("The web page is at http://127.0.0.1:8081/\n"), "{text}");
 }
 
 /// `echoline` accepts every command of docs/web.md.
