@@ -1,6 +1,6 @@
-"""What `echoline` is meant to reach beside the other servers, as values to be checked.
+"""The aims of `echoline` compared with other servers, as values that the benchmarks check.
 
-A miss is something to look into, not a failed test: it depends on the machine too.
+A missed aim is not a failed test, because it depends on the machine too. Find out the reason.
 """
 
 import statistics
@@ -17,7 +17,7 @@ UDP, BARE_UDP = "echoline udp", "bare recvfrom C"
 CHAT, LOG, NATS, NAIVE_CHAT = "echoline chat", "bare log", "nats-server", "naive chat"
 STUCK = ", and 100 stuck"
 
-ALONE, ONE_MACHINE, THREE_MACHINES = "alone", "one machine, NATS", "three machines, NATS"
+ALONE, ONE_MACHINE, THREE_MACHINES = "alone", "one node, NATS", "three nodes, NATS"
 
 
 def values(runs: list[dict | None], key: str) -> list[float]:
@@ -25,14 +25,14 @@ def values(runs: list[dict | None], key: str) -> list[float]:
 
 
 def ratios(runs: list[dict | None], base: list[dict | None], key: str) -> list[float]:
-    """Round by round: what disturbed one round has disturbed both of its sides."""
+    """Pairs the runs round by round, because a disturbance of a round affects both sides."""
     pairs = zip(runs, base)
     return [run[key] / other[key] for run, other in pairs if run and other and other[key]]
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A median that must reach a bound; with `against`, the median of the ratio to that."""
+    """A median that must reach a bound; with `against`, the median of the ratio to that server."""
 
     scenario: str
     entry: str
@@ -47,7 +47,7 @@ class Aim:
         return f"{self.scenario}: {self.entry} {self.key} {sign} {self.bound:g}{than}"
 
     def measured(self, runs_of: Callable[[str, str], list[dict | None]]) -> list[float]:
-        """One number a round, from the runs of a scenario and a server."""
+        """Returns one number for each round, from the runs of a scenario and a server."""
         runs = runs_of(self.scenario, self.entry)
         if self.against is None:
             return values(runs, self.key)

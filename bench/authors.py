@@ -1,5 +1,5 @@
-"""Many authors, each in a room of its own, each with one line on its way: what `bench/cluster.py`
-counts entries of the common order with, and times each from its being said to its coming back."""
+"""Many authors, each in a separate room with one line in flight. `bench/cluster.py` counts the
+entries of the stream with them, and measures the time until each author reads its own line."""
 
 import asyncio
 import time
@@ -8,20 +8,20 @@ SETTLE_SECONDS = 60
 
 
 class Author:
-    """Somebody at a terminal who hears their own lines."""
+    """A terminal user who receives its own lines."""
 
     def __init__(self, number: int, port: int):
         self.number, self.port = number, port
-        self.seconds: list[float] = []  # of each line, in the measured time
+        self.seconds: list[float] = []  # for each line, in the measured time
 
     async def come(self):
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         self.writer.write(f"author{self.number}\n/numbers on\n/join r{self.number}\n".encode())
-        await self.hear(f"*** You speak in r{self.number} now: nobody else is here ***")
+        await self.hear(f"*** You are now talking in r{self.number}: no one else is here ***")
         await self.hear(f"*** author{self.number} joined the chat ***", start="#")
 
     async def hear(self, end: str, start: str = ""):
-        """Reads until a line that begins and ends so."""
+        """Reads until a line that begins with `start` and ends with `end`."""
         while line := (await self.reader.readline()).decode().rstrip("\r\n"):
             if line.startswith(start) and line.endswith(end):
                 return

@@ -1,7 +1,7 @@
-"""Interleaved comparison of one chat on one and on three machines; `bench/cluster.sh` calls it.
+"""Interleaved comparison of a chat on one node and on three nodes; `bench/cluster.sh` calls it.
 
-All machines and the NATS server share one core, so that a chat of three has no more of the
-processor than a chat of one; the generator has the other core to itself.
+All nodes and the NATS server share one core, so that three nodes have no more processor time than
+one. The generator has the other core for itself.
 """
 
 import asyncio
@@ -46,13 +46,13 @@ def all_scenarios() -> list[Scenario]:
         Scenario("window", "1 sender, 1,000 members, 64 B, at most 1,024 ahead of the slowest",
                  measure, DELIVERED, COSTS, entries, ALONE,
                  ("--members", "1000", "--window", "1024")),
-        # What each line costs that travels alone.
+        # The cost of a line that is sent alone.
         Scenario("one", "1 sender, 10 members, 64 B, one line at a time", measure, DELIVERED, COSTS,
                  entries, ALONE, ("--members", "10", "--window", "1")),
         steady("steady", 1000),
         steady("half", 500),
         steady("few", 100),
-        Scenario("authors", f"{AUTHORS} authors, each in a room of its own, one line at a time",
+        Scenario("authors", f"{AUTHORS} authors, each in a separate room, one line at a time",
                  measure_authors, Column("lines/s", "per_second", whole),
                  (Column("p50 µs", "p50_us", tenth), Column("p99 µs", "p99_us", tenth),
                   Column("all servers' µs CPU/line", "cpu_us", tenth)), entries, ALONE),
@@ -74,20 +74,20 @@ def measure(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
 
 
 def measure_authors(settings: Settings, _: Scenario, entry: Entry) -> dict:
-    """By this program itself, which is on the generator's core: it may be the slower side."""
+    """Measures with this program on the generator's core. It may be the slower side."""
     with machines(settings, entry) as servers:
         ports = [server.port for server in servers if server.peer is not NATS_SERVER]
         spent = -sum(server.cpu_ns() for server in servers)
         result = asyncio.run(authors.measure(ports, AUTHORS, settings.seconds, WARM_UP_SECONDS))
         spent += sum(server.cpu_ns() for server in servers)
-        # The coming in and the warm-up are part of the time, and of the lines by their share.
+        # The processor time includes the joins and the warm-up, so count the lines of both.
         lines = result["per_second"] * (settings.seconds + WARM_UP_SECONDS)
         return result | {"cpu_us": spent / 1000 / lines}
 
 
 @contextmanager
 def machines(settings: Settings, entry: Entry):
-    """The servers that one chat consists of; the bus first, which ends last."""
+    """Starts the servers of one chat: the NATS server first, which ends last."""
     if entry.name == ALONE:
         with settings.server(entry.peer) as server:
             yield [server]
@@ -102,7 +102,7 @@ def machines(settings: Settings, entry: Entry):
         yield servers
 
 
-CLUSTER = Bench("bench/cluster.sh", "One chat on several machines", __doc__, all_scenarios,
+CLUSTER = Bench("bench/cluster.sh", "One chat on several nodes", __doc__, all_scenarios,
                 CLUSTER_AIMS, 0)
 
 if __name__ == "__main__":

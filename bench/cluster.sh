@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares one chat on one machine, alone and with NATS, with one chat on three machines.
+# Compares a chat on one node, without and with NATS, with a chat on three nodes.
 #
 #   bench/cluster.sh                 all scenarios, 5 rounds of 2 s: about ten minutes
 #   bench/cluster.sh --quick         2 rounds of 1 s: numbers to look at, not to quote

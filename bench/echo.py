@@ -49,7 +49,7 @@ def naive_peer(runtime: str, buffer_bytes: int = 4096) -> Peer:
 
 
 def python_peer() -> Peer:
-    """The lesson's first program as it is, but for the port that it has written in it."""
+    """The first program of the lesson, unchanged except for its port."""
     return Peer(
         name="python s1",
         command=(sys.executable, "{folder}/" + PROGRAM.name),
@@ -118,7 +118,7 @@ def measure_load(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
             "--warm-up", str(WARM_UP_SECONDS), "--prefix", peer.prefix, "--eol", peer.eol,
             "--skip-lines", str(peer.greeting_lines),
         )
-        # Over all messages, also those of the warm-up; the accepts are in it for everybody.
+        # Counts all messages, those of the warm-up too. The cost of accepting is in all figures.
         run["cpu_us"] = (server.cpu_ns() - before) / 1000 / max(run["messages_all"], 1)
     return run
 
@@ -135,7 +135,7 @@ def measure_churn(settings: Settings, _: Scenario, entry: Entry) -> dict:
 def measure_idle(settings: Settings, _: Scenario, entry: Entry) -> dict:
     count = settings.idle_connections
     with settings.server(entry.peer) as server:
-        # The first connection makes the kernel load code pages: they belong to the program.
+        # The first connection makes the kernel load code pages, which belong to the program.
         server.exchange()
         before = server.resident_bytes()
         with holding("idle", "--port", str(server.port), "--connections", str(count)):

@@ -14,13 +14,13 @@ from side_by_side import (GENERATOR_CORE, LESSON, PROGRAMS, ROOT, Bench, Column,
 PROGRAM = LESSON / "s5_chat.py"
 PYTHON = "python s5"
 WARM_UP_SECONDS = 0.5
-# Long enough for the stuck to have filled every buffer on the way to them.
+# Long enough to fill every buffer on the way to the members that do not read.
 STEADY_WARM_UP_SECONDS = 3
 IDLE_MEMBERS = 10_000
 IDLE_ROUNDS = 2
-# Each who joins is told to all: 5,000 hear 12.5 million lines before the measurement begins. A
-# server that sends these one by one is busy for minutes, so where only members are counted it gets
-# fewer.
+# Each join is announced to all members: 5,000 members get 12.5 million lines before the measurement
+# begins. A server that sends them one by one needs minutes, so it gets fewer members if only
+# members are counted.
 JOIN_SECONDS = 600
 IDLE_MEMBERS_MAX = {NAIVE_CHAT: 2000, PYTHON: 2000}
 PROTOCOLS = {LOG: "log", NATS: "nats"}  # the others speak the lesson's
@@ -60,7 +60,7 @@ def echoline_peer(*more: str) -> Peer:
 
 
 def python_peer() -> Peer:
-    """The lesson's chat as it is, but for the port that it has written in it."""
+    """The chat of the lesson, unchanged except for its port."""
     return Peer(
         name=PYTHON,
         command=(sys.executable, "{folder}/" + PROGRAM.name),
@@ -71,7 +71,7 @@ def python_peer() -> Peer:
 
 def all_scenarios() -> list[Scenario]:
     chat, python = echoline_peer(), python_peer()
-    # Nobody is shown out while the stuck are what is measured.
+    # No member is disconnected while the members that do not read are measured.
     patient = echoline_peer("--stall-timeout", "60s")
     log = Peer(LOG, (str(PROGRAMS / "fanout_log"), "0"), "stdout")
     nats = Peer(NATS, ("nats-server", "-a", "127.0.0.1", "-p", "{port}"), "never")
@@ -92,7 +92,7 @@ def all_scenarios() -> list[Scenario]:
         Entry(peer.name + suffix, peer, options)
         for peer in (patient, log, nats)
         for suffix, options in (("", ()), (STUCK, ("--stuck", "100")))
-        if peer is not log or not suffix  # it cuts off who is behind
+        if peer is not log or not suffix  # it disconnects members that fall behind
     )
     return [
         *(window(f"n{members}", members, 1024, LOG) for members in (10, 100, 1000, 5000)),
@@ -124,7 +124,7 @@ def measure_window(settings: Settings, scenario: Scenario, entry: Entry) -> dict
 
 
 def measure_steady(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
-    """As above, and the server's memory at the beginning and the end of the measured time."""
+    """Measures as above, and the server's memory at both ends of the measured time."""
     with settings.server(entry.peer) as server:
         client = subprocess.Popen(
             [str(PROGRAMS / "fanout"), *dialogue(entry.peer, server.port), *scenario.generator,
@@ -148,7 +148,7 @@ def measure_steady(settings: Settings, scenario: Scenario, entry: Entry) -> dict
 
 
 def line_of(client: subprocess.Popen, start: str, seconds: float) -> str:
-    """The next line, which has to begin so; else what the program has to say about it."""
+    """Returns the next line if it begins with `start`; otherwise fails with the error output."""
     line = read_line(client, seconds)
     if line.startswith(start):
         return line
@@ -160,8 +160,8 @@ def measure_idle(settings: Settings, _: Scenario, entry: Entry) -> dict:
     count = min(settings.idle_connections, IDLE_MEMBERS_MAX.get(entry.name, IDLE_MEMBERS))
     with settings.server(entry.peer) as server:
         member = ("fanout", *dialogue(entry.peer, server.port), "--idle", "--members")
-        # The first ones make the kernel load code pages: they belong to the program. They have
-        # names of their own, because they may not quite have left when the next come.
+        # The first members make the kernel load code pages, which belong to the program. They have
+        # other names, because they may still be there when the next members join.
         with holding(*member, "10", "--first", "100000"):
             pass
         before = server.resident_bytes()

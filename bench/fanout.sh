@@ -6,6 +6,6 @@
 #   bench/fanout.sh --only n1000     one scenario (may be given more than once)
 #   bench/fanout.sh --help           the rest
 #
-# Environment as with bench/echo.sh: ECHOLINE, ECHOLINE_OPTIONS, BENCH_TARGET. Takes nats-server
-# along where it is installed (Debian: apt install nats-server).
+# Environment as with bench/echo.sh: ECHOLINE, ECHOLINE_OPTIONS, BENCH_TARGET. Includes nats-server
+# if it is installed (Debian: apt install nats-server).
 exec "$(dirname "${BASH_SOURCE[0]}")/run.sh" fanout.py "$@"

@@ -2,10 +2,10 @@
 
 The server is always the bare epoll echo (`bench/peers/epoll_echo.c`) on one core, the tester runs
 on another. A round measures each tester once, rounds follow one another (A B C A B C), ratios are
-taken within a round, then their median: what the machine does meanwhile hits all of them alike.
+taken within a round, then their median, because a disturbance affects all testers of a round.
 The yardstick is `bench/peers/generator.c`, a minimal epoll client that checks every byte too.
 
-Prints Markdown on standard output and its progress on standard error; exits with 1 where an aim
+Prints Markdown on standard output and its progress on standard error; exits with 1 if an aim
 is missed.
 """
 
@@ -29,7 +29,7 @@ ECHOLINE = os.environ.get("ECHOLINE", str(ROOT / "target/release/echoline"))
 SERVER_CORE, TESTER_CORE = 0, 1
 WARM_UP_SECONDS = 0.5
 
-# Of what the bare epoll client drives; of the rate asked for; of the tester's own lateness.
+# The share of the bare epoll client's rate; the error of the rate; the tester's own lag.
 THROUGHPUT_AIM = 0.95
 RATE_ERROR_AIM = 0.001
 LAG_P99_AIM_US = 100
@@ -46,7 +46,7 @@ class Result:
 
 
 def run(command: list[str], codes: tuple[int, ...] = (0,)) -> tuple[str, float]:
-    """What a pinned program prints, and the processor seconds that it used."""
+    """Returns the output of a pinned program, and the processor seconds that it used."""
     child = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -73,7 +73,7 @@ def echoline(port: int, seconds: float, flags: list[str]) -> Result:
         command = [ECHOLINE, "load", f"127.0.0.1:{port}", "--quiet", "--json", str(file)]
         command += ["--duration", f"{seconds}s", "--warmup", f"{WARM_UP_SECONDS}s"]
         command += ["--connect-rate", "max", "--workers", "1", *flags]
-        # 1 where a message was left over: the report has it.
+        # The exit code is 1 if a message was left over. The report has it.
         _, cpu = run(command, (0, 1))
         report = json.loads(file.read_text())
     measured, warm_up = report["measured"], report["warm_up"]
@@ -99,7 +99,7 @@ def generator(port: int, seconds: float, connections: int, in_flight: int) -> Re
 
 
 def sockperf(seconds: float) -> Result:
-    """It speaks only to its own server, and one message at a time."""
+    """Runs sockperf, which speaks only to its own server, one message at a time."""
     server = subprocess.Popen(
         ["sockperf", "server", "--tcp", "-i", "127.0.0.1", "-p", "17811"],
         stdout=subprocess.DEVNULL,
@@ -118,7 +118,7 @@ def sockperf(seconds: float) -> Result:
 
 
 def scenarios(seconds: float) -> dict:
-    """Each: the testers by name; the first is ours, the second the yardstick."""
+    """Returns the testers of each scenario by name: first echoline, then the yardstick."""
 
     def ours(*flags: str):
         return lambda port: echoline(port, seconds, list(flags))
@@ -164,7 +164,7 @@ def spread(values: list[float], digits: int = 0) -> str:
 
 
 def compare(name: str, results: dict[str, list[Result]]) -> float:
-    """Prints a table; the median ratio of ours to the yardstick."""
+    """Prints a table, and returns the median ratio of echoline to the yardstick."""
     yardstick = list(results)[1]
     print(f"\n### {name}\n")
     print("| tester | messages/s | ratio | CPU µs/message | p50 µs | p99 µs |")
@@ -215,7 +215,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs everything and says which aims are missed."""
+    """Runs everything and prints the missed aims."""
     given = options()
     raise_descriptor_limit()
     print(f"{platform.platform()}, {os.cpu_count()} cores; server on core {SERVER_CORE}, tester on "

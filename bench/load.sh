@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares `echoline load` with other load testers, and holds it against its aims.
+# Compares `echoline load` with other load testers, and checks its aims.
 #
 #   bench/load.sh                    5 rounds of 3 s: about five minutes
 #   bench/load.sh --quick            2 rounds of 1 s: numbers to look at, not to quote

@@ -1,4 +1,4 @@
-"""Server processes for the benchmarks: started fresh, pinned, watched, ended by their pid."""
+"""Server processes for the benchmarks: each starts fresh, pinned to a core, and ends by its pid."""
 
 import os
 import re
@@ -16,16 +16,16 @@ START_SECONDS = 10
 STOP_SECONDS = 3
 STUCK_BYTES = 2048
 LISTENING = "0A"  # as /proc/net/tcp writes it
-POLL_SECONDS = 0.0002  # short beside the few milliseconds that a start takes
+POLL_SECONDS = 0.0002  # short compared with a start of a few milliseconds
 
 
 class Failure(Exception):
-    """One measurement went wrong; the others go on, and the table names it."""
+    """A failed measurement. The others go on, and the table names it."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How one server is started, how it tells its port, and what its replies look like.
+    """A server: its command, the way it reports its port, and the form of its replies.
 
     In `command`, `{ready}` is a path for a ready file, `{port}` a free port and `{folder}` the
     temporary folder of this start.
@@ -41,14 +41,14 @@ class Peer:
 
 
 def raise_descriptor_limit() -> int:
-    """Servers inherit it: ten thousand connections do not fit into the usual 1,024."""
+    """Raises the limit, which servers inherit: 10,000 connections exceed the usual 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def pinned(core: int | None):
-    """What a child does before it becomes the program: the call behind `taskset`."""
+    """Returns the function that pins a child to a core before `exec`, as `taskset` does."""
     return None if core is None else lambda: os.sched_setaffinity(0, {core})
 
 
@@ -110,7 +110,7 @@ class Server:
 
     def is_ready(self) -> bool:
         if self.peer.tells_port == "never":
-            # Not by a connection: a chat would tell everybody about it.
+            # No probe connection, because a chat would announce it to all users.
             return any(state == LISTENING for state, _ in self.sockets())
         found = re.match(r".*:(\d+)/?$", first_line(self.ready))
         self.port = int(found[1]) if found else 0
@@ -121,7 +121,7 @@ class Server:
         raise Failure(f"{self.peer.name} {what}" + "".join(f"; {line}" for line in said))
 
     def exchange(self):
-        """One line there and back: the server has run its whole path once."""
+        """Exchanges one line, so that the server has run its whole path once."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
             client.sendall(b"hello\n")
             lines = client.makefile("rb")
@@ -132,7 +132,7 @@ class Server:
                 self.fail("does not echo")
 
     def cpu_ns(self) -> int:
-        """Time on a CPU, of all threads that live; the kernel counts it in nanoseconds."""
+        """Returns the processor time of all live threads, which the kernel counts in ns."""
         total = 0
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
@@ -144,18 +144,18 @@ class Server:
         return int(found[1]) * 1024 if found else self.fail("has ended")
 
     def stuck_connections(self) -> int:
-        """Connections whose peer leaves more unread than is ever on its way on loopback."""
+        """Counts connections with more unsent bytes than loopback ever has in flight."""
         return sum(unsent > STUCK_BYTES for _, unsent in self.sockets())
 
     def sockets(self) -> list[tuple[str, int]]:
-        """The state and the unsent bytes of all sockets that have the server's port."""
+        """Returns the state and the unsent bytes of all sockets on the server's port."""
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         local = f":{self.port:04X}"
         return [(row[3], int(row[4].split(":")[0], 16)) for row in rows if row[1].endswith(local)]
 
 
 def stop(process: subprocess.Popen):
-    """Asks, waits, ends; always this process, by its pid, and no other."""
+    """Sends SIGTERM, waits, then kills: this process only, by its pid."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -169,7 +169,7 @@ def stop(process: subprocess.Popen):
 
 
 def read_line(process: subprocess.Popen, seconds: float) -> str:
-    """The first line of its output; empty when it says nothing in time or ends instead."""
+    """Returns the first line of output; empty if none comes in time or the process ends."""
     ready, _, _ = select.select([process.stdout], [], [], seconds)
     return process.stdout.readline().decode().strip() if ready else ""
 
@@ -182,7 +182,7 @@ def first_line(path: Path) -> str:
 
 
 def free_port() -> int:
-    """Another program may take it meanwhile; then the server says so and the run is skipped."""
+    """Returns a free port. If another program takes it, the server fails and the run is skipped."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Servers side by side: what the benchmarks of this folder have in common.
+"""The common part of the benchmarks of this folder: runs servers side by side.
 
 Every measurement starts its server fresh. A round measures each server of a scenario once, and
-rounds follow one another (A B C A B C): what the machine does meanwhile hits all of them alike.
+rounds follow one another (A B C A B C), so a disturbance of the machine affects all of them.
 Ratios are taken within a round, then their median. Absolute figures move between machines and
 days; the ratios inside one run are what to compare.
 
@@ -55,7 +55,7 @@ class Entry:
     name: str
     peer: Peer
     generator: tuple[str, ...] = ()
-    rounds_max: int | None = None  # where each takes so long that not all can be waited for
+    rounds_max: int | None = None  # for servers that are too slow for all rounds
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Scenario:
     entries: tuple[Entry, ...]
     base: str  # the entry that the ratios are to
     generator: tuple[str, ...] = ()
-    rounds: int | None = None  # where the number of rounds is not the caller's to choose
+    rounds: int | None = None  # a fixed number of rounds, whatever the caller asks for
 
 
 @dataclass
@@ -108,7 +108,7 @@ def thousandth(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """Four digits for what may be 0.3 or 3,000."""
+    """Formats a number between 0.3 and 3,000 with four digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
@@ -116,7 +116,7 @@ def short(value: float) -> str:
 
 
 def run_client(settings: Settings, program: str, *arguments: str, limit: float = 60) -> dict:
-    """A load program to its end; it stops by itself, the limit (seconds) is the second net."""
+    """Runs a load program to its end. It stops by itself; the limit in seconds is a safeguard."""
     command = [str(PROGRAMS / program), *arguments]
     core = GENERATOR_CORE if settings.pin else None
     try:
@@ -132,7 +132,7 @@ def run_client(settings: Settings, program: str, *arguments: str, limit: float =
 
 @contextmanager
 def holding(program: str, *arguments: str, limit: float = 60):
-    """Runs a program that says "ready" and then holds what it has until its input ends."""
+    """Runs a program that prints "ready" and keeps its connections until its input ends."""
     client = subprocess.Popen([str(PROGRAMS / program), *arguments], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -168,7 +168,7 @@ def run_scenario(settings: Settings, scenario: Scenario):
             settings.runs.setdefault((scenario.name, entry.name), []).append(run)
 
 
-# ---- What is said about it ----
+# ---- The report ----
 
 
 def spread(numbers: list[float], write: Callable[[float], str]) -> str:
@@ -227,7 +227,7 @@ def print_machine(bench: Bench, settings: Settings):
     print(f"- date: {time.strftime('%Y-%m-%d %H:%M %z')}")
     print(f"- command: `{shlex.join([bench.command, *sys.argv[1:]])}`")
     print(f"- {settings.rounds} interleaved rounds of {settings.seconds:g} s; {pinning}")
-    # Whoever else is at work takes a core from one of the two sides.
+    # Any other work takes a core from one of the two sides.
     busy = os.getloadavg()[0]
     print(f"- load before the start: {busy:.2f}" + (" (NOT a quiet machine)" if busy > 0.5 else ""))
     sys.stdout.flush()
@@ -258,7 +258,7 @@ def read_arguments(bench: Bench, names: list[str]) -> argparse.Namespace:
 
 
 def prepare(bench: Bench, arguments: argparse.Namespace) -> Settings:
-    """The settings, less what this machine does not allow, which is said."""
+    """Returns the settings within the limits of this machine, and prints each reduction."""
     descriptors = raise_descriptor_limit()
     settings = Settings(
         rounds=arguments.rounds,
@@ -301,7 +301,7 @@ def say(sentence: str):
 
 
 def write_runs(settings: Settings, path: Path):
-    """One line of JSON a run, in the order of scenario, server, round."""
+    """Writes one line of JSON for each run, in the order of scenario, server, round."""
     with open(path, "w", encoding="utf-8") as file:
         for (scenario, entry), runs in settings.runs.items():
             for number, run in enumerate(runs, 1):
@@ -310,7 +310,7 @@ def write_runs(settings: Settings, path: Path):
 
 
 def run(bench: Bench) -> int:
-    # Ended from outside, it still ends its servers: this makes every `with` run.
+    # After a signal it still ends its servers, because this runs the end of every `with`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scenarios = bench.scenarios()
     arguments = read_arguments(bench, [scenario.name for scenario in scenarios])

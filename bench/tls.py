@@ -24,7 +24,7 @@ def main() -> None:
         }
         rates = {name: [] for name in servers}
         for number in range(options.rounds):
-            # Each goes first as often as the other.
+            # Each server goes first equally often.
             names = sorted(servers, reverse=number % 2 == 1)
             for name in names:
                 rates[name].append(measure(options, servers[name], certs))
@@ -65,7 +65,7 @@ def start_naive(program: str, pair: list[str]) -> tuple[subprocess.Popen, int]:
 
 
 def measure(options: argparse.Namespace, start, folder: Path) -> float:
-    """Messages per second."""
+    """Returns the messages per second."""
     server, port = start()
     report = folder / "report.json"
     try:

@@ -1,6 +1,6 @@
 //! Chapter 10, the handler pattern of good practice. asyncio: `try` / `except ConnectionResetError`
-//! / `except Exception` / `finally`. Better here: `?` is all the `except` there is, since `Closed`
-//! names every way to end; `Drop` is the `finally`, and runs on a panic and on shutdown too.
+//! / `except Exception` / `finally`. Better here: `?` replaces all `except` clauses, since `Closed`
+//! names every kind of end; `Drop` replaces `finally`, and also runs on a panic and on shutdown.
 //! Run it: `cargo run --example s10_handler_pattern [ADDRESS]`
 
 use std::env;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// What must be undone however a visit ends. Here: one more, one less.
+/// Counts the open visits. Dropping it undoes the count, however a visit ends.
 struct Visit(Arc<AtomicUsize>);
 
 impl Visit {
@@ -23,12 +23,12 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let left = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        // A log that cannot be written is no reason to fail.
+        // An error of the log must not end the visit.
         let _ = writeln!(io::stdout(), "cleaned up, {left} still here");
     }
 }
 
-/// The dialogue and nothing else: what it reads like is what is said.
+/// Contains only the dialogue.
 async fn talk(client: &mut Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         let line = line.trim();
@@ -38,8 +38,8 @@ async fn talk(client: &mut Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Set up, talk, tell how it ended. Passing the end on lets the server count it, and say the
-/// right last words to the client.
+/// Sets up a visit, runs the dialogue, and logs how it ended. The returned reason lets the server
+/// count it and send the right farewell to the client.
 async fn handle(mut client: Connection, open: Arc<AtomicUsize>) -> Result<(), Closed> {
     let _visit = Visit::begin(&open);
     let end = talk(&mut client).await;

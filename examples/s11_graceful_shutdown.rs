@@ -1,8 +1,8 @@
 //! Chapter 11, graceful shutdown. asyncio: `server.close()`, `wait_closed()`, and cancelling tasks.
-//! Better here: draining means that every line that was sent is answered first; who is idle is let
-//! go at once; there is a deadline; and the report accounts for every connection there was.
-//! Run it: `cargo run --example s11_graceful_shutdown [ADDRESS]`, then press Ctrl-C, send SIGTERM,
-//! or have a client say `shutdown`.
+//! Better here: draining answers every line that was sent; idle clients are disconnected at once;
+//! there is a deadline; and the report accounts for every connection. Run it: `cargo run --example
+//! s11_graceful_shutdown [ADDRESS]`, then press Ctrl-C, send SIGTERM, or send `shutdown` from a
+//! client.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits, Server, Shutdown};
 
-/// A handler may hold the handle as well: here any client can end the server.
+/// A handler can also use the handle: here any client can end the server.
 async fn echo(mut client: Connection, shutdown: Shutdown) -> Result<(), Closed> {
-    // While the server drains, `read_line` gives out what has come already and then returns
-    // `Closed::Drained`, so the handler needs no test for "are we ending?".
+    // While the server drains, `read_line` returns the lines that have already arrived and then
+    // `Closed::Drained`, so the handler need not check for a shutdown.
     while let Some(line) = client.read_line().await? {
         let line = line.trim();
         if line == *b"shutdown" {
@@ -27,11 +27,11 @@ async fn echo(mut client: Connection, shutdown: Shutdown) -> Result<(), Closed> 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    // After five seconds whoever still has not finished is broken off.
+    // After five seconds the remaining connections are reset.
     let limits = Limits { drain_timeout: Duration::from_secs(5), ..Limits::default() };
     let server = Server::bind(address).await?.eol(Eol::CrLf).limits(limits);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
-    // From here it is a clone of the same handle, wherever it is used.
+    // All uses of the handle below are clones of this one.
     let shutdown = server.shutdown();
     let report = server.serve(move |client| echo(client, shutdown.clone())).await?;
     writeln!(io::stdout(), "connections: {}", report.accepted)?;

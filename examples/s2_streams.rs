@@ -1,7 +1,7 @@
-//! Chapter 2, the parts of the stream API, one after the other. asyncio: `StreamReader` and
-//! `StreamWriter`. Better here: the end of the stream is `None` and cannot be taken for an empty
-//! line, every read has a limit, and `write` waits by itself where nobody reads.
-//! It runs by itself, both ends: `cargo run --example s2_streams [ADDRESS]`
+//! Chapter 2, the calls of the stream API, one after the other. asyncio: `StreamReader` and
+//! `StreamWriter`. Better here: the end of the stream is `None`, which differs from an empty line;
+//! every read has a limit; and `write` itself waits if the peer does not read. The program runs
+//! both the server and the client: `cargo run --example s2_streams [ADDRESS]`
 
 use std::io::{self, Write};
 use std::{env, fmt};
@@ -13,7 +13,7 @@ fn show(what: &str, value: impl fmt::Debug) -> io::Result<()> {
     writeln!(io::stdout(), "{what:<18} {value:?}")
 }
 
-/// The server's end: one read of each kind, then one reply.
+/// The server: one read of each kind, then one reply.
 async fn read_all(mut client: Connection) -> Result<(), Closed> {
     show("peer()", client.peer().map(|peer| peer.ip()))?;
     // `readline()`, `readexactly(n)`, `readuntil(separator)` and `read(n)`, in that order.
@@ -22,7 +22,7 @@ async fn read_all(mut client: Connection) -> Result<(), Closed> {
     show("read_until(\"; \")", client.read_until(b"; ").await?)?;
     show("read(8)", client.read(8).await?)?;
     client.write_line("that was all").await?;
-    // Waits for the client, and sends the reply before that: a write is never forgotten.
+    // Sends the reply and then waits for the client, so no `drain()` can be forgotten.
     show("read_line()", client.read_line().await?)?;
     show("at the end", client.read_line().await?).map_err(Closed::from)
 }
@@ -35,11 +35,11 @@ async fn main() -> io::Result<()> {
     let client = async {
         let stream = TcpStream::connect(address).await?;
         let mut server = Connection::new(stream, Limits::default());
-        // `write` puts bytes into a buffer, `flush` sends them: `drain()`, but down to nothing.
+        // `write` puts bytes into a buffer, and `flush` sends all of them, unlike `drain()`.
         server.write(b"a line\r\n").await?;
         server.write(b"4321up to here; the rest").await?;
         server.flush().await?;
-        // Reader and writer as a pair, where one task should do both at once.
+        // Splits the connection into a reader and a writer, so that one task can use both at once.
         let (mut reader, mut writer) = server.split();
         let ask = async {
             writer.write_line("thank you").await?;
@@ -47,7 +47,7 @@ async fn main() -> io::Result<()> {
         };
         let (reply, ()) = tokio::try_join!(reader.read_line(), ask)?;
         show("split(): reply", reply)?;
-        // `close()` and `wait_closed()`: our end of the stream, and that the other has seen it.
+        // `close()` and `wait_closed()` in one: ends the stream and waits for the peer.
         server.close().await;
         shutdown.drain();
         Ok::<(), io::Error>(())

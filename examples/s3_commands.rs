@@ -1,6 +1,6 @@
 //! Chapter 3, commands. asyncio: `class EchoProtocol` with `receive`, `process_command`, `send`
-//! and `close`. Better here: what to answer is a plain function that a test can call; the end of
-//! the stream, a reset and a line without end are told apart; `TIME` says which zone it means.
+//! and `close`. Better here: a plain function, which a test can call, decides the answer; the end
+//! of the stream, a reset and a line without end are distinguished; `TIME` includes the time zone.
 //! Run it: `cargo run --example s3_commands [ADDRESS]`
 
 use std::env;
@@ -11,12 +11,12 @@ use jiff::ZonedDateTime;
 
 enum Answer {
     Say(String),
-    /// The text as it came: it need not be UTF-8.
+    /// The received text, which need not be UTF-8.
     Echo(Line),
     Goodbye,
 }
 
-/// What one line asks for. It knows no socket, so it cannot wait or fail.
+/// Returns the answer to one line. It uses no socket, so it cannot wait or fail.
 fn answer(line: Line) -> Answer {
     match line.to_string().to_uppercase().as_str() {
         "QUIT" => Answer::Goodbye,
@@ -36,7 +36,7 @@ async fn talk(mut client: Connection) -> Result<(), Closed> {
         match answer(line.trim()) {
             Answer::Say(text) => client.write_line(text).await?,
             Answer::Echo(text) => client.write_parts(&[b"Echo: ", &text, b"\r\n"]).await?,
-            // The client gets this line before the connection ends, whatever it still sends.
+            // The client gets this line before the connection ends, even if it continues to send.
             Answer::Goodbye => return client.write_line("Goodbye!").await,
         }
     }

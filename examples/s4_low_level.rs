@@ -1,17 +1,17 @@
-//! Chapter 4, low level: readiness by hand. Better than with asyncio's `sock_recv`: lines, not
-//! packets; who does not read is not read from; `stop` is really called (press Enter). Shortcuts
-//! that echoline does not take: who never stops sending holds up the rest; an over-long line, or a
-//! lack of descriptors, ends without a word. Run it: `cargo run --example s4_low_level [ADDRESS]`
+//! Chapter 4, low level: readiness by hand. Better than asyncio's `sock_recv`: lines, not packets;
+//! no reads from a client that does not read; `stop` is really called (press Enter). Weaknesses
+//! that echoline does not have: a client that never stops sending delays the others; a line that is
+//! too long gives no message. Run it: `cargo run --example s4_low_level [ADDRESS]`
 use echoline::Lines;
 use mio::{Events, Interest, Poll, Token, Waker, event::Event, net::TcpListener, net::TcpStream};
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 use std::{collections::HashMap, env, thread};
 
-/// A client's socket, what came and is no whole line yet, and what could not be sent yet.
+/// The socket of a client, its received bytes, and the bytes that could not be sent yet.
 struct Client(TcpStream, Lines, Vec<u8>);
 
-/// A readiness is told once, so use it up. `Ok`: the client has ended its stream and got every
-/// reply. `WouldBlock`: the system has no bytes, or no room, for us now.
+/// mio reports readiness only once, so use it up. `Ok`: the client has ended its stream and got
+/// every reply. `WouldBlock`: there are no more bytes to read, or no room to write.
 fn advance(Client(stream, lines, unsent): &mut Client) -> io::Result<()> {
     let mut chunk = [0; 4096];
     loop {
@@ -20,7 +20,7 @@ fn advance(Client(stream, lines, unsent): &mut Client) -> io::Result<()> {
             unsent.drain(..sent);
         }
         let length = stream.read(&mut chunk)?;
-        // A last line need not have an end: give it one, and all lines are alike.
+        // A last line may have no line end. Adding one makes all lines alike.
         lines.push(if length == 0 && !lines.is_empty() { b"\n" } else { &chunk[..length] });
         while let Some(line) = lines.next_line().map_err(io::Error::other)? {
             unsent.extend([b"Echo: ", &*line.trim(), b"\r\n"].concat());
@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
     poll.registry().register(&mut listener, accept, Interest::READABLE)?;
     let waker = Box::leak(Box::new(Waker::new(poll.registry(), stop)?)); // Dropped, none wakes.
     thread::spawn(move || io::stdin().lines().next().map(|_enter| waker.wake()));
-    // The registry: who leaves it is closed.
+    // The open clients. Removing a client closes its socket.
     let (mut clients, mut tokens) = (HashMap::new(), (2..).map(Token));
     while !events.iter().any(|event| event.token() == stop) {
         for token in events.iter().map(Event::token) {
@@ -51,7 +51,7 @@ fn main() -> io::Result<()> {
         }
         while let (Ok((mut stream, _)), Some(token)) = (listener.accept(), tokens.next()) {
             poll.registry().register(&mut stream, token, both)?;
-            // A new socket has room: its first event sends this.
+            // A new socket is writable, so its first event sends this greeting.
             clients.insert(token, Client(stream, Lines::new(65_536), b"Welcome!\r\n".to_vec()));
         }
         poll.poll(&mut events, None)?;

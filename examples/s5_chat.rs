@@ -1,12 +1,12 @@
 //! Chapter 5, a chat. asyncio: a set of writers, and `broadcast` that awaits each in turn. Better
-//! here: all hear the lines in one order, and who does not read misses lines instead of stopping
-//! everybody. Shortcuts that `echoline chat` does not take: two may share a name, names and texts
-//! may hold terminal escapes, who gives no name stays. `cargo run --example s5_chat [ADDRESS]`
+//! here: all users get the lines in one order, and a slow reader misses lines instead of stopping
+//! the others. Weaknesses that `echoline chat` does not have: names are not unique, texts may have
+//! terminal escapes, login has no time limit. `cargo run --example s5_chat [ADDRESS]`
 use echoline::{Closed, Connection, Eol, Server};
 use std::{env, io, io::Write, sync::Arc};
 use tokio::sync::{Mutex, broadcast, broadcast::Sender};
 
-/// Who is here, and the lines that all hear, each with the port of its author (0: none).
+/// The names of the users, and the lines for all, each with its author's port (0: none).
 struct Chat(Mutex<Vec<String>>, Sender<(u16, String)>);
 
 async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
@@ -20,7 +20,7 @@ async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
     let _ = lines.send((0, format!("*** {name} joined the chat ***")));
     let end = async {
         loop {
-            // Both are cancel safe: the one that comes second loses nothing.
+            // Both are cancel safe: the one that is dropped loses nothing.
             tokio::select! {
                 line = heard.recv() => match line {
                     Ok((author, _)) if author == port => {}

@@ -1,7 +1,7 @@
 //! Chapter 6, time-outs. asyncio: `wait_for(reader.readline(), 60)` around each read. Better here:
-//! the limits are said once, hold for every wait and cover writing too: a client that sends and
-//! never reads ends after `stall_timeout` (30 s by default) instead of holding its place for ever.
-//! Run it: `cargo run --example s6_timeouts [ADDRESS [SECONDS]]`
+//! the limits are set once and apply to every wait, also for writing: a client that sends and never
+//! reads is disconnected after `stall_timeout` (30 s by default). Run it: `cargo run --example
+//! s6_timeouts [ADDRESS [SECONDS]]`
 
 use std::env;
 use std::io::{self, Write};
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// Knows nothing of time: when it is up, `read_line` returns `Closed::IdleTimeout`, `?` passes it
-/// on, and the client hears `Connection timeout. Goodbye!`
+/// The handler needs no timer. After the time-out `read_line` returns `Closed::IdleTimeout`, `?`
+/// passes it on, and the client gets `Connection timeout. Goodbye!`
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_parts(&[b"Echo: ", &line.trim(), b"\r\n"]).await?;
@@ -24,8 +24,8 @@ async fn main() -> io::Result<()> {
     let seconds = env::args().nth(2).map_or(Ok(60), |text| text.parse());
     let limits = Limits {
         idle_timeout: Some(Duration::from_secs(seconds.map_err(io::Error::other)?)),
-        // The lesson has one limit for a whole line. A server of your own should keep this one,
-        // which ends clients that send one byte now and then.
+        // The lesson has one time-out for a whole line. Your own server should keep this limit,
+        // which disconnects clients that send one byte now and then.
         line_timeout: None,
         ..Limits::default()
     };

@@ -1,15 +1,15 @@
 //! Chapter 7, a limit on connections. asyncio: `Semaphore(10)`. Better here: the eleventh client
-//! really hears `Server is busy. Try again later.` In the lesson it hears nothing: `wait_for`
-//! raises where `if not` expects False, and the socket stays open.
-//! Run it: `cargo run --example s7_connection_limit [ADDRESS]`
+//! really gets `Server is busy. Try again later.` In the lesson it gets nothing: `wait_for` raises
+//! an exception where `if not` expects False, and the socket stays open. Run it: `cargo run
+//! --example s7_connection_limit [ADDRESS]`
 
 use std::env;
 use std::io::{self, Write};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// Called only for a client that has a place. The place is given back when its connection is
-/// closed, whichever way that comes about: there is no counter to keep right by hand.
+/// Runs only for a client within the limit. The server counts the connections, so the handler needs
+/// no counter of its own.
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_parts(&[b"Echo: ", &line.trim(), b"\r\n"]).await?;
@@ -20,7 +20,7 @@ async fn echo(mut client: Connection) -> Result<(), Closed> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    // `max_per_ip` would keep one address from taking all ten.
+    // `max_per_ip` would prevent one address from using all ten.
     let limits = Limits { max_connections: 10, ..Limits::default() };
     let server = Server::bind(address).await?.eol(Eol::CrLf).limits(limits);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;

@@ -1,7 +1,7 @@
 //! Chapter 8, a client. asyncio: `open_connection`, `write`, `readline`. Better here: a client has
-//! limits too, so a server that says nothing, or never ends its line, does not hold it for ever;
-//! and a server that closes without a reply is told from one that replies with an empty line.
-//! Run it: `cargo run --example s8_client [ADDRESS]`
+//! limits too, so a server that sends nothing, or never ends its line, cannot block it for ever;
+//! and a close without a reply differs from an empty line. Run it: `cargo run --example s8_client
+//! [ADDRESS]`
 
 use std::env;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use std::time::Duration;
 use echoline::{Connection, Limits};
 use tokio::net::TcpStream;
 
-/// One connection, one line, one reply.
+/// Sends one line over a new connection and prints the reply.
 async fn ask(address: &str, message: &str) -> io::Result<()> {
     let limits = Limits { idle_timeout: Some(Duration::from_secs(10)), ..Limits::default() };
     let mut server = Connection::new(TcpStream::connect(address).await?, limits);
     writeln!(io::stdout(), "Sending: {message}")?;
     server.write_line(message).await?;
-    // Waiting for the reply sends the line: a forgotten `drain()` cannot hang this client.
+    // Waiting for the reply also sends the line, so a forgotten `drain()` cannot block this client.
     match server.read_line().await? {
         Some(reply) => writeln!(io::stdout(), "Received: {}", reply.trim())?,
         None => writeln!(io::stdout(), "The server closed without a reply")?,

@@ -1,8 +1,8 @@
-//! Chapter 9, a load test. asyncio: `gather` over 100 client sessions. Better here: latency, not
-//! only a rate; each reply is checked; a client that fails keeps the messages it had answered, and
-//! one that hears nothing for 10 s fails. Still a shortcut: all start at once, and a slow server
-//! slows the senders down, which hides its worst moments. `echoline load` does neither.
-//! Run it: `cargo run --release --example s9_load_test [ADDRESS [CLIENTS [MESSAGES]]]`
+//! Chapter 9, a load test. asyncio: `gather` over 100 client sessions. Better here: it measures
+//! latency, not only a rate; it checks each reply; a failed client keeps the messages that were
+//! answered, and one that gets nothing for 10 s fails. Two weaknesses that `echoline load` does not
+//! have: all clients start at once, and a slow server slows the senders down, which hides its worst
+//! moments. Run it: `cargo run --release --example s9_load_test [ADDRESS [CLIENTS [MESSAGES]]]`
 
 use std::io::{self, Write};
 use std::{env, time::Duration};
@@ -10,7 +10,7 @@ use std::{env, time::Duration};
 use echoline::{Closed, Connection, Limits};
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 
-/// Adds the time that each reply took to `times`, until all have come or something fails.
+/// Adds the duration of each reply to `times`, until all have arrived or an error occurs.
 async fn session(
     address: String,
     client: usize,

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Has Autobahn's fuzzing client try our WebSocket echo, and fails on every case that is not OK,
-# NON-STRICT or INFORMATIONAL. Takes some ten minutes; not part of scripts/test.sh.
+# Runs Autobahn's fuzzing client against the WebSocket echo. Fails on every case that is not OK,
+# NON-STRICT or INFORMATIONAL. Takes about ten minutes; not part of scripts/test.sh.
 #
-#   scripts/autobahn.sh            all cases but compression (12.* and 13.*), which we do not speak
+#   scripts/autobahn.sh            all cases but compression (12.* and 13.*), which is not supported
 #   scripts/autobahn.sh '6.*'      only those
 #
-# Autobahn still needs Python 2.7 (pyenv has it); its packages go into target/autobahn.
+# Autobahn still needs Python 2.7 (from pyenv). Its packages go into target/autobahn.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

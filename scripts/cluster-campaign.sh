@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# cluster-campaign.sh [ROUNDS] [SEED]: a chat of three machines on three NATS servers, all on this
-# one, under traffic; each of ROUNDS rounds (100) kills, stops or restarts one or two of the six.
-# Judged at the end: one order for everybody, no line twice, none lost in silence, and in every room
-# the people who are there. Exit code 0 if so, else 1 and a folder with all that was said.
+# cluster-campaign.sh [ROUNDS] [SEED]: runs a chat of three nodes on three NATS servers, all on this
+# machine, under traffic. Each of ROUNDS rounds (100) kills, stops or restarts one or two of the six
+# processes. At the end it checks: one order for all users, no line twice, no line lost silently,
+# and the right users in every room. Exit code 0 if so, else 1 and a folder with all transcripts.
 #
-#   ECHOLINE=path     a finished binary (default: target/release/echoline, built where missing)
-#   NATS_SERVER=path  another nats-server than the one on the PATH
-#   REPLICAS=1        on how many of the three NATS servers the chat is kept (default: 3, which
+#   ECHOLINE=path     a finished binary (default: target/release/echoline, built if missing)
+#   NATS_SERVER=path  a nats-server other than that on the PATH
+#   REPLICAS=1        the number of NATS servers that store the chat (default: 3, which
 #                     needs NATS 2.10.26 or newer)
 #
 # Takes about 12 s for each round. Needs python3 and nats-server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+# Debian installs servers (nats-server, haproxy) into a folder that only root has on the PATH.
 export PATH="$PATH:/usr/sbin"
 
 program=${ECHOLINE:-target/release/echoline}

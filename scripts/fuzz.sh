@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes: every target in fuzz/ for some seconds (60), or the targets that are named.
+# Fuzzes every target in fuzz/, or the named ones, for some seconds each (60).
 #   scripts/fuzz.sh [SECONDS] [TARGET]...
-# Installs cargo-fuzz when it is missing. A crash is kept in fuzz/artifacts/ and ends the run; what
-# was found on the way is kept in fuzz/corpus/ and is where the next run begins. Targets that read
-# JSON also begin with the files of fuzz/seeds/.
+# Installs cargo-fuzz if it is missing. A crash is stored in fuzz/artifacts/ and ends the run.
+# Interesting inputs are stored in fuzz/corpus/, and the next run starts with them. Targets that
+# read JSON also start with the files of fuzz/seeds/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +19,8 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
     cargo install --locked cargo-fuzz
 fi
 
-# The flags for coverage are those of a nightly compiler; a stable one takes them with this. There
-# is no unsafe code, so that a sanitizer would only cost time.
+# The flags for coverage need a nightly compiler, or a stable one with this variable. There is no
+# unsafe code, so a sanitizer would only cost time.
 export RUSTC_BOOTSTRAP=1
 
 if (($# == 0)); then
@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do
     corpora=("fuzz/corpus/$target")
     options=(-max_len=1024)
     if [[ -d fuzz/seeds/$target ]]; then
-        # Inputs that chance would not find: they are read and never written.
+        # Inputs that chance would not find. They are read and never written.
         corpora+=("fuzz/seeds/$target")
         options=(-max_len=16384 -dict=fuzz/json.dict)
     fi

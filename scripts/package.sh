@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds target/package/echoline_VERSION_ARCH.deb, with the pages for man(1) and the completions
-# that the program itself makes, and tries it: contents, lintian where there is one, and an
-# installation into a folder, whose program is run. Says what it did not try.
+# that the program generates. Checks the contents, runs lintian if it is installed, extracts the
+# package into a folder and runs the program there. Prints the checks that it skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/package
@@ -48,7 +48,7 @@ for wanted in usr/bin/echoline etc/echoline/echoline.toml usr/lib/systemd/system
     usr/lib/systemd/system/echoline.socket usr/lib/systemd/system/echoline-chat.service \
     usr/share/man/man1/echoline-echo.1.gz usr/share/bash-completion/completions/echoline \
     usr/share/doc/echoline/service.md; do
-    # Not by a pipe into grep -q, whose end would be an error of dpkg-deb.
+    # No pipe into grep -q, which would end early and make dpkg-deb fail.
     grep -q "\./$wanted\$" <<<"$(dpkg-deb --contents "$package")" || {
         echo "$wanted is missing" >&2
         exit 1
@@ -69,7 +69,7 @@ for _ in $(seq 100); do [ -s "$root/ready" ] && break || sleep 0.05; done
 kill "$server"
 wait "$server"
 if type -P systemd-analyze >/dev/null; then
-    # The units name /usr/bin/echoline, which may not be here.
+    # The units name /usr/bin/echoline, which may not be installed here.
     mkdir "$root/units"
     for unit in "$root"/usr/lib/systemd/system/*; do
         sed "s|/usr/bin/echoline|$root&|; /^Documentation=/d" "$unit" >"$root/units/${unit##*/}"
@@ -81,7 +81,7 @@ fi
 
 say "lintian"
 if type -P lintian >/dev/null; then
-    # What only Debian's own archive can have: a bug number, and a maintainer with a mailbox.
+    # Tags that only a package of Debian's archive can avoid: a bug number, a maintainer's mailbox.
     ours=initial-upload-closes-no-bugs,bogus-mail-host,bogus-mail-host-in-debian-changelog
     lintian --fail-on error,warning --suppress-tags "$ours" "$package"
 else

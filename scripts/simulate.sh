@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs simulated evenings of the chat, on one machine and on several that fail, for as long as one
-# likes: simulate.sh [SECONDS] [FIRST_SEED] (default: 600 s, from a first seed that is the time of
-# day, so that each run has seeds of its own). Builds with optimization. Stops at the first
-# failure, which names its seed and how to run it again.
+# simulate.sh [SECONDS] [FIRST_SEED]: runs simulated evenings of the chat, on one node and on
+# several nodes that fail. The default is 600 s, with the time of day as the first seed, so that
+# each run has other seeds. Builds with optimization. Stops at the first failure, and prints its
+# seed and the command that repeats it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds target/static/echoline, which needs no other file to run, and runs it in an empty folder.
-# Statically linked with glibc, because that needs nothing that a Rust toolchain for
-# x86_64-unknown-linux-gnu does not have; where a musl target is installed it does as well.
+# It is linked statically with glibc, because a Rust toolchain for x86_64-unknown-linux-gnu has
+# everything for that. An installed musl target works too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Without --target the flag would hold for build scripts and macros too, which cannot be static.
+# Without --target the flag would apply to build scripts and macros, which cannot be static.
 target=$(rustc -vV | sed -n 's/^host: //p')
 
 say() { printf '\n== %s\n' "$*"; }

@@ -32,6 +32,11 @@ need socat socat
 need nc netcat-openbsd
 need openssl openssl
 need curl curl
+# The commands in the documentation, typed in namespaces of their own.
+need jq jq
+need ncat ncat
+need unshare util-linux
+need ip iproute2
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
     as_root=()
@@ -60,6 +65,10 @@ cargo fmt --all --check
 
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
+
+say "prose"
+# Sentences of comments and documentation; CONTRIBUTING.md has the rules.
+python3 scripts/prose.py
 
 say "features"
 # The library and its tests with few features: what needs a feature that is not there is seen here.

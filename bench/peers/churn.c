@@ -1,4 +1,4 @@
-/* churn: connects, exchanges one line, closes, and does it again, C at a time.
+/* churn: connects, exchanges one line, closes, and repeats, C connections at a time.
  *
  *   churn --port P [--connections 50] [--seconds 3] [--prefix 'Echo: ']
  *
@@ -51,7 +51,7 @@ static void begin(struct slot *slot)
     slot->received = 0;
     slot->fd = connect_to(&server, CONNECT_SECONDS);
     if (slot->fd < 0) {
-        /* It will not get better by trying at full speed: this slot stays empty. */
+        /* Retrying at full speed does not help, so this slot stays empty. */
         fail(slot, strerror(errno));
         return;
     }
@@ -65,7 +65,7 @@ static void begin(struct slot *slot)
     }
 }
 
-/* Reads what is there; true when this connection is done with, well or not. */
+/* Reads the available bytes. Returns true if the connection is finished, right or wrong. */
 static bool read_reply(struct slot *slot)
 {
     char expected[256], got[256];
@@ -89,7 +89,7 @@ static bool read_reply(struct slot *slot)
     return true;
 }
 
-/* The number of connections that ended before `to`; the late ones are only waited for. */
+/* Returns the number of connections that ended before `to`. Later ones are not counted. */
 static uint64_t drive(struct slot *slots, size_t count, uint64_t to)
 {
     uint64_t in_time = 0;

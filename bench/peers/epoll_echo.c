@@ -1,7 +1,7 @@
-/* epoll_echo PORT: the barest TCP echo, to show how little room there is below a runtime.
+/* epoll_echo PORT: the smallest TCP echo, to show the cost of a runtime.
  *
- * One thread, level-triggered epoll, one shared 64 KiB buffer. A connection that does not read
- * its replies is not read from either: the unsent rest is kept and only its sending is awaited. */
+ * One thread, level-triggered epoll, one shared 64 KiB buffer. If a connection does not read its
+ * replies, the server keeps the unsent rest and does not read until it is sent. */
 #include "loopback.h"
 
 #include <sys/epoll.h>
@@ -9,7 +9,7 @@
 #define BUFFER_BYTES (64 * 1024)
 #define EVENTS 256
 
-/* What one connection could not send yet. Most connections never need one, so it is made on
+/* The unsent bytes of one connection. Most connections never have any, so it is allocated on
  * demand: an idle connection costs this program one pointer. */
 struct rest {
     size_t sent, length;
@@ -31,7 +31,7 @@ static void end(int fd)
 {
     free(rests[fd]);
     rests[fd] = NULL;
-    close(fd); /* also takes it out of epoll */
+    close(fd); /* also removes it from epoll */
 }
 
 static void accept_all(int listener)
@@ -49,7 +49,7 @@ static void keep_rest(int fd, const char *bytes, size_t length)
     rest->length = length;
     memcpy(rest->bytes, bytes, length);
     rests[fd] = rest;
-    watch(EPOLL_CTL_MOD, fd, EPOLLOUT); /* and no EPOLLIN: no more in before this is out */
+    watch(EPOLL_CTL_MOD, fd, EPOLLOUT); /* no EPOLLIN: read nothing before this is sent */
 }
 
 static void echo(int fd)

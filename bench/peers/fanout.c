@@ -1,4 +1,4 @@
-/* fanout: one sender, many members, at loopback; counts the lines that they get and checks them.
+/* fanout: one sender and many members on loopback. Counts and checks the delivered lines.
  *
  *   fanout --protocol chat|log|nats --port P[,P...] [--members 100] [--size 64] [--seconds 2]
  *          [--warm-up 0.5] [--window 1024 | --rate LINES_PER_SECOND] [--stuck 0]
@@ -6,22 +6,21 @@
  *
  * With several ports the members go to them in turn, and the sender to the first.
  *
- * All members come in, called m and a number from FIRST on; the first line tells when each hears
- * the sender and nobody else. Then the sender is at most WINDOW lines ahead of the slowest member,
- * or writes RATE lines a second; then the latency of a delivery counts from when its line was due,
- * until it was read here, and until it was in the member's socket, as the kernel tells: this one
- * thread reads for all members in turn. Of what was read at once the last arrival counts.
- * STUCK more members join and never read again. A line is SIZE bytes with its end, as the sender
- * writes it to a chat.
+ * All members join, with the names m and a number from FIRST on. A member that gets the first line
+ * receives only the sender from then on. Then the sender is at most WINDOW lines ahead of the
+ * slowest member, or writes RATE lines a second. With a rate, latency counts from the due time of a
+ * line until it is read here, and until it is in the member's socket by the kernel's time stamp,
+ * because one thread reads for all members in turn. Of one read, the last arrival counts. STUCK
+ * more members join and never read again. A line is SIZE bytes with its end, as sent to a chat.
  *
- * Every byte that comes is counted, and what a member gets next is known by that count. In the
- * warm-up, at a rate, with a small window and at the end every byte is compared; else the bytes of
- * one read in SAMPLE, the others are left in the kernel (MSG_TRUNC), because the copy would make
- * this program the slower side. As each line has its number, a byte lost or added anywhere shows.
+ * Every received byte is counted, and this count tells the next expected byte. In the warm-up, at a
+ * rate, with a small window and at the end, every byte is compared; otherwise one read in SAMPLE.
+ * The bytes of the other reads stay in the kernel (MSG_TRUNC), because the copy would make this
+ * program the slower side. Each line has a number, so a lost or added byte is always found.
  *
- * Prints one line of JSON; ends with 2 where anything was wrong. --marks prints "measuring" and
- * "measured" around the measured time; --idle prints "ready" once all are in and quiet, and holds
- * them until its input ends. */
+ * Prints one line of JSON. Exits with 2 if anything was wrong. --marks prints "measuring" and
+ * "measured" around the measured time. --idle prints "ready" when all members have joined and are
+ * idle, and keeps them until its input ends. */
 #include "fanout_options.h"
 #include "histogram.h"
 #include "process_cpu.h"
@@ -31,13 +30,13 @@
 #include <sys/epoll.h>
 
 #define CONNECT_SECONDS 10
-#define PATIENCE (60 * NANOSECONDS) /* without any news */
+#define PATIENCE (60 * NANOSECONDS) /* without any received byte */
 #define READ_BYTES (256 * 1024)
 #define EVENTS 256
 #define SAMPLE 16
-#define SAMPLED_WINDOW 64 /* from this on not every read is compared */
+#define SAMPLED_WINDOW 64 /* from this window on, not every read is compared */
 #define STUCK_BUFFER_BYTES 4096
-#define STUCK_SEGMENT_BYTES 536 /* a far away member; it keeps the server's buffer small too */
+#define STUCK_SEGMENT_BYTES 536 /* like a distant member; it also keeps the server's buffer small */
 
 enum stage { JOINING, IN, LISTENING };
 
@@ -46,8 +45,8 @@ struct member {
     unsigned index;
     enum stage stage;
     uint32_t reads;
-    uint64_t bytes, lines; /* had from the sender */
-    char *heard; /* the line that is coming, until it listens */
+    uint64_t bytes, lines; /* received from the sender */
+    char *heard; /* the partial line, until the member listens */
     size_t heard_bytes;
 };
 
@@ -56,9 +55,9 @@ static struct run {
     struct member *members, sender;
     struct frames sent, shown;
     size_t joined, listening;
-    uint64_t made, written; /* lines; bytes of these that are on their way */
-    uint64_t *at_line; /* how many members have had exactly n lines, at n % places */
-    uint64_t slowest; /* what every member has had */
+    uint64_t made, written; /* lines; their bytes in flight */
+    uint64_t *at_line; /* the number of members with exactly n lines, at n % places */
+    uint64_t slowest; /* the lines that every member has */
     uint64_t start_ns, from_ns, to_ns;
     bool measuring, sampling;
     uint64_t delivered_bytes, news_ns;
@@ -66,10 +65,10 @@ static struct run {
 } run;
 
 static char buffer[READ_BYTES];
-/* From when a line was due until it was read here, and until it was in the member's socket. */
+/* From the due time of a line until it is read here, and until it is in the member's socket. */
 static struct histogram read_after, arrived_after;
 
-/* ---- Coming in ---- */
+/* ---- Joining ---- */
 
 static void watch(struct member *member)
 {
@@ -116,7 +115,7 @@ static void join(struct member *member, const char *format)
 
 static bool has_heard(const struct member *member, const char *line, size_t length)
 {
-    /* A prompt may stand before it. */
+    /* A prompt may come before it. */
     return member->heard_bytes >= length
         && memcmp(member->heard + member->heard_bytes - length, line, length) == 0;
 }
@@ -134,7 +133,7 @@ static void hear_joined(struct member *member)
     run.joined++;
 }
 
-/* The first line, less its end and less lines of its head: from here on all is known. */
+/* Checks for the first line, without its end and its head lines. Every later byte is known. */
 static void hear_first_line(struct member *member)
 {
     const char *frame = frame_at(&run.shown, 1);
@@ -159,7 +158,7 @@ static void hear_first_line(struct member *member)
     run.at_line[1]++;
 }
 
-/* No line that anybody waits for is as long as the buffer: what overruns it is forgotten. */
+/* No expected line is as long as the buffer, so longer ones are dropped. */
 static void keep_heard(struct member *member, const char *bytes, size_t length)
 {
     if (member->heard_bytes + length > FRAME_BYTES_MAX)
@@ -195,7 +194,7 @@ static void hear(struct member *member, const char *bytes, size_t count)
     }
 }
 
-/* ---- Lines that are delivered ---- */
+/* ---- Delivered lines ---- */
 
 static uint64_t due_ns(uint64_t line)
 {
@@ -249,7 +248,7 @@ static void take(struct member *member, size_t count, bool compared, uint64_t si
     member->lines = lines;
 }
 
-/* As recv, and where latencies are measured how long ago the last of it came. */
+/* Like recv. If latencies are measured, also returns the time since the last arrival. */
 static ssize_t receive(const struct member *member, int how, uint64_t *since_arrival)
 {
     *since_arrival = 0;
@@ -266,7 +265,7 @@ static ssize_t receive(const struct member *member, int how, uint64_t *since_arr
     if (told && told->cmsg_level == SOL_SOCKET && told->cmsg_type == SCM_TIMESTAMPNS) {
         struct timespec then, now;
         memcpy(&then, CMSG_DATA(told), sizeof then);
-        clock_gettime(CLOCK_REALTIME, &now); /* the kernel's stamps are by this clock */
+        clock_gettime(CLOCK_REALTIME, &now); /* the kernel's time stamps use this clock */
         int64_t since = (int64_t)(now.tv_sec - then.tv_sec) * (int64_t)NANOSECONDS
                       + (now.tv_nsec - then.tv_nsec);
         *since_arrival = since > 0 ? (uint64_t)since : 0;
@@ -274,13 +273,13 @@ static ssize_t receive(const struct member *member, int how, uint64_t *since_arr
     return got;
 }
 
-/* Edge-triggered: until the socket is empty, which a short read says, unless the end of the
- * stream is known to stand behind it. */
+/* Edge-triggered, so it reads until the socket is empty. A short read means empty, unless the end
+ * of the stream follows. */
 static void read_member(struct member *member, bool ended)
 {
     for (;;) {
         bool compared = !run.sampling || member->reads++ % SAMPLE == member->index % SAMPLE;
-        /* Nobody has to hear what others say before the first line. */
+        /* Lines before the first line of the sender are not checked. */
         bool dropped = member->stage == IN && (run.made == 0 || member == &run.sender);
         int how = (member->stage == LISTENING && !compared) || dropped ? MSG_TRUNC : 0;
         uint64_t since_arrival;
@@ -330,7 +329,7 @@ static void write_lines(void)
     }
 }
 
-/* As far as the window or the plan lets the sender go. */
+/* Writes as far as the window or the plan allows. */
 static void send_more(uint64_t now)
 {
     while (run.slowest < run.made && run.at_line[run.slowest % run.shown.count] == 0)
@@ -397,7 +396,7 @@ static void mark(const char *word)
     }
 }
 
-/* Waits for events until `end`, the sender writing all the while. */
+/* Waits for events until `end`, while the sender writes. */
 static void go_on_until(uint64_t end)
 {
     for (uint64_t now; (now = now_ns()) < end;) {
@@ -409,7 +408,7 @@ static void go_on_until(uint64_t end)
     }
 }
 
-/* Every member gets the rest, of which every byte is compared, and one line more. */
+/* Every member gets the rest, whose bytes are all compared, and one more line. */
 static void finish(void)
 {
     run.sampling = false;

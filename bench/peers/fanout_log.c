@@ -1,18 +1,18 @@
-/* fanout_log PORT: the barest fan-out over a shared log, to show what a chat can reach at most.
+/* fanout_log PORT: the smallest fan-out over a shared log, as an upper bound for a chat.
  *
- * One thread, one edge-triggered epoll. What members write goes into one ring of bytes, whole
- * lines only; a member is a position in it, and gets all that it has not seen in one contiguous
- * write. No names, no commands, nothing is looked at but line ends.
+ * One thread, one edge-triggered epoll. Whole lines of members go into one ring of bytes. A member
+ * is a position in the ring, and gets all unread bytes in one contiguous write. It has no names and
+ * no commands, and looks only at line ends.
  *
- * Shortcuts, because it is a mark and no server: whoever falls behind by the whole ring is cut
- * off, and whoever writes while being behind sees its own lines too. */
+ * Shortcuts, because it is a reference and not a server: a member that falls behind by the whole
+ * ring is disconnected, and a member that writes while it is behind gets its own lines too. */
 #include "loopback.h"
 
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
 #define EVENTS 256
-#define LOG_BYTES (1ull << 20) /* as much as echoline's rooms keep */
+#define LOG_BYTES (1ull << 20) /* the size of echoline's rooms */
 #define LINE_BYTES_MAX 4096
 #define READ_BYTES (64 * 1024)
 
@@ -49,7 +49,7 @@ static void map_log(void)
             die("mmap: %s", strerror(errno));
 }
 
-/* Its memory stays until the process ends: an event for it may still be in the batch. */
+/* The memory stays until the process ends, because the batch may have an event for it. */
 static void end(struct member *member)
 {
     members[member->place] = members[--member_count];
@@ -75,7 +75,7 @@ static void accept_all(int listener)
     }
 }
 
-/* Appends the whole lines that lie at the log's end, and keeps what follows them. */
+/* Appends the whole lines at the end of the log, and keeps the rest. */
 static void append(struct member *member, size_t bytes)
 {
     char *lines = at(log_end);
@@ -115,7 +115,7 @@ static void read_all(struct member *member)
 
 static void write_all(struct member *member)
 {
-    /* What is read next may overwrite what is further back. */
+    /* The next read may overwrite older bytes. */
     if (log_end - member->seen > LOG_BYTES - READ_BYTES - LINE_BYTES_MAX) {
         end(member);
         return;
@@ -135,7 +135,7 @@ static void write_all(struct member *member)
 
 static void fan_out(void)
 {
-    /* From the back: who is ended here is replaced by one that was served already. */
+    /* From the back: a removed member is replaced by one that was served already. */
     for (size_t i = member_count; i-- > 0;)
         if (members[i]->seen < log_end)
             write_all(members[i]);

@@ -1,7 +1,7 @@
-/* What `fanout` says to each kind of server, and what it has to hear.
+/* The messages of `fanout` to each kind of server, and the expected replies.
  *
- * A line is a text of a fixed length with its number in it, between a constant head and tail: so
- * what stands at any byte of what a member gets is known beforehand. */
+ * A line is a text of a fixed length with its number, between a constant head and tail. So every
+ * byte that a member gets is known in advance. */
 #ifndef FANOUT_PROTOCOL_H
 #define FANOUT_PROTOCOL_H
 
@@ -13,11 +13,11 @@
 
 struct protocol {
     const char *name;
-    size_t joins_at_once; /* each is told to all: more would overrun a server's queues */
-    /* printf formats of what a newcomer sends, and of the line that says that it is in: the
-     * number is the member's, or, in heads, that of the bytes in a text. */
+    size_t joins_at_once; /* each is announced to all; more would overflow a server's queues */
+    /* printf formats of the bytes that a new member sends, and of the line that confirms the join.
+     * The number is the member's; in heads it is the length of the text. */
     const char *join, *joined, *join_as_sender, *joined_as_sender;
-    const char *answer; /* to that line, where it wants one */
+    const char *answer; /* to that line, if it needs one */
     const char *sent_head, *sent_tail, *shown_head, *shown_tail;
 };
 
@@ -35,8 +35,8 @@ static const struct protocol protocols[] = {
         .answer = "", .sent_head = "", .sent_tail = "\n", .shown_head = "", .shown_tail = "\n",
     },
     {
-        /* nats-server asks every client once, two seconds after it came: who waits for that
-         * will not be disturbed by it later. It tells nobody who joins, so all may at once. */
+        /* nats-server sends every client one PING, two seconds after its connect. A client that
+         * waits for it is not disturbed later. Joins are not announced, so all join at once. */
         .name = "nats", .joins_at_once = SIZE_MAX,
         .join = "CONNECT {\"verbose\":false}\r\nSUB f 1\r\nPING\r\n", .joined = "PING",
         .join_as_sender = "CONNECT {\"verbose\":false}\r\nPING\r\n", .joined_as_sender = "PING",
@@ -53,7 +53,7 @@ static inline const struct protocol *protocol_named(const char *name)
     die("--protocol is chat, log or nats, not %s", name);
 }
 
-/* A format with one number in it, or none, written out. */
+/* Formats a text with one number or none. */
 __attribute__((format(printf, 3, 0)))
 static inline size_t fill(char *at, size_t room, const char *format, unsigned number)
 {
@@ -66,10 +66,10 @@ static inline size_t fill(char *at, size_t room, const char *format, unsigned nu
     return (size_t)length;
 }
 
-/* Many lines side by side, of which only the numbers change. */
+/* Many lines in a row. Only their numbers change. */
 struct frames {
     size_t frame_bytes, number_at;
-    uint64_t count; /* places; line n lies in place (n - 1) % count */
+    uint64_t count; /* slots; line n is in slot (n - 1) % count */
     char *bytes;
 };
 

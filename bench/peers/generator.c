@@ -1,15 +1,15 @@
-/* generator: loads an echo server at loopback and checks every byte that comes back.
+/* generator: loads an echo server on loopback and checks every byte of the replies.
  *
  * A closed loop on one thread: each connection sends a round of K messages in one write, waits
- * for all K replies, notes how long that took, and begins the next round. A message names its
- * connection and its number, so a lost, wrong or swapped reply cannot go unnoticed.
+ * for all K replies, records the time, and starts the next round. A message contains its connection
+ * and its number, so that a lost, wrong or swapped reply is found.
  *
  *   generator --port P [--host 127.0.0.1] [--connections 50] [--size 64] [--in-flight 1]
  *             [--seconds 3] [--warm-up 0.5] [--prefix 'Echo: '] [--eol lf|crlf]
  *             [--skip-lines N] [--busy]
  *
- * A message is SIZE bytes with its '\n'. The reply must be PREFIX, the message, and EOL in place
- * of the '\n'. Prints one line of JSON; exits with 1 if anything was wrong or lost. */
+ * A message is SIZE bytes with its '\n'. The reply must be PREFIX, the message, and EOL instead
+ * of the '\n'. Prints one line of JSON. Exits with 1 if a reply was wrong or lost. */
 #include "loopback.h" /* first: it asks for the GNU extensions */
 
 #include "histogram.h"
@@ -17,7 +17,7 @@
 #include <getopt.h>
 #include <sys/epoll.h>
 
-#define GRACE (5 * NANOSECONDS) /* how long replies may be late after the end */
+#define GRACE (5 * NANOSECONDS) /* the time for replies after the end */
 #define CONNECT_SECONDS 5
 #define BUFFER_BYTES (64 * 1024)
 #define EVENTS 256
@@ -74,8 +74,8 @@ static void write_hexadecimal(char *at, uint32_t value, int digits)
     }
 }
 
-/* The parts of a message that stay. The filler's period is prime and its start depends on the
- * connection: bytes that were lost or came from a neighbour do not fit. */
+/* The constant parts of a message. The period of the filler is prime and its start depends on the
+ * connection, so lost bytes, or bytes of another connection, do not match. */
 static void write_body(char *message, unsigned connection)
 {
     static const char filler[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678";
@@ -108,7 +108,7 @@ static void prepare_messages(struct connection *connection)
     }
 }
 
-/* Gives the messages of the next round their numbers, in both copies. */
+/* Writes the numbers of the next round into both copies of the messages. */
 static void number_messages(struct connection *connection)
 {
     size_t reply = run.reply_bytes / options.in_flight;
@@ -124,8 +124,8 @@ static void number_messages(struct connection *connection)
 
 /* ---- One connection ---- */
 
-/* After a wrong or lost reply there is no way back into step: the connection is given up. Only
- * the first sentence is printed, the rest are most often its echo. */
+/* After a wrong or lost reply the connection cannot be synchronized again, so it is closed. Only
+ * the first error is printed, because the next ones usually follow from it. */
 static void fail(struct connection *connection, uint64_t *counter, const char *what)
 {
     uint32_t sent = connection->waiting ? (uint32_t)options.in_flight : 0;
@@ -170,8 +170,8 @@ static void begin_round(struct connection *connection, uint64_t now)
     send_more(connection);
 }
 
-/* Messages count by when they end, latencies by when they began: a server that stalls at the
- * very end loses throughput and keeps its bad latencies. */
+/* A message counts by the time of its end, a latency by the time of its start. So a server that
+ * stalls at the end loses throughput and keeps its bad latencies. */
 static void finish_round(struct connection *connection)
 {
     uint64_t now = now_ns();
@@ -185,7 +185,7 @@ static void finish_round(struct connection *connection)
     begin_round(connection, now);
 }
 
-/* Takes whole lines off the front while a greeting is still due; how many bytes that were. */
+/* Removes whole lines at the front while a greeting is expected. Returns their bytes. */
 static size_t skip_greeting(struct connection *connection, const char *bytes, size_t count)
 {
     size_t used = 0;
@@ -222,8 +222,8 @@ static void take(struct connection *connection, const char *bytes, size_t count)
         finish_round(connection);
 }
 
-/* Edge-triggered: reads until the socket is empty. A short read says that already, unless the
- * end of the stream is known to stand behind it. */
+/* Edge-triggered, so it reads until the socket is empty. A short read means empty, unless the end
+ * of the stream follows. */
 static void read_more(struct connection *connection, bool ended)
 {
     while (connection->fd >= 0) {
@@ -257,7 +257,7 @@ static void open_connections(struct connection *connections, int poller)
             die("connection %zu to %s port %u: %s", i, options.host, options.port,
                 strerror(errno));
         fcntl(connection->fd, F_SETFL, O_NONBLOCK);
-        /* Both directions for good: no epoll_ctl while messages flow. */
+        /* Both directions from the start, so that no epoll_ctl is needed later. */
         struct epoll_event event = {
             .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection,
         };
@@ -283,8 +283,8 @@ static void serve_events(int poller, int timeout_ms)
     }
 }
 
-/* Ends when the time is over and all replies are in, when no connection is left, or, with a
- * server that does not answer, when the grace is over. */
+/* Ends when the time is over and all replies have arrived, when no connection is left, or, if the
+ * server does not answer, when the grace is over. */
 static void drive(struct connection *connections, int poller)
 {
     uint64_t now = now_ns();
@@ -371,7 +371,7 @@ int main(int argc, char **argv)
     run.request_bytes = options.in_flight * options.size;
     run.reply_bytes = run.request_bytes
         + options.in_flight * (run.prefix_bytes + strlen(options.eol) - 1);
-    /* Two copies of a round each: refuse what would rather measure the swap file. */
+    /* Each connection has two copies of a round. Refuse a size that would measure the swap file. */
     if ((double)options.connections * (double)(run.request_bytes + run.reply_bytes) > 2e9)
         die("connections x in-flight x size is more than 1 GB: choose less");
 

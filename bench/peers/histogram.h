@@ -41,7 +41,7 @@ static inline void record_latency(struct histogram *histogram, uint64_t ns)
         histogram->max_ns = ns;
 }
 
-/* In microseconds; 0 when nothing was measured. */
+/* Returns microseconds; 0 if there is no sample. */
 static inline double percentile_us(const struct histogram *histogram, double share)
 {
     uint64_t wanted = (uint64_t)ceil(share * (double)histogram->count), seen = 0;

@@ -1,14 +1,14 @@
-/* idle --port P --connections N: many connections that have said one line and then nothing.
+/* idle --port P --connections N: many connections that exchange one line and then stay idle.
  *
- * Opens N connections, exchanges one line on each, prints "ready" and holds them until its input
- * ends. Whoever started it then looks at how much memory the server holds. */
+ * Opens N connections, exchanges one line on each, prints "ready", and keeps them until its input
+ * ends. Meanwhile its caller measures the memory of the server. */
 #include "loopback.h"
 
 #include <getopt.h>
 
 #define WAIT_SECONDS 5
 
-/* The reply may have a prefix and a '\r', but it must be the echo: a server that is full answers
+/* The reply may have a prefix and a '\r', but it must be the echo, because a full server answers
  * with a line too. */
 static bool is_echo(const char *reply, size_t length)
 {

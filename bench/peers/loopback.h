@@ -1,6 +1,6 @@
-/* What every program in this folder needs: a clock, loopback sockets, numbers from arguments.
+/* The common part of the programs in this folder: a clock, loopback sockets, numeric arguments.
  *
- * All of it is `static inline`, so that each program stays one file and one gcc call. */
+ * Every function is `static inline`, so that each program is one file and one call of gcc. */
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
 
@@ -45,7 +45,7 @@ static inline uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * NANOSECONDS + (uint64_t)now.tv_nsec;
 }
 
-/* The usual soft limit of 1,024 is kept low for the sake of select(); nobody here calls it. */
+/* The usual soft limit of 1,024 is low because of select(), which these programs do not call. */
 static inline void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -56,7 +56,7 @@ static inline void raise_descriptor_limit(void)
         die("cannot raise the descriptor limit: %s", strerror(errno));
 }
 
-/* One decimal number between two bounds, or a sentence about what was wrong with it. */
+/* Parses a decimal number between two bounds, or prints the reason and exits. */
 static inline double number_between(const char *name, const char *text, double low, double high)
 {
     char *end = NULL;
@@ -71,7 +71,7 @@ struct endpoint {
     socklen_t length;
 };
 
-/* These programs push as hard as they can: they must not be aimed at somebody's network. */
+/* These programs send at full speed, so they accept only loopback addresses. */
 static inline struct endpoint loopback_endpoint(const char *host, uint16_t port)
 {
     struct endpoint endpoint = {0};
@@ -93,12 +93,12 @@ static inline struct endpoint loopback_endpoint(const char *host, uint16_t port)
     return endpoint;
 }
 
-/* Small buffers and segments, as a peer has them that is far away; 0 is what is usual here. */
+/* Small buffers and segments, like those of a distant peer. 0 is the system's default. */
 struct narrow {
     int buffer_bytes, segment_bytes;
 };
 
-/* A blocking socket, connected, with every wait bounded by `seconds`; -1 and errno otherwise.
+/* Returns a connected blocking socket whose waits last at most `seconds`; -1 and errno otherwise.
  * On loopback the handshake is done inside connect(), so nothing is lost by blocking here. */
 static inline int connect_narrow(const struct endpoint *endpoint, int seconds,
                                  struct narrow narrow)
@@ -130,7 +130,7 @@ static inline int connect_to(const struct endpoint *endpoint, int seconds)
     return connect_narrow(endpoint, seconds, (struct narrow){0});
 }
 
-/* A server: binds, tells the port (0 asks the kernel for one) and listens. */
+/* Binds, prints the port (0 takes a free one), and listens. */
 static inline int listen_on(uint16_t port)
 {
     struct endpoint endpoint = loopback_endpoint("127.0.0.1", port);
@@ -149,7 +149,7 @@ static inline int listen_on(uint16_t port)
     return fd;
 }
 
-/* The next connection that waits, not blocking; -1 where there is none. */
+/* Returns the next waiting connection as a non-blocking socket; -1 if there is none. */
 static inline int accept_from(int listener)
 {
     for (;;) {
@@ -161,7 +161,7 @@ static inline int accept_from(int listener)
         }
         if (errno == EAGAIN)
             return -1;
-        /* Out of descriptors, most likely: better gone than seemingly slow. */
+        /* Probably out of descriptors. An exit is better than a server that seems slow. */
         if (errno != EINTR && errno != ECONNABORTED)
             die("accept: %s", strerror(errno));
     }

@@ -1,4 +1,4 @@
-/* What a measurement cost: time on a CPU, as the kernel counts it. */
+/* The processor time of a measurement, as the kernel counts it. */
 #ifndef PROCESS_CPU_H
 #define PROCESS_CPU_H
 
@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 
-/* On-CPU nanoseconds of all threads of a process that live; 0 where there is none. */
+/* Returns the processor time of all live threads of a process in ns; 0 if there is no process. */
 static inline double process_cpu_ns(int pid)
 {
     char path[64];
@@ -28,7 +28,7 @@ static inline double process_cpu_ns(int pid)
     return total;
 }
 
-/* The same of this program. */
+/* The same for this program. */
 static inline double own_cpu_ns(void)
 {
     struct timespec spent;

@@ -1,4 +1,4 @@
-/* udp_echo PORT: the barest UDP echo: one blocking recvfrom, one sendto, again. */
+/* udp_echo PORT: the smallest UDP echo: a loop of one blocking recvfrom and one sendto. */
 #include "loopback.h"
 
 #define BUFFER_BYTES (64 * 1024)

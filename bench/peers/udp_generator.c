@@ -1,8 +1,8 @@
-/* udp_generator: loads a UDP echo at loopback and checks every byte that comes back.
+/* udp_generator: loads a UDP echo on loopback and checks every byte of the replies.
  *
- * A closed loop on one thread: each socket has K datagrams on their way and sends the next when
- * one has come back. A datagram names its socket and its number. What is not back after 200 ms is
- * lost, and the socket begins anew: counted, and rare on loopback.
+ * A closed loop on one thread: each socket has K datagrams in flight and sends the next one after
+ * each reply. A datagram contains its socket and its number. Without a reply after 200 ms it is
+ * lost: it is counted, and the socket starts again. This is rare on loopback.
  *
  *   udp_generator --port P [--connections 50] [--size 64] [--in-flight 1] [--seconds 3]
  *                 [--warm-up 0.5] [--busy]
@@ -17,7 +17,7 @@
 #define LOST (NANOSECONDS / 5)
 #define BUFFER_BYTES (64 * 1024)
 #define EVENTS 256
-#define HEADER_BYTES 12 /* the socket's index, the datagram's number, when it was begun */
+#define HEADER_BYTES 12 /* the socket's index, the datagram's number, its start time */
 #define IN_FLIGHT_MAX 64
 
 static struct options {

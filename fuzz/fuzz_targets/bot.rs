@@ -10,12 +10,12 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 
-/// Its clock moves on by itself when the chat waits, so that pauses cost nothing.
+/// A runtime whose clock advances by itself while the chat waits, so that pauses take no time.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 });
 
-/// The answer to all that the program sends.
+/// Returns the answer to everything that the program sends.
 async fn converse(input: &[u8], role: Role) -> Vec<u8> {
     let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
@@ -36,7 +36,7 @@ async fn converse(input: &[u8], role: Role) -> Vec<u8> {
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (is_page, has_name, bytes) = input;
-    // The byte 0xFF begins a command of Telnet, which is answered in Telnet.
+    // The byte 0xFF begins a Telnet command, which gets a Telnet answer.
     if bytes.contains(&0xff) {
         return;
     }

@@ -1,5 +1,5 @@
-//! Any text is a plan of faults or one sentence; a plan is printed as it is read, and whatever it
-//! does to a datagram, it makes it no longer.
+//! Any text is a fault plan or gets an error of one sentence. The printed plan parses to the same
+//! plan. A plan never makes a datagram longer.
 #![no_main]
 
 use echoline::faults::{DatagramFaults, Direction, FaultPlan, Faults};

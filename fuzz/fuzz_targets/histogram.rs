@@ -1,4 +1,5 @@
-//! A report with an arbitrary HDR histogram is read or gets a sentence, and its HDR log is written.
+//! A report with an arbitrary HDR histogram is parsed or gets an error message, and its HDR log can
+//! be written.
 #![no_main]
 
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 static REPORT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../seeds/report/open.json")).unwrap());
 
-/// The header of a plain V2 histogram with these significant digits, and its counts.
+/// Returns a plain V2 histogram: the header with these significant digits, and the counts.
 fn plain(digits: u8, highest: u64, counts: &[u8]) -> Vec<u8> {
     let mut plain = 0x1c84_9313_u32.to_be_bytes().to_vec();
     plain.extend((counts.len() as u32).to_be_bytes());
@@ -39,7 +40,7 @@ fn envelope(plain: &[u8]) -> String {
 fuzz_target!(|input: (u8, u64, u64, &[u8])| {
     let (form, highest, max, bytes) = input;
     let text = match form % 4 {
-        // In turn the text, the plain bytes, and only the counts are arbitrary.
+        // The arbitrary part is in turn the text, the uncompressed bytes, or only the counts.
         0 => String::from_utf8_lossy(bytes).into_owned(),
         1 => envelope(bytes),
         2 => envelope(&plain(2, highest, bytes)),

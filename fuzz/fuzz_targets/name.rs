@@ -1,4 +1,5 @@
-//! A name is short, clean and reads back as itself; a sentence about a bad one is clean too.
+//! A valid name is short, clean, and parses to itself. The error message about an invalid name is
+//! also clean.
 #![no_main]
 
 use echoline_chat::{Name, is_clean};

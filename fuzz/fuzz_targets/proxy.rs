@@ -1,4 +1,4 @@
-//! A PROXY header asks for no byte that is not its own, and comes to an end.
+//! The parser of a PROXY header reads no byte after the header, and always ends.
 #![no_main]
 
 use echoline::proxy::ProxyHeader;

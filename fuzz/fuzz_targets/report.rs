@@ -1,5 +1,5 @@
-//! Every text is a report of a load run or gets a sentence; a report is written as it was read, and
-//! can be shown in every format and merged with itself.
+//! Every text is a report of a load run or gets an error message. A parsed report is written
+//! unchanged, and can be shown in every format and merged with itself.
 #![no_main]
 
 use echoline_load::LoadReport;
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     let _ = report.merge_sequential(&twin);
     let _ = report.merge(&twin);
     for shown in [report.to_string(), report.to_html(), report.to_csv(), report.to_hdr_log()] {
-        // A report of a few kilobytes has no reason to become megabytes of text.
+        // A report of a few kilobytes must not become megabytes of text.
         assert!(shown.len() < 64 * (text.len() + 65_536), "{}", shown.len());
     }
     let _ = report.to_json();

@@ -1,5 +1,5 @@
-//! A node refuses a snapshot that a stranger has written, or goes on from it. Then another node can
-//! go on from its own snapshot, and entries have their usual effects.
+//! A node refuses a foreign snapshot or continues from it. Then another node can continue from the
+//! first node's own snapshot, and entries have their usual effects.
 #![no_main]
 
 use echoline_chat::{

@@ -1,12 +1,12 @@
-//! No entry that a stranger publishes makes a node panic or show words that are not clean, and
-//! another node can go on from its snapshot. Each line of the input is one entry: JSON of an act,
-//! or, after a `!`, the whole payload.
+//! No foreign entry makes a node panic or show text that is not clean, and another node can
+//! continue from its snapshot. Each line of the input is one entry: an operation as JSON or, after
+//! a `!`, the whole payload.
 #![no_main]
 
 use echoline_chat::{Chat, ChatSettings, ClusterOptions, ReplicatedState, StreamEntry, is_clean};
 use libfuzzer_sys::fuzz_target;
 
-/// Entries of one input.
+/// The maximum number of entries in one input.
 const ENTRIES_MAX: usize = 40;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -33,7 +33,7 @@ fn chat(node: u32) -> std::sync::Arc<Chat> {
     Chat::clustered(ChatSettings::default(), options).0
 }
 
-/// The next entry, of session 1 to 4 or of the node itself.
+/// Returns the next entry, of session 1 to 4 or of the node itself.
 fn apply(chat: &Chat, line: &[u8]) {
     let sequence = chat.applied() + 1;
     let payload = match line.strip_prefix(b"!") {
@@ -51,10 +51,10 @@ fn apply(chat: &Chat, line: &[u8]) {
     chat.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
-/// Names, lines, topics and other words in a snapshot are those that users see.
+/// Checks the names, lines, topics and other texts in a snapshot, which users see.
 fn shows_clean_words(state: &[u8]) {
     let text = std::str::from_utf8(state).expect("a snapshot is JSON");
     assert!(is_clean(text), "{text:?}");
-    // JSON escapes what is not clean in a string.
+    // JSON escapes the characters of a string that are not clean.
     assert!(!text.contains("\\u00") && !text.contains("\\n") && !text.contains("\\r"), "{text:?}");
 }

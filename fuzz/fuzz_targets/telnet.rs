@@ -1,4 +1,4 @@
-//! How the bytes were cut into packets changes nothing, and the answers have a bound.
+//! The result does not depend on how the bytes are cut into packets, and the answers are bounded.
 #![no_main]
 
 use echoline_chat::Parser;

@@ -1,4 +1,5 @@
-//! What is let through is clean, stays so, and holds nothing that steers a terminal.
+//! Accepted text is clean, cleaning it again changes nothing, and it contains no terminal control
+//! characters.
 #![no_main]
 
 use echoline_chat::{clean, escape, is_clean};
@@ -14,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Written down once more, apart from the tables that `clean` uses.
+/// An independent list, separate from the tables that `clean` uses.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}')

@@ -1,5 +1,5 @@
-//! Whatever frames a client sends, and whatever room a reader has, the reader gets the same bytes,
-//! and no more of them than came. Only of a text that turns out to be none may it get a part.
+//! For any frames and any buffer sizes, the reader gets the same bytes, and never more than the
+//! client sent. It may get only a part of a text that turns out to be invalid.
 #![no_main]
 
 use echoline::websocket::{Framing, WebSocket};
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-/// What a reader gets, and whether that is all.
+/// The bytes that a reader gets, and whether they are complete.
 async fn read(bytes: &[u8], framing: Framing, room: usize) -> (Vec<u8>, bool) {
     let (client, server) = UnixStream::pair().unwrap();
     drop(client);

@@ -1,4 +1,4 @@
-//! Nothing is lost but spaces and joiners, and every part after the first is indented.
+//! Wrapping loses only spaces and joiners, and indents every part after the first.
 #![no_main]
 
 use echoline_chat::wrap;

@@ -1,5 +1,4 @@
-"""Three machines, three NATS servers, and what goes wrong with them; `scripts/cluster-campaign.sh`
-calls it."""
+"""Three nodes, three NATS servers and their faults; `scripts/cluster-campaign.sh` calls it."""
 
 import argparse
 import asyncio
@@ -114,10 +113,10 @@ class Campaign:
             if process.child.returncode is not None:
                 raise Failure(f"{name} has ended with {process.child.returncode} in {when}")
 
-    # ---- Who is there ----
+    # ---- Presence ----
 
     async def look_at_presence(self, when: str, since: float):
-        """All machines are to say the same as the connections; they have 15 s from `since`."""
+        """Checks that all nodes list the connected users, within 15 s from `since`."""
         for person in self.people:
             person.is_calm = True
         while (wrong := await self.presence()) and time.monotonic() < since + PRESENCE_SECONDS:
@@ -152,7 +151,7 @@ class Campaign:
     # ---- The end ----
 
     async def settle(self):
-        """Whatever was said over connections that live is to have a fate."""
+        """Waits until each line of a live connection is delivered or reported."""
         for person in self.people:
             person.is_calm = True
         end = time.monotonic() + SETTLE_SECONDS
@@ -169,7 +168,7 @@ class Campaign:
                 self.ledger.broken.append(f"{name} ended with {code} at the end")
 
     async def verify(self):
-        """Checks with `echoline chat verify` the lines that each user was sent."""
+        """Checks the transcripts of all users with `echoline chat verify`."""
         for person in self.people:
             person.transcript.close()
             person.void.close()

@@ -1,4 +1,4 @@
-"""What goes wrong in each round: decided by the seed alone."""
+"""The faults of each round. The seed alone decides them."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ KILL, STOP, RESTART = "kill -9", "stop", "restart"
 
 @dataclass(frozen=True)
 class Fault:
-    """A process is killed, stopped or asked to end at one time, and goes on at another."""
+    """A process is killed, stopped or terminated at one time, and runs again at another."""
 
     process: str
     how: str
@@ -63,7 +63,7 @@ def without_majority(chance: random.Random) -> list[Fault]:
 
 
 def without_majority_for_long(chance: random.Random) -> list[Fault]:
-    """Longer than a machine holds what its people say."""
+    """Two of three servers are away for longer than a node keeps the lines of its users."""
     return [Fault(name, STOP, 0, 70) for name in chance.sample(SERVERS, 2)]
 
 
@@ -74,7 +74,7 @@ def all_servers(chance: random.Random) -> list[Fault]:
 
 def any_fault(chance: random.Random, process: str) -> Fault:
     how = chance.choice((KILL, KILL, STOP, STOP, RESTART))
-    # Most stops are short; one in four is longer than a machine may be silent.
+    # Most stops are short. One in four is longer than the lease of a node.
     longest = 20 if chance.random() < 0.4 else 8
     lasts = chance.uniform(2, longest) if how == STOP else chance.uniform(0.2, 4)
     return Fault(process, how, chance.uniform(0, 2), lasts)

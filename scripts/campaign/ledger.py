@@ -1,4 +1,4 @@
-"""What was said, and what became of it."""
+"""The lines that users sent, and the outcome of each."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ MARK = re.compile(r"\b[a-z]+[0-9]+-[0-9]+\b")
 
 @dataclass
 class Connection:
-    """One stay of somebody at a machine."""
+    """One connection of a user to a node."""
 
     who: str
     machine: str
@@ -25,13 +25,13 @@ class Line:
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """Rooms and numbers under which it was seen by somebody whose chat holds."""
+        """Returns the rooms and numbers of this line, as seen on connections that are not void."""
         return [place for place, seen_by in self.seen.items()
                 if not all(connection.is_void for connection in seen_by)]
 
 
 class Ledger:
-    """Every line under its mark, a text that no other line has."""
+    """All lines by their marks. No two lines have the same mark."""
 
     def __init__(self):
         self.lines: dict[str, Line] = {}
@@ -66,12 +66,12 @@ class Ledger:
         return line
 
     def unsettled(self) -> int:
-        """Lines of connections that live, of which nobody knows what became."""
+        """Counts the lines of live connections without an outcome."""
         return sum(not line.is_cut and not line.places and not line.reports
                    for line in self.lines.values())
 
     def judge(self) -> tuple[dict[str, int], list[str]]:
-        """Figures, and every line that does not add up."""
+        """Returns the counts, and every line with a wrong outcome."""
         figures = dict.fromkeys(("said", "delivered", "reported", "unknown"), 0)
         cut = dict.fromkeys((f"{key}, cut" for key in figures), 0)
         wrong = [f"a line that nobody said: {text}" for text in self.strangers]

@@ -1,5 +1,5 @@
-"""People and programs who talk: they come, say marked lines, rename, change rooms, go, and come
-back when their machine dies."""
+"""Users and programs that talk: they join, send marked lines, rename, change rooms, leave, and come
+back when their node dies."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ LOGIN_SECONDS = 45
 SETTLE_SECONDS = 5
 RETRY_SECONDS = 0.7
 BURST_LINES = 70
-ANEW = "The chat begins anew"
+ANEW = "The chat starts over"
 NOT_NOW = ("is taken", "looks too much like", "type your name again")
 
 
@@ -25,7 +25,7 @@ class Gone(Exception):
 
 
 class Person:
-    """Somebody at a terminal or a program; the subclasses know what they are sent."""
+    """A user at a terminal, or a program. The subclasses parse the received lines."""
 
     def __init__(self, base: str, home: str, machines: dict[str, Machine], ledger: Ledger,
                  folder: Path, seed: int):
@@ -40,7 +40,7 @@ class Person:
         self.stays = self.begun_anew = 0
         self.connection: Connection | None = None
 
-    # ---- Coming, and coming back ----
+    # ---- Joining and resuming ----
 
     async def run(self):
         while not self.is_over:
@@ -52,7 +52,7 @@ class Person:
                 await asyncio.sleep(self.chance.uniform(0.3, 1) * RETRY_SECONDS)
 
     async def stay(self):
-        """One connection, to its end."""
+        """Runs one connection to its end."""
         where = self.home if self.chance.random() < 0.7 else self.chance.choice(MACHINES)
         reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port(where))
         self.connection = Connection(self.base, where)
@@ -82,7 +82,7 @@ class Person:
         await self.leave(listening)
 
     async def leave(self, listening: asyncio.Task):
-        """Goes once it is known what became of all that was said."""
+        """Leaves when every sent line has an outcome."""
         for _ in range(SETTLE_SECONDS * 20):
             if not self.connection.open_lines:
                 break
@@ -90,7 +90,7 @@ class Person:
             await asyncio.sleep(0.05)
         self.ledger.cut(self.connection)
         self.do("/quit")
-        # What they are still told is part of the transcript.
+        # The lines that still arrive are part of the transcript.
         await asyncio.wait([listening], timeout=SETTLE_SECONDS)
 
     def check(self, listening: asyncio.Task):
@@ -103,7 +103,7 @@ class Person:
             self.ledger.cut(self.connection)
 
     async def listen(self, reader: asyncio.StreamReader):
-        """Whole lines only: what was cut off says nothing."""
+        """Reads whole lines only, because a cut line proves nothing."""
         while (line := await reader.readline()).endswith(b"\n"):
             self.heard.append(line)
             text = line.decode().rstrip("\r\n")
@@ -113,24 +113,24 @@ class Person:
                 self.hear(text)
 
     def begin_anew(self):
-        """The servers have lost what they had acknowledged, and nothing of it holds any more."""
+        """Marks the connection as void: the servers lost entries that they had acknowledged."""
         self.connection.is_void = True
         self.begun_anew += 1
 
     def write_down(self):
-        """What does not hold is no part of what is compared."""
+        """Writes the transcript. Lines of void connections are not compared."""
         is_void = self.connection is not None and self.connection.is_void
         (self.void if is_void else self.transcript).writelines(self.heard)
         self.heard.clear()
 
-    # ---- What they do ----
+    # ---- Talking ----
 
     def do_something(self):
         dice = self.chance.random()
         if self.is_calm or dice < 0.85:
             self.say_something()
         elif dice < 0.86:
-            # More than a machine holds of one author while it cannot reach the others.
+            # More lines than a node keeps of one author while it cannot reach the others.
             for _ in range(BURST_LINES):
                 self.say_something()
         elif dice < 0.90:
@@ -157,7 +157,7 @@ class Person:
 
 
 class Program(Person):
-    """Speaks JSON, and goes on where it was when it comes back."""
+    """A program, which speaks JSON and resumes at the number that it saw last."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -215,7 +215,7 @@ class Program(Person):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.greet)
 
     def follow(self, told: dict):
-        """A numbered line of a room."""
+        """Handles a numbered line of a room."""
         room, number, kind = told["room"], told["number"], told["kind"]
         if room in self.resumed:
             self.resumed.discard(room)
@@ -237,7 +237,7 @@ class Program(Person):
 
 
 class Watcher(Program):
-    """In all rooms, always at the same machine: who is asked at the end."""
+    """A user in all rooms, always on the same node, who is asked at the end."""
 
     def wanted(self) -> list[str]:
         return list(ROOMS)
@@ -248,7 +248,7 @@ class Watcher(Program):
 
 
 class Terminal(Person):
-    """A person with /numbers on."""
+    """A user with /numbers on."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -272,17 +272,17 @@ class Terminal(Person):
 
     def hear(self, line: str):
         line = line.replace("Enter your name: ", "")
-        if line.startswith("*** Not delivered, "):
+        if line.startswith("*** Not delivered ("):
             return self.ledger.reported(line)
         if not self.is_in:
             return self.wait_for_welcome(line)
-        if found := re.match(r"\*\*\* You speak in (\w+)[ :]", line):
+        if found := re.match(r"\*\*\* You are now talking in (\w+)[ :]", line):
             self.current = found[1]
             self.come(found[1])
-        elif found := re.match(r"\*\*\* You left (\w+) and speak in (\w+)", line):
+        elif found := re.match(r"\*\*\* You left (\w+) and are now talking in (\w+)", line):
             self.rooms.discard(found[1])
             self.current = found[2]
-        elif found := re.match(r"\*\*\* Your name was taken; you are (\S+) now", line):
+        elif found := re.match(r"\*\*\* Your name is taken; you are now (\S+)", line):
             self.name = found[1]
         elif found := re.match(r"(?:\[(\w+)\] )?#(\d+) (.*)", line):
             self.follow(found[1] or self.current, int(found[2]), found[3])

@@ -1,4 +1,4 @@
-"""The three machines and the three NATS servers: started, killed, stopped, started again."""
+"""The processes of the three nodes and the three NATS servers: start, kill, stop, restart."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ class Failure(Exception):
 
 
 class Process:
-    """One program that may be started many times; only what was started here is ever signalled."""
+    """A program that may start many times. Signals go only to processes that started here."""
 
     def __init__(self, name: str, folder: Path, command: list[str]):
         self.name, self.command = name, command
@@ -32,7 +32,7 @@ class Process:
                 *self.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log)
 
     async def ready(self):
-        """Returns once it serves; it has a minute."""
+        """Waits until the process serves, for at most a minute."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while not await self.is_ready():
@@ -55,7 +55,7 @@ class Process:
         await self.child.wait()
 
     async def end(self) -> int:
-        """Asks it to end; its exit code, or -9 where it took too long."""
+        """Sends SIGTERM. Returns the exit code, or -9 if the process took too long."""
         self.signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(self.child.wait(), STOP_SECONDS)
@@ -70,8 +70,8 @@ class NatsServer(Process):
         self.port = port
         among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
         settings = folder / f"{name}.conf"
-        # Else it takes what the disk has free for what it may use, and drops a stream at its start
-        # where others have filled the disk meanwhile.
+        # By default the limit is the free space of the disk. If others fill the disk meanwhile, the
+        # server drops a stream at its next start.
         settings.write_text(f'jetstream {{ store_dir: "{folder / name}", max_file_store: 4GB }}\n')
         super().__init__(name, folder, [
             program, "--config", str(settings), "--addr", "127.0.0.1", "--port", str(port),
@@ -104,7 +104,7 @@ class Machine(Process):
         ])
 
     async def is_linked(self) -> bool:
-        """Whether it can reach the others, as its metrics say."""
+        """Returns whether the node has its link, according to its metrics."""
         try:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.admin_port)
@@ -129,11 +129,11 @@ class Machine(Process):
     async def ready(self):
         await super().ready()
         if self.is_starting:
-            # What it says before is about what happened while it was not there.
+            # Earlier lines are about the time before the node was back.
             self.is_starting, self.past = False, self.log.stat().st_size
 
     def returns(self) -> int:
-        """How often it came back after it had been taken for gone."""
+        """Returns how often the node came back after its lease had expired."""
         return self.returned + self.since_start()
 
     def since_start(self) -> int:
@@ -143,7 +143,7 @@ class Machine(Process):
 
 
 class Cluster:
-    """All six."""
+    """All six processes."""
 
     def __init__(self, folder: Path, program: str, nats_server: str,
                  bus_flags: tuple[str, ...]):
@@ -172,7 +172,7 @@ class Cluster:
                 await process.ready()
 
     async def linked(self):
-        """Returns once all machines reach each other: the NATS servers have to elect a leader."""
+        """Waits until all nodes have their link. The NATS servers elect a leader before that."""
         try:
             async with asyncio.timeout(LINK_SECONDS):
                 while not all([await machine.is_linked() for machine in self.machines.values()]):
@@ -187,7 +187,7 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Held all at once, so that they differ."""
+    """Returns free ports. All are held at the same time, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))

@@ -66,7 +66,7 @@ pub fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Stri
 /// Lists the members that lag behind, with the number of lines.
 pub fn lags_in_words(lags: &[(&Name, u64)]) -> String {
     if lags.is_empty() {
-        return "Nobody is behind".to_owned();
+        return "No one is behind".to_owned();
     }
     let mut parts: Vec<String> =
         lags.iter().take(LAGS_SHOWN).map(|(name, lines)| format!("{name} {lines}")).collect();

@@ -8,7 +8,19 @@
 //! a line, [`operation`] and [`outcome`] are the changes of the chat and their results. [`state`]
 //! applies operations, [`room`] has the lines and members of a room, and [`effect`] lists the
 //! actions outside of the state. [`protocol`] has the messages of programs and pages,
-//! [`replicated_state`] and [`replication`] the exchange between the nodes of a cluster.
+//! [`ReplicatedState`] and [`replication`] the exchange between the nodes of a cluster.
+//!
+//! # The way of one line
+//!
+//! 1. [`Command::parse`](command::Command::parse) recognises the line of a user as a command, or as
+//!    text to say.
+//! 2. The caller checks the rate with [`flood`], and proposes an
+//!    [`Operation`](operation::Operation). In a cluster [`replication`] sends it to all nodes and
+//!    brings it back in the order of the stream.
+//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state. It returns the
+//!    [`Outcome`](outcome::Outcome) for the author, and passes the actions outside of the state to
+//!    [`Effects`](effect::Effects): private messages, and changes to store.
+//! 4. Each member of the [`room`] takes the line from its log as a batch of bytes.
 //!
 //! # Design
 //!

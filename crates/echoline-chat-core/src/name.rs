@@ -79,7 +79,7 @@ impl Name {
     /// Parses the name of a room. A leading `#` is not part of the name.
     ///
     /// # Errors
-    /// As [`Name::parse`], with other reserved names.
+    /// Like [`Name::parse`], with other reserved names.
     pub fn parse_room(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_ROOMS));
         let name = text.strip_prefix('#').unwrap_or(text);
@@ -394,10 +394,10 @@ mod tests {
         assert_eq!(Name::parse_room("#Garden").unwrap().as_str(), "Garden");
         assert_eq!(Name::parse_room("admin").unwrap().as_str(), "admin");
         let error = Name::parse_room("##x").unwrap_err().to_string();
-        assert!(error.starts_with("A room's name is 1 to 32"), "{error}");
+        assert!(error.starts_with("A room name is 1 to 32"), "{error}");
         assert!(error.ends_with(": '#x' has '#'"), "{error}");
         let error = Name::parse_room("#server").unwrap_err().to_string();
-        assert_eq!(error, "The room's name 'server' is kept for the server: choose another");
+        assert_eq!(error, "The room name 'server' is reserved: choose another");
         assert_eq!(Name::parse_room("#").unwrap_err().fault(), NameFault::Empty);
     }
 

@@ -75,15 +75,15 @@ impl OperationError {
     /// 1970.
     pub fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
-            Self::NotInRoom => "you are not in that room any more".to_owned(),
+            Self::NotInRoom => "you are no longer in that room".to_owned(),
             Self::Muted(until) => {
-                format!("you may not speak there {}", ending(Some(*until), moment))
+                format!("you are muted there {}", ending(Some(*until), moment))
             }
             Self::NotOperator => "only an operator can do that".to_owned(),
-            Self::NotFound => "who it is about is not there any more".to_owned(),
-            Self::MailboxFull => "who it is for does not read".to_owned(),
+            Self::NotFound => "the user, room or line no longer exists".to_owned(),
+            Self::MailboxFull => "the recipient's mailbox is full".to_owned(),
             Self::TooManyBans(most) => {
-                format!("there are {most} bans already; /bans lists them, /unban lifts one")
+                format!("the list of {most} bans is full: /bans shows it, /unban lifts a ban")
             }
             Self::NotDelivered(why) => (*why).to_owned(),
         }
@@ -140,10 +140,10 @@ impl ClaimNameError {
     /// Returns the sentence for the user who asked for the name.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
+            Self::Taken(name) => format!("The name {} is taken; choose another", name.as_str()),
             Self::LooksLike(name) => {
                 format!(
-                    "That looks too much like {}, who is here; type another name",
+                    "That name looks too much like {}, who is here; choose another",
                     name.as_str()
                 )
             }
@@ -167,17 +167,19 @@ impl JoinError {
     /// Returns the sentence for the user who wanted to enter `room`.
     pub fn sentence(&self, room: &Name) -> String {
         match self {
-            Self::Already => format!("You are in {room} already"),
+            Self::Already => format!("You are already in {room}"),
             Self::Banned(words) => words.clone(),
-            Self::Invited => format!("Only who is invited can join {room}"),
-            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
-            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::Invited => format!("{room} is private: only invited users can join"),
+            Self::Password(_) => format!("{room} needs the right password: /join {room} PASSWORD"),
+            Self::TooManyRooms => {
+                "The chat has too many rooms; join one that /rooms lists".to_owned()
+            }
             Self::TooManyOfSource(count) => format!(
-                "Your address has made {count} rooms, which are still there; join one of /rooms"
+                "Your address has created {count} rooms, the limit; join one that /rooms lists"
             ),
             Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
             Self::Gone => format!("You could not join {room}"),
-            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
+            Self::NotDelivered(why) => format!("You did not join {room}: {why}"),
         }
     }
 }

@@ -363,7 +363,7 @@ impl Room {
         log.count(from..until) - hidden.sum::<u64>()
     }
 
-    /// Returns the member's next line, and whether they are an operator of the room.
+    /// Returns the number of the member's next line, and whether they are an operator of the room.
     pub fn standing(&self, member_id: MemberId) -> (u64, bool) {
         let member = &self.members[member_id];
         (member.next, member.operator && !member.is_out())

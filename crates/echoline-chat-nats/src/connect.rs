@@ -137,9 +137,7 @@ async fn look_for(what: &str, path: &Path) -> Result<(), DriverError> {
     let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
     let found = text.and_then(|text| match text.contains(what) {
         true => Ok(()),
-        false => {
-            Err(format!("it has no '-----BEGIN … {what}', so it is not the expected PEM file"))
-        }
+        false => Err(format!("it has no '-----BEGIN … {what}', so it is not the PEM file meant")),
     });
     found.map_err(|reason| DriverError::Certificates { path: path.to_owned(), reason })
 }

@@ -33,8 +33,8 @@ pub struct StreamDriver {
 /// thread then applies new entries and publishes the proposals, and recovers from all errors.
 ///
 /// # Errors
-/// What is wrong with the options, the servers or the stream, in one sentence; or
-/// [`DriverError::Late`] after `start_timeout`.
+/// One sentence about an error of the options, the servers or the stream; or [`DriverError::Late`]
+/// after `start_timeout`.
 pub fn start(
     options: NatsOptions,
     state: Arc<dyn ReplicatedState>,

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DriverError {
     /// The cluster's name cannot be part of a subject.
-    #[error("'{name}' cannot be the name of a cluster: write 1 to 32 letters, digits, '-' and '_'")]
+    #[error("'{name}' is no name of a cluster: it takes 1 to 32 letters, digits, '-' and '_'")]
     Name {
         /// The given name.
         name: String,
     },
     /// The addresses are malformed.
     #[error(
-        "'{address}' is not the address of a NATS server: write nats://host:4222 or \
-         tls://host:4222, and several with commas"
+        "'{address}' is no address of a NATS server: write nats://host:4222, or tls://host:4222, \
+         several with commas between"
     )]
     Servers {
         /// The malformed address.
@@ -146,7 +146,7 @@ pub enum DriverError {
         reason: String,
     },
     /// The state was reset, because the stream has other entries than the applied ones.
-    #[error("the chat was reset, because the stream {stream} was replaced: {reason}")]
+    #[error("the chat was reset, because the stream {stream} is another one: {reason}")]
     Reset {
         /// The stream.
         stream: String,
@@ -168,7 +168,7 @@ pub enum DriverError {
     /// The start took too long.
     #[error(
         "the chat did not reach the last entry of the stream {stream} within {seconds} s, it has \
-         applied {applied} of {last}{}: examine the server, or allow more time",
+         applied {applied} of {last}{}: look at the server, or allow more time",
         .reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
     )]
     Late {

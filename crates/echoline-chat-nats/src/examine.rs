@@ -172,7 +172,7 @@ impl ClusterFindings {
             Err(error) => {
                 let reason = reason(&error);
                 self.problem(format!(
-                    "JetStream is not available ({reason}): start the server with 'nats-server -js'"
+                    "JetStream is not there ({reason}): start the server with 'nats-server -js'"
                 ));
                 return false;
             }
@@ -200,7 +200,7 @@ impl ClusterFindings {
         let stream = &names.stream;
         let found = stream::differences(&stream::wanted(options, names), &info.config);
         if found.fatal.is_empty() && found.harmless.is_empty() {
-            self.fine(format!("the stream {stream} has the expected settings"));
+            self.fine(format!("the stream {stream} is as it should be"));
         }
         for difference in found.fatal {
             self.problem(format!("a chat cannot use the stream {stream}: {difference}"));

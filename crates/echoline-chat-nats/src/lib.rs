@@ -5,7 +5,21 @@
 //! After any error it connects again and continues after the last applied entry, so recovery and
 //! start are the same code. [`examine()`] inspects servers and stream without joining the cluster.
 //!
-//! The modules, in the order of their dependencies:
+//! # The way of one proposal
+//!
+//! 1. The chat puts a [`Proposal`](echoline_chat_core::Proposal) into the channel that it passed to
+//!    [`start`].
+//! 2. `publish` sends it to the stream, again and again until it is settled. The servers drop
+//!    repeated messages with the same id.
+//! 3. `read` receives the entry in the order of the stream, on every node, and passes it to
+//!    [`ReplicatedState::apply`](echoline_chat_core::ReplicatedState::apply).
+//! 4. The state then reports the proposal as settled, and the driver forgets it.
+//! 5. `snapshots` writes a snapshot from time to time, so that a start need not read the whole
+//!    stream.
+//!
+//! # Modules
+//!
+//! In the order of their dependencies:
 //!
 //! * values: `options`, `error`, `version`, `names`, `cluster_key`, `status`
 //! * the state that survives a reconnect: `block_digests`, `stream_cursor`, `in_flight`,

@@ -34,9 +34,7 @@ impl ActiveConnection<'_> {
                     self.driver.set_connected(false);
                 }
                 Event::SlowConsumer(_) => {
-                    tracing::warn!(
-                        "dropped messages from NATS that arrived faster than they were read"
-                    );
+                    tracing::warn!("dropped messages from NATS, which came faster than we read");
                     self.driver.status.update(|status| status.slow_consumers += 1);
                     self.reread.notify_one();
                 }

@@ -154,7 +154,7 @@ impl ActiveConnection<'_> {
         match timeout(self.driver.options.publish_timeout, acknowledged).await {
             Ok(Ok(acknowledgement)) => Ok(acknowledgement.sequence),
             Ok(Err(error)) => Err(reason(&error)),
-            Err(_) => Err("no acknowledgement arrived in time".to_owned()),
+            Err(_) => Err("no acknowledgement came in time".to_owned()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The snapshots on the servers: one stream, in which each snapshot has a subject of its own. The
+//! The snapshots on the servers: one stream, in which each snapshot has its own subject. The
 //! subject is the label, the messages are the parts. A snapshot without all parts is ignored.
 
 use std::time::Duration;
@@ -106,8 +106,8 @@ impl SnapshotCatalog {
         let mut state = BytesMut::new();
         for _ in 0..label.parts {
             let part: Option<Result<Message, _>> =
-                timeout(PART_TIMEOUT, messages.next()).await.map_err(|_| "a part is missing")?;
-            let part = part.ok_or("the last parts are missing")?.map_err(|error| reason(&error))?;
+                timeout(PART_TIMEOUT, messages.next()).await.map_err(|_| "a part did not come")?;
+            let part = part.ok_or("no more parts came")?.map_err(|error| reason(&error))?;
             if state.len() + part.payload.len() > SNAPSHOT_BYTES_MAX {
                 return Err(format!("it is longer than {SNAPSHOT_BYTES_MAX} bytes"));
             }

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_replaced_if_its_creation_time_or_its_length_says_so() {
+    fn a_stream_is_new_if_its_creation_time_or_its_length_shows_it() {
         let mut cursor = StreamCursor::default();
         assert_eq!(cursor.compare(7, 10, 0), StreamIdentity::Same);
         assert_eq!(cursor.compare(8, 10, 5), StreamIdentity::Replaced);

@@ -13,6 +13,25 @@
 //! disk the thread opens the database again before it writes: after a failed fsync(2) a later sync
 //! may succeed without having written the data.
 //!
+//! # Reading order
+//!
+//! 1. [`Store`] is the handle of a running chat: [`Store::open`] returns it with the
+//!    [`RestoredHistory`].
+//! 2. [`StoreChange`] is one change to write, and [`StoreEvent`] the report of its result.
+//! 3. [`HistoryReader`], [`restore`] and [`erase`] are the tools for a folder: backup, export,
+//!    restoring and erasing.
+//!
+//! # The way of one line
+//!
+//! 1. The chat passes the line to [`Store::write`] as a [`StoreChange`]. If the queue is full, the
+//!    change is dropped and counted.
+//! 2. The writer thread (`worker`) takes all waiting changes and writes them in one transaction
+//!    (`sql`).
+//! 3. After the commit it reports [`StoreEvent::Committed`] with the numbers of the last lines.
+//! 4. At the next start [`Store::open`] returns the newest lines of each room.
+//!
+//! # Damage
+//!
 //! SQLite recovers its write-ahead log (`chat.sqlite3-wal`): it keeps all transactions before the
 //! first damaged one, and drops the rest without an error. [`Store::open`] then runs
 //! `PRAGMA quick_check` and checks the CRC-32C of every line. A damaged database file is renamed,

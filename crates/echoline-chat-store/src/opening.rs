@@ -78,7 +78,7 @@ fn inspect_files(folder: &DataFolder) -> Result<FileState, StoreError> {
     if is_absent(&path)? {
         return Ok(match is_absent(&folder.wal())? {
             true => FileState::Absent,
-            false => FileState::Damaged("it is missing, but its log exists".to_owned()),
+            false => FileState::Damaged("it is gone, and its log is there".to_owned()),
         });
     }
     let file = data_folder::open(&path).and_then(|file| file.metadata());
@@ -102,7 +102,7 @@ fn replace_damaged(
     let path = folder.database();
     let name = folder.rename_damaged()?;
     notices.push(format!(
-        "{} is damaged ({reason}): it was renamed to {name}, and a new history was started",
+        "{} is damaged ({reason}): it was set aside as {name}, and a new history was begun",
         path.display()
     ));
     create_database(folder)
@@ -180,13 +180,13 @@ impl IntegrityReport {
         let path = path.display();
         match self.damaged_lines {
             0 => {}
-            1 => notices.push(format!("1 line in {path} is damaged and was skipped")),
-            many => notices.push(format!("{many} lines in {path} are damaged and were skipped")),
+            1 => notices.push(format!("1 line in {path} is damaged and left out")),
+            many => notices.push(format!("{many} lines in {path} are damaged and left out")),
         }
         for (room, expected, found) in &self.miscounted {
             notices.push(format!(
                 "room {room:?} in {path} has {found} lines instead of {expected}: another program \
-                 has changed them; missing lines are shown as {MISSING}"
+                 has changed them; lines that are gone are shown as {MISSING}"
             ));
         }
     }

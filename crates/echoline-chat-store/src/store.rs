@@ -90,7 +90,7 @@ impl Store {
     /// `before`; oldest first.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn last(
         &self,
         room: &str,
@@ -105,7 +105,7 @@ impl Store {
     /// trimmed. Returns 0 if none were.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
         let room = room.to_owned();
         self.query(|reply| StoreQuery::Trimmed { room, reply }).await
@@ -118,7 +118,7 @@ impl Store {
     /// Searches the whole room, in pages of [`search_before`](Self::search_before).
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn search(
         &self,
         room: &str,
@@ -139,7 +139,7 @@ impl Store {
     /// MiB, with numbers below `before`. Searches run in short steps while no other query waits.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
+    /// Like [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
     pub async fn search_before(
         &self,
         room: &str,
@@ -163,7 +163,7 @@ impl Store {
     /// chat's operators, and as many of rooms' operators.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
         self.query(|reply| StoreQuery::Audit { most, reply }).await
     }
@@ -171,7 +171,7 @@ impl Store {
     /// Returns the sources of wrong operators' passwords, newest first. The newest 1,000 are kept.
     ///
     /// # Errors
-    /// As [`lines`](Self::lines).
+    /// Like [`lines`](Self::lines).
     pub async fn guesses(&self, most: usize) -> Result<Vec<PasswordGuesses>, StoreError> {
         self.query(|reply| StoreQuery::Guesses { most, reply }).await
     }

@@ -248,8 +248,8 @@ impl SavedMore {
         serde_json::to_string(self).expect("it is made of names and numbers")
     }
 
-    /// Parses the output of `write`. A session of an earlier version has none, which gives the
-    /// default.
+    /// Parses the output of `write`. The session of an earlier version has no such text, which
+    /// gives the default.
     pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! The dialogue with programs and pages: JSON lines in both directions, without a greeting and a
 //! prompt.
 //!
-//! [`protocol`](super::protocol) defines the messages.
+//! [`protocol`](echoline_chat_core::protocol) defines the messages.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub(super) async fn ask<S: ByteStream>(
             ),
             Ok(hello) => (ErrorTopic::Name, log_in_with_name(&hello, chat, visitor).await),
             Err(error) => {
-                let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
+                let sentence = format!("The first message must be {{\"name\": \"…\"}}: {error}");
                 (ErrorTopic::Hello, Err(sentence.into()))
             }
         };
@@ -128,7 +128,7 @@ fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Na
     let lobby = [chat.settings.lobby.to_string()];
     let rooms = if hello.rooms.is_empty() { &lobby[..] } else { &hello.rooms[..] };
     if rooms.len() > ROOMS_MAX {
-        return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
+        return Err(format!("A program can join at most {ROOMS_MAX} rooms"));
     }
     let mut position = |room: &String| {
         let room = Name::parse_room(room).map_err(|error| error.to_string())?;
@@ -154,10 +154,10 @@ pub(super) struct Malformed(pub(super) &'static str);
 /// Parses a message that is not the first one.
 pub(super) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
     let text = str::from_utf8(line);
-    let text = text.map_err(|_| Malformed("That line was not UTF-8 and was not sent"))?;
+    let text = text.map_err(|_| Malformed("That line is not UTF-8 and was not sent"))?;
     match parse_json(text) {
         Ok(ClientMessage::Hello(_)) | Err(_) => Err(Malformed(
-            "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
+            "A message is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
              with a \"room\"",
         )),
         Ok(message) => Ok(message),
@@ -216,7 +216,7 @@ pub(super) async fn obey<S: ByteStream>(
             let lines: Vec<String> = lines(say).map(said).collect();
             // A program is not slowed down. For a page each line counts against the flood limit.
             if lines.len() > 1 && session.feed.view.is_page() {
-                refuse_or_explain(session, message, "send each line by itself");
+                refuse_or_explain(session, message, "send each line in its own message");
                 return Ok(Flow::Continue(()));
             }
             match choose_thread(session, room.as_deref(), to.as_deref()) {
@@ -227,7 +227,7 @@ pub(super) async fn obey<S: ByteStream>(
         ClientMessage::Do { line, room, to } => {
             let mut lines = lines(line).map(said);
             let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
-                explain(session, "A \"do\" is one line: use \"say\" for several");
+                explain(session, "A \"do\" has one line: use \"say\" for several lines");
                 return Ok(Flow::Continue(()));
             };
             let command = line.trim_start();
@@ -308,7 +308,7 @@ async fn say_all<S: ByteStream>(
     Ok(())
 }
 
-/// Returns a line in its said form: cleaned, with its indentation.
+/// Returns a line in the form in which it is said: cleaned, but with its indentation.
 fn said(line: &str) -> String {
     // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()

@@ -339,7 +339,7 @@ impl Chat {
     /// Refuses a private line because the recipient's mailbox is full. If another node serves the
     /// author, an operation tells them.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
-        self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
+        self.tell_elsewhere(context, || format!("Not delivered: the mailbox of {to} is full"));
         Outcome::Refused(OperationError::MailboxFull)
     }
 }

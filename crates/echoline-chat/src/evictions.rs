@@ -1,4 +1,5 @@
-//! Ends idle sessions on a server that is nearly full; see [`idle_policy`](super::idle_policy).
+//! Ends idle sessions on a server that is nearly full; see
+//! [`idle_policy`](echoline_chat_core::idle_policy).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ impl Chat {
     /// [`idle_when_full`](super::ChatSettings::idle_when_full). Operators of the chat stay.
     /// `excess` is the number of connections above nine tenths.
     ///
-    /// For [`Server::on_nearly_full`](echoline::Server::on_nearly_full). Returns the number of
-    /// users.
+    /// Call it from [`Server::on_nearly_full`](echoline::Server::on_nearly_full). Returns the
+    /// number of ended sessions.
     pub fn end_idle_users(&self, excess: usize) -> usize {
         let Some(least) = self.rules().idle_when_full else { return 0 };
         let now_ms = self.now_ms();
@@ -63,6 +64,6 @@ fn end(session: &SessionHandle, now_ms: u64) {
         1 => "for 1 minute".to_owned(),
         minutes => format!("for {minutes} minutes"),
     };
-    let words = format!("The server is nearly full, and you have said nothing {silent}: goodbye");
+    let words = format!("The server is nearly full, and you have been silent {silent}. Goodbye!");
     session.end(&words);
 }

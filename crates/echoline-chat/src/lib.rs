@@ -22,6 +22,26 @@
 //! A room is a log, and an append gives each line its number. Every member sees the lines in that
 //! order. A member is a cursor in the log, so that fan-out copies nothing.
 //!
+//! # Reading order
+//!
+//! 1. [`Chat`] holds everything that the users share, and [`ChatSettings`] its options.
+//! 2. [`serve`] runs the dialogue with one user; [`Role`] is the form of the connection: a
+//!    terminal, a program or a page.
+//! 3. The private modules `session` and `commands` contain the dialogue and the commands, and
+//!    `outbound_feed` sends lines to the user.
+//! 4. `cluster` connects the nodes of one chat, and [`history`] keeps the lines on disk.
+//! 5. [`verify`] compares what several clients of a chat saw.
+//!
+//! # The way of one line
+//!
+//! 1. `session::dialogue` reads a line and parses it as a [`Command`]. Text becomes
+//!    `Command::Say`.
+//! 2. `Chat::say` checks the rate and the rights, and appends the line to the room. In a cluster it
+//!    also queues the line for the other nodes.
+//! 3. When the author has no more input, the sessions of the other members are woken.
+//! 4. The feed of each session reads the new lines from the room, and writes them in the form that
+//!    the role needs.
+//!
 //! # Design
 //!
 //! **Locks** are taken in one order: the chat's state, a room, a mailbox. No lock is held across an

@@ -27,7 +27,7 @@ use echoline_chat_core::text::clean;
 const PROMPT: &[u8] = b"Enter your name: ";
 
 /// The answer to a token that is unknown or expired.
-const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
+const WRONG_TOKEN: &str = "That token is unknown or has expired; type a name";
 
 /// The pause before a wrong token is refused.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ pub(super) async fn ask<S: ByteStream>(
     // Without ports the connection's number is used. Like a port, it will be used again some day.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
-        let words = "The link to the other nodes is lost; you come in when it is back";
+        let words = "The link to the other nodes is lost; you can join when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;
@@ -141,7 +141,7 @@ pub(super) async fn ask<S: ByteStream>(
             return refuse(client, foreign).await;
         }
         let Ok(text) = clean(line.trimmed()) else {
-            again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
+            again(client, "That is not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
             continue;
         };
         let error = match log_in_as(chat, text.trim(), visitor, port).await {
@@ -306,7 +306,7 @@ async fn rights_of(chat: &Chat, saved: &SessionState) -> RestoredSession {
 }
 
 fn later(taken: &ClaimNameError, token: &str) -> String {
-    format!("{}. Later, /resume {token} will do it", taken.sentence())
+    format!("{}. Try /resume {token} again later", taken.sentence())
 }
 
 /// Checks of a login on this node alone. A refused attempt adds no entry to the stream, so clients

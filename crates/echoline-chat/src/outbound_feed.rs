@@ -430,7 +430,7 @@ impl OutboundFeed {
                 // Shows the original input, so that the user can send it again.
                 let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
-                let words = format!("*** Not delivered, {reason}: {command}{shown} ***");
+                let words = format!("*** Not delivered ({reason}): {command}{shown} ***");
                 self.view.print(&words, printed);
             }
         }

@@ -27,6 +27,7 @@ pub const PAGE: &[Asset] = &[
     asset("/outgoing.js", SCRIPT, include_str!("../web/outgoing.js")),
     asset("/panels.js", SCRIPT, include_str!("../web/panels.js")),
     asset("/question.js", SCRIPT, include_str!("../web/question.js")),
+    asset("/sentences.js", SCRIPT, include_str!("../web/sentences.js")),
     asset("/sent.js", SCRIPT, include_str!("../web/sent.js")),
     asset("/text.js", SCRIPT, include_str!("../web/text.js")),
     asset("/view.js", SCRIPT, include_str!("../web/view.js")),

@@ -85,7 +85,10 @@ impl Chat {
             }
             StoreEvent::Failing(reason) => {
                 tracing::error!(reason, "cannot keep what is said; the chat goes on");
-                self.tell_all(false, "What is said is not being kept now; the chat goes on");
+                self.tell_all(
+                    false,
+                    "The history cannot be saved now; the chat continues without it",
+                );
             }
             StoreEvent::Recovered { lost } => {
                 tracing::info!(lost, "what is said is kept again");
@@ -93,7 +96,7 @@ impl Chat {
                     0 => "nothing was lost".to_owned(),
                     lost => format!("{lost} changes were lost"),
                 };
-                self.tell_all(true, &format!("What is said is kept again; {lost}"));
+                self.tell_all(true, &format!("The history is saved again; {lost}"));
             }
         }
     }

@@ -16,20 +16,20 @@ async fn asks_for_a_name_until_one_is_valid() {
     let chat_harness = ChatHarness::open();
     let _ann = chat_harness.enter("ann").await;
     let mut other = chat_harness.knock(Role::User);
-    other.ask("ann", "Enter your name: *** The name ann is taken; type another ***").await;
-    other.ask("ANN", "Enter your name: *** The name ann is taken; type another ***").await;
+    other.ask("ann", "Enter your name: *** The name ann is taken; choose another ***").await;
+    other.ask("ANN", "Enter your name: *** The name ann is taken; choose another ***").await;
     other.say("\u{430}nn").await;
     other.hear_of("looks too much like ann").await;
     other.say("ann smith").await;
     other.hear_of("'ann smith' has a space").await;
     other.say("server").await;
-    other.hear_of("is kept for the server").await;
+    other.hear_of("is reserved").await;
     other.send(b"\xc3\x28\n").await;
-    other.hear_of("That was not UTF-8").await;
+    other.hear_of("That is not UTF-8").await;
     other.send([&[b'x'; 5000][..], b"\n"].concat()).await;
     other.hear_of("A name is 1 to 32").await;
     other.say("/resume aaaa-bbbb-cccc").await;
-    other.hear_of("That token brings nobody back").await;
+    other.hear_of("That token is unknown or has expired").await;
     other.ask("", "Enter your name: *** User_0 joined the chat ***").await;
 }
 
@@ -38,10 +38,10 @@ async fn asks_for_a_name_until_one_is_valid() {
 async fn a_name_belongs_to_one_user_while_they_are_in_the_chat() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/nick BOB", "*** The name bob is taken; type another ***").await;
-    ann.ask("/nick b0b", "*** That looks too much like bob, who is here; type another name ***")
+    ann.ask("/nick BOB", "*** The name bob is taken; choose another ***").await;
+    ann.ask("/nick b0b", "*** That name looks too much like bob, who is here; choose another ***")
         .await;
-    ann.ask("/nick ann", "*** You are ann already ***").await;
+    ann.ask("/nick ann", "*** Your name is already ann ***").await;
     ann.ask("/nick Ann", "*** ann is now Ann ***").await;
     bob.hear("*** ann is now Ann ***").await;
     bob.ask("/nick eve", "*** bob is now eve ***").await;
@@ -81,7 +81,7 @@ async fn a_login_has_a_deadline() {
 /// Fault 25: browsers, TLS and SSH clients get one clear line and the end of the connection,
 /// whatever they send next.
 #[tokio::test]
-async fn other_protocols_are_told_and_closed() {
+async fn clients_of_other_protocols_get_a_sentence() {
     for (hello, words) in [
         (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "not a web server"),
         (b"POST /ann HTTP/1.1\r\n\r\nhello\r\n", "not a web server"),
@@ -323,7 +323,7 @@ async fn regression_a_newcomer_sees_the_said_lines() {
         ann.hear(&format!("*** guest{visit} left the chat ***")).await;
     }
     let mut bob = chat_harness.knock(Role::User);
-    bob.ask("bob", "Enter your name: --- the 2 lines before ---").await;
+    bob.ask("bob", "Enter your name: --- 2 earlier lines ---").await;
     for line in ["ann: one", "* ann counts", "*** bob joined the chat ***"] {
         bob.hear(line).await;
     }
@@ -334,12 +334,12 @@ async fn regression_a_newcomer_sees_the_said_lines() {
     // With numbers, no line is left out, because a gap in the numbers would look like a missed
     // line.
     ann.ask("/numbers on", "*** numbers on ***").await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session and your operator rights ***").await;
     ann.hear("#1 *** ann joined the chat ***").await;
-    ann.ask("/leave lobby", "*** You left lobby and speak in den now ***").await;
-    ann.ask("/join lobby", "*** You speak in lobby now: 2 people ***").await;
-    ann.hear("--- the 34 lines before ---").await;
+    ann.ask("/leave lobby", "*** You left lobby and are now talking in den ***").await;
+    ann.ask("/join lobby", "*** You are now talking in lobby: 2 users ***").await;
+    ann.hear("--- 34 earlier lines ---").await;
     for number in 33..=67 {
         ann.hear_of(&format!("#{number} ")).await;
     }
@@ -356,7 +356,7 @@ async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
     ann.say("two").await;
     let mut bob = chat_harness.knock(Role::User);
     bob.send("bob\r\n/quit\r\n").await;
-    bob.hear("Enter your name: --- the 2 lines before ---").await;
+    bob.hear("Enter your name: --- 2 earlier lines ---").await;
     bob.hear("ann: one").await;
     bob.hear("ann: two").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -364,22 +364,22 @@ async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
 
     ann.hear("*** bob joined the chat ***").await;
     ann.hear("*** bob left the chat ***").await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("three").await;
     let mut bob = chat_harness.knock(Role::User);
     bob.send("bob\r\n/join den\r\n/quit\r\n").await;
-    bob.hear("Enter your name: --- the 2 lines before ---").await;
+    bob.hear("Enter your name: --- 2 earlier lines ---").await;
     for line in ["ann: one", "ann: two", "*** bob joined the chat ***"] {
         bob.hear(line).await;
     }
-    bob.hear("*** You speak in den now: 2 people ***").await;
-    bob.hear("--- the 2 lines before ---").await;
+    bob.hear("*** You are now talking in den: 2 users ***").await;
+    bob.hear("--- 2 earlier lines ---").await;
     for line in ["*** ann joined the chat ***", "ann: three", "*** bob joined the chat ***"] {
         bob.hear(line).await;
     }
-    bob.hear_of("brings you back").await;
+    bob.hear_of("restores your session").await;
     assert_eq!(bob.rest().await, b"");
 }
 

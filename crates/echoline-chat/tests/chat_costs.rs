@@ -23,10 +23,10 @@ async fn attack_a_search_in_memory_reads_a_bounded_number_of_lines() {
     let hay = "hay\\n".repeat(41_000);
     bot.say(&format!("{{\"say\": \"{hay}\"}}")).await;
     for (command, answer) in [
-        ("/search needle", "Nothing was found back to line 21004: /search alone goes on"),
-        ("/search", "Nothing was found back to line 1004: /search alone goes on"),
+        ("/search needle", "Nothing was found back to line 21004: /search without words continues"),
+        ("/search", "Nothing was found back to line 1004: /search without words continues"),
         ("/search", "#2 09:30 ann: Needle"),
-        ("/search", "No search can go on in this room: /search WORDS"),
+        ("/search", "There is no search to continue in this room: /search WORDS starts one"),
         ("/search hay", "#40954 09:30 bot: hay"),
         ("/search", "#40904 09:30 bot: hay"),
     ] {
@@ -47,8 +47,8 @@ async fn attack_a_wrong_room_password_has_a_pause() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     ann.say("/join den").await;
-    ann.hear_of("You speak in den now").await;
-    ann.hear_of("brings you back").await;
+    ann.hear_of("You are now talking in den").await;
+    ann.hear_of("restores this session").await;
     ann.hear_of("ann joined").await;
     ann.say("/password hunter2").await;
     ann.hear_of("/join ROOM PASSWORD").await;
@@ -56,11 +56,11 @@ async fn attack_a_wrong_room_password_has_a_pause() {
     let start = Instant::now();
     eve.send("/join den a\r\n/join den b\r\n/join den c\r\n").await;
     for number in 1..=3 {
-        eve.hear("*** den has a password: /join den PASSWORD ***").await;
+        eve.hear("*** den needs the right password: /join den PASSWORD ***").await;
         assert!(start.elapsed() >= Duration::from_secs(number), "{:?}", start.elapsed());
     }
     eve.say("/join den hunter2").await;
-    eve.hear_of("You speak in den now").await;
+    eve.hear_of("You are now talking in den").await;
 }
 
 /// Sends a line of a program and returns the bytes of all lines before the answer to a ping.
@@ -87,9 +87,9 @@ async fn attack_a_query_of_the_members_has_a_small_answer() {
         let mut guest = chat_harness.knock(Role::User);
         guest.say(&format!("{}{number}", "ж".repeat(28))).await;
         guest.say(&format!("/away {}", "ж".repeat(201))).await;
-        until(&mut guest, "*** An away text has at most 200 characters ***").await;
+        until(&mut guest, "*** An away message can have at most 200 characters ***").await;
         guest.say(&format!("/away {}", "ж".repeat(200))).await;
-        until(&mut guest, "Who writes to you hears that you are away").await;
+        until(&mut guest, "You are marked as away").await;
         guests.push(guest);
     }
     let mut bot = chat_harness.program(r#"{"name": "bot"}"#).await;
@@ -170,7 +170,7 @@ async fn attack_idle_users_leave_a_full_chat_and_active_users_stay() {
     let [mut ann, mut bob, mut eve, mut oper] =
         chat_harness.all(["ann", "bob", "eve", "olga"]).await;
     oper.say("/oper open sesame").await;
-    until(&mut oper, "You are an operator").await;
+    until(&mut oper, "You are now an operator").await;
     assert_eq!(chat_harness.chat.end_idle_users(4), 0, "they have just come");
     SECONDS.store(600, Ordering::Relaxed);
     ann.say("hello").await;
@@ -182,7 +182,7 @@ async fn attack_idle_users_leave_a_full_chat_and_active_users_stay() {
     assert_eq!(chat_harness.chat.end_idle_users(4), 1);
     assert_eq!(chat_harness.chat.end_idle_users(1), 0, "the first one is about to leave");
     let words =
-        "*** The server is nearly full, and you have said nothing for 14 minutes: goodbye ***";
+        "*** The server is nearly full, and you have been silent for 14 minutes. Goodbye! ***";
     let rest = String::from_utf8(eve.rest().await).unwrap();
     assert!(rest.contains(words), "{rest}");
     until(&mut ann, "eve left the chat").await;

@@ -68,7 +68,7 @@ fn read_now(member: &mut DuplexStream) -> usize {
 /// A broadcast line is encoded once, without an allocation per reader. An idle member needs little
 /// more memory than an idle connection: its membership and its name.
 #[tokio::test(flavor = "current_thread")]
-async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
+async fn a_line_uses_no_memory_per_reader_and_a_member_little() {
     let _alone = ALONE.lock().await;
     let _profiler = dhat::Profiler::builder().testing().build();
     let empty = HeapStats::get().curr_bytes;

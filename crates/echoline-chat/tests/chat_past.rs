@@ -23,11 +23,11 @@ async fn regression_a_line_is_deleted_by_its_author() {
     bob.hear("ann: my secret").await;
     bot.hear_of(r#""number":4"#).await;
     bob.ask("/delete 4", "*** Line 4 is not yours: only an operator can delete it ***").await;
-    bob.ask("/delete 1", "*** Line 1 has no words that could be deleted ***").await;
+    bob.ask("/delete 1", "*** Line 1 has no text to delete ***").await;
     bob.ask("/delete 44", "*** There is no line 44 ***").await;
     bob.ask(
         "/delete",
-        "*** That is not how /delete works: write /delete N, for example /delete \
+        "*** Wrong arguments for /delete: type /delete N, for example /delete \
         133 ***",
     )
     .await;
@@ -35,7 +35,7 @@ async fn regression_a_line_is_deleted_by_its_author() {
     bob.hear("*** Line 4 was deleted by ann ***").await;
     let told = bot.hear_of("Line 4 was deleted by ann").await;
     assert!(told.contains(r#""deleted":4"#) && told.contains(r#""kind":"notice""#), "{told}");
-    ann.ask("/delete 4", "*** Line 4 is deleted already ***").await;
+    ann.ask("/delete 4", "*** Line 4 is already deleted ***").await;
     bob.ask("/history 4-5", "#4 09:30 ann: [deleted]").await;
     bob.hear("#5 09:30 *** Line 4 was deleted by ann ***").await;
     bob.ask("/search secret", "*** Nothing was found ***").await;
@@ -84,7 +84,7 @@ async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
     ann.hear("bob: something bad").await;
     ann.hear("bob: something else").await;
     ann.say("/oper open sesame").await;
-    ann.hear_of("You are an operator").await;
+    ann.hear_of("You are now an operator").await;
     ann.ask("/delete 3", "*** Line 3 was deleted by ann ***").await;
     bob.hear("*** Line 3 was deleted by ann ***").await;
     ann.ask("/audit", "tomorrow ann became an operator").await;
@@ -92,7 +92,7 @@ async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
     bob.say("/token").await;
     let token = loop {
         let line = bob.line().await;
-        if line.contains("brings you back here") {
+        if line.contains("restores this session") {
             break line;
         }
     };
@@ -126,7 +126,7 @@ async fn regression_lines_of_other_days_show_their_date() {
     DAY.store(4, Ordering::Relaxed);
     let (mut bob, heard) = enter_past_replay(&chat_harness, "bob").await;
     let expected = [
-        "Enter your name: --- the 3 lines before ---",
+        "Enter your name: --- 3 earlier lines ---",
         "--- day 1 ---",
         "*** ann joined the chat ***",
         "*** ann set the topic: bees ***",

@@ -46,7 +46,7 @@ async fn until(guest: &mut Guest, words: &str) -> String {
 async fn join(guest: &mut Guest, rooms: &[&str]) {
     for room in rooms {
         guest.say(&format!("/join {room}")).await;
-        until(guest, &format!("You speak in {room} now")).await;
+        until(guest, &format!("You are now talking in {room}")).await;
     }
 }
 
@@ -81,7 +81,9 @@ async fn regression_resume_keeps_the_current_room() {
     let token = token(&mut ann).await;
     quit(ann).await;
     let mut ann = resume(&chat_harness, &token).await;
-    for words in ["Back in lobby", "Back in garden", "Back in attic", "You speak in garden now"] {
+    for words in
+        ["Back in lobby", "Back in garden", "Back in attic", "You are now talking in garden"]
+    {
         ann.hear_of(&format!("*** {words}")).await;
     }
     ann.say("among the beans").await;
@@ -97,14 +99,14 @@ async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     // Later changes are saved under the token too.
     join(&mut ann, &["garden", "attic", "garden"]).await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "*** You speak in garden now ***").await;
+    until(&mut again, "*** You are now talking in garden ***").await;
     let mut program = chat_harness.program(r#"{"name": "ci", "rooms": ["attic", "garden"]}"#).await;
     program.say(r#"{"do": "/token", "room": "attic"}"#).await;
     let line = until(&mut program, "/resume ").await;
     let token = line.split(' ').nth(2).unwrap();
     let mut program = chat_harness.knock(Role::Bot);
     program.say(&format!(r#"{{"token": "{token}"}}"#)).await;
-    until(&mut program, "*** You speak in attic now ***").await;
+    until(&mut program, "*** You are now talking in attic ***").await;
 }
 
 /// Issue 11, item 6: the same, if the server was restarted in between. The order of rooms is kept.
@@ -119,11 +121,11 @@ async fn regression_resume_after_a_restart_keeps_the_current_room() {
     close(chat_harness).await;
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &token).await;
-    for words in ["Back in lobby", "Back in zoo", "Back in attic", "You speak in zoo now"] {
+    for words in ["Back in lobby", "Back in zoo", "Back in attic", "You are now talking in zoo"] {
         ann.hear_of(&format!("*** {words}")).await;
     }
     ann.say("/leave").await;
-    until(&mut ann, "*** You left zoo and speak in lobby now ***").await;
+    until(&mut ann, "*** You left zoo and are now talking in lobby ***").await;
     quit(ann).await;
     close(chat_harness).await;
 }
@@ -135,7 +137,7 @@ fn with_password(password: &str) -> ChatSettings {
 
 async fn become_operator(guest: &mut Guest) {
     guest.say("/oper open sesame").await;
-    until(guest, "You are an operator").await;
+    until(guest, "You are now an operator").await;
 }
 
 /// Issue 11, item 13: `/resume` restores the right of an operator of the chat and the display
@@ -153,9 +155,9 @@ async fn regression_resume_restores_rights_and_choices() {
     }
     // Neither session has left, so everything was saved at the time of the change.
     let mut again = resume(&chat_harness, &first).await;
-    until(&mut again, "*** As before: numbers on, quiet on, you ignore eve ***").await;
-    again.hear("*** Who writes to you hears that you are away: tea ***").await;
-    again.hear("*** You are an operator of the chat, as before ***").await;
+    until(&mut again, "*** Settings restored: numbers on, quiet on, you ignore eve ***").await;
+    again.hear("*** You are marked as away: tea ***").await;
+    again.hear("*** You are still an operator of the chat ***").await;
     eve.say("unheard").await;
     eve.say("/msg ann psst").await;
     until(&mut eve, "*** ann is away: tea ***").await;
@@ -170,20 +172,23 @@ async fn regression_resume_restores_rights_and_choices() {
 
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &second).await;
-    until(&mut ann, "*** As before: numbers on, quiet on, you ignore eve ***").await;
-    until(&mut ann, "*** You are an operator of the chat, as before ***").await;
+    until(&mut ann, "*** Settings restored: numbers on, quiet on, you ignore eve ***").await;
+    until(&mut ann, "*** You are still an operator of the chat ***").await;
     let third = token(&mut ann).await;
     chat_harness.chat.renew(&with_password("another"));
     let mut again = resume(&chat_harness, &third).await;
-    until(&mut again, "*** You are no operator of the chat any more: its password has changed ***")
-        .await;
+    until(
+        &mut again,
+        "*** You are no longer an operator of the chat: its password has changed ***",
+    )
+    .await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
     // The right is not restored, although the old password is set again.
     let fourth = token(&mut again).await;
     chat_harness.chat.renew(&settings());
     let mut again = resume(&chat_harness, &fourth).await;
-    until(&mut again, "You speak in lobby now").await;
+    until(&mut again, "You are now talking in lobby").await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
 }
@@ -202,10 +207,10 @@ async fn regression_deop_revokes_the_right_in_saved_sessions() {
     bob.say("/deop ann").await;
     until(&mut bob, "*** ann is an operator ***").await;
     olga.say("/deop ann").await;
-    until(&mut olga, "*** ann is no operator any more of the chat, nor of lobby ***").await;
-    until(&mut ann, "*** You are no operator of the chat any more ***").await;
+    until(&mut olga, "*** ann is no longer an operator of the chat and of lobby ***").await;
+    until(&mut ann, "*** You are no longer an operator of the chat ***").await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "*** You speak in den now ***").await;
+    until(&mut again, "*** You are now talking in den ***").await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
 }
@@ -216,18 +221,18 @@ async fn regression_deop_revokes_the_right_in_saved_sessions() {
 async fn regression_the_creator_of_a_private_room_can_return() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    let told = ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    let told = ann.hear_of("restores this session and your operator rights ***").await;
     let token = told.split(' ').nth(2).unwrap().to_owned();
     join(&mut bob, &["den"]).await;
     ann.say("/private on").await;
-    until(&mut ann, "Only who is invited").await;
+    until(&mut ann, "Only invited users").await;
     drop(ann);
     until(&mut bob, "[lobby] *** ann left the chat ***").await;
     let mut ann = resume(&chat_harness, &token).await;
-    until(&mut ann, "*** You speak in den now ***").await;
+    until(&mut ann, "*** You are now talking in den ***").await;
     ann.say("/kick bob").await;
-    until(&mut ann, "*** bob is out of den ***").await;
+    until(&mut ann, "*** You kicked bob from den ***").await;
     // A program that creates rooms gets the token in its welcome message.
     let mut program = chat_harness.knock(Role::Bot);
     program.say(r#"{"name": "ci", "rooms": ["lobby", "builds"]}"#).await;
@@ -248,12 +253,12 @@ async fn regression_leave_and_join_keep_the_operator() {
     ann.say("/leave").await;
     until(&mut ann, "You left den").await;
     bob.say("/private on").await;
-    until(&mut bob, "Only who is invited").await;
+    until(&mut bob, "Only invited users").await;
     join(&mut ann, &["den"]).await;
     ann.say("/kick bob").await;
-    until(&mut ann, "*** bob is out of den ***").await;
+    until(&mut ann, "*** You kicked bob from den ***").await;
     ann.say("/private off").await;
-    until(&mut ann, "Everybody can join").await;
+    until(&mut ann, "All users can join").await;
     until(&mut bob, "You were kicked").await;
     join(&mut bob, &["den"]).await;
     bob.say("/kick ann").await;
@@ -285,10 +290,10 @@ async fn regression_a_room_without_an_operator_gets_one() {
         assert_eq!(heard.iter().any(|line| line == told), is_told, "{heard:?}");
     }
     bob.say("/kick eve").await;
-    until(&mut bob, "*** eve is out of den ***").await;
+    until(&mut bob, "*** You kicked eve from den ***").await;
     for guest in [&mut ann, &mut bob] {
         guest.say("/join lobby").await;
-        until(guest, "You speak in lobby now").await;
+        until(guest, "You are now talking in lobby").await;
         guest.say("/kick eve").await;
         until(guest, "*** Only an operator can do that ***").await;
     }
@@ -303,8 +308,8 @@ async fn regression_a_ban_follows_its_user() {
     join(&mut bob, &["den"]).await;
     ann.say("/ban bob 1h noise").await;
     until(&mut ann, "*** You banned bob from den").await;
-    ann.hear_of("That holds for the name bob, and for this user under any name").await;
-    ann.hear_of("An operator of the chat can see and ban their address too").await;
+    ann.hear_of("The ban covers the name bob, and this user under any name").await;
+    ann.hear_of("An operator of the chat can also see and ban their address").await;
     until(&mut bob, "You are banned from the room den").await;
     let token = token(&mut bob).await;
     bob.say("/nick rob").await;
@@ -313,16 +318,16 @@ async fn regression_a_ban_follows_its_user() {
     until(&mut bob, "You are banned from the room den").await;
     quit(bob).await;
     let mut bob = resume(&chat_harness, &token).await;
-    until(&mut bob, "You speak in lobby now").await;
+    until(&mut bob, "You are now talking in lobby").await;
     bob.say("/join den").await;
     until(&mut bob, "You are banned from the room den").await;
     join(&mut eve, &["den"]).await;
     ann.say("/unban bob").await;
-    until(&mut ann, "bob may come to den again").await;
+    until(&mut ann, "bob may join den again").await;
     join(&mut bob, &["den"]).await;
     ann.say("/ban nobody_here").await;
     until(&mut ann, "You banned nobody_here").await;
-    ann.hear_of("That holds for the name only: no user has it, or had it lately").await;
+    ann.hear_of("The ban covers only the name: no user has it or had it recently").await;
 }
 
 /// Issue 11, item 3: a token does not admit a user to a room with a new password, except for an
@@ -333,34 +338,34 @@ async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     join(&mut ann, &["den"]).await;
     ann.say("/password one").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     bob.say("/join den one").await;
-    until(&mut bob, "You speak in den now").await;
+    until(&mut bob, "You are now talking in den").await;
     let first = token(&mut bob).await;
     quit(bob).await;
     let mut bob = resume(&chat_harness, &first).await;
     until(&mut bob, "*** Back in den").await;
-    until(&mut bob, "*** You speak in den now ***").await;
+    until(&mut bob, "*** You are now talking in den ***").await;
     let second = token(&mut bob).await;
     quit(bob).await;
     ann.say("/password two").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut bob = resume(&chat_harness, &second).await;
-    until(&mut bob, "*** den has a password: /join den PASSWORD ***").await;
-    until(&mut bob, "*** You speak in lobby now ***").await;
+    until(&mut bob, "*** den needs the right password: /join den PASSWORD ***").await;
+    until(&mut bob, "*** You are now talking in lobby ***").await;
     let theirs = token(&mut ann).await;
     ann.say("/password three").await;
-    until(&mut ann, "is how to get in now").await;
+    until(&mut ann, "need this password").await;
     let mut again = resume(&chat_harness, &theirs).await;
     until(&mut again, "*** Back in den").await;
-    until(&mut again, "*** You speak in den now ***").await;
+    until(&mut again, "*** You are now talking in den ***").await;
 }
 
 /// Writes too fast until the mute is announced, in a chat in which the fifth line at once begins a
 /// mute.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
-    until(guest, &format!("You wrote too fast and are muted for {seconds} s")).await;
+    until(guest, &format!("Not sent: you wrote too fast and are muted for {seconds} s")).await;
 }
 
 /// Issue 11, item 4: a mute for writing too fast does not end with the connection. It follows the
@@ -388,7 +393,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     ann.say("lost").await;
     ann.ask("/users", "Online: bob, eve, ann").await;
     pass(20).await;
-    ann.hear("*** You may speak again; 1 line was not sent ***").await;
+    ann.hear("*** You are no longer muted; 1 line was not sent ***").await;
     ann.say("calm").await;
     until(&mut eve, "ann: calm").await;
     pass(5).await;
@@ -420,9 +425,9 @@ async fn regression_an_operators_mute_follows_the_token() {
     bob.say("/nick rob").await;
     until(&mut bob, "bob is now rob").await;
     let mut again = resume(&chat_harness, &token).await;
-    until(&mut again, "You speak in lobby now").await;
+    until(&mut again, "You are now talking in lobby").await;
     again.say("hello").await;
-    until(&mut again, "You may not speak in this room").await;
+    until(&mut again, "You are muted in this room").await;
 }
 
 /// Issue 11, item 13: an ignored user stays ignored under another name, also after a resume and
@@ -433,7 +438,7 @@ async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
     let chat_harness = stored(folder.path());
     let [mut ann, mut eve] = chat_harness.all(["ann", "eve"]).await;
     ann.say("/ignore eve").await;
-    until(&mut ann, "You do not see what eve says").await;
+    until(&mut ann, "You no longer see what eve says").await;
     let (of_ann, of_eve) = (token(&mut ann).await, token(&mut eve).await);
     quit(eve).await;
     let mut eve = resume(&chat_harness, &of_eve).await;
@@ -451,9 +456,9 @@ async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
 
     let chat_harness = stored(folder.path());
     let mut ann = resume(&chat_harness, &of_ann).await;
-    until(&mut ann, "*** As before: you ignore eve ***").await;
+    until(&mut ann, "*** Settings restored: you ignore eve ***").await;
     let mut eve = resume(&chat_harness, &of_eva).await;
-    until(&mut eve, "You speak in lobby now").await;
+    until(&mut eve, "You are now talking in lobby").await;
     eve.say("unheard three").await;
     eve.say("/me is heard").await;
     eve.say("/topic unheard four").await;

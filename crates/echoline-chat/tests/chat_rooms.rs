@@ -10,10 +10,10 @@ use echoline_chat::Role;
 /// Ann creates the room den, so she is its operator. Bob joins it.
 async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session and your operator rights ***").await;
     ann.hear("*** ann joined the chat ***").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    bob.ask("/join den", "*** You are now talking in den: 2 users ***").await;
     bob.hear("*** bob joined the chat ***").await;
     ann.hear("*** bob joined the chat ***").await;
     [ann, bob]
@@ -23,30 +23,30 @@ async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
 async fn rooms_are_created_joined_and_left() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session and your operator rights ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("alone").await;
-    bob.ask("/join DEN", "*** You speak in den now: 2 people ***").await;
+    bob.ask("/join DEN", "*** You are now talking in den: 2 users ***").await;
     bob.hear("*** bob joined the chat ***").await;
     ann.hear("*** bob joined the chat ***").await;
     bob.say("hi").await;
     ann.hear("bob: hi").await;
-    ann.ask("/join lobby", "*** You speak in lobby now ***").await;
+    ann.ask("/join lobby", "*** You are now talking in lobby ***").await;
     bob.say("still here").await;
     ann.hear("[den] bob: still here").await;
     ann.say("both").await;
     bob.hear("[lobby] ann: both").await;
-    ann.ask("/leave den", "*** You left den and speak in lobby now ***").await;
+    ann.ask("/leave den", "*** You left den and are now talking in lobby ***").await;
     bob.hear("*** ann left the chat ***").await;
-    ann.ask("/leave", "*** You are in no other room; /quit leaves the chat ***").await;
+    ann.ask("/leave", "*** This is your only room; /quit leaves the chat ***").await;
     ann.ask("/leave attic", "*** You are not in attic ***").await;
     ann.ask("/users den", "Online in den: bob").await;
     ann.ask("/rooms", "lobby (2)").await;
     ann.hear("den (1)").await;
     ann.say("/join a!b").await;
     ann.hear_of("'a!b' has '!'").await;
-    ann.ask("/users attic", "*** There is no room attic that you could look into ***").await;
+    ann.ask("/users attic", "*** There is no room attic that you can see ***").await;
 }
 
 #[tokio::test]
@@ -55,26 +55,26 @@ async fn errors_of_commands_show_the_right_usage() {
     let mut ann = chat_harness.enter("ann").await;
     for (line, words) in [
         ("/histroy", "Did you mean /history?"),
-        ("/msg", "write /msg NAME WORDS, for example /msg anna hello"),
-        ("/msg eve hi", "Nobody here is called eve"),
-        ("/msg ann hi", "You need nobody"),
-        ("/reply hi", "Nobody has written to you yet"),
-        ("/nick", "write /nick NAME"),
+        ("/msg", "type /msg NAME WORDS, for example /msg anna hello"),
+        ("/msg eve hi", "There is no user eve"),
+        ("/msg ann hi", "You cannot send a private message to yourself"),
+        ("/reply hi", "You have no private message to answer"),
+        ("/nick", "type /nick NAME"),
         ("/nick a*b", "'a*b' has '*'"),
-        ("/numbers maybe", "write /numbers on|off"),
-        ("/history 0-x", "write /history"),
+        ("/numbers maybe", "type /numbers on|off"),
+        ("/history 0-x", "type /history"),
         ("/history 900-950", "There are no such lines"),
         ("/quote 99", "There is no line 99"),
         ("/search nothing", "Nothing was found"),
         ("/topic", "No topic is set"),
-        ("/ignore", "You ignore nobody"),
+        ("/ignore", "You ignore no one"),
         ("/ignore ann", "You cannot ignore yourself"),
         ("/unignore bob", "You do not ignore bob"),
         ("/kick bob", "Only an operator"),
         ("/ban bob", "Only an operator"),
-        ("/lag", "Nobody is behind"),
+        ("/lag", "No one is behind"),
         ("/help nonsense", "There is no /nonsense"),
-        ("/resume aaaa-bbbb-cccc", "Say that in a new connection"),
+        ("/resume aaaa-bbbb-cccc", "/resume works only at the start of a connection"),
         ("/op", "/op NAME"),
     ] {
         ann.say(line).await;
@@ -119,7 +119,7 @@ async fn says_lines_in_all_their_forms() {
     ann.say("when").await;
     bob.hear("#9 09:30 ann: when").await;
     bob.say("/ignore ann").await;
-    bob.hear_of("You do not see what ann says").await;
+    bob.hear_of("You no longer see what ann says").await;
     ann.say("unheard").await;
     ann.ask("/msg bob unheard", "*** bob is away: lunch ***").await;
     ann.hear("[you -> bob] unheard").await;
@@ -131,7 +131,7 @@ async fn says_lines_in_all_their_forms() {
 async fn operator(chat_harness: &ChatHarness, name: &str) -> Guest {
     let mut guest = chat_harness.enter(name).await;
     guest.say("/oper open sesame").await;
-    guest.hear_of("You are an operator").await;
+    guest.hear_of("You are now an operator").await;
     guest
 }
 
@@ -143,38 +143,38 @@ async fn operators_moderate_their_room() {
     oper.hear("*** bob joined the chat ***").await;
     oper.ask("/mute bob 1m", "*** You muted bob in lobby until tomorrow ***").await;
     bob.hear("*** You were muted in lobby ***").await;
-    bob.ask("hi", "*** You may not speak in this room until tomorrow ***").await;
+    bob.ask("hi", "*** You are muted in this room until tomorrow ***").await;
     bob.say("/topic x").await;
-    bob.hear_of("You may not speak").await;
+    bob.hear_of("You are muted in this room").await;
     bob.ask("/nick rob", "*** bob is now rob ***").await;
     oper.hear("*** bob is now rob ***").await;
     bob.say("under another name").await;
-    bob.hear_of("You may not speak in this room").await;
+    bob.hear_of("You are muted in this room").await;
     oper.ask("/unmute rob", "*** You unmuted rob in lobby ***").await;
     bob.hear("*** You were unmuted in lobby ***").await;
     bob.say("hi").await;
     oper.hear("rob: hi").await;
-    oper.ask("/kick rob calm down", "*** rob is out of lobby ***").await;
+    oper.ask("/kick rob calm down", "*** You kicked rob from lobby ***").await;
     oper.hear("*** rob left the chat (kicked by olga: calm down) ***").await;
     let last = String::from_utf8(bob.rest().await).unwrap();
     assert!(last.contains("You were kicked from lobby by olga: calm down"), "{last}");
     oper.say("/ban mallory 2h spam").await;
     oper.hear_of("You banned mallory from the chat").await;
-    oper.hear_of("That holds for the name only").await;
+    oper.hear_of("The ban covers only the name").await;
     let mut mallory = chat_harness.knock(Role::User);
     mallory.say("Mallory").await;
     mallory.hear_of("You are banned from this chat").await;
     oper.say("/bans").await;
     oper.hear_of("mallory, until tomorrow, by olga: spam").await;
     oper.say("/unban mallory").await;
-    oper.hear_of("may come to the chat again").await;
+    oper.hear_of("may join the chat again").await;
     oper.say("/audit 3").await;
     oper.hear_of("olga kicked rob from lobby: calm down").await;
     oper.hear_of("olga banned mallory from the chat until tomorrow: spam").await;
     oper.hear_of("lifted the ban").await;
     mallory.ask("mallory", "Enter your name: *** mallory joined the chat ***").await;
     mallory.say("/oper open sesamE").await;
-    mallory.hear_of("That is not the operators' password").await;
+    mallory.hear_of("Wrong operator password").await;
 }
 
 /// A user who was expelled from a room receives no more of its lines and cannot act in it.
@@ -186,26 +186,26 @@ async fn an_expelled_user_is_out_at_once() {
     bob.hear("*** You are an operator of den ***").await;
     // Both act before either session has noticed the other's action.
     ann.send("/kick bob\n/users\n").await;
-    ann.hear("*** bob is out of den ***").await;
+    ann.hear("*** You kicked bob from den ***").await;
     ann.hear("*** bob left the chat (kicked by ann) ***").await;
     ann.hear("Online: ann").await;
     bob.hear("*** You were kicked from den by ann ***").await;
     bob.ask("/kick ann", "*** Only an operator can do that ***").await;
     ann.say("in private").await;
     bob.ask("/users", "Online: ann, bob").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    bob.ask("/join den", "*** You are now talking in den: 2 users ***").await;
 }
 
 #[tokio::test]
 async fn rooms_can_be_closed() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here, as an operator of this room ***").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session and your operator rights ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("/private on").await;
-    ann.hear_of("Only who is invited").await;
-    bob.ask("/join den", "*** Only who is invited can join den ***").await;
+    ann.hear_of("Only invited users").await;
+    bob.ask("/join den", "*** den is private: only invited users can join ***").await;
     bob.ask("/rooms", "lobby (2)").await;
     let mut program = chat_harness.knock(Role::Bot);
     program.say(r#"{"name": "spy", "rooms": ["den"]}"#).await;
@@ -214,19 +214,19 @@ async fn rooms_can_be_closed() {
     assert!(!told.contains("\"room\":\"den\""), "{told}");
     bob.hear("*** spy joined the chat ***").await;
     ann.hear("[lobby] *** spy joined the chat ***").await;
-    ann.ask("/invite bob", "*** bob may join den ***").await;
+    ann.ask("/invite bob", "*** You invited bob to den ***").await;
     bob.hear("*** ann invites you: /join den ***").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    bob.ask("/join den", "*** You are now talking in den: 2 users ***").await;
     bob.hear("*** bob joined the chat ***").await;
     ann.hear("*** bob joined the chat ***").await;
     ann.say("/private off").await;
-    ann.hear_of("Everybody can join").await;
+    ann.hear_of("All users can join").await;
     ann.say("/password hunter22").await;
-    ann.hear_of("is how to get in now").await;
+    ann.hear_of("need this password").await;
     let mut eve = chat_harness.enter("eve").await;
-    eve.ask("/join den", "*** den has a password: /join den PASSWORD ***").await;
-    eve.ask("/join den hunter2", "*** den has a password: /join den PASSWORD ***").await;
-    eve.ask("/join den hunter22", "*** You speak in den now: 3 people ***").await;
+    eve.ask("/join den", "*** den needs the right password: /join den PASSWORD ***").await;
+    eve.ask("/join den hunter2", "*** den needs the right password: /join den PASSWORD ***").await;
+    eve.ask("/join den hunter22", "*** You are now talking in den: 3 users ***").await;
 }
 
 /// The operator of a room can ban users from that room, and from no other.
@@ -236,16 +236,16 @@ async fn a_ban_from_a_room_applies_to_that_room_only() {
     let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.say("/ban bob 1h noise").await;
     ann.hear_of("You banned bob from den until tomorrow").await;
-    ann.hear_of("That holds for the name bob, and for this user under any name").await;
-    ann.hear_of("An operator of the chat can see and ban their address too").await;
+    ann.hear_of("The ban covers the name bob, and this user under any name").await;
+    ann.hear_of("An operator of the chat can also see and ban their address").await;
     ann.hear("*** bob left the chat (banned) ***").await;
     bob.hear_of("You are banned from the room den").await;
     bob.say("/join den").await;
     bob.hear_of("You are banned from the room den").await;
     bob.ask("/users", "Online: ann, bob").await;
     ann.say("/unban bob").await;
-    ann.hear_of("bob may come to den again").await;
-    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    ann.hear_of("bob may join den again").await;
+    bob.ask("/join den", "*** You are now talking in den: 2 users ***").await;
 }
 
 fn token(line: &str) -> &str {
@@ -258,8 +258,8 @@ fn token(line: &str) -> &str {
 async fn a_token_restores_a_session_once() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    bob.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    bob.hear_of("brings you back here, as an operator of this room ***").await;
+    bob.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    bob.hear_of("restores this session and your operator rights ***").await;
     bob.hear("*** bob joined the chat ***").await;
     bob.say("/quit").await;
     let last = String::from_utf8(bob.rest().await).unwrap();
@@ -270,13 +270,13 @@ async fn a_token_restores_a_session_once() {
     back.ask(&format!("/resume {token}"), "Enter your name: *** Back in lobby, from line 3 on ***")
         .await;
     back.hear_of("*** Back in den, from line ").await;
-    back.hear("*** You speak in den now ***").await;
+    back.hear("*** You are now talking in den ***").await;
     back.hear("[lobby] *** bob left the chat ***").await;
     back.hear("[lobby] ann: while you were away").await;
     back.hear("[lobby] *** bob joined the chat ***").await;
     let mut thief = chat_harness.knock(Role::User);
     thief.say(&format!("/resume {token}")).await;
-    thief.hear_of("That token brings nobody back").await;
+    thief.hear_of("That token is unknown or has expired").await;
 }
 
 /// A token takes over a live session. The old session gets a notice and ends, and the user is in
@@ -294,13 +294,13 @@ async fn a_token_takes_over_a_live_session() {
     again.say(&format!("/resume {token}")).await;
     again.hear_of("*** Back in lobby, from line 3 on ***").await;
     let last = String::from_utf8(bob.rest().await).unwrap();
-    assert!(last.ends_with("*** You go on in another connection ***\r\n"), "{last}");
+    assert!(last.ends_with("*** You continue in another connection ***\r\n"), "{last}");
     ann.hear("*** bob left the chat (goes on elsewhere) ***").await;
     ann.hear("*** bob joined the chat ***").await;
     ann.ask("/users", "Online: ann, bob").await;
     let mut third = chat_harness.knock(Role::User);
     third.say(&format!("/resume {token}")).await;
-    third.hear_of("That token brings nobody back").await;
+    third.hear_of("That token is unknown or has expired").await;
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn programs_speak_json() {
     let mut ann = chat_harness.enter("ann").await;
     let mut program = chat_harness.knock(Role::Bot);
     for (line, words) in [
-        ("hello", "The first line is to be"),
+        ("hello", "The first message must be"),
         (r#"{"name": "a b"}"#, "has a space"),
         (r#"{"name": "ann"}"#, "is taken"),
         ("{\"\u{202e}\u{9b}\": 1}", "unknown field"),
@@ -383,25 +383,25 @@ async fn a_user_who_lags_gets_the_list_of_users_in_order() {
 async fn attack_a_stranger_with_the_name_of_an_invited_user_stays_out() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob, mut cat] = chat_harness.all(["ann", "bob", "cat"]).await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here").await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("/private on").await;
-    ann.hear_of("Only who is invited").await;
+    ann.hear_of("Only invited users").await;
     for guest in ["bob", "cat"] {
-        ann.ask(&format!("/invite {guest}"), &format!("*** {guest} may join den ***")).await;
+        ann.ask(&format!("/invite {guest}"), &format!("*** You invited {guest} to den ***")).await;
     }
-    ann.ask("/invite dan", "*** Nobody here is called dan; /users lists who is ***").await;
+    ann.ask("/invite dan", "*** There is no user dan; /users lists the users here ***").await;
     bob.hear("*** ann invites you: /join den ***").await;
     cat.hear("*** ann invites you: /join den ***").await;
     drop(bob);
     cat.hear_of("bob left the chat").await;
     let mut thief = chat_harness.enter("bob").await;
     cat.hear("*** bob joined the chat ***").await;
-    thief.ask("/join den", "*** Only who is invited can join den ***").await;
-    thief.ask("/users den", "*** There is no room den that you could look into ***").await;
+    thief.ask("/join den", "*** den is private: only invited users can join ***").await;
+    thief.ask("/users den", "*** There is no room den that you can see ***").await;
     cat.ask("/nick carl", "*** cat is now carl ***").await;
-    cat.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    cat.ask("/join den", "*** You are now talking in den: 2 users ***").await;
 }
 
 /// Issue 12, item 20: no invitation, away text, topic or name of an ignored user reaches the users
@@ -410,14 +410,15 @@ async fn attack_a_stranger_with_the_name_of_an_invited_user_stays_out() {
 async fn attack_an_ignored_user_cannot_reach_users_by_an_invitation() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
-    bob.ask("/ignore ann", "*** You do not see what ann says; /unignore ann ends that ***").await;
-    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear_of("brings you back here").await;
+    bob.ask("/ignore ann", "*** You no longer see what ann says; /unignore ann undoes that ***")
+        .await;
+    ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
+    ann.hear_of("restores this session").await;
     ann.hear("*** ann joined the chat ***").await;
-    ann.ask("/invite bob", "*** bob may join den ***").await;
-    ann.ask("/join lobby", "*** You speak in lobby now ***").await;
+    ann.ask("/invite bob", "*** You invited bob to den ***").await;
+    ann.ask("/join lobby", "*** You are now talking in lobby ***").await;
     ann.ask("/topic unheard", "*** ann set the topic: unheard ***").await;
-    ann.ask("/away unheard", "*** Who writes to you hears that you are away: unheard ***").await;
+    ann.ask("/away unheard", "*** You are marked as away: unheard ***").await;
     bob.ask("/msg ann hello", "*** ann is away ***").await;
     bob.hear("[you -> ann] hello").await;
     ann.hear_of("[bob -> you] hello").await;

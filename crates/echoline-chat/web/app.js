@@ -1,4 +1,4 @@
-// The page: what comes from the server and from the reader, joined.
+// The page: connects the messages of the server with the actions of the reader.
 
 import { Asks } from "./asks.js";
 import { SPOKEN, Thread, key, typed } from "./chat.js";
@@ -19,15 +19,15 @@ const REFRESH_EVERY = 60_000;
 
 const state = {
   name: "", token: null, threads: new Map(), current: null, commands: [], others: [],
-  /** Bytes of one message to the server at most; the server says how many. */
+  /** The most bytes of one message to the server, which the server sets. */
   maxLine: 4096,
   view: { numbers: false, times: false, quiet: false },
   isIn: false,
   /** The current thread has been drawn. */
   isShown: false,
-  /** The server's reason, if it has ended the connection for good. */
+  /** The server's reason for closing the connection permanently. */
   ended: null,
-  /** The name of a person whose id was asked for. */
+  /** The name of a user whose id the page has asked for. */
   opening: null,
 };
 
@@ -104,7 +104,7 @@ function changed(how, seconds) {
   const words = { connecting: say("connecting"), open: say("connected"), ended }[how];
   const offline = how === "waiting" && !navigator.onLine;
   showState(words ?? (offline ? say("offline") : say("lost", seconds)), how !== "open");
-  // Read out once, and not again with each second.
+  // A screen reader reads it once, and not again each second.
   $("state-words").setAttribute("aria-live", how === "waiting" && state.wasWaiting ? "off" : "polite");
   state.wasWaiting = how === "waiting";
   $("retry").hidden = how !== "waiting" && how !== "ended";
@@ -119,14 +119,14 @@ function showState(words, isLost) {
   $("chat").classList.toggle("apart", isLost);
 }
 
-/** The thread of this room or server, made if it is new. */
+/** Returns the thread of this room or server, and creates it if it is new. */
 function at(kind, name) {
   const place = key(kind, name);
   if (!state.threads.has(place)) state.threads.set(place, new Thread(kind, name));
   return state.threads.get(place);
 }
 
-/** The private thread with the user of this id, made if it is new. */
+/** Returns the private thread with the user of this id, and creates it if it is new. */
 function privateThread(name, id) {
   const place = key("private", id);
   if (state.threads.has(place)) return state.threads.get(place);
@@ -139,7 +139,7 @@ function privateThread(name, id) {
   return thread;
 }
 
-/** The thread that a message names by its room or by a user's id; undefined if there is none. */
+/** Returns the thread of a message, by its room or user id; undefined if there is none. */
 function thread({ room, person }) {
   return state.threads.get(person ? key("private", person) : key("room", room ?? ""));
 }
@@ -165,7 +165,7 @@ function put(thread, message) {
   return true;
 }
 
-/** Shows a line of ours that did not arrive, with the ways to try again. */
+/** Shows an own line that did not arrive, with buttons to send it again or edit it. */
 function alert(thread, words, kind, text) {
   const line = typed(kind, text);
   const buttons = [
@@ -175,7 +175,7 @@ function alert(thread, words, kind, text) {
   put(thread, { kind: "alert", text: words, time_ms: Date.now(), buttons });
 }
 
-/** Puts a line into the field of its thread, before the text that is there. */
+/** Puts a line into the field of its thread, before the text in the field. */
 function edit(thread, line) {
   show(thread.key);
   const rest = composer.field.value;
@@ -183,7 +183,7 @@ function edit(thread, line) {
   composer.field.focus();
 }
 
-/** Shows a line to the reader only, in this thread or else in the current one. */
+/** Shows a line only to the reader, in this thread or else in the current one. */
 function inform(text, kind = "notice", thread = undefined) {
   const current = state.threads.get(state.current) ?? [...state.threads.values()][0];
   const place = thread ?? current ?? at("server", "echoline");
@@ -213,7 +213,7 @@ function show(place) {
   if (thread.kind === "room" && thread.people && thread.more && thread.lines.length < 30) askOlder();
 }
 
-/** The reader looks at what is shown. */
+/** Marks the shown thread as read if the reader can see it. */
 function look() {
   const thread = state.threads.get(state.current);
   if (thread && state.isShown && !document.hidden && document.hasFocus()) {
@@ -239,7 +239,7 @@ function refresh() {
   asks.put({ ask: "rooms" });
 }
 
-/** Opens the private thread with a person; the server tells the id if it is not known here. */
+/** Opens the private thread with a user; asks the server for an unknown id. */
 function write(name, id) {
   if (name === state.name) return;
   if (id) return show(privateThread(name, id).key);
@@ -247,7 +247,7 @@ function write(name, id) {
   asks.put({ ask: "person", name });
 }
 
-/** Leaves a room, or closes a private thread or the server's words. */
+/** Leaves a room, or closes a private thread or the server's thread. */
 function leaveThread(thread) {
   if (thread.kind === "room") {
     return outgoing.act(`/leave ${thread.name}`, thread) || inform(say("not_connected_click"), "alert");
@@ -258,7 +258,7 @@ function leaveThread(thread) {
   panels.draw();
 }
 
-/** Shows the door with the reason why the server does not let us in. */
+/** Shows the login form with the reason why the server refused the login. */
 function openDoor(words) {
   state.isIn = false;
   link.end();
@@ -269,7 +269,7 @@ function openDoor(words) {
   $("name").focus();
 }
 
-/** Leaves the chat: nothing of it stays in the page. */
+/** Leaves the chat, and removes all its data from the page. */
 function leave() {
   memory.clear();
   state.threads.clear();

@@ -1,4 +1,4 @@
-// Questions to the server, one after the other: it counts them as it counts lines.
+// Questions to the server, one at a time, because they count against the flood limit.
 
 const ANSWER_WITHIN = 10_000;
 
@@ -9,7 +9,7 @@ export class Asks {
     this.asked = null;
   }
 
-  /** Asks when the questions before it are answered; what waits already is not asked twice. */
+  /** Asks after the answers to earlier questions. Does not repeat a question that waits. */
   put(question) {
     const same = (other) => ["ask", "room", "person", "name", "after"].every((part) => other[part] === question[part]);
     if (this.waiting.some(same)) return;
@@ -23,7 +23,7 @@ export class Asks {
     this.next();
   }
 
-  /** The connection is another one. */
+  /** Forgets the questions of an earlier connection. */
   forget() {
     clearTimeout(this.deadline);
     this.waiting = [];

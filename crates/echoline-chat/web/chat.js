@@ -6,7 +6,7 @@ export const SPOKEN = new Set(["said", "action"]);
 /** Kinds of lines that announce a join or a leave. */
 export const PRESENCE = new Set(["joined", "left"]);
 
-/** One room, one private dialogue, or the words of the server outside of all rooms. */
+/** One room, one private dialogue, or the server's messages outside of all rooms. */
 export class Thread {
   /** `id` is the id of the other user of a private dialogue. */
   constructor(kind, name, id) {
@@ -19,7 +19,7 @@ export class Thread {
     /** Number and time of the last line seen: the server continues after it. */
     this.last = null;
     this.topic = "";
-    /** By name; null until the server has answered. */
+    /** Users by name; null until the server has answered. */
     this.people = null;
     this.count = 0;
     this.unread = 0;
@@ -37,7 +37,7 @@ export class Thread {
 
   get key() { return key(this.kind, this.id ?? this.name); }
 
-  /** Adds a line; returns false if it was here already. */
+  /** Adds a line; returns false if the thread already has it. */
   add(line) {
     if (line.number !== undefined) {
       if (this.last && line.number <= this.last[0]) return false;
@@ -52,7 +52,7 @@ export class Thread {
     return true;
   }
 
-  /** The number of the first line that is here. */
+  /** The number of the first line in the thread. */
   get first() { return this.lines.find((line) => line.number !== undefined)?.number; }
 
   /** Puts earlier lines before the others; returns the lines that were new. */
@@ -73,7 +73,7 @@ export class Thread {
     if (found) Object.assign(this, { mark: found, markNumber: null });
   }
 
-  /** The lines here are of a room that no longer exists. */
+  /** Removes all lines, because their room no longer exists on the server. */
   renew() {
     this.last = null;
     this.lines = [];
@@ -87,14 +87,14 @@ export class Thread {
     this.sent = [...this.sent.filter((other) => other !== text), text].slice(-SENT_MAX);
   }
 
-  /** Removes the words of a line that was deleted; returns whether the line is here. */
+  /** Removes the text of a deleted line; returns whether the thread has the line. */
   erase(number) {
     const line = this.lines.find((line) => line.number === number);
     if (line) line.text = "[deleted]";
     return Boolean(line);
   }
 
-  /** Updates the people after this line. */
+  /** Updates the topic and the users after this line. */
   follow(line) {
     if (line.kind === "topic") this.topic = line.text;
     if (!this.people) return;
@@ -111,7 +111,7 @@ export class Thread {
   }
 }
 
-/** A line as one types it: `//x` says `/x`. */
+/** A line as the user typed it: `//x` says `/x`. */
 export const typed = (kind, text) =>
   kind === "action" ? `/me ${text}` : text.startsWith("/") ? `/${text}` : text;
 

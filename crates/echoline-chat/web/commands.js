@@ -1,10 +1,10 @@
-// What a text that is begun can become: commands, names, rooms.
+// Completions of commands, names and rooms. No DOM here.
 
 /**
- * Completions of the word before the cursor: `{ from, list: [{ text, note }] }`; `null` where there
- * is nothing to complete.
+ * Returns the completions of the word before the cursor, or `null` if there are none:
+ * `{ from, list: [{ text, label, note }] }`.
  */
-export function complete(text, cursor, { commands, people, rooms }, purpose) {
+export function complete(text, cursor, { commands, people, rooms }, { purpose, usage }) {
   const before = text.slice(0, cursor);
   const from = before.search(/[^\s]*$/u);
   const word = before.slice(from);
@@ -13,7 +13,7 @@ export function complete(text, cursor, { commands, people, rooms }, purpose) {
   if (from === 0 && /^\/[a-z]*$/i.test(word)) {
     list = commands
       .filter((command) => starts(command.name, word.slice(1)))
-      .map((command) => ({ text: "/" + command.name + " ", label: command.usage, note: purpose(command) }));
+      .map((command) => ({ text: "/" + command.name + " ", label: usage(command), note: purpose(command) }));
   } else if (word) {
     const end = from === 0 ? ", " : " ";
     const names = /^\/(join|leave)\s/i.test(before) ? rooms : people;

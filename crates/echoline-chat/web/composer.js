@@ -4,11 +4,11 @@ import { linesOf } from "./chat.js";
 import { complete } from "./commands.js";
 import { Question } from "./question.js";
 import { $, make } from "./view.js";
-import { purpose, say } from "./words.js";
+import { purpose, say, usage } from "./words.js";
 
-/** Lines that are pasted without a question. */
+/** The most lines that are pasted without a question. */
 const PASTE_MAX = 10;
-/** The key code of a key that belongs to an input method; Safari sets no `isComposing` with Enter. */
+/** The key code of an input method's key, because Safari does not set `isComposing` on Enter. */
 const IME = 229;
 
 export class Composer {
@@ -45,11 +45,11 @@ export class Composer {
     this.recalled = null;
     this.grow();
     this.close();
-    // On a phone the keyboard would cover what one wants to read.
+    // On a phone, the keyboard would cover the messages.
     if (matchMedia("(min-width: 801px)").matches) this.field.focus();
   }
 
-  /** Says to which room or person the text goes. */
+  /** Names the room or user that the text goes to. */
   name() {
     const { kind, name } = this.thread ?? {};
     const words = say(kind === "private" ? "placeholder_private" : "placeholder", name ?? "");
@@ -61,7 +61,7 @@ export class Composer {
     const text = this.field.value;
     if (!text.trim()) return;
     const rest = this.submit(text);
-    // A command may have turned to another thread, whose draft is there now.
+    // A command may have switched to another thread, whose draft is in the field now.
     if (this.field.value === text) this.fill(rest);
     this.close();
   }
@@ -74,7 +74,7 @@ export class Composer {
     this.changed();
   }
 
-  /** Puts a text back that was not sent; returns whether there was place for it. */
+  /** Puts an unsent text back into an empty field; returns whether the field was empty. */
   restore(thread, text) {
     const isFree = !(thread === this.thread ? this.field.value : thread.draft).trim();
     if (!isFree) return false;
@@ -84,7 +84,7 @@ export class Composer {
     return true;
   }
 
-  /** Asks before a text of many lines comes into the field: each would be a message. */
+  /** Asks before it inserts a text of many lines, because each one becomes a message. */
   async paste(event, data) {
     const text = data?.getData("text/plain") ?? "";
     const count = linesOf(text).length;
@@ -99,7 +99,7 @@ export class Composer {
     this.fill(field.value);
   }
 
-  /** Brings back a text that was sent before (`step` -1) or after the one in the field (1). */
+  /** Recalls the text that was sent before (`step` -1) or after (1) the one in the field. */
   recall(step) {
     const sent = this.thread?.sent ?? [];
     const now = this.recalled === null ? sent.length : sent.indexOf(this.recalled);
@@ -109,7 +109,7 @@ export class Composer {
     this.recalled = next ?? null;
   }
 
-  /** Whether an arrow key turns over sent texts instead of moving the cursor. */
+  /** Whether an arrow key recalls sent texts instead of moving the cursor. */
   recalls(event) {
     if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey) return false;
     const { value, selectionStart, selectionEnd } = this.field;
@@ -147,7 +147,7 @@ export class Composer {
     }
   }
 
-  /** Takes what is offered; where nothing is, Tab goes on to the next element as ever. */
+  /** Takes a completion. If there is none, Tab moves to the next element as usual. */
   tab(event) {
     if (!this.offered) this.offer(true);
     if (!this.offered) return;
@@ -165,7 +165,7 @@ export class Composer {
       people: this.people,
       rooms: [...this.state.others.map((room) => room.room), ...this.joined()],
     };
-    this.offered = wanted ? complete(value, selectionStart, known, purpose) : null;
+    this.offered = wanted ? complete(value, selectionStart, known, { purpose, usage }) : null;
     if (!this.offered) return this.close();
     const list = this.offered.list.map(({ label, note }, place) => {
       const element = make("li", { role: "option", id: `choice-${place}` }, make("span", {}, label), make("small", {}, note));

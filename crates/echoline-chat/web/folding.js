@@ -8,8 +8,8 @@ const NAMES_MAX = 5;
 export const folds = (line) => PRESENCE.has(line.kind);
 
 /**
- * Sums up joins and leaves: `[{ key, names, more }]`, whose keys are those of the page's words. A
- * person who joined and left again is named once.
+ * Sums up joins and leaves as `[{ key, names, more }]`, with the keys of `words.js`. A user who
+ * joined and left is named once.
  */
 export function summary(lines) {
   const people = new Map();

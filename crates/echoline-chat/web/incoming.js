@@ -1,19 +1,20 @@
-// Handles the messages of the server, by their kind: docs/protocol.md lists them.
+// Handles the messages of the server by their kind. docs/protocol.md lists them.
 
 import { key, typed } from "./chat.js";
+import { translated, translatedReason } from "./sentences.js";
 import { $ } from "./view.js";
 import { say } from "./words.js";
 
-/** The most people of a room, and other rooms, that are listed. */
+/** The most users of a room, and the most other rooms, in a list. */
 const PEOPLE_MAX = 500;
 const ROOMS_MAX = 100;
 
-/** The kinds that a method of the same name handles. */
+/** The kinds of messages that a method of the same name handles. */
 const HANDLED = new Set([
   "welcome", "seats", "private", "missed", "reply", "error", "refused", "undelivered", "link",
   "view", "renewed", "people", "person", "rooms", "history", "commands", "pong", "end",
 ]);
-/** The kinds of a line of a room. */
+/** The kinds of room lines. */
 const ROOM_LINES = new Set(["said", "action", "joined", "left", "renamed", "topic", "notice"]);
 
 export class Incoming {
@@ -23,7 +24,7 @@ export class Incoming {
     this.state = page.state;
   }
 
-  /** Handles one message. A later server may send other kinds. */
+  /** Handles one message. Ignores unknown kinds, which a newer server may send. */
   take(message) {
     if (HANDLED.has(message.kind)) this[message.kind](message);
     else if (ROOM_LINES.has(message.kind)) this.roomLine(message);
@@ -49,7 +50,7 @@ export class Incoming {
     }
   }
 
-  /** The rooms that we are in from here on. */
+  /** The rooms of the user from now on. */
   seats({ rooms, current }) {
     const { page, state } = this;
     const names = new Set(rooms.map((seat) => seat.room));
@@ -65,7 +66,7 @@ export class Incoming {
       page.asks.put({ ask: "people", room: seat.room });
     }
     const isGone = !state.threads.has(state.current);
-    // After a break the reader stays in the same thread; a room that they just joined is shown.
+    // After a reconnect the reader stays in the same thread. A newly joined room is shown.
     const isJoined = state.joining && current && key("room", current) !== state.current;
     if (current && (isGone || isJoined)) page.show(key("room", current));
     else if (isGone && state.threads.size) page.show([...state.threads.keys()][0]);
@@ -85,7 +86,7 @@ export class Incoming {
   roomLine(message) {
     const { page, state } = this;
     const thread = page.at("room", message.room);
-    // A resume shows earlier ones of one's own again: only those of the name of now count.
+    // A resume repeats earlier renames of the user. Only one of the current name counts.
     if (message.kind === "renamed" && message.own && message.name === state.name) {
       state.name = message.text;
     }
@@ -96,7 +97,7 @@ export class Incoming {
     if (isErased) page.redraw(thread);
     thread.follow(message);
     this.checkPrivate(message);
-    // Many have gone at once, with the machine that served them.
+    // All users of a node have left at once.
     if (message.kind === "notice" && message.text.includes(", and with it ")) {
       page.asks.put({ ask: "people", room: message.room });
     }
@@ -104,7 +105,7 @@ export class Incoming {
     page.memory.soon();
   }
 
-  /** The other user of a private thread may have left, come back or changed the name. */
+  /** Checks whether the other user of a private thread has left, come back or changed the name. */
   checkPrivate({ kind, name, text }) {
     if (!["joined", "left", "renamed"].includes(kind)) return;
     for (const thread of this.state.threads.values()) {
@@ -114,27 +115,28 @@ export class Incoming {
     }
   }
 
-  /** The server has lost the other machines of the chat, or has them again. */
+  /** The server has lost or regained the link to the other nodes. */
   link({ lost }) {
     this.page.showState(say(lost ? "apart" : "connected"), lost);
     this.page.inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
   }
 
-  /** A line of ours did not get to the other machines. */
+  /** A line of this user did not reach the other nodes. */
   undelivered({ room, of, text, reason }) {
     const { page } = this;
     const thread = page.at("room", room);
     page.sent.giveUp(thread.key, of, text);
-    page.alert(thread, `${say("undelivered", reason)} ${typed(of, text)}`, of, text);
+    const words = say("undelivered", translatedReason(reason));
+    page.alert(thread, `${words} ${typed(of, text)}`, of, text);
   }
 
-  /** The server has refused a line of ours. */
+  /** The server has refused a line of this user. */
   refused({ room, person, of, text, reason }) {
     const { page } = this;
     const thread = page.thread({ room, person });
-    if (!thread) return page.inform(`${say("refused", reason)} ${typed(of, text)}`, "alert");
+    const words = `${say("refused", translated(reason))} ${typed(of, text)}`;
+    if (!thread) return page.inform(words, "alert");
     page.sent.giveUp(thread.key, of, text);
-    const words = `${say("refused", reason)} ${typed(of, text)}`;
     const isBack = thread.kind === "private" && page.composer.restore(thread, typed(of, text));
     if (isBack) page.inform(words, "alert", thread);
     else page.alert(thread, words, of, text);
@@ -142,11 +144,11 @@ export class Incoming {
   }
 
   pong({ ping, held }) {
-    // Lines of ours may still be on their way to other machines.
+    // Lines of this user may still be on their way to other nodes.
     if (!held) this.page.sent.answered(ping);
   }
 
-  /** A page of the people of a room; it begins after `from`, and the next one after `after`. */
+  /** A page of the users of a room, from position `from`. The next page is at `after`. */
   people({ room, people, count, topic, from, more, after }) {
     const { page } = this;
     page.asks.answered();
@@ -156,7 +158,7 @@ export class Incoming {
     Object.assign(thread, { count, topic });
     if (more && thread.people.size < PEOPLE_MAX) page.asks.put({ ask: "people", room, after });
     if (from) return page.panels.draw();
-    // All lines up to now were before this: what is not among them did not arrive.
+    // All lines up to now came before this answer, so a missing line did not arrive.
     this.tellMissing(thread, say("unsent"));
     if (thread.key === this.state.current && thread.more && thread.lines.length < 30) page.askOlder();
     page.panels.draw();
@@ -168,7 +170,7 @@ export class Incoming {
     }
   }
 
-  /** Whether one user is here, and under which name. */
+  /** Whether one user is in the chat, and under which name. */
   person({ person, name, here }) {
     const { page, state } = this;
     page.asks.answered();
@@ -217,7 +219,7 @@ export class Incoming {
     this.state.commands = commands;
   }
 
-  /** Takes over the choices of `/numbers`, `/times` and `/quiet`. */
+  /** Applies the choices of `/numbers`, `/times` and `/quiet`. */
   view({ view }) {
     this.state.view = view;
     this.page.log.draw();
@@ -227,7 +229,7 @@ export class Incoming {
     this.page.put(this.page.at("room", room), { kind: "alert", text: say("missed", count) });
   }
 
-  /** A private line, of another user or our own. */
+  /** A private line, by another user or by this one. */
   private(message) {
     const { page, state } = this;
     const other = message.own ? message.to : message.name;
@@ -246,37 +248,39 @@ export class Incoming {
   }
 
   reply({ text, room, person }) {
-    const words = text.replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
+    const words = translated(text, this.state.commands).replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
     this.page.inform(words, "reply", this.page.thread({ room, person }));
   }
 
   error({ text, about, room, person, wait_ms }) {
     const { page, state } = this;
-    // Too many logins from this address: the same first message again after the wait.
+    const words = translated(text);
+    // Too many logins from this address: send the same first message again after the wait.
     if (about === "wait") {
-      if (!state.isIn) return page.openDoor(text);
+      if (!state.isIn) return page.openDoor(words);
       setTimeout(() => page.link.send(page.hello()), wait_ms);
-      return page.inform(text, "alert");
+      return page.inform(words, "alert");
     }
     if (about !== "token" && about !== "name") {
       page.asks.answered();
-      return page.inform(text, "alert", page.thread({ room, person }));
+      return page.inform(words, "alert", page.thread({ room, person }));
     }
     state.token = null;
-    // The server knows nothing of us any more: by name, then, and with all that we have seen.
+    // The server has forgotten the session: log in by name, with the last lines seen.
     if (about === "token" && state.name) return page.link.send(page.hello());
-    page.openDoor(text);
+    page.openDoor(words);
   }
 
   /** The server ends the connection. */
   end({ text, final }) {
     const { page, state } = this;
-    // The server comes back, and the page with it.
+    const words = translated(text).replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
+    // The page reconnects by itself.
     if (!final && state.isIn) return;
     if (final) page.memory.clear();
-    if (!state.isIn) return page.openDoor(text);
-    state.ended = text;
+    if (!state.isIn) return page.openDoor(words);
+    state.ended = words;
     page.link.end();
-    page.inform(say("ended", text), "alert");
+    page.inform(say("ended", words), "alert");
   }
 }

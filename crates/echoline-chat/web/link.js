@@ -1,19 +1,20 @@
-// The connection: opened again by itself, and tested when it may be dead.
+// The connection: reopened automatically, and tested when it may be dead.
 
 const PING_EVERY = 20_000;
 const PONG_WITHIN = 15_000;
-/** After a sleep, or when the page is looked at again, an answer has to come faster. */
+/** After a sleep, or when the page is visible again, the answer must come sooner. */
 const PROBE_WITHIN = 4_000;
-/** A connection that is not welcomed within this time is tried again. */
+/** A connection without a welcome within this time is opened again. */
 const OPEN_WITHIN = 15_000;
-/** Milliseconds between two checks whether the machine has slept. */
+/** Milliseconds between two checks for a sleep of the computer. */
 const TICK = 5_000;
 const WAIT_FIRST = 500;
 const WAIT_MOST = 30_000;
 
 /**
- * Holds one WebSocket at a time. `hello()` is the first message of each; `serverMessage(message)`
- * gets every message; `changed(state, seconds)` says how it is: connecting, open, waiting, ended.
+ * Holds one WebSocket at a time. `hello()` returns the first message of each connection,
+ * `serverMessage(message)` receives every message, and `changed(state, seconds)` the state:
+ * connecting, open, waiting or ended.
  */
 export class Link {
   constructor({ hello, serverMessage, changed }) {
@@ -60,26 +61,26 @@ export class Link {
     socket.onclose = () => socket === this.socket && this.wait();
   }
 
-  /** Sends; returns whether there was a connection to send on. */
+  /** Sends a message; returns false without a connection. */
   send(message) {
     if (this.socket?.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** Ends the connection until `open` is called. */
+  /** Closes the connection until the next call of `open`. */
   end() {
     this.ended = true;
     this.drop();
     this.changed("ended");
   }
 
-  /** Tries again now if the connection is lost. */
+  /** Reconnects now if the connection is lost. */
   hurry() {
     if (!this.ended && !this.socket) this.open();
   }
 
-  /** Finds out within seconds whether the connection works. */
+  /** Tests the connection within seconds. */
   probe() {
     if (this.ended) return;
     if (!this.socket) return this.open();
@@ -88,7 +89,7 @@ export class Link {
     else if (Date.now() - this.opened > PROBE_WITHIN) this.open();
   }
 
-  /** Timers stand still while the machine sleeps. */
+  /** Detects a sleep of the computer, during which timers stop. */
   noticeSleep() {
     const now = Date.now();
     if (now - this.tick > 2 * TICK && !document.hidden) this.probe();
@@ -107,7 +108,7 @@ export class Link {
     if (this.ended) return;
     const most = Math.min(WAIT_MOST, WAIT_FIRST * 2 ** this.failures);
     this.failures += 1;
-    // By chance, so that a thousand pages do not come back in one moment.
+    // A random wait, so that a thousand pages do not reconnect at the same moment.
     const until = performance.now() + most * (0.5 + Math.random() / 2);
     const tick = () => {
       const left = until - performance.now();

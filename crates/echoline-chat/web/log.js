@@ -5,7 +5,7 @@ import { folds } from "./folding.js";
 import { $, dayElement, foldElement, lineElement, markElement } from "./view.js";
 import { say } from "./words.js";
 
-/** Lines that are elements at once; more appear when one scrolls up. */
+/** The most lines with elements at first. Scrolling up adds more. */
 const SHOWN_MAX = 400;
 const SHOWN_MORE = 200;
 
@@ -21,7 +21,7 @@ export class Log {
       if (this.isAtEnd()) this.follow();
     });
     $("newest").addEventListener("click", () => this.follow());
-    // What is at the end stays there when a keyboard opens or a window changes.
+    // The end stays in view when a keyboard opens or the window changes its size.
     new ResizeObserver(() => this.stays && this.follow()).observe(this.list);
   }
 
@@ -32,7 +32,7 @@ export class Log {
     return scrollHeight - scrollTop - clientHeight < 60;
   }
 
-  /** Draws everything; a screen reader does not read it all. */
+  /** Draws the thread, without announcing it to a screen reader. */
   draw() {
     this.fill(SHOWN_MAX);
     const mark = this.list.querySelector(".mark");
@@ -60,7 +60,7 @@ export class Log {
     else this.list.scrollTop = scrollTop + this.list.scrollHeight - scrollHeight;
   }
 
-  /** The reader is at the top: earlier lines are here, or on the server. */
+  /** Shows earlier lines from the thread, or asks the server for them. */
   showEarlier() {
     const count = this.thread?.lines.length ?? 0;
     if (this.shown < count) this.extend(Math.min(count, this.shown + SHOWN_MORE));
@@ -81,7 +81,7 @@ export class Log {
     $("newest").hidden = false;
   }
 
-  /** Adds a line to a row; what the reader opened stays open, and the focus stays. */
+  /** Adds a line to a row. Opened details stay open, and the focus stays. */
   fold(row, line) {
     const button = row.querySelector("[aria-expanded]");
     const hasFocus = button !== null && button === document.activeElement;
@@ -97,12 +97,12 @@ export class Log {
     return row;
   }
 
-  /** So many earlier lines have come from the server. */
+  /** Shows the earlier lines that the server sent. */
   prepend(count) {
     if (count) this.extend(this.shown + count);
   }
 
-  /** The reader is back: shows where they stopped. */
+  /** Marks the first unread line. */
   mark() {
     this.list.querySelector(".mark")?.remove();
     const last = this.thread.mark;
@@ -118,7 +118,7 @@ export class Log {
     if (this.shown > 2 * SHOWN_MAX) this.trim();
   }
 
-  /** Forgets elements and lines far above: they come again when one scrolls up to them. */
+  /** Removes old elements and lines. Scrolling up loads them again. */
   trim() {
     const thread = this.thread;
     if (thread.kind === "room") {
@@ -134,7 +134,7 @@ export class Log {
     return this.state.view.quiet && (PRESENCE.has(line.kind) || line.kind === "renamed");
   }
 
-  /** Whether a line is folded into the row that is shown before it. */
+  /** Whether a line is folded into the row before it. */
   continues(row, line) {
     const before = row?.lines?.at(-1);
     return before && folds(before) && folds(line) && before !== this.thread.mark && !dayElement(line, before);

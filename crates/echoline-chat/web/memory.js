@@ -4,7 +4,7 @@ import { Thread } from "./chat.js";
 
 const STORE = "echoline";
 const SAVE_AFTER = 300;
-/** Private lines are on no server: so many of each thread are kept here. */
+/** The most private lines kept for each thread, because no server stores them. */
 const PRIVATE_LINES_MAX = 200;
 
 export class Memory {
@@ -23,7 +23,7 @@ export class Memory {
     }
   }
 
-  /** Saves within a short time: a busy room calls this for each line. */
+  /** Saves after a short delay, because a busy room calls this for each line. */
   soon() {
     this.timer ??= setTimeout(() => this.save(), SAVE_AFTER);
   }
@@ -35,7 +35,7 @@ export class Memory {
     if (!what) return;
     try {
       sessionStorage.setItem(STORE, JSON.stringify(what));
-    } catch { /* If the browser keeps nothing, a reload asks for the name again. */ }
+    } catch { /* Without storage, a reload asks for the name again. */ }
   }
 
   clear() {
@@ -47,7 +47,7 @@ export class Memory {
   }
 }
 
-/** A thread as it is saved. */
+/** Returns the saved form of a thread. */
 export function saved(thread) {
   const { kind, name, id, gone, last, unread, mentions, draft, sent, lines } = thread;
   const before = thread.mark ? lines.slice(0, lines.indexOf(thread.mark) + 1) : [];
@@ -60,7 +60,7 @@ export function saved(thread) {
   return { ...record, mark: numbered?.number ?? thread.markNumber };
 }
 
-/** The thread that was saved so. */
+/** Returns the thread of a saved form. */
 export function restored({ kind, name, id, mark, lines, ...rest }) {
   const thread = Object.assign(new Thread(kind, name, id), rest);
   if (kind === "private") {

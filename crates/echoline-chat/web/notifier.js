@@ -1,4 +1,4 @@
-// Notifications of the browser, for those who want them.
+// Notifications of the browser, if the reader switches them on.
 
 import { $ } from "./view.js";
 import { say } from "./words.js";
@@ -27,7 +27,7 @@ export class Notifier {
     const isAllowed = !wanted || (await Notification.requestPermission()) === "granted";
     try {
       localStorage.setItem(STORE, wanted && isAllowed ? "on" : "off");
-    } catch { /* A browser that keeps nothing has no notifications after a reload. */ }
+    } catch { /* Without storage, a reload switches notifications off. */ }
     this.draw(isAllowed ? "" : say("notify_blocked"));
   }
 
@@ -37,7 +37,7 @@ export class Notifier {
     $("notify-words").textContent = words;
   }
 
-  /** Tells of a line that names the reader, or that is for them alone, while they look elsewhere. */
+  /** Notifies an absent reader of a mention or a private line. */
   tell(thread, line) {
     if (!this.isOn || (!document.hidden && document.hasFocus())) return;
     const title = thread.kind === "private" ? line.name : `${line.name} · ${thread.name}`;
@@ -49,7 +49,7 @@ export class Notifier {
         notification.close();
       };
     } catch {
-      // Android shows notifications of service workers only.
+      // Android shows only notifications of service workers.
       this.draw(say("notify_blocked"));
     }
   }

@@ -10,7 +10,7 @@ export class Outgoing {
     this.state = page.state;
   }
 
-  /** Sends a text of one or more lines, or none of it; returns the part that stays in the field. */
+  /** Sends all lines of a text, or none; returns the text that stays in the field. */
   submit(text) {
     const { page, state } = this;
     const thread = state.threads.get(state.current);
@@ -67,7 +67,7 @@ export class Outgoing {
     return true;
   }
 
-  /** The command of a line, also if the line has the name of another chat for it. */
+  /** Returns the command of a line, by its name here or in another chat. */
   command(line) {
     const word = /^\/([^\s/]+)/.exec(line)?.[1].toLowerCase();
     const known = this.state.commands.find(({ name, aliases }) => name === word || aliases?.includes(word));
@@ -79,11 +79,11 @@ export class Outgoing {
     if (thread) this.page.sent.add(thread.key, kind, text, this.page.link.pings + 1);
   }
 
-  /** Leaves the chat for good: nothing of it stays in the page. */
+  /** Leaves the chat, and removes all its data from the page. */
   logOut(message = { do: "/quit" }) {
     const { page } = this;
     const isSent = page.link.send(message);
-    // The server has a moment to read it.
+    // The server needs a moment to read it.
     setTimeout(() => page.leave(), isSent ? 200 : 0);
     return true;
   }

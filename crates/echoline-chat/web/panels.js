@@ -1,4 +1,4 @@
-// The parts around the lines: rooms, people, the head, the title.
+// The parts around the lines: rooms, users, header and title.
 
 import { hue } from "./text.js";
 import { $, badge, make } from "./view.js";
@@ -94,7 +94,7 @@ export class Panels {
     document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
   }
 
-  /** The line below the name in the head. */
+  /** The line below the name in the header. */
   about(thread) {
     if (thread?.kind !== "private") return thread?.topic ?? "";
     return say(thread.gone ? "person_gone" : "alone", thread.name);
@@ -112,7 +112,7 @@ export class Panels {
     set($("topic"), this.about(thread));
   }
 
-  /** The two people of a private thread. */
+  /** The two users of a private thread. */
   dialogue({ name, id, gone }) {
     return [...(gone ? [] : [[name, { person: id }]]), [this.state.name, {}]];
   }
@@ -128,14 +128,14 @@ export class Panels {
   }
 }
 
-/** New children, and the focus where it was. */
+/** Replaces the children, and keeps the focus at its position. */
 function replace(list, children) {
   const place = [...list.children].findIndex((child) => child.contains(document.activeElement));
   list.replaceChildren(...children);
   if (place >= 0) list.children[Math.min(place, children.length - 1)]?.querySelector("button")?.focus();
 }
 
-/** Changes a text only where it is another: what did not change is not read out again. */
+/** Changes a text only if it differs, so that a screen reader does not repeat it. */
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

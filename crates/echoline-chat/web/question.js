@@ -13,14 +13,14 @@ export class Question {
     });
   }
 
-  /** Asks; resolves to whether the answer is yes. A newer question answers this one with no. */
+  /** Asks, and resolves to true for yes. A newer question answers this one with no. */
   ask(words, yes, no) {
     this.answer(false);
     $("question-words").textContent = words;
     $("question-yes").textContent = yes;
     $("question-no").textContent = no;
     $("question").hidden = false;
-    // Enter, pressed without reading, is the harmless answer.
+    // Enter, pressed without reading, gives the harmless answer.
     $("question-no").focus();
     return new Promise((resolve) => { this.resolve = resolve; });
   }

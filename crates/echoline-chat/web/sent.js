@@ -4,7 +4,7 @@ import { SPOKEN, typed } from "./chat.js";
 import { $, make } from "./view.js";
 import { say } from "./words.js";
 
-/** Milliseconds after which a line that has not come back is shown to wait: most are back before. */
+/** Milliseconds until a line that has not come back is shown as waiting. */
 const SHOW_AFTER = 1000;
 
 export class Sent {
@@ -16,7 +16,7 @@ export class Sent {
     this.suspects = [];
   }
 
-  /** Adds a line of the thread with this key, sent after so many pings. */
+  /** Adds a line of the thread with this key, sent after this number of pings. */
   add(thread, kind, text, pings) {
     this.lines.push({ thread, kind, text: text.trim(), pings, since: performance.now() });
     setTimeout(() => this.draw(), SHOW_AFTER);
@@ -37,7 +37,7 @@ export class Sent {
     this.suspects = lines.map((line) => ({ ...line, since: 0 }));
   }
 
-  /** A line of a thread has arrived: the oldest of our own that was not certain. */
+  /** A line has arrived in a thread: settles the oldest unsettled line of this user. */
   settle(thread, { text, mine, kind }) {
     if (!mine || !SPOKEN.has(kind)) return;
     this.take(this.lines, (said) => said.thread === thread);
@@ -51,7 +51,7 @@ export class Sent {
     this.draw();
   }
 
-  /** The server has dealt with everything sent before this ping. */
+  /** The server has handled all lines that were sent before this ping. */
   answered(ping) {
     this.lines = this.lines.filter((said) => said.pings >= ping);
     this.draw();

@@ -20,7 +20,7 @@ export function parts(text) {
   return found;
 }
 
-/** Cuts off what belongs to the sentence around a link: a full stop, an unpaired bracket. */
+/** Cuts off the punctuation of the sentence around a link: a full stop, an unpaired bracket. */
 function withoutSentenceEnd(text) {
   const counts = {};
   for (const letter of text) counts[letter] = (counts[letter] ?? 0) + 1;
@@ -35,7 +35,7 @@ function withoutSentenceEnd(text) {
   return text.slice(0, end);
 }
 
-/** The address of a link; null if a browser could take it for another one than a reader does. */
+/** Returns the address of a link; null if a reader could mistake it for another address. */
 function address(text) {
   try {
     const url = new URL(text);
@@ -46,12 +46,12 @@ function address(text) {
   }
 }
 
-/** Whether `text` names `name`, as a word of its own. */
+/** Whether `text` has `name` as a separate word. */
 export function mentions(text, name) {
   const [long, short] = [text.toLowerCase(), name.toLowerCase()];
   const letter = /[\p{L}\p{N}\p{M}_-]/u;
   for (let at = long.indexOf(short); at >= 0; at = long.indexOf(short, at + 1)) {
-    // The characters beside it, of one or two code units.
+    // The neighbouring characters, of one or two code units.
     const before = [...long.slice(Math.max(0, at - 2), at)].pop() ?? " ";
     const end = at + short.length;
     const after = [...long.slice(end, end + 2)][0] ?? " ";

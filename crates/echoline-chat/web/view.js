@@ -1,13 +1,14 @@
 // Elements of the page. Text of users becomes text nodes and links, never markup.
 
 import { day, hour, names, say, second } from "./words.js";
+import { translated, translatedReason } from "./sentences.js";
 import { SPOKEN } from "./chat.js";
 import { summary } from "./folding.js";
 import { hue, parts } from "./text.js";
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with these properties and children; a child that is a string is text. */
+/** Creates an element with these properties and children. A string becomes text. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -21,7 +22,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Says everything that the page itself says in the browser's language. */
+/** Sets the page's own texts in the browser's language. */
 export function translate(language) {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-words]")) {
@@ -32,7 +33,7 @@ export function translate(language) {
   }
 }
 
-/** A text whose links can be clicked. */
+/** Returns the element of a text, with links that can be clicked. */
 function textElement(text) {
   const link = (part) => make("a", {
     href: part.href, title: part.href, target: "_blank", rel: "noopener noreferrer",
@@ -43,13 +44,14 @@ function textElement(text) {
 
 const nameElement = (name, extra = "") => make("b", { className: `who ${hue(name)}${extra}` }, name);
 
-/** Sentences about who came and went. */
+/** Returns the text of a line that no user said. */
 function news({ kind, name, text }) {
   switch (kind) {
     case "joined": return say("joined", name);
-    case "left": return text ? say("gone_because", name, text) : say("gone", name);
+    case "left": return text ? say("gone_because", name, translatedReason(text)) : say("gone", name);
     case "renamed": return say("renamed", name, text);
     case "topic": return text ? say("topic_set", name, text) : say("topic_gone", name);
+    case "notice": return translated(text);
     default: return text;
   }
 }
@@ -61,7 +63,7 @@ function stampElement(line, { times }) {
   return make("time", { dateTime: date.toISOString(), title }, times ? second(date) : hour(date));
 }
 
-/** One line, which comes after `before`, as the reader's choices (`/numbers`, `/times`) want it. */
+/** Returns the element of one line after `before`, with the choices of `/numbers` and `/times`. */
 export function lineElement(line, before, choices) {
   const spoken = SPOKEN.has(line.kind) || line.kind === "private";
   const isAction = line.kind === "action" || line.action;
@@ -100,8 +102,8 @@ function buttonElement(label, act) {
 }
 
 /**
- * Joins and leaves in a row: a sentence, and the single lines behind a button. Takes over the
- * elements of the single lines from the row that this one replaces: a busy room has many.
+ * Returns the element of several joins and leaves: a sentence, and a button that shows the single
+ * lines. Reuses the elements of the row that this one replaces, because a busy room has many.
  */
 export function foldElement(lines, choices, replaced = null) {
   const sentence = summary(lines).map(({ key, names: list, more }) => {
@@ -125,7 +127,7 @@ export function foldElement(lines, choices, replaced = null) {
 
 export const markElement = () => make("li", { className: "mark", role: "separator" }, say("new_below"));
 
-/** The line that begins a day, if `line` is of another day than `before`. */
+/** Returns a line with the date if `line` is from a different day than `before`. */
 export function dayElement(line, before) {
   if (!line.time_ms) return null;
   const [now, then] = [new Date(line.time_ms), before?.time_ms && new Date(before.time_ms)];
@@ -134,7 +136,7 @@ export function dayElement(line, before) {
   return make("li", { className: "day" }, day(now));
 }
 
-/** A number that stands for unread lines; for ears in words. */
+/** Returns the number of unread lines, in words for a screen reader. */
 export function badge(count, hot) {
   if (!count) return null;
   return make("span", { className: hot ? "badge hot" : "badge" },

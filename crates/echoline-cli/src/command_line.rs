@@ -83,7 +83,7 @@ impl CliCommand {
 /// Ends the process if the arguments are wrong or ask for help.
 ///
 /// # Errors
-/// One sentence for the user: what was tried, what went wrong, what to do.
+/// One sentence for the user: what was tried, what failed, and what to do.
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Reading files may take time, and a server must survive a SIGHUP that arrives meanwhile.
     hangup::hold();

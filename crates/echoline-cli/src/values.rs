@@ -84,7 +84,7 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A rate, or `max` for none.
+/// A rate, or `max` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MaxRate(pub(crate) Option<Rate>);
 
@@ -115,7 +115,7 @@ fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
 pub(crate) struct FloodRate(Option<NonZeroU16>);
 
 impl FloodRate {
-    /// Returns the limits of a chat, with so many lines at once.
+    /// Returns the limits of a chat, with at most `burst` lines at once.
     pub(crate) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
         let rate_per_second = self.0?.get();
         Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
@@ -202,9 +202,9 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 44: what is unambiguous is read.
+    /// Issue 11, item 44: every unambiguous form is accepted.
     #[test]
-    fn regression_what_people_type_is_read() {
+    fn regression_common_forms_are_accepted() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_gets_an_example() {
+    fn an_invalid_value_gets_an_example() {
         for wrong in ["", "ten", "-5s", "5 parsecs", "30m1h"] {
             let sentence = duration(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");

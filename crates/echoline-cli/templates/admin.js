@@ -1,5 +1,5 @@
-// Renews the live page each second. All figures come as text; everything is put in place as text,
-// never as HTML, because lines of the log hold what clients sent.
+// Updates the live page each second. Every value is inserted as text, never as HTML, because log
+// lines contain text from clients.
 "use strict";
 
 const SECONDS = 120;
@@ -28,7 +28,7 @@ function fillTiles(tiles) {
   });
 }
 
-// The newest value stands at the right edge; a gap begins a new stroke.
+// The newest value is at the right edge. A gap begins a new stroke.
 function path(values, top) {
   let drawn = "";
   let pen = "M";
@@ -40,7 +40,7 @@ function path(values, top) {
     const x = SECONDS - values.length + place;
     const y = 100 - Math.min(100, (100 * value) / top);
     drawn += `${pen}${x} ${y.toFixed(2)}`;
-    // A point that stands alone is drawn too.
+    // A single point is drawn too.
     drawn += pen === "M" ? `h0` : "";
     pen = "L";
   });
@@ -76,7 +76,7 @@ function show(view) {
   fillTiles(view.tiles);
   byId("charts").hidden = false;
   view.charts.forEach((chart, place) => fillChart(byId("charts").children[place], chart));
-  fillTable("ends", view.ends.length ? view.ends : [["nobody has left yet"]]);
+  fillTable("ends", view.ends.length ? view.ends : [["no connection has ended yet"]]);
   fillTable("limits", view.limits);
   fillTable("workers", view.workers);
   fillTable("faults", view.faults ?? []);
@@ -84,7 +84,7 @@ function show(view) {
   fillTable("log", view.log, (row) => row[1]);
 }
 
-// What is shown stays, marked as old, until the server answers again.
+// The old values stay, marked as old, until the server answers again.
 function showLoss() {
   document.title = "echoline: no answer";
   document.body.className = "lost";

@@ -147,9 +147,9 @@ fn regression_messages_are_logged() {
     };
     let (echo, address) = start("echo");
     talk(&address, &format!("it's \x1b[2J ü\n{}\n", "x".repeat(5000)));
-    echo.wait_for_stderr("INFO received: it's \\u{1b}[2J ü place=1 client=127.0.0.1:");
-    echo.wait_for_stderr(&format!("received: {}… place=1", "x".repeat(256)));
-    echo.wait_for_stderr("closed place=1 reason=\"end_of_stream\" duration=");
+    echo.wait_for_stderr("INFO received: it's \\u{1b}[2J ü slot=1 client=127.0.0.1:");
+    echo.wait_for_stderr(&format!("received: {}… slot=1", "x".repeat(256)));
+    echo.wait_for_stderr("closed slot=1 reason=\"end_of_stream\" duration=");
     echo.wait_for_stderr(" bytes_received=5014 lines_received=2 bytes_sent=");
     let (chat, address) = start("chat");
     talk(&address, "ann\n/oper sesame\nhello\n/join den sesame\n");

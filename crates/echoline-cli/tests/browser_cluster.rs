@@ -45,7 +45,7 @@ fn a_page_shows_waiting_and_undelivered_lines() {
     ben.hear("ann: good morning");
     assert_eq!(ann.texts("#waiting li"), [""; 0]);
     server.kill();
-    ann.see("This machine cannot reach the others of this chat");
+    ann.see("This node cannot reach the other nodes of the chat");
     vera.see("Этот сервер потерял связь с другими серверами чата");
     vera.say("/me машет");
     let said: Vec<String> = (1..=50).map(|number| format!("line {number}")).collect();
@@ -58,11 +58,11 @@ fn a_page_shows_waiting_and_undelivered_lines() {
         "the fifty-first line is more than can wait"
     );
     ann.see_in("#waiting li", "line 50");
-    let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
+    let waiting: Vec<String> = said.iter().map(|line| format!("sending: {line}")).collect();
     assert_eq!(ann.texts("#waiting li"), waiting);
     vera.see_in("#waiting li", "ожидает отправки: /me машет");
     server.start_again();
-    ann.see("All machines of this chat are joined again.");
+    ann.see("All nodes of the chat are connected again.");
     for line in &said {
         ben.hear(&format!("ann: {line}"));
     }

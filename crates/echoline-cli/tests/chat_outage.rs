@@ -90,16 +90,16 @@ fn a_full_disk_does_not_stop_the_chat() {
     let heard = ben.hear("ann: the last one");
     let said =
         |lines: &[String], words: &str| lines.iter().filter(|line| line.contains(words)).count();
-    let mut before = said(&heard, "is not being kept now");
+    let mut before = said(&heard, "cannot be saved now");
     if before == 0 {
-        ben.hear("*** What is said is not being kept now; the chat goes on ***");
+        ben.hear("*** The history cannot be saved now; the chat continues without it ***");
         before = 1;
     }
     assert_eq!(before, 1, "said once");
     assert_eq!(said(&heard, &long), 200, "everything was heard");
 
     disk.clear();
-    ben.hear("*** What is said is kept again; nothing was lost ***");
+    ben.hear("*** The history is saved again; nothing was lost ***");
     ben.say("/search 199");
     ben.hear_of("ann: 199 xxx");
     drop(program);
@@ -122,11 +122,11 @@ fn a_restart_restores_lines_topics_bans_and_rights() {
     ann.say("honey");
     ann.say("/private on");
     ann.say("/token");
-    let told = ann.hear_of("brings you back");
-    let token = told.trim_start_matches("*** ").split(" brings").next().unwrap().to_owned();
+    let told = ann.hear_of("restores this session");
+    let token = told.trim_start_matches("*** ").split(" restores").next().unwrap().to_owned();
     let mut root = Guest::enter(&address, "warden");
     root.say("/oper open sesame");
-    root.hear("what you can do ***");
+    root.hear("your commands ***");
     root.say("/ban mallory 1h");
     root.hear_of("You banned mallory");
     program.signal("TERM");
@@ -148,14 +148,14 @@ fn a_restart_restores_lines_topics_bans_and_rights() {
     let mut ann = Guest(BufReader::new(stream));
     ann.say(&token);
     ann.say("/join garden");
-    ann.hear("You speak in garden now ***");
+    ann.hear("You are now talking in garden ***");
     ann.say("/topic");
     ann.hear("*** Topic: bees ***");
     ann.say("/search honey");
     ann.hear("ann: honey");
     // Only an operator of the room may do this, and only she could enter it.
     ann.say("/private off");
-    ann.hear("*** Everybody can join this room now ***");
+    ann.hear("*** All users can join this room now ***");
     drop(program);
 }
 
@@ -322,7 +322,7 @@ fn regression_a_user_is_erased_from_the_disk() {
     ann.say("/nick ann");
     bob.hear("*** anna_2 is now ann ***");
     ann.say("/token");
-    ann.hear_of("brings you back");
+    ann.hear_of("restores this session");
     ann.say("/quit secret reasons");
     bob.hear("*** ann left the chat (secret reasons) ***");
     let error = over(&data, "erase", &["ann"]).unwrap_err();

@@ -93,11 +93,11 @@ fn two_nodes_are_one_chat() {
     // Nodes send heartbeats every few seconds.
     wait_for("both machines in /status", || {
         ann.say("/status");
-        ann.hear("*** This is east of the cluster tea; the link is there ***");
+        ann.hear("*** This is node east of the cluster tea; the link is up ***");
         let machines = ann.line();
-        assert!(ann.line().ends_with("; 0 lines said here wait, 0 were not delivered ***"));
-        machines == "*** Nodes, with the people they serve: east (1), west (1) ***"
-            || machines == "*** Nodes, with the people they serve: west (1), east (1) ***"
+        assert!(ann.line().ends_with("; 0 messages from here wait, 0 were not delivered ***"));
+        machines == "*** Nodes and their users: east (1), west (1) ***"
+            || machines == "*** Nodes and their users: west (1), east (1) ***"
     });
     west.program.signal("TERM");
     assert_eq!(west.program.finish().code(), Some(0));
@@ -106,8 +106,7 @@ fn two_nodes_are_one_chat() {
     ann.hear("Online: ann");
 }
 
-const LOST: &str = "*** The link to the other nodes is lost: what you say waits, at most 50 \
-                    lines for 60 s (/status) ***";
+const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your messages wait, for up to 60 s (/status) ***";
 
 #[test]
 fn lines_wait_for_the_nats_server() {
@@ -122,9 +121,9 @@ fn lines_wait_for_the_nats_server() {
     ann.say("one");
     ann.say("two");
     ann.say("/status");
-    ann.hear("*** This is east of the cluster tea; the link is lost: lines are held ***");
+    ann.hear("*** This is node east of the cluster tea; the link is lost, messages wait ***");
     ann.line();
-    assert!(ann.line().ends_with("; 2 lines said here wait, 0 were not delivered ***"));
+    assert!(ann.line().ends_with("; 2 messages from here wait, 0 were not delivered ***"));
     server.start_again();
     let back = "*** The link to the other nodes is back ***";
     ann.hear_all(&[back, "#3 ann: one", "#4 ann: two"]);

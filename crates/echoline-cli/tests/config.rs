@@ -1,4 +1,4 @@
-//! Tests of the configuration file, `echoline check`, and the commands of docs/config.md.
+//! The configuration file and `echoline check`.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use programs::{Ended, Program, echoline, nobody, run, wait_for};
+use programs::{Ended, Program, echoline, run, wait_for};
 
 /// Creates a folder with this configuration. Returns it and the path of the file.
 fn config(text: &str) -> (tempfile::TempDir, String) {
@@ -240,7 +240,7 @@ fn a_check_finds_everything() {
     assert_eq!(ended.code(), Some(1));
     for sentence in [
         "echo: cannot listen on 192.0.2.1:80: ",
-        "this host has no such address",
+        "this host does not have that address",
         "echo: listens on unix:/no/such/folder/x: no file can be created in /no/such/folder",
         "echo: --log-file /no/such/folder/log: no file can be created",
         "chat: cannot read --operator-password-file /no/such/file",
@@ -327,69 +327,6 @@ fn the_example_is_valid() {
     assert!(
         ended.text().contains("every key and value of [echo], [chat], [send], [load] is known")
     );
-}
-
-/// A shell that ends the programs that it has started, even if the test fails.
-struct Shell(Program);
-
-impl Shell {
-    fn start(folder: &Path) -> Self {
-        let programs = Path::new(env!("CARGO_BIN_EXE_echoline")).parent().unwrap();
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("bash");
-        command.args(["-eu"]).current_dir(folder);
-        command.env("PATH", format!("{}:{path}", programs.display()));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOLINE_")) {
-            command.env_remove(name);
-        }
-        let mut shell = Self(Program::start(&mut command));
-        shell.0.write(b"server=; trap 'kill $server 2>/dev/null || :' EXIT\n");
-        shell
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // The shell's trap ends the programs. A kill would skip it.
-        drop(self.0.child.stdin.take());
-        let _ = self.0.child.wait();
-    }
-}
-
-/// Every `sh` block of docs/config.md runs in order in one shell. After each block the lines of the
-/// `text` block below it are in the output or in the log.
-#[test]
-fn the_commands_of_the_page_give_the_shown_output() {
-    let page = include_str!("../../../docs/config.md");
-    // Another program may use port 8080.
-    let page = page.replace(":8080", &format!(":{}", nobody().port()));
-    let folder = tempfile::tempdir().unwrap();
-    let mut shell = Shell::start(folder.path());
-    let blocks: Vec<&str> = page.split("```").collect();
-    let mut counts = (0, 0);
-    for block in blocks.iter().skip(1).step_by(2) {
-        let (kind, text) = block.split_once('\n').unwrap();
-        match kind {
-            "sh" => {
-                counts.0 += 1;
-                let end = format!("block {} is over", counts.0);
-                shell.0.write(format!("{text}\necho {end}\n").as_bytes());
-                shell.0.wait_for_stdout(&end);
-            }
-            "text" => {
-                counts.1 += 1;
-                let log = folder.path().join("echo.log");
-                let lines: Vec<&str> = text.lines().collect();
-                wait_for(&format!("{lines:?} in {:?}", shell.0), || {
-                    let log = fs::read_to_string(&log).unwrap_or_default();
-                    let all = [shell.0.stdout(), shell.0.stderr(), log].concat();
-                    lines.iter().all(|line| all.contains(line))
-                });
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(counts, (9, 5), "blocks of the page that were looked at");
 }
 
 /// Issue 11, item 29: RUST_LOG applies if no --log-level is given, and an invalid one causes a

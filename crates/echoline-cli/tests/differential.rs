@@ -151,7 +151,7 @@ fn every_difference_is_a_known_defect() {
 
 /// Defect 4 shows only with more than one client.
 #[test]
-fn the_eleventh_client_is_told_so_only_by_ours() {
+fn only_echoline_refuses_the_eleventh_client_with_a_message() {
     let Some(folder) = programs() else { return };
     let (_theirs, their_address) = serve(&folder.join(S7.program), &[]);
     let (_ours, our_address) = echoline(S7.flags);
@@ -350,7 +350,7 @@ impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
-        // Sends each piece in a packet of its own.
+        // Sends each piece in a separate packet.
         stream.set_nodelay(true).expect("TCP has the option");
         Self { stream, heard: Vec::new(), ended: false }
     }

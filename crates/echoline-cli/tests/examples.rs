@@ -199,7 +199,7 @@ fn s3_commands() {
 
 /// Defect 8 of the lesson: the time has no offset.
 #[test]
-fn s3_tells_the_time_with_its_offset() {
+fn s3_sends_the_time_with_its_offset() {
     let (_running, address) = start("s3_commands", &[]);
     let mut client = Client::connect(address);
     let _greeting = (client.hear(), client.hear());
@@ -345,7 +345,7 @@ fn s7_serves_as_many_clients_as_the_limit() {
 
 /// Defect 4 of the lesson: there the eleventh client gets no message.
 #[test]
-fn s7_tells_the_eleventh_that_it_is_busy() {
+fn s7_refuses_the_eleventh_client() {
     let (_running, address) = start("s7_connection_limit", &[]);
     let mut clients: Vec<Client> = (0..10).map(|_| Client::connect(address)).collect();
     for client in &mut clients {

@@ -86,7 +86,7 @@ fn a_failed_start_is_total() {
         (&["--nonsense"][..], 2, "--nonsense"),
         (&["--idle-timeout", "soon"], 2, "write for example 500ms"),
         (&["--listen", "localhost"], 2, "has no port"),
-        (&["--listen", "192.0.2.1:0"], 1, "this host has no such address"),
+        (&["--listen", "192.0.2.1:0"], 1, "this host does not have that address"),
         (&["--ready-file", "/no/such/folder/ready"], 1, "--ready-file /no/such/folder/ready"),
     ] {
         let end = Server::spawn(flags).wait();
@@ -214,11 +214,11 @@ fn a_second_signal_ends_the_server_at_once() {
         let end = server.wait();
         assert_eq!((end.code, end.count("aborted")), (Some(1), 1), "{first} {second}");
         assert!(end.after < SOON, "{first} {second} took {:?}", end.after);
-        assert!(end.log.contains(&format!("ending now signal=\"SIG{second}\"")), "{}", end.log);
+        assert!(end.log.contains(&format!("ending at once signal=\"SIG{second}\"")), "{}", end.log);
     }
 }
 
-/// Fault 52: signals work at every moment: during the start, with a client that takes nothing, and
+/// Fault 52: signals work at every moment: during the start, with a client that reads nothing, and
 /// while no connection can be accepted.
 #[test]
 fn signals_work_in_every_phase() {

@@ -234,15 +234,15 @@ fn a_renamed_log_is_reopened() {
     let server = Server::start(&flags);
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     server.connect().ask("one");
-    until("the first is gone", || text(&log).contains("closed place=1"));
+    until("the first is gone", || text(&log).contains("closed slot=1"));
     folder.write("[echo\n");
     fs::rename(&log, &old).unwrap();
     server.signal("HUP");
     until("there is a new log", || text(&log).contains("the settings were not reloaded"));
     server.connect().ask("two");
-    until("the second is gone", || text(&log).contains("closed place=2"));
-    assert!(text(&old).contains("connected place=1") && !text(&old).contains("place=2"));
-    assert!(!text(&log).contains("place=1 "));
+    until("the second is gone", || text(&log).contains("closed slot=2"));
+    assert!(text(&old).contains("connected slot=1") && !text(&old).contains("slot=2"));
+    assert!(!text(&log).contains("slot=1 "));
     // Another log level and another file take effect at once.
     let moved = folder.path("moved.log");
     let config = format!("[echo]\nlog-file = '{}'\n", moved.display());
@@ -398,7 +398,10 @@ fn regression_a_server_ends_with_its_terminal_and_leaves_no_file() {
         let text = || fs::read_to_string(&log).unwrap();
         if ends {
             until("the server has ended", || text().contains("ended; "));
-            assert!(text().contains("draining; a second signal ends it now signal=\"SIGHUP\""));
+            assert!(text().contains(
+                "draining connections; a second signal ends the server at once \
+                                     signal=\"SIGHUP\""
+            ));
         } else {
             until("it was told", || text().contains("reloaded"));
             Client::connect(address).ask("still here");

@@ -53,7 +53,7 @@ fn without_descriptors_new_clients_get_a_notice() {
         "{}",
         end.log
     );
-    let warnings = end.log.lines().filter(|line| line.contains("raise the descriptor limit"));
+    let warnings = end.log.lines().filter(|line| line.contains("raise the limit of open files"));
     let most = 1 + limited.elapsed().as_secs() as usize;
     assert!((1..=most).contains(&warnings.count()), "one line a second: {}", end.log);
 }

@@ -142,9 +142,9 @@ fn sockets_of_systemd_have_addresses() {
     assert_eq!(program.finish().code(), Some(0));
 }
 
-/// Issue 11, item 23: a socket that is asked for by name is shown by its real address, in the log
-/// and in the ready file; and issue 11, item 2: bound to loopback, it has the guard against foreign
-/// hosts.
+/// Issue 11, item 23: the log and the ready file show the actual address of a socket that is
+/// configured by its name. Issue 11, item 2: if it is bound to loopback, requests with a foreign
+/// host name are refused.
 #[test]
 fn regression_a_named_socket_keeps_its_address() {
     if !has("systemd-socket-activate") {
@@ -420,7 +420,10 @@ fn missing_rights_are_reported_with_a_remedy() {
     let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     assert!(reserved.trim().parse::<u16>().unwrap() > 77, "port 77 is for everybody here");
     for (flags, sentence) in [
-        (&["--listen", &reserved_address()][..], "CAP_NET_BIND_SERVICE, root (--user gives it up"),
+        (
+            &["--listen", &reserved_address()][..],
+            "root (--user drops it later), CAP_NET_BIND_SERVICE",
+        ),
         (&["--listen", "127.0.0.1:0", "--user", "daemon"], "only root can switch to another user"),
     ] {
         let mut command = Command::new("setpriv");
@@ -452,7 +455,7 @@ fn attack_a_symlink_in_place_of_the_socket_keeps_its_owner() {
         command.arg("--listen").arg(format!("unix:{}", socket.display()));
         let mut service = Program::start(&mut command);
         let is_there = || fs::symlink_metadata(&socket).is_ok();
-        // The loop has no pause, because the server would go on in it.
+        // The loop does not sleep, because the server would continue meanwhile.
         (0..100_000_000).find(|_| is_there() || service.has_ended()).unwrap();
         fs::rename(&socket, theirs.join("old")).unwrap();
         std::os::unix::fs::symlink(&precious, &socket).unwrap();

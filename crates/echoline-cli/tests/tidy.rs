@@ -185,7 +185,7 @@ fn a_panic_unwinds_in_a_release() {
 
 /// Tests name the rows of the list of faults that they cover.
 #[test]
-fn faults_are_named() {
+fn tests_name_their_faults() {
     let tests: String = files("crates", &["rs"]).into_iter().map(|(_, text)| text).collect();
     assert!(tests.matches("/// Fault ").count() >= 10);
 }

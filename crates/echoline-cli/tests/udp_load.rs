@@ -110,7 +110,7 @@ fn lost_and_duplicate_answers_are_counted_exactly() {
 
 /// A loss does not stop a closed loop: the next message is sent after the time-out.
 #[test]
-fn a_closed_loop_goes_on_after_a_loss() {
+fn a_closed_loop_continues_after_a_loss() {
     let peer = Peer::start(|number, datagram, back| {
         if number != 2 {
             back(datagram);

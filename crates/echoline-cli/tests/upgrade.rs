@@ -240,7 +240,7 @@ fn a_bad_program_leaves_the_old_one_serving() {
 /// Of two simultaneous requests, one is carried out. A process that is stopped during an upgrade
 /// also stops the new process.
 #[test]
-fn there_is_one_upgrade_at_a_time_and_none_while_stopping() {
+fn upgrades_run_one_at_a_time_and_not_while_stopping() {
     let service = Service::start(&[]);
     let old = service.current();
     service.replace("exec sleep 1000");
@@ -387,7 +387,7 @@ fn heard(manager: &UnixDatagram) -> String {
 /// The people of a chat cannot be in two processes, so the request is refused, and the chat goes
 /// on.
 #[test]
-fn a_chat_says_why_it_is_not_upgraded() {
+fn a_chat_refuses_an_upgrade_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--ready-file"]);

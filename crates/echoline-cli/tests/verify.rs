@@ -34,7 +34,7 @@ fn contradictions_exit_with_3_and_name_file_line_and_number() {
     let output = verify(&[ANN, "#3 ann: ho\n#5 ann: x\n"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "bob.txt:1: #3 of lobby is another line than in ann.txt:3");
+    assert_eq!(lines[0], "bob.txt:1: #3 of lobby is a different line than in ann.txt:3");
     assert_eq!(lines[1], "bob.txt:2: #5 of lobby comes after #3, without a notice");
     assert!(text.ends_with("There are 2 contradictions.\n"), "{text}");
     assert_eq!(output.status.code(), Some(3));

@@ -231,7 +231,7 @@ fn a_page_gets_the_people_and_the_rooms() {
     let chat = WebChat::start(&[]);
     let mut ben = chat.terminal("ben");
     ben.say("/away lunch");
-    ben.hear("*** Who writes to you hears that you are away: lunch ***");
+    ben.hear("*** You are marked as away: lunch ***");
     let mut ann = chat.socket();
     ann.send(&json!({ "name": "ben" }));
     let error = ann.next();

@@ -188,7 +188,7 @@ fn a_token_stays_with_its_page() {
     let end = page.socket.until_kind("end");
     assert_eq!(
         (&end["final"], &end["text"]),
-        (&Value::Bool(true), &json!("You go on in another connection"),)
+        (&Value::Bool(true), &json!("You continue in another connection"),)
     );
     let mut stranger = chat.socket();
     stranger.send(&json!({ "token": "aaaa-bbbb-cccc" }));

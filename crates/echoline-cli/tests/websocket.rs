@@ -309,7 +309,7 @@ fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
         assert_eq!(asked_by(name, &page, "/"), file, "the page at {name}");
     }
     let answer = ask(&page, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n");
-    let remedy = "'b.example' is not a name of this server; --web-host adds a name.";
+    let remedy = "'b.example' is not a name of this server; --web-host with that name allows it.";
     assert!(answer.contains(remedy), "{answer}");
 }
 
@@ -376,7 +376,7 @@ fn a_client_reports_a_wrong_server() {
     let other = EchoServer::start_at("ws://127.0.0.1:0/echo", &[]);
     let gone = serve(drop);
     for (address, wanted) in [
-        (format!("ws://{}", echo.address), "the server does not speak HTTP"),
+        (format!("ws://{}", echo.address), "the server is not an HTTP server"),
         (format!("ws://{}", host(&other.address)), "the server answered 404 Not Found"),
         (format!("ws://{gone}"), "before a WebSocket was open"),
     ] {
@@ -446,10 +446,4 @@ fn the_client_of_python_works() {
     let mut command = Command::new(python);
     let ended = Program::start(command.args(["-c", PYTHON_CLIENT, &server.address])).finish();
     assert_eq!(ended.text(), "all right\n", "{}", ended.stderr);
-}
-
-/// Runs the commands of docs/websocket.md.
-#[test]
-fn the_commands_of_the_page_work() {
-    programs::page::paste("websocket.md");
 }

@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printed_amounts_parse_to_the_same_value(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
+        fn printed_amounts_parse_back(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
             let time = Duration::from_micros(micros);
             prop_assert_eq!(parse_time(&ExactTime(time).to_string()), Some(time));
             prop_assert_eq!(parse_bytes(&ExactBytes(size).to_string()), Some(size));

@@ -58,7 +58,7 @@ pub enum FaultError {
         wanted: &'static str,
     },
     /// The key occurs twice.
-    #[error("'{rule}': '{key}' is given twice; keep one of them")]
+    #[error("'{rule}': '{key}' occurs twice; keep one of them")]
     Twice {
         /// The rule as it was written.
         rule: String,
@@ -66,7 +66,7 @@ pub enum FaultError {
         key: String,
     },
     /// This fault does not accept the key.
-    #[error("'{rule}': {kind} takes no {key}; remove it, as in '{}'", .kind.example())]
+    #[error("'{rule}': {kind} takes no {key}; leave it out, as in '{}'", .kind.example())]
     Misplaced {
         /// The rule as it was written.
         rule: String,

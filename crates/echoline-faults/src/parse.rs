@@ -26,10 +26,10 @@ const A_SIZE: &str = "number of bytes: write for example 512 or 10KiB";
 const AN_AFTER: &str =
     "number of bytes or length of time: write for example 10KiB or 5s (1M is a size, 1m a minute)";
 const A_LAYER: &str = "layer: write text (above TLS) or socket (below it)";
-const SOME_BYTES: &str = "number of bytes of at least 1: write for example 3 or 10KiB";
+const SOME_BYTES: &str = "number of bytes from 1 up: write for example 3 or 10KiB";
 const A_RATE: &str = "rate: write for example 10KiB/s";
-const A_SHARE: &str = "probability: write one from 0 to 1, for example 0.1, or 10%";
-const A_NUMBER: &str = "whole number of at least 1";
+const A_SHARE: &str = "probability: write a number from 0 to 1, for example 0.1, or 10%";
+const A_NUMBER: &str = "number from 1 up";
 const A_DIRECTION: &str = "direction: write in (what the server receives) or out (what it sends)";
 const A_SCOPE: &str = "scope: write connection or message";
 

@@ -103,7 +103,7 @@ pub enum Fault {
 pub struct Conditions {
     /// The probability, from 0 to 1.
     pub probability: f64,
-    /// Skips this many. The counts of the other conditions begin after them.
+    /// The number of connections or messages to skip. The other conditions count from the next one.
     pub skip: u64,
     /// Matches only the first N.
     pub first: Option<NonZeroU64>,

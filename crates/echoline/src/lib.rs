@@ -48,20 +48,35 @@
 //! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
 //!    panic of the handler, or the end of the server. A handler passes it on with `?`.
 //!
+//! # The way of one line
+//!
+//! 1. The accepting task of the [`Server`] accepts a connection. It checks [`Limits`], and gives
+//!    the socket to one of the worker threads.
+//! 2. The steps of the listener's [`transport`] run, such as the TLS handshake.
+//! 3. The handler starts with a [`Connection`] and calls [`Connection::read_line`]. That waits,
+//!    with the time-outs of [`Limits`], until a whole line has arrived, and counts it for
+//!    [`metrics`].
+//! 4. [`Connection::write_line_parts`] puts the answer into a bounded buffer. The buffer is written
+//!    when the handler waits for the next line, so that the answers to many lines share one write.
+//! 5. The handler returns, or an error ends it. The server counts the [`Closed`] reason in its
+//!    [`Report`].
+//!
 //! # Modules
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`connection`] | the parts of a connection: reader and writer, feeds, messages |
-//! | [`listener`] | listening sockets, their options and addresses | | [`transport`] | streams,
-//! layers over them, and the steps that open a connection | | [`metrics`] | what a server counts:
-//! snapshots, service times, summaries of connections | | [`sources`] | rates and penalties for
-//! each client address | | [`udp`] | a server for datagrams, with the rules that an open UDP port
-//! needs | | [`faults`] | planned faults: delays, resets, lost and damaged bytes | | [`echo`] | the
-//! handlers of the command `echoline echo` | | `tls` | TLS on both sides (feature `tls`) | |
-//! `websocket` | WebSocket on both sides (feature `websocket`) | | `proxy` | the PROXY protocol on
-//! both sides (feature `proxy`) | | `site` | a page in a browser beside its WebSocket (feature
-//! `web`) |
+//! | [`listener`] | listening sockets, their options and addresses |
+//! | [`transport`] | streams, layers over them, and the steps that open a connection |
+//! | [`metrics`] | what a server counts: snapshots, service times, summaries of connections |
+//! | [`sources`] | rates and penalties for each client address |
+//! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
+//! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
+//! | [`echo`] | the handlers of the command `echoline echo` |
+//! | `tls` | TLS on both sides (feature `tls`) |
+//! | `websocket` | WebSocket on both sides (feature `websocket`) |
+//! | `proxy` | the PROXY protocol on both sides (feature `proxy`) |
+//! | `site` | a page in a browser beside its WebSocket (feature `web`) |
 //!
 //! The default features serve lines over TCP, Unix sockets and UDP. The library runs on Linux only.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -156,7 +156,7 @@ async fn a_line_has_one_deadline_from_its_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_line_has_a_deadline_of_its_own() {
+async fn the_next_line_has_its_own_deadline() {
     let (mut client, mut peer) = pair(Limits { line_timeout: seconds(30), ..Limits::default() });
     for _ in 0..3 {
         peer.write_all(b"be").await.unwrap();

@@ -103,7 +103,7 @@ async fn a_reset_of_the_input_waits_for_delayed_output() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_peer_may_go_on_after_a_half_close() {
+async fn the_peer_may_continue_after_a_half_close() {
     let (mut stream, mut peer) = pair("half-close after=1");
     stream.write_all(b"abc").await.unwrap();
     let mut heard = String::new();
@@ -177,7 +177,7 @@ async fn a_slow_reader_makes_the_peer_wait() {
     assert!(sent > Duration::from_secs(4), "{sent:?}");
 }
 
-/// A peer that takes nothing cannot delay the end of a stream for ever.
+/// A peer that reads nothing cannot delay the end of a stream for ever.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_is_bounded_in_time() {
     let (mut stream, _peer) = pair("split=1 gap=1ms");
@@ -210,7 +210,7 @@ async fn a_new_plan_releases_an_open_connection_within_a_second() {
 
 /// Issue 11, item 42: a reset after a time needs no bytes.
 #[tokio::test(start_paused = true)]
-async fn regression_a_reset_comes_by_time_alone() {
+async fn regression_a_reset_can_depend_on_time_only() {
     let (client, mut peer) = served("reset after=5s");
     let serving = tokio::spawn(echo(client));
     let start = Instant::now();
@@ -233,7 +233,7 @@ async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
         let (_, read) = tokio::join!(
             async {
                 stream.write_all(b"x\n").await.unwrap();
-                // Delayed bytes go on while the stream is read.
+                // Delayed bytes move on only while the stream is read.
                 let _ = timeout(Duration::from_millis(5), stream.read_u8()).await;
             },
             async {

@@ -122,7 +122,7 @@ async fn feeding_is_cancel_safe() {
     }
 }
 
-/// Fault 33: a feed stops for a peer that takes nothing, and the connection ends by the stall
+/// Fault 33: a feed stops for a peer that reads nothing, and the connection ends by the stall
 /// time-out.
 #[tokio::test(start_paused = true)]
 async fn a_feed_stops_for_a_peer_that_takes_nothing() {
@@ -211,7 +211,7 @@ async fn peek_consumes_nothing() {
 
 /// Fault 19: a line that is too long is discarded as it arrives, and the next line is read.
 #[tokio::test]
-async fn skip_line_goes_on_with_the_next() {
+async fn skip_line_continues_with_the_next_line() {
     let (mut peer, mut connection) = pair();
     let talking = tokio::spawn(async move {
         peer.write_all(&[b'x'; 10_000]).await.unwrap();

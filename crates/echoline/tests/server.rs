@@ -122,7 +122,7 @@ async fn a_burst_of_clients_is_served() {
 /// Fault 2, defect 4 of the lesson: a client beyond the limit gets a refusal, even if it has sent
 /// much. It is served once a slot is free.
 #[tokio::test]
-async fn a_client_beyond_the_limit_is_told() {
+async fn a_client_over_the_limit_gets_the_reason() {
     let limits = Limits { max_connections: 2, ..Limits::default() };
     let server = Running::start(limits, 0, echo).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);

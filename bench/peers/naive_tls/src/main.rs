@@ -1,4 +1,4 @@
-//! `naive_tls PORT CERT KEY`: the TLS echo that everybody writes first, on one thread.
+//! `naive_tls PORT CERT KEY`: a TLS echo as a beginner writes it, on one thread.
 //!
 //! A task per connection, a buffer per connection, `read`, `write_all`, `flush`.
 
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     output.flush()?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // A lost connection is the business of its task alone.
+        // A lost connection only ends its own task.
         tokio::spawn(echo(stream, acceptor.clone()));
     }
 }

@@ -1,7 +1,7 @@
-//! `naive_tokio current|multi PORT [BUFFER_BYTES]`: the echo server that everybody writes first.
+//! `naive_tokio current|multi PORT [BUFFER_BYTES]`: an echo server as a beginner writes it.
 //!
-//! A task per connection, a buffer per connection, `read`, `write_all`. It is the mark for the
-//! main package: what that adds (limits, lines, deadlines, a log) must cost next to nothing.
+//! A task per connection, a buffer per connection, `read`, `write_all`. It is the reference for the
+//! main package, whose additions (limits, lines, deadlines, a log) must cost almost nothing.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-/// As much as a line echo needs. For bulk give it 65536, the size that suits such a load best.
+/// Enough for a line echo. For bulk data use 65536, the best size for such a load.
 const DEFAULT_BUFFER_BYTES: usize = 4096;
 
 fn main() -> io::Result<()> {
@@ -23,9 +23,9 @@ fn main() -> io::Result<()> {
 
 fn parse(arguments: &[String]) -> Option<(io::Result<Runtime>, u16, usize)> {
     let runtime = match arguments.first()?.as_str() {
-        // Everything on, as `#[tokio::main]` has it.
+        // Enables everything, like `#[tokio::main]`.
         "current" => Builder::new_current_thread().enable_all().build(),
-        // Two workers whatever the machine has, so that runs on different machines compare.
+        // Two workers on any machine, so that runs on different machines can be compared.
         "multi" => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         _ => return None,
     };
@@ -44,7 +44,7 @@ async fn accept(port: u16, buffer_bytes: usize) -> io::Result<()> {
     output.flush()?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // A lost connection is the business of its task alone.
+        // A lost connection only ends its own task.
         tokio::spawn(async move { echo(stream, buffer_bytes).await.ok() });
     }
 }

@@ -47,15 +47,15 @@ static ALIASES: &[(&str, Alias)] = &[
     ("bye disconnect exit logoff logout q signoff", Command("quit")),
     ("banlist", Command("bans")),
     ("subject", Command("topic")),
-    ("back", Hint("Write /away without words when you are back")),
-    ("say", Hint("Words are said without a command: leave /say out")),
-    ("clear cls", Hint("Your own terminal clears its screen: Ctrl-L in most of them")),
-    ("ping", Hint("/lag shows who is behind, and by how many lines")),
+    ("back", Hint("Type /away without words when you are back")),
+    ("say", Hint("Type your message without /say")),
+    ("clear cls", Hint("Clear the screen with your terminal, usually with Ctrl-L")),
+    ("ping", Hint("/lag shows which users are behind, and by how many lines")),
     ("date time timestamps", Hint("/times on shows the time of each line")),
     ("auth identify login msgserv nickserv register",
-        Hint("There are no accounts: /token shows what /resume needs to bring you back")),
-    ("chanserv mode", Hint("/private, /password and /op change a room; /help has more")),
-    ("kickban", Hint("/ban NAME 10m puts a person out, and keeps them out for that time")),
+        Hint("There are no accounts: /token shows a token, /resume TOKEN restores your session")),
+    ("chanserv mode", Hint("/private, /password and /op change a room; /help lists all commands")),
+    ("kickban", Hint("/ban NAME 10m removes a user, and keeps them out for 10 minutes")),
 ];
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::text::excerpt;
 #[non_exhaustive]
 pub enum CommandError {
     /// A `/` with no word after it.
-    #[error("A command is a word after /: /help lists all, and //words says /words")]
+    #[error("A command needs a name after the /: /help lists them, and //text says /text")]
     NoName,
     /// There is no such command, but one with a similar name.
     #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
@@ -33,7 +33,7 @@ pub enum CommandError {
         hint: &'static str,
     },
     /// Too few arguments, too many, or an invalid one.
-    #[error("That is not how /{name} works: write {usage}, for example {example}")]
+    #[error("Wrong arguments for /{name}: type {usage}, for example {example}")]
     Usage {
         /// The command.
         name: &'static str,
@@ -43,7 +43,9 @@ pub enum CommandError {
         example: &'static str,
     },
     /// An argument looks like a duration, but is not a valid one.
-    #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
+    #[error(
+        "'{typed}' is not a duration: type {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever"
+    )]
     Duration {
         /// The word that was typed, cleaned and shortened.
         typed: String,
@@ -51,7 +53,7 @@ pub enum CommandError {
         usage: &'static str,
     },
     /// A duration for a command that takes none.
-    #[error("A kick has no duration: /ban NAME 10m keeps a person out for that time")]
+    #[error("A kick has no duration: /ban NAME 10m keeps a user out for 10 minutes")]
     KickDuration,
 }
 

@@ -60,7 +60,7 @@ mod tests {
         let lines: Vec<_> = help(Some("/MSG"), Rank::Member).collect();
         assert_eq!(
             lines,
-            ["/msg NAME WORDS: say something to one person alone", "For example: /msg anna hello"]
+            ["/msg NAME WORDS: send a private message", "For example: /msg anna hello"]
         );
         // Issue 11, item 19: an alias has the same help.
         assert_eq!(help(Some("tell"), Rank::Member).collect::<Vec<_>>(), lines);

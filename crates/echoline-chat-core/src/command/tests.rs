@@ -97,7 +97,7 @@ fn parses_every_form_of_every_command() {
 fn an_error_shows_the_right_usage() {
     assert_eq!(
         error("/msg anna"),
-        "That is not how /msg works: write /msg NAME WORDS, for example /msg anna hello"
+        "Wrong arguments for /msg: type /msg NAME WORDS, for example /msg anna hello"
     );
     for line in [
         "/me",
@@ -143,7 +143,7 @@ fn an_error_shows_the_right_usage() {
 fn regression_a_wrong_duration_is_refused_with_usage() {
     assert_eq!(
         error("/ban troll 10 spam"),
-        "'10' is no duration: write /ban NAME|ADDRESS [DURATION] [WORDS], \
+        "'10' is not a duration: type /ban NAME|ADDRESS [DURATION] [WORDS], \
          with 10m, 2h, 1h30m, 3 days, 1w or forever"
     );
     for line in [
@@ -191,7 +191,7 @@ fn an_unknown_command_names_the_nearest() {
     }
     assert_eq!(error("/etc/passwd"), "There is no /etc/passwd. /help lists all.");
     assert_eq!(error("/xyzzy"), "There is no /xyzzy. /help lists all.");
-    let no_name = "A command is a word after /: /help lists all, and //words says /words";
+    let no_name = "A command needs a name after the /: /help lists them, and //text says /text";
     assert_eq!((error("/").as_str(), error("/ me").as_str()), (no_name, no_name));
 }
 
@@ -220,11 +220,11 @@ fn regression_command_names_of_other_chats_work() {
         assert!(Command::parse(word).is_ok(), "{word}");
     }
     for (word, hint) in [
-        ("/clear", "There is no /clear. Your own terminal clears its screen"),
+        ("/clear", "There is no /clear. Clear the screen with your terminal"),
         ("/back", "/away without words"),
-        ("/say hi", "leave /say out"),
+        ("/say hi", "Type your message without /say"),
         ("/login ann secret", "There are no accounts: /token"),
-        ("/tell bob", "write /msg NAME WORDS"),
+        ("/tell bob", "type /msg NAME WORDS"),
         ("/nmaes", "Did you mean /users?"),
         ("/whispr bob hi", "Did you mean /msg?"),
         ("/x", "There is no /x. /help lists all."),

@@ -44,7 +44,7 @@ pub fn fold(text: &str) -> Box<str> {
 }
 
 /// Folds to capitals and back, because some small letters share one capital, and a capital sharp s
-/// has capitals of its own. The dotless i stays: its capital is the capital of another letter.
+/// has its own capitals. The dotless i stays: its capital is the capital of another letter.
 fn fold_character(c: char) -> impl Iterator<Item = char> {
     let dotless = (c == 'ı').then_some(c);
     let other = (c != 'ı').then_some(c).into_iter().flat_map(char::to_lowercase);

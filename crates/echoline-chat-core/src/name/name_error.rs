@@ -62,7 +62,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shown, noun) = (&self.shown, self.kind);
         if self.fault == NameFault::Reserved {
-            return write!(f, "The {noun} '{shown}' is kept for the server: choose another");
+            return write!(f, "The {noun} '{shown}' is reserved: choose another");
         }
         write!(f, "A {noun} is 1 to {NAME_CHARACTERS_MAX} letters, digits, _ or -")?;
         match self.fault {
@@ -73,7 +73,7 @@ impl fmt::Display for NameError {
                 write!(f, ": '{shown}' has more than {MARKS_MAX} accents on one letter")
             }
             NameFault::OnlySigns => write!(f, ": '{shown}' has no letter or digit"),
-            NameFault::TooLong | NameFault::Reserved => write!(f, ": '{shown}' is longer"),
+            NameFault::TooLong | NameFault::Reserved => write!(f, ": '{shown}' is too long"),
         }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for NameKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "name",
-            Self::Room => "room's name",
+            Self::Room => "room name",
         })
     }
 }
@@ -148,7 +148,7 @@ mod tests {
             assert!(sentence.contains(said) && is_clean(&sentence), "{sentence}");
         }
         let error = Name::parse("Server").unwrap_err().to_string();
-        assert_eq!(error, "The name 'Server' is kept for the server: choose another");
+        assert_eq!(error, "The name 'Server' is reserved: choose another");
     }
 
     proptest! {

@@ -14,7 +14,7 @@ const SAY_BYTES: usize = 64 * 1024;
 
 /// A caller who waits for the outcome of an operation.
 pub trait PendingReply {
-    /// Returns whether the caller does not wait any more.
+    /// Returns whether the caller no longer waits.
     fn is_closed(&self) -> bool;
 
     /// Tells the caller that all earlier operations are done.

@@ -199,7 +199,8 @@ impl<R: RoomCell> ChatState<R> {
                 None => room.cancel_suspension(member_id).then(|| room.name.clone()),
             });
             if let Some(room) = lost {
-                let words = format!("You were taken out of {room}, in lines that are missing here");
+                let words =
+                    format!("You were removed from {room} while this node was not connected");
                 effects.notify(session, Notification::Expelled { room, words });
             }
         }

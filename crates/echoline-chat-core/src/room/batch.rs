@@ -110,7 +110,7 @@ mod tests {
         /// Fault 34: even if the stream takes only a few bytes at a time, no line is cut,
         /// duplicated or lost.
         #[test]
-        fn a_batch_taken_in_part_goes_on_where_it_stopped(
+        fn a_batch_taken_in_part_continues_where_it_stopped(
             pieces in vec((1..4_u64, vec(0..5_usize, 1..5)), 1..5),
             share in 0.0..=1.0,
         ) {

@@ -192,7 +192,7 @@ impl Log {
     }
 
     /// Drops all lines. The next line will have the number `number`, which must not be lower than
-    /// the present one.
+    /// the current one.
     pub(crate) fn jump(&mut self, number: u64) {
         self.tail_start += self.tail.len() as u64;
         self.tail.clear();

@@ -37,7 +37,7 @@ fn an_expelled_member_gets_and_says_nothing_more() {
     assert_eq!(room.say(0, bob, LineKind::Said, "still here"), None);
     assert_eq!(room.rename(0, bob, name("rob")), None);
     assert_eq!(room.set_topic(0, bob, "x"), None);
-    assert!(!room.standing(bob).1, "no operator any more");
+    assert!(!room.standing(bob).1, "no longer an operator");
     assert!(room.is_caught_up(bob) && room.lags().iter().all(|(other, _)| other.as_str() != "bob"));
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
     assert_eq!(room.leave(0, bob, ""), None, "the others have heard of it");

@@ -19,7 +19,7 @@ use crate::state::tokens::{Position, SavedSession};
 use crate::state::user::User;
 
 /// The message for a session whose token was used in another connection.
-pub const GOES_ON: &str = "You go on in another connection";
+pub const GOES_ON: &str = "You continue in another connection";
 
 impl<R: RoomCell> ChatState<R> {
     /// Applies an operation. `effects` carries out the actions outside of the state.
@@ -222,8 +222,8 @@ impl<R: RoomCell> ChatState<R> {
         Outcome::Done
     }
 
-    /// Saves a session, unless its user continues in another one. In that case the token restores
-    /// the other session, and the state of this one is out of date.
+    /// Saves a session, unless its user continues in another one. The token then restores the other
+    /// session, and the state of this one is out of date.
     fn save_session(
         &mut self,
         context: OperationContext,

@@ -309,7 +309,7 @@ fn a_deleted_line_keeps_its_number() {
 }
 
 #[test]
-fn a_private_line_goes_to_its_recipient_alone() {
+fn a_private_line_goes_only_to_its_recipient() {
     let mut chat = Simulation::with_users();
     let write = |to| Operation::Write { to, words: "psst".into(), kind: LineKind::Said };
     assert!(chat.is_done(2, write(3)));
@@ -344,7 +344,7 @@ fn a_token_moves_its_user_to_another_session() {
     let effects = chat.takes();
     assert_eq!(effects[0], "delete token digest");
     assert!(effects.contains(&"lobby left ben: goes on elsewhere".to_owned()), "{effects:?}");
-    assert!(effects.last().unwrap().starts_with("disconnect 2 You go on"), "{effects:?}");
+    assert!(effects.last().unwrap().starts_with("disconnect 2 You continue"), "{effects:?}");
     assert!(chat.is_done(2, Operation::SaveSession(keep())), "it is out of date");
     assert!(matches!(chat.does(4, Operation::Redeem { token }), Outcome::Redeemed(None)));
     let back = Some(RestoredSession { lineage: 2, operator: false, away: None });

@@ -224,7 +224,7 @@ impl<R: RoomCell> ChatState<R> {
             if let Some(other) = self.users.get_mut(session) {
                 other.make_operator(false);
             }
-            effects.notice(session, "You are no operator of the chat any more");
+            effects.notice(session, "You are no longer an operator of the chat");
         }
         if !is_operator {
             for (token, saved) in self.tokens.depose(lineage) {
@@ -243,7 +243,7 @@ impl<R: RoomCell> ChatState<R> {
         if !is_done {
             return if was_above_all { Ok(()) } else { Err(OperationError::NotFound) };
         }
-        let now = if is_operator { "an operator" } else { "no operator any more" };
+        let now = if is_operator { "an operator" } else { "no longer an operator" };
         effects.notice(session, format!("You are {now} of {room}"));
         Ok(())
     }

@@ -137,7 +137,7 @@ impl<R: RoomCell> ChatState<R> {
             Box::new(User::new(theirs, address, name.clone(), lineage).since(since_ms))
         });
         if !free.same_as(&name) {
-            effects.notice(session, format!("Your name was taken; you are {free} now"));
+            effects.notice(session, format!("Your name is taken; you are now {free}"));
         }
         user.set_name(free);
         user.node = context.node;

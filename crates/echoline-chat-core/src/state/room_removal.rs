@@ -109,7 +109,7 @@ impl<R: RoomCell> ChatState<R> {
             return Err(OperationError::NotOperator);
         }
         let (by, room) = (user.name(), cell.with(|room| room.name.clone()));
-        let words = format!("{by} removed the room {room} and all that was said in it");
+        let words = format!("{by} removed the room {room} and its history");
         let sessions: Vec<u64> =
             cell.with(|room| room.members().iter().map(|member| member.session).collect());
         for session in sessions {

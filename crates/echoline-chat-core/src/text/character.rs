@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 /// The effect of a character on a terminal. Characters of no other kind are `Unwanted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CharacterKind {
-    /// A letter, digit, punctuation mark or symbol that takes columns of its own.
+    /// A letter, digit, punctuation mark or symbol with a width of its own.
     Visible,
     /// A tab, or any space, which is shown as one plain space.
     Space,
@@ -70,7 +70,7 @@ fn is_blank(c: char) -> bool {
 fn by_category(c: char) -> CharacterKind {
     use GeneralCategoryGroup as Group;
     match c.general_category_group() {
-        // A character without a column of its own combines with its neighbour, for any category.
+        // A character of width 0 combines with its neighbour, for any category.
         Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
             Some(1..) => CharacterKind::Visible,
             _ => CharacterKind::Mark,

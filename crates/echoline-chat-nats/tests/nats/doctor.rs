@@ -18,8 +18,7 @@ fn finds_no_problem_while_the_stream_is_in_use() {
     ann.wait_for_ids(10);
     let findings = examine(&server.options()).unwrap();
     assert!(findings.iter().all(|finding| finding.severity < Severity::Problem), "{findings:?}");
-    for words in
-        ["there and back", "JetStream has", "has the expected settings", "entries 1 to 10", "clock"]
+    for words in ["there and back", "JetStream has", "as it should be", "entries 1 to 10", "clock"]
     {
         assert!(has(&findings, Severity::Fine, words), "{words}: {findings:?}");
     }

@@ -254,7 +254,7 @@ fn collect(connection: &Connection, sql: &str, parameters: impl Params) -> Resul
     while let Some(row) = rows.next()? {
         match line(row)? {
             Some(line) => lines.push(line),
-            None => warn!("a damaged line of the history is skipped"),
+            None => warn!("a damaged line of the history is left out"),
         }
     }
     Ok(lines)

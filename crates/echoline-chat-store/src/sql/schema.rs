@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_of_another_program_is_left_alone() {
+    fn the_database_of_another_program_is_not_changed() {
         let (_folder, path) = new();
         open(&path).unwrap().pragma_update(None, "application_id", 7).unwrap();
         assert!(matches!(open(&path), Err(StoreError::Foreign { .. })));

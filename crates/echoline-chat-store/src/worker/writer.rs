@@ -119,7 +119,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         loop {
             let item = queue.wait(|load| self.next(load));
             if item.lost > 0 {
-                self.lose(item.lost, "lines arrive faster than they can be written");
+                self.lose(item.lost, "more is said than can be written");
             }
             if let Some(query) = item.query {
                 self.run_query(query);
@@ -262,7 +262,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
                 let action = ErrorAction::of(&error);
                 if action == ErrorAction::Reject {
                     self.batch.changes.remove(index);
-                    return self.lose(1, &format!("a change can never be written ({error})"));
+                    return self.lose(1, &format!("something can never be written ({error})"));
                 }
                 (action, StoreError::database(&path, &error).to_string())
             }
@@ -322,7 +322,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
         let path = self.folder.database();
         let Some(connection) = &self.connection else {
-            let reason = "it could not be reopened yet after an error".to_owned();
+            let reason = "it could not be opened anew yet after an error".to_owned();
             return query.fail(StoreError::Database { path, reason });
         };
         let failed = |error: &rusqlite::Error| StoreError::database(&path, error);

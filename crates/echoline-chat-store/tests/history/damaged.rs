@@ -88,7 +88,7 @@ fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     let is_tail = files.contains_key("chat.sqlite3-wal") && restored.rooms.iter().all(is_whole);
     let is_said = !restored.notices.is_empty();
     assert!(missing == 0 || is_tail || is_said, "{what}: {missing} lines, and no word");
-    if restored.notices.iter().any(|notice| notice.contains("was renamed to")) {
+    if restored.notices.iter().any(|notice| notice.contains("set aside")) {
         let aside = fs::read(folder.path().join("chat.sqlite3.damaged-1"));
         assert!(aside.is_ok() || files.len() < 2, "{what}: nothing may be deleted");
     }
@@ -169,7 +169,7 @@ fn undamaged_files_cause_no_notice() {
 #[test]
 fn a_truncated_database_is_renamed() {
     let whole = closed();
-    let mut random = Random::new("a_database_that_was_cut_is_set_aside");
+    let mut random = Random::new("a_truncated_database_is_renamed");
     let length = whole["chat.sqlite3"].len() as u64;
     let edges = [0, 1, 99, 511, 512, 4095, 4096, length - 4096, length - 1];
     let cuts =
@@ -192,7 +192,7 @@ fn regression_damage_outside_of_the_lines_is_found() {
     assert_eq!(unused, [0; 8]);
     unused[7] = 5;
     let said = open(&files, "a wrong count of unused pages");
-    assert!(said.iter().any(|text| text.contains("was renamed to")), "{said:?}");
+    assert!(said.iter().any(|text| text.contains("set aside")), "{said:?}");
 }
 
 /// Fault 62: the log is truncated to any length. SQLite recovers all transactions before the cut.
@@ -200,7 +200,7 @@ fn regression_damage_outside_of_the_lines_is_found() {
 #[test]
 fn a_truncated_log_gives_its_complete_transactions() {
     let whole = killed();
-    let mut random = Random::new("a_log_that_was_cut_gives_what_is_whole");
+    let mut random = Random::new("a_truncated_log_gives_its_complete_transactions");
     let log = &whole["chat.sqlite3-wal"];
     let mut before = None;
     // Half of the cuts are between two frames, most of them within a transaction.
@@ -232,7 +232,7 @@ fn opens_a_database_without_its_log_or_a_log_without_its_database() {
     let mut files = killed();
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
-    assert!(said[0].contains("it is missing, but its log exists"), "{said:?}");
+    assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
     // Issue 11, item 46: without its log the database has an older consistent state: rooms have no
     // gaps, and only their last lines are missing.
     let mut files = killed();
@@ -266,7 +266,7 @@ fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
 /// Fault 62: one or several bits are flipped at any position.
 #[test]
 fn flipped_bits_are_never_returned() {
-    let mut random = Random::new("flipped_bits_are_never_passed_on");
+    let mut random = Random::new("flipped_bits_are_never_returned");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();
         let mut noticed = 0;
@@ -290,7 +290,7 @@ fn flipped_bits_are_never_returned() {
 /// Fault 62: blocks of zeros or random bytes, as after a disk failure, and files of other programs.
 #[test]
 fn damaged_blocks_are_never_returned() {
-    let mut random = Random::new("blocks_of_rubbish_are_never_passed_on");
+    let mut random = Random::new("damaged_blocks_are_never_returned");
     for files in [closed(), killed()] {
         let (name, whole) = files.last_key_value().unwrap();
         for _ in 0..rounds(60) {
@@ -310,7 +310,7 @@ fn damaged_blocks_are_never_returned() {
 
 /// Damage is announced at each start, and the undamaged data is kept.
 #[test]
-fn a_flipped_bit_in_a_text_costs_one_line() {
+fn a_flipped_bit_in_a_text_loses_one_line() {
     let mut files = closed();
     let bytes = files.get_mut("chat.sqlite3").unwrap();
     let text = line("dev", 60).text.to_string();

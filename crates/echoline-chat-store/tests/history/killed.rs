@@ -16,7 +16,7 @@ use super::{EACH, Random, Rig, folder_in_memory, line, rounds, say};
 /// does the same.
 #[test]
 fn committed_lines_survive_kill_9() {
-    let mut random = Random::new("what_was_committed_survives_kill_9");
+    let mut random = Random::new("committed_lines_survive_kill_9");
     let folder = folder_in_memory();
     let mut committed = BTreeMap::new();
     for round in 0..rounds(60) {

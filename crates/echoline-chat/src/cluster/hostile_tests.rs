@@ -60,7 +60,7 @@ fn names(chat: &Chat) -> Vec<String> {
     names
 }
 
-/// Returns all that is shown of the lobby: its lines and its topic.
+/// Returns the visible contents of the lobby: its lines and its topic.
 fn shown(chat: &Chat) -> Vec<String> {
     chat.lobby.with(|room| {
         let numbers = room.log.first()..room.log.next();

@@ -119,8 +119,8 @@ impl Chat {
 fn words(is_lost: bool) -> String {
     match is_lost {
         true => format!(
-            "The link to the other nodes is lost: what you say waits, at most {HELD_MAX} \
-             lines for {HELD_TICKS} s (/status)"
+            "The link to the other nodes is lost: at most {HELD_MAX} of your \
+             messages wait, for up to {HELD_TICKS} s (/status)"
         ),
         false => "The link to the other nodes is back".to_owned(),
     }

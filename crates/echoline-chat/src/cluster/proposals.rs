@@ -26,7 +26,7 @@ pub(super) const HELD_MAX: usize = 50;
 
 /// The reason for an author whose operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
-pub(super) const TAKEN_FOR_GONE: &str = "this node was taken for gone";
+pub(super) const TAKEN_FOR_GONE: &str = "the other nodes removed this node";
 
 /// The settings of a node in a cluster.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use echoline_chat_core::replication::record::{
 use echoline_chat_core::state::apply::GOES_ON;
 
 /// The message for users when the chat starts again with another stream.
-const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
+const ANEW: &str = "The chat starts over, because its stream was replaced; connect again";
 
 impl Chat {
     /// Returns the state after the last entry that was applied.

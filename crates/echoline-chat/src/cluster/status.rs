@@ -57,20 +57,20 @@ impl Chat {
     pub(crate) fn status_words(&self) -> Vec<String> {
         let Some(cluster) = &self.cluster else {
             let people = self.people();
-            return vec![format!("This chat is one node, with {people} people")];
+            return vec![format!("This chat runs on one node, with {people} users")];
         };
         let status = cluster.status(&self.sessions());
         let nodes: Vec<String> =
             status.nodes.iter().map(|(name, people)| format!("{name} ({people})")).collect();
-        let link = if status.is_linked { "there" } else { "lost: lines are held" };
+        let link = if status.is_linked { "up" } else { "lost, messages wait" };
         vec![
             format!(
-                "This is {} of the cluster {}; the link is {link}",
+                "This is node {} of the cluster {}; the link is {link}",
                 status.node_name, status.cluster
             ),
-            format!("Nodes, with the people they serve: {}", nodes.join(", ")),
+            format!("Nodes and their users: {}", nodes.join(", ")),
             format!(
-                "Entry {} of the common order; {} lines said here wait, {} were not delivered",
+                "Stream entry {}; {} messages from here wait, {} were not delivered",
                 status.applied, status.held, status.not_delivered
             ),
         ]

@@ -30,7 +30,7 @@ impl<S: ByteStream> Session<S> {
         words: Option<&str>,
     ) -> Result<(), Closed> {
         if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
-            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            self.notice(&format!("The reason for a ban can have at most {REASON_MAX} characters"));
             return Ok(());
         }
         let is_wider = matches!(target, BanTarget::Network(network) if counted(network) != network);
@@ -67,7 +67,7 @@ impl<S: ByteStream> Session<S> {
             let (known, is_here) = known.unzip();
             self.explain_ban(name, known.as_ref(), is_here.unwrap_or_default());
         } else if is_wider {
-            self.notice("An IPv6 address counts with its /64 network, as one host has all of it");
+            self.notice("The ban covers the whole /64 network, because one host can use all of it");
         }
         Ok(())
     }
@@ -78,12 +78,12 @@ impl<S: ByteStream> Session<S> {
         let unban = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
         match self.propose(unban).await? {
             Outcome::Unbanned(None) => {
-                self.notice(&format!("{subject} is not banned; /bans lists who is"));
+                self.notice(&format!("{subject} is not banned; /bans lists the bans"));
             }
             Outcome::Unbanned(Some(_)) => {
                 let place = self.place(&scope);
                 self.audit(&format!("lifted the ban of {subject} from {place}"));
-                self.notice(&format!("{subject} may come to {place} again"));
+                self.notice(&format!("{subject} may join {place} again"));
             }
             outcome => self.explain_refusal(&outcome),
         }
@@ -99,7 +99,7 @@ impl<S: ByteStream> Session<S> {
         };
         let bans = self.chat.bans(room);
         if bans.is_empty() {
-            self.notice("Nobody is banned");
+            self.notice("There are no bans");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
         for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
@@ -159,14 +159,14 @@ impl<S: ByteStream> Session<S> {
     /// too.
     fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
         let Some(user) = user else {
-            self.notice("That holds for the name only: no user has it, or had it lately");
+            self.notice("The ban covers only the name: no user has it or had it recently");
             return;
         };
         self.notice(&format!(
-            "That holds for the name {name}, and for this user under any name: session and token"
+            "The ban covers the name {name}, and this user under any name: session and token"
         ));
         if !self.user.is_operator() {
-            self.notice("An operator of the chat can see and ban their address too");
+            self.notice("An operator of the chat can also see and ban their address");
             return;
         }
         let from = self.origin(user.address, user.lineage);
@@ -176,8 +176,8 @@ impl<S: ByteStream> Session<S> {
             true => network.addr().to_string(),
             false => network.to_string(),
         };
-        let come = if is_here { "They came" } else { "They had come" };
-        self.notice(&format!("{come} {from}: /ban {network} keeps out the address too"));
+        let come = if is_here { "They are connected" } else { "They were connected" };
+        self.notice(&format!("{come} {from}: /ban {network} bans the address too"));
     }
 
     /// `/penalties`: lists the penalties of this node, or ends those of the source that `pardoned`
@@ -215,10 +215,10 @@ impl<S: ByteStream> Session<S> {
     fn end_penalties(&mut self, source: Source) {
         if self.chat.settings.sources.pardon(source) {
             self.audit(&format!("ended the penalties of {source}"));
-            self.notice(&format!("{source} has no penalty any more"));
+            self.notice(&format!("{source} no longer has a penalty"));
         } else {
             self.notice(&format!(
-                "{source} has no penalty; /penalties lists the sources that have"
+                "{source} has no penalty; /penalties lists the sources that have one"
             ));
         }
     }

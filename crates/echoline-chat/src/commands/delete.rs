@@ -40,9 +40,9 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         if line.is_deleted {
-            self.notice(&format!("Line {number} is deleted already"));
+            self.notice(&format!("Line {number} is already deleted"));
         } else if !line.has_words {
-            self.notice(&format!("Line {number} has no words that could be deleted"));
+            self.notice(&format!("Line {number} has no text to delete"));
         } else if !line.is_own && !is_operator {
             self.notice(&format!("Line {number} is not yours: only an operator can delete it"));
         } else {

@@ -55,7 +55,7 @@ impl<S: ByteStream> Session<S> {
             Ok(lines) => self.show_passage(&lines, is_range),
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now");
+                self.notice("The history cannot be read now; try again later");
             }
         }
         Ok(())
@@ -113,11 +113,11 @@ impl<S: ByteStream> Session<S> {
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
         if is_range && fitting.len() < lines.len() {
             let (next, last) = (lines[fitting.len()].number, last.number);
-            self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
+            self.notice(&format!("There is more: /history {next}-{last} shows the next lines"));
         } else if fitting.len() < lines.len() {
             let last = lines[lines.len() - fitting.len() - 1].number;
             let first = first.number;
-            self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
+            self.notice(&format!("There is more: /history {first}-{last} shows the earlier lines"));
         }
     }
 

@@ -35,7 +35,7 @@ impl<S: ByteStream> Session<S> {
     /// Carries out a line that is clean and trimmed: a command, or text for the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey(&mut self, line: &str) -> Result<Flow, Closed> {
         if line.starts_with('/') {
             self.settle().await?;
@@ -54,7 +54,7 @@ impl<S: ByteStream> Session<S> {
     /// Carries out a line that was typed in the private thread with the user of this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn obey_in_thread(&mut self, id: &str, line: &str) -> Result<Flow, Closed> {
         match Command::parse(line) {
             Ok(Command::Say(words) | Command::Reply(words)) => {
@@ -62,7 +62,7 @@ impl<S: ByteStream> Session<S> {
             }
             Ok(Command::Me(words)) => self.say_to(id, LineKind::Action, words).await?,
             Ok(command) if command.concerns_current_room() => {
-                self.notice("That command is about a room: open the room, and type it there");
+                self.notice("That command works only in a room: open the room, and type it there");
             }
             _ => return self.obey(line).await,
         }
@@ -123,7 +123,9 @@ impl<S: ByteStream> Session<S> {
                 }
             }
             Command::Resume(_) => {
-                self.notice("Say that in a new connection, where you are asked for your name");
+                self.notice(
+                    "/resume works only at the start of a connection: type it instead of your name",
+                );
             }
             Command::Help(topic) => {
                 for line in help(topic, self.rank()) {

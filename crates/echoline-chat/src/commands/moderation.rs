@@ -61,7 +61,7 @@ impl<S: ByteStream> Session<S> {
             }
             Ok(Checked::Wrong) => {
                 self.note_guess();
-                self.notice("That is not the operators' password");
+                self.notice("Wrong operator password");
             }
             Err(error) => {
                 self.refund(SourceAction::WrongOperatorPassword);
@@ -80,7 +80,7 @@ impl<S: ByteStream> Session<S> {
         self.user.set_operator_proof(proof);
         self.save_session();
         self.audit("became an operator");
-        self.notice("You are an operator: /help lists what you can do");
+        self.notice("You are now an operator: /help lists your commands");
         Ok(())
     }
 
@@ -125,11 +125,14 @@ impl<S: ByteStream> Session<S> {
         if !operator && self.is_above(&other) {
             return Ok(());
         }
-        let now = if operator { "an operator" } else { "no operator any more" };
-        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
+        let (did, now) = match operator {
+            true => ("made", "an operator"),
+            false => ("removed", "no longer an operator"),
+        };
+        let chat = if !operator && other.is_operator() { "the chat and of " } else { "" };
         let change = RoomChange::Operator(other.session, operator);
         let report = |name: &Name, room: &Name| ModerationReport {
-            audit: format!("made {name} {now} of {chat}{room}"),
+            audit: format!("{did} {name} as an operator of {chat}{room}"),
             told: format!("{name} is {now} of {chat}{room}"),
         };
         self.alter_member(&other, change, report).await
@@ -150,7 +153,7 @@ impl<S: ByteStream> Session<S> {
             None => {
                 let colon = if words.is_empty() { "" } else { ": " };
                 self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-                self.notice(&format!("{name} is out of {room}"));
+                self.notice(&format!("You kicked {name} from {room}"));
             }
             Some(OperationError::NotFound) => self.notice(&format!("{name} is not in {room}")),
             Some(_) => self.explain_refusal(&outcome),
@@ -186,7 +189,7 @@ impl<S: ByteStream> Session<S> {
         let Some(other) = self.find_user(name) else { return Ok(()) };
         let report = |name: &Name, room: &Name| ModerationReport {
             audit: format!("invited {name} to {room}"),
-            told: format!("{name} may join {room}"),
+            told: format!("You invited {name} to {room}"),
         };
         self.alter_member(&other, RoomChange::Invite(other.session), report).await
     }
@@ -203,7 +206,7 @@ impl<S: ByteStream> Session<S> {
         });
         let (entries, guesses) = read.await?;
         if entries.is_empty() {
-            self.notice("Nothing was done yet");
+            self.notice("The audit log is empty");
         }
         let moment = self.chat.settings.moment;
         // Selects the newest entries that fit one answer, and shows the oldest of them first.
@@ -242,13 +245,13 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         if shared_room.is_same(&self.chat.lobby) {
-            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
+            self.notice(&format!("{name} is the lobby, which cannot be removed"));
             return Ok(());
         }
         let bans = self.chat.bans(Some(name.key())).len();
         let (room, lost) = shared_room.with(|room| {
             let (people, last) = (room.count(), room.log.next() - 1);
-            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            let lost = format!("{people} members, lines up to number {last}, {bans} bans");
             (room.name.clone(), lost)
         });
         if !is_sure {
@@ -261,7 +264,7 @@ impl<S: ByteStream> Session<S> {
         match outcome.refusal() {
             None => self.report(&ModerationReport {
                 audit: format!("removed the room {room} ({lost})"),
-                told: format!("The room {room} is removed"),
+                told: format!("You removed the room {room}"),
             }),
             Some(OperationError::NotFound) => self.notice(&format!("There is no room {room}")),
             Some(_) => self.explain_refusal(&outcome),
@@ -286,8 +289,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Returns whether only the other user is an operator of the whole chat. If so, tells this user
-    /// that they cannot moderate the other one.
+    /// Returns whether the other user is an operator of the whole chat and this user is not. If so,
+    /// sends this user a notice that explains why they cannot moderate the other.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {

@@ -34,7 +34,7 @@ impl<S: ByteStream> Session<S> {
     /// `after` chooses the part of a list.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn answer_query(
         &mut self,
         query: Query,
@@ -111,7 +111,7 @@ impl<S: ByteStream> Session<S> {
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
                 self.tell(&ServerMessage::Error {
-                    text: "The history cannot be read now".into(),
+                    text: "The history cannot be read now; try again later".into(),
                     about: Some(ErrorTopic::History),
                     action: None,
                     wait_ms: None,

@@ -44,7 +44,7 @@ impl<S: ByteStream> Session<S> {
             self.feed.set_current(index);
             self.tell_rooms();
             self.save_session();
-            self.notice(&format!("You speak in {room} now"));
+            self.notice(&format!("You are now talking in {room}"));
             return Ok(());
         }
         let mut joined = self.enter(&room, Credential::Nothing).await?;
@@ -132,13 +132,13 @@ impl<S: ByteStream> Session<S> {
         let (count, topic) =
             membership.shared_room.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
-            if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
+            if count == 1 { "no one else is here".into() } else { format!("{count} users") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
         // A page shows answers in the first room that it knows.
         self.feed.enter(membership);
         self.tell_rooms();
-        self.notice(&format!("You speak in {room} now: {people}"));
+        self.notice(&format!("You are now talking in {room}: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
@@ -162,8 +162,8 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}
-            1 => self.reply("--- the line before ---"),
-            count => self.reply(&format!("--- the {count} lines before ---")),
+            1 => self.reply("--- 1 earlier line ---"),
+            count => self.reply(&format!("--- {count} earlier lines ---")),
         }
     }
 
@@ -186,7 +186,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         if self.feed.memberships.len() < 2 {
-            self.notice("You are in no other room; /quit leaves the chat");
+            self.notice("This is your only room; /quit leaves the chat");
             return Ok(());
         }
         let room = self.feed.memberships[index].room.clone();
@@ -207,7 +207,7 @@ impl<S: ByteStream> Session<S> {
         self.save_session();
         if let Some(current) = self.feed.current() {
             let current = current.room.clone();
-            self.notice(&format!("You left {left} and speak in {current} now"));
+            self.notice(&format!("You left {left} and are now talking in {current}"));
         }
     }
 
@@ -260,8 +260,8 @@ impl<S: ByteStream> Session<S> {
         let room = membership.room.clone();
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
-            Some(OperationError::Muted(_)) => self.notice("You may not speak in this room"),
-            Some(OperationError::NotInRoom) => self.notice("You are not in this room any more"),
+            Some(OperationError::Muted(_)) => self.notice("You are muted in this room"),
+            Some(OperationError::NotInRoom) => self.notice("You are no longer in this room"),
             _ => self.explain_refusal(&outcome),
         }
         Ok(())
@@ -285,7 +285,7 @@ impl<S: ByteStream> Session<S> {
             })
         });
         if room.is_none() {
-            self.notice(&format!("There is no room {name} that you could look into"));
+            self.notice(&format!("There is no room {name} that you can see"));
         }
         room.map(|room| (name, room))
     }
@@ -293,9 +293,9 @@ impl<S: ByteStream> Session<S> {
     /// `/private`: admits only invited users, or all users again.
     pub(super) async fn set_private(&mut self, switch: Switch) -> Result<(), Closed> {
         let words = if switch.is_on() {
-            "Only who is invited can join this room now (/invite NAME), and it is not listed"
+            "Only invited users can join this room now (/invite NAME), and /rooms does not list it"
         } else {
-            "Everybody can join this room now"
+            "All users can join this room now"
         };
         self.alter(RoomChange::Private(switch.is_on()), "private", words).await
     }
@@ -306,7 +306,7 @@ impl<S: ByteStream> Session<S> {
         password: Option<CommandSecret<'_>>,
     ) -> Result<(), Closed> {
         let Some(password) = password else {
-            let words = "This room has no password any more";
+            let words = "This room no longer has a password";
             return self.alter(RoomChange::Password(None), "no password", words).await;
         };
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
@@ -318,7 +318,7 @@ impl<S: ByteStream> Session<S> {
         });
         match hashed.await? {
             Ok(hash) => {
-                let words = "/join ROOM PASSWORD is how to get in now";
+                let words = "Users now need this password: /join ROOM PASSWORD";
                 self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
             }
             Err(error) => {

@@ -31,7 +31,9 @@ impl<S: ByteStream> Session<S> {
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {
-                self.notice("No search can go on in this room: /search WORDS");
+                self.notice(
+                    "There is no search to continue in this room: /search WORDS starts one",
+                );
                 return Ok(());
             }
             ("", Some(last)) => *last,
@@ -50,11 +52,11 @@ impl<S: ByteStream> Session<S> {
         match found.await? {
             Ok(found) => self.show_found(search, found),
             Err(StoreError::Busy) => {
-                self.notice("Too many people search now: try again in a moment");
+                self.notice("Too many searches are running: try again in a moment");
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
-                self.notice("The history cannot be read now");
+                self.notice("The history cannot be read now; try again later");
             }
         }
         Ok(())
@@ -76,7 +78,9 @@ impl<S: ByteStream> Session<S> {
                     self.show_past(lines, "");
                 }
                 let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
-                self.notice(&format!("{found} back to line {before}: /search alone goes on"));
+                self.notice(&format!(
+                    "{found} back to line {before}: /search without words continues"
+                ));
                 self.last_search = Some(Box::new(UnfinishedSearch { before, ..search }));
             }
         }

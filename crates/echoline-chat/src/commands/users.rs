@@ -21,7 +21,7 @@ impl<S: ByteStream> Session<S> {
         let names = shared_room
             .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
-            self.reply(&format!("Nobody is in {name}"));
+            self.reply(&format!("No one is in {name}"));
         } else {
             self.reply(&format!("Online in {name}: {names}"));
         }
@@ -38,7 +38,7 @@ impl<S: ByteStream> Session<S> {
     /// Sends a private line to the user with this id.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn say_to(
         &mut self,
         id: &str,
@@ -51,7 +51,7 @@ impl<S: ByteStream> Session<S> {
         match self.chat.person_with_id(id) {
             Some(other) => self.write_to(&other, kind, words).await,
             None => {
-                self.refuse_line(kind, words, "That person has left");
+                self.refuse_line(kind, words, "That user has left");
                 Ok(())
             }
         }
@@ -60,13 +60,13 @@ impl<S: ByteStream> Session<S> {
     /// `/reply`: answers the author of the last private line.
     pub(super) async fn answer(&mut self, words: &str) -> Result<(), Closed> {
         let Some(session) = self.feed.reply_to else {
-            self.notice("Nobody has written to you yet: /msg NAME WORDS");
+            self.notice("You have no private message to answer: /msg NAME WORDS sends one");
             return Ok(());
         };
         match self.chat.user(session.get()) {
             Some(other) => self.write_to(&other, LineKind::Said, words).await,
             None => {
-                self.notice("Who wrote to you last has left");
+                self.notice("The last user who wrote to you has left");
                 Ok(())
             }
         }
@@ -79,7 +79,7 @@ impl<S: ByteStream> Session<S> {
         words: &str,
     ) -> Result<(), Closed> {
         if other.session == self.user.session {
-            self.notice("You need nobody to talk to yourself");
+            self.notice("You cannot send a private message to yourself");
             return Ok(());
         }
         self.user.note_speech(self.chat.now_ms());
@@ -98,10 +98,10 @@ impl<S: ByteStream> Session<S> {
                 return Ok(());
             }
             Some(OperationError::NotFound | OperationError::NotInRoom) => {
-                format!("{name} has left: that was not delivered")
+                format!("Not delivered: {name} has left")
             }
-            Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),
-            Some(_) => format!("{name} does not read: that was not delivered"),
+            Some(OperationError::NotDelivered(why)) => format!("Not delivered to {name}: {why}"),
+            Some(_) => format!("Not delivered: the mailbox of {name} is full"),
         };
         match self.feed.private {
             Some(_) => self.refuse_line(kind, words, &reason),
@@ -138,7 +138,7 @@ impl<S: ByteStream> Session<S> {
             }
         };
         if name.as_str() == self.name().as_str() {
-            self.notice(&format!("You are {name} already"));
+            self.notice(&format!("Your name is already {name}"));
             return Ok(());
         }
         if !self.charge(SourceAction::Login) {
@@ -157,7 +157,7 @@ impl<S: ByteStream> Session<S> {
         let Some(name) = name else {
             let names: Vec<String> = self.feed.view.ignored().map(Name::to_string).collect();
             return match names.as_slice() {
-                [] => self.notice("You ignore nobody"),
+                [] => self.notice("You ignore no one"),
                 names => self.reply(&format!("Ignored: {}", names.join(", "))),
             };
         };
@@ -167,9 +167,11 @@ impl<S: ByteStream> Session<S> {
             self.notice("You cannot ignore yourself");
         } else if self.feed.view.ignore(name.clone(), other.lineage) {
             self.save_session();
-            self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
+            self.notice(&format!(
+                "You no longer see what {name} says; /unignore {name} undoes that"
+            ));
         } else {
-            self.notice("You ignore too many people already; /ignore lists them");
+            self.notice("You already ignore too many users; /ignore lists them");
         }
     }
 
@@ -188,7 +190,9 @@ impl<S: ByteStream> Session<S> {
     /// `/away`: sets the text for users who write to this one, or removes it.
     pub(super) async fn away(&mut self, words: Option<&str>) -> Result<(), Closed> {
         if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
-            self.notice(&format!("An away text has at most {AWAY_CHARACTERS_MAX} characters"));
+            self.notice(&format!(
+                "An away message can have at most {AWAY_CHARACTERS_MAX} characters"
+            ));
             return Ok(());
         }
         let away = Operation::Away { words: words.map(str::to_owned) };
@@ -200,9 +204,9 @@ impl<S: ByteStream> Session<S> {
         self.save_session();
         match words {
             Some(words) => {
-                self.notice(&format!("Who writes to you hears that you are away: {words}"));
+                self.notice(&format!("You are marked as away: {words}"));
             }
-            None => self.notice("You are back"),
+            None => self.notice("You are no longer marked as away"),
         }
         Ok(())
     }
@@ -214,7 +218,7 @@ impl<S: ByteStream> Session<S> {
             Ok(Some(user)) => Some(user),
             Ok(None) => {
                 let shown = echoline_chat_core::text::excerpt(text);
-                self.notice(&format!("Nobody here is called {shown}; /users lists who is"));
+                self.notice(&format!("There is no user {shown}; /users lists the users here"));
                 None
             }
             Err(error) => {

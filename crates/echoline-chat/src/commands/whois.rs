@@ -64,11 +64,11 @@ impl<S: ByteStream> Session<S> {
         let since = (self.chat.settings.moment)(other.since_ms);
         let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
         let token = match self.chat.has_token(other.lineage) {
-            true => "a token restores the session",
-            false => "without a token",
+            true => "with a resume token",
+            false => "without a resume token",
         };
         let from = self.origin(other.address, other.lineage);
-        self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
+        self.reply(&format!("{name} has been here since {since}{operator}, {token}, {from}"));
         for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
             self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
         }

@@ -124,7 +124,7 @@ impl<S: ByteStream> Session<S> {
     /// command is read only afterwards, because it may be `/quit`.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn show_earlier_lines(&mut self) -> Result<(), Closed> {
         self.write_replies().await?;
         if self.feed.view.is_json() || self.feed.has_shown_earlier_lines() {

@@ -258,11 +258,13 @@ impl<S: ByteStream> Session<S> {
             // Each part counts as a line for the flood limit, because one line must not become
             // many.
             Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
-                self.notice("A separator of lines stands in that line; send each line by itself");
+                self.notice(
+                    "Not sent: the line contains a line separator; send each line separately",
+                );
             }
             // Cleaning may have left white space at the ends.
             Ok(Cow::Owned(text)) => return self.obey(text.trim()).await,
-            Err(_) => self.notice("That line was not UTF-8 and was not sent"),
+            Err(_) => self.notice("That line is not UTF-8 and was not sent"),
         }
         Ok(Flow::Continue(()))
     }
@@ -312,7 +314,7 @@ impl<S: ByteStream> Session<S> {
         if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
             let lines = if lost == 1 { "line was" } else { "lines were" };
             self.feed.private = None;
-            self.notice(&format!("You may speak again; {lost} {lines} not sent"));
+            self.notice(&format!("You are no longer muted; {lost} {lines} not sent"));
         }
     }
 
@@ -336,8 +338,7 @@ impl<S: ByteStream> Session<S> {
             }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
-                let reason =
-                    format!("You wrote too fast and are muted for {seconds} s: that was not sent");
+                let reason = format!("Not sent: you wrote too fast and are muted for {seconds} s");
                 match input {
                     UserInput::Message(Ok(message)) => bot::refuse(self, message, &reason),
                     UserInput::Message(Err(_)) => {}
@@ -348,7 +349,7 @@ impl<S: ByteStream> Session<S> {
             Verdict::Refuse(rest) => {
                 if let UserInput::Message(Ok(message)) = input {
                     let seconds = rest.as_secs().max(1);
-                    let reason = format!("You are muted for {seconds} s more: that was not sent");
+                    let reason = format!("Not sent: you are muted for {seconds} s more");
                     bot::refuse(self, message, &reason);
                 }
                 self.write_replies().await.map(|()| false)

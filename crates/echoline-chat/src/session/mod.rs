@@ -33,7 +33,8 @@ use echoline_chat_store::LineKind;
 pub use dialogue::{Role, serve};
 
 /// The reply to a command that needs a room, for a user who was expelled from all rooms.
-pub(super) const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
+pub(super) const IN_NO_ROOM: &str =
+    "You are not in a room: /join ROOM joins one, /rooms lists them";
 
 /// The dialogue of one connection with the chat. Dropping it makes the user leave.
 pub(super) struct Session<S: ByteStream> {
@@ -110,7 +111,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) fn explain_refusal(&mut self, outcome: &Outcome) {
         if let Some(refusal) = outcome.refusal() {
             let reason = refusal.reason(self.chat.settings.moment);
-            self.notice(&format!("That was not done: {reason}"));
+            self.notice(&format!("Not done: {reason}"));
         }
     }
 
@@ -139,7 +140,7 @@ impl<S: ByteStream> Session<S> {
     /// outcome is there at once.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn propose(&mut self, operation: Operation) -> Result<Outcome, Closed> {
         match self.chat.propose(self.user.session, operation) {
             Proposed::Done(outcome) => Ok(outcome),
@@ -163,7 +164,7 @@ impl<S: ByteStream> Session<S> {
     /// order of the room.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(super) async fn ask(&mut self, question: RoomQuestion) -> Result<(), Closed> {
         if self.feed.current().is_none() {
             self.notice(IN_NO_ROOM);
@@ -223,7 +224,7 @@ impl<S: ByteStream> Session<S> {
             let tells = self.knows_more && !self.feed.view.is_json();
             if tells && self.charge_token_quietly() {
                 let token = self.user.token_or_new();
-                self.notice(&format!("/resume {} brings you back", token.reveal()));
+                self.notice(&format!("/resume {} restores your session", token.reveal()));
             }
             saved = self.resume_token_if_issued();
         }

@@ -22,7 +22,7 @@ impl<S: ByteStream> Session<S> {
         if was_operator && self.user.is_operator() {
             self.user.set_operator_proof(operator.map(Arc::from));
         } else if was_operator {
-            let words = "You are no operator of the chat any more: its password has changed";
+            let words = "You are no longer an operator of the chat: its password has changed";
             self.notice(words);
         }
         if !is_back || self.feed.view.is_page() {
@@ -30,20 +30,20 @@ impl<S: ByteStream> Session<S> {
         }
         self.tell_current();
         if !choices.is_empty() {
-            self.notice(&format!("As before: {choices}"));
+            self.notice(&format!("Settings restored: {choices}"));
         }
         if let Some(words) = self.user.away() {
-            self.notice(&format!("Who writes to you hears that you are away: {words}"));
+            self.notice(&format!("You are marked as away: {words}"));
         }
         if self.user.is_operator() {
-            self.notice("You are an operator of the chat, as before");
+            self.notice("You are still an operator of the chat");
             self.audit("came back as an operator");
         }
     }
 
     fn tell_current(&mut self) {
         match self.feed.current().map(|membership| membership.room.clone()) {
-            Some(room) => self.notice(&format!("You speak in {room} now")),
+            Some(room) => self.notice(&format!("You are now talking in {room}")),
             None => self.notice(IN_NO_ROOM),
         }
     }
@@ -68,7 +68,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         }
         let token = token.reveal();
-        self.notice(&format!("/resume {token} brings you back here, from any connection"));
+        self.notice(&format!("/resume {token} restores this session from any connection"));
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl<S: ByteStream> Session<S> {
         }
         let token = self.issue_token();
         let token = token.reveal();
-        self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
+        self.notice(&format!("/resume {token} restores this session and your operator rights"));
     }
 
     /// Saves the session, and returns the token that restores it.

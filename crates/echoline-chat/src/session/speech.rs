@@ -21,7 +21,7 @@ impl<S: ByteStream> Session<S> {
     /// Says a text in the current room, even if it begins with a slash.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn say(&mut self, kind: LineKind, words: &str) -> Result<(), Closed> {
         match self.try_say(kind, words) {
             Some(Ok(Backpressure::None)) => Ok(()),
@@ -68,10 +68,10 @@ impl<S: ByteStream> Session<S> {
             }
             (OperationError::Muted(until), _) => {
                 let until = ending(Some(*until), self.chat.settings.moment);
-                let reason = format!("You may not speak in this room {until}");
+                let reason = format!("You are muted in this room {until}");
                 self.refuse_line(kind, words, &reason);
             }
-            _ => self.refuse_line(kind, words, "You are not in this room any more"),
+            _ => self.refuse_line(kind, words, "You are no longer in this room"),
         }
     }
 
@@ -85,7 +85,7 @@ impl<S: ByteStream> Session<S> {
     /// them. Does not wait while the nodes cannot be reached.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     pub(crate) async fn settle(&mut self) -> Result<(), Closed> {
         let session = self.user.session;
         while let Some(cluster) = self.chat.cluster.clone()

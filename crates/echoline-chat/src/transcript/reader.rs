@@ -250,7 +250,7 @@ impl TranscriptReader {
         {
             return Some(EventKind::Missed { room: key(room)?, count });
         }
-        if let Some(rest) = words.strip_prefix("You speak in ") {
+        if let Some(rest) = words.strip_prefix("You are now talking in ") {
             let room = rest.split([' ', ':']).next()?;
             return self.turn_to(room);
         }
@@ -259,13 +259,14 @@ impl TranscriptReader {
             self.learn(room);
             return None;
         }
-        let left = words.strip_prefix("You left ").and_then(|rest| rest.split_once(" and speak"));
+        let left = words.strip_prefix("You left ");
+        let left = left.and_then(|rest| rest.split_once(" and are now talking"));
         let expelled = words.strip_prefix("You were kicked from ");
         let expelled = expelled.and_then(|rest| rest.split_once(" by "));
         let banned = words.strip_prefix("You are banned from the room ");
         let banned = banned.and_then(|rest| rest.split([' ', ':']).next());
-        let taken = words.strip_prefix("You were taken out of ");
-        let taken = taken.and_then(|rest| rest.split_once(','));
+        let taken = words.strip_prefix("You were removed from ");
+        let taken = taken.and_then(|rest| rest.split_once(" while "));
         let gone = left.or(expelled).or(taken).map(|(room, _)| room).or(banned)?;
         self.remove(gone)
     }
@@ -406,10 +407,10 @@ mod tests {
         for words in [
             "You were kicked from den by bob",
             "You are banned from the room den: spam",
-            "You were taken out of den, in lines that are missing here",
+            "You were removed from den while this node was not connected",
         ] {
             let text = format!(
-                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n\
+                "#1 a: x\n*** You are now talking in den: 2 users ***\n#7 a: y\n\
                  *** {words} ***\n#2 a: z\n"
             );
             let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
@@ -424,8 +425,8 @@ mod tests {
     #[test]
     fn follows_the_current_room_of_the_client() {
         let lobby = Name::parse_room("lobby").unwrap();
-        let text = "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n[lobby] #2 a: z\n\
-                    *** You left den and speak in lobby now ***\n#3 a: w\n";
+        let text = "#1 a: x\n*** You are now talking in den: 2 users ***\n#7 a: y\n\
+                    [lobby] #2 a: z\n*** You left den and are now talking in lobby ***\n#3 a: w\n";
         let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
         let rooms: Vec<_> = transcript
             .events
@@ -451,7 +452,7 @@ mod tests {
         let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
         assert!(verify(&[transcript]).found > 0);
         let said = |n: usize| {
-            format!("[room{n}] #1 a: x\n*** You speak in room{n} now: 2 people ***\n#2 a: y\n")
+            format!("[room{n}] #1 a: x\n*** You are now talking in room{n}: 2 users ***\n#2 a: y\n")
         };
         let text: String = (0..3 * ROOMS_MAX).map(said).collect();
         let mut reader = TranscriptReader::default();
@@ -477,7 +478,8 @@ mod tests {
                 "#[0-9]{1,20} (\\*\\*\\* )?[ab]{0,2}(:| joined the chat| left the chat)? .{0,9}",
                 "#[0-9]{1,20} \\*\\*\\* [ab] is now [abc] \\*\\*\\*",
                 "\\*\\*\\* [0-9]{1,20} lines missed \\*\\*\\*",
-                "\\*\\*\\* (You speak in|You left|Back in|You were kicked from) .{0,30} \\*\\*\\*",
+                "\\*{3} (You are now talking in|You left|Back in|You were kicked from) .{0,30} \
+                 \\*{3}",
                 "\\[[ab]\\] #[0-9]{1,3} a: .{0,5}",
                 "Online: [a-c, ]{0,9}",
                 JSON_LINE,

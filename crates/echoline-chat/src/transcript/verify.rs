@@ -122,7 +122,7 @@ impl Verifier<'_> {
                     self.merge(seen, spot);
                 }
                 EventKind::Unreadable => {
-                    self.object(spot, "this is nothing that a chat sends".into())
+                    self.object(spot, "the chat does not send such a line".into())
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Verifier<'_> {
             let gap = number - next;
             let what = match missed {
                 0 => format!("#{number} of {room} comes after #{}, without a notice", next - 1),
-                _ => format!("{missed} lines of {room} are said to be missed, but {gap} are"),
+                _ => format!("a notice counts {missed} missed lines of {room}, not {gap}"),
             };
             self.object(spot, what);
         }
@@ -171,8 +171,8 @@ impl Verifier<'_> {
         }
         let source = &self.transcripts[place.transcript].source;
         let (number, room) = (seen.number, &seen.room_name);
-        let what = if same { "has another time" } else { "is another line" };
-        let what = format!("#{number} of {room} {what} than in {source}:{}", place.line);
+        let what = if same { "has a different time than" } else { "is a different line than" };
+        let what = format!("#{number} of {room} {what} in {source}:{}", place.line);
         self.object(spot, what);
     }
 
@@ -221,7 +221,7 @@ impl Verifier<'_> {
         let here: Vec<&str> = people.here.iter().map(|name| name.as_str()).collect();
         if here != *names {
             let (names, here, last) = (names.join(", "), here.join(", "), next - 1);
-            let what = format!("after #{last} of {} there are {here}, not {names}", room.name);
+            let what = format!("after #{last} of {} the users are {here}, not {names}", room.name);
             self.object(*spot, what);
         }
     }
@@ -307,7 +307,7 @@ impl RoomPresence {
             }
             LineKind::Renamed => {
                 let new = Name::parse(&seen.text).map_err(|error| error.to_string())?;
-                self.be_here(&name, "takes another name")?;
+                self.be_here(&name, "takes a new name")?;
                 let place = self.go(&name);
                 self.come(new)?;
                 if let (Some(place), Some(new)) = (place, self.here.pop()) {
@@ -327,7 +327,7 @@ impl RoomPresence {
         }
         for name in &departed.names {
             let name = Name::parse(name).map_err(|error| error.to_string())?;
-            self.be_here(&name, "goes with a node")?;
+            self.be_here(&name, "leaves with a node")?;
             self.go(&name);
         }
         Ok(())
@@ -335,7 +335,7 @@ impl RoomPresence {
 
     fn come(&mut self, name: Name) -> Result<(), String> {
         if let Some(other) = name.keys().find_map(|key| self.keys.get(key)) {
-            return Err(format!("{name} comes while {other} is here"));
+            return Err(format!("{name} joins while {other} is here"));
         }
         for key in name.keys() {
             self.keys.insert(key.clone(), name.clone());
@@ -412,22 +412,25 @@ mod tests {
         let other = "#3 ann: something else\n";
         for order in [[late, GOOD, other], [GOOD, late, other], [other, late, GOOD]] {
             let found = found(&order);
-            assert!(found.iter().any(|text| text.contains("#3 of lobby is another")), "{found:?}");
+            assert!(
+                found.iter().any(|text| text.contains("#3 of lobby is a different line")),
+                "{found:?}"
+            );
         }
     }
 
     #[test]
-    fn each_kind_of_contradiction_is_named() {
+    fn each_kind_of_contradiction_is_reported() {
         for (texts, what) in [
-            (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is another line than in 1:3"),
+            (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is a different line than in 1:3"),
             (vec!["#3 a: x\n#5 a: y\n"], "1:2: #5 of lobby comes after #3, without a notice"),
-            (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "said to be missed, but 2 are"),
+            (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "1 missed lines of lobby, not 2"),
             (vec!["#3 a: x\n#3 a: x\n"], "1:2: #3 of lobby comes after #3"),
             (vec!["#3 a: x\n#2 a: w\n"], "1:2: #2 of lobby comes after #3"),
             (vec!["#1 a: x\n"], "1:1: #1 of lobby: a speaks without being here"),
             (
                 vec!["#1 *** ann joined the chat ***\n#2 *** Ann joined the chat ***\n"],
-                "#2 of lobby: Ann comes while ann is here",
+                "#2 of lobby: Ann joins while ann is here",
             ),
             (
                 vec!["#4 *** ann left the chat ***\n#5 ann: x\n"],
@@ -435,9 +438,9 @@ mod tests {
             ),
             (
                 vec!["#1 *** ann joined the chat ***\nOnline: ann, bob\n"],
-                "1:2: after #1 of lobby there are ann, not ann, bob",
+                "1:2: after #1 of lobby the users are ann, not ann, bob",
             ),
-            (vec!["#1 *** a joined the chat ***\n#2 what\n"], "1:2: this is nothing that a chat"),
+            (vec!["#1 *** a joined the chat ***\n#2 what\n"], "1:2: the chat does not send"),
         ] {
             let found = found(&texts);
             assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
@@ -450,7 +453,7 @@ mod tests {
         assert_eq!(found(&[&first]), ["1:2: #2 of lobby is not later than before"]);
         let one = json(1, 10, "joined", "ann", "");
         let other = json(1, 11, "joined", "ann", "");
-        assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has another time than in 1:1"]);
+        assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has a different time than in 1:1"]);
         assert_eq!(found(&[&one, "#1 *** ann joined the chat ***\n"]), [""; 0]);
     }
 
@@ -480,7 +483,7 @@ mod tests {
         let strange = "#3 *** east is gone, and with it eve ***\n";
         assert_eq!(
             found_of(strange),
-            ["1:3: #3 of lobby: eve goes with a node without being here"]
+            ["1:3: #3 of lobby: eve leaves with a node without being here"]
         );
     }
 

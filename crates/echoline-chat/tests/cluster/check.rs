@@ -105,7 +105,7 @@ fn told(visit: &Visit, text: &str) -> usize {
 }
 
 fn is_told(line: &str) -> bool {
-    line.starts_with("*** Not delivered, ") || line.contains("\"kind\":\"undelivered\"")
+    line.starts_with("*** Not delivered (") || line.contains("\"kind\":\"undelivered\"")
 }
 
 /// Checks that each line of a visit is in the order, or that its author was told that it is not.

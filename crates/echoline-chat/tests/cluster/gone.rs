@@ -25,8 +25,8 @@ async fn the_first_user_in_the_order_gets_the_name() {
     cluster.begin(1, Trouble::None);
     until(&mut cat, "*** ben is now Eve ***").await;
     cluster.begin(0, Trouble::None);
-    until(&mut ann, "*** The name Eve is taken; type another ***").await;
-    until(&mut dan, "That looks too much like Eve").await;
+    until(&mut ann, "*** The name Eve is taken; choose another ***").await;
+    until(&mut dan, "That name looks too much like Eve").await;
     cat.ask("/users", "Online: ann, Eve, cat").await;
     drop(dan);
     cluster.settle().await;
@@ -42,13 +42,13 @@ async fn a_silent_node_goes_down_and_rejoins() {
     until(&mut ben, "ben joined").await;
     cluster.begin(1, Trouble::Cut);
     ann.hear("*** m1 is gone, and with it ben, dan ***").await;
-    ann.ask("/users den", "Nobody is in den").await;
+    ann.ask("/users den", "No one is in den").await;
     let mut other = cluster.harnesses[0].enter("ben").await;
     ann.hear("*** ben joined the chat ***").await;
     cluster.begin(1, Trouble::None);
     ann.hear("*** ben_2 joined the chat ***").await;
     ann.hear("*** dan joined the chat ***").await;
-    until(&mut ben, "*** Your name was taken; you are ben_2 now ***").await;
+    until(&mut ben, "*** Your name is taken; you are now ben_2 ***").await;
     until(&mut ben, "[lobby] *** m1 is gone, and with it ben, dan ***").await;
     ben.say("here").await;
     ben.ask("/users", "[lobby] *** ben joined the chat ***").await;
@@ -74,7 +74,7 @@ async fn an_expelled_user_does_not_rejoin_the_room() {
     cluster.begin(1, Trouble::Cut);
     sleep(A_MOMENT).await;
     ann.say("/kick ben enough").await;
-    until(&mut ann, "ben is out of den").await;
+    until(&mut ann, "You kicked ben from den").await;
     until(&mut ann, "m1 is gone, and with it dan").await;
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
@@ -184,7 +184,7 @@ async fn a_restart_from_the_same_stream_has_no_users_left() {
         until(&mut ben, line).await;
     }
     cluster.bus.read_anew();
-    let words = "*** The chat begins anew, because its stream is another one; come back ***";
+    let words = "*** The chat starts over, because its stream was replaced; connect again ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());
@@ -219,7 +219,7 @@ async fn a_replaced_stream_starts_an_empty_chat() {
     sleep(A_MOMENT).await;
     cluster.bus.begin_anew();
     cluster.begin(1, Trouble::None);
-    let words = "*** The chat begins anew, because its stream is another one; come back ***";
+    let words = "*** The chat starts over, because its stream was replaced; connect again ***";
     for guest in [&mut ann, &mut ben] {
         until(guest, words).await;
         assert!(guest.rest().await.is_empty());

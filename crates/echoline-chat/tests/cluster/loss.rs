@@ -18,12 +18,12 @@ async fn lines_are_held_and_arrive_in_order() {
     for number in 1..=51 {
         ann.say(&format!("line {number}")).await;
     }
-    ann.hear("*** Not delivered, the link to the other nodes is lost: line 51 ***").await;
+    ann.hear("*** Not delivered (the link to the other nodes is lost): line 51 ***").await;
     ann.say("/me waves").await;
-    ann.hear("*** Not delivered, the link to the other nodes is lost: /me waves ***").await;
+    ann.hear("*** Not delivered (the link to the other nodes is lost): /me waves ***").await;
     ann.say("/status").await;
-    ann.hear("*** This is m0 of the cluster test; the link is lost: lines are held ***").await;
-    until(&mut ann, "50 lines said here wait, 2 were not delivered").await;
+    ann.hear("*** This is node m0 of the cluster test; the link is lost, messages wait ***").await;
+    until(&mut ann, "50 messages from here wait, 2 were not delivered").await;
     sleep(Duration::from_secs(3)).await;
     cluster.begin(0, Trouble::None);
     for number in 1..=50 {
@@ -38,7 +38,7 @@ async fn lines_are_held_and_arrive_in_order() {
 /// Fault 67: a line that waits for more than a minute is not delivered, and its author is told. A
 /// line that was already sent arrives later.
 #[tokio::test(start_paused = true)]
-async fn the_author_of_an_expired_line_is_told() {
+async fn the_author_of_an_expired_line_gets_a_notice() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     cluster.begin(0, Trouble::Cut);
@@ -47,8 +47,8 @@ async fn the_author_of_an_expired_line_is_told() {
         ann.say(line).await;
         sleep(A_MOMENT).await;
     }
-    ann.hear("*** Not delivered, the link to the other nodes is lost: waits ***").await;
-    ann.hear("*** That was not done: the link to the other nodes is lost ***").await;
+    ann.hear("*** Not delivered (the link to the other nodes is lost): waits ***").await;
+    ann.hear("*** Not done: the link to the other nodes is lost ***").await;
     ben.hear("*** m0 is gone, and with it ann ***").await;
     cluster.begin(0, Trouble::None);
     ben.hear("*** ann joined the chat ***").await;
@@ -67,7 +67,7 @@ async fn logins_and_exits_wait_for_the_link() {
     cluster.begin(1, Trouble::Cut);
     let mut dan = cluster.harnesses[1].knock(Role::User);
     dan.say("dan").await;
-    let words = "*** The link to the other nodes is lost; you come in when it is back ***";
+    let words = "*** The link to the other nodes is lost; you can join when it is back ***";
     dan.hear(words).await;
     drop(ben);
     sleep(A_MOMENT).await;
@@ -110,7 +110,7 @@ async fn a_muted_line_is_not_delivered() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut cat, _ben] = cluster.all([("ann", 0), ("cat", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
-    until(&mut ann, "You are an operator").await;
+    until(&mut ann, "You are now an operator").await;
     ann.ask("/mute cat", "*** You muted cat in lobby for good ***").await;
     cat.hear("*** You were muted in lobby ***").await;
     cluster.begin(0, Trouble::Cut);
@@ -119,7 +119,7 @@ async fn a_muted_line_is_not_delivered() {
     sleep(A_MOMENT).await;
     cluster.begin(0, Trouble::None);
     cat.hear(BACK).await;
-    cat.hear_of("*** Not delivered, you may not speak there for good: psst ***").await;
+    cat.hear_of("*** Not delivered (you are muted there for good): psst ***").await;
     ann.ask("/status", LOST).await;
     ann.hear(BACK).await;
     cluster.settle().await;

@@ -20,22 +20,22 @@ async fn moderation_works_from_another_node() {
     ann.ask("/mute ben", "*** You muted ben in den for good ***").await;
     ben.hear("*** You were muted in den ***").await;
     ben.say("let me").await;
-    ben.hear("*** Not delivered, you may not speak there for good: let me ***").await;
+    ben.hear("*** Not delivered (you are muted there for good): let me ***").await;
     ann.ask("/unmute ben", "*** You unmuted ben in den ***").await;
     ann.ask("/op ben", "*** ben is an operator of den ***").await;
     ben.hear("*** You were unmuted in den ***").await;
     ben.hear("*** You are an operator of den ***").await;
-    ben.ask("/deop ann", "*** ann is no operator any more of den ***").await;
-    ann.hear("*** You are no operator any more of den ***").await;
+    ben.ask("/deop ann", "*** ann is no longer an operator of den ***").await;
+    ann.hear("*** You are no longer an operator of den ***").await;
     ben.say("/kick ann").await;
     until(&mut ann, "*** You were kicked from den by ben ***").await;
-    until(&mut ben, "ann is out of den").await;
+    until(&mut ben, "You kicked ann from den").await;
     ben.say("/ban ann").await;
     until(&mut ben, "*** You banned ann from den for good ***").await;
-    until(&mut ben, "That holds for the name ann, and for this user under any name").await;
-    until(&mut ben, "An operator of the chat can see and ban their address too").await;
+    until(&mut ben, "The ban covers the name ann, and this user under any name").await;
+    until(&mut ben, "An operator of the chat can also see and ban their address").await;
     ann.ask("/join den", "*** You are banned from the room den ***").await;
-    ben.ask("/unban ann", "*** ann may come to den again ***").await;
+    ben.ask("/unban ann", "*** ann may join den again ***").await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     cluster.settle().await;
@@ -53,7 +53,7 @@ async fn regression_a_line_is_deleted_on_all_nodes() {
     ann.ask("/delete 3", "*** Line 3 was deleted by ann ***").await;
     ben.hear("*** Line 3 was deleted by ann ***").await;
     ben.say("/oper open sesame").await;
-    until(&mut ben, "You are an operator").await;
+    until(&mut ben, "You are now an operator").await;
     ann.say("another").await;
     ben.hear("ann: another").await;
     ben.ask("/delete 5", "*** Line 5 was deleted by ben ***").await;
@@ -74,7 +74,7 @@ async fn a_ban_holds_on_all_nodes() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, mut ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
-    until(&mut ann, "You are an operator").await;
+    until(&mut ann, "You are now an operator").await;
     ann.say("/ban ben 1h spam").await;
     until(&mut ben, "You are banned from this chat until tomorrow: spam").await;
     assert!(ben.rest().await.is_empty());
@@ -97,12 +97,12 @@ async fn private_lines_cross_nodes() {
     ben.ask("/reply yes", "[you -> ann] yes").await;
     ann.hear("[ben -> you] yes").await;
     ben.say("/away tea").await;
-    ben.hear_of("you are away: tea").await;
+    ben.hear_of("You are marked as away: tea").await;
     ann.ask("/msg ben there?", "*** ben is away: tea ***").await;
     ann.hear("[you -> ben] there?").await;
     ben.hear("[ann -> you] there?").await;
     ben.say("/away").await;
-    ben.hear("*** You are back ***").await;
+    ben.hear("*** You are no longer marked as away ***").await;
     // The mailbox of a user who does not read is bounded.
     let words = "x".repeat(300);
     let mut refused = 0;
@@ -110,8 +110,8 @@ async fn private_lines_cross_nodes() {
         ann.say(&format!("/msg ben {words}")).await;
     }
     ann.say("/msg zoe x").await;
-    for line in until(&mut ann, "Nobody here is called zoe").await {
-        refused += usize::from(line == "*** ben does not read: that was not delivered ***");
+    for line in until(&mut ann, "There is no user zoe").await {
+        refused += usize::from(line == "*** Not delivered: the mailbox of ben is full ***");
     }
     assert!(refused > 100, "each of them is told: {refused}");
     cluster.settle().await;
@@ -125,10 +125,10 @@ async fn private_rooms_are_private_on_all_nodes() {
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     ann.say("/private on").await;
-    until(&mut ann, "Only who is invited can join this room now").await;
-    ben.ask("/join den", "*** Only who is invited can join den ***").await;
+    until(&mut ann, "Only invited users can join this room now").await;
+    ben.ask("/join den", "*** den is private: only invited users can join ***").await;
     ben.ask("/rooms", "lobby (2)").await;
-    ann.ask("/invite ben", "*** ben may join den ***").await;
+    ann.ask("/invite ben", "*** You invited ben to den ***").await;
     ben.hear("*** ann invites you: /join den ***").await;
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;
@@ -138,9 +138,9 @@ async fn private_rooms_are_private_on_all_nodes() {
     ann.say("/join safe").await;
     until(&mut ann, "ann joined").await;
     ann.say("/password swordfish").await;
-    until(&mut ann, "is how to get in now").await;
-    ben.ask("/join safe", "*** safe has a password: /join safe PASSWORD ***").await;
-    ben.ask("/join safe bream", "*** safe has a password: /join safe PASSWORD ***").await;
+    until(&mut ann, "need this password").await;
+    ben.ask("/join safe", "*** safe needs the right password: /join safe PASSWORD ***").await;
+    ben.ask("/join safe bream", "*** safe needs the right password: /join safe PASSWORD ***").await;
     ben.say("/join safe swordfish").await;
     until(&mut ben, "ben joined").await;
     cluster.settle().await;
@@ -158,7 +158,7 @@ async fn a_token_restores_a_session_on_another_node() {
     let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
-    until(&mut ann, "*** You go on in another connection ***").await;
+    until(&mut ann, "*** You continue in another connection ***").await;
     assert!(ann.rest().await.is_empty());
     ben.hear("*** ann left the chat (goes on elsewhere) ***").await;
     ben.hear("*** ann joined the chat ***").await;
@@ -166,7 +166,7 @@ async fn a_token_restores_a_session_on_another_node() {
     ben.hear("ann: here").await;
     let mut third = cluster.harnesses[0].knock(Role::User);
     third.say(&format!("/resume {token}")).await;
-    third.hear_of("That token brings nobody back").await;
+    third.hear_of("That token is unknown or has expired").await;
     drop(third);
     cluster.settle().await;
 }
@@ -205,13 +205,13 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     let token = line.split(' ').nth(2).unwrap().to_owned();
     for room in ["garden", "attic", "garden"] {
         ann.say(&format!("/join {room}")).await;
-        until(&mut ann, &format!("You speak in {room} now")).await;
+        until(&mut ann, &format!("You are now talking in {room}")).await;
     }
     ben.say("/join garden").await;
     until(&mut ben, "ben joined").await;
     let mut again = cluster.harnesses[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
-    until(&mut again, "*** You speak in garden now ***").await;
+    until(&mut again, "*** You are now talking in garden ***").await;
     again.say("among the beans").await;
     until(&mut ben, "ann: among the beans").await;
     cluster.settle().await;
@@ -231,7 +231,7 @@ async fn a_token_restores_a_session_of_a_downed_node() {
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
     cluster.begin(1, Trouble::None);
-    until(&mut ben, "*** You go on in another connection ***").await;
+    until(&mut ben, "*** You continue in another connection ***").await;
     assert!(ben.rest().await.is_empty());
     ann.hear("*** ben joined the chat ***").await;
     ann.ask("/users", "Online: ann, ben").await;
@@ -243,13 +243,13 @@ async fn a_token_restores_a_session_of_a_downed_node() {
 async fn status_shows_the_state_of_the_link() {
     let cluster = ClusterHarness::new(2);
     let [mut ann, _ben] = cluster.all([("ann", 0), ("ben", 1)]).await;
-    ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;
-    ann.hear("*** Nodes, with the people they serve: m0 (1), m1 (1) ***").await;
-    let words = "*** Entry 4 of the common order; 0 lines said here wait, 0 were not delivered ***";
+    ann.ask("/status", "*** This is node m0 of the cluster test; the link is up ***").await;
+    ann.hear("*** Nodes and their users: m0 (1), m1 (1) ***").await;
+    let words = "*** Stream entry 4; 0 messages from here wait, 0 were not delivered ***";
     ann.hear(words).await;
     cluster.begin(0, Trouble::Cut);
     sleep(A_MOMENT).await;
-    until(&mut ann, "what you say waits").await;
+    until(&mut ann, "of your messages wait").await;
     ann.say("/status").await;
-    ann.hear_of("the link is lost: lines are held").await;
+    ann.hear_of("the link is lost, messages wait").await;
 }

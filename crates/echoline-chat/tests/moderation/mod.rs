@@ -11,7 +11,7 @@ use crate::operator;
 /// Issue 11, item 12: a ban or a mute lasts as long as its answer says. An invalid duration is
 /// refused.
 #[tokio::test(start_paused = true)]
-async fn regression_a_ban_says_when_it_ends() {
+async fn regression_the_message_of_a_ban_has_its_end() {
     let chat_harness = ChatHarness::open();
     let mut oper = operator(&chat_harness, "olga").await;
     for (line, answer) in [
@@ -24,14 +24,14 @@ async fn regression_a_ban_says_when_it_ends() {
     ] {
         oper.ask(line, answer).await;
         if line.contains("troll") {
-            oper.hear_of("That holds for the name only").await;
+            oper.hear_of("The ban covers only the name").await;
         }
     }
-    oper.ask("/unban troll", "*** troll may come to the chat again ***").await;
+    oper.ask("/unban troll", "*** troll may join the chat again ***").await;
     for line in ["/ban troll 10 spam", "/ban troll 10minuts", "/ban 192.0.2.9 -1d", "/mute olga 0s"]
     {
         oper.say(line).await;
-        oper.hear_of("' is no duration: write /").await;
+        oper.hear_of("' is not a duration: type /").await;
     }
     oper.say("/kick olga 10m").await;
     oper.hear_of("A kick has no duration").await;
@@ -56,7 +56,7 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.send((0..5).map(|n| format!("{n}\n")).collect::<String>()).await;
     ann.hear("*** Slow down, or you will be muted ***").await;
-    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    ann.hear("*** Not sent: you wrote too fast and are muted for 30 s ***").await;
     let muted = Instant::now();
     for number in 0..4 {
         bob.hear(&format!("ann: {number}")).await;
@@ -75,7 +75,7 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
         ann.ask("/times off", "*** times off ***").await;
     }
     assert_eq!(muted.elapsed(), Duration::from_secs(2));
-    ann.hear("*** You may speak again; 8 lines were not sent ***").await;
+    ann.hear("*** You are no longer muted; 8 lines were not sent ***").await;
     assert_eq!(muted.elapsed().as_secs(), 30);
     ann.say("back").await;
     bob.hear("ann: back").await;
@@ -123,8 +123,8 @@ async fn regression_the_pings_of_a_page_do_not_count_as_lines() {
     page.say(r#"{"ask": "people"}"#).await;
     page.hear_of(r#""kind":"people""#).await;
     page.say(r#"{"say": "lost"}"#).await;
-    page.hear_of("that was not sent").await;
-    page.hear_of("You may speak again; 2 lines were not sent").await;
+    page.hear_of("Not sent: you are muted for ").await;
+    page.hear_of("You are no longer muted; 2 lines were not sent").await;
 }
 
 /// Fault 69: a user who writes too fast is delayed, then warned, then muted. Others are not.
@@ -140,9 +140,9 @@ async fn floods_are_delayed_warned_and_muted() {
     }
     assert_eq!(start.elapsed(), Duration::from_millis(600), "three at once, then five a second");
     ann.hear("*** Slow down, or you will be muted ***").await;
-    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    ann.hear("*** Not sent: you wrote too fast and are muted for 30 s ***").await;
     tokio::time::sleep(Duration::from_secs(31)).await;
-    ann.hear("*** You may speak again; 4 lines were not sent ***").await;
+    ann.hear("*** You are no longer muted; 4 lines were not sent ***").await;
     ann.say("calm").await;
     bob.hear("ann: calm").await;
     bob.ask("/users", "Online: ann, bob").await;

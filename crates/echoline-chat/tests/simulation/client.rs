@@ -331,7 +331,7 @@ fn answer(heard: &[u8], before: usize) -> Option<bool> {
     let (line, rest) = after.split_once("\r\n")?;
     let is_in = line.ends_with(" joined the chat ***")
         || line.starts_with("*** Back in ")
-        || line.starts_with("--- the ")
+        || (line.starts_with("--- ") && line.contains(" earlier line"))
         || (!rest.is_empty() && !"Enter your name: ".starts_with(rest));
     is_in.then_some(true)
 }

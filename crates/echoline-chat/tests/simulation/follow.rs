@@ -12,35 +12,36 @@ use super::record::Record;
 use super::world::ROOMS;
 
 /// The beginnings of the server's notices to one user. Any other notice is forged, or an error.
-const NOTICES: [&str; 29] = [
+const NOTICES: [&str; 30] = [
     "A name is ",
-    "A room's name is ",
+    "A room name is ",
     "/resume ",
     "Connection timeout. Goodbye!",
     "Goodbye",
     "No topic is set",
-    "Nobody here is called ",
-    "Only who is invited",
+    "There is no user ",
     "Slow down, ",
-    "That line was not UTF-8",
+    "That line is not UTF-8",
     "That line was too long",
-    "That looks too much like ",
-    "That token brings nobody back",
+    "That name looks too much like ",
+    "That token is unknown or has expired",
     "The name ",
-    "That is not how /nick works",
+    "Wrong arguments for /nick",
     "There are no such lines",
     "There is no /histroy. Did you mean /history?",
+    "This is your only room",
     "Topic: ",
-    "You are in ",
-    "You are ann already",
+    "You are already in ",
+    "Your name is already ",
     "You are not in ",
-    "You go on in another connection",
-    "You need nobody to talk to yourself",
+    "You continue in another connection",
+    "You cannot send a private message to yourself",
+    "Not sent: you wrote too fast",
     "You wrote too fast and are muted",
-    "You may speak again; ",
-    "A separator of lines stands in that line",
-    "Nobody is behind",
-    "That was not UTF-8",
+    "You are no longer muted; ",
+    "Not sent: the line contains a line separator",
+    "No one is behind",
+    "That is not UTF-8",
     "You are ",
 ];
 
@@ -186,8 +187,11 @@ impl<'a> Follower<'a> {
         if let Some(names) = line.strip_prefix("Online: ") {
             return self.users(names);
         }
-        if let Some(count) = line.strip_prefix("--- the ").and_then(|l| l.strip_suffix(" ---")) {
-            let count = count.strip_suffix(" lines before").map_or(Ok(1), str::parse);
+        let earlier = line.strip_suffix(" ---").and_then(|line| {
+            line.strip_suffix(" earlier line").or_else(|| line.strip_suffix(" earlier lines"))
+        });
+        if let Some(count) = earlier.and_then(|line| line.strip_prefix("--- ")) {
+            let count = count.parse();
             let room = self.rooms[self.current].clone();
             let replay = count.map_err(|_| "a strange count".to_owned())?;
             self.positions.insert(room, Position { replay, ..Position::default() });
@@ -401,7 +405,10 @@ impl<'a> Follower<'a> {
     /// rooms.
     fn notice(&mut self, words: &str) -> bool {
         // The addressee of a private line left while the line was on its way.
-        if words.ends_with(" has left: that was not delivered") {
+        if words.starts_with("Not delivered: ") && words.ends_with(" has left") {
+            return true;
+        }
+        if words.ends_with(" is private: only invited users can join") {
             return true;
         }
         let room_after = |start: &str| {
@@ -409,7 +416,7 @@ impl<'a> Follower<'a> {
             let room = rest.split([' ', ',', ':']).next()?;
             self.orders.contains_key(room).then(|| room.to_owned())
         };
-        if let Some(room) = room_after("You speak in ") {
+        if let Some(room) = room_after("You are now talking in ") {
             let known = self.rooms.iter().position(|known| *known == room);
             self.current = known.unwrap_or(self.rooms.len());
             if known.is_none() {
@@ -448,7 +455,7 @@ fn is_reply(line: &str) -> bool {
     let rooms = ROOMS.iter().any(|room| line.starts_with(&format!("{room} (")));
     rooms
         || line.starts_with("Lines behind: ")
-        || line == "Nobody is behind"
+        || line == "No one is behind"
         || line.starts_with("/msg NAME WORDS: ")
         || line.starts_with("For example: ")
         || line.starts_with("There is no /nothing. ")

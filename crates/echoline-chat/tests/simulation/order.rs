@@ -101,7 +101,7 @@ fn parsed(name: &str) -> Name {
 fn check_free(members: &[String], name: &str) -> Result<(), String> {
     let new = parsed(name);
     match members.iter().find(|member| parsed(member).looks_like(&new)) {
-        Some(member) => Err(format!("P6: {name} comes while {member} is here")),
+        Some(member) => Err(format!("P6: {name} joins while {member} is here")),
         None => Ok(()),
     }
 }

@@ -26,7 +26,7 @@ async fn regression_no_separator_of_lines_joins_words() {
         ci.hear_of(r#""text":"  lines""#).await;
         for command in ["/me ", "/msg ann ", "/topic ", "/away ", "/quit ", "/nick ", ""] {
             ci.say(&format!(r#"{{"do": "{command}two{separator}lines"}}"#)).await;
-            ci.hear_of(r#""text":"A \"do\" is one line"#).await;
+            ci.hear_of(r#""text":"A \"do\" has one line"#).await;
         }
     }
     let mut page = chat_harness.knock(Role::Web);
@@ -40,7 +40,7 @@ async fn regression_no_separator_of_lines_joins_words() {
     for separator in ["\x0b", "\x0c", "\u{85}", "\u{2028}", "\u{2029}"] {
         for command in ["", "/me ", "/msg ci ", "/topic ", "/quit "] {
             let refusal =
-                "*** A separator of lines stands in that line; send each line by itself ***";
+                "*** Not sent: the line contains a line separator; send each line separately ***";
             ann.ask(&format!("{command}two{separator}lines"), refusal).await;
         }
         let mut stranger = chat_harness.knock(Role::User);

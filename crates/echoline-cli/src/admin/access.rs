@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::files::shared_files::SharedFilesArgs;
 
-/// Fewer characters could be guessed.
+/// The minimum length of the secret, in characters. A shorter one could be guessed.
 const SECRET_MIN: usize = 16;
 
 /// The rights of a request.
@@ -18,11 +18,11 @@ const SECRET_MIN: usize = 16;
 pub(super) enum Access {
     /// Metrics, health, and a page without names, addresses and the log. Changes nothing.
     Metrics,
-    /// The log and the addresses too, and changes of the plan of faults.
+    /// Also the log, the addresses, and changes of the fault plan.
     Full,
 }
 
-/// The request carries a secret, and it is another one.
+/// The request has a secret, and it is not the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongSecret;
 
@@ -59,7 +59,7 @@ impl AdminSecret {
         Ok(Self(line.as_bytes().into()))
     }
 
-    /// Takes as long for a guess that is nearly right as for any other of the same length.
+    /// Compares in constant time for guesses of the same length.
     fn is(&self, guess: &[u8]) -> bool {
         self.0.ct_eq(guess).into()
     }
@@ -93,7 +93,7 @@ fn carries(header: &str, secret: &AdminSecret) -> bool {
     password.is_some_and(|password| secret.is(password))
 }
 
-/// A client, by its connection.
+/// The client of a request, as its connection shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpClient {
     /// The rights of its requests without a secret.
@@ -111,9 +111,9 @@ mod tests {
 
     const LINE: &str = "correct:horse-battery";
 
-    /// Issue 12, item 11: only the whole secret, in one header, gives more than figures.
+    /// Issue 12, item 11: only the whole secret, in one header, gives more than the metrics.
     #[test]
-    fn attack_a_request_without_the_secret_gets_figures_or_nothing() {
+    fn attack_a_request_without_the_secret_gets_metrics_or_nothing() {
         let secret = AdminSecret::parse(LINE).unwrap();
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let ask = |headers: &[&str]| authorize(headers, Some(&secret));
@@ -146,7 +146,7 @@ mod tests {
 
     /// Issue 12, item 11: a secret that can be guessed, or that others can read, is refused.
     #[test]
-    fn attack_a_secret_that_others_know_is_refused() {
+    fn attack_a_secret_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let read = |text: &str, mode: u32| {

@@ -1,4 +1,4 @@
-//! The last two minutes of something, ready to be drawn. Pure.
+//! A chart of the last two minutes, ready to be drawn. Pure.
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ pub(super) type ChartValues = [Option<f64>; 2];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChartUnit {
     Things,
-    /// Things a second.
+    /// A number per second.
     Rate,
-    /// Bytes a second.
+    /// Bytes per second.
     Bytes,
     /// Microseconds.
     Micros,
@@ -73,7 +73,7 @@ impl ChartUnit {
         }
     }
 
-    /// Returns a round figure above `value`, so that the line stays off the edge.
+    /// Returns a round number above `value`, so that the line stays below the upper edge.
     fn round_up(self, value: f64) -> f64 {
         let value = value.max(1.0) * 1.05;
         let base = if self == Self::Bytes { 1024_f64 } else { 1000.0 };
@@ -84,7 +84,7 @@ impl ChartUnit {
     }
 }
 
-/// Things per second, `0/s` if there are none.
+/// Returns a rate per second as text.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second > 0.0 { figures::rate(per_second) } else { "0/s".to_owned() }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chart_ends_at_a_round_figure() {
+    fn a_chart_ends_at_a_round_number() {
         let tops = [0.0, 1.0, 1.1, 4.9, 9.0, 9.9, 512.0, 99_999.0]
             .map(|value| ChartUnit::Rate.round_up(value));
         assert_eq!(tops, [2.0, 2.0, 2.0, 10.0, 10.0, 20.0, 1000.0, 200_000.0]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_value_is_told_and_gaps_stay() {
+    fn the_newest_value_is_shown_and_gaps_stay() {
         let seconds = vec![[Some(10.0), None], [None, Some(20.0)], [Some(30.0), None]];
         let chart = Chart::new("Times", ChartUnit::Micros, &["p50", "p99"], seconds);
         assert_eq!((chart.top, chart.top_text.as_str()), (50.0, "50.0 µs"));

@@ -1,7 +1,7 @@
-//! Builds the text format of Prometheus, version 0.0.4, from values that were read once. Pure.
+//! Builds the text format of Prometheus, version 0.0.4. Pure.
 //!
-//! `prometheus-client` prints it; it adds `_total` to the names of counters and a full stop to each
-//! help, which the callers here write out.
+//! The crate `prometheus-client` writes the text. It adds `_total` to the names of counters and a
+//! full stop to each help text. The callers here pass both with these endings.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    /// Adds a number that only grows. Its name ends in `_total`, its help in a full stop.
+    /// Adds a number that only grows. The name must end in `_total`, and the help in a full stop.
     pub(super) fn counter<N>(&mut self, name: &str, help: &str, value: N)
     where
         N: EncodeCounterValue + fmt::Debug + Send + Sync + 'static,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_the_format_asks_for() {
+    fn the_text_follows_the_format() {
         let mut exposition = Exposition::default();
         exposition.counter("a_total", "All a.", 3u64);
         let label = |value: &str| ("kind", value.to_owned());

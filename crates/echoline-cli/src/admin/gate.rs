@@ -18,7 +18,7 @@ pub(super) enum AdminReach {
     Socket,
 }
 
-/// Why a request is not answered.
+/// The reason why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GateError {
     #[error("the request has no Host header, or more than one")]
@@ -34,7 +34,7 @@ pub(super) enum GateError {
     NamedHost,
 }
 
-/// Lets a request through that wants to know something.
+/// Checks a request that reads something.
 pub(super) fn admit(hosts: &[&str], reach: AdminReach) -> Result<(), GateError> {
     let [host] = hosts else { return Err(GateError::NoHost) };
     match Host::read(host).kind {
@@ -44,7 +44,7 @@ pub(super) fn admit(hosts: &[&str], reach: AdminReach) -> Result<(), GateError> 
     }
 }
 
-/// Lets a request through that wants to change something, and was admitted. Programs send neither
+/// Checks a request that changes something, after [`admit`] has accepted it. Programs send neither
 /// `Origin` nor `Sec-Fetch-Site`; browsers send `Origin` with every change, and their stored
 /// password with it, whichever page made the request.
 pub(super) fn admit_change(
@@ -70,9 +70,9 @@ pub(super) fn admit_change(
 mod tests {
     use super::*;
 
-    /// Fault 70: a page that was given our address under its own name (DNS rebinding) gets nothing.
+    /// Fault 70: a page whose own name resolves to this address (DNS rebinding) gets nothing.
     #[test]
-    fn only_names_that_cannot_be_borrowed_are_answered() {
+    fn foreign_names_get_nothing() {
         let near = |host| admit(&[host], AdminReach::Loopback);
         for host in
             ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "LocalHost:1", "127.9.9.9"]

@@ -1,20 +1,20 @@
-//! The last two minutes of a server, second by second. Pure: the seconds are pushed.
+//! The last two minutes of a server, second by second. Pure: the caller adds each sample.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use echoline::metrics::{ServiceTimes, Snapshot, Traffic};
 
-/// Seconds that are kept.
+/// Number of seconds that are kept.
 pub(super) const SECONDS: usize = 120;
 
-/// Service times are those of so many seconds: one alone may have too few.
+/// Service times are computed over this many seconds, because one second may have too few messages.
 const WINDOW: usize = 10;
 
 /// The server's activity between two samples, as rates per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PerSecond {
-    /// Connections that were open at its end.
+    /// Connections that were open at the end of the second.
     pub(super) open: usize,
     pub(super) accepted: f64,
     pub(super) messages: f64,
@@ -83,7 +83,7 @@ impl History {
 
 impl HistorySample {
     fn since(&self, last: &Self) -> PerSecond {
-        // Two looks in one moment would make everything infinite.
+        // Without a minimum, two samples at the same time would give infinite rates.
         let length = self.at.saturating_sub(last.at).max(Duration::from_millis(1)).as_secs_f64();
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / length;
         PerSecond {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_time_between_two_looks() {
+    fn rates_cover_the_time_between_two_samples() {
         let mut history = History::default();
         history.push(Duration::from_secs(1), &snapshot(100, &[7]));
         assert_eq!(history.newest(), PerSecond::default());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn service_times_are_of_ten_seconds_and_two_minutes_are_kept() {
+    fn service_times_cover_ten_seconds_and_two_minutes_are_kept() {
         let mut history = History::default();
         for at in 0..200 {
             let times = if at == 0 { &[][..] } else { &[50] };

@@ -1,4 +1,5 @@
-//! HTTP for the admin address: few connections, each for one request and a short time.
+//! The HTTP server of the admin address. It accepts few connections, each for one request and a
+//! short time.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -29,16 +30,16 @@ const CONNECTIONS_MAX: usize = 16;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of a request's first line and headers together.
+/// The maximum size of a request's first line and headers together, in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// The pause after accept failed: descriptors are short then.
+/// The pause after `accept` has failed, which usually means that there are no free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The interval between two samples for the live page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A socket that listens.
+/// A listening socket of the admin address.
 #[derive(Debug)]
 pub(super) struct AdminListener {
     pub(super) socket: OwnedFd,
@@ -66,7 +67,7 @@ impl BoundListener {
         Ok(Self::Tcp(TcpListener::from_std(socket)?))
     }
 
-    /// Cancel safe.
+    /// Accepts the next connection. Cancel safe.
     async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(socket) => {
@@ -77,7 +78,7 @@ impl BoundListener {
     }
 }
 
-/// Answers at `doors`, in a runtime of its own. Returns if that cannot go on, or if another process
+/// Answers requests at `doors` in a separate runtime. Returns on an error, or when another process
 /// answers at the same sockets.
 pub(super) fn serve(
     doors: &[AdminListener],
@@ -105,8 +106,8 @@ pub(super) fn serve(
     })
 }
 
-/// Waits until a successor has taken over: of two processes that answer, one would be asked now and
-/// the other the next time.
+/// Waits until a successor has taken over. If both processes answered, requests would reach one or
+/// the other by chance.
 async fn retired(shutdown: &Shutdown) {
     shutdown.reached(Phase::Retiring).await;
     if shutdown.phase() != Phase::Retiring {
@@ -116,7 +117,7 @@ async fn retired(shutdown: &Shutdown) {
 
 async fn look(site: &AdminSite) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
-    // After a pause one look is enough.
+    // After a pause, one sample is enough.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -169,7 +170,7 @@ async fn answer(stream: Stream, client: HttpClient, site: Arc<AdminSite>) {
         // Each connection serves one request, so that no idle client occupies a slot.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // However it ends, it was this client's own.
+    // An error concerns only this client.
     let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 

@@ -18,16 +18,16 @@ use echoline::{Closed, Limits, Phase};
 pub(super) struct MetricsInput<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) process: &'a ProcessState,
-    /// When the process began to serve, in seconds since 1970.
+    /// The time at which the process began to serve, in seconds since 1970.
     pub(super) started: f64,
     /// The service's name: a mode of the echo server, or `chat`.
     pub(super) mode: &'a str,
     /// The datagram counters; `None` if the server takes no datagrams.
     pub(super) datagrams: Option<&'a DatagramSnapshot>,
-    /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
-    /// have any.
+    /// Every kind of planned fault and how often it has occurred; `None` if the server cannot have
+    /// planned faults.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
-    /// Until when the certificate is valid, in seconds since 1970; `None` if there is none.
+    /// The time until which the certificate is valid, in seconds since 1970; `None` without TLS.
     pub(super) certificate_expires: Option<f64>,
     pub(super) sources: SourceFigures,
     /// Requests to the admin address with a wrong secret.
@@ -36,12 +36,12 @@ pub(super) struct MetricsInput<'a> {
     pub(super) others: &'a [ExtraMetric],
 }
 
-/// The rates of each source in numbers.
+/// Numbers about the rate limits of sources.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SourceFigures {
     /// Refusals of each action, in the order of [`SourceAction::ALL`].
     pub(super) refused: [u64; SourceAction::ALL.len()],
-    /// Sources that the table holds.
+    /// Number of sources in the table.
     pub(super) known: usize,
     /// Sources with a penalty.
     pub(super) penalised: usize,
@@ -111,7 +111,7 @@ fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     to.times(name, help, times.cumulative(), times.count(), times.sum());
 }
 
-/// A counter with one sample for each direction.
+/// Adds a counter with one sample for each direction.
 fn directions(to: &mut Exposition, name: &str, help: &str, inward: u64, outward: u64) {
     to.counters(name, help, "direction", [("in", inward), ("out", outward)]);
 }
@@ -158,7 +158,7 @@ fn limits(to: &mut Exposition, limits: &Limits) {
     }
     to.gauge("echoline_limit_line_bytes", "The longest line.", limits.max_line as u64);
     let mut seconds = |name, help, time: Option<Duration>| {
-        // A missing limit is an infinite one.
+        // A missing limit is shown as infinite.
         to.gauge(name, help, time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     };
     let help = "Time-out for the next line.";
@@ -179,7 +179,7 @@ fn process(to: &mut Exposition, figures: &MetricsInput<'_>) {
     let help = "Start time of the server, in seconds since 1970.";
     to.gauge("process_start_time_seconds", help, figures.started);
     let process = figures.process;
-    // Figures that the system does not tell are left out: 0 would be a lie.
+    // Values that the system does not provide are omitted, because 0 would be wrong.
     if let Some(time) = process.processor_time {
         let help = "Processor time used, in user and system mode together.";
         to.counter("process_cpu_seconds_total", help, time.as_secs_f64());

@@ -79,7 +79,7 @@ pub(crate) struct AdminArgs {
     admin_allow_remote: bool,
 }
 
-/// An admin address that is bound. It queues connections and answers none before it is started.
+/// A bound admin address. It queues connections, and answers them after [`Admin::start`].
 #[derive(Debug)]
 pub(crate) struct Admin {
     sockets: Vec<AdminSocket>,
@@ -87,7 +87,7 @@ pub(crate) struct Admin {
     secret: Option<AdminSecret>,
 }
 
-/// The sockets of an admin address that answers. Their files are removed with this value.
+/// The sockets of a running admin address. Dropping this value removes their files.
 #[derive(Debug)]
 pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
@@ -107,7 +107,7 @@ impl AdminArgs {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
 
-    /// Says whether there could be one, without listening.
+    /// Checks whether the admin address could be bound, without listening.
     pub(crate) fn check(
         &self,
         shared: &SharedFilesArgs,
@@ -125,9 +125,9 @@ impl AdminArgs {
         Ok(())
     }
 
-    /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
-    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
-    /// user that the files of sockets are made for.
+    /// Binds the configured addresses without starting a thread, or takes over inherited sockets.
+    /// Also reads the secret, because perhaps only root may read it. The files of sockets will
+    /// belong to `unix_user`.
     pub(crate) async fn bind(
         &self,
         inherited: &mut Inherited,
@@ -194,12 +194,12 @@ impl Admin {
         self.sockets.iter().map(AdminSocket::address).collect()
     }
 
-    /// The same sockets once more, for a successor.
+    /// Duplicates the sockets for a successor.
     pub(crate) fn hand_on(&self) -> io::Result<Vec<HandoverSocket>> {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
-    /// Answers from now on until the process ends.
+    /// Starts the thread that answers until the process ends.
     pub(crate) fn start(self, served: ObservedServer) -> io::Result<RunningAdmin> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
@@ -215,7 +215,7 @@ impl Admin {
 }
 
 impl RunningAdmin {
-    /// Leaves the files of its sockets to the process that has taken them over.
+    /// Drops the sockets but keeps their files, for the process that has taken them over.
     pub(crate) fn leave(self) {
         self.0.into_iter().for_each(AdminSocket::leave);
     }
@@ -280,7 +280,7 @@ mod tests {
     /// Issue 12, item 11: an admin socket that every user of the host may connect to gives no
     /// more than TCP; one with an owner has that owner's mode, and gives everything.
     #[test]
-    fn attack_a_socket_that_everybody_may_open_gives_figures_only() {
+    fn attack_a_socket_that_every_user_may_open_gives_metrics_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
         let address = format!("unix:{}", path.display());
@@ -295,7 +295,7 @@ mod tests {
             assert_eq!(is_warned, access == Access::Metrics, "{admin_mode:o}");
         }
         assert!(!path.exists(), "the file of a server that ended is removed");
-        // An abstract name has no permissions at all.
+        // An abstract name has no permissions.
         let name = format!("unix:@echoline-admin-{}", std::process::id());
         let admin = bind(&name, false).unwrap();
         assert_eq!(admin.sockets[0].access(), Access::Metrics);

@@ -9,21 +9,21 @@ use echoline::sources::Sources;
 use echoline::tls::Certificates;
 use echoline::udp::DatagramCounts;
 
-/// The server that an admin address tells of.
+/// The server that an admin address shows.
 #[derive(Debug)]
 pub(crate) struct ObservedServer {
     pub(crate) observer: Observer,
     pub(crate) shutdown: Shutdown,
-    /// A mode of the echo, or `chat`.
+    /// A mode of the echo server, or `chat`.
     pub(crate) mode: &'static str,
     pub(crate) addresses: Vec<String>,
-    /// `None` where the server takes no datagrams.
+    /// `None` if the server takes no datagrams.
     pub(crate) datagrams: Option<DatagramCounts>,
-    /// `None` where the server cannot have planned faults.
+    /// `None` if the server cannot have planned faults.
     pub(crate) faults: Option<FaultControl>,
-    /// `None` where no TLS is spoken.
+    /// `None` without TLS.
     pub(crate) certificates: Option<Certificates>,
-    /// The rates of each source, and the penalties that there are.
+    /// The rate limits of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
     /// Additional metrics of the service.
     pub(crate) figures: Option<ExtraMetrics>,
@@ -35,11 +35,11 @@ pub(crate) struct ObservedServer {
 pub(crate) struct FaultControl {
     /// The seed of the random faults.
     pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Every rule of the plan that holds as it is written, and how often it has happened.
+    /// Every rule of the current plan as it was written, and how often it has acted.
     pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
-    /// Every kind of fault, and how often it has happened since the start.
+    /// Every kind of fault, and how often it has occurred since the start.
     pub(crate) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
-    /// Replaces the whole plan. The text holds one rule a line. The error is one sentence.
+    /// Replaces the whole plan. The text has one rule per line. The error is one sentence.
     pub(crate) replace: Box<Replace>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct FaultControl {
 type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl FaultControl {
-    /// Returns the plan with its counts as comments: what can be sent back as a plan.
+    /// Returns the plan with its counts as comments, in a form that can be sent back as a plan.
     pub(super) fn text(&self) -> String {
         let rules = (self.rules)();
         let mut text = format!("# seed {}\n", (self.seed)());
@@ -91,12 +91,12 @@ pub(crate) struct ExtraMetric {
 pub(crate) struct ExtraMetrics(Arc<dyn Fn() -> Vec<ExtraMetric> + Send + Sync>);
 
 impl ExtraMetric {
-    /// Something that goes up and down.
+    /// Returns a metric that goes up and down.
     pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, kind: ExtraMetricKind::Gauge, value }
     }
 
-    /// Something that only grows.
+    /// Returns a metric that only grows.
     pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, kind: ExtraMetricKind::Counter, value }
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeVal;
 
-/// This process at one moment; `None` is what the system does not tell.
+/// The state of this process at one time; `None` if the system does not provide a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ProcessState {
-    /// In the program and in the system on its behalf.
+    /// In user and system mode together.
     pub(super) processor_time: Option<Duration>,
     pub(super) resident_bytes: Option<u64>,
     pub(super) threads: Option<u64>,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_tells_all_of_it() {
+    fn the_system_provides_every_value() {
         let now = ProcessState::now();
         assert!(now.resident_bytes.unwrap() > 1 << 20, "{now:?}");
         assert!(now.processor_time.is_some() && now.threads.unwrap() >= 1, "{now:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use echoline_base::poison::IgnorePoison;
 use tokio::time::Instant;
 
-/// The log has one line of so much time, however many guesses come.
+/// The log gets at most one line in this time, however many guesses arrive.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The count of requests with a wrong secret.
@@ -22,7 +22,7 @@ struct RefusalCounts {
 }
 
 impl Refusals {
-    /// Counts one more. The first is logged at once.
+    /// Counts a request. The first is logged at once.
     pub(super) fn count(&self, client: Option<SocketAddr>) {
         let now = Instant::now();
         let Some(count) = self.counts(|counts| counts.add(now)) else { return };
@@ -44,7 +44,8 @@ impl Refusals {
 }
 
 impl RefusalCounts {
-    /// Counts one; returns how many the log does not have yet, if a line is due.
+    /// Counts a request. If a log line is due, returns the number of requests that it has to
+    /// report.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.total += 1;
         if self.logged_at.is_some_and(|at| now < at + LOG_EVERY) {
@@ -62,7 +63,7 @@ mod tests {
 
     /// Issue 12, item 11: guesses are counted, and do not fill the log.
     #[test]
-    fn attack_a_flood_of_guesses_is_one_line_of_the_log() {
+    fn attack_a_flood_of_guesses_causes_one_line_of_the_log() {
         let (mut counts, start) = (RefusalCounts::default(), Instant::now());
         assert_eq!(counts.add(start), Some(1));
         let later = |seconds| start + Duration::from_secs(seconds);

@@ -20,8 +20,8 @@ pub(super) mod kind {
     pub(crate) const JSON: &str = "application/json";
 }
 
-/// A page may load what this address has, run no script but the one file, and be shown in no
-/// other page: then nothing that a client wrote into the log can do anything.
+/// A page may load only files of this address, run only the one script file, and not be embedded in
+/// other pages. So text of clients in the log cannot do anything.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'none'";
@@ -34,11 +34,11 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The form of a secret that browsers ask their users for. A browser sends it to this origin alone,
-/// so a page under another name has none.
+/// The form in which browsers ask their users for the secret. A browser sends the secret only to
+/// this origin, so a page under another name cannot use it.
 const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
 
-/// Returns an answer that sends a browser to the page.
+/// Returns a redirect to the page.
 pub(super) fn to_page() -> HttpReply {
     let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "signed in; the page is at /\n");
     reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
@@ -57,12 +57,12 @@ pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Byte
     reply
 }
 
-/// Why a request was not done.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     #[error(transparent)]
     Refused(#[from] GateError),
-    /// The request has another secret than the one there is.
+    /// The secret of the request is wrong.
     #[error("this is not the secret of --admin-secret-file")]
     WrongSecret,
     /// A request without a secret wants more than figures.

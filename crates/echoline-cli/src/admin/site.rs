@@ -25,20 +25,20 @@ use echoline::udp::DatagramCounts;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
-/// Bytes of a plan of faults.
+/// The maximum size of a fault plan, in bytes.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
 
 /// The time before the answer to a wrong secret: with few connections at once there are few guesses
 /// in a second. No source is locked out, because all users of a host have one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Penalties that the page lists.
+/// Number of penalties that the page lists.
 const PENALTIES_MAX: usize = 50;
 
 const STYLE: &str = include_str!("../../templates/admin.css");
 const SCRIPT: &str = include_str!("../../templates/admin.js");
 
-/// Everything that the admin address tells of.
+/// Everything that the admin address shows.
 #[derive(Debug)]
 pub(super) struct AdminSite {
     reach: AdminReach,
@@ -47,7 +47,7 @@ pub(super) struct AdminSite {
     refusals: Refusals,
     served: ObservedServer,
     start: Instant,
-    /// In seconds since 1970.
+    /// The start of the server, in seconds since 1970.
     started: f64,
     history: Mutex<History>,
 }
@@ -75,7 +75,7 @@ impl AdminSite {
         }
     }
 
-    /// Looks at the server once more for the live page.
+    /// Takes a sample of the server for the live page.
     pub(super) fn look(&self) {
         let snapshot = self.served.observer.snapshot();
         self.history().push(self.start.elapsed(), &snapshot);
@@ -150,8 +150,8 @@ impl AdminSite {
         }
     }
 
-    /// Returns the answer of a server of which a part has panicked; `None` while all of them work.
-    /// The message of a panic may quote what a client sent.
+    /// Returns the answer if a part of the server has panicked; `None` while all parts work. The
+    /// message of a panic may quote what a client sent.
     fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
@@ -218,13 +218,13 @@ impl AdminSite {
         })
     }
 
-    /// A panic while a second was pushed leaves nothing that the next could not go on with.
+    /// A poisoned lock is safe to use, because a panic leaves no incomplete sample.
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().ignore_poison()
     }
 }
 
-/// Shows the plan, or puts another in its place.
+/// Shows or replaces the fault plan.
 async fn answer_faults(
     faults: &FaultControl,
     request: Request<Incoming>,
@@ -256,7 +256,7 @@ fn is_question(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Returns the values of a header. A value that is no text becomes empty, which matches no name.
+/// Returns the values of a header. A value that is not text becomes empty, which matches no name.
 fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
@@ -272,7 +272,7 @@ mod tests {
     use echoline::sources::{SourceLimits, Sources};
     use echoline::{Closed, Farewell, Server};
 
-    /// Returns a plan that knows two rules, and counts none.
+    /// Returns a fault control that accepts two rules, and counts nothing.
     fn control() -> FaultControl {
         let plan = Arc::new(Mutex::new(vec!["drop p=0.1".to_owned()]));
         let shown = Arc::clone(&plan);
@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Starts a site with a plan of faults on a thread; returns its address.
+    /// Starts a site with a fault plan on a thread. Returns its address.
     fn start() -> SocketAddr {
         start_for(&mut Server::new(Vec::new()), Access::Full)
     }
@@ -322,10 +322,10 @@ mod tests {
         at
     }
 
-    /// Issue 11, item C: a server of which a part has panicked is neither healthy nor ready, and
-    /// says why.
+    /// Issue 11, item C: if a part of the server has panicked, the server is neither healthy nor
+    /// ready, and the answer says why.
     #[tokio::test]
-    async fn regression_health_tells_of_a_part_that_panicked() {
+    async fn regression_health_reports_a_part_that_panicked() {
         let words = |closed| match closed {
             Closed::Busy => panic!("as asked"),
             _ => None,
@@ -337,7 +337,7 @@ mod tests {
             tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
         };
         assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
-        // The accepting task asks for the words of a refusal, and panics.
+        // The accepting task calls this for the text of a refusal, and panics.
         let server = server.farewell(Farewell::Custom(Arc::new(words)));
         let handler = |_| async { Ok(()) };
         server.serve_until(handler, std::future::pending()).await.unwrap_err();
@@ -406,15 +406,15 @@ mod tests {
         assert_eq!(ask(at, "PUT", "", &"x".repeat(PLAN_BYTES_MAX + 1)).0, 400);
     }
 
-    /// Fault 55: a panic costs the request in which it happens, and no other.
+    /// Fault 55: a panic ends only the request in which it happens.
     #[test]
-    fn a_panic_costs_one_request() {
+    fn a_panic_ends_one_request() {
         let at = start();
         assert_eq!(try_ask(at, "PUT", "", "panic"), None);
         assert_eq!(ask(at, "GET", "", "").0, 200);
     }
 
-    /// Fault 70: a page that a browser shows cannot plan faults here.
+    /// Fault 70: a page of another site cannot change the fault plan.
     #[test]
     fn a_page_of_another_origin_changes_nothing() {
         let at = start();

@@ -10,11 +10,11 @@ use crate::process::inherited::HandoverSocket;
 use crate::server::socket_args::admits_everybody;
 use echoline::{Address, Listener, ListenerOptions};
 
-/// A bound socket. The file of a Unix socket is removed with this value.
+/// A bound socket. Dropping this value removes the file of a Unix socket.
 #[derive(Debug)]
 pub(super) struct AdminSocket {
     listener: Listener,
-    /// The name under which a successor asks for it.
+    /// The name under which a successor finds the socket.
     asked: String,
     access: Access,
 }
@@ -58,7 +58,7 @@ impl AdminSocket {
         self.access
     }
 
-    /// Returns the sentence about a Unix socket that gives less than it could.
+    /// Returns a warning if a Unix socket gives fewer rights than it could.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
@@ -69,20 +69,20 @@ impl AdminSocket {
         ))
     }
 
-    /// Returns the socket as the thread that answers needs it.
+    /// Returns the listener for the thread that answers.
     pub(super) fn door(&self) -> io::Result<AdminListener> {
         let (socket, _) = self.listener.hand_on()?;
         let is_unix = self.address()?.unix_path().is_some();
         Ok(AdminListener { socket, is_unix, access: self.access })
     }
 
-    /// The same socket once more, for a successor.
+    /// Duplicates the socket for a successor.
     pub(super) fn hand_on(&self) -> io::Result<HandoverSocket> {
         let (socket, owner) = self.listener.hand_on()?;
         Ok(HandoverSocket { asked: self.asked.clone(), owner, socket })
     }
 
-    /// Leaves its file to another process.
+    /// Drops the socket but keeps its file, for another process.
     pub(super) fn leave(self) {
         self.listener.leave();
     }

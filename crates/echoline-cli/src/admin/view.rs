@@ -1,7 +1,7 @@
 //! The live page as text and numbers, ready to be shown. Pure.
 //!
-//! All figures become text here, so that the page without JavaScript and the page that JavaScript
-//! renews show the same, and the script has nothing to compute.
+//! All numbers become text here. So the page shows the same with and without JavaScript, and the
+//! script has nothing to compute.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) struct AdminView {
     pub(super) ends: Vec<[String; 3]>,
     pub(super) workers: Vec<[String; 6]>,
     pub(super) limits: Vec<[String; 2]>,
-    /// `None` where the server cannot have planned faults.
+    /// `None` if the server cannot have planned faults.
     pub(super) faults: Option<Vec<[String; 2]>>,
     /// Source, action, remaining time and level of each penalty; `None` if it is not shown.
     pub(super) penalties: Option<Vec<[String; 4]>>,
@@ -40,9 +40,9 @@ pub(super) struct AdminView {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VisiblePart {
     All,
-    /// Neither names nor addresses, and not the log.
+    /// Only numbers: no names, no addresses and no log.
     Figures,
-    /// The same, and all with the secret.
+    /// The same without the secret, and everything with it.
     FiguresUntilLogin,
 }
 
@@ -114,22 +114,26 @@ fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
     let (snapshot, process) = (sources.snapshot, sources.process);
     let traffic = snapshot.traffic();
     let tile = |name, value, more| StatTile { name, value, more };
-    let total = |number| format!("{} in all", figures::count(number));
+    let total = |number| format!("{} in total", figures::count(number));
     let room = snapshot.limits.max_connections as u64;
     let cores = snapshot.workers.len();
     vec![
         tile(
             "connections",
             figures::count(snapshot.open as u64),
-            format!("of {} at most", figures::count(room)),
+            format!("limit {}", figures::count(room)),
         ),
         tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
         tile("messages", rate(newest.messages), total(traffic.messages)),
-        tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
-        tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
-        tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
-        tile("out", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in all"),
-        tile("workers busy", whole_percent(newest.busy), format!("100 % for each of {cores}")),
+        tile("service time p50", time(newest.p50), "over the last 10 s".to_owned()),
+        tile("service time p99", time(newest.p99), "over the last 10 s".to_owned()),
+        tile(
+            "received",
+            bytes(newest.received) + "/s",
+            bytes(traffic.received as f64) + " in total",
+        ),
+        tile("sent", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in total"),
+        tile("worker load", whole_percent(newest.busy), format!("limit {} %", 100 * cores)),
         tile(
             "memory",
             process.resident_bytes.map_or_else(none, |resident| bytes(resident as f64)),
@@ -138,7 +142,7 @@ fn tiles(sources: &ViewSources<'_>, newest: &PerSecond) -> Vec<StatTile> {
         tile(
             "descriptors",
             process.descriptors.map_or_else(none, figures::count),
-            format!("of {} at most", process.descriptors_max.map_or_else(none, figures::count)),
+            format!("limit {}", process.descriptors_max.map_or_else(none, figures::count)),
         ),
     ]
 }
@@ -151,8 +155,10 @@ fn charts(history: &History) -> Vec<Chart> {
         };
     vec![
         chart("Connections", ChartUnit::Things, &["open"], &|s| [Some(s.open as f64), None]),
-        chart("Messages", ChartUnit::Rate, &["a second"], &|s| [Some(s.messages), None]),
-        chart("Bytes", ChartUnit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Messages", ChartUnit::Rate, &["per second"], &|s| [Some(s.messages), None]),
+        chart("Bytes", ChartUnit::Bytes, &["received", "sent"], &|s| {
+            [Some(s.received), Some(s.sent)]
+        }),
         chart("Service time", ChartUnit::Micros, &["p50", "p99"], &|s| {
             [micros(s.p50), micros(s.p99)]
         }),
@@ -184,7 +190,7 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
     snapshot.workers.iter().enumerate().map(row).collect()
 }
 
-/// Returns the penalties as they are given: the longest remaining time first.
+/// Returns the penalties as text, in the given order: the longest remaining time first.
 fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     let row = |penalty: PenalisedSource| {
         let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));
@@ -194,7 +200,7 @@ fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     penalties.into_iter().map(row).collect()
 }
 
-/// By the names of their flags.
+/// Returns the limits by the names of their flags.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
     let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), figures::long_time);
     let number = |number: Option<usize>| {

@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
-/// A certificate is valid from this time before its creation, because clocks differ.
+/// A certificate becomes valid this long before its creation, because clocks differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,7 +75,7 @@ pub(crate) struct CertArgs {
 /// A file to write: its name and its contents.
 type PemFile = (&'static str, String);
 
-/// Makes the certificates, writes them, and says what to type next.
+/// Creates and writes the certificates, and prints the next commands to type.
 pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
@@ -100,14 +100,14 @@ pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl CertArgs {
-    /// Returns the server's certificate, signed by itself.
+    /// Returns a self-signed certificate for the server.
     fn alone(&self) -> anyhow::Result<Vec<PemFile>> {
         let key = KeyPair::generate()?;
         let certificate = self.server()?.self_signed(&key)?;
         Ok(vec![("server.pem", certificate.pem()), ("server-key.pem", key.serialize_pem())])
     }
 
-    /// Makes a certificate authority and the certificates that it signs.
+    /// Creates a certificate authority and the certificates that it signs.
     fn family(&self) -> anyhow::Result<Vec<PemFile>> {
         let mut params = self.params(&[], "test CA")?;
         // A path length of 0: the authority signs server and client certificates, but no other
@@ -192,7 +192,7 @@ impl CertArgs {
     }
 }
 
-/// Writes a whole file or none; keys for their owner only.
+/// Writes the whole file or nothing. Only the owner can read a key.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let mode = if text.contains("PRIVATE KEY") { 0o600 } else { 0o644 };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

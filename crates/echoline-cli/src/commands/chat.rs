@@ -1,4 +1,4 @@
-//! `echoline chat`: flags to a chat, a chat to an exit code.
+//! `echoline chat`: turns flags into a chat, and the result of the chat into an exit code.
 
 pub(crate) mod cluster;
 pub(crate) mod doctor;
@@ -44,8 +44,8 @@ use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bounds of the time that the end waits for the disk: the rest of --drain-timeout within them.
-/// Lines that are not written yet are worth a second.
+/// Bounds of the time that the end of the program waits for the disk: the rest of --drain-timeout,
+/// but at least a second, so that lines can still be written.
 const CLOSE_MIN: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(6);
 
@@ -241,7 +241,8 @@ enum SyncName {
     Second,
 }
 
-/// Serves until a signal ends it. The exit code is 0 if every user could leave, else 1.
+/// Serves until a signal ends the chat. The exit code is 0 if every user could leave in order, else
+/// 1.
 pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Result<ExitCode> {
     match &flags.also {
         Some(ChatSubcommand::Verify(flags)) => return verify::run(flags),
@@ -299,7 +300,7 @@ impl ServerCommand for ChatArgs {
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
-            // Perhaps by the very chat whose next start is being checked.
+            // The chat whose next start is being checked may itself be running.
             Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
             Err(error) => findings.wrong(format!("{error:#}")),
         }

@@ -1,4 +1,4 @@
-//! `echoline echo`: flags to a server, a server to an exit code.
+//! `echoline echo`: turns flags into a server, and its result into an exit code.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -244,7 +244,7 @@ impl CurrentDialogue {
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
-        // Mode and line end stay, whatever the flags say now.
+        // Mode and line end keep their first values, whatever the new flags are.
         let usual = EchoDialogue::new(running.mode, running.clock);
         let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();
@@ -262,7 +262,7 @@ fn now() -> String {
     jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
 }
 
-/// Returns the local time as the first example of RFC 867 has it.
+/// Returns the local time in the format of the first example of RFC 867.
 fn daytime() -> String {
     jiff::ZonedDateTime::now().strftime("%A, %B %-d, %Y %H:%M:%S-%Z").to_string()
 }

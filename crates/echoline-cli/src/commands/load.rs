@@ -1,4 +1,4 @@
-//! `echoline load`: flags to settings, a report to stdout and an exit code.
+//! `echoline load`: turns flags into settings, and the report into text on stdout and an exit code.
 
 mod message;
 mod network;

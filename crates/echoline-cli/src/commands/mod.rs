@@ -1,4 +1,5 @@
-//! The commands of the program, one file each.
+//! The commands of the program. Each module contains the flags of one command and a function `run`
+//! that returns the exit code.
 
 pub(crate) mod cert;
 pub(crate) mod chat;

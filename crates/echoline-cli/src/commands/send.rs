@@ -146,7 +146,8 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
     // The default action would end the program and leave the terminal in the prompt's mode.
     let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
-    // Put back even while the prompt's own thread still waits for a key.
+    // Dropping this restores the terminal, even while the thread of the prompt still waits for a
+    // key.
     let terminal = interactive.then(Terminal::save);
     let line_ends = LineEnds::new(flags.eol.into());
     let (input, screen) = if interactive {
@@ -180,7 +181,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     drop(terminal);
     let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
     if interactive && matches!(ending, DialogueEnd::Closed { input_left: true }) {
-        // At a prompt a user leaves in this way (`QUIT`), and the program expects no more input.
+        // At a prompt this is how a user leaves (`QUIT`), so no input was left over.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 {
             ExitCode::SUCCESS
@@ -205,7 +206,7 @@ enum SendTransport {
     Datagrams(UdpSocket),
 }
 
-/// One sentence and the exit code.
+/// Prints at most one sentence about the end of the dialogue. Returns the exit code.
 fn conclude(
     ending: DialogueEnd,
     tally: &ReplyTally,
@@ -261,7 +262,7 @@ fn conclude(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says which protocol the server speaks, and how to reach it.
+/// Returns an error that names the protocol of the server and how to reach it.
 fn foreign(protocol: ForeignProtocol, address: &Address) -> anyhow::Error {
     match protocol {
         ForeignProtocol::Tls if address.scheme() == Scheme::Unix => {

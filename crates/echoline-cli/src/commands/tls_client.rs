@@ -90,7 +90,7 @@ impl TlsClientArgs {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// Returns a flag that was typed, and not set for all commands by a variable.
+    /// Returns a flag that was typed, and not set by a variable for all commands.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),

@@ -1,5 +1,5 @@
 //! Settings from the environment: `ECHOLINE_<KEY>` for every command that has the flag, and
-//! `ECHOLINE_<COMMAND>_<KEY>` for one command. Each becomes an argument, as the file's keys do.
+//! `ECHOLINE_<COMMAND>_<KEY>` for one command. Each becomes an argument, like the keys of the file.
 
 use std::ffi::{OsStr, OsString};
 
@@ -56,7 +56,7 @@ pub(super) fn settings(
             former.flat_map(|key| [own_variable(command, key), upper(&format!("echoline-{key}"))]);
         let mut names = names.into_iter().chain(former);
         let found = names.find_map(|name| Some((get(&name)?, name)));
-        // The standard library may give an empty value, which is none.
+        // The variable may exist with an empty value, which counts as unset.
         let Some((value, variable)) = found.filter(|(value, _)| !value.is_empty()) else {
             continue;
         };
@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(read("chat", &both).unwrap(), ["--node=east"]);
     }
 
-    /// Issue 11, item 43: a variable of one command wins over that of all, and holds for no other.
+    /// Issue 11, item 43: a variable of one command takes precedence over one for all commands, and
+    /// applies to no other command.
     #[test]
     fn regression_a_variable_holds_for_the_commands_that_have_its_flag() {
         let server = [("ECHOLINE_CERT", "s.pem"), ("ECHOLINE_KEY", "s-key.pem")];
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(read("chat", &own).unwrap(), ["--max-line=20"]);
     }
 
-    /// Issue 11, item 43: an empty variable is unset, and a switch takes the usual words.
+    /// Issue 11, item 43: an empty variable counts as unset, and a switch accepts the usual words.
     #[test]
     fn regression_empty_is_unset_and_a_switch_takes_the_usual_words() {
         for empty in ["ECHOLINE_MAX_LINE", "ECHOLINE_ECHO_MAX_LINE", "ECHOLINE_UDP_RATE"] {

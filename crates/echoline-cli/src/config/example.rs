@@ -1,10 +1,10 @@
-//! A configuration file with every key there is, made from the commands' own flags. Pure.
+//! Generates a configuration file with every key from the flags of the commands. Pure.
 
 use clap::{Arg, Command};
 
 use super::keys;
 
-/// The width of the comments.
+/// The maximum width of the comments, in characters.
 const COLUMNS: usize = 100;
 
 const HEAD: &str = "\
@@ -59,14 +59,14 @@ fn value(flag: &Arg) -> String {
     if keys::takes_many(flag) { format!("[{}]", values.join(", ")) } else { values.concat() }
 }
 
-/// Returns a value as TOML writes it.
+/// Returns a value in TOML syntax.
 fn literal(value: &str) -> String {
     // A number with a leading zero needs quotes, because it is invalid in TOML.
     let number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
     if number { value.to_owned() } else { format!("\"{}\"", value.escape_default()) }
 }
 
-/// Lines no longer than a comment may be.
+/// Returns `text` in lines that fit the width of a comment.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -89,16 +89,16 @@ mod tests {
     use crate::command_line::Cli;
     use crate::config::file::ConfigFile;
 
-    /// The file that is shipped has every flag and its default.
+    /// The shipped example file equals the generated one.
     #[test]
-    fn the_shipped_file_is_the_one_that_is_made() {
+    fn the_shipped_file_is_up_to_date() {
         let shipped = include_str!("../../../../packaging/echoline.toml");
         let made = text(&Cli::command());
         let hint = "run: cargo run -- check --example > packaging/echoline.toml";
         assert!(shipped == made, "packaging/echoline.toml is not what the flags are; {hint}");
     }
 
-    /// With every default written out, each key is known and each value is right.
+    /// A file with every default written out is valid.
     #[test]
     fn every_default_can_be_written_out() {
         let program = Cli::command();

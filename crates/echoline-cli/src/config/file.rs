@@ -1,4 +1,4 @@
-//! A configuration file as text: tables of keys, each with its line. Pure.
+//! Parses the text of a configuration file into tables of keys with their line numbers. Pure.
 
 use std::fmt;
 
@@ -110,8 +110,8 @@ fn one(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-/// Name, place and value of everything in a table, as the file has it: so that the first mistake
-/// is the first one that a reader meets.
+/// Returns the name, position and value of each entry of a table in file order, so that the first
+/// error in the file is reported.
 fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(String, usize, &'a DeValue<'i>)> {
     let entries = table.iter();
     let mut entries: Vec<_> = entries
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
+    fn errors_name_their_line() {
         for (text, sentence) in [
             ("listen = 'x'", "line 1: 'listen' is not in a table"),
             ("[[echo]]", "line 1: 'echo' is a list"),

@@ -2,8 +2,8 @@
 
 use echoline::Address;
 
-/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands that they are typed for,
-/// and the hint; `{}` is the value.
+/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands for which they get a
+/// hint, and the hint, in which `{}` is the value.
 const HINTS: [(&[&str], &[&str], &str); 26] = [
     (&["--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
     (
@@ -116,7 +116,7 @@ mod tests {
         text.split(' ').map(str::to_owned).collect()
     }
 
-    /// Issue 11, item 44: the flags of other programs are answered with ours.
+    /// Issue 11, item 44: flags of other programs get a hint with the right flag.
     #[test]
     fn regression_flags_of_other_programs_get_a_hint() {
         for (text, flag, wanted) in [
@@ -164,9 +164,9 @@ mod tests {
         }
     }
 
-    /// A flag that a command has needs no hint, and every flag of a hint is one.
+    /// No hint is about a flag that the command has, and every flag that a hint names exists.
     #[test]
-    fn hints_are_about_flags_that_are_not_there_and_name_flags_that_are() {
+    fn hints_name_existing_flags_for_missing_ones() {
         let program = Cli::command();
         for (flags, commands, words) in HINTS {
             for name in commands {

@@ -23,7 +23,7 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
 }
 
-/// Returns the commands that a file can configure, each in a table of its own.
+/// Returns the commands that a file can configure, each in a separate table.
 pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
     program.get_subcommands().filter(has_flag)
@@ -216,8 +216,7 @@ mod tests {
         for (text, sentence) in [
             (
                 "[echo]\nmax-connectons = 5",
-                "line 2: [echo] has no key 'max-connectons'; did you \
-              mean 'max-connections'?",
+                "line 2: [echo] has no key 'max-connectons'; did you mean 'max-connections'?",
             ),
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
             ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it is a key of [chat]"),
@@ -248,7 +247,7 @@ mod tests {
 
     /// A single key is checked without the flags that it requires.
     #[test]
-    fn a_key_that_needs_another_is_right_by_itself() {
+    fn a_key_that_needs_another_is_valid_alone() {
         assert!(read("[load]\nfind-max = true\n").is_ok());
     }
 
@@ -259,14 +258,14 @@ mod tests {
         }
     }
 
-    /// Every flag that a file can set can be set by the environment too, under the same name.
+    /// Every flag that a file can set can also be set by the environment, under the same name.
     #[test]
     fn every_key_has_its_variable() {
         let program = Cli::command();
         for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
-                    // The same flag means another thing in other commands.
+                    // The same flag has another meaning in other commands.
                     ("send" | "load", "cert" | "key") => "CLIENT_",
                     ("load", "timeout") => "LOAD_",
                     _ => "",

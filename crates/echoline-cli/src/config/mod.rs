@@ -256,7 +256,7 @@ pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
 
-/// Returns the file's text, read and parsed.
+/// Reads and parses the file.
 fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");

@@ -11,7 +11,7 @@ use echoline_base::secret::without_login;
 /// The text for a flag that is not set and has no fixed default.
 const UNSET: &str = "default";
 
-/// The settings of one command, wherever each of them comes from.
+/// The effective settings of one command, from all sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EffectiveSettings(BTreeMap<String, SettingValue>);
 
@@ -19,7 +19,7 @@ pub(crate) struct EffectiveSettings(BTreeMap<String, SettingValue>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SettingValue {
     value: SecretText,
-    /// As a log shows it: without a login.
+    /// The text for the log, without a login.
     shown: String,
 }
 
@@ -38,7 +38,7 @@ impl EffectiveSettings {
             let values = matches.try_get_raw(flag.get_id().as_str()).ok()??;
             let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
             let shown: Vec<_> = values.iter().map(|value| without_login(value)).collect();
-            // Control characters in a file must give the terminal that shows the log no orders.
+            // Control characters in a file must not control the terminal that shows the log.
             let shown = shown.join(", ").escape_debug().to_string();
             Some((key.to_owned(), SettingValue { value: values.join(", ").into(), shown }))
         });
@@ -63,7 +63,7 @@ impl EffectiveSettings {
             .collect()
     }
 
-    /// Takes one setting over from `new`.
+    /// Copies one setting from `new`.
     pub(crate) fn take(&mut self, key: &str, new: &Self) {
         match new.0.get(key) {
             Some(value) => self.0.insert(key.to_owned(), value.clone()),
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(new.changes(&new), []);
     }
 
-    /// Issue 12, item 2: a reload tells of another `--bus` without its password.
+    /// Issue 12, item 2: a reload logs a change of `--bus` without its password.
     #[test]
     fn attack_a_reload_shows_no_password() {
         let program = Cli::command();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_over_is_no_change_any_more() {
+    fn a_copied_setting_is_no_longer_a_change() {
         let (mut old, new) = (settings(&["--prefix=\x1b[2J"]), settings(&["--eol", "crlf"]));
         let changes = old.changes(&new);
         assert_eq!(changes[1].from, "\\u{1b}[2J");

@@ -64,9 +64,9 @@ impl std::fmt::Display for Destination {
     }
 }
 
-/// Writes a whole file or none.
+/// Writes the whole file or nothing.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Else a symbolic link would be replaced.
+    // Otherwise a symbolic link would be replaced.
     let followed = ResolvedPath::from(path)?;
     let path = &followed.path;
     if is_special(path)? {
@@ -74,7 +74,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut file = beside(path)?;
     file.write_all(bytes)?;
-    // The same users can read the new file.
+    // The new file gets the permissions of the old one.
     if let Some(old) = if_there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file) {
         file.as_file().set_permissions(old.permissions())?;
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_keeps_its_permissions() {
+    fn a_replaced_file_is_complete_and_keeps_its_permissions() {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("report"), folder.path().join("link"));
         Destination::from(path.clone()).write("old").unwrap();
@@ -123,10 +123,10 @@ mod tests {
         assert_eq!(names(folder.path()).len(), 2);
     }
 
-    /// Issue 11, item A: a destination that cannot be looked at is not replaced. A symbolic link
-    /// that leads to itself cannot be followed (ELOOP), by the superuser either.
+    /// Issue 11, item A: a destination that cannot be examined is not replaced. A symbolic link
+    /// that leads to itself cannot be followed (ELOOP), even by root.
     #[test]
-    fn regression_what_cannot_be_looked_at_is_not_replaced() {
+    fn regression_an_unreadable_destination_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&link, &link).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_nothing_behind() {
+    fn a_failed_write_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         for wrong in [folder.path().join("none/report"), folder.path().to_owned()] {
             assert!(Destination::from(wrong).write("text").is_err());
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(full.write("text").unwrap_err().kind(), ErrorKind::StorageFull);
     }
 
-    /// Issue 12, item 1: root writes no file that a link of another user leads to.
+    /// Issue 12, item 1: root writes no file through a link of another user.
     #[test]
     fn attack_a_link_in_place_of_a_report_overwrites_nothing() {
         if !nix::unistd::Uid::effective().is_root() {

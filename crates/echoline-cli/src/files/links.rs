@@ -11,10 +11,10 @@ use nix::unistd::Uid;
 
 use echoline_base::file_access::if_there;
 
-/// As many links as Linux follows (path_resolution(7)).
+/// The maximum number of links to follow, as in Linux (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// A name behind which no symbolic link of another user is.
+/// A path that does not lead through a symbolic link of another user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedPath {
     pub(crate) path: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct ResolvedPath {
 }
 
 impl ResolvedPath {
-    /// Follows the symbolic links that `path` ends in. There may be no file.
+    /// Follows the symbolic links at the end of `path`. The file need not exist.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`] if a link belongs to a user other than root and this one, or
@@ -53,7 +53,7 @@ impl ResolvedPath {
         Err(io::Error::from_raw_os_error(libc::ELOOP))
     }
 
-    /// Opens the file. A link that another user has put there meanwhile is an error. `flags` are
+    /// Opens the file. Returns an error if another user has put a link there meanwhile. `flags` are
     /// further flags of open(2).
     pub(crate) fn open(&self, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
         let no_link = if self.is_descriptor { 0 } else { libc::O_NOFOLLOW };
@@ -93,8 +93,8 @@ mod tests {
         open(&path).unwrap();
     }
 
-    /// Issue 12, item 1: a link that another user made is not followed, whatever it leads to, and
-    /// neither is one that replaces a file after the check.
+    /// Issue 12, item 1: a link of another user is not followed, whatever its target. Neither is a
+    /// link that replaces a file after the check.
     #[test]
     fn attack_a_link_of_another_user_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();

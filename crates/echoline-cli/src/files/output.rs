@@ -1,12 +1,12 @@
-//! Standard output, whose reader may end early, and standard error. Text for people gives a
-//! terminal no orders, whatever it quotes.
+//! Writes to standard output, whose reader may close it early, and to standard error. Text for
+//! people never contains control sequences for the terminal, whatever it quotes.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use echoline_base::printable::printable_lines;
 
-/// Writes a text for people to stdout. A reader that has gone (`| head`) has had enough: no error.
+/// Writes a text for people to stdout. A reader that has closed the pipe (`| head`) is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     write(&printable_lines(text))
 }
@@ -29,7 +29,7 @@ fn write(text: &str) -> io::Result<()> {
     }
 }
 
-/// Tells the user something beside the output. Without a stderr the text is lost.
+/// Writes a message for the user to stderr. If stderr is closed, the message is lost.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "echoline: {}", printable_lines(text));
 }

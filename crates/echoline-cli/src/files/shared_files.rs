@@ -11,7 +11,7 @@ use clap::Args;
 use echoline_base::file_access::exposed_secret;
 use echoline_chat::history::SharedFolder;
 
-/// Bytes of a file with a secret that are read.
+/// Number of bytes that are read of a file with a secret, at most.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// The flag of every command that reads secrets, or keeps files in a folder.
@@ -49,13 +49,13 @@ impl SharedFilesArgs {
     /// Checks the file that `flag` names, which contains a secret and is read by other means.
     ///
     /// # Errors
-    /// As [`read_secret`](Self::read_secret).
+    /// Like [`read_secret`](Self::read_secret).
     pub(crate) fn check_secret(&self, flag: &str, path: &Path) -> anyhow::Result<()> {
         self.open_secret(flag, path).map(drop)
     }
 
-    /// Checks the file of a private key, which is that of the certificate without `key`. Each path
-    /// comes with its flag. The part of the program that reads the file tells what else is wrong.
+    /// Checks the file of a private key. Without `key`, the key is in the file of the certificate.
+    /// Each path comes with its flag. Other errors are left to the code that reads the file.
     ///
     /// # Errors
     /// Other users can read the key.

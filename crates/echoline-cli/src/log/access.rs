@@ -114,7 +114,7 @@ impl AccessLogFormat {
     }
 }
 
-/// A Unix socket has no address.
+/// Returns the address of the client, or `unix`, because clients of a Unix socket have no address.
 fn source(summary: &ConnectionSummary) -> String {
     summary.origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
 }
@@ -205,10 +205,10 @@ mod tests {
         origin
     }
 
-    /// Issue 11, item 48: a line has every known fact about the connection, and a value that the
-    /// peer chooses can forge nothing.
+    /// Issue 11, item 48: a line contains every known fact about the connection, and a value that
+    /// the peer chooses cannot forge others.
     #[test]
-    fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
+    fn regression_a_line_of_the_access_log_has_every_known_fact() {
         let plain = AccessLogFormat::Text.line("NOW", "127.0.0.1:80", &summary(origin()));
         assert_eq!(
             plain,

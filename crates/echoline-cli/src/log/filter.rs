@@ -1,4 +1,4 @@
-//! The filter of the log: --log-level, else RUST_LOG, else info. Pure.
+//! The filter of the log, from --log-level, else RUST_LOG, else `info`. Pure.
 
 use std::str::FromStr as _;
 
@@ -8,10 +8,11 @@ use tracing_subscriber::filter::Targets;
 
 use echoline_base::printable::printable;
 
-/// The bus's client; the chat says in its own words what happens to the bus.
+/// The target of the NATS client. At level info only its warnings and errors are logged, because
+/// the chat itself logs the events of the bus.
 const BUS_CLIENT: &str = "async_nats";
 
-/// The filter that `level` (a flag) asks for, or else `rust_log`, or else info.
+/// Returns the filter for `level` (a flag), or else for `rust_log`, or else for `info`.
 ///
 /// # Errors
 /// One sentence about the error in `rust_log`.
@@ -35,8 +36,8 @@ fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
 /// The target of all log events of the library.
 const LIBRARY: &str = "echoline";
 
-/// Levels, and `TARGET=LEVEL`, with commas between them. Targets that no part names log from info
-/// on, so that a variable that is meant for other programs does not silence this one.
+/// Parses levels and `TARGET=LEVEL`, separated by commas. Targets that no part names log from
+/// `info` on, so that a variable for other programs does not silence this one.
 fn parse(text: &str) -> Result<Targets, String> {
     let wrong = |part: &str| {
         let shown: String = part.chars().take(40).collect();
@@ -52,7 +53,7 @@ fn parse(text: &str) -> Result<Targets, String> {
             Some((target, level)) => (Some(target.trim()), level.trim()),
             None => (None, part),
         };
-        // The parser takes numbers and an empty word as well.
+        // The parser would also accept numbers and an empty word.
         let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
         let level = LevelFilter::from_str(level).ok().filter(|_| is_word);
         let level = level.ok_or_else(|| wrong(part))?;
@@ -60,7 +61,7 @@ fn parse(text: &str) -> Result<Targets, String> {
         match target {
             None => default = level,
             Some(target) if !target.is_empty() && target.chars().all(is_target) => {
-                // The modules of the library were in `net` once.
+                // In earlier versions the modules of the library were in `net`.
                 let target =
                     target.strip_suffix("::net").filter(|t| *t == LIBRARY).unwrap_or(target);
                 targets.push((target.to_owned(), level));
@@ -80,9 +81,9 @@ mod tests {
         filter.would_enable(target, &level)
     }
 
-    /// Issue 11, item 29: RUST_LOG is honoured, below --log-level, in its simple forms.
+    /// Issue 11, item 29: RUST_LOG is used in its simple forms, unless --log-level is given.
     #[test]
-    fn regression_rust_log_is_honoured() {
+    fn regression_rust_log_is_used() {
         let from = |level, text| filter(level, Some(text)).unwrap();
         let net = "echoline::server::handler_task";
         for text in ["debug", " DEBUG ", "echoline=debug", "warn,echoline::net=debug", "debug,"] {
@@ -91,7 +92,7 @@ mod tests {
         assert!(!logs(&from(None, "error"), net, Level::WARN));
         assert!(!logs(&from(None, "off"), net, Level::ERROR));
         assert!(!logs(&from(Some(Level::INFO), "debug"), net, Level::DEBUG), "the flag wins");
-        // A variable for another program leaves this one as it is.
+        // A variable for another program changes nothing.
         for text in ["sqlx=trace", "", " "] {
             let filter = from(None, text);
             assert!(logs(&filter, net, Level::INFO) && !logs(&filter, net, Level::DEBUG), "{text}");
@@ -100,9 +101,9 @@ mod tests {
         assert!(logs(&from(None, "async_nats=info"), "async_nats::connector", Level::INFO));
     }
 
-    /// Issue 11, item 29: a RUST_LOG that cannot be read is one sentence, and no reason to fail.
+    /// Issue 11, item 29: an invalid RUST_LOG causes a warning in one sentence, and no failure.
     #[test]
-    fn regression_a_wrong_rust_log_is_one_sentence() {
+    fn regression_a_wrong_rust_log_causes_a_warning() {
         for text in ["loud", "3", "echoline=", "=debug", "echoline=loud", "a[b{c}]=debug", "x=\x1b"]
         {
             let said = filter(None, Some(text)).unwrap_err();

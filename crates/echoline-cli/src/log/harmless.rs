@@ -1,5 +1,5 @@
-//! The fields of events as lines of the log, in which nothing that an event quotes gives a terminal
-//! orders, forges a line, or reorders it.
+//! Formats events as lines of the log. Text that an event quotes can neither control a terminal,
+//! forge a line, nor reorder its text.
 
 use std::fmt::{self, Debug};
 use std::io::{self, Write};
@@ -60,7 +60,7 @@ impl Visit for FieldLine<'_> {
     }
 }
 
-/// Writes JSON lines with every harmful character as an escape of JSON.
+/// Writes JSON lines with every harmful character as a JSON escape.
 #[derive(Clone, Debug)]
 pub(super) struct HarmlessJson<W>(W);
 
@@ -79,7 +79,7 @@ impl<W: Write + Clone> MakeWriter<'_> for HarmlessJson<W> {
 }
 
 impl<W: Write> Write for HarmlessJson<W> {
-    /// Takes whole lines, as tracing-subscriber writes them.
+    /// Expects whole lines, as tracing-subscriber writes them.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         self.0.write_all(printable_json(&text).as_bytes())?;
@@ -91,8 +91,8 @@ impl<W: Write> Write for HarmlessJson<W> {
     }
 }
 
-/// Foreign text for a line of the log: control characters can give a terminal no orders and forge
-/// no line, and it is not longer than a line should be.
+/// Escapes and shortens foreign text for a line of the log, so that its control characters can
+/// neither control a terminal nor forge a line.
 pub(super) fn escaped(text: &str, characters_max: usize) -> String {
     let mut shown: String = text.chars().take(characters_max).collect();
     if shown.len() < text.len() {
@@ -138,9 +138,10 @@ mod tests {
         tracing::info!(text = FOREIGN, shown = %FOREIGN, %error, number = 7, "said {FOREIGN}");
     }
 
-    /// Issue 12, item 15: message and fields of an event are one harmless line, with colours too.
+    /// Issue 12, item 15: the message and fields of an event become one harmless line, with and
+    /// without colours.
     #[test]
-    fn attack_a_line_of_the_log_gives_a_terminal_no_orders() {
+    fn attack_a_line_of_the_log_does_not_control_the_terminal() {
         for colours in [false, true] {
             let written = Written::default();
             let to = written.clone();
@@ -149,7 +150,7 @@ mod tests {
             tracing::subscriber::with_default(registry().with(lines.boxed()), log);
             let text = written.text();
             let line = text.strip_suffix('\n').unwrap();
-            // The colours are ours.
+            // The colours come from the program itself.
             let mut plain = line.to_owned();
             for number in ["0", "1", "2", "3", "32"] {
                 plain = plain.replace(&format!("\x1b[{number}m"), "");
@@ -163,7 +164,7 @@ mod tests {
 
     /// Issue 12, item 15: JSON escapes only C0 by itself.
     #[test]
-    fn attack_a_json_line_of_the_log_gives_a_terminal_no_orders() {
+    fn attack_a_json_line_of_the_log_does_not_control_the_terminal() {
         let written = Written::default();
         let lines = tracing_subscriber::fmt::layer().with_target(false).json().flatten_event(true);
         let lines = lines.with_writer(HarmlessJson::to(written.clone()));

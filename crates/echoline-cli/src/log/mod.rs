@@ -1,7 +1,8 @@
-//! The log of a server: to stderr or a file, on a thread of its own, never in the way.
+//! The log of a server, to stderr or a file. A separate thread writes it, so that it never blocks
+//! the server.
 //!
-//! A full disk, a closed pipe or a terminal that is stopped (Ctrl-S) costs log lines, which are
-//! counted, and nothing else.
+//! A full disk, a closed pipe or a stopped terminal (Ctrl-S) only loses lines of the log, which are
+//! counted.
 
 pub(crate) mod access;
 mod filter;
@@ -132,7 +133,7 @@ pub(crate) enum NewestLines {
     Forgotten,
 }
 
-/// The log of a process. It ends, with all lines written that can be, when this is dropped.
+/// The log of a process. Dropping it writes the queued lines and ends the log.
 #[derive(Debug)]
 pub(crate) struct ServerLog {
     level: reload::Handle<Targets, Registry>,
@@ -145,7 +146,7 @@ impl ServerLog {
     /// Starts the log.
     ///
     /// # Errors
-    /// If its file or its thread cannot be had.
+    /// If the file cannot be opened or the thread cannot be started.
     pub(crate) fn start(flags: &LogArgs, newest: NewestLines) -> anyhow::Result<Self> {
         let path = flags.log_file.as_deref();
         let colours = path.is_none() && has_colours();
@@ -162,7 +163,7 @@ impl ServerLog {
             }
         };
         let newest = (newest == NewestLines::Kept).then_some(KeepNewest);
-        // An error means that a log has been started before; that one goes on.
+        // An error means that a log was started before, which continues.
         let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
         if let Some(wrong) = wrong {
@@ -171,7 +172,7 @@ impl ServerLog {
         Ok(Self { level, successor, kind: flags.log_format.kind(), _writing: guard })
     }
 
-    /// Reopens the file of the log: a renamed one (logrotate) is written no more.
+    /// Returns a function that reopens the file of the log after it was renamed (logrotate).
     pub(crate) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
         let successor = self.successor.clone();
         move || successor.reopen()
@@ -200,10 +201,10 @@ impl ServerLog {
     }
 }
 
-/// Characters of a panic's message that are logged.
+/// The maximum length of the logged message of a panic, in characters.
 const PANIC_CHARACTERS: usize = 128;
 
-/// A panic is a line of the log like any other, and its message is escaped like any other.
+/// Makes panics lines of the log, with escaped messages.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = escaped(panic.payload_as_str().unwrap_or("no message"), PANIC_CHARACTERS);

@@ -12,10 +12,10 @@ use tracing_subscriber::layer::Context;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
-/// Lines that are kept.
+/// Number of lines that are kept.
 const LINES_MAX: usize = 100;
 
-/// Letters of a line that are kept; a peer must not fill the page.
+/// Number of characters of a line that are kept, so that a peer cannot fill the page.
 const LETTERS_MAX: usize = 500;
 
 /// Global, because the process has one log.
@@ -24,19 +24,19 @@ static NEWEST: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogLine {
-    /// Local time of day.
+    /// The local time of day.
     pub(crate) time: String,
     pub(crate) level: Level,
-    /// Message and fields, nothing in it that steers anything.
+    /// The message and the fields, without control characters.
     pub(crate) text: String,
 }
 
-/// Returns all that are kept, the newest first.
+/// Returns the lines that are kept, the newest first.
 pub(crate) fn newest_lines() -> Vec<LogLine> {
     newest().iter().rev().cloned().collect()
 }
 
-/// Keeps the newest lines; to be laid over a subscriber that filters.
+/// A subscriber layer that keeps the newest lines. Add it above a filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepNewest;
 
@@ -71,7 +71,7 @@ struct EventText {
 
 impl EventText {
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing to a string fails only where the value itself does: then it is left out.
+        // Writing to a string fails only if formatting the value fails; then the value is omitted.
         let _ = match field.name() {
             "message" => self.message.write_fmt(value),
             name => write!(self.fields, " {name}={value}"),
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// Fault 22: what a peer says cannot steer, forge or fill the page.
+    /// Fault 22: text from a peer cannot control, forge or fill the page.
     #[test]
     fn the_newest_lines_are_kept_harmless_and_short() {
         let log = tracing_subscriber::registry().with(KeepNewest);

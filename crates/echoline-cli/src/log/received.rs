@@ -9,17 +9,17 @@ use super::harmless::escaped;
 use echoline::Server;
 use echoline::metrics::ReceivedLine;
 
-/// Lines of one second that are logged; the others are counted. The queue of the log holds several
-/// times as many, so a flood of them leaves room for the lines of the server itself.
+/// Number of lines that are logged per second; further lines are counted. The queue of the log
+/// holds several times as many, so that a flood leaves room for the server's own lines.
 const LINES_PER_SECOND: u32 = 1000;
 
-/// Characters of a line that are logged.
+/// Number of characters of a line that are logged.
 const CHARACTERS_MAX: usize = 256;
 
-/// The part of a line that may be logged: a chat hides passwords and tokens.
+/// Returns the part of a line that may be logged. A chat hides passwords and tokens.
 pub(crate) type RedactLine = fn(&str) -> Cow<'_, str>;
 
-/// Has `server` log each line that it receives.
+/// Makes `server` log each line that it receives.
 pub(crate) fn log_messages(server: Server, shown: RedactLine) -> Server {
     let (start, pace) = (Instant::now(), LineRateLimit::default());
     server.on_line(move |line| {
@@ -27,10 +27,10 @@ pub(crate) fn log_messages(server: Server, shown: RedactLine) -> Server {
         if missed > 0 {
             tracing::warn!("{missed} received lines were not logged: too many in one second");
         }
-        let (place, text) = (line.number, printable(line, shown));
+        let (slot, text) = (line.number, printable(line, shown));
         match line.client {
-            Some(client) => tracing::info!(place, %client, "received: {text}"),
-            None => tracing::info!(place, client = "unix", "received: {text}"),
+            Some(client) => tracing::info!(slot, %client, "received: {text}"),
+            None => tracing::info!(slot, client = "unix", "received: {text}"),
         }
     })
 }
@@ -42,13 +42,13 @@ fn printable(line: ReceivedLine<'_>, shown: RedactLine) -> String {
         let end = text.floor_char_boundary(start.len());
         return escaped(&shown(&text[..end]), CHARACTERS_MAX);
     }
-    // A line with a secret in it is hidden as it would be with replacement characters.
+    // The decision what to hide is made for the text with replacement characters.
     let lossy = String::from_utf8_lossy(start);
     let hidden = shown(&lossy);
     if hidden == lossy { bytes_escaped(start) } else { escaped(&hidden, CHARACTERS_MAX) }
 }
 
-/// Text as `escaped` shows it, and each byte that is not UTF-8 as `\xHH`.
+/// Returns text as `escaped` shows it, and each byte that is not UTF-8 as `\xHH`.
 fn bytes_escaped(bytes: &[u8]) -> String {
     let mut units = bytes.utf8_chunks().flat_map(|chunk| {
         let letters = chunk.valid().chars().map(|letter| escaped(&letter.to_string(), 1));
@@ -61,7 +61,7 @@ fn bytes_escaped(bytes: &[u8]) -> String {
     printed
 }
 
-/// A count of the lines that were logged in this second.
+/// Counts the lines of the current second.
 #[derive(Debug, Default)]
 struct LineRateLimit {
     second: AtomicU64,
@@ -70,7 +70,8 @@ struct LineRateLimit {
 }
 
 impl LineRateLimit {
-    /// Whether a line of `second` may be logged: `None`, or how many were not logged before it.
+    /// Returns `None` if a line in `second` may not be logged, else the number of lines before it
+    /// that were not logged.
     fn take(&self, second: u64) -> Option<u64> {
         let is_known = self.second.load(Ordering::Relaxed) == second;
         if !is_known && self.second.swap(second, Ordering::Relaxed) != second {
@@ -89,10 +90,10 @@ impl LineRateLimit {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 48: a flood of messages takes its share of the log and no more, and the
-    /// log tells how many are missing.
+    /// Issue 11, item 48: a flood of messages uses a limited share of the log, and the log shows
+    /// how many lines are missing.
     #[test]
-    fn regression_a_flood_of_messages_is_bounded_and_told() {
+    fn regression_a_flood_of_messages_is_bounded_and_counted() {
         let pace = LineRateLimit::default();
         let logged = (0..5000).filter_map(|_| pace.take(7)).count();
         assert_eq!(logged, LINES_PER_SECOND as usize);
@@ -107,7 +108,7 @@ mod tests {
         printable(ReceivedLine::new(1, 0, None, bytes), hide)
     }
 
-    /// Issue 11, item 48: a logged line can be told from every other line, byte by byte.
+    /// Issue 11, item 48: different lines are different in the log, byte for byte.
     #[test]
     fn regression_bytes_of_a_logged_message_are_escaped() {
         for (bytes, wanted) in [

@@ -13,10 +13,10 @@ use crate::files::links::ResolvedPath;
 use crate::process::resources;
 use echoline_base::poison::IgnorePoison;
 
-/// Lines that wait to be written before more are dropped.
+/// Number of lines that may wait to be written. Further lines are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// The mode of the file: its owner and group may read it, because it holds the addresses of users.
+/// The mode of the file. Other users may not read it, because it contains the addresses of users.
 const FILE_MODE: u32 = 0o640;
 
 /// A log output: its flag, its standard stream, and its notice of lost lines.
@@ -26,11 +26,11 @@ pub(super) struct LogOutput {
     pub(super) flag: &'static str,
     /// The target if no file is configured.
     pub(super) standard: fn() -> LogTarget,
-    /// The line that tells how many lines are missing.
+    /// Returns the line that reports how many lines are missing.
     pub(super) notice: fn(usize) -> String,
 }
 
-/// A place for lines.
+/// A target for lines.
 #[derive(Debug)]
 pub(super) enum LogTarget {
     Stderr,
@@ -39,11 +39,12 @@ pub(super) enum LogTarget {
 }
 
 impl LogTarget {
-    /// Opens the file at `path`, or makes it; without a path, the standard stream of this log.
+    /// Opens or creates the file at `path`. Without a path, returns the standard stream of this
+    /// log.
     pub(super) fn open(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
-        // A FIFO without a reader is an error now instead of a log that waits for ever.
+        // For a FIFO without a reader this returns an error. Otherwise the log would wait for ever.
         options.append(true).create(true).mode(FILE_MODE);
         let file =
             ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
@@ -55,14 +56,14 @@ impl LogTarget {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stderr => io::stderr().write(bytes),
-            // Past the buffer of the standard library, which would hold lines back.
+            // This bypasses the buffer of the standard library, which would delay lines.
             Self::Stdout => Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?),
             Self::File(file) => file.write(bytes),
         }
     }
 }
 
-/// The target that replaces the present one; clones are the same.
+/// Replaces the target of a log. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct TargetSwitch(Arc<Mutex<SwitchState>>, LogOutput);
 
@@ -70,7 +71,7 @@ pub(super) struct TargetSwitch(Arc<Mutex<SwitchState>>, LogOutput);
 struct SwitchState {
     /// The file of the lines; `None` is a standard stream.
     path: Option<PathBuf>,
-    /// Taken by the sink when it has the next line to write.
+    /// The new target, which the sink takes before it writes the next line.
     next: Option<LogTarget>,
 }
 
@@ -84,7 +85,7 @@ impl TargetSwitch {
         *self.place() = SwitchState { path, next: Some(target) };
     }
 
-    /// Reopens the file that is written now.
+    /// Reopens the current file.
     pub(super) fn reopen(&self) -> anyhow::Result<()> {
         let path = self.path();
         let target = LogTarget::open(self.1, path.as_deref())?;
@@ -111,13 +112,13 @@ impl TargetSwitch {
 pub(super) struct Sink {
     target: LogTarget,
     successor: TargetSwitch,
-    /// Lines for which there was no room in the queue.
+    /// Number of lines that did not fit the queue.
     dropped: Arc<OnceLock<ErrorCounter>>,
-    /// Lines that the target did not take.
+    /// Number of lines that could not be written.
     refused: usize,
     /// The number of lost lines that have been reported.
     told: usize,
-    /// Whether the last line that was written lacks its end.
+    /// Whether the last line was written only in part.
     torn: bool,
 }
 
@@ -178,7 +179,7 @@ impl Write for Sink {
     }
 }
 
-/// The way of lines to their file, on a thread of its own.
+/// Writes lines to their target on a separate thread.
 pub(super) struct LogWriter {
     /// Never blocks: lines for which the queue has no room are dropped and counted.
     pub(super) writer: NonBlocking,
@@ -187,7 +188,7 @@ pub(super) struct LogWriter {
     pub(super) guard: WorkerGuard,
 }
 
-/// Begins to write a log of this kind to `path`, or to its standard stream.
+/// Starts a thread that writes a log of this kind to `path`, or to its standard stream.
 pub(super) fn write(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<LogWriter> {
     let target = LogTarget::open(kind, path)?;
     // Its thread panics if it cannot be started.
@@ -220,7 +221,7 @@ mod tests {
 
     /// Fault 56: lines that do not fit a full disk are counted, and the log reports the count.
     #[test]
-    fn what_is_lost_is_counted_and_told_once() {
+    fn lost_lines_are_counted_and_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut sink = sink(open("/dev/full"));
@@ -235,9 +236,9 @@ mod tests {
         assert_eq!(lines[1..], ["three", "four"]);
     }
 
-    /// Fault 56: a pipe that takes half a line does not glue the next one to it.
+    /// Fault 56: after a line that a pipe took only in part, the next line starts on a new line.
     #[test]
-    fn a_line_that_was_torn_ends_before_the_next_begins() {
+    fn a_torn_line_ends_before_the_next_begins() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
@@ -260,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_not_for_everybody() {
+    fn a_new_file_is_private() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         drop(LogTarget::open(KIND, Some(&path)).unwrap());
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        // The umask may take more away.
+        // The umask may remove more permissions.
         assert_eq!(mode & 0o777 & !FILE_MODE, 0, "{mode:o}");
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct UpgradeArgs {
 }
 
 impl ProcessArgs {
-    /// Does `work` on files with the rights that the server has after its start.
+    /// Runs `work`, which accesses files, with the rights that the server has after its start.
     pub(crate) fn as_user<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         match &self.user {
             Some(account) if Uid::effective().is_root() => {

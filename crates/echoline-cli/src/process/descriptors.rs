@@ -2,13 +2,13 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The default for simultaneous connections; Redis has the same.
+/// The default limit of simultaneous connections, as in Redis.
 const CONNECTIONS_DEFAULT: usize = 10_000;
 
 /// Descriptors reserved for everything except connections, if the limit allows it.
 const RESERVE: usize = 64;
 
-/// Descriptors of a load run that are no client: standard streams, poller, resolver.
+/// Descriptors of a load run that belong to no client: standard streams, poller, resolver.
 const CLIENT_RESERVE: usize = 32;
 
 /// The descriptor limit of this process.
@@ -21,12 +21,12 @@ pub(crate) struct Descriptors {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionCapacity {
     pub(crate) connections: usize,
-    /// Refused connections that may linger, beside the others.
+    /// Number of refused connections that may linger, in addition to the others.
     pub(crate) lingering: usize,
 }
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, as far as the system lets us.
+    /// Raises the soft limit to the hard limit, as far as the system permits.
     pub(crate) fn raise() -> Self {
         let files = Resource::RLIMIT_NOFILE;
         let limit = match getrlimit(files) {
@@ -36,8 +36,7 @@ impl Descriptors {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
-    /// Returns the number of connections that was asked for, or fewer if there are too few
-    /// descriptors.
+    /// Returns the configured number of connections, or fewer if there are too few descriptors.
     pub(crate) fn places(
         self,
         asked: Option<usize>,
@@ -54,7 +53,7 @@ impl Descriptors {
 }
 
 impl Descriptors {
-    /// Refuses more clients than there can be.
+    /// Returns an error if there are not enough descriptors for this number of clients.
     pub(crate) fn fit_clients(self, clients: u32) -> Result<(), String> {
         let needed = usize::try_from(clients).unwrap_or(usize::MAX).saturating_add(CLIENT_RESERVE);
         if needed <= self.limit {
@@ -72,7 +71,7 @@ impl Descriptors {
 mod tests {
     use super::*;
 
-    /// Fault 3: the descriptor limit wins over what was asked for.
+    /// Fault 3: the descriptor limit takes precedence over the configured number of connections.
     #[test]
     fn connections_never_need_more_descriptors_than_there_are() {
         let places = |limit, asked| Descriptors { limit }.places(asked, 1, 2);
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_do_not_fit_are_told_what_would_do() {
+    fn too_many_clients_are_refused_with_a_remedy() {
         let descriptors = Descriptors { limit: 1024 };
         assert_eq!(descriptors.fit_clients(992), Ok(()));
         let sentence = descriptors.fit_clients(993).unwrap_err();

@@ -18,10 +18,11 @@ use rustix::net::{
 
 use echoline::listener::FileOwner;
 
-/// Sockets in one message: what Linux takes (`SCM_MAX_FD`).
+/// Number of sockets in one message: the maximum of Linux (`SCM_MAX_FD`).
 const SOCKETS_MAX: usize = 253;
 
-/// Bytes of the list of sockets: as many of the longest Unix paths need less than half of it.
+/// The maximum size of the list of sockets, in bytes. The longest possible Unix paths need less
+/// than half of it.
 const LIST_MAX: usize = 64 * 1024;
 
 /// The first entry of the list. It identifies the protocol, because a successor may be a different
@@ -43,9 +44,9 @@ pub(crate) struct HandoverSocket {
 /// A message between the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandoverMessage {
-    /// The successor: I am able to accept.
+    /// From the successor: it can accept connections.
     Ready,
-    /// The predecessor: the service is yours.
+    /// From the predecessor: the service now belongs to the successor.
     Yours,
 }
 
@@ -58,7 +59,7 @@ impl HandoverMessage {
     }
 }
 
-/// Puts `parcels` on their way; does not wait for anybody to take them.
+/// Sends `parcels`, without waiting for the receiver.
 pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::Result<()> {
     let list = list(parcels);
     if parcels.len() > SOCKETS_MAX || list.len() > LIST_MAX {
@@ -77,7 +78,7 @@ pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::R
     if sent == list.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Takes what [`send_parcels`] sent, which is there already.
+/// Receives the sockets of [`send_parcels`], which must have been sent already.
 pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<HandoverSocket>> {
     let mut bytes = vec![0; LIST_MAX];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
@@ -107,7 +108,7 @@ pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<HandoverSocke
     parcels.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, unreadable))
 }
 
-/// NUL ends each entry: it is the one byte that no path has.
+/// Returns the list of sockets as text. NUL ends each entry, because no path contains it.
 fn list(parcels: &[HandoverSocket]) -> String {
     let entries = parcels.iter().map(|parcel| {
         let owner = match parcel.owner {
@@ -147,20 +148,20 @@ fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
 pub(super) struct HandoverChannel(tokio::net::UnixStream);
 
 impl HandoverChannel {
-    /// To be called in a runtime.
+    /// Call it inside a runtime.
     pub(super) fn new(end: UnixStream) -> io::Result<Self> {
         end.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(end).map(Self)
     }
 
-    /// Says `word`; it arrives unless the other process has ended.
+    /// Sends `word`. It arrives unless the other process has ended.
     pub(super) fn say(&self, word: HandoverMessage) -> io::Result<()> {
-        // The buffer has room for more than all the words there are.
+        // The buffer has room for all words of the protocol.
         rustix::net::send(self.0.as_fd(), &[word.byte()], SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
-    /// Waits for `word`; whether it came before the end of the other process. Cancel safe.
+    /// Waits for `word`. Returns whether it came before the end of the other process. Cancel safe.
     pub(super) async fn hear(&self, word: HandoverMessage) -> bool {
         let mut byte = [0];
         loop {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_arrive_with_what_they_were_bound_for() {
+    fn sockets_arrive_with_their_configured_addresses() {
         let (near, far) = UnixStream::pair().unwrap();
         let (first, first_at) = parcel("127.0.0.1:0", FileOwner::Somebody);
         let (second, second_at) = parcel("unix:/run/with a\nline end", FileOwner::Us);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_not_ours_is_refused() {
+    fn an_unknown_list_is_refused() {
         let socket = || vec![TcpListener::bind("127.0.0.1:0").unwrap().into()];
         for list in ["", "\0\0", "echoline-2\0us a\0\0", "echoline-1\0us a\0", "echoline-1\0a\0\0"]
         {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_are_heard_and_so_is_the_end() {
+    async fn messages_and_the_end_are_received() {
         let (near, far) = UnixStream::pair().unwrap();
         let (near, far) = (HandoverChannel::new(near).unwrap(), HandoverChannel::new(far).unwrap());
         far.say(HandoverMessage::Ready).unwrap();

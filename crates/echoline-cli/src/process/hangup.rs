@@ -35,7 +35,7 @@ pub(crate) fn release() {
 }
 
 impl Hangups {
-    /// Listens from now on; one that has been held is heard too.
+    /// Starts to listen for SIGHUP, including one that arrived while it was blocked.
     pub(crate) fn listen() -> io::Result<Self> {
         let ends_with_terminal = !is_ignored() && has_terminal(open_terminal()) == Some(true);
         let signal = signal(SignalKind::hangup())?;
@@ -43,7 +43,7 @@ impl Hangups {
         Ok(Self { signal, ends_with_terminal })
     }
 
-    /// Returns the next one. Cancel safe.
+    /// Returns the next SIGHUP. Cancel safe.
     pub(crate) async fn next(&mut self) -> HangupAction {
         if self.signal.recv().await.is_none() {
             // The runtime is going away.
@@ -60,8 +60,8 @@ fn open_terminal() -> io::Result<File> {
     File::open("/dev/tty")
 }
 
-/// Returns whether this process belongs to a terminal (tty(4)). `None` if an error such as "too
-/// many open files" leaves it open: such an error must not end the server.
+/// Returns whether this process belongs to a terminal (tty(4)). Returns `None` if an error such as
+/// "too many open files" prevents the answer, because such an error must not end the server.
 fn has_terminal(opened: io::Result<File>) -> Option<bool> {
     match opened.map_err(|error| error.raw_os_error()) {
         Ok(_) => Some(true),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ignores_hangups_is_seen_in_proc() {
+    fn ignored_hangups_are_read_from_proc() {
         assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
         assert!(!ignores_hangup("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
         assert!(!ignores_hangup(""));

@@ -1,5 +1,5 @@
-//! The listening sockets that a process is born with: from systemd (socket activation), or from
-//! its predecessor (an upgrade).
+//! The listening sockets that a process inherits: from systemd (socket activation), or from its
+//! predecessor (an upgrade).
 
 use std::collections::HashMap;
 use std::env;
@@ -17,7 +17,8 @@ pub(crate) use super::handover::HandoverSocket;
 use echoline::Address;
 use echoline::listener::{FileOwner, Scheme};
 
-/// Set, to anything, for a process whose standard input is the line to its predecessor.
+/// A variable that is set for a process whose standard input is the channel to its predecessor. Its
+/// value has no meaning.
 pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";
 
 /// The variables that systemd sets for a process with passed sockets (sd_listen_fds(3)).
@@ -96,7 +97,7 @@ impl Inherited {
         self.take_as(asked, address).await
     }
 
-    /// As [`take`](Self::take), for the admin address; also returns the name under which a
+    /// Like [`take`](Self::take), for the admin address; also returns the name under which a
     /// successor asks for the sockets.
     pub(crate) async fn take_for_admin(
         &mut self,
@@ -240,7 +241,7 @@ fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
     Ok(sockets)
 }
 
-/// Returns the socket at `index`, of whichever kind it is.
+/// Returns the socket at `index`, of any kind.
 fn take_passed(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     let kinds = [
         (libc::AF_INET, libc::SOCK_STREAM),
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_passed_is_found_by_address_and_kind() {
+    async fn passed_sockets_are_found_by_address_and_kind() {
         let ((first, port), (second, other)) = (tcp(), tcp());
         let datagrams = UdpSocket::bind(("127.0.0.1", port)).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_passed_is_found_by_name() {
+    async fn passed_sockets_are_found_by_name() {
         let sockets = vec![given(name("web"), tcp().0), given(name("bots"), tcp().0)];
         let mut inherited = Inherited { sockets, ..Inherited::default() };
         assert_eq!(count(&mut inherited, "fd://bots").await, 1);
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_predecessors_sockets_are_found_by_what_they_were_bound_for() {
+    async fn sockets_of_a_predecessor_are_found_by_configured_address() {
         let asked = |text: &str| SocketKey::Asked(text.to_owned());
         let ((first, port), (second, _)) = (tcp(), tcp());
         let (third, fourth) = (tcp().0, tcp().0);

@@ -41,15 +41,16 @@ pub(crate) struct Lifecycle {
     pub(crate) notifier: Notifier,
     /// The plan for an upgrade on SIGUSR2, or the reason why there is none.
     pub(crate) upgrade: Result<UpgradePlan, &'static str>,
-    /// The line to the process that this one takes the service over from.
+    /// The channel to the predecessor, if this process takes the service over.
     pub(crate) predecessor: Option<UnixStream>,
     /// One line for `systemctl status`.
     pub(crate) status: String,
 }
 
 impl Lifecycle {
-    /// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads. `announce`
-    /// is called once connections are accepted; its error ends the server.
+    /// Serves until a signal ends the server, and then drains. A second signal aborts the drain.
+    /// SIGHUP reloads the settings. `announce` is called once connections are accepted; its error
+    /// ends the server.
     pub(crate) async fn serve<H, F>(
         self,
         server: Server,
@@ -73,7 +74,7 @@ impl Lifecycle {
         let serving = server.serve_until(handler, pending());
         let is_ready = SetOnce::new();
         let ready = async {
-            // The tasks that accept have been started; they run before this goes on.
+            // The accepting tasks have been started, and run before this continues.
             tokio::task::yield_now().await;
             announce()?;
             if let Some(predecessor) = &predecessor {
@@ -85,13 +86,13 @@ impl Lifecycle {
         };
         let old = OutgoingProcess { shutdown: &shutdown, notifier, successor: &successor };
         let upgrading = async {
-            // Before that the service may be the predecessor's still.
+            // Before that, the service may still belong to the predecessor.
             is_ready.wait().await;
             upgrade::when_told(self.upgrade, old).await
         };
         let stopping = tell_of_end(&shutdown, notifier, &successor, live);
         let reloading = async {
-            // To say that it is ready again would say so too early.
+            // Otherwise the READY after a reload could be sent too early.
             is_ready.wait().await;
             reload_when_told(hangups, reload, &shutdown, notifier).await
         };
@@ -111,8 +112,8 @@ impl Lifecycle {
     }
 }
 
-/// Tells the service manager that the process drains, and how long that may take, unless the
-/// service is another process's by then.
+/// Tells the service manager that the process drains and how long that may take, unless another
+/// process has taken over the service by then.
 async fn tell_of_end(
     shutdown: &Shutdown,
     notifier: &Notifier,
@@ -155,7 +156,7 @@ async fn reload_when_told(
                 run_aside(Arc::clone(&reload)).await;
                 notifier.tell(&[NotifyState::Ready]);
             }
-            // The service may be another process's by now.
+            // Another process may have taken over the service by now.
             HangupAction::Reload => {
                 tracing::warn!("the settings are not reloaded: this process is about to end")
             }
@@ -169,11 +170,11 @@ async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     let (finished, end) = oneshot::channel::<()>();
     let run = move || {
         let _finished = finished;
-        // A reload that panicked has changed nothing that the next one does not look at again.
+        // A poisoned lock is safe to use, because each reload reads everything again.
         (*reload.lock().ignore_poison())();
     };
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
-        // An error means that it is over too: the sender is gone.
+        // An error means that the thread has ended too: the sender is gone.
         Ok(_) => drop(end.await),
         Err(error) => tracing::error!(%error, "the settings were not reloaded: no thread can be \
                                                started"),

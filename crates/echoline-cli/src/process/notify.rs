@@ -29,7 +29,7 @@ pub(crate) struct Notifier {
 /// One assignment of sd_notify(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotifyState<'a> {
-    /// Connections are accepted; or, after `Reloading`, the new settings hold.
+    /// Connections are accepted; or, after `Reloading`, the new settings are in force.
     Ready,
     /// The server reloads its settings.
     Reloading,
@@ -46,8 +46,8 @@ pub(crate) enum NotifyState<'a> {
 }
 
 impl Notifier {
-    /// The manager that `NOTIFY_SOCKET` names; none if it is not set, or cannot be used: the
-    /// service is there for its clients, whether a manager hears of it or not.
+    /// Returns the manager that `NOTIFY_SOCKET` names. If the variable is not set or not usable,
+    /// messages go nowhere, because the service must run nevertheless.
     pub(crate) fn from_environment() -> Self {
         match env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
             Some(name) => Self::named(&name).unwrap_or_else(|error| Self {
@@ -75,13 +75,12 @@ impl Notifier {
         let address =
             address.with_context(|| format!("NOTIFY_SOCKET={shown} is not an address"))?;
         let socket = UnixDatagram::unbound().context("cannot reach the service manager")?;
-        // A manager that does not listen must not hold up who speaks to it.
+        // A manager that does not read must not block the server.
         socket.set_nonblocking(true).context("cannot reach the service manager")?;
         Ok(Self { manager: Some((socket, address)), trouble: None })
     }
 
-    /// Tells all of `news` in one message. That it did not arrive is only worth a line of the
-    /// log: the service is there for its clients.
+    /// Sends all of `news` in one message. An error is only logged, because the service must go on.
     pub(crate) fn tell(&self, news: &[NotifyState<'_>]) {
         let Some((socket, address)) = &self.manager else { return };
         let text = text(news, monotonic_now());
@@ -152,7 +151,7 @@ pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, li
 mod tests {
     use super::*;
 
-    /// Issue 12, item 15: an address in the status ends no assignment and gives no orders.
+    /// Issue 12, item 15: an address in the status cannot end the assignment or control a terminal.
     #[test]
     fn attack_a_status_holds_no_second_assignment() {
         let status = NotifyState::Status("serving on unix:/a\nMAINPID=1\r\x1b[2J\u{9b}");
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_are_what_the_manual_says() {
+    fn assignments_follow_the_manual() {
         let news = [
             NotifyState::Ready,
             NotifyState::Reloading,
@@ -176,9 +175,9 @@ mod tests {
         assert_eq!(text(&news, Duration::from_micros(7_000_001)), expected);
     }
 
-    /// Issue 11, item 28: a form that we do not know is a reason to say so, and none not to start.
+    /// Issue 11, item 28: an unknown form is reported and does not prevent the start.
     #[test]
-    fn regression_an_unknown_notify_socket_is_no_reason_not_to_start() {
+    fn regression_an_unknown_notify_socket_does_not_prevent_the_start() {
         for name in ["vsock:2:1234", "notify.sock", "/\x1b[2J", "@"] {
             match Notifier::named(OsStr::new(name)) {
                 Ok(notifier) => notifier.tell(&[NotifyState::Ready]),

@@ -77,12 +77,12 @@ pub(crate) struct ProcessIdentity {
     account: UserSpec,
     user: Uid,
     group: Gid,
-    /// The further groups: those that the user is a member of, or `group` alone.
+    /// The supplementary groups: those that the user is a member of, or only `group`.
     groups: Vec<Gid>,
 }
 
 impl ProcessIdentity {
-    /// Looks the account up.
+    /// Looks up the account.
     ///
     /// # Errors
     /// One sentence that names the flag. An account that does not exist or is root's is a
@@ -119,7 +119,7 @@ impl ProcessIdentity {
         Ok(Self { account: account.clone(), user, group, groups })
     }
 
-    /// Returns the user that files are made for.
+    /// Returns the user that new files belong to.
     pub(crate) fn file_user(&self) -> FileUser {
         let groups = self.groups.iter().map(|group| group.as_raw()).collect();
         FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
@@ -140,7 +140,7 @@ impl ProcessIdentity {
         assume().with_context(|| format!("--user {}", self.account))
     }
 
-    /// In this order: each step needs the rights that the next one gives up.
+    /// The order matters: each step needs the rights that the next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
         forbid_capabilities();
         // An upgraded process has the user and the group of its predecessor.
@@ -205,7 +205,7 @@ fn forbid_capabilities() {
 /// Clears the ambient, inheritable, permitted and effective capabilities of this thread.
 fn give_up_capabilities() -> anyhow::Result<()> {
     if has_capabilities()? {
-        // Of a kernel before 4.3 this is an error: it has no ambient set.
+        // Kernels before 4.3 have no ambient set and return an error.
         let _ = clear_ambient_capability_set();
         set_capabilities(None, NO_CAPABILITIES).context("cannot give up capabilities")?;
     }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_would_be_no_drop_is_refused() {
+    fn an_account_with_the_rights_of_root_is_refused() {
         for (text, sentence) in [
             ("root", "name a user without its rights"),
             ("0:65534", "name a user without its rights"),

@@ -1,4 +1,5 @@
-//! A reload (SIGHUP): everything is read and checked first and then put in place, or nothing is.
+//! A reload (SIGHUP) first reads and checks everything, and then applies either everything or
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,8 +12,8 @@ pub(crate) struct ReloadHook<F> {
     /// that no hook names takes effect at the next start, and the log says so.
     pub(crate) keys: &'static [&'static str],
     /// Reads and checks the new settings and their files, without a change. Returns `None` if there
-    /// is nothing to put in place. An error, in one sentence, cancels the whole reload. Runs on a
-    /// thread that may block.
+    /// is nothing to apply. An error, in one sentence, cancels the whole reload. Runs on a thread
+    /// that may block.
     pub(crate) prepare: Prepare<F>,
 }
 
@@ -20,7 +21,7 @@ pub(crate) struct ReloadHook<F> {
 pub(crate) type Prepare<F> = Box<dyn FnMut(&F) -> anyhow::Result<Option<Commit>> + Send>;
 
 impl<P: 'static> ReloadHook<P> {
-    /// The same hook for flags of which its own are a part.
+    /// Returns the same hook for flags that contain its own flags.
     pub(crate) fn within<F>(mut self, part: impl Fn(&F) -> &P + Send + 'static) -> ReloadHook<F> {
         let prepare = move |flags: &F| (self.prepare)(part(flags));
         ReloadHook { keys: self.keys, prepare: Box::new(prepare) }

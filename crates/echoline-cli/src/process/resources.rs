@@ -35,8 +35,8 @@ const DATA: MemoryNeed =
 
 /// Returns a runtime for the calling thread.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
-    // Building a runtime panics if it cannot have the pair of sockets by which it learns of
-    // signals; it needs four more descriptors.
+    // Building a runtime panics if it cannot create the socket pair for signals. It needs four more
+    // descriptors.
     let pairs: io::Result<Vec<_>> = (0..3).map(|_| UnixStream::pair()).collect();
     drop(pairs.context("cannot start the runtime")?);
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
@@ -48,8 +48,8 @@ pub(crate) fn try_thread() -> io::Result<()> {
     thread.join().map_err(|_| io::Error::other("a thread panicked at its start"))
 }
 
-/// Refuses `threads` threads if the limits of memory are too low for them: any allocation could
-/// end the process without a sentence.
+/// Returns an error if the limits of memory are too low for `threads` threads. Otherwise any
+/// allocation could end the process without a message.
 pub(crate) fn check_memory(threads: usize) -> anyhow::Result<()> {
     for need in [SPACE, DATA] {
         // If the limit cannot be read, the start goes on without this check.
@@ -75,7 +75,7 @@ impl MemoryNeed {
     }
 }
 
-/// Adds the fix to an error by which the system says that something has run out.
+/// Adds the remedy to an error of the system that a limit of this process causes.
 pub(crate) fn explain(error: anyhow::Error) -> anyhow::Error {
     match hint(&format!("{error:#}")) {
         Some(hint) => anyhow!("{error:#}; {hint}"),
@@ -83,7 +83,7 @@ pub(crate) fn explain(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Returns the fix for an error, by the system's number in its text.
+/// Returns the remedy for an error, by the error number of the system in its text.
 fn hint(text: &str) -> Option<&'static str> {
     let number = |number: i32| text.contains(&format!("(os error {number})"));
     if text.contains("ulimit") {

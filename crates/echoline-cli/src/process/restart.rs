@@ -1,4 +1,4 @@
-//! Background threads of the program that go on whatever happens in them.
+//! Runs background threads that start again after errors and panics.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -20,10 +20,10 @@ enum AttemptError {
     Panicked(#[from] Panicked),
 }
 
-/// Does `work` until it succeeds. It starts from nothing after each failure and each panic.
+/// Runs `work` until it succeeds. After each error and each panic it starts from the beginning.
 ///
-/// A server goes on serving without its admin address. The address must come back, and the log must
-/// say what happened.
+/// A server continues to serve without its admin address. The address must come back, and the log
+/// must show what happened.
 pub(crate) fn keep_running(what: &str, mut work: impl FnMut() -> io::Result<()>) {
     let backoff = Backoff::new(PAUSE, PAUSE_MAX);
     let attempt = || work().map_err(AttemptError::from);

@@ -39,7 +39,7 @@ pub(crate) struct UpgradePlan {
     times: UpgradeTimeouts,
 }
 
-/// Which process owns the service when this process ends.
+/// The owner of the service when this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuccessorStatus {
     None,
@@ -68,8 +68,8 @@ impl UpgradePlan {
         Ok(Self { program, arguments: arguments.collect(), parcels, times })
     }
 
-    /// Starts the new process, and waits until it has proved itself. Dropped before that, it ends
-    /// the new process.
+    /// Starts the new process, and waits until it has passed its trial. If this future is dropped
+    /// before, it kills the new process.
     async fn run(&self) -> anyhow::Result<(SuccessorProcess, HandoverChannel)> {
         let shown = self.program.display();
         let (near, far) = UnixStream::pair().context("cannot connect to the new process")?;
@@ -107,12 +107,13 @@ impl UpgradePlan {
     }
 }
 
-/// Returns the file that an upgrade starts: as it was called, if that was by a path, because a link
-/// on the way may lead to a newer one later; else where the system found it.
+/// Returns the file that an upgrade starts. If the program was called by a path, that is the same
+/// path, because a link in it may later lead to a newer file. Otherwise it is the path where the
+/// system found the program.
 fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     let called = called.map(PathBuf::from).filter(|path| path.components().count() > 1);
     if let Some(Ok(path)) = called.map(std::path::absolute) {
-        // A file that cannot be looked at is not replaced by the old program: the upgrade fails.
+        // If the file cannot be examined, the upgrade fails instead of starting the old program.
         let is_there = path.try_exists();
         if is_there.with_context(|| format!("cannot examine {}", path.display()))? {
             return Ok(path);
@@ -121,7 +122,7 @@ fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     env::current_exe().context("cannot find the file of this program")
 }
 
-/// A new process that may still be ended.
+/// A new process that is killed when this is dropped.
 #[derive(Debug)]
 struct SuccessorProcess(Option<Child>);
 
@@ -130,7 +131,7 @@ impl SuccessorProcess {
         self.0.as_ref().map_or(0, Child::id)
     }
 
-    /// Waits for a process that has ended, or is made to; how it ended.
+    /// Ends the process if it still runs. Returns how it ended.
     fn end(&mut self) -> String {
         let Some(mut child) = self.0.take() else { return "has ended".to_owned() };
         // A process that has only closed its channel must not continue beside this one.
@@ -197,7 +198,7 @@ pub(super) async fn when_told(
     Ok(refuse(&mut wishes, "this process is about to end").await)
 }
 
-/// Tries whenever it is wished, until there is a successor.
+/// Tries an upgrade at each request, until there is a successor.
 async fn succeed(
     upgrade: UpgradePlan,
     wishes: &mut Signal,
@@ -227,7 +228,7 @@ async fn refuse(wishes: &mut Signal, reason: &str) -> Infallible {
     }
 }
 
-/// Leaves the service to the new process.
+/// Hands the service over to the new process.
 async fn retire(
     old: OutgoingProcess<'_>,
     candidate: SuccessorProcess,
@@ -236,7 +237,8 @@ async fn retire(
 ) {
     let id = candidate.id();
     tracing::info!("upgraded: process {id} has taken over");
-    // In this order: the service manager listens to the new process only once it knows it.
+    // The order matters: the service manager accepts messages of the new process only once it knows
+    // its id.
     old.notifier.tell(&[
         NotifyState::MainProcess(id),
         NotifyState::Status("handing over to a new process"),
@@ -277,8 +279,8 @@ impl Predecessor {
         HandoverChannel::new(line).map(Self)
     }
 
-    /// Says that this process is able to accept, and waits until the service is its own. That the
-    /// predecessor has ended makes it so too.
+    /// Reports that this process can accept, and waits until it owns the service. It also owns the
+    /// service if the predecessor has ended.
     pub(super) async fn take_over(&self) {
         if let Err(error) = self.0.say(HandoverMessage::Ready) {
             tracing::warn!(%error, "the predecessor has ended");
@@ -304,10 +306,10 @@ mod tests {
         assert!(found.is_absolute());
     }
 
-    /// Issue 11, item A: a program that cannot be looked at is not missing, so the old program is
+    /// Issue 11, item A: a program that cannot be examined is not missing, so the old program is
     /// not started again.
     #[test]
-    fn regression_a_program_that_cannot_be_looked_at_fails_the_upgrade() {
+    fn regression_a_program_that_cannot_be_examined_fails_the_upgrade() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("loop");
         std::os::unix::fs::symlink(&link, &link).unwrap();

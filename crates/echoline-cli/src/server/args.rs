@@ -28,7 +28,7 @@ pub(crate) trait ServerCommand: Send + 'static {
     /// Returns the flags of every server.
     fn serving(&self) -> &ServingArgs;
 
-    /// Returns why flags that are right by themselves do not fit together.
+    /// Returns an error message if flags that are valid on their own contradict each other.
     fn mistake(&self) -> Option<String> {
         None
     }
@@ -123,7 +123,7 @@ impl ServingArgs {
         Ok(())
     }
 
-    /// Checks the folder of a Unix socket that root would make without the rights of --user.
+    /// Checks the folder of a Unix socket, if the socket is created without --user.
     fn probe_folder(&self, address: &Address) -> io::Result<()> {
         let path = address.unix_path().filter(|path| !path.starts_with('@'));
         match path.filter(|_| self.life.user.is_none()) {

@@ -48,7 +48,7 @@ pub(crate) struct BoundServer {
     pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
-    /// Called when places run short.
+    /// Called when connections run short.
     pub(crate) on_nearly_full: Option<OnCrowded>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
@@ -64,7 +64,7 @@ impl BoundServer {
     }
 }
 
-/// Called with the occupancy of the server when places run short.
+/// Called with the usage of the server when connections run short.
 pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
 impl std::fmt::Debug for OnCrowded {
@@ -112,7 +112,7 @@ impl ServiceSockets {
         (listeners, datagrams)
     }
 
-    /// Duplicates the sockets for a successor. Each comes with the process that removes its file.
+    /// Duplicates the sockets for a successor, each with the owner of its file.
     fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
         let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
         match self {
@@ -123,8 +123,8 @@ impl ServiceSockets {
 }
 
 impl ServingArgs {
-    /// Binds all addresses or none, and gives up rights that only that needs. To be called before
-    /// there are other threads.
+    /// Binds all addresses or none, and then drops the rights that only binding needs. Call it
+    /// before other threads exist.
     pub(crate) fn bind(&self, mut service: Service) -> anyhow::Result<BoundServer> {
         upgrade::hold();
         let faults = self.faults.start(match self.admin.may_change_faults() {
@@ -141,7 +141,7 @@ impl ServingArgs {
         }
         let mut basis = self.basis(&service, descriptors);
         let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
-        // This runtime is not the one that serves: its registrations with the system end with it.
+        // This runtime is only for binding; the registrations of the sockets end with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
@@ -159,7 +159,7 @@ impl ServingArgs {
         basis.reach = reach(&bound).context("cannot read the address of a socket")?;
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
-        // While there are still the rights to read a key that only root may read.
+        // The keys are read here, while the process can still read files of root.
         let certificates =
             self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
         let parcels = parcels(&bound, admin.as_ref());
@@ -195,7 +195,7 @@ impl ServingArgs {
         })
     }
 
-    /// For each address its sockets: those that the process was born with, or new ones.
+    /// Returns the sockets of each address, inherited or new.
     async fn bind_all(
         &self,
         inherited: &mut Inherited,
@@ -250,7 +250,7 @@ fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     Ok(NetworkReach::Loopback)
 }
 
-/// Sockets that the process was born with; all those for one address are of one kind.
+/// Returns inherited sockets of one address, which are all of the same kind.
 fn inherit(
     given: Vec<HandoverSocket>,
     address: &Address,
@@ -276,7 +276,7 @@ fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result
     Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
 }
 
-/// Returns the inheritance of a successor: every listening socket with its address.
+/// Returns everything that a successor inherits: every listening socket with its address.
 fn parcels(
     bound: &[(Address, ServiceSockets)],
     admin: Option<&Admin>,

@@ -84,14 +84,15 @@ pub(crate) struct BoundsArgs {
     pub(crate) sources: SourceLimitArgs,
 }
 
-/// The values besides the flags from which limits follow; they stay while the server runs.
+/// The values besides the flags that determine the limits. They do not change while the server
+/// runs.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitInputs {
     /// The limits without flags.
     pub(crate) defaults: Limits,
-    /// Addresses that are listened on.
+    /// Number of listening addresses.
     pub(crate) listeners: usize,
-    /// Known when they are bound.
+    /// Known only after binding.
     pub(crate) reach: NetworkReach,
     pub(crate) workers: NonZeroUsize,
     pub(crate) descriptors: Descriptors,
@@ -184,7 +185,8 @@ pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<Bo
     ReloadHook { keys: &LIVE, prepare: Box::new(prepare) }
 }
 
-/// The listening sockets were made for the stall time-out of the start.
+/// Returns a note if the new stall time-out is longer than the one for which the listening sockets
+/// were created.
 fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
     let given_up =
         given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
@@ -232,7 +234,7 @@ impl SourceLimitArgs {
     }
 }
 
-/// Puts changed limits in force; penalties stay.
+/// Returns the hook that applies changed limits. Penalties stay.
 pub(crate) fn source_reload_hook(
     defaults: SourceLimits,
     sources: Arc<Sources>,

@@ -16,7 +16,7 @@ use echoline::{Address, Listener};
 #[derive(Debug, Default)]
 pub(crate) struct CheckReport {
     subject: String,
-    /// Lines for stdout, notes too.
+    /// Lines for stdout, including notes.
     right: String,
     wrong: Vec<String>,
 }
@@ -27,7 +27,7 @@ impl CheckReport {
         self.subject = subject;
     }
 
-    /// Prints all findings. Exit code 0 when a start would succeed.
+    /// Prints all findings. Returns exit code 0 if a start would succeed.
     ///
     /// # Errors
     /// All reasons why a start would fail.
@@ -36,11 +36,11 @@ impl CheckReport {
         if self.wrong.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        // Each on a line of its own, like all errors of the program.
+        // Each on a separate line, like all errors of the program.
         bail!("{}", self.wrong.join("\necholine: "))
     }
 
-    /// Something is as it should be.
+    /// Adds a finding that is in order.
     pub(crate) fn right(&mut self, sentence: String) {
         self.right.push_str(&format!("{}: {sentence}\n", self.subject));
     }
@@ -50,7 +50,7 @@ impl CheckReport {
         self.right.push_str(&format!("{}: note: {sentence}\n", self.subject));
     }
 
-    /// A start would fail.
+    /// Adds an error: a start would fail.
     pub(crate) fn wrong(&mut self, sentence: String) {
         self.wrong.push(format!("{}: {sentence}", self.subject));
     }
@@ -84,14 +84,14 @@ pub(crate) fn listening(
                 if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
             findings.right(format!("{words} {address}{resolved}"));
         }
-        // Perhaps by the very server whose next start is being checked.
+        // The server whose next start is being checked may itself be running.
         Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),
         Err(error) => findings.wrong(format!("{error}")),
     }
     Ok(())
 }
 
-/// Whether the file of a flag could be written; none is made.
+/// Checks whether the file of a flag could be written, without creating it.
 pub(crate) fn writable(flag: &str, path: &Path, findings: &mut CheckReport) {
     let subject = format!("{flag} {}", path.display());
     let mut options = File::options();
@@ -108,7 +108,7 @@ pub(crate) fn writable(flag: &str, path: &Path, findings: &mut CheckReport) {
     }
 }
 
-/// Whether a file could be made in the folder.
+/// Checks whether a file could be created in the folder.
 fn in_folder(subject: &str, folder: &Path, findings: &mut CheckReport) {
     match tempfile::tempfile_in(folder) {
         Ok(_) => findings.right(format!("{subject}, which will be created")),

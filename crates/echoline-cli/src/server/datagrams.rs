@@ -157,8 +157,9 @@ impl DatagramThread {
     }
 }
 
-/// Passes on how the end begins, and nothing after that: a server without a connection is over at
-/// once, and still what waits at a socket of datagrams is answered. That takes a second at most.
+/// Passes only the start of the drain on to the datagrams. A server without connections ends at
+/// once, but datagrams that already wait at a socket are still answered. That takes at most a
+/// second.
 async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
     connections.reached(Phase::Retiring).await;
     match connections.phase() {

@@ -1,4 +1,4 @@
-//! Planned faults: flags to a plan, counts to the log.
+//! Planned faults: builds the plan from flags, and logs its counts.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -125,7 +125,7 @@ fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether the plan may be replaced while the server works.
+/// Whether the plan may be replaced while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultChanges {
     No,

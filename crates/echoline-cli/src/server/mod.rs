@@ -1,4 +1,5 @@
-//! A server: its flags, its sockets, and its run.
+//! The parts that all servers of the program share: their flags, their sockets, and their run.
+//! Start with `args`, then `binding` and `run`.
 
 pub(crate) mod args;
 pub(crate) mod binding;

@@ -9,7 +9,7 @@ use echoline_base::printable::printable;
 
 /// Returns the name and process id of the holder of the port of `address`, if this user may see it.
 pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
-    // The state of a waiting socket in the tables: LISTEN for TCP, CLOSE (not connected) for UDP.
+    // The state of a listening socket in the tables: LISTEN for TCP, CLOSE (not connected) for UDP.
     let (tables, state) = match address.scheme() {
         Scheme::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
         _ => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
@@ -25,7 +25,7 @@ pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .find(|id| has_open(*id, &sockets))?;
     let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-    // A process may call itself anything.
+    // A process can give itself any name.
     Some((printable(name.trim_end()).into_owned(), id))
 }
 
@@ -48,9 +48,9 @@ fn has_open(id: u32, sockets: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    /// Fault 10: who has the port is named.
+    /// Fault 10: the process that holds the port is found.
     #[test]
-    fn who_listens_is_found() {
+    fn the_holder_of_a_port_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let (tcp, udp) = (listener.local_addr().unwrap(), socket.local_addr().unwrap());

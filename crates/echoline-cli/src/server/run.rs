@@ -31,7 +31,7 @@ use echoline::tls::Certificates;
 use echoline::{Address, Closed, Connection, Limits, Listener, Phase, Report, Server, Shutdown};
 
 impl ServingArgs {
-    /// Starts the log, which ends when it is dropped, and has it take part in reloads.
+    /// Starts the log, and registers it for reloads. Dropping the log ends it.
     pub(crate) fn start_log<A: ServerCommand>(
         &self,
         reload: &mut Reload<A>,
@@ -44,7 +44,8 @@ impl ServingArgs {
         Ok(log)
     }
 
-    /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
+    /// Serves until a signal ends the server. Returns exit code 0 if every client got its answers,
+    /// else 1.
     pub(crate) fn run<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,
@@ -177,7 +178,7 @@ impl ServingArgs {
         }
     }
 
-    /// Removes the ready file, unless the service goes on in another process.
+    /// Removes the ready file, unless another process continues the service.
     fn remove_ready_file(&self, successor: SuccessorStatus) -> anyhow::Result<()> {
         match (&self.ready_file, successor) {
             (Some(path), SuccessorStatus::None) => ready_file::remove(path),
@@ -185,7 +186,7 @@ impl ServingArgs {
         }
     }
 
-    /// Has `server` log its connections and their lines, if the flags ask for it.
+    /// Makes `server` log its connections and their lines, if the flags ask for it.
     fn log_clients<A>(
         &self,
         mut server: Server,
@@ -203,7 +204,7 @@ impl ServingArgs {
         Ok((server, access_log))
     }
 
-    /// Returns all sockets, listeners with the steps that their addresses ask for.
+    /// Returns all sockets, and adds to each listener the transport steps of its address.
     fn dress(
         &self,
         service: &Service,
@@ -278,7 +279,7 @@ fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>
     part(hook, |serving| &serving.bounds.sources)
 }
 
-/// Waits for the end of the server; also returns how long it drained.
+/// Waits for the end of the server. Also returns how long it drained.
 async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (T, Duration) {
     tokio::pin!(ended);
     tokio::select! {

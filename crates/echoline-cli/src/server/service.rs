@@ -17,7 +17,7 @@ pub(crate) struct Service {
     /// All of them are bound before the first is served. If there are none, the sockets of the
     /// service manager are served, or else 127.0.0.1:8080.
     pub(crate) listen: Vec<Address>,
-    /// Addresses that are never left to the service manager.
+    /// Additional addresses, which never come from the service manager by default.
     pub(crate) also: Vec<Address>,
     /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,

@@ -80,7 +80,7 @@ pub(crate) fn admits_everybody(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 5: a mode is octal as for chmod(1), and a mistake is answered with the form.
+    /// Issue 11, item 5: a mode is octal as for chmod(1), and an error names the form.
     #[test]
     fn regression_a_mode_is_read_as_chmod_reads_it() {
         for (text, wanted) in [("0660", 0o660), ("600", 0o600), ("0o777", 0o777), ("0", 0)] {

@@ -44,7 +44,7 @@ pub(crate) struct TlsArgs {
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
 
-    /// Here because the key is read again with these flags.
+    /// This is here because the key is reloaded with these flags.
     #[command(flatten)]
     pub(crate) shared_files: SharedFilesArgs,
 }
@@ -61,7 +61,7 @@ enum ClientAuthName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpiredCertificatePolicy {
     Refuse,
-    /// It is served with a warning, for tests of clients.
+    /// It is used with a warning, for tests of clients.
     Serve,
 }
 
@@ -75,7 +75,7 @@ impl TlsArgs {
         let wants = listen.into_iter().find(|address| address.scheme().is_tls());
         match (wants, &self.cert) {
             (None, None) => Ok(None),
-            // A variable may be there for another server in the same environment.
+            // The variable may be meant for another server in the same environment.
             (None, Some(_)) if config::may_set("cert") => Ok(None),
             (None, Some(_)) => Err(UsageError::new(
                 "--cert has no effect: no --listen address begins with tls:// or wss://; write for \
@@ -91,7 +91,7 @@ impl TlsArgs {
         }
     }
 
-    /// Reads and checks what a server shows and asks for. Reads files each time.
+    /// Builds the TLS settings of a server. Reads and checks the files each time.
     pub(crate) fn config(
         &self,
         outdated: ExpiredCertificatePolicy,
@@ -116,7 +116,7 @@ impl TlsArgs {
         Ok(TlsServerConfig::new(&identity, &clients)?)
     }
 
-    /// Says whether a server that listens on `listen` could be started with these files.
+    /// Checks whether a server on the addresses `listen` could start with these files.
     pub(crate) fn check<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
@@ -151,7 +151,7 @@ fn announce(certificates: &Certificates, what: &str) {
     }
 }
 
-/// For example `certificate CN=localhost, valid until 2027-11-24 (365 days)`.
+/// Returns a description such as `certificate CN=localhost, valid until 2027-11-24 (365 days)`.
 fn describe(certificates: &Certificates) -> String {
     let (subject, now) = (certificates.subject(), now());
     if now > certificates.expires() {

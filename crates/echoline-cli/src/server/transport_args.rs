@@ -135,7 +135,7 @@ fn host_names() -> Vec<String> {
 }
 
 impl TransportArgs {
-    /// Returns the steps for the clients of `listener`, which was asked for as `address`.
+    /// Returns the steps for the clients of `listener`, which was configured as `address`.
     pub(crate) fn transport(
         &self,
         address: &Address,
@@ -170,7 +170,7 @@ impl TransportArgs {
         Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
     }
 
-    /// Says whether the proxies of a socket that is going to be made can be trusted.
+    /// Checks whether the proxies of a socket that will be created can be trusted.
     pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut CheckReport) {
         let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
         let is_open = address.unix_path().is_some_and(is_open);
@@ -259,7 +259,7 @@ pub(crate) struct ClientTransportArgs {
 }
 
 impl ClientTransportArgs {
-    /// Returns the steps on the way to `address`; `network`: whose addresses the headers tell in
+    /// Returns the steps on the way to `address`. The headers contain the addresses of `network` in
     /// turn.
     pub(crate) fn transport(
         &self,
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_wrong_is_answered_with_what_to_type() {
+    fn wrong_values_are_refused_with_the_right_form() {
         for (text, wanted) in
             [("10.0.0.0/33", "10.0.0.0/8"), ("localhost", "127.0.0.1"), ("", "10.0.0.0/8")]
         {

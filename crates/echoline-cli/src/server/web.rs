@@ -48,7 +48,7 @@ fn bracketed(address: &Address) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// An address as it is typed for a page.
+/// An address for a page, as it is typed.
 #[derive(Clone, Debug)]
 struct WebAddress(Address);
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_what_a_browser_shows_or_less() {
+    fn an_address_may_be_a_link_or_a_part_of_it() {
         assert_eq!(shown("127.0.0.1:8081").as_deref(), Ok("127.0.0.1:8081"));
         assert_eq!(shown("http://127.0.0.1:8081/").as_deref(), Ok("127.0.0.1:8081"));
         assert_eq!(shown("https://[::1]:8443").as_deref(), Ok("tls://[::1]:8443"));

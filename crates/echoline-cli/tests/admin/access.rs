@@ -141,7 +141,7 @@ fn ask_unix(path: &Path, method: &str, target: &str) -> String {
 /// Issue 12, item 11: a Unix socket gives its owner full access, while the TCP address shows only
 /// figures. Its file is removed at the end.
 #[test]
-fn attack_the_admin_socket_is_for_its_owner_alone() {
+fn attack_only_the_owner_can_use_the_admin_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let socket = format!("unix:{}", path.display());

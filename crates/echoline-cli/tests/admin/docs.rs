@@ -1,11 +1,8 @@
-//! Runs the commands of `docs/admin.md` as they are printed.
+//! The metrics in `docs/admin.md`.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use crate::access::SECRET;
-use crate::support::has;
 use crate::{get, start};
 
 fn page() -> String {
@@ -13,42 +10,6 @@ fn page() -> String {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs/admin.md"),
     )
     .unwrap()
-}
-
-/// Returns the lines of all `sh` blocks.
-fn lines(page: &str) -> Vec<&str> {
-    let blocks = page.split("```sh\n").skip(1);
-    blocks.flat_map(|block| block.split("```").next().unwrap().lines()).collect()
-}
-
-#[test]
-fn every_line_of_the_page_does_what_it_says() {
-    if !has("curl") {
-        return;
-    }
-    let page = page();
-    let server = start(&[]);
-    let at = server.admin().to_string();
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("admin.secret"), SECRET).unwrap();
-    for line in lines(&page).into_iter().filter(|line| line.starts_with("curl")) {
-        let line = line.replace("127.0.0.1:9090", &at);
-        let output =
-            Command::new("bash").args(["-c", &line]).current_dir(&folder).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let expected = match &line {
-            line if line.contains("/faults") && !line.contains("-u") => "this needs the secret",
-            line if line.contains("/faults") => "# seed ",
-            line if line.contains("evil.example") => "accepts only the names",
-            line if line.contains("/metrics") => "echoline_closed_total{reason=\"busy\"} 0\n",
-            line if line.contains("/healthz") => "ok\n",
-            line if line.contains("/readyz") => "serving\n",
-            line if line.contains("/snapshot.json") => "{\"phase\":\"serving\",",
-            line if line.contains("-sI") => "content-type: text/html; charset=utf-8\r\n",
-            other => panic!("nothing is known of {other}"),
-        };
-        assert!(output.status.success() && said.contains(expected), "{line}: {said}");
-    }
 }
 
 /// Metrics that exist only if the feature that they measure is used.

@@ -165,7 +165,10 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     assert_eq!((get(at, "/healthz").status, metrics(at).of("echoline_ready")), (200, 0.0));
     assert!(get(at, "/").body.contains(">draining</span>"));
     let shown = access::ask_full(at, "GET", "/snapshot.json", "").body;
-    assert!(shown.contains("draining; a second signal ends it now"), "{shown}");
+    assert!(
+        shown.contains("draining connections; a second signal ends the server at once"),
+        "{shown}"
+    );
     client.send("\n");
     assert_eq!(client.line(), "Echo: half\n");
     assert_eq!(server.wait().code, Some(0));

@@ -40,7 +40,7 @@ fn regression_refused_lines_are_kept() {
     let (ann, mut ben) = driver.ann_and_ben(&chat);
     let long = format!("one\n{}\nthree", "x".repeat(300));
     send(&ann, &long);
-    ann.see("Line 2 of 3 is too long: 325 bytes, the limit is 300. Nothing was sent.");
+    ann.see("Not sent: line 2 of 3 has 325 bytes, and the limit is 300.");
     assert_eq!(field(&ann), long);
     send(&ann, "one\ntwo\nthree");
     for line in ["ann: one", "ann: two", "ann: three"] {
@@ -48,16 +48,16 @@ fn regression_refused_lines_are_kept() {
     }
     assert_eq!(field(&ann), "");
     send(&ann, &"x".repeat(301));
-    ann.see("The message is too long: 326 bytes, the limit is 300.");
+    ann.see("Not sent: the message has 326 bytes, and the limit is 300.");
     ben.say("/join garden");
     send(&ann, "/join garden");
     ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
-    ann.see("You speak in garden now");
+    ann.see("You are now talking in garden");
     ben.hear("*** ann joined the chat ***");
     ben.say("/mute ann");
     ben.hear("*** You muted ann in garden for good ***");
     send(&ann, "/me waves");
-    ann.see("Not sent (You may not speak in this room for good");
+    ann.see("You are muted in this room for good. Your message: ");
     assert_eq!(ann.texts("#log .alert button"), ["Send again", "Edit"]);
     ann.wait("document.getElementById('waiting').hidden", &json!([]));
     ann.run("document.querySelectorAll('#log .alert button')[1].click()", &json!([]));
@@ -76,7 +76,7 @@ fn regression_refused_lines_are_kept() {
     let mut other = chat.socket();
     other.send(&json!({ "token": token }));
     other.until_kind("welcome");
-    let words = "The chat has ended the connection: You go on in another connection";
+    let words = "The chat closed the connection: You continue in another connection";
     ann.see_in("#state-words", words);
     ann.see(words);
     assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
@@ -104,9 +104,9 @@ fn regression_a_kicked_user_sees_the_reason() {
     ann.enter(&format!("http://{}/", wire.address), "ann");
     let mut ben = chat.terminal("ben");
     ben.say("/oper correct horse");
-    ben.hear("*** You are an operator: /help lists what you can do ***");
+    ben.hear("*** You are now an operator: /help lists your commands ***");
     ben.say("/kick ann calm down");
-    let words = "The chat has ended the connection: You were kicked from lobby by ben: calm down";
+    let words = "The chat closed the connection: You were kicked from lobby by ben: calm down";
     ann.see_in("#state-words", words);
     ann.see("You were kicked from lobby by ben: calm down");
     assert!(!ann.texts("#state-words")[0].contains("you have left"));
@@ -116,11 +116,11 @@ fn regression_a_kicked_user_sees_the_reason() {
     ben.say("/ban 127.0.0.1 1h spam");
     ann.see_in("#state-words", "You are banned from this chat until ");
     ann.run("document.getElementById('retry').click()", &json!([]));
-    ann.see_in("#state-words", "The chat has ended the connection: You are banned from this chat");
+    ann.see_in("#state-words", "The chat closed the connection: You are banned from this chat");
     // Issue 11, item 18: after a sleep the state "connected" is right within seconds. The ban is
     // lifted, and the page reconnects over a connection that then fails silently.
     ben.say("/unban 127.0.0.1");
-    ben.hear("*** 127.0.0.1 may come to the chat again ***");
+    ben.hear("*** 127.0.0.1 may join the chat again ***");
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "connected");
     ben.hear("*** ann joined the chat ***");

@@ -67,7 +67,7 @@ fn regression_lines_are_easy_to_read() {
     drop(dora);
     ann.see("dora left");
     drop(carl);
-    ann.see_in("#log > .fold > div > .text", "carl and dora joined and left again");
+    ann.see_in("#log > .fold > div > .text", "carl and dora joined and left");
     ann.run("document.querySelector('#log > .fold:last-child button').click()", &json!([]));
     let details = ann.texts("#log > .fold:last-child ul:not([hidden]) .text");
     assert_eq!(details, ["carl joined", "dora joined", "dora left", "carl left"]);

@@ -41,7 +41,7 @@ fn regression_a_private_thread_is_with_one_user() {
     let (mut ben, mut carl) = (chat.terminal("ben"), chat.terminal("carl"));
     open(&ann, "ben");
     let header = "document.getElementById('topic').textContent";
-    ann.wait(&format!("{header} === 'This is between you and ben only.'"), &json!([]));
+    ann.wait(&format!("{header} === 'Only you and ben can see this.'"), &json!([]));
     let looks = "!document.getElementById('private-badge').hidden\
                  && document.getElementById('input').placeholder === 'To ben only'\
                  && getComputedStyle(document.getElementById('talk')).backgroundColor\
@@ -52,7 +52,7 @@ fn regression_a_private_thread_is_with_one_user() {
     ann.say("//etc/hosts");
     ben.hear("[ann -> you] /etc/hosts");
     ann.say("/topic stolen");
-    ann.see("That command is about a room");
+    ann.see("That command works only in a room");
     assert_eq!(ann.texts("#log .private .text"), ["* ann smiles", "/etc/hosts"]);
     // Nothing of it was shown in the lobby.
     ben.say("over");
@@ -62,14 +62,14 @@ fn regression_a_private_thread_is_with_one_user() {
     ann.see("ben has left the chat.");
     let mut stranger = chat.terminal("ben");
     ann.say("secret");
-    ann.see("ben has left the chat: your text stays here.");
+    ann.see("ben has left the chat: your message stays here.");
     assert_eq!(ann.run("return document.getElementById('input').value", &json!([])), "secret");
     stranger.say("/msg ann hello, I am new");
     ann.wait("document.querySelectorAll('#letters li').length === 2", &json!([]));
     assert!(!ann.texts("#log .text").iter().any(|text| text.contains("I am new")));
     let draft = "document.querySelectorAll('#letters [data-thread]')[1].click()";
     ann.run(draft, &json!([]));
-    ann.see("This ben is not the ben of the other private thread.");
+    ann.see("This ben is a different user than the ben of your other private chat.");
     assert_eq!(ann.run("return document.getElementById('input').value", &json!([])), "");
     ann.say("welcome");
     let lines = heard(&mut stranger, "[ann -> you] welcome");

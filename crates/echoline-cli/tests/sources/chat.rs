@@ -30,7 +30,7 @@ async fn penalties_for_wrong_operator_passwords_grow_and_decay() {
     let mut guest = chat_harness.enter("ann").await;
     for _ in 0..20 {
         guest.say("/oper open sesame").await;
-        guest.hear_of("You are an operator").await;
+        guest.hear_of("You are now an operator").await;
     }
     for _ in 0..5 {
         assert_eq!(guess(&mut guest).await, None);
@@ -52,12 +52,12 @@ async fn penalties_for_wrong_operator_passwords_grow_and_decay() {
 
 /// Issue 12: a program gets the refusal as JSON, and the refused command works after the wait.
 #[tokio::test(start_paused = true)]
-async fn a_refused_program_is_told_how_long_to_wait() {
+async fn a_refused_program_gets_the_time_to_wait() {
     let chat_harness = chat_harness("off, rooms 1/m burst 1");
     let mut bot = chat_harness.program(r#"{"name": "ci"}"#).await;
     bot.hear_of(r#""kind":"joined""#).await;
     bot.say(r#"{"do": "/join a"}"#).await;
-    while !bot.line().await.contains("You speak in a now") {}
+    while !bot.line().await.contains("You are now talking in a") {}
     bot.say(r#"{"do": "/join b"}"#).await;
     let refused = loop {
         let line = bot.line().await;
@@ -71,7 +71,7 @@ async fn a_refused_program_is_told_how_long_to_wait() {
     assert_eq!(refused["text"], "Too many new rooms from your address; try again in 2 s");
     advance(Duration::from_secs(2)).await;
     bot.say(r#"{"do": "/join b"}"#).await;
-    while !bot.line().await.contains("You speak in b now") {}
+    while !bot.line().await.contains("You are now talking in b") {}
 }
 
 /// Issue 12: a page that gets no token at the moment may still enter, and shows why.
@@ -102,7 +102,7 @@ fn a_reload_changes_the_limits() {
     let chat = Chat::start(&["--config", path.to_str().unwrap()]);
     let _ann = chat.enter(FLOOD, "ann");
     chat.connect(FLOOD)
-        .ask("bob", "Too many names were tried from your address; try again in 3600 s");
+        .ask("bob", "Too many login attempts from your address; try again in 3600 s");
     write(r#"source-limit = "logins off""#);
     chat.program.signal("HUP");
     chat.program.wait_for_stderr("source-limit: ");
@@ -112,7 +112,7 @@ fn a_reload_changes_the_limits() {
     crate::programs::wait_for("the second reload", || {
         chat.program.stderr().matches(" reloaded").count() == 2
     });
-    chat.connect(FLOOD).ask("cat", "Too many names were tried from your address; try again in 3");
+    chat.connect(FLOOD).ask("cat", "Too many login attempts from your address; try again in 3");
     write(r#"source-limit = "logins nonsense""#);
     chat.program.signal("HUP");
     chat.program.wait_for_stderr("is not a rate of logins; write for example");

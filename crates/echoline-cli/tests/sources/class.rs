@@ -30,7 +30,8 @@ fn sixty_people_behind_one_address_reach_no_limit() {
     assert_eq!(chat.metric("echoline_sources_penalised"), 0);
 }
 
-/// Lets all people go on together, step by step. If one of them fails, the others fail too.
+/// Keeps all people in step: each waits until all have finished the current step. If one of them
+/// fails, the others fail too.
 #[derive(Default)]
 struct Together(AtomicUsize);
 
@@ -46,8 +47,8 @@ fn evening(chat: &Chat, number: usize, together: &Together) {
     let name = format!("pupil{number:02}");
     let mut pupil = chat.enter(from, &name);
     together.wait(1);
-    pupil.ask("/join class", "You speak in class now");
-    let told = pupil.ask("/token", "brings you back here, from any connection");
+    pupil.ask("/join class", "You are now talking in class");
+    let told = pupil.ask("/token", "restores this session from any connection");
     let token = told.split("/resume ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     together.wait(2);
     pupil.say(&format!("hello from {name}"));

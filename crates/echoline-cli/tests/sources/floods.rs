@@ -34,7 +34,7 @@ fn is_refused(program: &mut Client, command: &str, words: &str) -> bool {
 fn attack_a_flood_of_logins_is_refused() {
     let chat = Chat::start(&[]);
     let mut resident = chat.enter(OTHER, "resident");
-    let refused = ["Too many names were tried from your address; try again in"];
+    let refused = ["Too many login attempts from your address; try again in"];
     let passed = flood(5100, |number| {
         let mut client = chat.connect(FLOOD);
         client.say(&format!("guest{number}"));
@@ -61,10 +61,10 @@ fn attack_a_flood_of_logins_is_refused() {
     assert_eq!(chat.metric("echoline_sources_penalised"), 1);
     assert!(chat.metric("echoline_closed_total{reason=\"source_rate\"}") > 0);
     // Each penalty is one line of the log.
-    chat.program.wait_for_stderr("over the rate of logins: refused for ");
-    chat.program.wait_for_stderr("over the rate of connections: refused for ");
+    chat.program.wait_for_stderr("exceeded the rate of logins and is refused for ");
+    chat.program.wait_for_stderr("exceeded the rate of connections and is refused for ");
     let log = chat.program.stderr();
-    let penalties = log.lines().filter(|line| line.contains("over the rate of")).count();
+    let penalties = log.lines().filter(|line| line.contains("exceeded the rate of")).count();
     assert!((2..10).contains(&penalties), "{log}");
     assert!(log.lines().filter(|line| line.contains("192.0.2.1")).count() < 2000, "{log}");
 }
@@ -76,8 +76,9 @@ fn attack_a_flood_of_rooms_is_refused() {
     let chat = Chat::start(&[]);
     let mut program = chat.program(FLOOD, r#"{"name": "flood"}"#);
     let passed = flood(1000, |number| {
-        let refused = is_refused(&mut program, &format!("/join r{number}"), "You speak in r");
-        refused || is_refused(&mut program, "/leave", "and speak in lobby now")
+        let refused =
+            is_refused(&mut program, &format!("/join r{number}"), "You are now talking in r");
+        refused || is_refused(&mut program, "/leave", "and are now talking in lobby")
     });
     assert!((60..65).contains(&passed), "{passed}");
     let hello = format!(r#"{{"name": "more", "rooms": [{:?}]}}"#, "never");
@@ -85,8 +86,8 @@ fn attack_a_flood_of_rooms_is_refused() {
     more.say(&hello);
     more.hear("Too many new rooms from your address");
     let mut other = chat.enter(OTHER, "other");
-    other.ask("/join garden", "You speak in garden now");
-    other.ask("/join never", "nobody else is here");
+    other.ask("/join garden", "You are now talking in garden");
+    other.ask("/join never", "no one else is here");
     other.has_met_nothing();
 }
 
@@ -98,7 +99,7 @@ fn attack_a_flood_of_a_taken_name_is_refused() {
     let mut client = chat.connect(FLOOD);
     let passed = flood(5000, |_| {
         client.say("ann");
-        let heard = client.hear_any(&["is taken; type another", "Too many names"]).unwrap();
+        let heard = client.hear_any(&["is taken; choose another", "Too many names"]).unwrap();
         heard.contains("Too many names")
     });
     assert!((300..330).contains(&passed), "{passed}");
@@ -110,7 +111,7 @@ fn attack_a_flood_of_a_taken_name_is_refused() {
     let mut program = chat.programs(FLOOD);
     for _ in 0..5 {
         program.say(r#"{"name": "ann"}"#);
-        let heard = program.hear("Too many names were tried from your address");
+        let heard = program.hear("Too many login attempts from your address");
         assert!(heard.contains(r#""about":"wait""#) && heard.contains("wait_ms"), "{heard}");
     }
     program.hear(r#""kind":"end""#);
@@ -124,7 +125,7 @@ fn attack_a_flood_of_a_taken_name_is_refused() {
 fn attack_guesses_of_the_operator_password_are_refused() {
     let chat = Chat::start(&[]);
     let mut operator = chat.enter(OTHER, "oona");
-    let wrong = "That is not the operators' password";
+    let wrong = "Wrong operator password";
     let refused = "Too many wrong operator passwords from your address";
     let start = Instant::now();
     let heard: Vec<String> = thread::scope(|scope| {
@@ -144,7 +145,7 @@ fn attack_guesses_of_the_operator_password_are_refused() {
     // The right password is not checked either, since the guesser would learn it.
     let mut right = chat.enter(FLOOD, "right");
     right.ask(&format!("/oper {PASSWORD}"), refused);
-    operator.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    operator.ask(&format!("/oper {PASSWORD}"), "You are now an operator");
     operator.has_met_nothing();
 }
 
@@ -158,17 +159,17 @@ fn operators_see_and_end_penalties() {
     let mut operator = chat.enter(OTHER, "oona");
     let mut right = chat.enter(FLOOD, "right");
     for _ in 0..5 {
-        right.ask("/oper guessed wrong", "That is not the operators' password");
+        right.ask("/oper guessed wrong", "Wrong operator password");
     }
     right.ask(&format!("/oper {PASSWORD}"), refused);
     operator.ask("/penalties", "Only an operator can do that");
-    operator.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    operator.ask(&format!("/oper {PASSWORD}"), "You are now an operator");
     let listed = operator.ask("/penalties", "192.0.2.1: wrong-operator-passwords refused for ");
     assert!(listed.contains(" s more, level "), "{listed}");
-    operator.ask("/penalties end 192.0.2.1", "*** 192.0.2.1 has no penalty any more ***");
+    operator.ask("/penalties end 192.0.2.1", "*** 192.0.2.1 no longer has a penalty ***");
     operator.ask("/penalties", "No source has a penalty");
     operator.ask("/audit 5", "oona ended the penalties of 192.0.2.1");
-    right.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    right.ask(&format!("/oper {PASSWORD}"), "You are now an operator");
     right.ask("/penalties end somewhere", "is not a source: write an address, an IPv6 network /64");
 }
 
@@ -205,14 +206,14 @@ fn attack_guessed_tokens_are_refused() {
         let guess = |number: usize| {
             let mut client = chat.programs(FLOOD);
             client.say(&format!(r#"{{"token": "abcd-efgh-{number:04}"}}"#));
-            client.hear_any(&["brings nobody back", refused]).unwrap()
+            client.hear_any(&["is unknown or has expired", refused]).unwrap()
         };
         #[expect(clippy::needless_collect, reason = "they run at the same time")]
         let guesses: Vec<_> = (0..140).map(|number| scope.spawn(move || guess(number))).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });
     assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
-    let looked_up = heard.iter().filter(|line| line.contains("brings nobody back")).count();
+    let looked_up = heard.iter().filter(|line| line.contains("is unknown or has expired")).count();
     assert!((120..=121).contains(&looked_up), "{looked_up}");
 }
 
@@ -227,7 +228,7 @@ fn attack_a_flood_of_bans_is_refused() {
     assert!((120..125).contains(&passed), "{passed}");
     assert!(is_refused(&mut founder, "/invite founder", "may join"), "the audit log as well");
     let mut other = chat.enter(OTHER, "other");
-    other.ask("/join garden", "You speak in garden now");
+    other.ask("/join garden", "You are now talking in garden");
     other.ask("/ban mallory", "You banned mallory from garden");
     other.has_met_nothing();
 }
@@ -238,7 +239,7 @@ fn attack_a_flood_of_bans_is_refused() {
 fn attack_guesses_of_a_room_password_are_refused() {
     let chat = Chat::start(&[]);
     let mut owner = chat.enter(OTHER, "owner");
-    owner.ask("/join secret", "You speak in secret now");
+    owner.ask("/join secret", "You are now talking in secret");
     owner.ask("/password sesame", "/join ROOM PASSWORD");
     let refused = "Too many wrong passwords or tokens from your address";
     let programs = (0..130).map(|number| format!(r#"{{"name": "guess{number}"}}"#));
@@ -254,7 +255,7 @@ fn attack_guesses_of_a_room_password_are_refused() {
     late.say(r#"{"do": "/join secret sesame"}"#);
     late.hear(refused);
     let mut guest = chat.enter(OTHER, "guest");
-    guest.ask("/join secret sesame", "You speak in secret now");
+    guest.ask("/join secret sesame", "You are now talking in secret");
     guest.has_met_nothing();
 }
 

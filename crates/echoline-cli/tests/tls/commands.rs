@@ -170,7 +170,7 @@ fn wrong_tls_settings_of_a_server_are_refused() {
             1,
             "does not belong",
         ),
-        (&["--listen", "tls://127.0.0.1:0", "--cert", pair.cert()], 1, "has no private key"),
+        (&["--listen", "tls://127.0.0.1:0", "--cert", pair.cert()], 1, "contains no private key"),
     ] {
         let ended = run(&[&["echo"][..], flags].concat(), b"");
         assert_eq!(ended.code(), Some(code), "{ended:?}");
@@ -370,7 +370,7 @@ fn a_failed_handshake_is_in_the_log() {
     let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
     // The client receives a TLS alert, which is not text.
     run(&["send", server.port(), "--timeout", "5s", "hello"], b"");
-    server.program.wait_for_stderr("the client does not speak TLS");
+    server.program.wait_for_stderr("the client does not use TLS");
 }
 
 /// The files of `echoline cert` work at once, and a second run does not overwrite them.

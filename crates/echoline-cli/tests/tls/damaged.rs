@@ -24,7 +24,7 @@ struct Flip {
     stream: TcpStream,
     sent: usize,
     at: usize,
-    /// Set once the bit was inverted, that is, if so many bytes were sent at all.
+    /// Whether the bit was inverted: the handshake may be too short.
     flipped: Arc<AtomicBool>,
 }
 

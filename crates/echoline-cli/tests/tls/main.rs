@@ -4,7 +4,6 @@
 
 mod commands;
 mod damaged;
-mod docs;
 mod ends;
 mod pairs;
 #[path = "../programs/mod.rs"]

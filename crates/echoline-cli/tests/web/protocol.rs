@@ -14,7 +14,7 @@ fn no_line_can_be_forged() {
     let mut ann = chat.page("ann");
     ben.hear("*** ann joined the chat ***");
     ann.send(&json!({ "say": "one\r\nben: forged\u{1b}[2J" }));
-    assert_eq!(ann.until_kind("refused")["reason"], "send each line by itself");
+    assert_eq!(ann.until_kind("refused")["reason"], "send each line in its own message");
     ann.send(&json!({ "say": "one\u{1b}[2J" }));
     let line = ann.until_kind("said");
     assert!(!text(&line).contains(['\u{1b}', '\r', '\n']), "{line}");
@@ -87,7 +87,7 @@ fn regression_an_id_is_one_person_and_not_one_name() {
     ann.send(&json!({ "say": "secret", "to": id }));
     let refused = ann.until_kind("refused");
     assert_eq!((&refused["person"], text(&refused)), (&id, "secret"));
-    assert_eq!(refused["reason"], "That person has left");
+    assert_eq!(refused["reason"], "That user has left");
     let heard = heard(&mut stranger);
     assert!(heard.iter().all(|(kind, _)| kind != "private"), "{heard:?}");
     for wrong in ["", "1-2", "benjamin", "-"] {
@@ -188,7 +188,7 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
         assert_eq!((&refused["of"], text(&refused)), (&json!(of), words));
         assert_eq!(refused["room"], "garden");
         let reason = refused["reason"].as_str().unwrap();
-        assert!(reason == "You may not speak in this room for good", "{reason}");
+        assert!(reason == "You are muted in this room for good", "{reason}");
     }
     for message in
         [json!({ "say": "x", "room": "nowhere" }), json!({ "do": "/me x", "room": "nowhere" })]
@@ -205,7 +205,7 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
     assert_eq!(refused["room"], "lobby");
     assert!(refused["reason"].as_str().unwrap().contains("muted for 30 s"), "{refused}");
     let next = ann.until_kind("refused");
-    assert!(next["reason"].as_str().unwrap().starts_with("You are muted for "), "{next}");
+    assert!(next["reason"].as_str().unwrap().starts_with("Not sent: you are muted for "), "{next}");
 }
 
 /// Issue 11, item 18: the answers to `/join` come after the page was informed of the room, and name
@@ -223,7 +223,7 @@ fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
     assert_eq!((&first["kind"], &first["current"]), (&json!("seats"), &json!("garden")));
     let reply = ann.until_kind("reply");
     assert_eq!(reply["room"], "garden", "{reply}");
-    assert!(text(&reply).contains("You speak in garden now"), "{reply}");
+    assert!(text(&reply).contains("You are now talking in garden"), "{reply}");
     ann.send(&json!({ "do": "/quiet on", "room": "lobby" }));
     let view = ann.until_kind("view")["view"].clone();
     assert_eq!(view, json!({ "numbers": false, "times": false, "quiet": true }));
@@ -246,7 +246,7 @@ fn regression_a_banned_page_that_returns_gets_the_reason() {
     ann.send(&json!({ "name": "ann" }));
     let token = ann.until_kind("welcome")["token"].clone();
     ben.say("/oper correct horse");
-    ben.hear("*** You are an operator: /help lists what you can do ***");
+    ben.hear("*** You are now an operator: /help lists your commands ***");
     ben.say("/ban 127.0.0.1 1h spam");
     let end = ann.until_kind("end");
     assert_eq!(end["final"], true, "{end}");

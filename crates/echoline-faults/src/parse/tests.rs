@@ -61,8 +61,8 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         ("delay", "'delay': delay needs a length of time: write for example 'delay=50ms±10ms'"),
         (
             "slow-read=5",
-            "'slow-read=5': slow-read takes no value ('=5'); remove it, as in 'slow-read \
-             rate=10KiB/s'",
+            "'slow-read=5': slow-read takes no value ('=5'); leave it out, as in \
+             'slow-read rate=10KiB/s'",
         ),
         (
             "slow-write",
@@ -70,22 +70,23 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         ),
         (
             "drop p=2",
-            "'drop p=2': '2' is not a probability: write one from 0 to 1, for example 0.1, or 10%",
+            "'drop p=2': '2' is not a probability: write a number from 0 to 1, for example 0.1, or \
+             10%",
         ),
-        ("drop p=0.1 p=0.2", "'drop p=0.1 p=0.2': 'p' is given twice; keep one of them"),
+        ("drop p=0.1 p=0.2", "'drop p=0.1 p=0.2': 'p' occurs twice; keep one of them"),
         (
             "drop rate=5KiB/s",
-            "'drop rate=5KiB/s': drop takes no rate; remove it, as in 'drop p=0.1'",
+            "'drop rate=5KiB/s': drop takes no rate; leave it out, as in 'drop p=0.1'",
         ),
         (
             "refuse layer=socket",
-            "'refuse layer=socket': refuse takes no layer; remove it, as in 'refuse first=2'",
+            "'refuse layer=socket': refuse takes no layer; leave it out, as in 'refuse first=2'",
         ),
         (
             "refuse after=5",
-            "'refuse after=5': refuse takes no after; remove it, as in 'refuse first=2'",
+            "'refuse after=5': refuse takes no after; leave it out, as in 'refuse first=2'",
         ),
-        ("drop first=0", "'drop first=0': '0' is not a whole number of at least 1"),
+        ("drop first=0", "'drop first=0': '0' is not a number from 1 up"),
     ] {
         assert_eq!(sentence(text), wanted);
     }
@@ -95,7 +96,7 @@ fn errors_show_the_wrong_text_in_one_sentence() {
         assert!(sentence(text).contains("is not a delay: write for example"), "{text}");
     }
     for text in ["reset offset=1", "slow-read rate=1/s direction=out", "refuse per=message"] {
-        assert!(sentence(text).contains("remove it"), "{text}");
+        assert!(sentence(text).contains("leave it out"), "{text}");
     }
 }
 

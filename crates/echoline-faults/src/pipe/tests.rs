@@ -51,7 +51,7 @@ fn text(seen: &Seen) -> String {
 }
 
 #[test]
-fn each_kind_does_what_its_name_says() {
+fn each_kind_of_fault_works() {
     let lines = "one\ntwo\nthree\n";
     assert_eq!(text(&all("", lines)), "one\ntwo\nthree\nEnd");
     assert_eq!(text(&all("drop at=2", lines)), "one\nthree\nEnd");

@@ -197,7 +197,7 @@ impl Drop for ClientAccount {
         while let Some(message) = self.in_flight.pop_front() {
             self.fail(&message, outcome, now);
             if outcome == MessageOutcome::TimedOut {
-                self.note_reason("no reply before the end of the run and its grace");
+                self.note_reason("no reply before the end of the run and its grace period");
             }
         }
         let end = self.end.unwrap_or(stop_end);

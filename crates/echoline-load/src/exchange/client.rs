@@ -45,7 +45,7 @@ impl LoadClient {
     /// say so.
     pub(crate) async fn run(mut self) {
         let settings = self.account.worker.settings();
-        // If each message has a connection of its own, opening it is part of the exchange.
+        // If each message has its own connection, opening it is part of the exchange.
         let mut connects_before_start = settings.per_connection.is_none();
         let mut retry = RetryDelay::new(settings.plan.seed(), self.account.index);
         if !connects_before_start {

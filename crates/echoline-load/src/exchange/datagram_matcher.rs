@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(answers.take(&expect, b"11:ab", text), wrong(9));
         assert_eq!(answers.take(&expect, b"?", text), wrong(0));
         assert_eq!(answers.take(&expect, b"", text), wrong(0));
-        // The correct reply comes too: a duplicate.
+        // The correct reply also arrives, as a duplicate.
         assert_eq!(answers.take(&expect, b"5:abc", text), DatagramMatch::Duplicate);
     }
 

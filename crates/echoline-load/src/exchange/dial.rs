@@ -43,7 +43,7 @@ impl Dialer {
     /// Resolves the names of `targets`. Fails for the first name that cannot be resolved.
     pub(crate) async fn new(targets: &Targets) -> io::Result<Self> {
         if targets.addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to load"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to load is given"));
         }
         let mut resolved = Vec::new();
         for (place, address) in targets.addresses.iter().enumerate() {
@@ -227,7 +227,7 @@ async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAd
         IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
-        let text = format!("'{}' has no address of the chosen family", address.host());
+        let text = format!("'{}' has no address of the requested family", address.host());
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     Ok(found)
@@ -247,8 +247,8 @@ pub(crate) fn ports_used_up(error: &io::Error) -> bool {
 pub(crate) fn describe(error: &io::Error) -> String {
     match error.kind() {
         _ if ports_used_up(error) => {
-            "local ports used up (each for a minute after its connection ends): use --source with \
-             more addresses, --rst, or fewer --clients"
+            "no local port is free, because each stays in use for a minute after its connection \
+             ends: use --source with more addresses, --rst, or fewer --clients"
                 .to_owned()
         }
         _ if error.raw_os_error() == Some(libc::EMFILE) => {
@@ -260,7 +260,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
             "the socket does not exist: is the server running?".to_owned()
         }
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::BrokenPipe => "the server reads no more".to_owned(),
+        io::ErrorKind::BrokenPipe => "the server closed the connection".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn describes_exhausted_resources_with_a_remedy() {
         for (code, wanted) in [
-            (libc::EADDRNOTAVAIL, "local ports used up"),
+            (libc::EADDRNOTAVAIL, "no local port is free"),
             (libc::EMFILE, "ulimit -n"),
             (libc::ECONNREFUSED, "connection refused"),
             (libc::ECONNRESET, "connection reset"),

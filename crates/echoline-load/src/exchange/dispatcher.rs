@@ -19,7 +19,7 @@ pub(super) struct Dispatcher {
     pub(super) deadline: Deadline,
     /// The time since which the connection has room for a message.
     free_since: Instant,
-    /// Messages that this connection may still begin.
+    /// Number of messages that this connection may still start to send.
     left: u32,
     /// The due time that the worker's alarm was last set to.
     alarm: Option<Duration>,
@@ -164,7 +164,7 @@ impl Deadline {
         Self { due, timer: Box::pin(sleep_until(due)), waker: None }
     }
 
-    /// Moves the deadline to `due`, which is not before the present one.
+    /// Moves the deadline to `due`, which is not before the current one.
     fn postpone(&mut self, due: Instant) {
         debug_assert!(due >= self.due, "the timer may be armed for later already");
         self.due = due;

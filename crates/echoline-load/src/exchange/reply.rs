@@ -42,12 +42,12 @@ pub(crate) enum ReplyFault {
 impl ReplyFault {
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Different => "it does not end with what was sent",
-            Self::Unexpected => "it is not the text that was expected",
+            Self::Different => "it does not end with the sent text",
+            Self::Unexpected => "it is not the expected text",
             Self::NotMatching => "it does not match the pattern",
-            Self::PrefixChanged => "the text before the echo has changed",
-            Self::TooLong => "it is 64 KiB longer than the message",
-            Self::NoAnswer => "more than 16 lines arrived, and none was a reply",
+            Self::PrefixChanged => "the prefix before the text has changed",
+            Self::TooLong => "it is more than 64 KiB longer than the message",
+            Self::NoAnswer => "more than 16 lines arrived, and none was the reply",
         }
     }
 }

@@ -252,7 +252,7 @@ where
 
     fn describe(&self, failure: ExchangeFailure) -> String {
         let idle = self.account.in_flight.is_empty();
-        let when = if idle { "while no message was open" } else { "before the reply" };
+        let when = if idle { "while no reply was due" } else { "before the reply" };
         let reason = match failure {
             ExchangeFailure::Wrong(fault) => return format!("wrong reply: {}", fault.describe()),
             ExchangeFailure::TimedOut => {
@@ -265,7 +265,7 @@ where
         };
         match self.replies.unmatched_excerpt() {
             said if said.is_empty() => reason,
-            said => format!("{reason}; its last output: \"{said}\""),
+            said => format!("{reason}; its last line was \"{said}\""),
         }
     }
 }

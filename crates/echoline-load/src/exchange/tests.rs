@@ -147,7 +147,7 @@ async fn the_last_line_before_a_close_is_the_reason() {
     .await;
     assert_eq!(record.ledger.lost(), 1);
     let (reason, _) = record.reasons()[0];
-    assert!(reason.ends_with("its last output: \"Server is busy.\""), "{reason}");
+    assert!(reason.ends_with("its last line was \"Server is busy.\""), "{reason}");
 }
 
 /// A server that answers twice: the second reply is checked against the next message.

@@ -80,7 +80,7 @@ pub enum PlanError {
         messages: u32,
     },
     /// No line to send.
-    #[error("there is no message in it: write one on each line")]
+    #[error("it contains no message: write one on each line")]
     NoLines,
 }
 

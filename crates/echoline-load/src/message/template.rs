@@ -51,13 +51,13 @@ pub enum TemplateError {
     )]
     UnknownPlaceholder(String),
     /// An unmatched brace.
-    #[error("a brace has no partner: write {{{{ or }}}} for a brace")]
+    #[error("a brace has no partner: write {{{{ or }}}} for a literal brace")]
     LoneBrace,
     /// An unknown escape.
-    #[error(r"there is a backslash before '{0}': write \n, \r, \t, \\ or \xHH")]
+    #[error(r"'\{0}' is not an escape: write \n, \r, \t, \\ or \xHH")]
     UnknownEscape(String),
     /// The template is empty.
-    #[error("there is no text: write for example 'PING {{seq}}'")]
+    #[error("the text is empty: write for example 'PING {{seq}}'")]
     Empty,
 }
 
@@ -228,11 +228,11 @@ mod tests {
             ("{sequence}", "{seq}, {client} or {random}"),
             ("{seq", "has no partner"),
             ("a}b", "has no partner"),
-            (r"a\q", r"before 'q'"),
-            (r"a\xg0", r"before 'xg0'"),
+            (r"a\q", r"'\q' is not an escape"),
+            (r"a\xg0", r"'\xg0' is not an escape"),
             (r"a\x1", r"\xHH"),
             ("\\", r"\xHH"),
-            ("", "no text"),
+            ("", "the text is empty"),
         ] {
             let error = text.parse::<Template>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");

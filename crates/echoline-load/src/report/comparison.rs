@@ -30,9 +30,9 @@ pub struct RunComparison {
 pub struct Difference {
     /// The metric.
     pub metric: Metric,
-    /// Its value in each run before; empty if a run has too few samples for it.
+    /// The value of the metric in each run before the change; empty if a run has too few samples.
     pub before: Vec<f64>,
-    /// Its value in each run after.
+    /// The value of the metric in each run after the change.
     pub after: Vec<f64>,
     /// The p-value, corrected for the number of metrics; `None` with one run on a side.
     pub p_value: Option<f64>,
@@ -58,13 +58,13 @@ pub enum ChangeVerdict {
 #[non_exhaustive]
 pub enum CompareError {
     /// Open and closed loop are mixed: latency and service time cannot be compared.
-    #[error("open loop and closed loop cannot be compared: they measure different times")]
+    #[error("an open loop and a closed loop cannot be compared: they measure different things")]
     Modes,
     /// One side has no runs.
-    #[error("a comparison needs at least one run before and one after")]
+    #[error("a comparison needs at least one run before and one run after")]
     Missing,
     /// One side has too many runs.
-    #[error("there are more than {RUNS_MAX} runs on one side")]
+    #[error("too many runs on one side: the limit is {RUNS_MAX}")]
     TooMany,
 }
 

@@ -54,7 +54,7 @@ pub(super) fn decode<C: Counter>(text: &str, digits: u8) -> Result<Histogram<C>,
 fn unpack(text: &str) -> Result<Vec<u8>, &'static str> {
     let bytes = BASE64.decode(text.trim()).map_err(|_| "it is not base64")?;
     if number(&bytes, 0) != Some(DEFLATED_COOKIE) {
-        return Err("it does not begin as a deflated V2 histogram does");
+        return Err("it is not a compressed V2 histogram");
     }
     let packed = bytes.get(8..).unwrap_or_default();
     let mut plain = Vec::new();
@@ -63,21 +63,24 @@ fn unpack(text: &str) -> Result<Vec<u8>, &'static str> {
         .read_to_end(&mut plain)
         .map_err(|_| "it is cut off or damaged")?;
     if plain.len() > PLAIN_MAX {
-        return Err("it is larger than any histogram of ours");
+        return Err("it is larger than any histogram of echoline load");
     }
     Ok(plain)
 }
 
 fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
     if number(plain, 0) != Some(PLAIN_COOKIE) || plain.len() < HEADER {
-        return Err("it is not a V2 histogram");
+        return Err("it contains no V2 histogram");
     }
     // The library allocates this size before it reads.
     if number(plain, 4).and_then(|size| usize::try_from(size).ok()) != Some(plain.len() - HEADER) {
-        return Err("its size is not what it says");
+        return Err("its size differs from the size in its header");
     }
     if number(plain, 12) != Some(digits.into()) || plain[16..24] != 1u64.to_be_bytes() {
-        return Err("its digits or its lowest value differ from ours, so it cannot be merged");
+        return Err(
+            "its precision or lowest value differs from those of echoline load, so it cannot be \
+             merged",
+        );
     }
     Ok(())
 }
@@ -86,12 +89,12 @@ fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
 fn check_counts(mut bytes: &[u8]) -> Result<(), &'static str> {
     let mut samples = 0u64;
     while !bytes.is_empty() {
-        let (number, rest) = varint(bytes).ok_or("it ends within a count")?;
+        let (number, rest) = varint(bytes).ok_or("it ends in the middle of a count")?;
         bytes = rest;
         let count = (number >> 1) as i64 ^ -((number & 1) as i64);
         samples = samples.saturating_add(count.unsigned_abs());
         if samples > SAMPLES_MAX {
-            return Err("it counts more than there can be");
+            return Err("its counts are too large");
         }
     }
     Ok(())
@@ -164,13 +167,16 @@ mod tests {
     #[test]
     fn rejects_foreign_and_truncated_histograms() {
         assert_eq!(error("%%%"), "it is not base64");
-        assert_eq!(error(""), "it does not begin as a deflated V2 histogram does");
+        assert_eq!(error(""), "it is not a compressed V2 histogram");
         let good = encode(&Histogram::<u64>::new(3).unwrap());
         assert_eq!(error(&good[..16]), "it is cut off or damaged");
         let two = encode(&Histogram::<u64>::new(2).unwrap());
         assert!(error(&two).contains("cannot be merged"));
-        assert_eq!(error(&envelope(b"nonsense")), "it is not a V2 histogram");
-        assert_eq!(error(&envelope(&vec![0; 20 << 20])), "it is larger than any histogram of ours");
+        assert_eq!(error(&envelope(b"nonsense")), "it contains no V2 histogram");
+        assert_eq!(
+            error(&envelope(&vec![0; 20 << 20])),
+            "it is larger than any histogram of echoline load"
+        );
     }
 
     #[test]
@@ -178,13 +184,16 @@ mod tests {
         // The most negative count, too many samples, and half a count.
         let most_negative = [0xff; 9];
         let billions = [[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]; 9].concat();
-        assert_eq!(error(&envelope(&plain(&most_negative))), "it counts more than there can be");
-        assert_eq!(error(&envelope(&plain(&billions))), "it counts more than there can be");
-        assert_eq!(error(&envelope(&plain(&[0x80]))), "it ends within a count");
+        assert_eq!(error(&envelope(&plain(&most_negative))), "its counts are too large");
+        assert_eq!(error(&envelope(&plain(&billions))), "its counts are too large");
+        assert_eq!(error(&envelope(&plain(&[0x80]))), "it ends in the middle of a count");
         let mut beyond_the_range = plain(&[0xff, 0xff, 0x0f, 2]);
         assert_eq!(error(&envelope(&beyond_the_range)), "its counts do not fit its range");
         beyond_the_range[4] = 0x7f;
-        assert_eq!(error(&envelope(&beyond_the_range)), "its size is not what it says");
+        assert_eq!(
+            error(&envelope(&beyond_the_range)),
+            "its size differs from the size in its header"
+        );
     }
 
     #[test]

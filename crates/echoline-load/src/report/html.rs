@@ -137,7 +137,7 @@ impl LoadReport {
         };
         let [p50, _, p99, p999] = Percentile::DEFAULTS.map(Metric::Percentile);
         let mut key_figures = vec![
-            key_figure(Metric::Rate, "right answers"),
+            key_figure(Metric::Rate, "correct replies"),
             key_figure(p50, "p50"),
             key_figure(p99, "p99"),
             key_figure(p999, "p99.9"),
@@ -186,15 +186,18 @@ impl LoadReport {
         let record = &self.record;
         let mut lines = vec![curve("service time", LineRole::Usual, &record.service)];
         if record.latency.count() > 0 {
-            lines.push(curve("latency from the intended time", LineRole::Tail, &record.latency));
+            lines.push(curve(
+                "latency from the intended send time",
+                LineRole::Tail,
+                &record.latency,
+            ));
         }
         if record.failures(MessageOutcome::TimedOut).count() > 0 {
             lines.insert(0, curve("with time-outs", LineRole::Frame, &record.response_times()));
         }
-        let caption =
-            "At p99 stands the time that 99 % of the messages did not exceed. A curve ends \
-                       where fewer than ten samples lie beyond."
-                .to_owned();
+        let caption = "At p99, 99 % of the messages were answered within the time shown. A curve \
+                       ends where fewer than ten samples lie beyond it.";
+        let caption = caption.to_owned();
         figure("Percentiles", caption, Axis::Tail, Axis::Logarithmic(axis_time), lines)
     }
 
@@ -209,7 +212,7 @@ impl LoadReport {
             self.over_time("p50", LineRole::Usual, percentile(p50)),
         ];
         let what = if self.settings.mode == LoopMode::Open { "Latency" } else { "Service time" };
-        let caption = format!("{what} of the right answers of each {}.", self.stretch());
+        let caption = format!("{what} of the correct replies of each {}.", self.stretch());
         let seconds = Axis::Seconds(self.elapsed.as_secs_f64());
         figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
     }
@@ -250,12 +253,13 @@ impl LoadReport {
     fn rates(&self) -> ChartSection {
         let mut lines = vec![
             self.rate_line("sent", LineRole::Frame, |interval| interval.sent),
-            self.rate_line("answered right", LineRole::Usual, |interval| interval.ok),
+            self.rate_line("answered correctly", LineRole::Usual, |interval| interval.ok),
         ];
         if self.record.ledger.sent() > self.record.ledger.ok() {
             lines.push(self.rate_line("failed", LineRole::Bad, |interval| interval.failed));
         }
-        let caption = "Messages per second; an answer counts when it came.".to_owned();
+        let caption =
+            "Messages per second. A reply counts in the second in which it arrived.".to_owned();
         let axes = (Axis::Seconds(self.elapsed.as_secs_f64()), Axis::Linear(axis_rate));
         figure("Rate over time", caption, axes.0, axes.1, lines)
     }
@@ -325,8 +329,7 @@ fn search_curve(search: &SearchTrace) -> ChartSection {
         line("p50", LineRole::Usual, |step| step.p50),
         broken_rates(&steps),
     ];
-    let caption =
-        format!("Latency at each rate that was tried; it was to hold {}.", search.objective);
+    let caption = format!("Latency at each tested rate. The objective was {}.", search.objective);
     let axes = (Axis::Logarithmic(axis_rate), Axis::Logarithmic(axis_time));
     figure("Search for the highest rate", caption, axes.0, axes.1, lines)
 }
@@ -338,7 +341,7 @@ fn broken_rates(steps: &[&SearchStep]) -> ChartLine {
         let time = step.p99.or(step.p50).map(|time| time.as_secs_f64());
         [(step.rate, time), (step.rate, None)]
     };
-    let name = "p99 where the objective did not hold".to_owned();
+    let name = "p99 of the rates that did not hold".to_owned();
     ChartLine { name, role: LineRole::Bad, points: broken.flat_map(dot).collect() }
 }
 
@@ -408,7 +411,7 @@ mod tests {
         assert_eq!(titles(&open), [false, true, true, true, true]);
         assert_eq!(titles(&closed), [false, true, false, false, false]);
         assert_eq!(titles(&sample::search().to_html()), [true; 5]);
-        assert!(open.contains("Latency counts from") && !open.contains("Closed loop"));
+        assert!(open.contains("Latency is measured from") && !open.contains("Closed loop"));
         assert!(closed.contains("Closed loop: each client waits"));
         assert_eq!(open.matches("<svg").count(), 2 * 3);
     }

@@ -14,15 +14,17 @@ const OVERLAP_MIN: f64 = 0.9;
 #[non_exhaustive]
 pub enum MergeError {
     /// Open and closed loop are mixed: latency and service time cannot be added.
-    #[error("open loop and closed loop cannot be merged: they measure different times")]
+    #[error("an open loop and a closed loop cannot be merged: they measure different things")]
     Modes,
     /// A search is not one run.
-    #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
+    #[error(
+        "a search for the highest rate cannot be merged: its rates were not tried at the same time"
+    )]
     Searches,
     /// The runs were not concurrent, so the sum of their clients and rates has no meaning.
     #[error(
-        "they did not run at the same time: there are {gap:.1?} between them, so their clients and \
-         rates cannot be added"
+        "the runs did not overlap: {gap:.1?} lie between them, so their clients and rates cannot \
+         be added"
     )]
     NotConcurrent {
         /// From the end of one to the start of the other.
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!(merged.record.ledger.ok(), 2 * 9980);
         assert_eq!(merged.warnings.last(), Some(&MeasurementWarning::NotConcurrent));
         let text = merged.to_string();
-        assert!(text.contains("do not trust this run: the merged runs did not run at"), "{text}");
+        assert!(text.contains("do not trust this run: the merged runs did not overlap"), "{text}");
         let json = merged.to_json();
         assert_eq!(LoadReport::from_json(&json).unwrap().warnings, merged.warnings);
         assert_eq!(merged.merge_sequential(&sample::closed()), Err(MergeError::Modes));

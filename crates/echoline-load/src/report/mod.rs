@@ -104,7 +104,7 @@ impl LoadReport {
         self.record.ledger.ok() == self.record.ledger.planned()
     }
 
-    /// Whether no client could open a connection, so that nothing was measured.
+    /// Returns whether no client could open a connection, so that nothing was measured.
     pub(crate) fn is_without_connection(&self) -> bool {
         let records = [Some(&self.record), self.warm_up.as_ref()].into_iter().flatten();
         let is_idle = |record: &RunRecord| record.connections == 0 && record.ledger.sent() == 0;

@@ -88,7 +88,7 @@ fn write_settings(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         writeln!(f, "{}", line.trim_end_matches(','))?;
     }
     if !report.started.is_empty() {
-        writeln!(f, "  began {}", printable(&report.started))?;
+        writeln!(f, "  started {}", printable(&report.started))?;
     }
     Ok(())
 }
@@ -156,16 +156,17 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         LoopMode::Closed => writeln!(
             f,
             "Closed loop: each client waits for a reply before it sends again, so these are \
-             service times.\nAn open loop (--rate) also measures how long messages wait for a slow \
-             server."
+             service times.\nUsers who arrive independently of the server would wait longer: \
+             measure that with --rate."
         )?,
         LoopMode::Open => writeln!(
             f,
-            "Latency counts from the planned time of a message, service time from its sending."
+            "Latency is measured from the intended send time of a message, service time from the \
+             actual one."
         )?,
     }
     if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
-        writeln!(f, "'-' means that fewer than ten samples are above the percentile.")?;
+        writeln!(f, "'-' means that fewer than ten samples lie beyond the percentile.")?;
     }
     Ok(())
 }
@@ -186,7 +187,7 @@ pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> 
     time_rows.push(row("handshake", &record.handshake));
     time_rows.push(row("tester's lag", &record.lag));
     for outcome in MessageOutcome::ALL {
-        time_rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));
+        time_rows.push((format!("{} after", outcome.name()), record.failures(outcome).clone()));
     }
     time_rows.retain(|(name, times)| times.count() > 0 || name == "service time");
     time_rows
@@ -231,18 +232,18 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Returns a text such as `5 clients at the end, 75.0 % of all clients' time`; `None` if there was
-/// always a server.
+/// Returns a text such as `5 clients at the end of the run, 75.0 % of all client time`, or `None`
+/// if there was always a server.
 pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     let clients = match outage.clients {
-        1 => "1 client at the end".to_owned(),
-        clients => format!("{} clients at the end", figures::count(clients.into())),
+        1 => "1 client at the end of the run".to_owned(),
+        clients => format!("{} clients at the end of the run", figures::count(clients.into())),
     };
     let share = figures::percent(outage.share());
     match (outage.clients, outage.time.is_zero()) {
         (0, true) => None,
         (_, true) => Some(clients),
-        (_, false) => Some(format!("{clients}, {share} of all clients' time, which are errors")),
+        (_, false) => Some(format!("{clients}, {share} of all client time, counted as errors")),
     }
 }
 
@@ -266,14 +267,14 @@ pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
     match end {
         SkipReason::Finished => "nothing was left to send",
         SkipReason::NotConnected => "their clients could not connect",
-        SkipReason::Wrong => "a wrong reply came before, which closes the connection",
-        SkipReason::TimedOut => "no reply came before, which closes the connection",
-        SkipReason::Lost => "the connection had ended",
+        SkipReason::Wrong => "an earlier wrong reply closed the connection",
+        SkipReason::TimedOut => "an earlier time-out closed the connection",
+        SkipReason::Lost => "the connection had closed",
         SkipReason::Stopped => {
-            "the run was stopped before their time: they are neither right nor errors"
+            "the run was stopped before they were sent: neither correct nor an error"
         }
-        SkipReason::Late => "they were too late, and --when-late is skip",
-        SkipReason::Overdue => "the run was over before their connection was free",
+        SkipReason::Late => "they were late, and --when-late is skip",
+        SkipReason::Overdue => "the run ended before their connection was free",
     }
 }
 
@@ -321,7 +322,7 @@ fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result
         )?;
     }
     write_wrapped(&printable(&search.verdict), f)?;
-    writeln!(f, "The figures below are of the last run at that rate.")
+    writeln!(f, "The figures below are from the last run at that rate.")
 }
 
 /// Returns the name of a purpose.
@@ -352,14 +353,16 @@ mod tests {
             &text,
             &[
                 "Load on 127.0.0.1:8080, [::1]:8080: open loop, 1,000/s for 10s, 20 clients",
-                "do not trust this run: 19 of 20 connections were open at best",
+                "do not trust this run: at most 19 of 20 connections were open at the same time: \
+                 check the limits",
                 "Messages: 9980",
                 "Planned 10000 = sent 9990 + skipped 10",
                 "Sent 9990 = ok 9980 + wrong 1 + timed out 9 + reset 0 + lost 0 + in flight 0",
-                "Skipped 10: they were too late, and --when-late is skip",
+                "Skipped 10: they were late, and --when-late is skip",
                 "Tester: 0.25 cores (user 0.50 s, system 2.00 s)",
                 "  9 × no reply within 500ms",
-                "Latency counts from the planned time of a message, service time from its sending.",
+                "Latency is measured from the intended send time of a message, service time from \
+                 the actual one.",
             ],
         );
         let first = text.lines().position(|line| line.starts_with("  latency ")).unwrap();
@@ -370,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_loop_says_that_it_is_service_time_only() {
+    fn the_report_of_a_closed_loop_says_that_it_shows_service_time() {
         let text = sample::closed().to_string();
         assert_lines(
             &text,
@@ -380,7 +383,7 @@ mod tests {
                 "Messages: 30",
                 "Time: 0.50 s",
                 "Messages per second: 60",
-                "'-' means that fewer than ten samples are above the percentile.",
+                "'-' means that fewer than ten samples lie beyond the percentile.",
             ],
         );
         assert!(!text.contains("  latency"), "{text}");
@@ -418,15 +421,19 @@ mod tests {
             "Messages per second: 1.50",
             "Planned 937 = sent 30 + skipped 7 + stopped 900",
             "Skipped 7: their clients could not connect",
-            "Stopped 900: the run was stopped before their time: they are neither right nor errors",
-            "Without a server: 2 clients at the end, 75.0 % of all clients' time, which are errors",
+            "Stopped 900: the run was stopped before they were sent: neither correct nor an error",
+            "Without a server: 2 clients at the end of the run, 75.0 % of all client time, counted \
+             as errors",
         ];
         assert_lines(&report.to_string(), &lines);
         let page = report.to_html();
         assert!(page.contains("<th>stopped</th><td class=\"number\">900</td>"), "{page}");
-        assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
-        assert!(!page.contains("Nothing speaks against"), "{page}");
-        assert!(sample::closed().to_html().contains("Nothing speaks against"));
+        assert!(
+            page.contains("Without a server: 2 clients at the end of the run, 75.0 %"),
+            "{page}"
+        );
+        assert!(!page.contains("no sign of a measurement problem"), "{page}");
+        assert!(sample::closed().to_html().contains("no sign of a measurement problem"));
         // 30 of 37 messages were right, and there was a server for a quarter of the time.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");

@@ -225,7 +225,7 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
     let processor = meter.read();
     let opened = workers.iter().map(|worker| worker.open_max()).sum();
-    // If each message has a connection of its own, connections come and go.
+    // If each message has its own connection, connections end and start during the run.
     let wanted = settings.per_connection.map_or(settings.plan.clients(), |_| 0);
     let warnings = find_warnings(&MeasurementConditions {
         record: &record,

@@ -156,7 +156,7 @@ impl Pacer {
     }
 
     /// The same rates with independent arrivals, as of users: a Poisson process derived from
-    /// `seed`. A closed loop stays one.
+    /// `seed`. A closed loop does not change.
     #[must_use]
     pub fn poisson(mut self, seed: u64) -> Self {
         self.poisson = self.is_open().then(|| Poisson::new(seed, 0));

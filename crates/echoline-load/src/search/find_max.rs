@@ -122,8 +122,8 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     }
     let enough = (samples / DURATION_MAX.as_secs_f64()).ceil();
     Err(format!(
-        "{goals} needs {} messages at each rate, more than are sent within {DURATION_MAX:?} at {}: \
-         begin at --rate {enough}/s or more, or name a lower percentile",
+        "{goals} needs {} messages at each rate, more than fit in {DURATION_MAX:?} at {}: start at \
+         --rate {enough}/s or more, or use a lower percentile",
         figures::count(samples.ceil() as u64),
         figures::rate(first),
     ))
@@ -183,7 +183,10 @@ impl TrialResult {
         let named = goals.list().iter().any(|objective| objective.metric == Metric::Errors);
         let errors = record.error_share();
         if !named && errors > ERRORS_MAX {
-            broken.push(format!("{:.1} % was not answered right in time", errors * 100.0));
+            broken.push(format!(
+                "{:.1} % of the messages were not answered correctly in time",
+                errors * 100.0
+            ));
         }
         let warnings = report.warnings.iter().map(ToString::to_string).collect();
         Self { broken, inconclusive, warnings }
@@ -232,9 +235,7 @@ fn trial_settings(
     let samples = samples_needed(goals) / rate;
     let enough = Duration::try_from_secs_f64(samples).unwrap_or(Duration::MAX);
     if enough > DURATION_MAX {
-        return Err(format!(
-            "{shown} sends too few messages within {DURATION_MAX:?} for a verdict"
-        ));
+        return Err(format!("{shown} has too few messages within {DURATION_MAX:?} for a decision"));
     }
     settings.duration = Some(wanted.max(enough));
     settings.grace = settings.grace.min(GRACE_MAX);
@@ -317,7 +318,7 @@ mod tests {
         assert_eq!(seconds(goals, 1000.0), Ok(12));
         assert_eq!(seconds(goals, 100_000.0), Ok(5));
         assert_eq!(seconds(goals, 20.0), Ok(600));
-        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s sends too few messages"));
+        assert!(seconds(goals, 1.0).unwrap_err().starts_with("1.00/s has too few messages"));
         assert_eq!(seconds("p99.99<50ms", 1000.0), Ok(120));
         assert_eq!(seconds("max<50ms", 1.0), Ok(5));
     }
@@ -330,8 +331,8 @@ mod tests {
         let sentence = check("p99.999<50ms", 1000.0).unwrap_err();
         assert_eq!(
             sentence,
-            "p99.999<50ms needs 1,200,000 messages at each rate, more than are sent within 600s at \
-             1,000/s: begin at --rate 2000/s or more, or name a lower percentile"
+            "p99.999<50ms needs 1,200,000 messages at each rate, more than fit in 600s at 1,000/s: \
+             start at --rate 2000/s or more, or use a lower percentile"
         );
         assert_eq!(check("p99.999<50ms", 2000.0), Ok(()));
         assert_eq!(check("max<1s,errors<1%", 0.0), Ok(()));

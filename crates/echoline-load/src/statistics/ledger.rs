@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum MessageOutcome {
     /// The correct reply came in time.
     Ok,
-    /// A wrong reply came.
+    /// The reply was wrong.
     Wrong,
     /// No reply came in time.
     TimedOut,
@@ -295,7 +295,7 @@ mod tests {
 
     /// Issue 11, item 47: each outcome has its own count, and a message in flight is no error.
     #[test]
-    fn regression_every_outcome_is_counted_by_itself() {
+    fn regression_every_outcome_has_its_own_count() {
         let mut ledger = Ledger::new(100);
         let outcomes = [
             MessageOutcome::Ok,
@@ -326,7 +326,7 @@ mod tests {
 
     /// Issue 11, item 36: messages that a stop cuts off are neither successes nor errors.
     #[test]
-    fn regression_a_stop_is_an_outcome_of_its_own() {
+    fn regression_a_stop_has_its_own_outcome() {
         let mut ledger = Ledger::new(1000);
         ledger.settle_many(MessageOutcome::Ok, 80);
         ledger.settle(MessageOutcome::TimedOut);

@@ -80,10 +80,10 @@ pub enum ObjectiveError {
     #[error("an objective is missing: write for example '{0}'")]
     Missing(&'static str),
     /// There are too many objectives.
-    #[error("there are more than {OBJECTIVES_MAX} objectives: write for example '{0}'")]
+    #[error("too many objectives: the limit is {OBJECTIVES_MAX}; write for example '{0}'")]
     TooMany(&'static str),
     /// A part has no operator.
-    #[error("'{part}' is not a comparison: write for example '{example}'")]
+    #[error("'{part}' has no comparison: write for example '{example}'")]
     NoComparison {
         /// The text that was read.
         part: String,
@@ -92,8 +92,8 @@ pub enum ObjectiveError {
     },
     /// The left side is not a metric.
     #[error(
-        "'{name}' is not a metric: write p50, p99.9 (up to p99.999), max, mean, errors, skipped, \
-         lost, late, duplicated, reordered or rate, as in '{example}'"
+        "'{name}' is not a metric: write p50, p99.9 (up to p99.999), max, mean, \
+         errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
         /// The text that was read.
@@ -215,8 +215,8 @@ impl ObjectiveKind {
 
     fn wrong_way(self, part: &str, objective: Objective) -> ObjectiveError {
         let meaning = match self {
-            Self::Goal => "this list has conditions that must hold",
-            Self::Alarm => "this list has conditions that must not be met",
+            Self::Goal => "this list says what must hold",
+            Self::Alarm => "this list says what must not happen",
         };
         let turned = Objective { comparison: objective.comparison.turned(), ..objective };
         ObjectiveError::WrongWay { part: part.to_owned(), meaning, example: turned.to_string() }
@@ -286,7 +286,7 @@ impl fmt::Display for Breach {
         let shown = objective.metric.show(measured);
         match self.sense {
             ObjectiveKind::Goal => write!(f, "{objective} does not hold: measured {shown}"),
-            ObjectiveKind::Alarm => write!(f, "{objective} was met: measured {shown}"),
+            ObjectiveKind::Alarm => write!(f, "{objective} is true: measured {shown}"),
         }
     }
 }
@@ -324,8 +324,8 @@ mod tests {
         for (text, wanted) in [
             ("", "an objective is missing: write for example 'p99<5ms,errors<0.1%'"),
             ("p99<5ms,", "an objective is missing"),
-            ("p99", "'p99' is not a comparison"),
-            ("p99=5ms", "'p99=5ms' is not a comparison"),
+            ("p99", "'p99' has no comparison"),
+            ("p99=5ms", "'p99=5ms' has no comparison"),
             ("p100<5ms", "'p100' is not a metric"),
             ("p99.9999<5ms", "'p99.9999' is not a metric"),
             ("p.9<5ms", "'p.9' is not a metric"),
@@ -335,17 +335,16 @@ mod tests {
             ("errors<5ms", "'5ms' is not a limit for errors: write for example 'errors<0.1%'"),
             ("errors<101%", "'101%' is not a limit for errors"),
             ("rate>5", "'5' is not a limit for rate: write for example 'rate>1000/s'"),
-            ("p99>5ms", "this list has conditions that must hold, so write for example 'p99<5ms'"),
+            ("p99>5ms", "this list says what must hold, so write for example 'p99<5ms'"),
             ("rate<5/s", "'rate<5/s' is the wrong way round"),
         ] {
             let sentence = sentence(Objectives::goals(text));
             assert!(sentence.contains(wanted), "{text}: {sentence}");
         }
         let wrong_way = sentence(Objectives::alarms("p99<=5ms"));
-        assert!(wrong_way.contains("must not be met, so write for example 'p99>=5ms'"));
+        assert!(wrong_way.contains("must not happen, so write for example 'p99>=5ms'"));
         let many = vec!["p99<5ms"; OBJECTIVES_MAX + 1].join(",");
-        let wanted = format!("there are more than {OBJECTIVES_MAX} objectives");
-        assert!(sentence(Objectives::goals(&many)).contains(&wanted));
+        assert!(sentence(Objectives::goals(&many)).contains("too many"));
         assert!(Objectives::goals(&many[8..]).is_ok());
     }
 
@@ -378,9 +377,9 @@ mod tests {
         assert_eq!(
             sentences,
             [
-                "p99>5ms was met: measured 7.31 ms",
-                "errors>0.1% was met: measured 1.25 %",
-                "rate<1000/s was met: measured 950/s",
+                "p99>5ms is true: measured 7.31 ms",
+                "errors>0.1% is true: measured 1.25 %",
+                "rate<1000/s is true: measured 950/s",
                 "p99.9>1s cannot be decided: too few samples for p99.9",
             ]
         );

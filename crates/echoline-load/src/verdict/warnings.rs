@@ -31,6 +31,9 @@ pub enum MeasurementWarning {
         /// The median of the latency.
         #[serde(rename = "median_ns", with = "nanos")]
         median: Duration,
+        /// Whether the run used `--busy-poll` already.
+        #[serde(default)]
+        busy_poll: bool,
     },
     /// The tester used up the processor time that its threads can have.
     ProcessorSaturated {
@@ -89,10 +92,11 @@ pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<Measu
     let cores = processor.map_or(0.0, |processor| processor.cores());
     let (wanted, opened) = conditions.connections;
     let workers = conditions.workers;
-    let saturated = !conditions.busy_polls && cores >= SATURATED * workers as f64;
+    let busy_poll = conditions.busy_polls;
+    let saturated = !busy_poll && cores >= SATURATED * workers as f64;
     [
         lag.filter(|&(lag, median)| lag > median / LAG_DIVISOR)
-            .map(|(p99, median)| MeasurementWarning::Lag { p99, median }),
+            .map(|(p99, median)| MeasurementWarning::Lag { p99, median, busy_poll }),
         saturated.then_some(MeasurementWarning::ProcessorSaturated { cores, workers }),
         (conditions.ports_used_up > 0)
             .then_some(MeasurementWarning::PortsUsedUp { times: conditions.ports_used_up }),
@@ -106,32 +110,41 @@ pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<Measu
 impl fmt::Display for MeasurementWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lag { p99, median } => write!(
-                f,
-                "the tester itself sent late (lag p99 {p99:.1?}, median latency {median:.1?}): \
-                 use --busy-poll, more --workers or a lower --rate"
-            ),
+            Self::Lag { p99, median, busy_poll } => {
+                let remedy = match busy_poll {
+                    true => "give the tester idle cores, or use more --workers or a lower --rate",
+                    false => "use --busy-poll, more --workers or a lower --rate",
+                };
+                write!(
+                    f,
+                    "the tester itself sent late (lag p99 {p99:.1?}, median latency {median:.1?}): \
+                     {remedy}"
+                )
+            }
             Self::ProcessorSaturated { cores, workers } => write!(
                 f,
-                "the tester used {cores:.2} cores with --workers {workers}: it may be the \
-                 bottleneck; use more workers, more hosts or a lower --rate"
+                "the tester used {cores:.2} cores with --workers {workers} and may be the \
+                 bottleneck: use more --workers, more machines or a lower --rate"
             ),
             Self::PortsUsedUp { times } => write!(
                 f,
-                "local ports used up ({times} times): use --source with more addresses, or --rst"
+                "no local port was free ({times} times): use --source with more addresses, or --rst"
             ),
             Self::FewerConnections { wanted, opened } => {
-                write!(f, "{opened} of {wanted} connections were open at best")
+                write!(
+                    f,
+                    "at most {opened} of {wanted} connections were open at the same time: check \
+                     the limits of the server, or use fewer --clients"
+                )
             }
             Self::PartialOverlap { overlap, shortest } => write!(
                 f,
-                "the merged runs overlapped for {overlap:.1?} only, and the shortest took \
-                 {shortest:.1?}: their rates and clients are added as if they had run at the same \
-                 time"
+                "the merged runs overlapped for only {overlap:.1?}, and the shortest took \
+                 {shortest:.1?}, but their rates and clients are added up: start the runs together"
             ),
             Self::NotConcurrent => f.write_str(
-                "the merged runs did not run at the same time: they ran one after another, and no \
-                 server had the sum of their clients",
+                "the merged runs did not overlap, so no server had the sum of their clients: start \
+                 the runs together",
             ),
         }
     }
@@ -205,13 +218,19 @@ mod tests {
         for (conditions, wanted) in [
             (MeasurementConditions { record: &late, ..good }, "--busy-poll"),
             (MeasurementConditions { processor: Some(used(960)), ..good }, "0.96 cores"),
-            (MeasurementConditions { ports_used_up: 3, ..good }, "local ports used up"),
+            (
+                MeasurementConditions { ports_used_up: 3, ..good },
+                "no local port was free (3 times)",
+            ),
             (MeasurementConditions { connections: (5, 4), ..good }, "4 of 5 connections"),
         ] {
             let found = find_warnings(&conditions);
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].to_string().contains(wanted), "{}", found[0]);
         }
+        let polling = MeasurementConditions { record: &late, busy_polls: true, ..good };
+        let advice = find_warnings(&polling)[0].to_string();
+        assert!(advice.contains("idle cores") && !advice.contains("--busy-poll"), "{advice}");
     }
 
     /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which causes no warning.

@@ -307,7 +307,7 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all pending output; Pending only while the peer takes nothing and no deadline has passed.
+/// Sends all pending output; Pending only while the peer reads nothing and no deadline has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -318,7 +318,7 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer takes nothing,
+/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer reads nothing,
 /// more than that would be unsent, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
@@ -379,7 +379,7 @@ fn poll_direct<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.
+/// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

@@ -120,11 +120,11 @@ where
     ///
     /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
     /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
-    /// the task when it has more. An error from `feed` ends the wait. A peer that takes nothing is
+    /// the task when it has more. An error from `feed` ends the wait. A peer that reads nothing is
     /// fed nothing, and ends as [`Closed::StallTimeout`].
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
+    /// Like [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.
     pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
     where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
@@ -139,7 +139,7 @@ where
     /// (see [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
-    /// As [`read`](Self::read), or the error of `feed`. Cancel safe.
+    /// Like [`read`](Self::read), or the error of `feed`. Cancel safe.
     pub async fn read_feeding<F>(
         &mut self,
         most: usize,
@@ -179,7 +179,7 @@ where
     /// stream.
     ///
     /// # Errors
-    /// As [`read`](Self::read). Cancel safe.
+    /// Like [`read`](Self::read). Cancel safe.
     pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
         let has_some = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_peek)).await?;
@@ -197,7 +197,7 @@ where
     /// asyncio's `read(n)`.
     ///
     /// # Errors
-    /// As [`read_line`](Self::read_line), except for `LineTooLong` and `LineTimeout`. Cancel safe.
+    /// Like [`read_line`](Self::read_line), but not `LineTooLong` and `LineTimeout`. Cancel safe.
     pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
@@ -231,7 +231,7 @@ where
     /// without a copy.
     ///
     /// # Errors
-    /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
+    /// Like [`read`](Self::read) and [`write`](Self::write). Cancel safe.
     pub async fn echo(&mut self) -> Result<(), Closed> {
         let core = self.core_mut();
         poll_fn(|cx| {
@@ -247,7 +247,7 @@ where
     /// awaited. Like asyncio's `write` and `drain` together.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
+    /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
     ///
     /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
     /// nothing; dropped half-way, it has written the beginning of the bytes.
@@ -259,7 +259,7 @@ where
     /// without making it; use it for bytes that are not text.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         if !core.takes_at_once(parts, 0) {
@@ -281,7 +281,7 @@ where
     /// may not be held while waiting.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
         let core = self.core_mut();
         let eol = core.deadlines.config.eol.as_str();
@@ -294,7 +294,7 @@ where
     /// Writes all `parts` and the line end as one line. Use it for bytes that may not be text.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         let eol = core.deadlines.config.eol.as_str().as_bytes();
@@ -322,6 +322,8 @@ where
     /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
     /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
     /// same in the background.
+    ///
+    /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     pub async fn close(mut self) {
         if let Some(core) = self.core.take() {
             Closing::begin(core).run().await;

@@ -103,13 +103,13 @@ pub enum Closed {
     #[error("the stream ended too early")]
     Incomplete,
     /// No line arrived within [`Limits::idle_timeout`].
-    #[error("no line came within the idle time-out")]
+    #[error("no line arrived within the idle time-out")]
     IdleTimeout,
     /// A line did not end within [`Limits::line_timeout`].
     #[error("the line did not end within the line time-out")]
     LineTimeout,
     /// The peer took nothing for [`Limits::stall_timeout`].
-    #[error("the peer did not read within the stall time-out")]
+    #[error("the peer read nothing within the stall time-out")]
     StallTimeout,
     /// A line was longer than [`Limits::max_line`].
     #[error("a line was longer than the limit")]
@@ -121,13 +121,13 @@ pub enum Closed {
     #[error("the handshake failed")]
     HandshakeFailed,
     /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake.
-    #[error("the peer broke the rules of the protocol")]
+    #[error("the peer violated the protocol")]
     Malformed,
     /// There were already [`Limits::max_connections`] connections, or no descriptor was left.
-    #[error("the server had too many connections")]
+    #[error("no connection slot was free")]
     Busy,
     /// The address already had [`Limits::max_per_ip`] connections.
-    #[error("the address had too many connections")]
+    #[error("no connection slot of the address was free")]
     BusyAddress,
     /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
     /// it may try again after this number of seconds. A [`Report`](crate::Report) counts all of
@@ -139,7 +139,7 @@ pub enum Closed {
     Drained,
     /// The server ended the connection before the handler had finished: at the end of the drain
     /// time-out, or at a second signal.
-    #[error("the server ended the connection")]
+    #[error("the server aborted the connection")]
     Aborted,
     /// The handler panicked; only its own connection ended.
     #[error("the handler panicked")]

@@ -398,7 +398,7 @@ mod tests {
         }
 
         #[test]
-        fn trim_removes_the_same_characters_as_str_strip(text in "[ \\t\\x1c\\x1f\\u{85}\\u{a0}\\u{3000}ab]{0,12}") {
+        fn trimming_equals_strip(text in "[ \\t\\x1c\\x1f\\u{85}\\u{a0}\\u{3000}ab]{0,12}") {
             let line = Line::from(Bytes::from(text.clone())).trim();
             let stripped = text.trim_matches(is_space);
             prop_assert_eq!(line.as_str().unwrap(), stripped);

@@ -105,7 +105,7 @@ impl OutputBuffer {
     }
 }
 
-/// Writes once. A stream that takes nothing counts as closed.
+/// Writes once. A stream that accepts no bytes counts as closed.
 pub(super) fn poll_write<S>(
     stream: &mut S,
     bytes: &[u8],

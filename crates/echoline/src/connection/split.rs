@@ -50,10 +50,10 @@ fn lock<'g, 'a, S>(stream: &'g Mutex<&'a mut S>) -> MutexGuard<'g, &'a mut S> {
 }
 
 impl<S: AsyncRead + Unpin> Reader<'_, S> {
-    /// As [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
+    /// Like [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
     ///
     /// # Errors
-    /// As [`Connection::read_line`](crate::Connection::read_line).
+    /// Like [`Connection::read_line`](crate::Connection::read_line).
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let line = poll_fn(|cx| self.poll_read(cx, InputBuffer::next_line)).await?;
         if let Some(line) = &line {
@@ -62,31 +62,31 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
         Ok(line)
     }
 
-    /// As [`Connection::read`](crate::Connection::read). Cancel safe.
+    /// Like [`Connection::read`](crate::Connection::read). Cancel safe.
     ///
     /// # Errors
-    /// As [`Connection::read`](crate::Connection::read).
+    /// Like [`Connection::read`](crate::Connection::read).
     pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_chunk(most))).await
     }
 
-    /// As [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
+    /// Like [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
     ///
     /// # Errors
-    /// As [`Connection::read_exact`](crate::Connection::read_exact).
+    /// Like [`Connection::read_exact`](crate::Connection::read_exact).
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_exact(length))).await
     }
 
-    /// As [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
+    /// Like [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
     ///
     /// # Errors
-    /// As [`Connection::read_until`](crate::Connection::read_until).
+    /// Like [`Connection::read_until`](crate::Connection::read_until).
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_until(separator))).await
     }
 
-    /// As [`Connection::begin_message`](crate::Connection::begin_message).
+    /// Like [`Connection::begin_message`](crate::Connection::begin_message).
     pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
         MessageGuard::begin(self, |reader, begun| reader.deadlines.set_in_message(begun))
     }
@@ -105,11 +105,11 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
 }
 
 impl<S: AsyncWrite + Unpin> Writer<'_, S> {
-    /// As [`Connection::write`](crate::Connection::write), but nothing is written before it is
+    /// Like [`Connection::write`](crate::Connection::write), but nothing is written before it is
     /// awaited, and the buffer is sent only by [`flush`](Self::flush).
     ///
     /// # Errors
-    /// As [`Connection::write`](crate::Connection::write). Not cancel safe.
+    /// Like [`Connection::write`](crate::Connection::write). Not cancel safe.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);
@@ -118,10 +118,10 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
         .await
     }
 
-    /// Writes `text` and the server's line end.
+    /// Writes `text` and the server's line end. Not cancel safe.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     pub async fn write_line(&mut self, text: impl fmt::Display) -> Result<(), Closed> {
         let line = format!("{text}{}", self.deadlines.config.eol.as_str());
         self.write(line.as_bytes()).await
@@ -130,7 +130,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// Sends all pending output. Like asyncio's `drain`. Cancel safe.
     ///
     /// # Errors
-    /// As [`Connection::flush`](crate::Connection::flush).
+    /// Like [`Connection::flush`](crate::Connection::flush).
     pub async fn flush(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);

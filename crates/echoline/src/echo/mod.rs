@@ -21,7 +21,7 @@ pub use command::EchoCommand;
 pub use datagram::answer_datagrams;
 pub use dialogue::{EchoDialogue, EchoMode};
 
-/// Holds the dialogue with one client, to its end.
+/// Runs the dialogue with one client until its end. Dropping the future ends the connection.
 ///
 /// # Errors
 /// The close reason, if the client did not end the connection.

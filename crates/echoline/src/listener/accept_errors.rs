@@ -36,7 +36,7 @@ impl AcceptErrors {
         let now = Instant::now();
         if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
             self.logged = Some(now);
-            let hint = "raise the descriptor limit (ulimit -n)";
+            let hint = "raise the limit of open files (ulimit -n)";
             tracing::warn!(%error, "cannot accept connections; {hint}");
         }
     }

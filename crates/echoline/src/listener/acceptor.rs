@@ -1,4 +1,4 @@
-//! A listener at work: accepts connections, and empties its queue when the server drains.
+//! Accepts connections at a listener, and empties its queue when the server drains.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +14,7 @@ use super::unix::{UnixAcceptor, UnixSocket};
 use crate::transport::steps::Transport;
 use crate::transport::stream::Stream;
 
-/// A listener at work.
+/// A listener that accepts connections.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     pub(super) socket: AcceptorSocket,

@@ -110,21 +110,23 @@ pub enum AddressError {
     #[error("'{0}' is ambiguous: write an IPv6 address in brackets, for example [::1]:8080")]
     BadIpv6(String),
     /// The host is empty.
-    #[error("'{0}' has no host: write 127.0.0.1 for this host only, 0.0.0.0 or [::] for all")]
+    #[error(
+        "'{0}' has no host: write 127.0.0.1 for this host only, 0.0.0.0 or [::] for all addresses"
+    )]
     NoHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
-        "'{0}' is not a path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+        "'{0}' is not a Unix socket path: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
     /// A name that no socket of a service manager can have.
-    #[error("'{0}' has no name: write fd://NAME with the FileDescriptorName= of its unit")]
+    #[error("'{0}' has no socket name: write fd://NAME with the FileDescriptorName= of its unit")]
     BadName(String),
     /// A scheme that echoline does not speak.
     #[error(
-        "'{0}://' is not a transport of echoline: write HOST:PORT, HOST:PORT after tcp://, udp://, \
-         tls://, ws:// or wss://, or unix:PATH"
+        "'{0}://' is not a transport of echoline: write HOST:PORT, with or without tcp:// udp:// \
+         tls:// ws:// wss:// before it, or unix:PATH"
     )]
     UnknownScheme(String),
 }
@@ -178,7 +180,8 @@ impl Address {
         Self { scheme, resource, ..Self::from(socket) }
     }
 
-    /// Resolves the host to its socket addresses, in the resolver's order, without repeats.
+    /// Resolves the host to its socket addresses, in the resolver's order, without repeats. Cancel
+    /// safe.
     ///
     /// # Errors
     /// The resolver's error; [`io::ErrorKind::NotFound`] if the name has no address, and
@@ -186,8 +189,10 @@ impl Address {
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
             let text = match self.scheme {
-                Scheme::Fd => format!("'{self}' is what a service manager passes to a server"),
-                _ => format!("'{self}' has a path and no socket address"),
+                Scheme::Fd => {
+                    format!("'{self}' is a socket that a service manager passes to a server")
+                }
+                _ => format!("'{self}' is a path and has no socket address"),
             };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -220,7 +225,12 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     };
     // A separate thread, because the runtime panics if it cannot start one of its own.
     let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up);
-    let no_thread = |error| io::Error::new(io::Error::kind(&error), format!("no thread: {error}"));
+    let no_thread = |error| {
+        io::Error::new(
+            io::Error::kind(&error),
+            format!("cannot start the resolver thread: {error}"),
+        )
+    };
     let thread = thread.map_err(no_thread)?;
     let found = answered.await.map_err(|_| io::Error::other("the resolver panicked"))?;
     // The thread has sent its result and ends.

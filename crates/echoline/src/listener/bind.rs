@@ -99,7 +99,7 @@ impl Listener {
     /// address.
     ///
     /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
-    /// it before it is served.
+    /// it before it is served. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. An address family that the host does not
@@ -135,7 +135,7 @@ impl Listener {
     pub(crate) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
         if let Some(missing) = Transport::plain().missing(address.scheme()) {
             let text = format!(
-                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                "Server::bind serves plain TCP and Unix sockets, but not {missing}: bind with \
                  Listener::bind, {}, then call Server::new",
                 how_to_serve(missing)
             );
@@ -243,7 +243,7 @@ impl Listener {
     ) -> io::Result<Self> {
         let socket = Socket::from(socket);
         if !socket.is_listener()? {
-            let text = "it is not a listening socket (in a .socket unit, Accept=no makes one)";
+            let text = "it is not a listening socket (a .socket unit needs Accept=no)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let address = socket.local_addr()?;
@@ -312,10 +312,10 @@ impl Listener {
     /// Checks whether `address` can be bound, without listening: no client can connect, and a
     /// server that starts meanwhile is not blocked. UDP ports are not checked, because a bound UDP
     /// socket receives datagrams at once. Unix sockets are not checked, because binding creates a
-    /// file.
+    /// file. Cancel safe.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind).
+    /// Like [`bind`](Self::bind).
     pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
         if address.scheme() == Scheme::Unix {
             return Ok(Vec::new());

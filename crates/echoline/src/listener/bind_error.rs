@@ -10,7 +10,7 @@ use crate::transport::steps::Protocol;
 pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Udp => Some(
-            "datagrams make no connections, which this server needs: bind with \
+            "this server needs connections, which datagrams do not have: bind with \
              DatagramListener::bind and serve with DatagramServer",
         ),
         Scheme::Fd => Some(
@@ -54,13 +54,13 @@ pub(crate) fn say(address: &Address, error: &io::Error) -> io::Error {
             "; another program listens there: end it, or choose another port (0: any free one)"
         }
         io::ErrorKind::PermissionDenied if address.scheme() == Scheme::Unix => {
-            "; choose a folder in which you may create files"
+            "; choose a folder in which you can create files"
         }
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE, root (--user gives it up again) or \
-             socket activation: or choose a higher one"
+            "; ports below 1024 need root (--user drops it later), CAP_NET_BIND_SERVICE or socket \
+             activation; or choose a higher port"
         }
-        io::ErrorKind::AddrNotAvailable => "; this host has no such address",
+        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
         _ => "",
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))

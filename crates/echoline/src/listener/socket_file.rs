@@ -30,7 +30,7 @@ const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 pub(crate) struct FileRights {
     /// Permission bits, at most 0o777. A client needs the write bit to connect.
     pub(crate) mode: u32,
-    /// The group of the file; `None` leaves that of its owner.
+    /// The group of the file; `None` keeps the default group.
     pub(crate) group: Option<u32>,
     /// The owner, if a root process creates the file; `None` leaves the user of the process.
     pub(crate) user: Option<FileUser>,
@@ -147,7 +147,7 @@ pub(crate) fn bind(
 /// Users who may be able to replace files in the folder of a socket that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderOwners {
-    /// Root alone. Another user could make root change the owner or the mode of any file.
+    /// Only root, because another user could make root change the owner or the mode of any file.
     OnlyRoot,
     /// Any user: the process has no rights that such a user could misuse.
     Folder,
@@ -224,7 +224,7 @@ impl FileRights {
             fchownat(file, "", user, gid, AtFlags::AT_EMPTY_PATH).map_err(|error| {
                 let group = group.unwrap_or(found.gid());
                 let text = format!(
-                    "cannot give the socket file to group {group}: {}; only root may use a group \
+                    "cannot give the socket file to group {group}: {}; only root can use a group \
                      that the user of this process is not in",
                     io::Error::from(error)
                 );
@@ -332,7 +332,7 @@ pub(crate) mod tests {
     /// Issue 11, item 5: a server with a full queue counts as running, and the check does not wait
     /// for it.
     #[test]
-    fn regression_a_server_with_a_full_queue_is_left_alone() {
+    fn regression_a_server_with_a_full_queue_is_not_replaced() {
         let (_folder, path) = folder();
         let served = bind(&path, &OWNER, 0).unwrap();
         let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();

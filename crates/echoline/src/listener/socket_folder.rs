@@ -51,8 +51,8 @@ impl SocketFolder {
     pub(crate) fn refuse_exposed(&self) -> io::Result<()> {
         let Some(exposed) = exposed_folder(&self.folder, 0, Sticky::Safe)? else { return Ok(()) };
         let text = format!(
-            "{exposed}: listen in a folder that only root may write, or start the server as a \
-             user that may write this one (--user)"
+            "{exposed}: listen in a folder that only root can write, or start the server as a user \
+             that can write this one (--user)"
         );
         Err(io::Error::other(text))
     }
@@ -61,7 +61,7 @@ impl SocketFolder {
     pub(crate) fn remove_stale(&self) -> io::Result<()> {
         let Some(file) = if_there(self.file())? else { return Ok(()) };
         if !file.metadata()?.file_type().is_socket() {
-            let text = "there is a file of that name, which is not a socket";
+            let text = "a file of that name exists, and it is not a socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
         // Does not wait: if the server's queue is full, connect(2) fails with EAGAIN.

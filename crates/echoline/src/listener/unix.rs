@@ -68,7 +68,7 @@ impl UnixSocket {
             (None, Some(name)) => str::from_utf8(name).ok().map(|name| format!("@{name}")),
             (None, None) => None,
         };
-        let text = "its name is not text, or it has no name";
+        let text = "it has no name, or its name is not text";
         let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let file = match owner {
             FileOwner::Us => SocketFile::take_over(&path, rights)?,

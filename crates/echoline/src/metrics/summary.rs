@@ -168,7 +168,7 @@ impl ConnectionSummary {
 
     pub(crate) fn log(&self) {
         tracing::debug!(
-            place = self.origin.number,
+            slot = self.origin.number,
             reason = self.closed.label(),
             duration = ?self.duration,
             bytes_received = self.bytes_received,

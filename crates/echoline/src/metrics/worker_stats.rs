@@ -169,7 +169,7 @@ pub(crate) enum Metering {
 }
 
 thread_local! {
-    /// Anything but 0 will do.
+    /// The state of the random generator: any value except 0.
     static CHANCE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
 }
 

@@ -1,4 +1,4 @@
-//! A server at work: accepts connections and starts their handlers.
+//! Accepts connections and starts their handlers.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use echoline_faults::{ConnectionFaults, Faults};
 /// Connections accepted in a row before the accepting thread yields to its other tasks.
 const ACCEPT_BATCH: usize = 64;
 
-/// A server at work.
+/// A running server.
 pub(super) struct ServerInner {
     pub(super) live: LiveLimits,
     pub(super) shutdown: Shutdown,
@@ -154,7 +154,7 @@ impl ServerInner {
             Ok(slot) => slot,
             Err(closed) => return self.refuse(stream, &origin, context, closed),
         };
-        tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
+        tracing::debug!(slot = slot.number(), peer = %PeerDisplay(peer), "connected");
         // Decided in the order of acceptance, so that each connection has the same faults in every
         // run.
         let planned = context.faults.as_ref().map(Faults::next_connection);

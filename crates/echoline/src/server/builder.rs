@@ -68,7 +68,7 @@ pub struct Server {
 
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
-    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on. Cancel safe.
     ///
     /// # Errors
     /// One sentence about an invalid address, or the reason for which it cannot be bound. A scheme

@@ -30,7 +30,7 @@ impl DrainGuard {
         }
         tracing::info!(
             open = self.registry.open(),
-            "accepting no more connections; open ones continue"
+            "no longer accepting connections; open ones continue"
         );
         self.registry.empty().await;
     }

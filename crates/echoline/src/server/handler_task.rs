@@ -31,7 +31,7 @@ impl<F> HandlerTask<F> {
             let closed = slot.count(result);
             // A slot with counters logs a longer message when the connection is closed.
             if slot.connection_counters().is_none() {
-                tracing::debug!(place = slot.number(), reason = closed.label(), "closed");
+                tracing::debug!(slot = slot.number(), reason = closed.label(), "closed");
             }
         }
         self.handler = None;

@@ -19,7 +19,7 @@ use crate::transport::stream::Stream;
 /// Maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs the steps of `transport` in bounded time, with at most [`Limits::max_handshakes`]
+/// Runs the steps of `transport` in bounded time, with at most `Limits::max_handshakes`
 /// handshakes at once.
 pub(crate) async fn perform_handshake(
     transport: &Transport,
@@ -57,12 +57,12 @@ pub(crate) async fn perform_handshake(
         Ok(_) | Err(Closed::Finished) => {}
         Err(closed) => {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
-            let (place, peer) = (slot.number(), PeerDisplay(origin.peer));
+            let (number, peer) = (slot.number(), PeerDisplay(origin.peer));
             // Health checks of a proxy come every few seconds, so they are logged at debug level
             // only.
             match origin.is_proxy_itself {
-                true => tracing::debug!(place, %peer, "{why}"),
-                false => tracing::info!(place, %peer, "{why}"),
+                true => tracing::debug!(slot = number, %peer, "{why}"),
+                false => tracing::info!(slot = number, %peer, "{why}"),
             }
         }
     }

@@ -24,9 +24,9 @@
 //! **Out of descriptors.** The listener closes a reserve descriptor, tells the next client that the
 //! server is busy, and opens the reserve again. If that fails, it waits 10 ms, doubling to 1 s.
 //!
-//! **Metrics.** Each worker counts into relaxed atomics of its own, at each read and write. A task
-//! is timed from its wake-up until its answers are written: once after each observation, then one
-//! in sixteen by chance. Without an observer, nothing is timed.
+//! **Metrics.** Each worker has its own relaxed atomics, and counts each read and write in them. A
+//! task is timed from its wake-up until its answers are written: once after each observation, then
+//! one in sixteen by chance. Without an observer, nothing is timed.
 
 mod accept;
 mod admission;

@@ -173,7 +173,7 @@ impl ConnectionRegistry {
         let Some(Hook(hook)) = self.hook.get() else { return };
         if catch_panic(|| hook(summary())).is_err() {
             tracing::error!(
-                "the hook of Server::on_closed panicked; its connection is not reported"
+                "the hook Server::on_closed panicked; the end of a connection was not reported"
             );
         }
     }

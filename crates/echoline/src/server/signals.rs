@@ -24,10 +24,10 @@ pub enum Hangup {
 /// Ends a server as users of signals expect: the first signal drains, the second one aborts.
 pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     if shutdown.phase() < Phase::Draining {
-        tracing::info!(signal, "draining; a second signal ends it now");
+        tracing::info!(signal, "draining connections; a second signal ends the server at once");
         shutdown.drain();
     } else {
-        tracing::warn!(signal, "ending now");
+        tracing::warn!(signal, "ending at once");
         shutdown.abort();
     }
 }
@@ -43,7 +43,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs handlers for the signals that end a server, and for SIGHUP if `hangup` says so.
+    /// Installs handlers for the signals that end a server, and for SIGHUP if `hangup` is
+    /// [`Hangup::Ends`].
+    ///
+    /// # Errors
+    /// If a handler cannot be installed.
     pub fn listen(hangup: Hangup) -> io::Result<Self> {
         let hangup = match hangup {
             Hangup::Ends => Some(signal(SignalKind::hangup())?),

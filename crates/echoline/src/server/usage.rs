@@ -66,7 +66,7 @@ impl NearlyFullHook {
         let Some(Hook(hook)) = self.hook.get() else { return };
         // A panic of the hook must not stop the listeners.
         if catch_panic(|| hook(usage)).is_err() {
-            tracing::error!("the hook of Server::on_crowded panicked");
+            tracing::error!("the hook Server::on_crowded panicked");
         }
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for SourceRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let actions = match self.action {
             SourceAction::Connection => "connections",
-            SourceAction::Login => "names were tried",
+            SourceAction::Login => "login attempts",
             SourceAction::WrongPassword => "wrong passwords or tokens",
             SourceAction::WrongOperatorPassword => "wrong operator passwords",
             SourceAction::Room => "new rooms",

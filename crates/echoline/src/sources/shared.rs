@@ -73,7 +73,7 @@ impl Sources {
     /// Takes `count` tokens for one action that costs as much as `count` usual ones.
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// Like [`take`](Self::take).
     pub fn take_many(
         &self,
         source: Source,
@@ -114,7 +114,8 @@ impl Sources {
             tracing::warn!("{left_out} penalties of other sources were not logged");
         }
         let (action, seconds) = (refusal.action, refusal.seconds());
-        tracing::warn!(%source, "over the rate of {action}: refused for {seconds} s");
+        tracing::warn!(%source, "the source exceeded the rate of {action} and is refused for \
+                                 {seconds} s");
     }
 
     /// Returns a token that was taken in advance, for example because the password was right.

@@ -279,7 +279,7 @@ pub(crate) enum CloseSignal {
 }
 
 /// Sends the notice to `stream`, if its type accepts one. Without a reset the system would go on
-/// sending the pending bytes after the close. If the peer takes nothing, it would keep them for
+/// sending the pending bytes after the close. If the peer reads nothing, it would keep them for
 /// minutes.
 pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;

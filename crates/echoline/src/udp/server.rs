@@ -48,7 +48,7 @@ pub enum DatagramAnswer {
 /// let address = "udp://127.0.0.1:7007".parse().expect("an address");
 /// let server = DatagramServer::new(DatagramListener::bind(&address).await?)?;
 /// let counts = server.counts();
-/// // RFC 862: what comes in goes out.
+/// // RFC 862: each datagram is sent back.
 /// server.serve(|_datagram: &[u8], _room: &mut Vec<u8>| DatagramAnswer::Same).await?;
 /// println!("{:?}", counts.read());
 /// # Ok(())
@@ -157,7 +157,7 @@ impl DatagramServer {
     }
 }
 
-/// A socket at work.
+/// A socket that is being served.
 struct SocketWorker<A> {
     socket: UdpSocket,
     inode: u64,
@@ -195,7 +195,7 @@ where
                     Ok(()) => self.answer().await,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => {
-                        tracing::debug!(%error, "cannot receive");
+                        tracing::debug!(%error, "cannot receive a datagram");
                         sleep(ERROR_PAUSE).await;
                     }
                 }
@@ -246,7 +246,7 @@ where
                     let _ = self.socket.writable().await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "cannot send an answer");
+                    tracing::debug!(%error, "cannot send a reply");
                     self.counts.note_not_sent();
                 }
             }

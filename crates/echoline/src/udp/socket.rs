@@ -25,7 +25,7 @@ pub struct DatagramListener {
 
 impl DatagramListener {
     /// Binds all socket addresses to which `address` resolves, or none. A name may have an IPv4 and
-    /// an IPv6 address.
+    /// an IPv6 address. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
@@ -35,14 +35,15 @@ impl DatagramListener {
     }
 
     /// Does the same as [`bind`](Self::bind) with options. Only `reuse_port` applies to datagrams.
+    /// Cancel safe.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind).
+    /// Like [`bind`](Self::bind).
     pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if address.scheme() != Scheme::Udp {
             let text = format!(
-                "DatagramListener::bind takes udp://HOST:PORT, but {} is not for datagrams: bind \
-                 it with Listener::bind",
+                "DatagramListener::bind takes udp://HOST:PORT, and {} has no datagrams: bind it \
+                 with Listener::bind",
                 address.scheme().name()
             );
             return Err(unsupported(address, &text));

@@ -112,7 +112,7 @@ fn has_arrived(client: &Connection) -> bool {
 
 /// Issue 11, item E: a client that never stops sending does not delay a drain for ever.
 #[tokio::test]
-async fn regression_a_client_that_never_stops_is_drained_all_the_same() {
+async fn regression_a_client_that_never_stops_is_drained() {
     let server = Running::start(Limits::default(), 1, echo).await;
     let mut client = server.connect().await;
     exchange(&mut client, "hello").await;
@@ -235,7 +235,7 @@ async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
 
 /// Issue 11, item 26: only a retiring server logs that its connections continue.
 #[tokio::test]
-async fn regression_a_drain_does_not_say_that_connections_go_on() {
+async fn regression_a_drain_does_not_log_that_connections_continue() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let writer = Arc::clone(&log);
     let lines = tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&writer)));

@@ -165,7 +165,7 @@ async fn regression_a_writer_loses_and_reorders_no_bytes() {
     }
 }
 
-/// Issue 11, item 24: a writer that waits for a peer that takes nothing is timed out.
+/// Issue 11, item 24: a writer that waits for a peer that reads nothing is timed out.
 #[tokio::test(start_paused = true)]
 async fn regression_a_writer_that_waits_is_timed_out() {
     let (mut client, _peer) = pair(Limits::default());
@@ -196,7 +196,7 @@ async fn regression_a_time_out_of_zero_ends_a_wait_but_not_a_read_of_arrived_byt
 
 /// Issue 11, item 25: the largest time-outs and sizes mean no limit, and do not overflow.
 #[tokio::test(start_paused = true)]
-async fn regression_the_largest_limits_never_come() {
+async fn regression_the_largest_limits_are_never_reached() {
     let longest = Some(Duration::MAX);
     let (mut client, mut peer) = pair(Limits {
         idle_timeout: longest,

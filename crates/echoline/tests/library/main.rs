@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than the time for which a draining connection waits for input.
 const LONGER_THAN_QUIET: Duration = Duration::from_millis(100);
 
-/// A server at work.
+/// A running server.
 struct Running {
     address: SocketAddr,
     shutdown: Shutdown,

@@ -1,7 +1,7 @@
-//! `naive_chat PORT`: the chat that everybody writes first with tokio.
+//! `naive_chat PORT`: a chat with tokio as a beginner writes it.
 //!
 //! A task per member, `tokio::sync::broadcast` between them, one `write_all` a line: tokio's own
-//! example of a chat, with the dialogue of the lesson's. A line is made once and shared.
+//! chat example with the dialogue of the lesson. A line is created once and shared.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tokio::runtime::Builder;
 use tokio::select;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Lines that a member may be behind before it misses some.
+/// Number of lines that a member may be behind before it misses some.
 const LINES_BEHIND: usize = 4096;
 
-/// A line, and whose it is: who wrote it is not told it again.
+/// A line and its author, who does not get it again.
 type Said = (SocketAddr, Arc<str>);
 
 fn main() -> io::Result<()> {
@@ -38,7 +38,7 @@ async fn accept(port: u16) -> io::Result<()> {
     loop {
         let (stream, address) = listener.accept().await?;
         let room = room.clone();
-        // A lost connection is the business of its task alone.
+        // A lost connection only ends its own task.
         tokio::spawn(async move { chat(stream, address, room).await.ok() });
     }
 }
@@ -57,7 +57,7 @@ async fn chat(
 
     let mut inbox = room.subscribe();
     let say = |line: String, author| room.send((author, line.into())).ok();
-    // The newcomer is to hear this too: it is nobody's.
+    // This line has no author, so that the newcomer gets it too.
     say(format!("*** {name} joined the chat ***\r\n"), ([0, 0, 0, 0], 0).into());
     loop {
         select! {

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 /// The longest DNS name, without the dot at its end (RFC 1035, section 3.1).
 const NAME_MAX: usize = 253;
 
-/// The longest part between two dots.
+/// The longest label, that is, the part between two dots.
 const LABEL_MAX: usize = 63;
 
 /// Reads one name of `--name`: a DNS name, also `*.example.com`, or an IP address. Blanks around
@@ -75,7 +75,7 @@ fn mistake(name: &str) -> Option<String> {
             return Some("a part between two dots begins or ends with '-'".to_owned());
         }
     }
-    // Clients take such a name for an address (RFC 6125, WHATWG URL).
+    // Clients treat such a name as an address (RFC 6125, WHATWG URL).
     let last = rest.rsplit('.').next().unwrap_or(rest);
     last.bytes().all(|byte| byte.is_ascii_digit()).then(|| "its last part is a number".to_owned())
 }

@@ -16,7 +16,7 @@ pub(crate) const PASSWORD_MIN: usize = 8;
 /// The longest password, in bytes: `/oper PASSWORD` has to fit a line.
 const PASSWORD_MAX: usize = 1024;
 
-/// Ctrl-C, which is read as a character while the terminal's signals are off.
+/// Ctrl-C. It arrives as a character while the signals of the terminal are off.
 const INTERRUPT: char = '\u{3}';
 
 /// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
@@ -62,14 +62,14 @@ fn typed() -> anyhow::Result<String> {
     }
 }
 
-/// Reads a line without the white space around it, as `--operator-password-file` is read.
+/// Reads a line and trims white space, like the first line of `--operator-password-file`.
 fn read_line() -> anyhow::Result<String> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).context("cannot read standard input")?;
     Ok(line.trim().to_owned())
 }
 
-/// A terminal without echo and signals, until this is dropped.
+/// Turns the echo and the signals of the terminal off until it is dropped.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -84,7 +84,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // If this fails there is no terminal any more.
+        // If this fails, the terminal is gone.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }

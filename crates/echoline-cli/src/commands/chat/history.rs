@@ -118,7 +118,7 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     let cannot = || format!("cannot write the backup {}", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    // For its owner alone, as the history is.
+    // Only the owner can read the copy, like the history itself.
     let copy = tempfile::Builder::new().prefix(".echoline-").tempfile_in(folder);
     let copy = copy.with_context(cannot)?.into_temp_path();
     reader.back_up(&copy).with_context(cannot)?;
@@ -200,7 +200,7 @@ pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why an export ended early.
+/// The reason why an export ended early.
 enum Export {
     Store(StoreError),
     Output(io::Error),
@@ -212,7 +212,7 @@ impl From<StoreError> for Export {
     }
 }
 
-/// `#12 2026-11-27 14:03 +01:00 ann: hello`, in local time.
+/// Returns a line as `#12 2026-11-27 14:03 +01:00 ann: hello`, in local time.
 fn as_text(line: &StoredLine, moment: fn(u64) -> String) -> String {
     format!("#{} {} {}", line.number, moment(line.time_ms), terminal_text(line))
 }

@@ -1,4 +1,5 @@
-//! `echoline chat verify`: files to transcripts, a comparison to an exit code.
+//! `echoline chat verify`: reads transcripts from files, and turns their comparison into an exit
+//! code.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

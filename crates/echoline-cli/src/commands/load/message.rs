@@ -11,7 +11,7 @@ use crate::values::{self, EolName};
 use echoline_load::message::LinePattern;
 use echoline_load::{Expect, ExpectedReply, Plan, Template};
 
-/// The largest file of messages: it is held in memory.
+/// The maximum size of a message file, in bytes, because it is held in memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Messages and expected replies.

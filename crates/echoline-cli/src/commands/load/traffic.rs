@@ -156,7 +156,7 @@ impl TrafficArgs {
         self.messages.or_else(|| (!timed).then_some(MESSAGES_DEFAULT))
     }
 
-    /// Messages of all clients together, if given.
+    /// Returns the messages of all clients together, if given.
     pub(super) fn total_messages(&self) -> Option<u64> {
         self.total_messages.map(|total| total.get().into())
     }

@@ -1,4 +1,4 @@
-//! Connects to a server over TCP or a Unix socket, and takes the steps up to the dialogue.
+//! Connects to a server over TCP or a Unix socket, and performs the handshakes before the dialogue.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::failure::SendFailure;
 use echoline::Address;
 use echoline::transport::{Origin, Stream, Transport};
 
-/// Connects to the first address that accepts, within the time-out for each.
+/// Connects to the first address that accepts. The time-out applies to each address.
 pub(super) async fn connect(
     address: &Address,
     timeout: Option<Duration>,
@@ -63,7 +63,7 @@ fn refused(address: &Address, error: io::Error) -> SendFailure {
     SendFailure::of_connecting(kind, error)
 }
 
-/// Takes the steps between the socket and the dialogue, within the time-out.
+/// Performs the handshakes between the socket and the dialogue, within the time-out.
 pub(super) async fn shake_hands(
     transport: &Transport,
     stream: Stream,
@@ -91,7 +91,7 @@ pub(super) async fn shake_hands(
     }
 }
 
-/// Advice about an error of the system, in brackets; empty if there is none.
+/// Returns advice about an error of the system, in brackets; empty if there is none.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (the socket does not exist; is the server running?)",

@@ -1,4 +1,4 @@
-//! Lines to a server of datagrams: each is one, and so is each answer.
+//! The dialogue over UDP: each line is one datagram, and so is each answer.
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::tally::ReplyTally;
 use echoline::Address;
 use echoline::internals::socket_error;
 
-/// The most that a datagram holds over IPv4; over IPv6 the system takes 20 bytes more.
+/// The maximum payload of a datagram over IPv4, in bytes. Over IPv6 it is 20 bytes more.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
-/// Lines that may wait for an answer while others are sent: what a server can be trusted to queue.
+/// Number of unanswered lines at which sending pauses; a server can be expected to queue this many.
 const WINDOW: u64 = 32;
 
 /// The delay before the next line if no answer comes: answers may be lost, or the server may send
@@ -38,13 +38,13 @@ pub(super) struct DatagramDialogue {
 #[derive(Debug, Default)]
 struct PendingLines {
     bytes: Vec<u8>,
-    /// The number of them that were sent.
+    /// The number of bytes that were sent.
     gone: usize,
-    /// Whether the input has ended; a rest without a line end is a line too.
+    /// Whether the input has ended. A rest without a line end is then a line too.
     ended: bool,
 }
 
-/// Returns a socket that sends to `address` and hears it alone.
+/// Returns a socket that sends to `address` and receives only from it.
 pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
     let found = address.resolve().await.with_context(|| {
         format!("cannot resolve {address}: check the host name, or use an IP address")
@@ -63,7 +63,8 @@ pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
 }
 
 impl DatagramDialogue {
-    /// Sends all input and prints what comes, until every line was answered or nothing more comes.
+    /// Sends all input and prints the answers, until every line was answered or no more answers
+    /// come.
     pub(super) async fn hold(mut self, socket: &UdpSocket) -> (DialogueEnd, ReplyTally) {
         let mut tally = ReplyTally::default();
         let ending = self.run(socket, &mut tally).await.unwrap_or_else(|ending| ending);

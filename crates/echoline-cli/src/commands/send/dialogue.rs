@@ -19,8 +19,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// The time that a greeting may take beyond one round trip.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
 
-/// Time for more lines of the server, beyond a round trip, after every line was answered and no
-/// half-close told it the end of the input.
+/// The time to wait for more lines, beyond a round trip, after every line was answered, if no
+/// half-close shows the server the end of the input.
 const REST_WAIT: Duration = Duration::from_millis(200);
 
 /// The time to wait for the rest of a line before its beginning is shown above a prompt.
@@ -30,14 +30,14 @@ const LINE_WAIT: Duration = Duration::from_millis(50);
 pub(super) struct LineDialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
-    /// The time that the server may be silent when it is its turn.
+    /// The time that the server may be silent while it has to act.
     pub(super) timeout: Option<Duration>,
     /// The time that connecting took.
     pub(super) round_trip: Duration,
     pub(super) manner: DialogueOptions,
 }
 
-/// The manner in which bytes travel.
+/// The options for sending and showing bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialogueOptions {
     /// Whether the end of the input shuts down the sending side of the connection.
@@ -45,12 +45,12 @@ pub(super) struct DialogueOptions {
     pub(super) carrier: StreamCarrier,
 }
 
-/// Why a dialogue ended.
+/// The reason why a dialogue ended.
 #[derive(Debug)]
 pub(super) enum DialogueEnd {
     /// The server closed the connection in order.
     Closed {
-        /// Before the end of the input.
+        /// Whether some input was not sent.
         input_left: bool,
     },
     /// The server was silent for too long.
@@ -60,9 +60,9 @@ pub(super) enum DialogueEnd {
     },
     /// The server speaks another protocol than lines.
     MisdirectedProtocol(ForeignProtocol),
-    /// The user gave up.
+    /// The user interrupted the dialogue.
     Interrupted,
-    /// Nobody reads the replies any more.
+    /// The reader of stdout is gone.
     OutputGone,
     /// An error on one side.
     Broken(DialogueEndpoint, io::Error),
@@ -83,7 +83,7 @@ struct DialogueState {
     active_at: Cell<Instant>,
     turn: Cell<DialogueTurn>,
     opening: RefCell<FirstBytes>,
-    /// Whether a write to our output is pending.
+    /// Whether a write to the output is pending.
     printing: Cell<bool>,
 }
 
@@ -99,7 +99,7 @@ enum DialogueTurn {
 }
 
 impl LineDialogue {
-    /// Sends all input and prints what comes, to the end.
+    /// Runs a dialogue: sends all input and prints all replies.
     pub(super) async fn hold<S: AsyncRead + AsyncWrite>(
         self,
         stream: S,
@@ -138,8 +138,8 @@ impl DialogueState {
     }
 }
 
-/// Sends all input and then, with a half-close, the end of the stream. Returns only if there is no
-/// sense in reading on.
+/// Sends all input and then, with a half-close, the end of the stream. Returns only if reading on
+/// makes no sense.
 async fn transmit<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut input: Input,
@@ -174,12 +174,12 @@ async fn transmit<W: AsyncWrite + Unpin>(
                 let _ = writer.shutdown().await;
                 return DialogueEnd::Silent { unsent: false };
             }
-            // Fails only where the connection is broken, which the reader sees too.
+            // Fails only if the connection is broken, which the reader notices too.
             let _ = writer.shutdown().await;
             break;
         }
     }
-    // A server that takes no more may still have something to say: the reader finds the end.
+    // A server that reads no more may still send something, so the reader determines the end.
     shared.note_activity();
     shared.turn.set(DialogueTurn::ServerAnswers);
     pending().await
@@ -213,7 +213,7 @@ async fn write<W: AsyncWrite + Unpin>(
     writer.flush().await
 }
 
-/// Prints what comes until the server ends it.
+/// Prints replies until the server closes the connection.
 async fn receive<R: AsyncRead + Unpin>(
     mut reader: R,
     mut screen: Screen,
@@ -254,8 +254,8 @@ async fn receive<R: AsyncRead + Unpin>(
     }
 }
 
-/// Waits a moment for more bytes, until they are complete. An end of the stream shows again at the
-/// next read.
+/// Waits a moment for more bytes until the last line is complete. The next read returns an end of
+/// the stream again.
 async fn complete<R: AsyncRead + Unpin>(
     reader: &mut R,
     chunk: &mut [u8],
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_takes_nothing_is_given_up() {
+    async fn a_server_that_reads_nothing_times_out() {
         let held = hold(&["more than eight bytes"], true, |there| async move {
             sleep(Duration::from_secs(11)).await;
             drop(there);
@@ -366,8 +366,8 @@ mod tests {
         assert_eq!(unanswered, 1);
     }
 
-    /// Issue 11, item 40: a server that ends at a half-close sees none, and gets the end of the
-    /// stream when all of its answers have come.
+    /// Issue 11, item 40: with --no-half-close the server sees the end of the stream only after all
+    /// of its answers have arrived.
     #[tokio::test(start_paused = true)]
     async fn regression_without_a_half_close_the_answers_come_first() {
         let held = hold(&["a", "b"], false, |there| async move {
@@ -378,7 +378,7 @@ mod tests {
             writer.write_all(b"A\n").await.unwrap();
             sleep(Duration::from_secs(5)).await;
             writer.write_all(b"B\n").await.unwrap();
-            // More lines than were sent, in time.
+            // Sends more lines than it received, within the wait.
             sleep(Duration::from_millis(150)).await;
             writer.write_all(b"C\n").await.unwrap();
             assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!((unanswered, printed.as_slice(), seconds), (0, &b"A\nB\nC\n"[..], 10));
     }
 
-    /// Issue 11, item 40: without an answer the time-out still holds.
+    /// Issue 11, item 40: without an answer the time-out still applies.
     #[tokio::test(start_paused = true)]
     async fn regression_without_a_half_close_silence_still_counts() {
         let held = hold(&["a"], false, |there| async move {

@@ -1,17 +1,18 @@
-//! Why `send` failed: a sentence and its exit code.
+//! The reasons why `send` fails: a sentence and its exit code.
 
 use std::io;
 
 /// The exit code if there is no connection: refused, unreachable, or an unknown name.
 const NOT_CONNECTED: u8 = 3;
 
-/// The server stayed silent, or took nothing, for `--timeout`.
+/// The exit code if the server was silent, or read nothing, for `--timeout`.
 const TIMED_OUT: u8 = 4;
 
-/// The server closed or reset the connection before it had taken and answered every line.
+/// The exit code if the server closed or reset the connection before it had read and answered every
+/// line.
 pub(super) const CLOSED: u8 = 5;
 
-/// Everything else.
+/// The exit code for every other error.
 const OTHER: u8 = 1;
 
 /// An error with the exit code that the help and docs/send.md document for it.
@@ -34,8 +35,8 @@ impl SendFailure {
         Self { code: CLOSED, error }
     }
 
-    /// Returns the failure of a `connect` that the system refused: its own time-out has the code of
-    /// ours.
+    /// Returns the failure for an error of `connect`. A time-out of the system has the same exit
+    /// code as --timeout.
     pub(super) fn of_connecting(kind: io::ErrorKind, error: anyhow::Error) -> Self {
         match kind {
             io::ErrorKind::TimedOut => Self::timed_out(error),

@@ -1,4 +1,4 @@
-//! Where the lines come from: arguments, stdin, or a prompt.
+//! The source of the lines: arguments, stdin, or a prompt.
 
 use std::io;
 
@@ -27,9 +27,9 @@ enum InputSource {
 /// A piece of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextInput {
-    /// Bytes to send, with the ends of so many lines.
+    /// Bytes to send, with this number of line ends.
     Lines(u64),
-    /// The end of the input, which ends so many lines that have no end of their own.
+    /// The end of the input, with the number of lines (0 or 1) that it ends without a line end.
     End(u64),
     /// The user gave up.
     Interrupted,

@@ -4,11 +4,11 @@ use memchr::memchr_iter;
 
 use echoline::Eol;
 
-/// Turns a stream of bytes into lines with the wanted ends, however the bytes are cut.
+/// Converts the line ends of a stream of bytes, in whatever pieces the bytes arrive.
 #[derive(Debug)]
 pub(super) struct LineEnds {
     eol: Eol,
-    /// The last byte so far; a line end before the first.
+    /// The last byte so far; `\n` before the first byte.
     last: u8,
 }
 
@@ -17,8 +17,8 @@ impl LineEnds {
         Self { eol, last: b'\n' }
     }
 
-    /// Appends `bytes` to `out` and says how many lines they ended. With [`Eol::Lf`] no byte
-    /// changes; with [`Eol::CrLf`] a `\n` gets its `\r`, unless it has one.
+    /// Appends `bytes` to `out` and returns the number of lines that they ended. With [`Eol::Lf`]
+    /// no byte changes; with [`Eol::CrLf`] a `\r` is added before each `\n` that has none.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut lines = 0;
         let mut copied = 0;
@@ -36,8 +36,8 @@ impl LineEnds {
         lines
     }
 
-    /// Counts the lines that the end of the input ends: one if the last line has no end of its own.
-    /// Adds no byte, so that the server gets the bytes of the input.
+    /// Returns the number of lines that the end of the input ends: one if the last line has no line
+    /// end. Adds no byte, so that the server gets the bytes of the input.
     pub(super) fn finish(&self) -> u64 {
         u64::from(self.last != b'\n')
     }
@@ -57,7 +57,7 @@ mod tests {
 
     /// Issue 11, item 40: a last line without an end gets none.
     #[test]
-    fn regression_ends_are_what_was_asked_for_and_none_is_added() {
+    fn regression_line_ends_are_converted_and_none_is_added() {
         for (input, lf, crlf, lines) in [
             (&b""[..], &b""[..], &b""[..], 0),
             (b"a", b"a", b"a", 1),

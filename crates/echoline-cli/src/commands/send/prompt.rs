@@ -1,4 +1,4 @@
-//! The prompt: line editing and history, on a thread of its own.
+//! The prompt: line editing and history, on a separate thread.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,10 +11,10 @@ use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// Lines that may wait to be sent; then typing waits.
+/// Number of typed lines that may wait to be sent. At this number the prompt waits.
 const LINES_WAITING: usize = 16;
 
-/// Lines of one session that are kept for the next.
+/// Number of lines that are kept for the next session.
 const HISTORY_LINES: usize = 1000;
 
 /// Shows a text above the prompt, which moves down.
@@ -42,7 +42,7 @@ impl Prompt {
         let config = rustyline::Config::builder().max_history_size(HISTORY_LINES);
         let config = config.context("cannot set the size of the history")?.build();
         let mut editor = DefaultEditor::with_config(config).context("cannot use the terminal")?;
-        // A terminal without any abilities has no printer: then replies are just written.
+        // A terminal without capabilities has no printer; then replies are written directly.
         let printer = editor.create_external_printer().ok();
         let printer = printer.map(|printer| Box::new(printer) as Printer);
         // This printer is never dropped: without any printer the editor would return, and would
@@ -62,7 +62,7 @@ impl Prompt {
     }
 }
 
-/// Reads until the end; what cannot be read is the end too.
+/// Reads lines until the end of the input or an error.
 fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
     let history = history_file();
     if let Some(path) = &history {
@@ -75,7 +75,8 @@ fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
             Ok(line) => {
                 let _ = editor.add_history_entry(line.as_str());
                 if let Some(path) = &history {
-                    // Each line at once: the program may end while this thread waits for the next.
+                    // Each line is saved at once, because the program may end while this thread
+                    // waits for the next.
                     let _ = editor.append_history(path);
                 }
                 if sender.blocking_send(PromptEvent::Line(line)).is_err() {

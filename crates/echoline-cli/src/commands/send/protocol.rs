@@ -1,12 +1,13 @@
 //! Recognises a server that speaks another protocol than lines: TLS or HTTP. Pure.
 
-/// Bytes of each direction that are kept: enough for the answer of a web server to plain text.
+/// Number of bytes that are kept of each direction; enough for the answer of a web server to plain
+/// text.
 const HEAD_BYTES: usize = 1024;
 
 /// The length of a TLS record's header: its type, two bytes of version, two of length.
 const RECORD_HEADER: usize = 5;
 
-/// Sentences in which web servers answer plain text on a port for TLS: nginx, Apache, Go.
+/// Sentences with which web servers (nginx, Apache, Go) answer plain text on a TLS port.
 const HTTPS_WANTED: [&str; 3] = [
     "plain HTTP request was sent to HTTPS port",
     "speaking plain HTTP to an SSL-enabled server port",
@@ -71,14 +72,14 @@ impl FirstBytes {
         }
         let is_echo = self.received.first() == self.sent.first();
         match &self.received[..] {
-            // An alert has two bytes; a server that begins a handshake speaks TLS all the more.
+            // A TLS alert with its two bytes, or the start of a TLS handshake.
             [0x15, 3, 0..=4, 0, 2, ..] | [0x16, 3, 0..=4, _, _, ..]
                 if self.is_plain() && !is_echo =>
             {
                 return Some(ForeignProtocol::Tls);
             }
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', ..] if !is_echo => {}
-            // The answer to a request of HTTP 0.9, which has no version and gets no status line.
+            // The answer to a request without a version (HTTP 0.9), which has no status line.
             page if !is_echo && is_html(page) => {}
             _ => return None,
         }
@@ -150,7 +151,7 @@ mod tests {
                 b"HTTP/1.1 400 Bad Request\r\n\r\n",
                 Some(ForeignProtocol::Http),
             ),
-            // Python's http.server and nginx, when the request names no version.
+            // Python's http.server and nginx, if the request names no version.
             (
                 StreamCarrier::Plain,
                 b"hi\n",
@@ -174,7 +175,7 @@ mod tests {
                 nginx.replacen("400", "200", 1).as_bytes(),
                 None,
             ),
-            // A dialogue in HTTP that the user wanted.
+            // A dialogue in HTTP that the user started.
             (StreamCarrier::Plain, b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", None),
             (StreamCarrier::Plain, b"hello\n", &[0x15, 9, 9, 9, 9], None),
             (StreamCarrier::Plain, b"hello\n", &[0x15, 3], None),

@@ -8,7 +8,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::prompt::Printer;
 use echoline_base::printable::is_harmful;
 
-/// A text that changes nothing on the screen: a line up, a line down. (An empty one would become an
+/// A text that changes nothing on the screen: a line up, a line down. (An empty text would add an
 /// empty line above the prompt.)
 const NOTHING: &str = "\x1b[A\n";
 
@@ -18,29 +18,29 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time that the prompt needs between two typed lines.
 const BETWEEN_LINES: Duration = Duration::from_millis(10);
 
-/// Shows what the server says.
+/// Shows the replies of the server.
 pub(super) struct Screen {
     output: Box<dyn AsyncWrite + Unpin>,
-    /// `None` if there is no prompt, or not any more.
+    /// `None` if there is no prompt, or if it has ended.
     printer: Option<Printer>,
-    /// The form for a terminal, which obeys control characters; `None` if the output is none.
+    /// Removes control characters for a terminal; `None` if the output is no terminal.
     terminal: Option<TerminalText>,
 }
 
 impl Screen {
-    /// Everything as it comes.
+    /// Writes all bytes unchanged to `output`.
     #[cfg(test)]
     pub(super) fn plain(output: impl AsyncWrite + Unpin + 'static) -> Self {
         Self { output: Box::new(output), printer: None, terminal: None }
     }
 
-    /// On stdout: everything as it comes, unless it is a terminal.
+    /// Writes to stdout: unchanged, unless it is a terminal.
     pub(super) fn stdout() -> Self {
         let terminal = io::stdout().is_terminal().then(TerminalText::default);
         Self { output: Box::new(tokio::io::stdout()), printer: None, terminal }
     }
 
-    /// Above the prompt, and on stdout once that has gone.
+    /// Writes above the prompt, and to stdout once the prompt has ended.
     pub(super) fn prompt(printer: Option<Printer>) -> Self {
         let terminal = Some(TerminalText::default());
         Self { output: Box::new(tokio::io::stdout()), printer, terminal }
@@ -79,7 +79,7 @@ impl Screen {
 
     /// Waits until everything is on the screen, before the program ends.
     pub(super) async fn settle(&mut self) {
-        // An output that is gone has been reported by the call that found it.
+        // The call that first failed has reported the error.
         let _ = self.show_rest().await;
         // The prompt does not report when it has shown a text. Its queue holds one text, so it
         // accepts a second one only after it has shown the first. Texts bypass the prompt between
@@ -99,7 +99,7 @@ impl Screen {
     /// Passes `text` to the prompt. Returns false if the prompt has ended.
     async fn print(&mut self, text: String) -> bool {
         let Some(mut printer) = self.printer.take() else { return false };
-        // Waits for the thread of the prompt, so it needs one of its own.
+        // This waits for the thread of the prompt, so it needs a separate thread.
         let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
         // If the prompt has ended, texts go straight to the terminal from now on.
         self.printer = given.await.ok().and_then(Result::ok);
@@ -107,7 +107,7 @@ impl Screen {
     }
 }
 
-/// Bytes as text that a terminal shows and does not obey, piece by piece.
+/// Converts bytes, piece by piece, into text without control sequences.
 #[derive(Debug, Default)]
 struct TerminalText {
     /// The end of the last piece, if it could be the beginning of a character or of CRLF.
@@ -143,16 +143,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_given_no_orders() {
+    fn a_terminal_gets_no_control_characters() {
         let shown = harmless("a\r\n\tü\x1b[2J\x07\u{9b}b\rc".as_bytes());
         assert_eq!(shown, "a\n\tü\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c");
         assert_eq!(harmless(b"\xff"), "\u{fffd}");
     }
 
-    /// Issue 12, item 15: wherever a reply is cut into pieces, a terminal gets the same text: no
-    /// order, no broken letter.
+    /// Issue 12, item 15: a terminal gets the same text in whatever pieces a reply arrives, without
+    /// control sequences and broken characters.
     #[test]
-    fn attack_a_reply_in_pieces_gives_a_terminal_no_orders() {
+    fn attack_a_reply_in_pieces_does_not_control_the_terminal() {
         let reply = "zwölf\r\n\x1b]0;x\x07\u{9b}2J\u{202e}\x7f 👩 \r".as_bytes();
         let whole = harmless(reply);
         assert_eq!(whole, "zwölf\n\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}\u{fffd} 👩 \u{fffd}");

@@ -1,4 +1,4 @@
-//! Whether every line was answered. Pure.
+//! Determines whether every line was answered. Pure.
 
 use memchr::memchr_iter;
 
@@ -12,15 +12,15 @@ pub(super) struct ReplyTally {
     answers: u64,
     /// Whether anything has been sent; further output is then no greeting.
     begun: bool,
-    /// The server is in the middle of a line.
+    /// Whether the server is in the middle of a line.
     partial: bool,
     input_ended: bool,
-    /// The last line was sent without an end, so that its answer may have none either.
+    /// Whether the last line was sent without a line end, so that its answer may have none either.
     unended: bool,
 }
 
 impl ReplyTally {
-    /// The first line is about to be sent.
+    /// Notes that the first line is about to be sent.
     pub(super) fn begin(&mut self) {
         self.begun = true;
     }
@@ -29,7 +29,7 @@ impl ReplyTally {
         self.sent += lines;
     }
 
-    /// All input was sent, of which the last `unended` lines (at most one) have no end.
+    /// Notes that all input was sent. The last `unended` lines (at most one) have no line end.
     pub(super) fn note_input_end(&mut self, unended: u64) {
         self.input_ended = true;
         self.unended = unended > 0;
@@ -42,7 +42,7 @@ impl ReplyTally {
         }
     }
 
-    /// A datagram came: the answer to one line.
+    /// Notes a received datagram, which answers one line.
     pub(super) fn note_datagram(&mut self) {
         self.answers += 1;
     }
@@ -66,7 +66,7 @@ impl ReplyTally {
         self.input_ended
     }
 
-    /// Everything was sent and answered.
+    /// Returns whether everything was sent and answered.
     pub(super) fn is_complete(&self) -> bool {
         self.input_ended && self.unanswered() == 0
     }

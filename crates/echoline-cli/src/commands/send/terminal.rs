@@ -1,4 +1,4 @@
-//! The terminal as it was.
+//! Restores the terminal.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 /// Turns off bracketed paste, which a line editor turns on in addition to the terminal's modes.
 const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
-/// The terminal's modes; dropping this puts them back.
+/// The saved modes of the terminal. Dropping this restores them.
 ///
-/// The line editor does so too when it returns, but while it waits for a key nothing makes it
-/// return, and the program ends without it when the server closes.
+/// The line editor restores them when it returns. But nothing can interrupt it while it waits for a
+/// key, and when the server closes, the program ends without waiting for it.
 #[derive(Debug)]
 pub(super) struct Terminal {
     modes: Option<Termios>,

@@ -28,7 +28,7 @@ const WARN_EVERY: u32 = 24 * 60 * 60;
 /// The settings that take effect without a restart.
 const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
-/// The thread that looks; it ends with the process.
+/// The thread that polls. It ends with the process.
 #[derive(Clone, Debug)]
 struct CertificateWatcher(Arc<Mutex<FileFollower>>);
 
@@ -49,13 +49,13 @@ impl CertificateWatcher {
             }
             Ok(())
         };
-        // Each time from the beginning; what the follower has seen is kept.
+        // After a panic the loop starts again; the state of the follower is kept.
         let work = move || keep_running("the watch over --cert", &look);
         thread::Builder::new().name("certificates".to_owned()).spawn(work)?;
         Ok(watch)
     }
 
-    /// Follows the files of `flags`, which have just been read, from now on.
+    /// Follows the files of `flags` from now on. They must have just been read.
     fn follow(&self, flags: TlsArgs) {
         *lock(&self.0) = FileFollower::new(flags);
     }
@@ -73,7 +73,7 @@ pub(crate) fn follow(
     let watch = CertificateWatcher::start(flags.clone(), certificates.clone())?;
     let certificates = certificates.clone();
     let prepare = move |flags: &TlsArgs| {
-        // Always: the files may have changed while the flags have not.
+        // This always reloads, because the files may have changed even if the flags have not.
         let flags = flags.clone();
         let config = flags.config(replacement(&certificates))?;
         let (certificates, watch) = (certificates.clone(), watch.clone());
@@ -87,7 +87,7 @@ pub(crate) fn follow(
     Ok(ReloadHook { keys: &LIVE, prepare: Box::new(prepare) })
 }
 
-/// A follower is never left half changed, so a panic elsewhere must not take it away.
+/// A poisoned lock is safe to use, because no change of a follower is left incomplete.
 fn lock(follower: &Mutex<FileFollower>) -> MutexGuard<'_, FileFollower> {
     follower.lock().ignore_poison()
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_taken_up_once_when_it_has_come_to_rest() {
+    fn a_change_is_reported_once_when_it_is_stable() {
         let folder = tempfile::tempdir().unwrap();
         let [cert, key] = ["cert", "key"].map(|name| folder.path().join(name));
         fs::write(&cert, "1").unwrap();

@@ -159,7 +159,7 @@ impl Document {
         // Reports from before this field contain only the start of the command.
         let began = match self.measuring_began {
             Some(text) => Some(since_epoch(&text).ok_or_else(|| {
-                ReadError::field("measuring_began", "it is not a time in the format of RFC 3339")
+                ReadError::field("measuring_began", "it is not an RFC 3339 time")
             })?),
             None => since_epoch(&self.started),
         };
@@ -201,7 +201,7 @@ impl From<&RunSummary> for SettingsDocument {
 impl SettingsDocument {
     fn summary(self, mode: LoopMode) -> Result<RunSummary, ReadError> {
         if self.clients > CLIENTS_MAX {
-            return Err(ReadError::field("settings.clients", "there cannot be so many"));
+            return Err(ReadError::field("settings.clients", "it is too large"));
         }
         let duration = self.duration_ns.map(|nanos| time(nanos, "settings.duration_ns"));
         Ok(RunSummary {
@@ -257,7 +257,7 @@ fn percentiles(written: Option<Vec<f64>>) -> Result<Vec<Percentile>, ReadError> 
     let Some(written) = written else { return Ok(Percentile::DEFAULTS.into()) };
     let known = written.into_iter().take(PERCENTILES_MAX).map(Percentile::new);
     let known: Option<Vec<_>> = known.collect();
-    known.ok_or_else(|| ReadError::field("settings.percentiles", "they go from 0 to 100"))
+    known.ok_or_else(|| ReadError::field("settings.percentiles", "a percentile is from 0 to 100"))
 }
 
 #[cfg(test)]
@@ -312,11 +312,11 @@ mod tests {
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
             ("/elapsed_ns", json!(u64::MAX), "its field elapsed_ns is wrong: it is over 2^53"),
-            ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: it does not add up"),
+            ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: its counts do not add up"),
             (
                 "/measuring_began",
                 json!("noon"),
-                "measuring_began is wrong: it is not a time in the format of RFC",
+                "measuring_began is wrong: it is not an RFC 3339 time",
             ),
             ("/measured/ledger/ok", json!("many"), "invalid type: string \"many\""),
             (
@@ -324,11 +324,11 @@ mod tests {
                 json!("!"),
                 "measured.service.hdr is wrong: it is not base64",
             ),
-            ("/measured/service/max_ns", json!(1), "the histogram holds another"),
+            ("/measured/service/max_ns", json!(1), "the histogram has another count"),
             ("/measured/service/max_ns", json!(null), "it is missing"),
-            ("/measured/series/length_s", json!(3), "no run of ours is cut like that"),
+            ("/measured/series/length_s", json!(3), "echoline load does not write such intervals"),
             ("/measured/series/slots/0/hdr", json!(""), "measured.series.slots.hdr is wrong"),
-            ("/settings/clients", json!(u32::MAX), "there cannot be so many"),
+            ("/settings/clients", json!(u32::MAX), "it is too large"),
             ("/loop", json!("spiral"), "unknown variant `spiral`"),
         ] {
             let sentence = error(&changed(&report, pointer, value));

@@ -144,7 +144,7 @@ impl RecordDocument {
     /// Converts the document. `at` is its path for errors.
     pub(super) fn record(self, at: &str) -> Result<RunRecord, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
-            return Err(ReadError::field(format!("{at}.clients_ok"), "there cannot be so many"));
+            return Err(ReadError::field(format!("{at}.clients_ok"), "it is too large"));
         }
         let mut record = RunRecord::new(0);
         record.ledger = self.ledger.ledger(at)?;
@@ -208,7 +208,7 @@ impl LedgerDocument {
             ledger.skip(bounded(messages, &format!("{at}.ledger.skipped"))?, reason);
         }
         let adds_up = ledger.adds_up().then_some(ledger);
-        adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "it does not add up"))
+        adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "its counts do not add up"))
     }
 }
 
@@ -230,7 +230,7 @@ impl OutageDocument {
 
     fn outage(self, at: &str) -> Result<ServerOutage, ReadError> {
         if self.clients > CLIENTS_MAX {
-            return Err(ReadError::field(format!("{at}.clients"), "there cannot be so many"));
+            return Err(ReadError::field(format!("{at}.clients"), "it is too large"));
         }
         Ok(ServerOutage {
             clients: self.clients,
@@ -280,7 +280,7 @@ impl HistogramDocument {
         // A maximum that differs from the histogram's would lower the percentiles.
         match max {
             Some(max) if !histogram.equivalent(nanos(max), histogram.max()) => {
-                Err(ReadError::field(field, "the histogram holds another"))
+                Err(ReadError::field(field, "the histogram has another count"))
             }
             None if !histogram.is_empty() => Err(ReadError::field(field, "it is missing")),
             max => Ok(DurationHistogram::from_histogram(histogram, max)),
@@ -311,12 +311,12 @@ impl SeriesDocument {
         // Checked before they are decoded: a histogram takes hundreds of times the memory of its
         // text.
         if self.intervals.len() > INTERVALS_MAX {
-            return Err(ReadError::field(field, "no run of ours is cut like that"));
+            return Err(ReadError::field(field, "echoline load does not write such intervals"));
         }
         let intervals: Result<_, _> =
             self.intervals.into_iter().map(|interval| interval.interval(&field)).collect();
         Series::from_intervals(length, intervals?)
-            .ok_or_else(|| ReadError::field(field, "no run of ours is cut like that"))
+            .ok_or_else(|| ReadError::field(field, "echoline load does not write such intervals"))
     }
 }
 
@@ -377,6 +377,9 @@ mod tests {
         let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
         document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
         let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();
-        assert!(error.contains("measured.series is wrong: no run of ours is cut"), "{error}");
+        assert!(
+            error.contains("measured.series is wrong: echoline load does not write such intervals"),
+            "{error}"
+        );
     }
 }

@@ -20,7 +20,7 @@ fn take(
 /// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
 /// counters of its `Arc` a slot fills an allocator size class, 128 bytes, exactly.
 #[test]
-fn regression_an_access_log_that_is_off_costs_no_memory() {
+fn regression_without_an_access_log_no_memory_is_used() {
     assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
     assert!(size_of::<SlotExtras>() <= 80, "with an access log: {}", size_of::<SlotExtras>());
 }

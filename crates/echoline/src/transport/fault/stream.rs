@@ -27,7 +27,7 @@ const STALL_PATIENCE: Duration = Duration::from_secs(60);
 /// still paces, and the amount that the peer receives would be random.
 const RESET_AFTER: Duration = Duration::from_millis(50);
 
-/// Maximum wait for a peer that takes nothing while the stream is shut down.
+/// Maximum wait for a peer that reads nothing while the stream is shut down.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// A stream with planned faults; see [`FaultPlan`](super::FaultPlan).
@@ -63,7 +63,7 @@ struct State {
     writer: Option<Waker>,
     /// The time at which the stream below last took bytes.
     sent_at: Option<Duration>,
-    /// The time since which the peer takes nothing while the stream shuts down.
+    /// The time since which the peer has read nothing while the stream shuts down.
     blocked_since: Option<Instant>,
     /// Whether the peer's stream has ended.
     at_end: bool,
@@ -80,7 +80,7 @@ enum SendProgress {
     All,
     /// The rest is not due yet.
     Due,
-    /// The peer takes nothing now.
+    /// The peer reads nothing now.
     Blocked,
     /// The stream has been shut down.
     Ended,

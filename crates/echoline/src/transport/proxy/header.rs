@@ -57,7 +57,7 @@ pub enum ProxyHeader {
 
 /// The header is invalid; the text gives the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no PROXY header: {0}")]
+#[error("invalid PROXY header: {0}")]
 pub struct ProxyHeaderError(&'static str);
 
 impl ProxyHeader {
@@ -79,7 +79,7 @@ fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let known = bytes.len().min(6);
     if bytes[..known] != b"PROXY "[..known] {
         return Err(ProxyHeaderError(
-            "it begins neither with 'PROXY ' nor with the signature of version 2",
+            "it does not begin with 'PROXY ' or the signature of version 2",
         ));
     }
     parse_v1(bytes)
@@ -194,7 +194,7 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut at = start;
     while at < header.len() {
         let Some([kind, high, low]) = header.get(at..at + 3) else {
-            return Err(ProxyHeaderError("a vector is incomplete"));
+            return Err(ProxyHeaderError("a vector is cut off"));
         };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         at += 3;
@@ -203,7 +203,7 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
         };
         if *kind == CHECKSUM {
             let told = <[u8; 4]>::try_from(value)
-                .map_err(|_| ProxyHeaderError("its checksum has a wrong length"))?;
+                .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
             // The checksum is computed over the header with its own four bytes as zeros.
             let mut sum = CRC_32C.digest();
             sum.update(&header[..at]);

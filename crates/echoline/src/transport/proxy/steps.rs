@@ -171,7 +171,7 @@ impl SendProxy {
     fn header(&self, stream: &Stream) -> io::Result<Vec<u8>> {
         let ends = stream.local_addr().zip(stream.peer_addr());
         let (own, server) = ends.ok_or_else(|| {
-            let text = "a PROXY header needs a TCP connection, which has addresses";
+            let text = "a PROXY header needs a TCP connection, because it has addresses";
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
         let number = self.sent.fetch_add(1, Ordering::Relaxed);

@@ -111,8 +111,7 @@ impl Site {
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer =
-                sentence(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.");
+            let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "Use GET or HEAD.");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
@@ -138,7 +137,7 @@ impl Site {
     fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> SiteResponse {
         let headers = request.headers();
         let &[page] = &values(headers, &header::ORIGIN)[..] else {
-            let words = "Only pages may open a WebSocket here, with an Origin header.";
+            let words = "A WebSocket needs an Origin header, which a page sends.";
             return sentence(StatusCode::FORBIDDEN, words);
         };
         let security = RequestSecurity::of(scheme.is_some());
@@ -153,7 +152,7 @@ impl Site {
         match check_request(request.method().as_str(), is_1_1, &Fields::new(fields)) {
             Ok(accept) => switch(&accept),
             Err(_) => {
-                let words = "This is for WebSockets, version 13.";
+                let words = "This path accepts only WebSockets of version 13.";
                 let mut answer = sentence(StatusCode::UPGRADE_REQUIRED, words);
                 let headers = answer.headers_mut();
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

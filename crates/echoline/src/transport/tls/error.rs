@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum TlsError {
     /// The file is missing, or not readable for this user.
     #[error(
-        "cannot read {}: {error}; is the path correct, and may this user read the file?",
+        "cannot read {}: {error}; is the path right, and may this user read it?",
         .path.display()
     )]
     Unreadable {
@@ -20,7 +20,7 @@ pub enum TlsError {
     },
     /// The file has no PEM block of the required kind.
     #[error(
-        "{} has no {wanted} in PEM form (a block '-----BEGIN …'){}",
+        "{} contains no {wanted} in PEM form (a block '-----BEGIN …'){}",
         .path.display(), hint(.found)
     )]
     Missing {
@@ -32,7 +32,7 @@ pub enum TlsError {
         found: Option<&'static str>,
     },
     /// A PEM block is incomplete or has an invalid content.
-    #[error("{} is damaged: {reason}; write the whole file again", .path.display())]
+    #[error("{} is damaged: {reason}; create the file again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum TlsError {
     },
     /// The key belongs to another certificate.
     #[error(
-        "the key in {} does not belong to the certificate in {}: use a pair that was made \
+        "the key in {} does not belong to the certificate in {}: give the two that were made \
          together", .key.display(), .cert.display()
     )]
     Mismatch {
@@ -51,7 +51,7 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The certificate has expired.
-    #[error("the certificate in {} expired {days} days ago: replace it", .path.display())]
+    #[error("the certificate in {} expired {days} days ago: get a new one", .path.display())]
     Expired {
         /// The file.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum TlsError {
     },
     /// The certificate is not valid yet.
     #[error(
-        "the certificate in {} becomes valid in {days} days: is the clock of this host correct?",
+        "the certificate in {} becomes valid in {days} days: is the clock of this host right?",
         .path.display()
     )]
     NotYetValid {
@@ -79,17 +79,19 @@ pub enum TlsError {
     },
     /// No authorities trusted by the system were found.
     #[error(
-        "this host has no list of trusted authorities: install ca-certificates, or add --ca FILE"
+        "this host has no list of trusted authorities: install ca-certificates, or give \
+         --ca FILE"
     )]
     NoRoots,
     /// A certificate cannot have this name.
-    #[error("'{0}' cannot be the name in a certificate: add --server-name NAME")]
+    #[error("'{0}' is not a name that a certificate can have: give one with --server-name NAME")]
     BadName(String),
     /// The error of rustls about the settings.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Refused(String),
 }
 
 fn hint(found: &Option<&'static str>) -> String {
-    found.map_or(String::new(), |found| format!("; it holds a {found}: were two files mixed up?"))
+    found
+        .map_or(String::new(), |found| format!("; it contains a {found}: were two files mixed up?"))
 }

@@ -33,7 +33,10 @@ impl TlsLayer {
         if tls_error(&error).is_some() {
             io::Error::new(error.kind(), sentence(&error, side))
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
-            io::Error::new(error.kind(), "it was cut off, without the end of the TLS session")
+            io::Error::new(
+                error.kind(),
+                "the stream was cut off: it ended without the end of TLS (close_notify)",
+            )
         } else {
             error
         }

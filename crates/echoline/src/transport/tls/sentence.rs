@@ -51,22 +51,23 @@ fn explain(error: &Error, side: TlsRole) -> String {
     let peer = side.peer();
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsRole::Server => {
-            "the client does not speak TLS: it must connect to tls://".to_owned()
+            "the client does not use TLS: it must connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS: remove tls://".to_owned()
+            "the server does not use TLS: leave out tls://".to_owned()
         }
         Error::InvalidCertificate(error) => certificate(error, side),
         Error::NoCertificatesPresented => {
-            "the client showed no certificate, but --client-ca requires one".to_owned()
+            "the client sent no certificate, and --client-ca needs one".to_owned()
         }
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::PeerIncompatible(reason) => {
             format!(
-                "{peer} has no common TLS version or cipher ({reason:?}): it needs TLS 1.2 or 1.3"
+                "{peer} has no TLS version or cipher in common with this side ({reason:?}): it \
+                 needs TLS 1.2 or 1.3"
             )
         }
-        other => format!("{peer} violates the TLS protocol: {other}"),
+        other => format!("{peer} violated the TLS protocol: {other}"),
     }
 }
 
@@ -80,13 +81,13 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
             format!(
-                "{whose} has no issuer that this host trusts: give the certificate of the issuer \
-                 with --ca FILE, or accept any certificate with --insecure"
+                "{whose} is not signed by an authority that this host trusts: give the certificate \
+                 of the signer with --ca FILE, or accept any certificate with --insecure"
             )
         }
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Server) => {
-            format!("{whose} has no issuer in --client-ca")
+            format!("{whose} is not signed by an authority in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
         (Kind::NotValidYet | Kind::NotValidYetContext { .. }, _) => {
@@ -98,13 +99,13 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
                 names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             };
             format!(
-                "{whose} is for {presented} and not for {}: connect to that name, or set it with \
+                "{whose} is for {presented} and not for {}: connect to that name, or give it with \
                  --server-name NAME",
                 expected.to_str()
             )
         }
         (Kind::InvalidPurpose | Kind::InvalidPurposeContext { .. }, _) => {
-            format!("{whose} is not for this side of a connection")
+            format!("{whose} is not meant for this side of a connection")
         }
         (other, _) => format!("{whose} cannot be trusted: {other}"),
     }
@@ -127,8 +128,8 @@ fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
         }
         (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsRole::Client) => {
             format!(
-                "the server does not trust our certificate (alert {alert:?}): give --cert \
-                     FILE --key FILE that it knows the signer of"
+                "the server does not trust our certificate (alert {alert:?}): give --cert FILE \
+                 --key FILE that it knows the signer of"
             )
         }
         (Alert::CertificateExpired, TlsRole::Client) => {
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sentence_says_what_to_do() {
+    fn each_sentence_names_the_remedy() {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),

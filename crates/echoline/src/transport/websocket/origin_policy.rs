@@ -89,10 +89,10 @@ impl RequestSecurity {
 #[non_exhaustive]
 pub enum OriginDenied {
     /// A page of another site.
-    #[error("Pages of '{0}' may not open this WebSocket; --allow-origin allows them.")]
+    #[error("Pages of '{0}' cannot open this WebSocket; --allow-origin allows them.")]
     Origin(String),
     /// A name that does not belong to this server.
-    #[error("'{0}' is not a name of this server; --web-host adds a name.")]
+    #[error("'{0}' is not a name of this server; --web-host with that name allows it.")]
     Host(String),
 }
 

@@ -71,7 +71,7 @@ pub(super) fn read_request(
     let fields = Fields::of(request.headers);
     let accept = check_request(method, request.version == Some(1), &fields)?;
     let Some(host) = fields.one("Host")? else {
-        return Err(Denial::bad("The request has no Host."));
+        return Err(Denial::bad("The request has no Host header."));
     };
     let admitted = policy.admit_over(security, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
@@ -108,9 +108,9 @@ pub(crate) enum HandshakeError {
     Method,
     #[error("This is a WebSocket server: open ws:// with a WebSocket client.")]
     NoUpgrade,
-    #[error("This server only supports version 13 of WebSocket.")]
+    #[error("Only version 13 of WebSocket is supported.")]
     Version,
-    #[error("Sec-WebSocket-Key must be 16 bytes in base64.")]
+    #[error("Sec-WebSocket-Key must be 16 bytes in Base64.")]
     Key,
     #[error("The request has {0} twice.")]
     Twice(&'static str),
@@ -231,16 +231,18 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
         _ if matches!(bytes, [0x15, 3, ..]) => {
-            return Err("the server speaks TLS and was sent plain text: write wss://".to_owned());
+            return Err(
+                "the server uses TLS, but this client sent plain text: write wss://".to_owned()
+            );
         }
-        _ => return Err("the server does not speak HTTP".to_owned()),
+        _ => return Err("the server is not an HTTP server".to_owned()),
     };
     let code = answer.code.unwrap_or_default();
     if code != 101 {
         let reason: String =
             answer.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
         let text = format!("the server answered {code} {reason}");
-        return Err(format!("{} and opened no WebSocket", text.trim_end()));
+        return Err(format!("{} and did not open a WebSocket", text.trim_end()));
     }
     let fields = Fields::of(answer.headers);
     let wanted = accept_key(STANDARD.encode(nonce).as_bytes());
@@ -339,8 +341,12 @@ mod tests {
     fn a_client_reports_the_answer_of_the_server() {
         let busy = Denial::busy("Server is busy.").answer();
         let error = read_answer(busy.as_bytes(), NONCE).unwrap_err();
-        assert_eq!(error, "the server answered 503 Service Unavailable and opened no WebSocket");
-        assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("no HTTP"));
+        assert_eq!(
+            error,
+            "the server answered 503 Service Unavailable and did not open a \
+                           WebSocket"
+        );
+        assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("not an HTTP server"));
         // Issue 11, item 40: the alert of a server that wants TLS.
         let alert = [0x15, 3, 3, 0, 2, 2, 50];
         assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));

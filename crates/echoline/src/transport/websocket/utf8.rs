@@ -56,7 +56,7 @@ mod tests {
     proptest! {
         /// Fault 21: the result for a text in pieces equals the result for the whole text.
         #[test]
-        fn pieces_are_judged_as_the_whole(
+        fn pieces_give_the_same_result_as_the_whole(
             parts in prop::collection::vec(
                 prop_oneof![
                     prop::collection::vec(any::<u8>(), 0..4),
