@@ -467,7 +467,7 @@ fn impossible_settings_are_refused() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let ended = run(&["echo", "--listen", &addresses[0]], b"");
     assert_eq!(ended.code(), Some(1));
-    assert!(ended.stderr.contains("(held by echoline, process"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("; echoline (process "), "{}", ended.stderr);
     drop(program);
 }
 

@@ -298,7 +298,7 @@ fn parcels(
 /// Returns the error, with the process that holds the port if it is known.
 fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
     match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error} (held by {name}, process {id})"),
+        Some((name, id)) => anyhow!("{error}; {name} (process {id}) holds it"),
         None => anyhow!("{error}"),
     }
 }
