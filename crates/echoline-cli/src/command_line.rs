@@ -7,16 +7,25 @@ use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{cert, chat, check, compare, echo, generate, load, merge, send};
-use crate::config::{ConfigError, EffectiveSettings};
+use crate::config::{ConfigError, EffectiveSettings, Settings};
 use crate::process::reload::Reload;
 use crate::process::{hangup, resources};
 use crate::server::args::ServerCommand;
-use crate::{config, usage_error};
+use crate::{config, help, usage_error};
 use echoline_base::printable::printable_lines;
 
-/// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
+/// Echo server, chat server, client and load tester for line protocols.
 #[derive(Debug, Parser)]
-#[command(name = "echoline", version, about, max_term_width = 100)]
+#[command(name = "echoline", version, max_term_width = 80)]
+#[command(mut_subcommands = help::finish)]
+#[command(after_help = "\
+Examples:
+  echoline echo --listen 127.0.0.1:9000
+  echoline send 127.0.0.1:9000 hello
+  echoline load 127.0.0.1:9000 --clients 50 --duration 10s
+  echoline chat --listen 127.0.0.1:9001 --web 127.0.0.1:8081
+
+'echoline COMMAND -h' shows the most used flags, 'echoline COMMAND --help' all of them.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: CliCommand,
@@ -24,33 +33,50 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
-    /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
+    /// Run an echo server, for tests of clients, proxies and networks.
     Echo(Box<echo::EchoArgs>),
 
-    /// Serves a chat for nc, Telnet and programs.
+    /// Run a chat server for browsers, terminals (nc, Telnet) and bots.
     Chat(Box<chat::ChatArgs>),
 
-    /// Sends lines to a server and prints what it answers.
+    /// Send lines to a server and print its replies.
     Send(send::SendArgs),
 
-    /// Tests a server with many clients at once, and checks every reply.
+    /// Test a server under load, and check every reply.
     Load(Box<load::LoadArgs>),
 
-    /// Compares runs of load before and after a change, and says whether it made them worse.
+    /// Compare load runs before and after a change.
     Compare(compare::CompareArgs),
 
-    /// Says whether a server would start: its configuration, flags, files and addresses.
-    Check(check::CheckArgs),
-
-    /// Makes a certificate and its key for tests of TLS.
-    Cert(cert::CertArgs),
-
-    /// Merges the reports of load on several machines into one, exactly.
+    /// Merge the reports of load runs on several hosts into one.
     Merge(merge::MergeArgs),
 
-    /// Writes pages for man(1) and completions for shells.
+    /// Check whether a server would start, without starting it.
+    Check(check::CheckArgs),
+
+    /// Make a certificate and a private key for tests of TLS.
+    Cert(cert::CertArgs),
+
+    /// Write man pages and shell completions.
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
+}
+
+impl CliCommand {
+    /// The name of the command, as it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Echo(_) => "echo",
+            Self::Chat(_) => "chat",
+            Self::Send(_) => "send",
+            Self::Load(_) => "load",
+            Self::Compare(_) => "compare",
+            Self::Merge(_) => "merge",
+            Self::Check(_) => "check",
+            Self::Cert(_) => "cert",
+            Self::Generate(_) => "generate",
+        }
+    }
 }
 
 /// Runs the command that the program's arguments name; the first argument is the program's name.
@@ -61,27 +87,29 @@ pub(crate) enum CliCommand {
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Reading files may take time, and a server must survive a SIGHUP that arrives meanwhile.
     hangup::hold();
-    let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
+    let Settings { arguments, effective, origins } =
+        config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
+    let name = arguments.command.name();
     if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {
         hangup::release();
     }
     let ended = match arguments.command {
         CliCommand::Echo(flags) => {
-            echo::run(*flags, Reload::new(reader(typed, echo_args), settings, echo::APPLIED_BY))
+            echo::run(*flags, Reload::new(reader(typed, echo_args), effective, echo::APPLIED_BY))
         }
         CliCommand::Chat(flags) => {
-            chat::run(*flags, Reload::new(reader(typed, chat_args), settings, chat::APPLIED_BY))
+            chat::run(*flags, Reload::new(reader(typed, chat_args), effective, chat::APPLIED_BY))
         }
         CliCommand::Send(flags) => send::run(flags),
         CliCommand::Load(flags) => load::run(&flags),
         CliCommand::Compare(flags) => compare::run(&flags),
+        CliCommand::Merge(flags) => merge::run(&flags),
         CliCommand::Check(flags) => check::run(&flags, &Cli::command(), read_server),
         CliCommand::Cert(flags) => cert::run(&flags),
-        CliCommand::Merge(flags) => merge::run(&flags),
         CliCommand::Generate(flags) => generate::run(&flags, Cli::command()),
     };
     ended.map_err(|error| match error.downcast() {
-        Ok(error) => usage_error::exit_with_usage(&mut Cli::command(), &error),
+        Ok(error) => usage_error::exit_with_usage(&mut Cli::command(), name, &error, &origins),
         Err(error) => resources::explain(error),
     })
 }
@@ -102,19 +130,20 @@ fn reader<F: ServerCommand>(
     let typed = typed.to_vec();
     move || {
         let read = config::read::<Cli>(&typed);
-        let (arguments, settings) = read.map_err(|error| anyhow!("{}", error.sentence()))?;
+        let Settings { arguments, effective, .. } =
+            read.map_err(|error| anyhow!("{}", error.sentence()))?;
         let args = args(arguments.command).ok_or_else(|| anyhow!("no server"))?;
         match args.mistake() {
             Some(mistake) => Err(anyhow!(mistake)),
-            None => Ok((args, settings)),
+            None => Ok((args, effective)),
         }
     }
 }
 
 /// Reads the flags of a server for `echoline check`; `None` for a client.
 fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerCommand>>, ConfigError> {
-    let (arguments, _) = config::read::<Cli>(typed)?;
-    Ok(match arguments.command {
+    let read = config::read::<Cli>(typed)?;
+    Ok(match read.arguments.command {
         CliCommand::Echo(args) => Some(args),
         CliCommand::Chat(args) => Some(args),
         _ => None,

@@ -54,6 +54,7 @@ mod command_line;
 mod commands;
 mod config;
 mod files;
+mod help;
 mod log;
 mod process;
 mod server;
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // If stderr is closed, the error cannot be reported.
             let _ = writeln!(std::io::stderr(), "echoline: {}", command_line::shown(&error));
-            ExitCode::FAILURE
+            usage_error::exit_code(&error)
         }
     }
 }

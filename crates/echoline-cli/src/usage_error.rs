@@ -1,36 +1,56 @@
-//! Usage errors: how they are printed, and the exit that follows.
+//! Wrong usage: how it is reported, and the exit that follows.
+//!
+//! # Exit codes
+//!
+//! * 2, wrong usage: the command line, a variable or the configuration file asks for something that
+//!   can never work. Examples: an unknown flag or key, a value out of range, an unknown user or
+//!   group, flags that exclude or need each other.
+//! * 1, a failure: the request may work at another time or on another host. Examples: a file that
+//!   cannot be read, an address in use, missing privileges, a limit of the system.
+//!
+//! An error of the parser, a [`UsageError`] and a [`WrongSetting`] end the program with 2, every
+//! other error with 1. `send`, `load`, `compare` and `chat doctor` have more codes, which their
+//! help lists.
 
-use std::ffi::OsString;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Command;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::config::SettingOrigins;
 use crate::files::output::has_colours;
-use echoline_base::printable::{is_harmful, printable_lines};
+use echoline_base::printable::printable_lines;
 
-/// A wrong use of a command. It ends the program like every other usage error, with the usage line
-/// of the command.
+/// Wrong usage that the parser cannot find, for example flags that exclude each other. The program
+/// ends as after an error of the parser: with the usage line of the command, and exit code 2.
 #[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub(crate) struct UsageError {
-    pub(crate) command: &'static str,
-    pub(crate) kind: ErrorKind,
-    pub(crate) text: String,
-}
+#[error("{0}")]
+pub(crate) struct UsageError(String);
 
 impl UsageError {
-    pub(crate) fn new(command: &'static str, kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { command, kind, text: text.into() }
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A wrong setting in a configuration file, with file and line. The program ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongSetting(pub(crate) String);
+
+/// Returns the exit code of a program that ends with `error`.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<WrongSetting>() || error.is::<UsageError>() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
     }
 }
 
 /// Ends the program with a usage error, or with the requested help.
 pub(crate) fn exit(error: &clap::Error) -> ! {
-    // The help shows the values of variables.
-    let is_foreign =
-        |(_, value): (OsString, OsString)| value.to_string_lossy().contains(is_harmful);
-    if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
+    if !error.use_stderr() {
         error.exit();
     }
     // An error quotes the command line, the configuration or a variable. The colours of the parser
@@ -41,19 +61,38 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
         Some(rest) if has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
         _ => text,
     };
-    // If the stream is closed, the error cannot be reported.
-    let _ = match error.use_stderr() {
-        true => std::io::stderr().write_all(text.as_bytes()),
-        false => std::io::stdout().write_all(text.as_bytes()),
-    };
+    // If stderr is closed, the error cannot be reported.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     std::process::exit(error.exit_code())
 }
 
-/// Exits with the usage line of the command, as the parser does.
-pub(crate) fn exit_with_usage(program: &mut Command, error: &UsageError) -> ! {
+/// Exits with the usage line of `command`, as the parser does, and with the origin of the settings
+/// that the error names.
+pub(crate) fn exit_with_usage(
+    program: &mut Command,
+    command: &str,
+    error: &UsageError,
+    origins: &SettingOrigins,
+) -> ! {
     program.build();
-    exit(&match program.find_subcommand_mut(error.command) {
-        Some(command) => command.error(error.kind, &error.text),
-        None => program.error(error.kind, &error.text),
+    let mut text = error.to_string();
+    for origin in origins.of_flags_in(&text) {
+        text.push_str(&format!("\n\n  tip: {origin}"));
+    }
+    exit(&match program.find_subcommand_mut(command) {
+        Some(command) => command.error(ErrorKind::ValueValidation, text),
+        None => program.error(ErrorKind::ValueValidation, text),
     })
+}
+
+/// Replaces the tips of an error of the parser, if there are any new ones.
+pub(crate) fn set_tips(error: &mut clap::Error, tips: Vec<String>) {
+    if tips.is_empty() {
+        return;
+    }
+    for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand] {
+        error.remove(kind);
+    }
+    let tips = tips.into_iter().map(Into::into).collect();
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }

@@ -1,6 +1,6 @@
 //! Parses typed values of the command line, with one-sentence errors.
 
-use std::num::{NonZero, NonZeroU16, NonZeroU32};
+use std::num::{NonZero, NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,13 +11,17 @@ use echoline_base::amount;
 use echoline_chat::FloodLimits;
 use echoline_load::Rate;
 
-/// The maximum number of steps of a ramp.
+/// The most steps of a ramp.
 const STEPS_MAX: u32 = 10_000;
 
-/// The maximum number of messages in flight on a connection, each of which is held in memory.
+/// The most unanswered messages on a connection, because they are kept in memory.
 const DEPTH_MAX: u32 = 65_536;
 
-/// The largest share: 100 times the whole.
+/// The most threads. Each needs descriptors and address space, and more threads than cores only
+/// cost time.
+const THREADS_MAX: usize = 1024;
+
+/// The largest share: a hundred times the whole.
 const SHARE_MAX: f64 = 100.0;
 
 /// The line end to send.
@@ -39,16 +43,21 @@ impl From<EolName> for Eol {
 /// Returns a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     amount::time_or_seconds(text).ok_or_else(|| {
-        format!(
-            "'{text}' is no length of time: write for example 500ms, 60s or 1h30m (at most 100 \
-             years)"
-        )
+        format!("'{text}' is not a time: write for example 500ms, 60s or 1h30m (at most 100 years)")
     })
 }
 
 /// Returns a number of things, at least one.
 pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number from 1 up"))
+    text.parse().map_err(|_| format!("'{text}' is not a whole number of at least 1"))
+}
+
+/// A number of threads.
+pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= THREADS_MAX);
+    number.ok_or_else(|| {
+        format!("'{text}' is not a number of threads: write one from 1 to {THREADS_MAX}")
+    })
 }
 
 /// A time-out: a length of time, or `off` (or `0`) for none.
@@ -70,7 +79,7 @@ pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
 /// Returns a length of time that is not zero.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("that is no time at all: write for example 5s".to_owned()),
+        Duration::ZERO => Err("the time must be longer than 0: write for example 5s".to_owned()),
         length => Ok(length),
     }
 }
@@ -85,7 +94,7 @@ pub(crate) fn rate(text: &str) -> Result<MaxRate, String> {
         return Ok(MaxRate(None));
     }
     let rate = read_rate(text).map(|rate| MaxRate(Some(rate)));
-    rate.ok_or_else(|| format!("'{text}' is no rate: write for example 1000/s, 90/m or max"))
+    rate.ok_or_else(|| format!("'{text}' is not a rate: write for example 1000/s, 90/m or max"))
 }
 
 fn read_rate(text: &str) -> Option<Rate> {
@@ -119,11 +128,11 @@ pub(crate) fn flood(text: &str) -> Result<FloodRate, String> {
         return Ok(FloodRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU16::new);
-    let wrong = || format!("'{text}' is no rate of lines: write for example 5/s, or off");
+    let wrong = || format!("'{text}' is not a rate of lines: write for example 5/s, or off");
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
-/// A limit of answers per second, or none.
+/// Replies per second, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerRate(pub(crate) Option<NonZeroU32>);
 
@@ -133,7 +142,7 @@ pub(crate) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
         return Ok(AnswerRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU32::new);
-    let wrong = || format!("'{text}' is no rate of answers: write for example 100/s, or off");
+    let wrong = || format!("'{text}' is not a rate of replies: write for example 100/s, or off");
     rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
 }
 
@@ -146,7 +155,7 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     amount::share(text)
         .filter(|&share| share <= SHARE_MAX)
         .map(Share)
-        .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
+        .ok_or_else(|| format!("'{text}' is not a percentage: write for example 5% or 0.5%"))
 }
 
 /// A range of rates; both ends are the same for a single rate.
@@ -158,12 +167,12 @@ pub(crate) struct RateRange {
 
 /// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
 pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
-    let wrong = || format!("'{text}' is no rate: write for example 5000/s or 1000..20000/s");
+    let wrong = || format!("'{text}' is not a rate: write for example 5000/s or 1000..20000/s");
     let read = |text: &str| read_rate(text).ok_or_else(wrong);
     let Some((first, last)) = text.split_once("..") else {
         return read(text).map(|rate| RateRange { from: rate, to: rate });
     };
-    // The unit of the last rate applies to both, unless the first has its own.
+    // The unit of the last rate applies to both, unless the first one has its own unit.
     let (_, unit) = last.split_once('/').unwrap_or((last, "s"));
     let first = if first.contains('/') { first.to_owned() } else { format!("{first}/{unit}") };
     Ok(RateRange { from: read(&first)?, to: read(last)? })
@@ -172,19 +181,21 @@ pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
 /// Returns a number of steps, at least two.
 pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
-    number.ok_or_else(|| format!("'{text}' is no number of steps: write one from 2 to {STEPS_MAX}"))
+    number.ok_or_else(|| {
+        format!("'{text}' is not a number of steps: write one from 2 to {STEPS_MAX}")
+    })
 }
 
 /// Messages in flight on one connection.
 pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
-    number.ok_or_else(|| format!("'{text}' is no depth: write a number from 1 to {DEPTH_MAX}"))
+    number.ok_or_else(|| format!("'{text}' is not a depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
 /// Returns a number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| format!("'{text}' is no size: write for example 512, 64KiB or 1MiB"))
+    bytes.ok_or_else(|| format!("'{text}' is not a size: write for example 512, 64KiB or 1MiB"))
 }
 
 #[cfg(test)]
@@ -250,6 +261,9 @@ mod tests {
         }
         for wrong in ["", "0", "65537"] {
             assert!(depth(wrong).unwrap_err().contains("from 1 to 65536"));
+        }
+        for wrong in ["", "0", "1025", "1000000"] {
+            assert!(threads(wrong).unwrap_err().contains("from 1 to 1024"));
         }
         assert!(some_duration("0s").is_err());
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {

@@ -181,7 +181,7 @@ fn check_describes_the_chat() {
     let ended = run(&["chat", "--check", "--lobby", "hall", "--bot", "127.0.0.1:7001"], b"");
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(ended.text().contains("first room is hall"), "{}", ended.text());
-    assert!(ended.text().contains("Programs come to 127.0.0.1:7001"), "{}", ended.text());
+    assert!(ended.text().contains("Bots connect to 127.0.0.1:7001"), "{}", ended.text());
 }
 
 #[test]

@@ -141,15 +141,15 @@ fn doctor_reports_problems() {
     let found = run(&["chat", "doctor", "--bus", &url], b"");
     let text = found.text();
     assert_eq!(found.code(), Some(0), "{text}");
-    assert!(text.starts_with(&format!("right  the server at {url} is NATS 2.")), "{text}");
-    assert!(text.contains(" note  there is no stream ECHOLINE_chat yet: a chat creates it\n"));
-    assert!(text.ends_with("Nothing is wrong.\n"), "{text}");
+    assert!(text.starts_with(&format!("     ok  the server at {url} is NATS 2.")), "{text}");
+    assert!(text.contains("   note  there is no stream ECHOLINE_chat yet: a chat creates it\n"));
+    assert!(text.ends_with("No problem was found.\n"), "{text}");
     drop(server);
     let found = run(&["chat", "doctor", "--bus", &url], b"");
     assert_eq!(found.code(), Some(3));
-    let wrong = format!("WRONG  no NATS server answers at {url}: ");
+    let wrong = format!("PROBLEM  no NATS server answers at {url}: ");
     assert!(found.text().starts_with(&wrong), "{}", found.text());
-    assert!(found.text().ends_with("One thing is wrong.\n"));
+    assert!(found.text().ends_with("1 problem was found.\n"));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn reports_a_server_without_streams() {
     let Some(server) = NatsServer::start_with(|_| Vec::new()) else { return };
     let found = run(&["chat", "doctor", "--bus", &server.url()], b"");
     assert_eq!(found.code(), Some(3));
-    assert!(found.text().contains("WRONG  JetStream is not there"), "{}", found.text());
+    assert!(found.text().contains("PROBLEM  JetStream is not available"), "{}", found.text());
     let started = run(&["chat", "--bus", &server.url(), "--listen", "127.0.0.1:0"], b"");
     assert_eq!(started.code(), Some(1));
     assert!(started.stderr.contains("has no JetStream: start it with 'nats-server -js'"));
@@ -167,13 +167,13 @@ fn reports_a_server_without_streams() {
 fn errors_of_flags_are_one_sentence() {
     let nobody = "nats://127.0.0.1:1";
     for (flags, code, sentence) in [
-        (&["--bus", nobody, "--data", "/nowhere"][..], 1, "--data and --bus exclude each other"),
+        (&["--bus", nobody, "--data", "/nowhere"][..], 2, "--data and --bus exclude each other"),
         (&["--machine", "east"], 2, "error: the following required arguments"),
         (&["--on-loss", "local"], 2, "tip: --on-loss was removed"),
-        (&["--cluster", "tea"], 1, "--cluster needs --bus"),
-        (&["--bus", "http://127.0.0.1:4222"], 1, "is no address of a NATS server"),
-        (&["--bus", nobody, "--cluster", "a b"], 1, "'a b' is no name of a cluster"),
-        (&["--bus", nobody, "--node", "a b"], 2, "it takes 1 to 64 letters"),
+        (&["--cluster", "tea"], 2, "--cluster tea needs --bus"),
+        (&["--bus", "http://127.0.0.1:4222"], 1, "is not the address of a NATS server"),
+        (&["--bus", nobody, "--cluster", "a b"], 1, "'a b' cannot be the name of a cluster"),
+        (&["--bus", nobody, "--node", "a b"], 2, "write 1 to 64 letters"),
         (&["--bus", nobody, "--bus-timeout", "1s"], 1, "tried for 1 s): start one with"),
         (&["--bus", nobody, "--check"], 1, "no NATS server answers at"),
     ] {
@@ -207,7 +207,7 @@ fn the_commands_of_the_guide_are_valid() {
         words.push("--check");
         let checked = run(&words, b"");
         assert_eq!(checked.code(), Some(0), "{command}: {}", checked.stderr);
-        assert!(checked.text().starts_with("All is right: "), "{}", checked.text());
-        assert!(checked.text().contains("It is one chat with all nodes of the cluster chat."));
+        assert!(checked.text().starts_with("The chat can start: "), "{}", checked.text());
+        assert!(checked.text().contains("This node joins the cluster chat."));
     }
 }

@@ -162,7 +162,7 @@ fn rules_may_come_from_the_environment() {
     let program = Program::start(&mut command);
     program.wait_for_stderr("--fault-seed 9 repeats them");
     program.wait_for_stderr("fault: drop at=1");
-    program.wait_for_stderr("'reorder=50ms' does nothing here: it happens to datagrams only");
+    program.wait_for_stderr("'reorder=50ms' has no effect here: it is for datagrams only");
     program.wait_for_stderr("ready");
     program.signal("TERM");
     let ended = program.finish();

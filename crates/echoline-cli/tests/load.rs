@@ -150,6 +150,8 @@ fn a_busy_server_is_quoted() {
 fn a_missing_server_is_one_reason_with_its_count() {
     let ended = load(&nobody().to_string(), &["--clients", "3", "--messages", "2"]);
     assert_eq!(ended.code(), Some(1));
+    let start = "No client could connect to 127.0.0.1:";
+    assert!(ended.text().starts_with(start), "{ended:?}");
     assert_line(&ended, "Planned 6 = sent 0 + skipped 6");
     assert_line(&ended, "3 × cannot connect: connection refused");
     assert_line(&ended, "Skipped 6: their clients could not connect");
@@ -171,7 +173,7 @@ fn the_first_interrupt_stops_sending_and_the_second_reports_at_once() {
         let program = Program::start(&mut echoline(&flags));
         second.recv_timeout(Duration::from_secs(60)).expect("a second message");
         program.signal("INT");
-        program.wait_for_stderr("SIGINT: sends no more");
+        program.wait_for_stderr("SIGINT: stops sending");
         if signals == 2 {
             program.signal("INT");
         }
@@ -231,6 +233,16 @@ fn regression_a_server_that_is_not_there_fails_every_kind_of_run() {
         let plain = load(&nobody().to_string(), &[kind, &["--clients", "2"]].concat());
         assert_eq!(plain.code(), Some(1), "{kind:?}: {plain:?}");
     }
+}
+
+/// Issue 14, item 0: -c, -n and -d are those of ab, hey and wrk.
+#[test]
+fn the_short_flags_of_other_programs_are_accepted() {
+    let server = EchoServer::start(&[]);
+    let ended = load(&server.address, &["-c", "2", "-n", "7", "-d", "30"]);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert_line(&ended, "Planned 7 = sent 7 + skipped 0");
+    assert!(ended.text().contains(" for 30s, 2 clients\n"), "{ended:?}");
 }
 
 /// Issue 11, item 33: one dead server of two is half of the clients' time.

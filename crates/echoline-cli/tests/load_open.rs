@@ -362,7 +362,7 @@ fn regression_a_run_that_is_certain_to_fail_ends_early() {
     let hopeless = ["--rate", "50/s", "--clients", "2", "--fail-if", "max>1ns"];
     let ended = load(&server.address, &[&hopeless[..], &["--duration", "1h"]].concat());
     assert_eq!(ended.code(), Some(3), "{ended:?}");
-    let said = "--fail-if max>1ns is certain to come true: sends no more";
+    let said = "--fail-if max>1ns is certain to be met: the run stops sending";
     assert_eq!(ended.stderr.matches(said).count(), 1, "{ended:?}");
     let sent = count(&ended, "Planned", "sent");
     assert_eq!(sent + count(&ended, "Planned", "stopped"), 180_000, "{ended:?}");
@@ -406,9 +406,9 @@ fn errors_of_conflicting_flags_say_what_to_type() {
         (&["--duration", "soon"], "write for example 500ms"),
         (&["--message", "{x}"], "{seq}"),
         (&["--expect", "nothing"], "regex:PATTERN"),
-        (&["--expect", "regex:("], "no regular expression"),
+        (&["--expect", "regex:("], "not a regular expression"),
         (&["--expect", "any", "--depth", "2"], "--expect line"),
-        (&["--expect", "line", "--prefix", "x"], "leave out --expect"),
+        (&["--expect", "line", "--prefix", "x"], "remove --expect"),
         (&["--source", "here"], "127.0.0.2"),
         (&["--find-max"], "--slo"),
         (&["--slo", "p99<5ms"], "--find-max"),

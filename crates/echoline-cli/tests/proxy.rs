@@ -164,7 +164,7 @@ fn send_and_load_speak_it() {
     assert_eq!(loaded.code(), Some(0), "{}", loaded.text());
     assert_eq!(run(&load, b"").code(), Some(1), "without a header");
     for (flags, wanted) in [
-        (vec!["--proxy", "v3"], "write v1 or v2"),
+        (vec!["--proxy", "v3"], "write v1, v2 or"),
         (vec!["--proxy-source", "10.0.0.0/8"], "--proxy"),
         (vec!["--proxy", "v2", "--proxy-source", "ten"], "10.0.0.0/8"),
     ] {
@@ -202,7 +202,7 @@ fn whoami_returns_the_address_of_the_client() {
     }
     let wrong = run(&["echo", "--mode", "whoami", "--prefix", "x"], b"");
     assert_eq!(wrong.code(), Some(2));
-    assert!(wrong.stderr.contains("--prefix has no place in --mode whoami"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("--prefix has no effect in --mode whoami"), "{}", wrong.stderr);
 }
 
 /// Fault 26: a real HAProxy, in both versions, passes on the address of its client, and its health
@@ -253,7 +253,7 @@ fn attack_a_local_user_cannot_pose_as_a_client() {
         for command in [&["echo"][..], &["check", "echo"]] {
             let ended = run(&[command, &flags].concat(), b"");
             assert_eq!(ended.code(), Some(1), "{ended:?}");
-            let sentence = format!("every user of this machine may connect to {address}");
+            let sentence = format!("every user of this host may connect to {address}");
             assert!(ended.stderr.contains(&sentence), "{ended:?}");
         }
     }

@@ -111,16 +111,19 @@ fn a_bad_file_changes_nothing() {
     let bad = [
         ("[echo]\nprefix = 'b: '\nmax-connectons = 5\n", "did you mean 'max-connections'?"),
         ("[echo]\nprefix = 'b: '\nmax-connections = 'x'\n", "line 3: max-connections: 'x' is no"),
-        ("[echo]\nprefix = 'b: '\nmode = 'raw'\n", "--prefix has no place in --mode raw"),
+        ("[echo]\nprefix = 'b: '\nmode = 'raw'\n", "--prefix has no effect in --mode raw"),
         ("[echo]\nprefix = 'b: '\nlog-file = '/no/such/folder/log'\n", "cannot write --log-file"),
         ("[echo\nprefix = 'b: '\n", "line 1: "),
-        ("prefix = 'b: '\n", "'prefix' stands in no table"),
+        ("prefix = 'b: '\n", "'prefix' is not in a table"),
         ("[ekko]\nprefix = 'b: '\n", "did you mean [echo]?"),
     ];
     for (config, sentence) in bad {
         folder.write(config);
         let log = reload(&server);
-        assert!(log.contains("ERROR nothing was reloaded, all stays as it was: "), "{log}");
+        assert!(
+            log.contains("ERROR the settings were not reloaded, and none has changed: "),
+            "{log}"
+        );
         assert!(log.contains(sentence) && log.lines().count() == 1, "{config}: {log}");
     }
     fs::remove_file(folder.config()).unwrap();
@@ -235,7 +238,7 @@ fn a_renamed_log_is_reopened() {
     folder.write("[echo\n");
     fs::rename(&log, &old).unwrap();
     server.signal("HUP");
-    until("there is a new log", || text(&log).contains("nothing was reloaded"));
+    until("there is a new log", || text(&log).contains("the settings were not reloaded"));
     server.connect().ask("two");
     until("the second is gone", || text(&log).contains("closed slot=2"));
     assert!(text(&old).contains("connected slot=1") && !text(&old).contains("slot=2"));
@@ -294,7 +297,9 @@ fn a_server_without_its_rights_keeps_what_it_has() {
     until("the server is ready", || ready.exists());
     let address = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
     server.signal("HUP");
-    server.wait_for_stderr("nothing was reloaded, all stays as it was: cannot read --config");
+    server.wait_for_stderr(
+        "the settings were not reloaded, and none has changed: cannot read --config",
+    );
     server.wait_for_stderr("Permission denied");
     let mut client = Client::connect(address);
     client.send("x\n");
@@ -344,7 +349,9 @@ fn a_chat_keeps_a_file_that_it_can_no_longer_read() {
     fs::remove_file(&password).unwrap();
     folder.write("[chat]\nmax-rooms = 6\nlog-level = 'debug'\n");
     chat.signal("HUP");
-    chat.wait_for_stderr("nothing was reloaded, all stays as it was: cannot read --operator-pass");
+    chat.wait_for_stderr(
+        "the settings were not reloaded, and none has changed: cannot read --operator-pass",
+    );
     let address = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
     let mut client = Client::connect(address);
     client.send("ann\n");

@@ -166,7 +166,7 @@ fn regression_a_named_socket_keeps_its_address() {
     wait_for("the ready file", || ready.exists());
     let text = fs::read_to_string(&ready).unwrap();
     assert!(text.lines().any(|line| line == address.to_string()), "{text}");
-    program.wait_for_stderr(&format!("browsers come to http://{address}/"));
+    program.wait_for_stderr(&format!("web page at http://{address}/"));
     let request = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     page.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -193,7 +193,7 @@ fn sockets_of_systemd_that_do_not_fit_are_reported() {
         return;
     }
     for (listen, sentence) in [
-        ("127.0.0.1:0", "named 'web', which no --listen asks for: add it"),
+        ("127.0.0.1:0", "named 'web', which has no --listen: add it"),
         ("fd://bots", "set FileDescriptorName=bots in its .socket unit"),
     ] {
         let address = nobody();
@@ -224,7 +224,7 @@ fn sockets_for_another_process_are_ignored() {
     command.args(["-c", script]).arg(echoline(&[]).get_program());
     let ended = Program::start(&mut command).finish();
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("descriptor 3 that the service manager passed"), "{ended:?}");
+    assert!(ended.stderr.contains("descriptor 3 from the service manager"), "{ended:?}");
 }
 
 /// A service manager that listens for messages.
@@ -302,7 +302,7 @@ fn a_missing_service_manager_delays_no_client() {
     let manager = Manager::new();
     fs::remove_file(manager.folder.path().join("notify")).unwrap();
     let service = manager.start(&[], &[]);
-    service.wait_for_stderr("the service manager could not be told READY=1");
+    service.wait_for_stderr("the service manager could not be notified of READY=1");
     ask(TcpStream::connect(fs::read_to_string(manager.ready()).unwrap().trim()).unwrap(), "still");
     service.signal("TERM");
     assert_eq!(service.finish().code(), Some(0));
@@ -419,10 +419,10 @@ fn missing_rights_are_reported_with_a_remedy() {
     }
     let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     assert!(reserved.trim().parse::<u16>().unwrap() > 77, "port 77 is for everybody here");
+    let bind = "root (--user drops it later), CAP_NET_BIND_SERVICE";
     for (flags, sentence) in [
-        (&["--listen", &reserved_address()][..], "root (--user drops it later), CAP_NET"),
-        (&["--listen", "127.0.0.1:0", "--user", "daemon"], "only root can become another user"),
-        (&["--listen", "127.0.0.1:0", "--user", "no-such-user"], "there is no user"),
+        (&["--listen", &reserved_address()][..], bind),
+        (&["--listen", "127.0.0.1:0", "--user", "daemon"], "only root can switch to another user"),
     ] {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);

@@ -448,23 +448,26 @@ fn impossible_settings_are_refused() {
             &["echo", "--mode", "chargen", "--listen", "udp://127.0.0.1:0"][..],
             "allow-amplification",
         ),
-        (&["echo", "--prefix", "> ", "--listen", "udp://127.0.0.1:0"], "come back unchanged"),
-        (&["echo", "--greeting", "hi", "--mode", "discard"], "which answers no line"),
+        (
+            &["echo", "--prefix", "> ", "--listen", "udp://127.0.0.1:0"],
+            "echoes datagrams unchanged",
+        ),
+        (&["echo", "--greeting", "hi", "--mode", "discard"], "which does not reply to lines"),
         (&["echo", "--udp-rate", "many"], "100/s, or off"),
-        (&["load", "udp://127.0.0.1:9", "--size", "65508"], "65507 is the most"),
-        (&["load", "udp://127.0.0.1:9", "--reply-lines", "2"], "one datagram answers"),
+        (&["load", "udp://127.0.0.1:9", "--size", "65508"], "the limit is 65507"),
+        (&["load", "udp://127.0.0.1:9", "--reply-lines", "2"], "one datagram is the reply"),
     ] {
         let ended = run(arguments, b"");
         assert_eq!(ended.code(), Some(2), "{arguments:?}");
         assert!(ended.stderr.contains(wanted), "{arguments:?}: {}", ended.stderr);
     }
     let ended = run(&["chat", "--listen", "udp://127.0.0.1:0"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(2));
     assert!(ended.stderr.contains("a chat needs connections"), "{}", ended.stderr);
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let ended = run(&["echo", "--listen", &addresses[0]], b"");
     assert_eq!(ended.code(), Some(1));
-    assert!(ended.stderr.contains("It is 'echoline', process"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("; echoline (process "), "{}", ended.stderr);
     drop(program);
 }
 

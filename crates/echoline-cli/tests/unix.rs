@@ -111,7 +111,7 @@ fn regression_a_socket_file_has_the_mode_and_group_asked_for() {
     assert_eq!((made.mode() & 0o7777, made.gid().to_string()), (0o660, group));
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
     for (flag, value, sentence) in [
-        ("--unix-mode", "rw-rw----", "three octal digits"),
+        ("--unix-mode", "rw-rw----", "write octal digits"),
         ("--unix-group", "no-such-group", "there is no group 'no-such-group'"),
     ] {
         let ended = run(&["echo", "--listen", &address, flag, value], b"");
@@ -173,7 +173,7 @@ fn a_client_reports_a_missing_server() {
     let load = ["load", &address, "--clients", "1", "--messages", "1", "--quiet"];
     let sent = run(&["send", &address, "hello"], b"");
     assert_eq!(sent.code(), Some(3));
-    assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
+    assert!(sent.stderr.contains("the socket does not exist; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
     assert!(
         loaded.text().contains("the socket does not exist: is the server running?"),
@@ -197,7 +197,10 @@ fn a_full_queue_is_waited_for() {
     let first = UnixStream::connect(path(&address)).unwrap();
     let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
     assert_eq!(given_up.code(), Some(4));
-    assert!(given_up.stderr.contains("its queue has been full for 200ms"), "{given_up:?}");
+    assert!(
+        given_up.stderr.contains("the queue of the server has been full for 200ms"),
+        "{given_up:?}"
+    );
     let waiting = Program::start(&mut echoline(&["send", &address, "hello"]));
     drop(listener.accept().unwrap());
     drop(first);

@@ -221,7 +221,7 @@ fn a_bad_program_leaves_the_old_one_serving() {
         service.replace(script);
         signal("USR2", old);
         wait_for(sentence, || service.log().contains(sentence));
-        assert!(service.log().contains("this process goes on serving"), "{}", service.log());
+        assert!(service.log().contains("this process continues to serve"), "{}", service.log());
         wait_for("the end of the new process", || children(old).is_empty());
         there.ask(script);
         service.connect().ask(script);
@@ -248,7 +248,7 @@ fn upgrades_run_one_at_a_time_and_not_while_stopping() {
     wait_for("the new process", || !children(old).is_empty());
     let new = children(old)[0];
     signal("USR2", old);
-    wait_for("a refusal", || service.log().contains("no upgrade: one is under way"));
+    wait_for("a refusal", || service.log().contains("no upgrade: another upgrade is in progress"));
     assert_eq!(children(old), [new]);
     signal("TERM", old);
     wait_for("the end of both", || !is_running(new) && !is_running(old));
@@ -394,7 +394,7 @@ fn a_chat_refuses_an_upgrade_with_a_reason() {
     let chat = Program::start(command.arg(&ready));
     wait_for("the ready file", || ready.exists());
     chat.signal("USR2");
-    chat.wait_for_stderr("no upgrade: people in one chat cannot be in two processes");
+    chat.wait_for_stderr("no upgrade: the users of a chat cannot be in two processes");
     let mut stream = TcpStream::connect(address_in(&ready)).unwrap();
     stream.write_all(b"ann\n/quit\n").unwrap();
     programs::read_to_end(&mut stream);

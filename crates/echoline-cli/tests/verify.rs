@@ -25,7 +25,7 @@ fn transcripts_that_agree_exit_with_0() {
     let output = verify(&[ANN, &format!("{bob}\r\n")]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("2 transcripts, 1 room, 3 lines, each seen 1.3 times\n"), "{text}");
-    assert!(text.contains("All saw one order"), "{text}");
+    assert!(text.contains("All transcripts have the same order"), "{text}");
     assert_eq!(output.status.code(), Some(0));
 }
 

@@ -445,15 +445,16 @@ fn wrong_flags_are_refused() {
     for (flags, words) in [
         (["--web", "ws://127.0.0.1:1"], "write HOST:PORT"),
         (["--web", "nonsense"], "--web"),
-        (["--allow-origin", "chat.example"], "no origin"),
-        (["--web-host", "http://chat.example"], "no host name"),
+        (["--allow-origin", "chat.example"], "not an origin"),
+        (["--web-host", "http://chat.example"], "not a host name"),
     ] {
         let ended = run(&[&["chat", "--listen", "127.0.0.1:0"], &flags[..]].concat(), b"");
         assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }
     let ended = run(&["chat", "--check", "--web", "127.0.0.1:8081"], b"");
-    assert!(ended.text().contains("Browsers come to http://127.0.0.1:8081/\n"), "{}", ended.text());
+    let text = ended.text();
+    assert!(text.contains("The web page is at http://127.0.0.1:8081/\n"), "{text}");
 }
 
 /// `echoline` accepts every command of docs/web.md.
@@ -469,7 +470,7 @@ fn the_documented_commands_are_right() {
         let arguments: Vec<&str> = words.chain(["--check"]).collect();
         let ended = run(&arguments, b"");
         assert_eq!(ended.code(), Some(0), "{command}: {}", ended.stderr);
-        assert!(ended.text().contains("Browsers come to http://127.0.0.1:8081/"), "{command}");
+        assert!(ended.text().contains("The web page is at http://127.0.0.1:8081/"), "{command}");
     }
 }
 
@@ -486,7 +487,7 @@ fn the_log_shows_the_link_for_browsers() {
         let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close");
         ask(host.parse().unwrap(), &format!("{head}\r\n\r\n"))
     };
-    assert_eq!(status(&get("browsers come to http://", "/").0), "200");
+    assert_eq!(status(&get("web page at http://", "/").0), "200");
     // The browser has the page before the server has closed the connection.
     wait_for("the browser to be gone", || {
         get("admin on http://", "/metrics").1.contains("\necholine_connections_open 0\n")

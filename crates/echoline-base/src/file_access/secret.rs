@@ -1,4 +1,4 @@
-//! Checks whether other users of this machine can read or change a secret, by owner and mode.
+//! Checks whether other users of this host can read or change a secret, by owner and mode.
 
 use std::fmt;
 use std::fs::File;
@@ -20,7 +20,7 @@ impl fmt::Display for ExposedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All { mode } => {
-                write!(f, "every user of this machine can use it (mode {mode:04o})")
+                write!(f, "every user of this host can use it (mode {mode:04o})")
             }
             Self::Group { group, mode } => {
                 write!(f, "all members of group {group} can use it (mode {mode:04o})")

@@ -162,7 +162,7 @@ mod tests {
         for mode in [0o644, 0o602, 0o604] {
             let said = read(LINE, mode).unwrap_err();
             assert!(
-                said.contains(&format!("(mode {mode:04o}): keep it from them (chmod 600")),
+                said.contains(&format!("(mode {mode:04o}): remove their access (chmod 600")),
                 "{said}"
             );
         }

@@ -1,6 +1,6 @@
 //! Decides from the headers of a request to the admin address whether it may be answered.
 //!
-//! A browser sends requests to this machine for any page that it shows. A page cannot forge its own
+//! A browser sends requests to this host for any page that it shows. A page cannot forge its own
 //! name: the `Host` header holds the name under which the browser knows this server, and `Origin`
 //! holds the name of the page. A foreign name in `Host` means DNS rebinding. A foreign name in
 //! `Origin` means cross-site request forgery (CSRF).
@@ -10,9 +10,9 @@ use echoline::internals::{Host, HostKind, is_same_origin};
 /// The clients that the admin address accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AdminReach {
-    /// Programs and browsers on this machine.
+    /// Programs and browsers on this host.
     Loopback,
-    /// Other machines as well.
+    /// Other hosts as well.
     Remote,
     /// Programs that may open a Unix socket. No browser connects to one, so a name proves nothing.
     Socket,
@@ -24,13 +24,13 @@ pub(super) enum GateError {
     #[error("the request has no Host header, or more than one")]
     NoHost,
     #[error(
-        "this address answers only under the names 127.0.0.1, [::1] and localhost; with \
-         --admin-allow-remote also under others"
+        "this address accepts only the names 127.0.0.1, [::1] and localhost; --admin-allow-remote \
+         accepts others"
     )]
     ForeignHost,
-    #[error("a page of another origin may not change anything here")]
+    #[error("a page of another origin may not make changes")]
     ForeignOrigin,
-    #[error("changes are made only under an address or localhost, not under a name")]
+    #[error("changes need an IP address or localhost in the URL, not another name")]
     NamedHost,
 }
 

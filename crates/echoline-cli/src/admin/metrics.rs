@@ -43,7 +43,7 @@ pub(super) struct SourceFigures {
     pub(super) refused: [u64; SourceAction::ALL.len()],
     /// Number of sources in the table.
     pub(super) known: usize,
-    /// Number of sources that currently have a penalty.
+    /// Sources with a penalty.
     pub(super) penalised: usize,
 }
 
@@ -67,11 +67,11 @@ pub(super) fn text(figures: &MetricsInput<'_>) -> String {
         datagrams(&mut to, figures);
     }
     if let Some(faults) = figures.faults {
-        let help = "Planned faults that happened.";
+        let help = "Planned faults that took place.";
         to.counters("echoline_faults_total", help, "kind", faults.iter().copied());
     }
     if let Some(expires) = figures.certificate_expires {
-        let help = "Until when the certificate is valid, in seconds since 1970.";
+        let help = "End of the validity of the certificate, in seconds since 1970.";
         to.gauge("echoline_certificate_expiry_timestamp_seconds", help, expires);
     }
     let help = "Requests to the admin address with a wrong secret.";
@@ -87,10 +87,10 @@ pub(super) fn text(figures: &MetricsInput<'_>) -> String {
 }
 
 fn connections(to: &mut Exposition, snapshot: &Snapshot) {
-    to.gauge("echoline_connections_open", "Connections that are open.", snapshot.open);
-    let help = "Connections that the system gave us, refused ones too.";
+    to.gauge("echoline_connections_open", "Open connections.", snapshot.open);
+    let help = "Accepted connections, including refused ones.";
     to.counter("echoline_connections_accepted_total", help, snapshot.accepted);
-    let help = "Connections that ended, and why; busy, busy_address and source_rate were refused.";
+    let help = "Ended connections by reason; busy, busy_address and source_rate were refused.";
     let ended = Closed::LABELS.iter().map(|label| (label, snapshot.ended(label)));
     to.counters("echoline_closed_total", help, "reason", ended);
     let help = "1 while connections are accepted; 0 before that and while the server ends.";
@@ -100,13 +100,13 @@ fn connections(to: &mut Exposition, snapshot: &Snapshot) {
 
 fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     let traffic = snapshot.traffic();
-    let help = "Bytes of all connections: in was read, out was taken by the system to be sent.";
+    let help = "Bytes of all connections: in was read, out was passed to the system.";
     directions(to, "echoline_bytes_total", help, traffic.received, traffic.sent);
-    let help = "Lines that clients sent; in raw mode, reads.";
+    let help = "Lines from clients; in raw mode, reads.";
     to.counter("echoline_messages_total", help, traffic.messages);
     let times = &traffic.service;
-    let help =
-        "From waking up for input to all answers written; of many turns one of sixteen is timed.";
+    let help = "Time from a wake-up for input to the last written reply; under load one of sixteen \
+                is measured.";
     let name = "echoline_service_seconds";
     to.times(name, help, times.cumulative(), times.count(), times.sum());
 }
@@ -117,22 +117,22 @@ fn directions(to: &mut Exposition, name: &str, help: &str, inward: u64, outward:
 }
 
 fn sources(to: &mut Exposition, figures: &SourceFigures) {
-    let help = "Actions that were refused because their source went over a rate.";
+    let help = "Actions that were refused because their source exceeded a rate.";
     let refused = SourceAction::ALL.map(SourceAction::label).into_iter().zip(figures.refused);
     to.counters("echoline_source_refusals_total", help, "action", refused);
     let help = "Sources (addresses, IPv6 networks, local users) in the table of rates.";
     to.gauge("echoline_sources", help, figures.known);
-    let help = "Sources that have a penalty now.";
+    let help = "Sources with a penalty.";
     to.gauge("echoline_sources_penalised", help, figures.penalised);
 }
 
 fn datagrams(to: &mut Exposition, figures: &DatagramSnapshot) {
-    let help = "Datagrams that came in, and answers that went out.";
+    let help = "Received datagrams and sent replies.";
     directions(to, "echoline_datagrams_total", help, figures.received, figures.answered);
-    let help = "The bytes of these.";
+    let help = "Bytes of received datagrams and sent replies.";
     let (inward, outward) = (figures.received_bytes, figures.answered_bytes);
     directions(to, "echoline_datagram_bytes_total", help, inward, outward);
-    let help = "Datagrams that got no answer, and why; overflow: the system dropped them unread.";
+    let help = "Datagrams without a reply by reason; overflow: the system dropped them unread.";
     let refused = DatagramRefusal::ALL.map(DatagramRefusal::label).into_iter().zip(figures.refused);
     let others = [("not_sent", figures.not_sent), ("overflow", figures.overflowed)];
     to.counters("echoline_datagrams_dropped_total", help, "reason", refused.chain(others));
@@ -140,10 +140,10 @@ fn datagrams(to: &mut Exposition, figures: &DatagramSnapshot) {
 
 fn workers(to: &mut Exposition, snapshot: &Snapshot) {
     let workers = || snapshot.workers.iter().enumerate();
-    let help = "Connections that are open on each worker thread.";
+    let help = "Open connections of each worker thread.";
     let open = workers().map(|(n, worker)| (vec![("worker", n.to_string())], worker.connections));
     to.gauges("echoline_worker_connections", help, open);
-    let help = "How long each worker thread has worked, waits left out.";
+    let help = "Working time of each worker thread, without waits.";
     let busy = workers().map(|(n, worker)| (n, worker.busy.as_secs_f64()));
     to.counters("echoline_worker_busy_seconds_total", help, "worker", busy);
 }
@@ -151,7 +151,7 @@ fn workers(to: &mut Exposition, snapshot: &Snapshot) {
 fn limits(to: &mut Exposition, limits: &Limits) {
     to.gauge("echoline_limit_connections", "Connections at once.", limits.max_connections as u64);
     let name = "echoline_limit_connections_per_address";
-    let help = "Connections at once from one address.";
+    let help = "Limit of open connections from one address.";
     match limits.max_per_ip {
         Some(most) => to.gauge(name, help, most as u64),
         None => to.gauge(name, help, f64::INFINITY),
@@ -161,22 +161,22 @@ fn limits(to: &mut Exposition, limits: &Limits) {
         // A missing limit is shown as infinite.
         to.gauge(name, help, time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     };
-    let help = "How long the next line is waited for.";
+    let help = "Time-out for the next line.";
     seconds("echoline_limit_idle_seconds", help, limits.idle_timeout);
-    let help = "How long one line may take.";
+    let help = "Time-out for one line.";
     seconds("echoline_limit_line_seconds", help, limits.line_timeout);
-    let help = "How long a client may take nothing of what is sent.";
+    let help = "Time-out for a client that does not read.";
     seconds("echoline_limit_stall_seconds", help, limits.stall_timeout);
-    let help = "How long connections may take to finish when the server ends.";
+    let help = "Time for connections to finish when the server ends.";
     seconds("echoline_limit_drain_seconds", help, Some(limits.drain_timeout));
 }
 
 fn process(to: &mut Exposition, figures: &MetricsInput<'_>) {
-    let help = "Always 1; the labels say what runs.";
+    let help = "Always 1; the labels describe the program.";
     let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
     let labels = vec![version, ("mode", figures.mode.to_owned())];
     to.gauges("echoline_build_info", help, [(labels, 1u32)]);
-    let help = "When the server was started, in seconds since 1970.";
+    let help = "Start time of the server, in seconds since 1970.";
     to.gauge("process_start_time_seconds", help, figures.started);
     let process = figures.process;
     // Values that the system does not provide are omitted, because 0 would be wrong.
@@ -185,10 +185,10 @@ fn process(to: &mut Exposition, figures: &MetricsInput<'_>) {
         to.counter("process_cpu_seconds_total", help, time.as_secs_f64());
     }
     for (name, help, value) in [
-        ("process_resident_memory_bytes", "Memory that is resident.", process.resident_bytes),
+        ("process_resident_memory_bytes", "Resident memory.", process.resident_bytes),
         ("process_threads", "Threads.", process.threads),
         ("process_open_fds", "Open descriptors.", process.descriptors),
-        ("process_max_fds", "The limit of open descriptors.", process.descriptors_max),
+        ("process_max_fds", "Limit of open descriptors.", process.descriptors_max),
     ] {
         if let Some(value) = value {
             to.gauge(name, help, value);

@@ -1,5 +1,5 @@
-//! The admin address: metrics, health and a live page over HTTP. It runs on a separate thread, so
-//! that it answers even if the server is busy.
+//! The admin address: metrics, health and a live page over HTTP, on its own thread, so that it
+//! replies even if the server is busy.
 
 mod access;
 mod chart;
@@ -21,7 +21,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use crate::files::shared_files::SharedFilesArgs;
@@ -29,6 +29,7 @@ use crate::process::inherited::{HandoverSocket, Inherited};
 use crate::process::restart::keep_running;
 use crate::server::check_report::{self, CheckReport};
 use crate::server::socket_args;
+use crate::usage_error::UsageError;
 use access::AdminSecret;
 use echoline::internals::is_loopback;
 use echoline::listener::{FileUser, Scheme};
@@ -42,31 +43,38 @@ use socket::AdminSocket;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Administration")]
 pub(crate) struct AdminArgs {
-    /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
-    /// HOST:PORT of this machine, for example 127.0.0.1:9090, or at unix:PATH; may be given several
-    /// times. Port 0 is any free one. Over a Unix socket a request sees the log
-    /// and changes faults (/faults); over TCP that needs --admin-secret-file.
+    /// Address for metrics, health and the admin page.
+    ///
+    /// The flag is repeatable. A loopback HOST:PORT, for example 127.0.0.1:9090, or unix:PATH. It
+    /// serves /metrics, /healthz, /readyz and a live page (/) over HTTP. Requests over a Unix
+    /// socket can read the log and change faults (/faults); over TCP they need the secret of
+    /// --admin-secret-file.
     #[arg(long, env = "ECHOLINE_ADMIN", value_name = "ADDR", value_delimiter = ',')]
     admin: Vec<Address>,
 
-    /// A file that other users cannot read; its first line is the secret that gives a request over
-    /// TCP everything that the admin address has. At least 16 characters.
-    #[arg(long, env = "ECHOLINE_ADMIN_SECRET_FILE", value_name = "PATH", requires = "admin")]
+    /// File whose first line is the secret for full access over TCP.
+    ///
+    /// The secret has at least 16 characters. Other users must not be able to read the file.
+    #[arg(long, env = "ECHOLINE_ADMIN_SECRET_FILE", value_name = "FILE", requires = "admin")]
     admin_secret_file: Option<PathBuf>,
 
-    /// Permissions of the file of an admin socket, in octal. If other users may connect (0666),
-    /// the socket gives no more than TCP without a secret.
+    /// Permissions of an admin socket, in octal.
+    ///
+    /// If other users may connect (0666), requests have the same rights as over TCP without a
+    /// secret.
     #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
     #[arg(value_parser = socket_args::mode)]
     admin_mode: u32,
 
-    /// Group of the file of an admin socket, by name or number. [default: that of the process]
+    /// Group of an admin socket, by name or number [default: that of the process].
     #[arg(long, env = "ECHOLINE_ADMIN_GROUP", value_name = "GROUP", requires = "admin")]
     #[arg(value_parser = socket_args::group)]
     admin_group: Option<u32>,
 
-    /// Let --admin be an address that other machines can reach. It speaks no TLS, so a secret can
-    /// be read on the way: have a firewall or a proxy with TLS before it.
+    /// Allow an --admin address that other hosts can reach.
+    ///
+    /// The admin address has no TLS, so the network can read the secret. Protect it with a firewall
+    /// or a proxy with TLS.
     #[arg(long, env = "ECHOLINE_ADMIN_ALLOW_REMOTE", requires = "admin")]
     admin_allow_remote: bool,
 }
@@ -107,7 +115,7 @@ impl AdminArgs {
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => check_report::listening("shows itself at", address, findings)?,
+                Ok(()) => check_report::listening("serves the admin page on", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
@@ -154,24 +162,27 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address has an unsupported scheme, or other machines could reach it without permission.
+    /// The address has an unsupported scheme, or other hosts could reach it without permission.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());
         }
         if address.scheme() != Scheme::Tcp {
-            bail!("--admin {address}: it speaks plain HTTP: write HOST:PORT or unix:PATH");
+            let text = format!("--admin {address} cannot be served: write HOST:PORT or unix:PATH");
+            return Err(UsageError::new(text).into());
         }
         let found = (address.host(), address.port()).to_socket_addrs();
-        let found: Vec<SocketAddr> =
-            found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
+        let found: Vec<SocketAddr> = found
+            .with_context(|| format!("--admin {address}: cannot resolve the host name"))?
+            .collect();
         let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
-            bail!(
-                "--admin {far} could be reached from other machines, over HTTP without TLS: say \
+            let text = format!(
+                "--admin {far} would be open to other hosts, over HTTP without TLS: use \
                  127.0.0.1:{}, or add --admin-allow-remote",
                 far.port()
             );
+            return Err(UsageError::new(text).into());
         }
         Ok(())
     }
@@ -238,17 +249,14 @@ mod tests {
         bind_with(&AdminArgs { admin_allow_remote, ..flags(address) })
     }
 
-    /// Fault 70: the admin address is never reachable from other machines by mistake.
+    /// Fault 70: the admin address is never reachable from other hosts by mistake.
     #[test]
-    fn remote_access_needs_a_flag() {
+    fn an_address_for_other_hosts_needs_a_flag() {
         for (address, sentence) in [
-            (
-                "0.0.0.0:0",
-                "--admin 0.0.0.0:0 could be reached from other machines, over HTTP without TLS",
-            ),
-            ("[::]:0", "say 127.0.0.1:0, or add --admin-allow-remote"),
-            ("tls://127.0.0.1:1", "it speaks plain HTTP: write HOST:PORT or unix:PATH"),
-            ("udp://127.0.0.1:1", "it speaks plain HTTP: write HOST:PORT or unix:PATH"),
+            ("0.0.0.0:0", "--admin 0.0.0.0:0 would be open to other hosts, over HTTP without TLS"),
+            ("[::]:0", "use 127.0.0.1:0, or add --admin-allow-remote"),
+            ("tls://127.0.0.1:1", "cannot be served: write HOST:PORT or unix:PATH"),
+            ("udp://127.0.0.1:1", "cannot be served: write HOST:PORT or unix:PATH"),
         ] {
             let said = bind(address, false).unwrap_err().to_string();
             assert!(said.contains(sentence), "{address}: {said}");
@@ -269,8 +277,8 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("--admin: cannot listen on {at}: ")));
     }
 
-    /// Issue 12, item 11: an admin socket that every user of the machine may connect to gives no
-    /// more than TCP. A socket that only its owner may connect to gives everything.
+    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives no
+    /// more than TCP; one with an owner has that owner's mode, and gives everything.
     #[test]
     fn attack_a_socket_that_every_user_may_open_gives_metrics_only() {
         let folder = tempfile::tempdir().unwrap();
@@ -292,6 +300,6 @@ mod tests {
         let admin = bind(&name, false).unwrap();
         assert_eq!(admin.sockets[0].access(), Access::Metrics);
         let warning = admin.sockets[0].warning().unwrap();
-        assert!(warning.contains("every user of this machine may connect"), "{warning}");
+        assert!(warning.contains("every user of this host may connect"), "{warning}");
     }
 }

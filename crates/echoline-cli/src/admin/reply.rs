@@ -67,27 +67,29 @@ pub(super) enum RequestError {
     WrongSecret,
     /// A request without a secret wants more than figures.
     #[error(
-        "this needs the secret of --admin-secret-file: ask with 'Authorization: Bearer SECRET', or \
-         open /login in a browser and give the secret as the password"
+        "this needs the secret of --admin-secret-file: send 'Authorization: Bearer SECRET', or \
+         open /login in a browser and enter the secret as the password"
     )]
     NeedsSecret,
     /// No request on this socket can read more than the metrics.
     #[error(
-        "this address shows figures only: the log, the addresses and /faults need \
+        "without a secret this address shows metrics only: the log, the addresses and /faults need \
          --admin-secret-file FILE or --admin unix:PATH"
     )]
     OnlyFigures,
-    #[error("there is no {0} here; there is /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
+    #[error(
+        "there is no page {0}; the pages are /, /metrics, /healthz, /readyz and /snapshot.json{1}"
+    )]
     NotFound(String, &'static str),
     /// Contains the allowed methods.
-    #[error("this can only be asked with {0}")]
+    #[error("this page only accepts {0}")]
     Method(&'static str),
-    #[error("a plan of faults is a text in UTF-8 of at most {0} bytes")]
+    #[error("a fault plan is UTF-8 text of at most {0} bytes")]
     Body(usize),
     /// Contains the error message about the plan.
-    #[error("{0}; the plan is as it was")]
+    #[error("{0}; the plan has not changed")]
     Plan(String),
-    #[error("the page cannot be made: {0}")]
+    #[error("the page cannot be rendered: {0}")]
     Page(String),
 }
 

@@ -28,9 +28,8 @@ use echoline_base::printable::printable;
 /// The maximum size of a fault plan, in bytes.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
 
-/// The delay before the answer to a wrong secret. Because there are few connections at once, it
-/// limits the guesses per second. No source is locked out, because all users of a machine share one
-/// address.
+/// The time before the answer to a wrong secret: with few connections at once there are few guesses
+/// in a second. No source is locked out, because all users of a host have one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Number of penalties that the page lists.
@@ -156,7 +155,9 @@ impl AdminSite {
     fn failure(&self, access: Access) -> Option<HttpReply> {
         let failure = self.served.observer.snapshot().failure?;
         let text = match (access, failure.split_once(" (")) {
-            (Access::Metrics, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            (Access::Metrics, Some((part, _))) => {
+                format!("failed: {part}; the log has the reason\n")
+            }
             _ => format!("failed: {}\n", printable(&failure)),
         };
         Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
@@ -345,8 +346,9 @@ mod tests {
             assert_eq!(status, 503, "{path}: {text}");
             let why = "failed: the task that accepts connections panicked (\"as asked\")";
             assert!(text.starts_with(why), "{path}: {text}");
-            // The message of the panic may quote what a client sent, so it must not appear.
-            let text = "failed: the task that accepts connections panicked; the log tells why\n";
+            // The message may quote what a client sent.
+            let text =
+                "failed: the task that accepts connections panicked; the log has the reason\n";
             assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
         }
     }
@@ -395,7 +397,7 @@ mod tests {
         let (status, sentence) = ask(at, "PUT", "", "dorp");
         assert_eq!(
             (status, sentence.as_str()),
-            (400, "there is no fault 'dorp'; the plan is as it was\n")
+            (400, "there is no fault 'dorp'; the plan has not changed\n")
         );
         assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
         let nothing = "# seed 42\n# no faults are planned\n".to_owned();

@@ -64,8 +64,8 @@ impl AdminSocket {
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;
         let remedy = if path.starts_with('@') { "use a path" } else { "use the mode 0600 or 0660" };
         Some(format!(
-            "--admin {address} shows figures only, because every user of this machine may connect \
-             to it: {remedy}"
+            "--admin {address} shows figures only, because every user of this host may connect to \
+             it: {remedy}"
         ))
     }
 

@@ -27,40 +27,47 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The flags of `echoline cert`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Writes server.pem and server-key.pem; with --ca also ca.pem, ca-key.pem, client.pem and \
-client-key.pem. Keys are ECDSA P-256 and for their owner only (mode 0600).
+#[command(after_long_help = "\
+The command writes server.pem and server-key.pem; with --ca also ca.pem, ca-key.pem, client.pem \
+and client-key.pem. Keys are ECDSA P-256, and only their owner can read them (mode 0600). The \
+certificates are for tests: browsers do not trust them.
 
-These are for tests: nobody's browser trusts them.")]
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline cert
+  echoline cert --out certs --name chat.example.com,192.0.2.1 --ca")]
 pub(crate) struct CertArgs {
-    /// The folder to write to; it is made where there is none.
+    /// Folder for the files; it is created if it is missing.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// The DNS names and IP addresses that the server's certificate is for.
+    /// DNS names and IP addresses of the server.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = name::name)]
     #[arg(default_value = "localhost,127.0.0.1,::1")]
     name: Vec<String>,
 
-    /// How long the certificates are valid, in days.
+    /// Validity of the certificates in days.
     #[arg(long, value_name = "N", default_value = "365")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 
-    /// Make a server's certificate that expired a day ago, for tests of clients.
+    /// Make a server certificate that expired a day ago.
     #[arg(long, conflicts_with = "not_yet_valid")]
     expired: bool,
 
-    /// Make a server's certificate that is valid from tomorrow on, for tests of clients.
+    /// Make a server certificate that becomes valid tomorrow.
     #[arg(long)]
     not_yet_valid: bool,
 
-    /// Makes a small authority that signs the server's certificate, and one for a client
-    /// (--client-ca); else the server's certificate is signed by itself.
+    /// Make an authority that signs the certificates of a server and a client.
+    ///
+    /// Without this flag the server certificate is self-signed. The client certificate is for
+    /// servers with --client-ca.
     #[arg(long)]
     ca: bool,
 
-    /// Overwrites files that are there.
+    /// Overwrite existing files.
     #[arg(long)]
     force: bool,
 }
@@ -72,13 +79,14 @@ type PemFile = (&'static str, String);
 pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    fs::create_dir_all(out)
+        .with_context(|| format!("cannot create the folder {}", out.display()))?;
     for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
-        // A file that cannot be examined may exist too.
+        // A file that cannot be examined may exist.
         let found = if_there(fs::symlink_metadata(&path));
-        if found.with_context(|| format!("cannot look at {}", path.display()))?.is_some() {
+        if found.with_context(|| format!("cannot examine {}", path.display()))?.is_some() {
             bail!(
-                "{} is there already: choose another folder with --out DIR, or overwrite it with \
+                "{} already exists: choose another folder with --out DIR, or overwrite it with \
                  --force",
                 path.display()
             );
@@ -163,7 +171,7 @@ impl CertArgs {
         let host = host.replacen('*', "test", 1);
         let validity = match (self.expired, self.not_yet_valid) {
             (true, _) => "expired since yesterday".to_owned(),
-            (_, true) => "valid from tomorrow on".to_owned(),
+            (_, true) => "valid from tomorrow".to_owned(),
             _ => format!("valid for {} days", self.days),
         };
         let (cert, key) = (path("server.pem"), path("server-key.pem"));

@@ -30,6 +30,7 @@ use crate::server::check_report::CheckReport;
 use crate::server::service::{Service, WebPage};
 use crate::server::tls::ExpiredCertificatePolicy;
 use crate::server::web::WebArgs;
+use crate::usage_error::UsageError;
 use crate::values;
 use echoline::sources::SourceLimits;
 use echoline::websocket::Framing;
@@ -53,84 +54,114 @@ pub(crate) const APPLIED_BY: &str = "a restart";
 
 /// The flags of `echoline chat`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(after_long_help = "\
+Signals: SIGTERM or Ctrl-C ends the chat after its users have received all lines, at most for \
+--drain-timeout; a second signal ends it at once. SIGHUP reads settings and certificates again.
+
+Exit code: 0 if every user could be served to the end, 1 if not or after a failure, 2 for wrong \
+usage.
+
+Examples:
+  echoline chat --listen 127.0.0.1:9001 --web 127.0.0.1:8081
+  echoline chat --listen 0.0.0.0:9001 --data /var/lib/echoline
+  echoline chat --web https://0.0.0.0:8443 --cert server.pem --key key.pem
+  echoline chat --bus nats://10.0.0.1:4222 --node east")]
 pub(crate) struct ChatArgs {
     #[command(subcommand)]
     also: Option<ChatSubcommand>,
 
-    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
-    /// `telnet://HOST:PORT` asks Telnet clients for their window's width first, to wrap long lines.
-    /// [default: what systemd passes, or 127.0.0.1:8080]
+    /// Address for terminals [default: 127.0.0.1:8080].
+    ///
+    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, unix:PATH, or fd://NAME for a socket of
+    /// the service manager. ws://HOST:PORT/PATH and wss://HOST:PORT/PATH are for programs that
+    /// speak WebSocket; --web is for browsers. telnet://HOST:PORT asks Telnet clients for the width
+    /// of their window, to wrap long lines. Without this flag the sockets from systemd are used, if
+    /// there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<ChatListen>,
 
-    /// Where to listen for programs, which speak JSON in lines and are not slowed down.
+    /// Address for bots, which speak JSON lines.
+    ///
+    /// The flag is repeatable. --flood does not limit the lines of bots.
     #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
     bot: Vec<Address>,
 
     #[command(flatten)]
     web: WebArgs,
 
-    /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
-    #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
+    /// Folder for rooms, lines, bans and tokens [default: memory only].
+    #[arg(help_heading = "History", long, env = "ECHOLINE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// When a line is shown to the others: once it is safe on disk (each), or at once, and on disk
-    /// within a second (second).
-    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_name = "WHEN")]
+    /// Time at which a line must be safe on the disk of --data.
+    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_name = "WHEN", help_heading = "History")]
     #[arg(value_enum, default_value = "second")]
     history_sync: SyncName,
 
-    /// Lines of each room that are kept.
+    /// Lines to keep of each room.
     #[arg(long, env = "ECHOLINE_HISTORY", value_name = "N", default_value = "10000")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    #[arg(value_parser = values::count::<NonZeroUsize>, help_heading = "History")]
     history: NonZeroUsize,
 
-    /// Earlier said lines that a newcomer sees. [default: 20 with --data or --bus, else 0]
-    #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
+    /// Earlier lines to show to a new user [default: 20 with --data or --bus, else 0].
+    #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N", help_heading = "History")]
     replay: Option<u64>,
 
-    /// The room that everybody comes into.
+    /// Room that every user joins first.
+    #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_LOBBY", value_name = "NAME", default_value = "lobby")]
     #[arg(value_parser = |text: &str| Name::parse_room(text))]
     lobby: Name,
 
-    /// Rooms at most.
+    /// Limit of rooms.
+    #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_MAX_ROOMS", value_name = "N", default_value = "1000")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms: NonZeroUsize,
 
-    /// Rooms at most that one address has made and that are still there.
+    /// Limit of rooms that users of one address have created.
+    #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms_per_ip: NonZeroUsize,
 
-    /// Lines a second that one person may write for long, or `off`.
+    /// Lines per second that one user may send, or 'off'.
+    ///
+    /// A user may send --burst lines at once. Further lines are refused until the rate allows them.
+    #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
     #[arg(value_parser = values::flood)]
     flood: values::FloodRate,
 
-    /// Lines that one person may write at once.
+    /// Lines that one user may send at once.
+    #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_BURST", value_name = "N", default_value = "20")]
     burst: NonZeroU16,
 
-    /// The time in which a client has to give a name.
-    #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
+    /// Time for a client to give a name.
+    #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "TIME")]
+    #[arg(help_heading = "Rooms and users")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,
 
-    /// When nine of ten connections are taken: how long a user has to be silent to be disconnected
-    /// for newcomers, or `off`. Users of the addresses with the most users go first.
-    #[arg(long, env = "ECHOLINE_IDLE_WHEN_FULL", value_name = "DURATION")]
+    /// Idle time of users to disconnect when the server is nearly full, or 'off'.
+    ///
+    /// When nine of ten connections are in use, users who were idle for this time are disconnected
+    /// to make room. Users of the addresses with the most users are disconnected first.
+    #[arg(long, env = "ECHOLINE_IDLE_WHEN_FULL", value_name = "TIME")]
+    #[arg(help_heading = "Rooms and users")]
     #[arg(value_parser = values::timeout, default_value = "5m")]
     idle_when_full: values::Timeout,
 
-    /// A file whose first line is the password that makes a user an operator (`/oper`), or its
-    /// hash (`echoline chat hash-password`).
-    #[arg(long, env = "ECHOLINE_OPERATOR_PASSWORD_FILE", value_name = "PATH")]
+    /// File whose first line is the operator password (/oper), or its hash.
+    ///
+    /// `echoline chat hash-password` prints the hash of a password.
+    #[arg(long, env = "ECHOLINE_OPERATOR_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(help_heading = "Rooms and users")]
     operator_password_file: Option<PathBuf>,
 
-    /// Only say whether all of this is right, and end.
+    /// Check settings and files, and end.
     #[arg(long)]
     check: bool,
 
@@ -141,36 +172,45 @@ pub(crate) struct ChatArgs {
     serving: ServingArgs,
 }
 
-/// What there is to do about a chat besides serving one.
+/// The commands about a chat besides serving one.
 #[derive(Debug, Subcommand)]
 enum ChatSubcommand {
-    /// Compares what several clients saw: one order, no gap without a notice, nothing twice.
+    /// Compare the transcripts of several clients.
+    ///
+    /// All of them must have the same order, no gap without a notice, and no line twice.
     Verify(VerifyArgs),
 
-    /// Looks at the NATS servers of a chat of several nodes: versions and their known
-    /// defects, the stream as it is, snapshots, clocks. Changes nothing.
+    /// Examine the NATS servers of a cluster.
+    ///
+    /// Reports the versions of the servers and their known defects, the settings of the stream, the
+    /// snapshots and the clocks. It changes nothing.
     Doctor(DoctorArgs),
 
-    /// Copy the history of --data into one file, also while the chat runs.
+    /// Back up the history of --data into one file.
+    ///
+    /// The chat may be running.
     Backup(BackupArgs),
 
-    /// Put a backup into a folder for --data.
+    /// Restore a backup into a folder for --data.
     Restore(RestoreArgs),
 
-    /// Print all lines of a room of --data, as text or JSON, also while the chat runs.
+    /// Print all lines of a room of --data.
+    ///
+    /// As text or JSON. The chat may be running.
     Export(ExportArgs),
 
-    /// Erase the words and the name of a person from the history of --data.
+    /// Erase the words and the name of a user from --data.
     ///
     /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
-    /// the person read "deleted" in brackets, their tokens are removed, and the file is rewritten.
-    /// Bans of the name stay. Words of other people about the person stay.
+    /// the user are replaced by "deleted" in brackets, the tokens of the user are removed, and the
+    /// file is rewritten. Bans of the name stay, and so do the words of other users about the user.
     Erase(EraseArgs),
 
-    /// Print the Argon2id hash of an operator password, for --operator-password-file.
+    /// Print the hash of an operator password.
     ///
-    /// Asks for the password twice without showing it. If standard input is no terminal, its first
-    /// line is the password. Put the printed line into the file in place of the password.
+    /// It is an Argon2id hash for the file of --operator-password-file. The command asks for the
+    /// password twice without showing it. If standard input is not a terminal, its first line is
+    /// the password.
     HashPassword(HashPasswordArgs),
 }
 
@@ -195,7 +235,9 @@ impl FromStr for ChatListen {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum SyncName {
+    /// Before other users see it.
     Each,
+    /// Within a second. Other users see it at once.
     Second,
 }
 
@@ -244,7 +286,7 @@ pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Resu
     }
     match chat.close_within(left.clamp(CLOSE_MIN, CLOSE_MAX)) {
         0 => Ok(code),
-        lost => bail!("{lost} changes could not be written to --data; see the log"),
+        lost => bail!("{lost} changes could not be written to --data; the log has the reason"),
     }
 }
 
@@ -254,7 +296,7 @@ impl ServerCommand for ChatArgs {
         &self.serving
     }
 
-    /// Says whether all of this is right, without listening.
+    /// Checks whether the chat would start, without listening.
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
@@ -273,10 +315,10 @@ impl ChatArgs {
             self.serving.check_config(login)?;
         }
         if self.bus.is_asked_for() && self.data.is_some() {
-            bail!(
-                "--data and --bus exclude each other: with --bus the stream of the NATS servers \
-                 keeps what is said"
-            );
+            return Err(UsageError::new(
+                "--data and --bus exclude each other: with --bus the NATS servers keep the history",
+            )
+            .into());
         }
         let lasts = self.data.is_some() || self.bus.is_asked_for();
         Ok(ChatSettings {
@@ -301,14 +343,14 @@ impl ChatArgs {
         match text.lines().next().map(str::trim) {
             Some(line) if line.starts_with("$argon2") && !echoline_chat::is_password_hash(line) => {
                 bail!(
-                    "{flag} {}: its first line begins as a hash does and is none; print one with \
-                 `echoline chat hash-password`",
+                    "{flag} {}: its first line begins like a hash but is not one; print one with \
+                     `echoline chat hash-password`",
                     path.display()
                 )
             }
             Some(line) if line.len() >= PASSWORD_MIN => Ok(Some(line.into())),
             _ => bail!(
-                "{flag} {}: its first line is to be a password of 8 letters or more",
+                "{flag} {}: its first line must be a password of at least 8 characters",
                 path.display()
             ),
         }
@@ -347,8 +389,8 @@ impl ChatArgs {
             source_limits: SourceLimits::default(),
             shown: echoline_chat::without_secrets,
             datagrams: None,
-            upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
-                --data and tokens they come back"),
+            upgrade: Err("the users of a chat cannot be in two processes: restart the chat; with \
+                --data, users resume their sessions"),
         }
     }
 
@@ -365,10 +407,10 @@ impl ChatArgs {
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
-    /// Checks everything except listening, and describes the chat.
+    /// Checks everything except the listening addresses, and describes the chat.
     fn try_out(&self, settings: ChatSettings) -> anyhow::Result<ExitCode> {
         let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
-        output::print(&format!("All is right: {room}\n{}\n", rest.join("\n")))?;
+        output::print(&format!("The chat can start: {room}\n{}\n", rest.join("\n")))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -377,18 +419,20 @@ impl ChatArgs {
         self.serving.life.as_user(|| self.open(settings).map(|chat| chat.close()))?;
         let linked = self.bus.describe(self.serving.shared_files())?;
         let keeps = match &self.data {
-            Some(folder) => format!("What is said is kept in {}.", folder.display()),
-            None if self.bus.is_asked_for() => "What is said is kept by the bus.".to_owned(),
-            None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
+            Some(folder) => format!("The history is kept in {}.", folder.display()),
+            None if self.bus.is_asked_for() => "The NATS servers keep the history.".to_owned(),
+            None => "The history is kept in memory only; --data DIR keeps it on disk.".to_owned(),
         };
         let mut people: Vec<String> =
-            self.listen.iter().map(|to| format!("People come to {}.", to.address)).collect();
+            self.listen.iter().map(|to| format!("Users connect to {}.", to.address)).collect();
         if people.is_empty() {
-            people.push("People come to what systemd passes, or 127.0.0.1:8080.".to_owned());
+            people.push(
+                "Users connect to the sockets from systemd, or to 127.0.0.1:8080.".to_owned(),
+            );
         }
-        let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
-        let pages = self.web.links().map(|link| format!("Browsers come to {link}"));
-        let sentences = [format!("the chat's first room is {lobby}."), keeps];
+        let bots = self.bot.iter().map(|address| format!("Bots connect to {address}."));
+        let pages = self.web.links().map(|link| format!("The web page is at {link}"));
+        let sentences = [format!("the first room is {lobby}."), keeps];
         Ok(sentences.into_iter().chain(linked).chain(people).chain(bots).chain(pages).collect())
     }
 }

@@ -18,28 +18,32 @@ type ReadServer = fn(&[OsString]) -> Result<Option<Box<dyn ServerCommand>>, Conf
 
 /// The flags of `echoline check`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
+The check uses the environment as a server does, and does not open any port.
+
+Exit code: 0 if the server would start, 1 if it would not, 2 for wrong usage.
+
 Examples:
   echoline check --config /etc/echoline/echoline.toml
   echoline check echo --listen 0.0.0.0:7 --max-connections 500
-
-Nothing is listened on. The environment counts, as it does for a server. Exit code: 0 all is \
-right, 1 something is wrong, 2 wrong usage.")]
+  echoline check --example > echoline.toml")]
 pub(crate) struct CheckArgs {
-    /// The configuration file; with no COMMAND each of its tables is checked.
-    #[arg(long = "config", env = "ECHOLINE_CONFIG", value_name = "PATH")]
+    /// Configuration file to check.
+    ///
+    /// Without COMMAND every table of the file is checked.
+    #[arg(long = "config", env = "ECHOLINE_CONFIG", value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Print a configuration file with every key there is, what it means, and its default.
+    /// Print a configuration file with all keys and their defaults.
     #[arg(long)]
     example: bool,
 
-    /// A server's command and its flags, as it would be started.
+    /// Command of a server with its flags.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
 
-/// Runs the check. Returns exit code 0 if there is no error.
+/// Checks settings. Returns exit code 0 if a server would start.
 pub(crate) fn run(
     flags: &CheckArgs,
     program: &Command,
@@ -59,8 +63,8 @@ pub(crate) fn run(
         }
         ([], Some(file)) => check_file(program, file, read_server, &mut findings)?,
         ([], None) => {
-            let text = "nothing to check: give --config PATH, or a command and its flags";
-            return Err(UsageError::new("check", ErrorKind::MissingRequiredArgument, text).into());
+            let text = "nothing to check: add --config FILE, or a command with its flags";
+            return Err(UsageError::new(text).into());
         }
     }
     findings.report()
@@ -85,7 +89,7 @@ fn check_file(
     findings.about(path.display().to_string());
     let names: Vec<String> = tables.iter().map(|name| format!("[{name}]")).collect();
     match names.len() {
-        0 => findings.note("it configures nothing".to_owned()),
+        0 => findings.note("the file has no settings".to_owned()),
         _ => findings.right(format!("every key and value of {} is known", names.join(", "))),
     }
     for name in tables {
@@ -97,7 +101,8 @@ fn check_file(
             Err(ConfigError::Usage(error))
                 if error.kind() == ErrorKind::MissingRequiredArgument =>
             {
-                findings.right("the rest is said on its command line".to_owned());
+                findings
+                    .right("the settings are valid; the rest is on the command line".to_owned());
             }
             Err(error) => findings.wrong(error.sentence()),
         }
@@ -112,7 +117,7 @@ fn check_server(
     match server {
         Some(server) => server.check(findings),
         None => {
-            findings.right("its flags are right; it is no server".to_owned());
+            findings.right("the settings are valid; this command is not a server".to_owned());
             Ok(())
         }
     }

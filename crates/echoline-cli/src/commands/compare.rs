@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice;
 
 use anyhow::Context;
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 
 use crate::commands::load_output::EXIT_CHECK_FAILED;
 use crate::commands::report_files::{self, LoadedReport};
@@ -18,36 +19,46 @@ use echoline_load::{LoadReport, Metric, RunComparison};
 
 /// The flags of `echoline compare`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Each figure of each run counts once. With five runs or more on each side they are put to the \
-Mann-Whitney U test (exact, two-sided), corrected for the number of figures (Holm): a difference \
-is claimed where chance alone would make one like it in at most 5 % of comparisons, and where the \
-medians differ by more than --tolerance. With fewer runs the figures are shown and nothing is \
-claimed.
+#[command(override_usage = "\
+echoline compare [OPTIONS] <BEFORE> <AFTER>
+       echoline compare [OPTIONS] --before <FILE>... --after <FILE>...")]
+#[command(after_long_help = "\
+With five runs or more on each side, compare applies the Mann-Whitney U test (exact, two-sided) \
+to each metric, with Holm's correction for the number of metrics. It reports a difference if \
+chance causes such a difference in at most 5% of comparisons, and if the medians differ by more \
+than --tolerance. With fewer runs it shows the figures without a verdict.
 
-Exit code: 0 no worse, or too few runs to tell; 3 worse; 1 files that cannot be compared; 2 wrong \
-usage.")]
+Exit code: 0 if nothing is worse, or if there are too few runs for a verdict; 3 if a metric is \
+worse; 1 if the files cannot be compared; 2 for wrong usage.
+
+Examples:
+  echoline compare before.json after.json --max-worse 10%
+  echoline compare --before old-*.json --after new-*.json")]
 pub(crate) struct CompareArgs {
-    /// Two files written by 'echoline load --json FILE'.
-    #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2)]
-    files: Vec<PathBuf>,
+    /// Report of the run before the change, from 'echoline load --json'.
+    #[arg(value_name = "BEFORE", conflicts_with_all = ["before", "after"])]
+    before_file: Option<PathBuf>,
 
-    /// Files of runs before the change.
+    /// Report of the run after the change.
+    #[arg(value_name = "AFTER")]
+    after_file: Option<PathBuf>,
+
+    /// Reports of several runs before the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "after")]
-    #[arg(conflicts_with = "files")]
     before: Vec<PathBuf>,
 
-    /// Files of runs after the change.
+    /// Reports of several runs after the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
 
-    /// Difference of the medians that does not matter.
+    /// Difference of the medians to ignore.
     #[arg(long, env = "ECHOLINE_TOLERANCE", value_name = "PERCENT", default_value = "5%")]
     #[arg(value_parser = values::share)]
     tolerance: Share,
 
-    /// End with exit code 3 if the median of a metric is worse by more than this, even if there are
-    /// too few runs for a verdict.
+    /// Exit with code 3 if the median of a metric is worse by more than this.
+    ///
+    /// It also applies if there are too few runs for a verdict.
     #[arg(long, env = "ECHOLINE_MAX_WORSE", value_name = "PERCENT", value_parser = values::share)]
     max_worse: Option<Share>,
 }
@@ -77,18 +88,20 @@ pub(crate) fn run(flags: &CompareArgs) -> anyhow::Result<ExitCode> {
 
 impl CompareArgs {
     fn sides(&self) -> Result<(&[PathBuf], &[PathBuf]), UsageError> {
-        Ok(match &self.files[..] {
-            [] if self.before.is_empty() => {
-                return Err(UsageError::new(
-                    "compare",
-                    ErrorKind::MissingRequiredArgument,
-                    "two files are missing: write 'compare before.json after.json', or name \
-                     several with --before and --after",
-                ));
+        match (&self.before_file, &self.after_file) {
+            (Some(before), Some(after)) => Ok((slice::from_ref(before), slice::from_ref(after))),
+            (Some(before), None) => {
+                let before = before.display();
+                Err(UsageError::new(format!(
+                    "the report after the change is missing: write 'compare {before} AFTER'"
+                )))
             }
-            [] => (&self.before, &self.after),
-            files => files.split_at(1),
-        })
+            (None, _) if self.before.is_empty() => Err(UsageError::new(
+                "two reports are missing: write 'compare BEFORE AFTER', or give several with \
+                 --before and --after",
+            )),
+            (None, _) => Ok((&self.before, &self.after)),
+        }
     }
 
     fn over_the_limit<'a>(&self, comparison: &'a RunComparison) -> Vec<&'a Difference> {
@@ -113,7 +126,7 @@ fn write_comparison(
     }
     for (name, one, other) in &comparison.settings {
         let setting = format!("{name} is {one} before, {other} after");
-        writeln!(text, "not the same setting: {}", printable(&setting))?;
+        writeln!(text, "different setting: {}", printable(&setting))?;
     }
     for run in before.iter().chain(after) {
         for warning in &run.report.warnings {
@@ -173,8 +186,8 @@ fn verdict(comparison: &RunComparison) -> String {
     let (worse, better) = (names(ChangeVerdict::Worse), names(ChangeVerdict::Better));
     match comparison.runs_needed {
         Some(runs) => format!(
-            "Verdict: cannot tell. So few runs do not tell a difference from chance: it takes \
-             {runs}\non each side (--before, --after)."
+            "Verdict: none. A verdict needs at least {runs} runs on each side (--before, --after), \
+             because\nfewer runs cannot be told from chance."
         ),
         None if !worse.is_empty() && !better.is_empty() => {
             format!("Verdict: worse in {worse}, better in {better}.")

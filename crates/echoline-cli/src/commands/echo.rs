@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
+use crate::process::args::UpgradeArgs;
 use crate::process::reload::{Commit, Reload, ReloadHook};
 use crate::server::args::{ServerCommand, ServingArgs};
 use crate::server::check_report::CheckReport;
@@ -26,27 +26,45 @@ pub(crate) const APPLIED_BY: &str = "a restart or an upgrade (SIGUSR2)";
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Signals: SIGTERM or Ctrl-C ends the server after open connections finish, at most for \
+--drain-timeout; a second signal ends it at once. SIGHUP reads settings and certificates again. \
+SIGUSR2 replaces the program by its new version without closing a port.
+
+Exit code: 0 if every client received its replies, 1 if not or after a failure, 2 for wrong \
+usage.
+
+Examples:
+  echoline echo --listen 127.0.0.1:9000
+  echoline echo --listen 0.0.0.0:7 --listen udp://0.0.0.0:7 --mode raw
+  echoline echo --listen tls://127.0.0.1:8443 --cert server.pem --key key.pem
+  echoline echo --fault 'delay=50ms±10ms p=0.1' --admin 127.0.0.1:9090")]
 pub(crate) struct EchoArgs {
-    /// Where to listen: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or
-    /// unix:PATH; may be given several times. Port 0 is any free one.
-    /// [default: what systemd passes, or 127.0.0.1:8080]
+    /// Address to listen on [default: 127.0.0.1:8080].
+    ///
+    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH,
+    /// wss://HOST:PORT/PATH, udp://HOST:PORT, unix:PATH, or fd://NAME for a socket of the service
+    /// manager. Port 0 is any free port. Without this flag the sockets from systemd are used, if
+    /// there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
 
-    /// What to echo.
+    /// Service to run.
     #[arg(long, env = "ECHOLINE_MODE", value_enum, default_value = "line")]
     mode: ModeName,
 
-    /// A line that every client hears first; may be given several times. [default: none; in
-    /// command mode the two lines of the lesson]
+    /// Line to send to each new client.
+    ///
+    /// The flag is repeatable. By default no line is sent; in --mode command the two lines of the
+    /// lesson.
     #[arg(long, env = "ECHOLINE_GREETING", value_name = "TEXT")]
     greeting: Option<Vec<String>>,
 
-    /// What stands before an echoed line. [default: "Echo: "]
+    /// Text before each echoed line [default: "Echo: "].
     #[arg(long, env = "ECHOLINE_PREFIX", value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// What lines end with. [default: lf; in command mode crlf]
+    /// Line end of replies [default: lf; in --mode command crlf].
     #[arg(long, env = "ECHOLINE_EOL", value_enum)]
     eol: Option<EolName>,
 
@@ -55,23 +73,26 @@ pub(crate) struct EchoArgs {
 
     #[command(flatten)]
     serving: ServingArgs,
+
+    #[command(flatten)]
+    upgrade: UpgradeArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum ModeName {
-    /// Bytes, unchanged (RFC 862).
+    /// Echo bytes unchanged (RFC 862).
     Raw,
-    /// Lines, without the white space around them, behind a prefix.
+    /// Echo lines, trimmed, after the text of --prefix.
     Line,
-    /// As line; TIME, HELP, QUIT and WHOAMI are commands.
+    /// As line, with the commands TIME, HELP, QUIT and WHOAMI.
     Command,
-    /// Who connects hears who they are, and nothing else.
+    /// Send the address of the client as the server sees it, and close.
     Whoami,
-    /// Nothing: whatever comes is thrown away (RFC 863).
+    /// Read and drop everything (RFC 863).
     Discard,
-    /// Nothing: sends lines of characters without an end (RFC 864).
+    /// Send lines of characters until the client closes (RFC 864).
     Chargen,
-    /// Nothing: says the time in one line and closes (RFC 867).
+    /// Send the time in one line, and close (RFC 867).
     Daytime,
 }
 
@@ -101,11 +122,10 @@ impl ModeName {
     }
 }
 
-/// Serves until a signal ends the server. Returns exit code 0 if every client got its answers, else
-/// 1.
+/// Serves until a signal ends it. The exit code is 0 if every client received its replies, else 1.
 pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
-        return Err(UsageError::new("echo", ErrorKind::ArgumentConflict, text).into());
+        return Err(UsageError::new(text).into());
     }
     let dialogue = flags.dialogue();
     let bound = flags.serving.bind(flags.service(&dialogue))?;
@@ -129,32 +149,35 @@ impl ServerCommand for EchoArgs {
         let amplification = self.datagrams.udp_allow_amplification;
         if mode.amplifies() && !amplification && self.listen.iter().any(is_udp) {
             return Some(format!(
-                "--mode {name} answers a datagram with more than it has, so that a forged one \
-                 floods somebody else: leave udp:// out, or add --udp-allow-amplification"
+                "--mode {name} answers a datagram with a longer one, so that a client with a \
+                 forged address can flood another host: remove the udp:// address, or add \
+                 --udp-allow-amplification"
             ));
         }
         if mode == EchoMode::Whoami && self.listen.iter().any(is_udp) {
-            let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
+            let text = "--mode whoami needs connections: remove the udp:// address";
             return Some(text.to_owned());
         }
         let place = match mode {
             _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
-                "over udp://, where datagrams come back unchanged".to_owned()
+                "over udp://, which echoes datagrams unchanged".to_owned()
             }
-            EchoMode::Raw => "in --mode raw, which changes no byte".to_owned(),
-            mode if !mode.answers_lines() => format!("in --mode {name}, which answers no line"),
+            EchoMode::Raw => "in --mode raw, which echoes bytes unchanged".to_owned(),
+            mode if !mode.answers_lines() => {
+                format!("in --mode {name}, which does not reply to lines")
+            }
             _ => return None,
         };
         let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
         let (flag, _) = unused.into_iter().find(|(_, given)| *given)?;
-        Some(format!("{flag} has no place {place}"))
+        Some(format!("{flag} has no effect {place}: remove the flag"))
     }
 
-    /// Says whether all of this is right, without listening.
+    /// Checks whether the server would start, without listening.
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.mistake() {
             Some(mistake) => findings.wrong(mistake),
-            None => findings.right(format!("an echo in mode {}", self.mode.name())),
+            None => findings.right(format!("an echo server in mode {}", self.mode.name())),
         }
         self.serving.check(&self.service(&self.dialogue()), findings)
     }
@@ -178,7 +201,7 @@ impl EchoArgs {
             source_limits: SourceLimits::off(),
             shown: |line| line.into(),
             datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
-            upgrade: Ok(()),
+            upgrade: Ok(self.upgrade.times()),
         }
     }
 

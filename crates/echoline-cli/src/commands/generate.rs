@@ -10,9 +10,14 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::files::destination::write_file;
+use crate::help;
 
 /// The flags of `echoline generate`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  echoline generate man /usr/local/share/man/man1
+  echoline generate completions bash > echoline.bash")]
 pub(crate) struct GenerateArgs {
     #[command(subcommand)]
     what: GenerateTarget,
@@ -20,14 +25,16 @@ pub(crate) struct GenerateArgs {
 
 #[derive(Debug, Subcommand)]
 enum GenerateTarget {
-    /// Writes a page for man(1) on each command to this folder.
+    /// Write a man page for each command.
     Man {
+        /// Folder for the pages.
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
 
-    /// Prints what makes this shell complete commands and flags.
+    /// Print the completion script of a shell.
     Completions {
+        /// Shell that reads the script.
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
@@ -37,16 +44,22 @@ enum GenerateTarget {
 const SIGNALS: &str = r#".SH SIGNALS
 .TP
 SIGTERM, SIGINT, SIGQUIT
-Ends in order: who is connected gets all answers, for at most
-.BR \-\-drain\-timeout ;
-a second one ends at once.
+End the server after its connections have finished, at most after
+.BR \-\-drain\-timeout .
+A second signal ends it at once.
 .TP
 SIGHUP
-Reads what can change while serving anew.
-.TP
+Reads the settings and certificates again, and opens the log files again.
+"#;
+
+/// The entry about the signal of an upgrade.
+const UPGRADE_SIGNAL: &str = ".TP
 SIGUSR2
-Starts the program anew from its file, and leaves the service to it once it is ready.
-.SH FILES
+Starts the program from its file again, and hands the service over when the new process is ready.
+";
+
+/// The section on files in the man pages of commands that serve.
+const FILES: &str = r#".SH FILES
 .TP
 .I /usr/share/doc/echoline
 What each command does, with examples.
@@ -60,7 +73,7 @@ Units for
 pub(crate) fn run(flags: &GenerateArgs, mut program: Command) -> anyhow::Result<ExitCode> {
     match &flags.what {
         GenerateTarget::Man { folder } => {
-            program = program.disable_help_subcommand(true);
+            program = help::complete(program).disable_help_subcommand(true);
             program.build();
             write_pages(&program, folder)
                 .with_context(|| format!("cannot write pages to {}", folder.display()))?;
@@ -79,8 +92,13 @@ fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
     let page = Man::new(command.clone()).manual("echoline");
     let mut text = Vec::new();
     page.render(&mut text)?;
-    if command.get_arguments().any(|argument| argument.get_id() == "retire_timeout") {
+    let has = |name: &str| command.get_arguments().any(|argument| argument.get_id() == name);
+    if has("drain_timeout") {
         text.extend_from_slice(SIGNALS.as_bytes());
+        if has("retire_timeout") {
+            text.extend_from_slice(UPGRADE_SIGNAL.as_bytes());
+        }
+        text.extend_from_slice(FILES.as_bytes());
     }
     write_file(&folder.join(page.get_filename()), &text)?;
     let below = command.get_subcommands().filter(|command| !command.is_hide_set());

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 
 use self::message::MessageArgs;
 use self::network::NetworkArgs;
@@ -35,23 +35,34 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 /// Flags of `echoline load`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Without --rate it is a closed loop: each client sends a line, waits for the reply and checks it. \
-With --rate it is an open loop: latency counts from the time at which the plan intends a message, \
-so that a server that stalls cannot hide it.
+#[command(after_long_help = "\
+Without --rate the load is a closed loop: each client sends a message, waits for the reply and \
+checks it. With --rate it is an open loop: messages are sent at planned times, and latency counts \
+from these times, so that the delays of a slow server are measured completely.
 
-An echo is a line that ends with what was sent; what stands before that (as 'Echo: ') is learnt \
-from the first reply and must stay the same. Up to 16 lines before the first answer are taken for \
-a greeting. Over udp:// each message and each answer is one datagram; one that is lost ends \
-nothing, and answers that come late, twice or out of order are counted beside.
+By default a reply is correct if it ends with the message. The text before it, for example \
+'Echo: ', is learned from the first reply and must stay the same. Up to 16 lines before the first \
+reply are skipped as a greeting. Over udp:// each message and each reply is a datagram, and \
+replies that are late, duplicated or out of order are counted.
 
-Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
-conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
-clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
-sending, waits for what is in flight and reports; a second one reports at once.")]
+Ctrl-C stops the sending, waits for open replies and reports. A second Ctrl-C reports at once.
+
+Exit code: 0 if every planned message received a correct reply (with --fail-if: if no condition \
+was met); 3 if a condition of --fail-if was met; 1 after any other failure, also if a report \
+cannot be written, or if clients had no connection at the end and --fail-if does not cover \
+errors; 2 for wrong usage.
+
+Examples:
+  echoline load 127.0.0.1:9000 -c 50 -d 10s
+  echoline load 127.0.0.1:9000 -c 50 -n 100000 --fail-if 'p99>5ms,errors>0.1%'
+  echoline load 127.0.0.1:9000 --rate 5000/s -d 30s --html report.html
+  echoline load 127.0.0.1:9000 --find-max --slo 'p99<5ms'
+  echoline load 127.0.0.1:6379 --message PING --eol crlf --expect 'text:+PONG'")]
 pub(crate) struct LoadArgs {
-    /// Servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
-    /// unix:PATH. Clients use several in turn.
+    /// Server to test.
+    ///
+    /// HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH, udp://HOST:PORT or
+    /// unix:PATH. The clients are distributed over several servers.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 
@@ -67,30 +78,36 @@ pub(crate) struct LoadArgs {
     #[command(flatten)]
     tls: TlsClientArgs,
 
-    /// Resume the TLS session of an earlier connection, as browsers do, instead of a full
-    /// handshake.
+    /// Resume TLS sessions when a client connects again.
+    ///
+    /// Browsers do the same. Without this flag each connection has a full handshake.
     #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
     tls_resume: bool,
 
-    /// Search the highest rate that meets --slo: double it until it breaks, bisect, confirm. The
-    /// search begins at --rate [default: 1000/s]. Each rate is tried for --duration [default: 5s],
-    /// or for up to 10 minutes if its percentiles need more messages.
+    /// Search for the highest rate that meets --slo.
+    ///
+    /// The search starts at --rate (1000/s without it), doubles the rate until --slo is not met,
+    /// bisects and confirms the result. Each rate is tried for --duration (5s without it), or for
+    /// up to 10 minutes if its percentiles need more messages.
     #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
-    /// Objectives that must hold: percentiles, max, mean, errors …
+    /// Objectives of --find-max, such as 'p99<5ms'.
+    ///
+    /// Several are separated by commas: 'p99<5ms,errors<0.1%'. Metrics: percentiles (p50, p99.9),
+    /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate.
     // If --messages excuses --find-max, clap excuses what needs --find-max as well.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     #[arg(value_parser = goals, help_heading = "Search")]
     slo: Option<Objectives>,
 
-    /// Run to the end even if a condition of --fail-if is certain to come true.
+    /// Continue the run when a condition of --fail-if is certain to be met.
     #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if", help_heading = "Reports")]
     keep_going: bool,
 
-    /// Show no progress.
+    /// Do not show progress.
     #[arg(long, short, env = "ECHOLINE_QUIET", help_heading = "Reports")]
     quiet: bool,
 
@@ -108,7 +125,7 @@ fn goals(text: &str) -> Result<Objectives, String> {
 /// Runs the load and writes the report.
 pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
-    flags.output.check("load")?;
+    flags.output.check()?;
     Descriptors::raise()
         .fit_clients(flags.traffic.clients().get())
         .map_err(|sentence| anyhow!(sentence))?;
@@ -130,7 +147,7 @@ async fn run_until_stopped(
     settings: &LoadSettings,
     stop: &Shutdown,
 ) -> anyhow::Result<LoadReport> {
-    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot handle signals")?;
     let display = ProgressDisplay::start(settings.plan.total(), flags.quiet);
     let running = async {
         match &flags.slo {
@@ -161,12 +178,12 @@ async fn stop_on_signal(
     let signal = signals.next().await;
     stop.drain();
     display.tell(&format!(
-        "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports at \
+        "{signal}: stops sending and waits up to {:?} for open replies; repeat it to report at \
          once",
         settings.timeout
     ));
     let signal = signals.next().await;
-    display.tell(&format!("{signal}: ends at once"));
+    display.tell(&format!("{signal}: reports at once"));
     stop.abort();
     std::future::pending().await
 }
@@ -182,11 +199,11 @@ impl LoadArgs {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
         {
-            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+            return Err(UsageError::new(text).into());
         }
         let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
         if let Some(Err(text)) = searched.map(|(goals, first)| check_search(goals, first)) {
-            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+            return Err(UsageError::new(text).into());
         }
         let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
         let plan = match self.traffic.total_messages() {
@@ -198,7 +215,7 @@ impl LoadArgs {
         if self.addresses.iter().any(is_udp)
             && let Some(text) = datagram_usage_error(&expect, plan.size())
         {
-            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
+            return Err(UsageError::new(text).into());
         }
         // There is at least one address, because the flag is required.
         let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);
@@ -239,14 +256,14 @@ fn since_epoch() -> Duration {
 fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
-            "a message of {size} bytes, its line end included, does not fit into a datagram of \
-             udp://: {DATAGRAM_BYTES_MAX} is the most"
+            "a message of {size} bytes, with its line end, does not fit into a datagram (udp://): \
+             the limit is {DATAGRAM_BYTES_MAX}"
         ));
     }
     let lines = expect.lines > 1 || expect.greeting_lines > 0;
     lines.then(|| {
-        "--reply-lines and --skip-greeting are for connections: over udp:// one datagram answers \
-         one datagram"
+        "--reply-lines and --skip-greeting need connections: over udp:// one datagram is the reply \
+         to one datagram"
             .to_owned()
     })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 
 use crate::files::destination::Destination;
 use crate::files::output;
@@ -20,31 +20,39 @@ const PERCENTILES_MAX: usize = 12;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reports")]
 pub(crate) struct OutputArgs {
-    /// Write all measurements to this file, for compare, merge or other programs. '-' is stdout;
-    /// then the report for people goes to stderr.
+    /// Write the report as JSON ('-': stdout).
+    ///
+    /// 'echoline compare' and 'echoline merge' read it. With '-' the text report goes to stderr.
     #[arg(long, env = "ECHOLINE_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write the run second by second to this file.
+    /// Write the figures of each second as CSV.
     #[arg(long, env = "ECHOLINE_CSV", value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Write the histograms to this file for the tools of HdrHistogram (interval log, V2).
+    /// Write the histograms as an HdrHistogram interval log (V2).
     #[arg(long, env = "ECHOLINE_HDR", value_name = "FILE")]
     hdr: Option<PathBuf>,
 
-    /// Write an HTML page with charts to this file. It needs no network and no script.
+    /// Write the report as an HTML page with charts.
+    ///
+    /// The page needs no network access and no scripts.
     #[arg(long, env = "ECHOLINE_HTML", value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Percentiles to show, at most 12. They are added to JSON and CSV [default: 50,90,99,99.9].
+    /// Percentiles to show, at most 12 [default: 50,90,99,99.9].
+    ///
+    /// They are also in the JSON and CSV files.
     #[arg(long, env = "ECHOLINE_PERCENTILES", value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = percentile)]
     percentiles: Vec<Percentile>,
 
-    /// End with exit code 3 if one of these comes true, 'p99>5ms,errors>0.1%'; then failed messages
-    /// alone do not cause exit code 1. Metrics: p50, p99.9 … max, mean, errors, skipped, lost,
-    /// late, duplicated, reordered, rate. A run stops as soon as one is certain to come true.
+    /// Conditions for exit code 3, such as 'p99>5ms'.
+    ///
+    /// Several are separated by commas: 'p99>5ms,errors>0.1%'. Metrics: percentiles (p50, p99.9),
+    /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate. With this flag failed
+    /// messages alone do not cause exit code 1. A load run stops as soon as a condition is certain
+    /// to be met.
     #[arg(long, env = "ECHOLINE_FAIL_IF", value_name = "CONDITIONS")]
     #[arg(value_parser = Objectives::alarms)]
     fail_if: Option<Objectives>,
@@ -57,7 +65,7 @@ fn percentile(text: &str) -> Result<Percentile, String> {
     match format!("p{number}").parse() {
         Ok(Metric::Percentile(percentile)) => Ok(percentile),
         _ => Err(format!(
-            "'{text}' is no percentile: write numbers above 0 and below 100 with up to three \
+            "'{text}' is not a percentile: write numbers above 0 and below 100 with up to three \
              decimals, for example 50,95,99.9"
         )),
     }
@@ -78,10 +86,10 @@ impl OutputArgs {
 
     /// Returns a usage error if two files have the same destination. Warns if one cannot be
     /// written, while the user can still stop the run.
-    pub(crate) fn check(&self, command: &'static str) -> Result<(), UsageError> {
+    pub(crate) fn check(&self) -> Result<(), UsageError> {
         if self.percentiles.len() > PERCENTILES_MAX {
-            let text = format!("--percentiles shows at most {PERCENTILES_MAX}: leave some out");
-            return Err(UsageError::new(command, ErrorKind::ValueValidation, text));
+            let text = format!("--percentiles takes at most {PERCENTILES_MAX} values: remove some");
+            return Err(UsageError::new(text));
         }
         let outputs = self.outputs();
         for (index, output) in outputs.iter().enumerate() {
@@ -90,7 +98,7 @@ impl OutputArgs {
                     "{} and {} both write to {}: name another file for one of them",
                     other.flag, output.flag, output.to
                 );
-                return Err(UsageError::new(command, ErrorKind::ArgumentConflict, text));
+                return Err(UsageError::new(text));
             }
             if let Err(error) = output.to.probe() {
                 let OutputFile { flag, to, .. } = output;
@@ -137,8 +145,8 @@ impl OutputArgs {
             _ if !is_written => ExitCode::FAILURE,
             Some(_) if self.overlooks_outage(report) => {
                 output::tell(
-                    "clients had no server at the end, and --fail-if does not name errors: add for \
-                     example errors>0.1%",
+                    "clients had no connection at the end, and --fail-if does not cover errors: \
+                     add for example errors>0.1%",
                 );
                 ExitCode::FAILURE
             }

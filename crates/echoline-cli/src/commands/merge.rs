@@ -1,4 +1,4 @@
-//! `echoline merge`: merges the reports of several machines.
+//! `echoline merge`: merges the reports of several hosts.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,21 +12,25 @@ use echoline_load::report::MergeError;
 
 /// The flags of `echoline merge`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Histograms and counts are added, so a percentile is that of all messages together and not a mean \
-of percentiles. Clients and planned rates are added too, as of machines that ran at the same time; \
-the time is that of the longest run. Runs that did not run at the same time are refused without \
---not-at-once. One file alone is shown, or written in another format.
+#[command(after_long_help = "\
+Histograms and counts are added, so that a percentile is that of all messages and not a mean of \
+percentiles. Clients and planned rates are added as well, and the duration is that of the longest \
+run. Runs that did not take place at the same time are refused without --not-at-once. A single \
+file is printed, or written in another format.
 
-Exit code: as of 'echoline load'.")]
+Exit code: as for 'echoline load'.
+
+Examples:
+  echoline merge host1.json host2.json --html all.html")]
 pub(crate) struct MergeArgs {
-    /// Files written by 'echoline load --json FILE'; '-' is stdin.
+    /// Reports written by 'echoline load --json FILE'; '-' is standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Merge sequential runs: their times are added, and the report warns that they were not one
-    /// run.
-    #[arg(long)]
+    /// Merge runs that took place one after another.
+    ///
+    /// Their durations are added, and the report warns that they were several runs.
+    #[arg(long, help_heading = "Reports")]
     not_at_once: bool,
 
     #[command(flatten)]
@@ -42,7 +46,7 @@ fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
                 let names = format!("{} and {}", one.name, other.name);
                 match error {
                     MergeError::NotConcurrent { .. } => {
-                        anyhow!("{names}: {error}; --not-at-once merges them as one after another")
+                        anyhow!("{names}: {error}; --not-at-once merges them anyway")
                     }
                     _ => anyhow!("{names}: {error}"),
                 }
@@ -54,7 +58,7 @@ fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
 
 /// Merges the files and writes the report.
 pub(crate) fn run(flags: &MergeArgs) -> anyhow::Result<ExitCode> {
-    flags.output.check("merge")?;
+    flags.output.check()?;
     let loaded = report_files::load(&flags.files)?;
     if !flags.not_at_once {
         check_concurrent(&loaded)?;

@@ -28,7 +28,7 @@ pub(crate) struct LoadedReport {
 /// # Errors
 /// An error with the name of the file and the problem; also if a file is given twice.
 pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<LoadedReport>> {
-    ensure!(paths.len() <= FILES_MAX, "more than {FILES_MAX} files at once are too many");
+    ensure!(paths.len() <= FILES_MAX, "too many files: the limit is {FILES_MAX}");
     let mut loaded: Vec<LoadedReport> = Vec::new();
     for path in paths {
         let next = load_one(path)?;
@@ -53,11 +53,11 @@ fn load_one(path: &Path) -> anyhow::Result<LoadedReport> {
     let bytes = read(path).with_context(|| format!("cannot read {name}"))?;
     ensure!(
         bytes.len() as u64 <= SIZE_MAX,
-        "{name} is no report of echoline load: it is larger than {} MiB",
+        "{name} is not a report of echoline load: it is larger than {} MiB",
         SIZE_MAX >> 20
     );
     let text = String::from_utf8(bytes)
-        .with_context(|| format!("{name} is no report of echoline load"))?;
+        .with_context(|| format!("{name} is not a report of echoline load"))?;
     let report = LoadReport::from_json(&text)
         .map_err(|error| anyhow::anyhow!("{name}: {}", printable(&error.to_string())))?;
     Ok(LoadedReport { name, report, text })

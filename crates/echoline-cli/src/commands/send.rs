@@ -1,4 +1,4 @@
-//! `echoline send`: sends lines to a server and prints its answers to stdout.
+//! `echoline send`: sends lines to a server and prints its replies.
 
 mod connect;
 mod datagrams;
@@ -26,6 +26,7 @@ use crate::commands::tls_client::TlsClientArgs;
 use crate::config::ConfigArgs;
 use crate::files::output;
 use crate::server::transport_args::ClientTransportArgs;
+use crate::usage_error::UsageError;
 use crate::values::{self, EolName, Timeout};
 use connect::{advice, connect, shake_hands};
 use datagrams::DatagramDialogue;
@@ -51,40 +52,52 @@ const TERMINATED: u8 = 143;
 
 /// The flags of `echoline send`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A line counts as answered when a line came back: lines that come before the first one is sent \
-(echoline waits a moment for a greeting) do not count, and from then on every line of the server \
-is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
-the answer to one.
+#[command(after_long_help = "\
+Every line from the server counts as the reply to one line, except a greeting: lines that arrive \
+before the first line is sent. Over udp:// each line and each reply is a datagram.
 
-Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not \
-found); 4 if --timeout ran out; 5 if the server closed the connection before it had taken and \
-answered every line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after \
-SIGTERM.")]
+Exit code: 0 if every line was answered; 3 if the connection failed (refused, unreachable, \
+unknown host); 4 after --timeout; 5 if the server closed the connection early; 1 after any other \
+failure; 2 for wrong usage; 130 after Ctrl-C, 143 after SIGTERM.
+
+Examples:
+  echoline send 127.0.0.1:9000 hello
+  echo hello | echoline send tls://localhost:8443 --ca ca.pem
+  echoline send ws://127.0.0.1:8080/echo
+  echoline send udp://127.0.0.1:7 hello")]
 pub(crate) struct SendArgs {
-    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// Server to connect to.
+    ///
+    /// HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH, udp://HOST:PORT or
     /// unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
-    /// Lines to send. Without any, the lines of stdin; on a terminal, a prompt: Ctrl-D ends.
+    /// Lines to send [default: the lines of standard input].
+    ///
+    /// On a terminal there is a prompt, which Ctrl-D ends.
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
 
-    /// What lines end with. With lf the bytes of stdin go out unchanged. A last line of stdin that
-    /// has no end gets none.
+    /// Line end to send.
+    ///
+    /// With lf the bytes of standard input are sent unchanged. A last line without a line end gets
+    /// none.
     #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
     eol: EolName,
 
-    /// How long the server may be silent while it is connected to, while it takes nothing, and
-    /// after the end of the input; or 'off'.
-    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    /// Time to wait for the server, or 'off'.
+    ///
+    /// It applies to connecting, to sending while the server reads nothing, and to replies after
+    /// the end of the input.
+    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,
 
-    /// Keep the sending side open at the end of the input, for servers that drop the connection at
-    /// a half-close. 'send' then closes the connection when every line was answered and nothing
-    /// more comes for 200 ms.
+    /// Keep the sending side open at the end of the input.
+    ///
+    /// For servers that close the connection when the client closes its sending side. 'send' then
+    /// closes the connection when every line was answered and the server was silent for 200 ms.
     #[arg(long, env = "ECHOLINE_NO_HALF_CLOSE")]
     no_half_close: bool,
 
@@ -98,13 +111,16 @@ pub(crate) struct SendArgs {
     config: ConfigArgs,
 }
 
-/// Sends lines and prints the answers. Returns exit code 0 if every line was answered.
+/// Sends lines and prints replies. Returns exit code 0 if every line was answered.
 pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
     let runtime = crate::process::resources::runtime()?;
     let result = runtime.block_on(send(flags));
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();
     result.or_else(|SendFailure { code, error }| {
+        if error.is::<UsageError>() {
+            return Err(error);
+        }
         output::tell(&format!("{:#}", crate::process::resources::explain(error)));
         Ok(ExitCode::from(code))
     })
@@ -211,7 +227,7 @@ fn conclude(
         DialogueEnd::Closed { input_left: false } => {
             let (missing, sent) = (tally.unanswered(), tally.sent());
             let hint = match missing == sent && !no_half_close {
-                true => "; if it ends at a half-close, try --no-half-close",
+                true => "; if it closes when the client stops sending, add --no-half-close",
                 false => "",
             };
             let text = format!("{missing} of {sent} lines were not answered by {address}{hint}");
@@ -222,7 +238,7 @@ fn conclude(
         }
         DialogueEnd::Silent { unsent } => {
             let length = timeout.unwrap_or_default();
-            let what = if unsent { "took and said" } else { "said" };
+            let what = if unsent { "read and sent" } else { "sent" };
             let text = format!("{address} {what} nothing for {length:?} (--timeout){count}");
             return Err(SendFailure::timed_out(anyhow!(text)));
         }
@@ -233,7 +249,7 @@ fn conclude(
             return Err(SendFailure::not_connected(anyhow!(error).context(text)));
         }
         DialogueEnd::Broken(DialogueEndpoint::Server, error) => {
-            let text = format!("{address} broke off the connection{count}");
+            let text = format!("{address} ended the connection{count}");
             return Err(SendFailure::closed(anyhow!(error).context(text)));
         }
         DialogueEnd::Broken(DialogueEndpoint::Input, error) => {
@@ -249,14 +265,14 @@ fn conclude(
 /// Returns an error that names the protocol of the server and how to reach it.
 fn foreign(protocol: ForeignProtocol, address: &Address) -> anyhow::Error {
     match protocol {
-        ForeignProtocol::Tls if address.scheme() == Scheme::Unix => anyhow!(
-            "{address} speaks TLS and was sent plain text: there is no TLS over a Unix socket here"
-        ),
+        ForeignProtocol::Tls if address.scheme() == Scheme::Unix => {
+            anyhow!("{address} expects TLS, which 'send' does not support over a Unix socket")
+        }
         ForeignProtocol::Tls => {
-            anyhow!("{address} speaks TLS and was sent plain text: write tls://{address}")
+            anyhow!("{address} expects TLS: write tls://{address}")
         }
         ForeignProtocol::Http => anyhow!(
-            "{address} answered in HTTP, so it is a web server: check the port, or write \
+            "{address} is a web server (it replied in HTTP): check the port, or write \
              ws://HOST:PORT/PATH for a WebSocket"
         ),
     }

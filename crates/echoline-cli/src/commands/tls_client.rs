@@ -1,14 +1,14 @@
-//! The TLS settings of clients, for `send` and `load`.
+//! The TLS settings of the clients, `send` and `load`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::bail;
 use clap::Args;
 
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::usage_error::UsageError;
 use echoline::Address;
 use echoline::tls::{Authorities, Identity, Resumption, TlsClient, Trust};
 use echoline::transport::Step;
@@ -17,24 +17,25 @@ use echoline::transport::Step;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsClientArgs {
-    /// Trust servers whose certificate is in this file (PEM), or was signed by one in it, instead
-    /// of those that the system trusts.
+    /// Trusted certificates of servers or authorities (PEM) [default: the system's].
     #[arg(long, env = "ECHOLINE_CA", value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
 
-    /// Take any certificate. Whoever is on the way can read and change everything: for tests.
+    /// Accept any certificate of the server, for tests.
+    ///
+    /// Every host between client and server can then read and change the data.
     #[arg(long, env = "ECHOLINE_INSECURE")]
     insecure: bool,
 
-    /// The certificate to show to a server that asks for one, as PEM.
+    /// Client certificate, if the server asks for one (PEM).
     #[arg(long, env = "ECHOLINE_CLIENT_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The private key of --cert, as PEM. [default: it is in the file of --cert]
+    /// Private key of --cert (PEM) [default: same file].
     #[arg(long, env = "ECHOLINE_CLIENT_KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// The name that the server's certificate must be for. [default: the host of the address]
+    /// Name in the certificate of the server [default: the host of ADDR].
     #[arg(long, env = "ECHOLINE_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
 
@@ -59,10 +60,11 @@ impl TlsClientArgs {
         let server_name = self.server_name.clone();
         if !addresses.iter().any(|address| address.scheme().is_tls()) {
             if let Some(flag) = self.given() {
-                bail!(
-                    "{flag} has nothing to do: no address begins with tls:// or wss://; write for \
+                let text = format!(
+                    "{flag} has no effect: no address begins with tls:// or wss://; write for \
                      example tls://localhost:8443"
                 );
+                return Err(UsageError::new(text).into());
             }
             return Ok(TlsSide { client: None, server_name });
         }

@@ -3,7 +3,6 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 
 use super::keys;
@@ -85,32 +84,8 @@ fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, St
     } else if OFF.contains(&word.as_str()) {
         Ok(None)
     } else {
-        Err(format!("'{word}' is no switch: write {} or {}", ON.join(", "), OFF.join(", ")))
+        Err(format!("'{word}' is not a switch: write {} or {}", ON.join(", "), OFF.join(", ")))
     }
-}
-
-/// Adds to an error of the command line which of the flags in it come from the environment.
-pub(super) fn explain(mut error: clap::Error, settings: &[EnvironmentSetting]) -> clap::Error {
-    let about: Vec<_> = [ContextKind::InvalidArg, ContextKind::PriorArg]
-        .into_iter()
-        .filter_map(|kind| error.get(kind).map(ToString::to_string))
-        .collect();
-    let is_meant = |setting: &&EnvironmentSetting| {
-        let flag = format!("--{}", setting.key);
-        let words = about.iter().flat_map(|text| text.split([' ', ',', '=']));
-        words.into_iter().any(|word| word == flag)
-    };
-    let tips: Vec<_> = settings
-        .iter()
-        .filter(is_meant)
-        .map(|EnvironmentSetting { key, variable, .. }| {
-            format!("--{key} comes from {variable}").into()
-        })
-        .collect();
-    if !tips.is_empty() {
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
-    }
-    error
 }
 
 /// Returns the name of a variable: `echoline-max-line` is `ECHOLINE_MAX_LINE`.
@@ -182,14 +157,14 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 43: an error names the variable.
+    /// Issue 11, item 43: the error about a wrong value names the variable.
     #[test]
     fn regression_a_wrong_value_names_its_variable() {
         for (command, variable, value, sentence) in [
-            ("load", "ECHOLINE_QUIET", "maybe", "'maybe' is no switch: write 1, true, yes, on"),
-            ("send", "ECHOLINE_TIMEOUT", "soon", "'soon' is no length of time"),
-            ("load", "ECHOLINE_LOAD_TIMEOUT", "off", "'off' is no length of time"),
-            ("echo", "ECHOLINE_ECHO_MODE", "x", "'x' is none of raw, line, command"),
+            ("load", "ECHOLINE_QUIET", "maybe", "'maybe' is not a switch: write 1, true, yes, on"),
+            ("send", "ECHOLINE_TIMEOUT", "soon", "'soon' is not a time"),
+            ("load", "ECHOLINE_LOAD_TIMEOUT", "off", "'off' is not a time"),
+            ("echo", "ECHOLINE_ECHO_MODE", "x", "'x' is not one of raw, line, command"),
             ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' has no port"),
         ] {
             let said = read(command, &[(variable, value)]).unwrap_err();
@@ -198,36 +173,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn flags_are_listed_under_the_heading_of_their_group() {
-        let program = Cli::command();
-        for (key, heading) in [
-            ("ready-file", "Serving"),
-            ("proxy-from", "Serving"),
-            ("udp-rate", "Datagrams (--listen udp://HOST:PORT)"),
-            ("admin", "Administration"),
-            ("user", "Process"),
-            ("fault", "Fault injection"),
-            ("log-level", "Logging"),
-            ("access-log", "Logging"),
-            ("log-messages", "Logging"),
-            ("config", "Configuration"),
-            ("source-limit", "Rates and penalties per source"),
-            ("bus", "Clustering (--bus)"),
-            ("find-max", "Search"),
-            ("slo", "Search"),
-            ("quiet", "Reports"),
-        ] {
-            let flags = program.get_subcommands().flat_map(|command| command.get_arguments());
-            let mut found = flags.filter(|flag| flag.get_long() == Some(key)).peekable();
-            assert!(found.peek().is_some(), "{key}");
-            // `check --config` is a command with few flags and without headings.
-            assert!(found.any(|flag| flag.get_help_heading() == Some(heading)), "{key}");
-        }
-    }
-
-    /// Issue 11, item 43: the variable of one command never equals the general variable of another
-    /// flag.
+    /// Issue 11, item 43: no variable of one command is that of all for another flag.
     #[test]
     fn regression_no_two_flags_share_a_variable() {
         let program = Cli::command();

@@ -63,7 +63,7 @@ impl ConfigFile {
                     "'{name}' is a list: write one table, [{name}], with all keys in it"
                 )),
                 _ => wrong(format!(
-                    "'{name}' stands in no table: write the command that it is for above it, for \
+                    "'{name}' is not in a table: write the table of its command above it, for \
                      example [echo]"
                 )),
             }
@@ -101,12 +101,12 @@ fn one(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
-        DeValue::Integer(number) => Err(format!("'{}' is to be a decimal number", number.as_str())),
+        DeValue::Integer(number) => Err(format!("'{}' must be a decimal number", number.as_str())),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(on) => Ok(on.to_string()),
-        DeValue::Datetime(_) => Err("takes no date: write text in quotes".to_owned()),
-        DeValue::Array(_) => Err("takes no list in a list".to_owned()),
-        DeValue::Table(_) => Err("takes no table: write KEY = VALUE".to_owned()),
+        DeValue::Datetime(_) => Err("this is a date: write text in quotes".to_owned()),
+        DeValue::Array(_) => Err("a list cannot contain a list".to_owned()),
+        DeValue::Table(_) => Err("this is a table: write KEY = VALUE".to_owned()),
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
         let text = "# mine\n[echo]\nlisten = [\"127.0.0.1:1\", '[::1]:2']\nmode = 'raw'\n\n[chat]\n\
                     max-rooms = 10\ncheck = true\nzero.point = 1\n";
         let error = ConfigFile::parse(text).unwrap_err();
-        assert_eq!(error.to_string(), "line 9: zero: takes no table: write KEY = VALUE");
+        assert_eq!(error.to_string(), "line 9: zero: this is a table: write KEY = VALUE");
         let file = ConfigFile::parse(text.strip_suffix("zero.point = 1\n").unwrap()).unwrap();
         let [echo, chat] = &file.tables[..] else { panic!("{file:?}") };
         assert_eq!((echo.line, echo.keys[0].line, echo.keys[1].line), (2, 3, 4));
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn errors_name_their_line() {
         for (text, sentence) in [
-            ("listen = 'x'", "line 1: 'listen' stands in no table"),
+            ("listen = 'x'", "line 1: 'listen' is not in a table"),
             ("[[echo]]", "line 1: 'echo' is a list"),
-            ("[echo]\nlisten = 0x10", "line 2: listen: '10' is to be a decimal number"),
-            ("[echo]\nlisten = [['x']]", "line 2: listen: takes no list in a list"),
-            ("[echo]\nlisten = 2026-01-01", "line 2: listen: takes no date"),
+            ("[echo]\nlisten = 0x10", "line 2: listen: '10' must be a decimal number"),
+            ("[echo]\nlisten = [['x']]", "line 2: listen: a list cannot contain a list"),
+            ("[echo]\nlisten = 2026-01-01", "line 2: listen: this is a date"),
             ("[echo]\n\nlisten = ", "line 3: "),
             ("[echo]\nmode = 'raw'\nmode = 'line'", "line 3: duplicate key"),
             ("[echo", "line 1: "),

@@ -1,28 +1,30 @@
-//! Hints for flags of other programs that have another name here, and for removed flags. Pure.
+//! Hints for flags of other programs, removed flags and addresses without a flag. Pure.
+
+use echoline::Address;
 
 /// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands for which they get a
 /// hint, and the hint, in which `{}` is the value.
 const HINTS: [(&[&str], &[&str], &str); 26] = [
-    (&["-c", "--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
+    (&["--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
     (
-        &["-n", "--requests", "--count", "--number"],
+        &["--requests", "--count", "--number"],
         LOAD,
-        "use '--messages {}' for each client, or '--total-messages {}' for all of them together",
+        "use '--total-messages {}', or '--messages {}' for the messages of each client",
     ),
-    (&["-d", "-z", "--time"], LOAD, "use '--duration {}'"),
+    (&["-z", "--time"], LOAD, "use '--duration {}'"),
     (&["-q", "-r", "--qps", "--rps"], LOAD, "use '--rate {}'"),
     (&["-t", "--threads"], LOAD, "use '--workers {}', or '--timeout {}' for a time-out"),
     (&["-s", "--message-size", "--bytes"], LOAD, "use '--size {}'"),
     (&["-m", "--text", "--payload"], LOAD, "use '--message {}'"),
     (&["-o", "--output"], LOAD, "use '--json {}', or '--csv {}'"),
     (&["-p", "--pipeline"], LOAD, "use '--depth {}'"),
-    (&["-k"], CLIENTS, "use '--insecure' to take any certificate"),
+    (&["-k"], CLIENTS, "use '--insecure' to accept any certificate"),
     (&["--cacert", "--cafile"], CLIENTS, "use '--ca {}'"),
     (&["-w", "--wait"], SEND, "use '--timeout {}'"),
     (&["-C", "--crlf"], SEND, "use '--eol crlf'"),
     (&["-u", "--udp"], SEND, "write the address as udp://HOST:PORT"),
     (&["-U", "--unixsock", "--unix"], ALL, "write the address as unix:PATH"),
-    (&["-N", "-q"], SEND, "the sending side is closed at the end of the input anyway"),
+    (&["-N", "-q"], SEND, "not needed: 'send' closes its sending side at the end of the input"),
     (&["--ssl", "--tls", "--https"], ALL, "write the address as tls://HOST:PORT"),
     (&["--host", "--bind", "--address", "-b", "-a"], SERVERS, "use '--listen {}:PORT'"),
     (&["-p", "--port", "-l"], SERVERS, "use '--listen 127.0.0.1:{}'"),
@@ -30,7 +32,7 @@ const HINTS: [(&[&str], &[&str], &str); 26] = [
     (&["--port", "--host", "--url", "-u"], LOAD, "write the server as HOST:PORT, without a flag"),
     (&["-v", "--verbose", "--debug"], SERVERS, "use '--log-level debug'"),
     (&["-q", "--quiet", "--silent"], SERVERS, "use '--log-level error'"),
-    (&["-d", "--daemon"], SERVERS, "let a service manager start it: see packaging/"),
+    (&["-d", "--daemon"], SERVERS, "run it as a service: see docs/service.md"),
     (&["--max-clients", "--maxclients", "-m"], SERVERS, "use '--max-connections {}'"),
     (&["--timeout", "-t"], SERVERS, "use '--idle-timeout {}'"),
 ];
@@ -42,12 +44,22 @@ const SERVERS: &[&str] = &["echo", "chat"];
 const ALL: &[&str] = &["echo", "chat", "send", "load"];
 
 /// Flags that `echoline` had in an earlier version, their command, and the reason of the removal.
-const REMOVED: [(&str, &str, &str); 1] = [(
-    "--on-loss",
-    "chat",
-    "--on-loss was removed: while the link to the other nodes is lost, lines always wait (50 of \
-     each user, for 60 s)",
-)];
+const REMOVED: [(&str, &str, &str); 3] = [
+    (
+        "--on-loss",
+        "chat",
+        "--on-loss was removed: while the link to the other nodes is lost, lines always wait (50 \
+         of each user, for 60 s)",
+    ),
+    ("--upgrade-timeout", "chat", NO_UPGRADE),
+    ("--retire-timeout", "chat", NO_RETIREMENT),
+];
+
+const NO_UPGRADE: &str = "--upgrade-timeout was removed: a chat cannot be upgraded while it runs, \
+    so restart it";
+
+const NO_RETIREMENT: &str = "--retire-timeout was removed: a chat cannot be upgraded while it \
+    runs, so restart it";
 
 /// Returns the sentence for a `flag` of an earlier version of `command`.
 pub(crate) fn removed(command: &str, flag: &str) -> Option<&'static str> {
@@ -65,6 +77,21 @@ pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<Str
     }
     let (_, _, words) = HINTS.iter().find(is_meant)?;
     Some(words.replace("{}", value.unwrap_or("N")))
+}
+
+/// Returns the hint for a `word` in a place where `command` takes no word.
+pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
+    let is_port = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let address = if is_port { format!("127.0.0.1:{word}") } else { word.to_owned() };
+    match command {
+        "echo" | "chat" => {
+            address.parse::<Address>().ok().map(|_| format!("use '--listen {address}'"))
+        }
+        "compare" => {
+            Some("for several runs on each side use '--before FILE... --after FILE...'".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Returns the value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
@@ -93,11 +120,11 @@ mod tests {
     #[test]
     fn regression_flags_of_other_programs_get_a_hint() {
         for (text, flag, wanted) in [
-            ("load a:1 -c 50", "-c", "use '--clients 50'"),
-            ("load a:1 -c50", "-c", "use '--clients 50'"),
+            ("load a:1 -q 50", "-q", "use '--rate 50'"),
+            ("load a:1 -q50", "-q", "use '--rate 50'"),
             ("load a:1 --connections=50", "--connections", "use '--clients 50'"),
-            ("load -n 10 a:1", "-n", "use '--messages 10' for each client, or '--total-messages"),
-            ("load -d --quiet", "-d", "use '--duration N'"),
+            ("load --requests 10 a:1", "--requests", "use '--total-messages 10', or '--messages"),
+            ("load -z --quiet", "-z", "use '--duration N'"),
             ("echo -p 7", "-p", "use '--listen 127.0.0.1:7'"),
             ("send -u a:1 x", "-u", "write the address as udp://HOST:PORT"),
             ("chat -v", "-v", "use '--log-level debug'"),
@@ -108,6 +135,21 @@ mod tests {
         }
         assert_eq!(hint("load", "-x", None), None);
         assert_eq!(hint("cert", "-c", None), None);
+    }
+
+    /// Issue 14, item 0: an address without a flag gets the flag.
+    #[test]
+    fn an_address_without_its_flag_gets_a_hint() {
+        for (command, word, wanted) in [
+            ("echo", "127.0.0.1:8080", Some("use '--listen 127.0.0.1:8080'")),
+            ("chat", "unix:/run/chat", Some("use '--listen unix:/run/chat'")),
+            ("echo", "8080", Some("use '--listen 127.0.0.1:8080'")),
+            ("chat", "verfy", None),
+            ("send", "8080", None),
+        ] {
+            assert_eq!(word_hint(command, word).as_deref(), wanted, "{command} {word}");
+        }
+        assert!(word_hint("compare", "c.json").unwrap().contains("--before"));
     }
 
     #[test]

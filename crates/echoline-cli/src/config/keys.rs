@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 use super::file::{ConfigFileError, ConfigKey, ConfigTable, ConfigValue};
 use crate::config::hints;
 
-/// Flags that choose what the program does. A file cannot set them.
+/// Flags that choose the action of a command. A file can only set options of the action.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 
 /// The name of the flag `--config`, and of its field.
@@ -34,7 +34,7 @@ pub(super) fn former_names(flag: &Arg) -> impl Iterator<Item = &str> {
     flag.get_all_aliases().unwrap_or_default().into_iter()
 }
 
-/// Returns whether a flag may be given several times, so that its key takes a list.
+/// Returns whether a flag may be repeated, so that its key takes a list.
 pub(super) fn takes_many(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::Append)
 }
@@ -44,13 +44,22 @@ pub(super) fn is_switch(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::SetTrue)
 }
 
-/// Converts the settings in `table` into arguments for `command`, grouped by key. All of them are
-/// checked first.
+/// A setting of a file, as arguments.
+#[derive(Debug)]
+pub(super) struct FileSetting {
+    pub(super) key: String,
+    /// The line of the key in the file, from 1.
+    pub(super) line: usize,
+    /// One argument for each value; none for a switch that is off.
+    pub(super) arguments: Vec<OsString>,
+}
+
+/// Converts the settings in `table` into arguments for `command`. All of them are checked first.
 pub(super) fn arguments(
     program: &Command,
     command: &Command,
     table: &ConfigTable,
-) -> Result<Vec<(String, Vec<OsString>)>, ConfigFileError> {
+) -> Result<Vec<FileSetting>, ConfigFileError> {
     let bare = alone(command);
     let settings = table.keys.iter().map(|key| {
         let flag = find(program, command, key)?;
@@ -62,13 +71,13 @@ pub(super) fn arguments(
                 return Err(wrong(words));
             }
         }
-        Ok((flag.get_long().unwrap_or(&key.name).to_owned(), arguments))
+        let name = flag.get_long().unwrap_or(&key.name).to_owned();
+        Ok(FileSetting { key: name, line: key.line, arguments })
     });
     settings.collect()
 }
 
-/// Returns the command without required flags and without variables, so that single flags can be
-/// checked.
+/// Returns the command without required arguments and variables, for the check of a single flag.
 pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))
@@ -87,11 +96,11 @@ fn find<'a>(
     }
     let (name, table) = (&key.name, command.get_name());
     let text = if NOT_IN_A_FILE.contains(&name.as_str()) {
-        format!("'{name}' is no key for a file: give --{name} on the command line")
+        format!("'{name}' cannot be set in a file: give --{name} on the command line")
     } else if let Some(sentence) = hints::removed(table, &format!("--{name}")) {
         format!("[{table}] has no key '{name}': {sentence}")
     } else if let Some(other) = owner(program, name) {
-        format!("[{table}] has no key '{name}'; it belongs to [{other}]")
+        format!("[{table}] has no key '{name}'; it is a key of [{other}]")
     } else if let Some(near) = nearest(name, flags(command).map(|(name, _)| name)) {
         format!("[{table}] has no key '{name}'; did you mean '{near}'?")
     } else {
@@ -100,7 +109,7 @@ fn find<'a>(
     Err(ConfigFileError { line: key.line, text })
 }
 
-/// Returns another command that has such a flag.
+/// Returns another command that has the flag.
 fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
     let mut commands = configurable(program);
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
@@ -109,7 +118,7 @@ fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
 /// Returns the name that was probably meant: at most a third of its letters differ.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
-    // Longer than any flag, so no name is near, and the comparison would be slow.
+    // No flag is that long, and comparing long names takes time.
     if name.len() > 64 {
         return None;
     }
@@ -124,19 +133,22 @@ fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     match &key.value {
         ConfigValue::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
         ConfigValue::Switch(false) if is_switch(flag) => Ok(Vec::new()),
-        _ if is_switch(flag) => Err("is a switch: write true or false".to_owned()),
-        ConfigValue::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
+        _ if is_switch(flag) => Err("this is a switch: write true or false".to_owned()),
+        ConfigValue::Switch(_) => {
+            Err("this is not a switch: write a number, or text in quotes".to_owned())
+        }
         ConfigValue::One(value) => Ok(vec![argument(value)]),
-        ConfigValue::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
+        ConfigValue::Many(_) if !takes_many(flag) => {
+            Err("this key takes one value, not a list".to_owned())
+        }
         ConfigValue::Many(values) if values.is_empty() => {
-            Err("the list is empty: name something, or leave the key out".to_owned())
+            Err("the list is empty: add a value, or remove the key".to_owned())
         }
         ConfigValue::Many(values) => Ok(values.iter().map(argument).collect()),
     }
 }
 
-/// Returns the reason why the command cannot accept this argument in any combination; `None` if it
-/// can.
+/// Returns the reason why the command can never accept this argument.
 pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     let error = bare.clone().try_get_matches_from([argument]).err()?;
     let text = |kind| match error.get(kind) {
@@ -149,12 +161,12 @@ pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
         ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => None,
         ErrorKind::InvalidValue => {
             let value = text(ContextKind::InvalidValue);
-            Some(format!("'{value}' is none of {}", text(ContextKind::ValidValue)))
+            Some(format!("'{value}' is not one of {}", text(ContextKind::ValidValue)))
         }
         ErrorKind::ValueValidation => {
             let value = text(ContextKind::InvalidValue);
             let words = std::error::Error::source(&error).map(ToString::to_string);
-            let words = words.unwrap_or_else(|| "is not right".to_owned());
+            let words = words.unwrap_or_else(|| "the value is not valid".to_owned());
             Some(if words.contains(&value) { words } else { format!("'{value}': {words}") })
         }
         _ => Some(sentence(&error)),
@@ -178,7 +190,7 @@ mod tests {
     use crate::command_line::Cli;
     use crate::config::file::ConfigFile;
 
-    fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
+    fn read(text: &str) -> Result<Vec<FileSetting>, String> {
         let program = Cli::command();
         let file = ConfigFile::parse(text).unwrap();
         let table = &file.tables[0];
@@ -187,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_become_typed_arguments() {
+    fn keys_become_the_arguments_that_a_user_would_type() {
         let text = "[echo]\nlisten = ['a:1', 'b:2']\nmax-connections = 5\ngreeting = ['a, b']\n";
         let typed: Vec<OsString> =
-            read(text).unwrap().into_iter().flat_map(|(_, arguments)| arguments).collect();
+            read(text).unwrap().into_iter().flat_map(|setting| setting.arguments).collect();
         let wanted = ["--listen=a:1", "--listen=b:2", "--max-connections=5", "--greeting=a, b"];
         assert_eq!(typed, wanted);
         let switches = read("[load]\nquiet = true\nrst = false\n").unwrap();
-        assert_eq!(switches[0].1, ["--quiet"]);
-        assert!(switches[1].1.is_empty());
+        assert_eq!(switches[0].arguments, ["--quiet"]);
+        assert!(switches[1].arguments.is_empty());
     }
 
     /// Fault 61: an error is one sentence with the line, the key and the remedy.
@@ -207,22 +219,25 @@ mod tests {
                 "line 2: [echo] has no key 'max-connectons'; did you mean 'max-connections'?",
             ),
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
-            ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
+            ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it is a key of [chat]"),
             ("[echo]\nxyzzy = 1", "'echoline echo --help' lists all of them"),
             (
                 "[chat]\non-loss = 'local'",
                 "line 2: [chat] has no key 'on-loss': --on-loss was removed",
             ),
-            ("[echo]\nconfig = 'x'", "'config' is no key for a file: give --config on the command"),
-            ("[chat]\ncheck = true", "'check' is no key for a file"),
+            (
+                "[echo]\nconfig = 'x'",
+                "'config' cannot be set in a file: give --config on the command",
+            ),
+            ("[chat]\ncheck = true", "'check' cannot be set in a file"),
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
-            ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
-            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is no length of time: write for"),
+            ("[echo]\nmode = 'x'", "mode: 'x' is not one of raw, line, command"),
+            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is not a time: write for"),
             ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' has no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
-            ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
-            ("[echo]\nmode = true", "mode: is no switch"),
-            ("[load]\nquiet = 'yes'", "quiet: is a switch: write true or false"),
+            ("[echo]\nprefix = ['a', 'b']", "prefix: this key takes one value, not a list"),
+            ("[echo]\nmode = true", "mode: this is not a switch"),
+            ("[load]\nquiet = 'yes'", "quiet: this is a switch: write true or false"),
         ] {
             let said = read(text).unwrap_err();
             assert!(said.contains(sentence), "{text:?}: {said}");

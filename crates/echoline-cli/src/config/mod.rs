@@ -1,13 +1,14 @@
 //! The configuration file (`--config`): command line over environment over file over default.
 //!
-//! The values of a file become arguments before the typed ones. So all settings go through the same
-//! parser, and each new flag is also a key.
+//! A file's values become arguments in front of the typed ones. So one parser reads all values, and
+//! each new flag is also a key.
 
 mod environment;
 mod example;
 mod file;
 pub(crate) mod hints;
 mod keys;
+mod origins;
 mod settings;
 
 use std::collections::HashSet;
@@ -15,43 +16,46 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 
-use self::environment::EnvironmentSetting;
 pub(crate) use self::environment::may_set;
 use self::file::{ConfigFile, ConfigFileError};
-use self::keys::{CONFIG, configurable};
+use self::keys::{CONFIG, FileSetting, configurable};
+pub(crate) use self::origins::SettingOrigins;
 pub(crate) use self::settings::{EffectiveSettings, SettingChange};
-use crate::usage_error;
+use crate::help;
+use crate::usage_error::{self, WrongSetting};
 
-/// The maximum size of a configuration file, in bytes, so that a device is not read for ever.
+/// The most bytes that are read of a file, so that an endless device is not read forever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct ConfigArgs {
-    /// Read settings from this TOML file: one table for each command, keys named as its flags.
-    /// What the command line or the environment says wins.
-    #[arg(long, env = "ECHOLINE_CONFIG", value_name = "PATH")]
+    /// TOML file with settings.
+    ///
+    /// It has one table for each command. A key is the name of a flag without the dashes, for
+    /// example `timeout = "5s"`.
+    #[arg(long, env = "ECHOLINE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
-/// The reason why the settings cannot be read.
+/// Why the settings cannot be read.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
-    /// Wrong usage of the command line, or a request for help.
+    /// Wrong usage of the command line or the environment, or a request for help.
     Usage(clap::Error),
-    /// The file cannot be used.
+    /// The file cannot be read, or has a wrong setting.
     File(anyhow::Error),
 }
 
 impl ConfigError {
-    /// For the start of the program: exits with the parser's own message for a usage error or help,
-    /// and otherwise returns the error.
+    /// Returns the error for the start of the program. A usage error or a request for help ends the
+    /// program here.
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => usage_error::exit(&error),
@@ -59,7 +63,7 @@ impl ConfigError {
         }
     }
 
-    /// Returns the error in one line, for a log.
+    /// Returns the error as one line, for a log.
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
@@ -68,44 +72,76 @@ impl ConfigError {
     }
 }
 
-/// Parses the arguments, of which the first is the program's name, and reads the configuration file
-/// that they or the environment name.
+/// The settings of a command from all sources.
+pub(crate) struct Settings<P> {
+    pub(crate) arguments: P,
+    pub(crate) effective: EffectiveSettings,
+    pub(crate) origins: SettingOrigins,
+}
+
+/// Reads arguments, the program's name first, and the file that they or the environment name.
 pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
-) -> Result<(P, EffectiveSettings), ConfigError> {
+) -> Result<Settings<P>, ConfigError> {
     let program = P::command();
     let bare = without_environment(program.clone());
-    let (arguments, variables) = with_layers(&program, &bare, typed)?;
-    let matches = bare.try_get_matches_from(arguments);
-    let mut matches = matches.map_err(|error| {
-        ConfigError::Usage(match error.kind() {
-            // This help also lists the environment variables.
-            ErrorKind::DisplayHelp => {
-                program.clone().try_get_matches_from(typed).err().unwrap_or(error)
-            }
-            ErrorKind::UnknownArgument => hinted(error, typed),
-            _ => environment::explain(error, &variables),
-        })
-    })?;
-    let settings = match matches.subcommand() {
+    let (arguments, origins) = with_layers(&program, &bare, typed)?;
+    let matches = bare.clone().try_get_matches_from(arguments);
+    let mut matches =
+        matches.map_err(|error| ConfigError::Usage(explained(error, &bare, typed, &origins)))?;
+    let effective = match matches.subcommand() {
         Some((name, matches)) => program.find_subcommand(name).map(|command| (command, matches)),
         None => None,
     };
-    let settings = settings.map(|(command, matches)| EffectiveSettings::of(command, matches));
+    let effective = effective.map(|(command, matches)| EffectiveSettings::of(command, matches));
+    let effective = effective.unwrap_or_default();
     let arguments = P::from_arg_matches_mut(&mut matches).map_err(ConfigError::Usage)?;
-    Ok((arguments, settings.unwrap_or_default()))
+    Ok(Settings { arguments, effective, origins })
 }
 
-/// Adds a hint to the error of an unknown flag if another program has the flag.
-fn hinted(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+/// Completes an error of the parser: the short help has no groups, a flag of another program gets a
+/// hint, and settings that were not typed get their origin.
+fn explained(
+    mut error: clap::Error,
+    bare: &Command,
+    typed: &[OsString],
+    origins: &SettingOrigins,
+) -> clap::Error {
+    match error.kind() {
+        ErrorKind::DisplayHelp if typed.iter().any(|word| word == "--help") => error,
+        ErrorKind::DisplayHelp => {
+            let short = help::ungrouped(bare.clone()).try_get_matches_from(typed);
+            short.err().unwrap_or(error)
+        }
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => hinted(error, bare, typed),
+        _ => {
+            let tips = origins.of_error(&error, bare, typed);
+            usage_error::set_tips(&mut error, tips);
+            error
+        }
+    }
+}
+
+/// Adds a hint to the error of an unknown argument: a flag of another program, or an address that
+/// needs a flag.
+fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::Error {
     let words: Vec<String> = typed.iter().map(|word| word.to_string_lossy().into()).collect();
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
-    let (Some(command), Some(flag)) = (words.get(1), flag.split(['=', ' ']).next()) else {
+    let unknown = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
+    let unknown = unknown.map(ToString::to_string).unwrap_or_default();
+    let (Some(command), Some(unknown)) = (words.get(1), unknown.split(['=', ' ']).next()) else {
         return error;
     };
-    if let Some(hint) = hints::hint(command, flag, hints::value(&words[1..], flag)) {
-        error.remove(ContextKind::SuggestedArg);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    let hint = match unknown.starts_with('-') {
+        true => hints::hint(command, unknown, hints::value(&words[1..], unknown)),
+        false => hints::word_hint(command, unknown),
+    };
+    let Some(hint) = hint else { return error };
+    usage_error::set_tips(&mut error, vec![hint]);
+    // The parser's usage line names the flag that it took for a similar one.
+    let mut bare = bare.clone();
+    bare.build();
+    if let Some(command) = bare.find_subcommand_mut(command) {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
     }
     error
 }
@@ -116,18 +152,18 @@ fn without_environment(command: Command) -> Command {
     command.mut_subcommands(without_environment)
 }
 
-/// Returns the arguments together with those of the file and the environment, and the variables
-/// that apply.
+/// Returns the arguments with those of the file and of the environment, and the origins of these.
 fn with_layers(
     program: &Command,
     bare: &Command,
     typed: &[OsString],
-) -> Result<(Vec<OsString>, Vec<EnvironmentSetting>), ConfigError> {
+) -> Result<(Vec<OsString>, SettingOrigins), ConfigError> {
     let mut arguments = typed.to_vec();
+    let mut origins = SettingOrigins::default();
     // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
-    let Ok(first) = first else { return Ok((arguments, Vec::new())) };
-    // A subcommand is read like a command; the flags of its parent do not apply.
+    let Ok(first) = first else { return Ok((arguments, origins)) };
+    // The settings are those of the innermost subcommand; flags of the outer command do not apply.
     let (mut place, mut command, mut given) = (0, program, &first);
     while let Some((name, below)) = given.subcommand() {
         let found = typed.iter().skip(place + 1).position(|argument| argument == name);
@@ -146,20 +182,28 @@ fn with_layers(
     })?;
     let mut said: HashSet<String> = variables.iter().map(|found| found.key.clone()).collect();
     said.extend(keys::flags(command).filter(|(_, flag)| is_typed(flag)).map(|(key, _)| key.into()));
-    let added = variables.iter().filter_map(|found| found.argument.clone());
     let path = match variables.iter().find(|found| found.key == CONFIG) {
         Some(found) => found.argument.as_ref().and_then(value),
         None => given.try_get_one::<PathBuf>(CONFIG).ok().flatten().cloned(),
     };
     let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
-    let of_file = match path.filter(|_| is_configurable) {
-        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::File)?,
-        None => Vec::new(),
-    };
-    if place > 0 {
-        arguments.splice(place + 1..place + 1, of_file.into_iter().chain(added));
+    if place == 0 {
+        return Ok((arguments, origins));
     }
-    Ok((arguments, variables))
+    let mut added = Vec::new();
+    if let Some(path) = path.filter(|_| is_configurable) {
+        let settings = settings(program, command, &path, &said).map_err(ConfigError::File)?;
+        for FileSetting { key, line, arguments } in settings {
+            origins.add(&key, format!("{} line {line}", path.display()), &arguments);
+            added.extend(arguments);
+        }
+    }
+    for setting in variables {
+        origins.add(&setting.key, setting.variable, setting.argument.as_slice());
+        added.extend(setting.argument);
+    }
+    arguments.splice(place + 1..place + 1, added);
+    Ok((arguments, origins))
 }
 
 /// Returns the value of an argument of the form `--key=value`.
@@ -177,33 +221,37 @@ fn settings(
     command: &Command,
     path: &Path,
     said: &HashSet<String>,
-) -> anyhow::Result<Vec<OsString>> {
-    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
+) -> anyhow::Result<Vec<FileSetting>> {
     let file = load(path)?;
-    check_tables(program, &file).map_err(wrong)?;
+    check_tables(program, &file).map_err(|error| wrong(path, &error))?;
     let Some(table) = file.table(command.get_name()) else { return Ok(Vec::new()) };
-    let settings = keys::arguments(program, command, table).map_err(wrong)?;
-    let missing = settings.into_iter().filter(|(key, _)| !said.contains(key));
-    Ok(missing.flat_map(|(_, arguments)| arguments).collect())
+    let settings = keys::arguments(program, command, table);
+    let settings = settings.map_err(|error| wrong(path, &error))?;
+    Ok(settings.into_iter().filter(|setting| !said.contains(&setting.key)).collect())
 }
 
-/// Checks the file, and returns the commands that it has a table for, in file order.
+/// Returns the commands that the file has a table for, in its order, after a check of every key and
+/// value.
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
 pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
-    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
-    check_tables(program, &file).map_err(wrong)?;
+    check_tables(program, &file).map_err(|error| wrong(path, &error))?;
     for table in &file.tables {
         if let Some(command) = program.find_subcommand(&table.name) {
-            keys::arguments(program, command, table).map_err(wrong)?;
+            keys::arguments(program, command, table).map_err(|error| wrong(path, &error))?;
         }
     }
     Ok(file.tables.into_iter().map(|table| table.name).collect())
 }
 
-/// Returns an example file with every key.
+/// Returns the error of a wrong setting in the file at `path`.
+fn wrong(path: &Path, error: &ConfigFileError) -> anyhow::Error {
+    WrongSetting(format!("{} {error}", path.display())).into()
+}
+
+/// Returns a configuration file with every key.
 pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
@@ -216,10 +264,10 @@ fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let file = std::fs::File::open(path).with_context(cannot)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(cannot)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        bail!("{flag} is longer than {FILE_BYTES_MAX} bytes: it is no configuration");
+        bail!("{flag} is longer than {FILE_BYTES_MAX} bytes, so it is not a configuration file");
     }
-    let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is no text in UTF-8") };
-    ConfigFile::parse(&text).map_err(|mistake| anyhow!("{} {mistake}", path.display()))
+    let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is not UTF-8 text") };
+    ConfigFile::parse(&text).map_err(|error| wrong(path, &error))
 }
 
 fn check_tables(program: &Command, file: &ConfigFile) -> Result<(), ConfigFileError> {
@@ -230,11 +278,11 @@ fn check_tables(program: &Command, file: &ConfigFile) -> Result<(), ConfigFileEr
         Some(near) => format!("did you mean [{near}]?"),
         None => {
             let all: Vec<String> = names().map(|name| format!("[{name}]")).collect();
-            format!("there are {}", all.join(", "))
+            format!("known tables: {}", all.join(", "))
         }
     };
     Err(ConfigFileError {
         line: table.line,
-        text: format!("no command reads [{}]; {hint}", table.name),
+        text: format!("no command has a table [{}]; {hint}", table.name),
     })
 }

@@ -37,7 +37,7 @@ impl ResolvedPath {
             };
             if ![0, Uid::effective().as_raw()].contains(&link.uid()) {
                 let text = format!(
-                    "{} is a symbolic link that user {} made: name the file that it leads to",
+                    "{} is a symbolic link of user {}: name its target instead",
                     path.display(),
                     link.uid()
                 );
@@ -109,6 +109,6 @@ mod tests {
         }
         lchown(&link, Some(54_321), Some(54_321)).unwrap();
         let error = open(&link).unwrap_err().to_string();
-        assert!(error.contains("symbolic link that user 54321 made"), "{error}");
+        assert!(error.contains("symbolic link of user 54321"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Secrets in files, and the flag that accepts files and folders which other users of the machine
-//! can read or write.
+//! Secrets in files, and the flag that accepts files and folders that other users of the host can
+//! read or write.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,12 +18,12 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Files")]
 pub(crate) struct SharedFilesArgs {
-    /// Accept files with secrets that other users of this machine can read, and a folder for
-    /// --data in which they can replace files.
+    /// Accept secrets that other users of this host can read.
     ///
-    /// Secrets are private keys, and files with passwords and tokens. Without this flag the owner
-    /// alone may read one, and a group only if the file belongs to root. Volumes of Kubernetes for
-    /// secrets are accepted.
+    /// Secrets are private keys and files with passwords or tokens. Without this flag only the
+    /// owner may be able to read such a file, and a group only if the file belongs to root. Secret
+    /// volumes of Kubernetes are accepted. The flag also accepts a history folder of a chat in
+    /// which other users can replace files.
     #[arg(long, env = "ECHOLINE_ALLOW_SHARED_FILES")]
     allow_shared_files: bool,
 }
@@ -82,7 +82,7 @@ impl SharedFilesArgs {
         }
         if let Some(exposed) = exposed_secret(&file, path).with_context(cannot)? {
             bail!(
-                "{flag} {shown}: {exposed}: keep it from them (chmod 600 {shown}), or accept it \
+                "{flag} {shown}: {exposed}: remove their access (chmod 600 {shown}), or accept it \
                  with --allow-shared-files"
             );
         }

@@ -19,14 +19,16 @@ const STDOUT: &str = "-";
 
 /// The flags of the access log.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
 pub(crate) struct AccessLogArgs {
-    /// Write one line for each connection when it ends to the end of this file, or to standard
-    /// output (-): its source, its duration, the bytes and lines each way, and its end.
-    /// SIGHUP reopens the file. [default: none]
-    #[arg(long, env = "ECHOLINE_ACCESS_LOG", value_name = "PATH")]
+    /// File for one line per closed connection; '-' is standard output.
+    ///
+    /// A line has the source, the duration, the bytes and lines of each direction, and the reason
+    /// of the end. SIGHUP opens the file again, for log rotation.
+    #[arg(long, env = "ECHOLINE_ACCESS_LOG", value_name = "FILE")]
     access_log: Option<PathBuf>,
 
-    /// The format of --access-log.
+    /// Format of --access-log.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
     access_log_format: AccessLogFormat,
 }
@@ -34,9 +36,9 @@ pub(crate) struct AccessLogArgs {
 /// The format of the access log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AccessLogFormat {
-    /// KEY=VALUE, with a space between two of them.
+    /// KEY=VALUE pairs, separated by spaces.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -33,9 +33,9 @@ use crate::server::check_report::{self, CheckReport};
 /// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
-    /// For people; coloured on a terminal.
+    /// Text, with colours on a terminal.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -58,31 +58,61 @@ impl LogFormat {
     }
 }
 
+/// The levels of the log. Their numbers are accepted too.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LevelName {
+    #[value(alias = "1")]
+    Error,
+    #[value(alias = "2")]
+    Warn,
+    #[value(alias = "3")]
+    Info,
+    #[value(alias = "4")]
+    Debug,
+    #[value(alias = "5")]
+    Trace,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Error => Self::ERROR,
+            LevelName::Warn => Self::WARN,
+            LevelName::Info => Self::INFO,
+            LevelName::Debug => Self::DEBUG,
+            LevelName::Trace => Self::TRACE,
+        }
+    }
+}
+
 /// The flags about the log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct LogArgs {
-    /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
-    #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
+    /// Append the log to this file instead of stderr.
+    ///
+    /// SIGHUP opens the file again, for log rotation.
+    #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "FILE")]
     log_file: Option<PathBuf>,
 
-    /// The format of the log.
+    /// Format of the log.
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
     log_format: LogFormat,
 
-    /// The lowest level that is logged: error, warn, info, debug (each connection) or trace.
-    /// Without this flag the variable RUST_LOG counts: a level, or TARGET=LEVEL with commas between
-    /// several. [default: RUST_LOG, or info]
-    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL")]
-    log_level: Option<Level>,
+    /// Lowest level to log [default: info].
+    ///
+    /// Level debug logs each connection. Without this flag the variable RUST_LOG is used, if it is
+    /// set: a level, or TARGET=LEVEL, separated by commas.
+    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL", value_enum, ignore_case = true)]
+    log_level: Option<LevelName>,
 }
 
 impl LogArgs {
-    /// Returns the filter of the log, and a warning if RUST_LOG is used and invalid.
+    /// Returns the filter of the log, and a warning if RUST_LOG is used and cannot be read.
     fn filter(&self) -> (Targets, Option<String>) {
         let rust_log = env::var_os("RUST_LOG");
         let rust_log = rust_log.as_ref().map(|text| text.to_string_lossy());
-        match filter::filter(self.log_level, rust_log.as_deref()) {
+        match filter::filter(self.log_level.map(Level::from), rust_log.as_deref()) {
             Ok(filter) => (filter, None),
             Err(wrong) => (filter::everywhere(LevelFilter::INFO), Some(wrong)),
         }

@@ -1,5 +1,6 @@
-//! The flags about the life of a serving process.
+//! The flags about the process of a server.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,22 +10,44 @@ use super::privileges::{ProcessIdentity, UserSpec};
 use super::upgrade::UpgradeTimeouts;
 use crate::values::{self, Timeout};
 
-/// The flags about the life of the process.
+/// The flags about the process of every server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(crate) struct ProcessArgs {
-    /// Once all addresses are bound, be this user and group and never root again: NAME,
-    /// NAME:GROUP, or numbers.
+    /// User and group to switch to after binding, if started as root.
+    ///
+    /// The names or numbers of a user and a group. The switch is permanent: the process cannot
+    /// become root again.
     #[arg(long, env = "ECHOLINE_USER", value_name = "NAME[:GROUP]")]
     pub(crate) user: Option<UserSpec>,
 
-    /// How long the new process may take to be ready after SIGUSR2; then this one goes on.
-    #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "DURATION")]
+    /// Threads that serve connections [default: one per core].
+    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N", value_parser = values::threads)]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Time to poll for work after each message before sleeping.
+    ///
+    /// For example 50us. Replies to few connections become faster, and each thread uses a whole
+    /// core.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", value_parser = values::duration)]
+    pub(crate) busy_poll: Option<Duration>,
+}
+
+/// The flags about the upgrade of a running server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct UpgradeArgs {
+    /// Limit for the start of the new process after SIGUSR2.
+    ///
+    /// If the new process is not ready by then, it is ended, and this one goes on.
+    #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     upgrade_timeout: Duration,
 
-    /// How long connections may stay with the old process after SIGUSR2 before it drains.
-    #[arg(long, env = "ECHOLINE_RETIRE_TIMEOUT", value_name = "DURATION")]
+    /// Time that connections may stay with the old process after an upgrade, or 'off'.
+    ///
+    /// Then the old process drains, as at the end.
+    #[arg(long, env = "ECHOLINE_RETIRE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "10m")]
     retire_timeout: Timeout,
 }
@@ -39,7 +62,9 @@ impl ProcessArgs {
             _ => work(),
         }
     }
+}
 
+impl UpgradeArgs {
     pub(crate) fn times(&self) -> UpgradeTimeouts {
         UpgradeTimeouts { ready: self.upgrade_timeout, retire: self.retire_timeout.0 }
     }

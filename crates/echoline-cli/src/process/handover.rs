@@ -104,7 +104,7 @@ pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<HandoverSocke
     let parcels = str::from_utf8(&bytes[..length]).ok();
     let parcels = parcels.filter(|_| !got.flags.contains(ReturnFlags::CTRUNC));
     let parcels = parcels.and_then(|list| unpack(list, sockets));
-    let unreadable = "this version does not understand the list of sockets of the running one";
+    let unreadable = "this version cannot read the list of sockets of the running process";
     parcels.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, unreadable))
 }
 

@@ -136,8 +136,8 @@ impl Inherited {
         if let Some(name) = address.fd_name().filter(|_| found.is_empty()) {
             let others = self.shown();
             bail!(
-                "{address}: the service manager passed no socket of the name '{name}' ({others}); \
-                 set FileDescriptorName={name} in its .socket unit"
+                "{address}: the service manager passed no socket with the name '{name}' \
+                 ({others}); set FileDescriptorName={name} in its .socket unit"
             );
         }
         Ok(found)
@@ -149,8 +149,8 @@ impl Inherited {
     pub(crate) fn finish(self) -> anyhow::Result<Option<UnixStream>> {
         ensure!(
             self.sockets.is_empty() || self.predecessor.is_some(),
-            "the service manager passed {}, which no --listen asks for: add it, or leave --listen \
-             away to serve all that is passed",
+            "the service manager passed {}, which has no --listen: add it, or remove all --listen \
+             to serve every passed socket",
             self.shown()
         );
         Ok(self.predecessor)
@@ -203,8 +203,8 @@ impl InheritedSocket {
 
     /// Returns its bound address, and whether it is a stream or a datagram socket.
     fn address(&self) -> anyhow::Result<(Address, Type)> {
-        let kind = self.socket.r#type().context("cannot ask a socket for its type")?;
-        let bound = self.socket.local_addr().context("cannot ask a socket for its address")?;
+        let kind = self.socket.r#type().context("cannot read the type of a socket")?;
+        let bound = self.socket.local_addr().context("cannot read the address of a socket")?;
         let address = match bound.as_socket() {
             Some(socket) if kind == Type::DGRAM => format!("udp://{socket}"),
             Some(socket) => socket.to_string(),
@@ -227,7 +227,7 @@ fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
     let for_us = env::var(LISTEN_PID).is_ok_and(|id| id == std::process::id().to_string());
     let Some(count) = env::var_os(LISTEN_FDS).filter(|_| for_us) else { return Ok(Vec::new()) };
     let number = count.to_str().and_then(|count| count.parse::<usize>().ok());
-    number.with_context(|| format!("LISTEN_FDS={} is no number", count.to_string_lossy()))?;
+    number.with_context(|| format!("LISTEN_FDS={} is not a number", count.to_string_lossy()))?;
     let names = env::var(LISTEN_FDNAMES).unwrap_or_default();
     let mut names = names.split(':').map(str::to_owned);
     let mut passed = ListenFd::from_env();
@@ -254,15 +254,17 @@ fn take_passed(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
         }
     }
     bail!(
-        "descriptor {} that the service manager passed is no socket that can be served: in its \
-         .socket unit use ListenStream= (or ListenDatagram= with a port)",
+        "descriptor {} from the service manager is not a socket that can be served: in its .socket \
+         unit use ListenStream= (or ListenDatagram= with a port)",
         3 + index
     )
 }
 
 fn from_predecessor() -> anyhow::Result<Inherited> {
     let not_there = || {
-        format!("{UPGRADE} is set, but standard input is no line to a running echoline: unset it")
+        format!(
+            "{UPGRADE} is set, but standard input is not connected to a running echoline: unset it"
+        )
     };
     let line = io::stdin().as_fd().try_clone_to_owned().with_context(not_there)?;
     let line = UnixStream::from(line);

@@ -62,13 +62,13 @@ impl Lifecycle {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
-        let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
+        let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot handle signals")?;
+        let hangups = Hangups::listen().context("cannot handle SIGHUP")?;
         let (shutdown, probe, live) =
             (server.shutdown(), server.liveness_probe(), server.live_limits());
         let successor = Cell::new(SuccessorStatus::None);
         let predecessor = self.predecessor.map(Predecessor::new).transpose();
-        let predecessor = predecessor.context("cannot hear the running process")?;
+        let predecessor = predecessor.context("cannot read from the running process")?;
         let notifier = &self.notifier;
         notifier.log_trouble();
         let serving = server.serve_until(handler, pending());
@@ -103,7 +103,7 @@ impl Lifecycle {
                     return Ok((report.context("cannot serve")?, successor.get()));
                 }
                 Err::<Infallible, anyhow::Error>(error) = &mut ready => return Err(error),
-                Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
+                Err(error) = &mut upgrading => return Err(error).context("cannot handle SIGUSR2"),
                 never = &mut stopping => match never {},
                 never = &mut reloading => match never {},
                 name = signals.next() => handle_signal(name, &shutdown),
@@ -158,7 +158,7 @@ async fn reload_when_told(
             }
             // Another process may have taken over the service by now.
             HangupAction::Reload => {
-                tracing::warn!("nothing is reloaded: this process is about to end")
+                tracing::warn!("the settings are not reloaded: this process is about to end")
             }
         }
     }
@@ -176,6 +176,7 @@ async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
         // An error means that the thread has ended too: the sender is gone.
         Ok(_) => drop(end.await),
-        Err(error) => tracing::error!(%error, "nothing was reloaded: no thread can be started"),
+        Err(error) => tracing::error!(%error, "the settings were not reloaded: no thread can be \
+                                               started"),
     }
 }

@@ -61,7 +61,7 @@ impl Notifier {
     /// Logs, once the log is open, that no messages reach the service manager.
     pub(crate) fn log_trouble(&self) {
         if let Some(trouble) = &self.trouble {
-            tracing::warn!("the service manager is told nothing: {trouble}");
+            tracing::warn!("the service manager is not notified: {trouble}");
         }
     }
 
@@ -70,9 +70,10 @@ impl Notifier {
         let address = match name.as_bytes() {
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
             [b'/', ..] => SocketAddr::from_pathname(name),
-            _ => bail!("NOTIFY_SOCKET={shown} is neither a path from the root nor @NAME"),
+            _ => bail!("NOTIFY_SOCKET={shown} is neither an absolute path nor @NAME"),
         };
-        let address = address.with_context(|| format!("NOTIFY_SOCKET={shown} is no address"))?;
+        let address =
+            address.with_context(|| format!("NOTIFY_SOCKET={shown} is not an address"))?;
         let socket = UnixDatagram::unbound().context("cannot reach the service manager")?;
         // A manager that does not read must not block the server.
         socket.set_nonblocking(true).context("cannot reach the service manager")?;
@@ -85,7 +86,7 @@ impl Notifier {
         let text = text(news, monotonic_now());
         if let Err(error) = send(socket, &text, address) {
             let what = text.lines().next().unwrap_or_default();
-            tracing::warn!(%error, "the service manager could not be told {what}");
+            tracing::warn!(%error, "the service manager could not be notified of {what}");
         }
     }
 }
@@ -137,7 +138,7 @@ pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, li
         match check {
             Ok(()) => notifier.tell(&[NotifyState::Watchdog]),
             Err(_) if !silent => {
-                tracing::error!("a thread that serves connections hangs: the watchdog is not told")
+                tracing::error!("a worker thread hangs: the watchdog is not notified")
             }
             Err(_) => {}
         }

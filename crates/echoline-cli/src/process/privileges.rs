@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
@@ -15,6 +15,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
+use crate::usage_error::UsageError;
 use echoline::listener::FileUser;
 
 /// The user and group to switch to, as typed: `NAME`, `NAME:GROUP`, or numbers.
@@ -54,7 +55,22 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// An account as the numbers of the system.
+/// Why an account cannot be switched to.
+#[derive(Debug, thiserror::Error)]
+enum WrongAccount {
+    #[error("there is no user '{0}'")]
+    NoUser(String),
+    #[error("there is no group '{0}'")]
+    UnknownGroup(String),
+    #[error("this is root; name a user without its rights")]
+    Root,
+    #[error("group 0 has the rights of root; name another group")]
+    RootGroup,
+    #[error("the group of user {0} is unknown: write {0}:GROUP")]
+    NoGroup(Uid),
+}
+
+/// An account as the system numbers it.
 #[derive(Debug)]
 pub(crate) struct ProcessIdentity {
     /// The account as typed, for error messages.
@@ -69,9 +85,13 @@ impl ProcessIdentity {
     /// Looks up the account.
     ///
     /// # Errors
-    /// One sentence that names the flag, if there is no such account or it is root.
+    /// One sentence that names the flag. An account that does not exist or is root's is a
+    /// [`UsageError`].
     pub(crate) fn of(account: &UserSpec) -> anyhow::Result<Self> {
-        Self::find(account).with_context(|| format!("--user {account}"))
+        Self::find(account).map_err(|error| match error.downcast::<WrongAccount>() {
+            Ok(wrong) => UsageError::new(format!("--user {account}: {wrong}")).into(),
+            Err(error) => error.context(format!("--user {account}")),
+        })
     }
 
     fn find(account: &UserSpec) -> anyhow::Result<Self> {
@@ -80,10 +100,10 @@ impl ProcessIdentity {
             Some(id) => User::from_uid(id),
             None => User::from_name(&account.user),
         });
-        let known = known.context("cannot look the user up")?;
+        let known = known.context("cannot look up the user")?;
         let user = known.as_ref().map(|user| user.uid).or(number);
-        let user = user.with_context(|| format!("there is no user '{}'", account.user))?;
-        ensure!(!user.is_root(), "root is who the rights are to be taken from: name another user");
+        let user = user.ok_or_else(|| WrongAccount::NoUser(account.user.clone()))?;
+        ensure!(!user.is_root(), WrongAccount::Root);
         let (group, groups) = match (&account.group, known) {
             (Some(group), _) => {
                 let group = find_group(group)?;
@@ -91,11 +111,11 @@ impl ProcessIdentity {
             }
             (None, Some(user)) => {
                 let groups = getgrouplist(&CString::new(user.name)?, user.gid);
-                (user.gid, groups.context("cannot look the groups of the user up")?)
+                (user.gid, groups.context("cannot look up the groups of the user")?)
             }
-            (None, None) => bail!("user {user} is in no list of users: write {user}:GROUP"),
+            (None, None) => bail!(WrongAccount::NoGroup(user)),
         };
-        ensure!(group.as_raw() != 0, "group 0 is root's: name another one");
+        ensure!(group.as_raw() != 0, WrongAccount::RootGroup);
         Ok(Self { account: account.clone(), user, group, groups })
     }
 
@@ -126,7 +146,7 @@ impl ProcessIdentity {
         // An upgraded process has the user and the group of its predecessor.
         if !self.has_ids()? {
             if !Uid::effective().is_root() {
-                bail!("only root can become another user: start as root, or without --user");
+                bail!("only root can switch to another user: start as root, or without --user");
             }
             setgroups(&self.groups).context("cannot set the groups")?;
             setgid(self.group).context("cannot set the group")?;
@@ -151,24 +171,24 @@ impl ProcessIdentity {
         }
         let others: Vec<String> = others.iter().map(ToString::to_string).collect();
         bail!(
-            "this process is in groups that the account is not in ({}), and may not leave them: \
+            "this process is in groups that the account is not in ({}), and cannot leave them: \
              start it without these groups, or as root",
             others.join(", ")
         )
     }
 
     fn other_groups(&self) -> anyhow::Result<Vec<Gid>> {
-        let groups = getgroups().context("cannot ask for the groups")?;
+        let groups = getgroups().context("cannot read the groups")?;
         let is_other = |group: &Gid| *group != self.group && !self.groups.contains(group);
         Ok(groups.into_iter().filter(is_other).collect())
     }
 
-    /// Tries to become root again, to verify that the rights are really gone.
+    /// Checks the new identity, also by an attempt to become root again.
     fn verify(&self) -> anyhow::Result<()> {
         let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
         ensure!(self.has_ids()? && !back, "the system let this process become root again");
-        ensure!(self.other_groups()?.is_empty(), "the system did not take the groups away");
-        ensure!(!has_capabilities()?, "the system did not take the capabilities away");
+        ensure!(self.other_groups()?.is_empty(), "the system did not remove the groups");
+        ensure!(!has_capabilities()?, "the system did not remove the capabilities");
         Ok(())
     }
 }
@@ -194,7 +214,7 @@ fn give_up_capabilities() -> anyhow::Result<()> {
 
 /// Returns whether this thread has a capability. Each ambient one is permitted as well.
 fn has_capabilities() -> anyhow::Result<bool> {
-    let sets = capabilities(None).context("cannot ask for the capabilities")?;
+    let sets = capabilities(None).context("cannot read the capabilities")?;
     Ok(sets != NO_CAPABILITIES)
 }
 
@@ -211,8 +231,9 @@ fn find_group(name: &str) -> anyhow::Result<Gid> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
-    let found = known(Group::from_name(name)).context("cannot look the group up")?;
-    found.map(|group| group.gid).ok_or_else(|| anyhow!("there is no group '{name}'"))
+    let found = known(Group::from_name(name)).context("cannot look up the group")?;
+    let group = found.map(|group| group.gid);
+    group.ok_or_else(|| WrongAccount::UnknownGroup(name.to_owned()).into())
 }
 
 #[cfg(test)]
@@ -236,9 +257,9 @@ mod tests {
     #[test]
     fn an_account_with_the_rights_of_root_is_refused() {
         for (text, sentence) in [
-            ("root", "name another user"),
-            ("0:65534", "name another user"),
-            ("65533:0", "group 0 is root's"),
+            ("root", "name a user without its rights"),
+            ("0:65534", "name a user without its rights"),
+            ("65533:0", "group 0 has the rights of root"),
             ("no-such-user-here", "there is no user 'no-such-user-here'"),
             ("65533:no-such-group", "there is no group 'no-such-group'"),
             ("3999999999", "write 3999999999:GROUP"),

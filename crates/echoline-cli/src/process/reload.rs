@@ -85,12 +85,14 @@ impl<F> Reload<F> {
     pub(crate) fn run(&mut self) {
         for always in &mut self.always {
             if let Err(error) = always() {
-                tracing::error!("{error:#}; it goes on as before");
+                tracing::error!("{error:#}; it stays as it was");
             }
         }
         match self.prepare() {
             Ok(ready) => self.commit(ready),
-            Err(error) => tracing::error!("nothing was reloaded, all stays as it was: {error:#}"),
+            Err(error) => {
+                tracing::error!("the settings were not reloaded, and none has changed: {error:#}")
+            }
         }
     }
 

@@ -91,7 +91,7 @@ fn hint(text: &str) -> Option<&'static str> {
     } else if number(libc::EMFILE) {
         Some("raise the limit of open files (ulimit -n, or LimitNOFILE= of a unit)")
     } else if number(libc::ENFILE) {
-        Some("the whole system has no more open files: raise fs.file-max")
+        Some("the system has no more open files: raise fs.file-max")
     } else if number(libc::EAGAIN) && text.contains("thread") {
         Some(
             "raise the limit of threads (ulimit -u, or LimitNPROC= and TasksMax= of a unit), or \

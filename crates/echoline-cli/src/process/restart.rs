@@ -28,7 +28,7 @@ pub(crate) fn keep_running(what: &str, mut work: impl FnMut() -> io::Result<()>)
     let backoff = Backoff::new(PAUSE, PAUSE_MAX);
     let attempt = || work().map_err(AttemptError::from);
     supervise(backoff, Duration::MAX, attempt, |error, pause| {
-        tracing::error!("{what} failed ({error}); it begins again in {pause:?}");
+        tracing::error!("{what} failed ({error}); it starts again in {pause:?}");
         std::thread::sleep(pause);
         ControlFlow::Continue(())
     });

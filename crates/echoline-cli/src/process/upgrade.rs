@@ -72,7 +72,7 @@ impl UpgradePlan {
     /// before, it kills the new process.
     async fn run(&self) -> anyhow::Result<(SuccessorProcess, HandoverChannel)> {
         let shown = self.program.display();
-        let (near, far) = UnixStream::pair().context("cannot make a line to the new process")?;
+        let (near, far) = UnixStream::pair().context("cannot connect to the new process")?;
         handover::send_parcels(&near, &self.parcels).context("cannot hand the sockets over")?;
         let line = HandoverChannel::new(near).context("cannot watch the new process")?;
         let mut candidate = SuccessorProcess(Some(self.start(far)?));
@@ -115,7 +115,7 @@ fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     if let Some(Ok(path)) = called.map(std::path::absolute) {
         // If the file cannot be examined, the upgrade fails instead of starting the old program.
         let is_there = path.try_exists();
-        if is_there.with_context(|| format!("cannot look at {}", path.display()))? {
+        if is_there.with_context(|| format!("cannot examine {}", path.display()))? {
             return Ok(path);
         }
     }
@@ -208,12 +208,14 @@ async fn succeed(
         tracing::info!(signal = "SIGUSR2", "upgrading: starting {}", upgrade.program.display());
         let tried = tokio::select! {
             tried = upgrade.run() => tried,
-            never = refuse(wishes, "one is under way") => match never {},
+            never = refuse(wishes, "another upgrade is in progress") => match never {},
         };
         match tried {
             Ok(succeeded) => return Some(succeeded),
             Err(error) => {
-                tracing::error!("the upgrade failed, this process goes on serving: {error:#}");
+                tracing::error!(
+                    "the upgrade failed, and this process continues to serve: {error:#}"
+                );
             }
         }
     }
@@ -243,7 +245,7 @@ async fn retire(
     ]);
     let successor = candidate.release();
     if let Err(error) = line.say(HandoverMessage::Yours) {
-        tracing::error!(%error, "process {id} cannot be told that it has taken over");
+        tracing::error!(%error, "cannot tell process {id} that it has taken over");
     }
     old.successor.set(SuccessorStatus::TookOver);
     old.shutdown.retire();
@@ -255,13 +257,13 @@ async fn retire(
     };
     tokio::select! {
         () = limit => {
-            tracing::info!("connections have had their time since the upgrade: draining");
+            tracing::info!("the time for open connections since the upgrade is over: draining");
             old.shutdown.drain();
         }
         () = old.shutdown.reached(Phase::Draining) => {}
         () = line.ended() => {
             let status = successor.and_then(|mut child| child.try_wait().ok().flatten());
-            tracing::error!(?status, "process {id}, which has taken over, has ended");
+            tracing::error!(?status, "process {id}, which had taken over, has ended");
         }
     }
 }
@@ -312,6 +314,6 @@ mod tests {
         let link = folder.path().join("loop");
         std::os::unix::fs::symlink(&link, &link).unwrap();
         let error = format!("{:#}", program(Some(link.into())).unwrap_err());
-        assert!(error.contains("cannot look at") && error.contains("loop"), "{error}");
+        assert!(error.contains("cannot examine") && error.contains("loop"), "{error}");
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
@@ -21,7 +20,6 @@ use crate::server::service::{Service, needs_connections, usual_address};
 use crate::server::socket_args::SocketArgs;
 use crate::server::tls::TlsArgs;
 use crate::server::transport_args::TransportArgs;
-use crate::values;
 use echoline::listener::Scheme;
 use echoline::{Address, Limits, Listener, ListenerOptions};
 
@@ -44,32 +42,22 @@ pub(crate) trait ServerCommand: Send + 'static {
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Serving")]
 pub(crate) struct ServingArgs {
-    /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted, then `admin` and each address of --admin; remove it at the end.
-    #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
+    #[command(flatten)]
+    pub(crate) sockets: SocketArgs,
+
+    #[command(flatten)]
+    pub(crate) wires: TransportArgs,
+
+    /// File that the server creates when it accepts connections.
+    ///
+    /// It has the bound addresses, one per line, and a line `admin ADDR` for each address of
+    /// --admin. The server removes it at the end.
+    #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "FILE", help_heading = "Listening")]
     pub(crate) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) bounds: BoundsArgs,
-
-    #[command(flatten)]
-    pub(crate) sockets: SocketArgs,
-
-    /// Threads that serve connections. [default: one per core]
-    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    workers: Option<NonZeroUsize>,
-
-    /// Look for work this long after each message before sleeping, for example 50us: less
-    /// latency for few connections, at the price of the core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
-    #[arg(value_parser = values::duration)]
-    pub(crate) busy_poll: Option<Duration>,
-
-    #[command(flatten)]
-    pub(crate) wires: TransportArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
@@ -89,10 +77,12 @@ pub(crate) struct ServingArgs {
     #[command(flatten)]
     pub(crate) access: AccessLogArgs,
 
-    /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
-    /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
-    /// each read; no datagrams.
-    #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
+    /// Log each line from a client, at level info.
+    ///
+    /// Lines are escaped and cut to 256 characters, and at most 1,000 lines per second are logged.
+    /// A chat hides passwords and tokens. Without lines (echo --mode raw) the bytes of each read
+    /// are logged. Datagrams are not logged.
+    #[arg(long, env = "ECHOLINE_LOG_MESSAGES", help_heading = "Logging")]
     pub(crate) log_messages: bool,
 
     #[command(flatten)]
@@ -100,7 +90,7 @@ pub(crate) struct ServingArgs {
 }
 
 impl ServingArgs {
-    /// Says whether all of this is right, without listening.
+    /// Checks whether the server would start, without listening.
     pub(crate) fn check(
         &self,
         service: &Service,
@@ -171,10 +161,10 @@ impl ServingArgs {
 
     pub(crate) fn workers(&self) -> NonZeroUsize {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        self.workers.unwrap_or_else(cores)
+        self.life.workers.unwrap_or_else(cores)
     }
 
-    /// Returns the number of threads of the server, each of which needs memory.
+    /// The number of threads of the server, for the check of memory.
     pub(crate) fn threads(&self) -> usize {
         self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
     }

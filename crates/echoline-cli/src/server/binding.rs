@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use socket2::{SockRef, Type};
 
 use crate::admin::Admin;
@@ -24,6 +24,7 @@ use crate::server::faults::FaultChanges;
 use crate::server::port_owner::holder;
 use crate::server::ready_file;
 use crate::server::service::{Service, needs_connections, usual_address};
+use crate::usage_error::UsageError;
 use echoline::faults::Faults;
 use echoline::listener::{FileOwner, Scheme};
 use echoline::metrics::ConnectionUsage;
@@ -88,7 +89,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Returns whether only this machine can reach them.
+    /// Returns whether only this host can reach them.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -155,7 +156,7 @@ impl ServingArgs {
             ))
         })?;
         drop(runtime);
-        basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
+        basis.reach = reach(&bound).context("cannot read the address of a socket")?;
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
         // The keys are read here, while the process can still read files of root.
@@ -207,7 +208,7 @@ impl ServingArgs {
             let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
             let named = |error| name_holder(&error, address);
             let sockets = if is_udp && service.datagrams.is_none() {
-                bail!("{}", needs_connections(service, address));
+                return Err(UsageError::new(needs_connections(service, address)).into());
             } else if given.is_empty() && is_udp {
                 let bound = DatagramListener::bind_with(address, options).await;
                 ServiceSockets::Datagrams(bound.map_err(named)?)
@@ -228,17 +229,18 @@ impl ServingArgs {
         service: &Service,
         parcels: Vec<HandoverSocket>,
     ) -> anyhow::Result<Result<UpgradePlan, &'static str>> {
-        if let Err(reason) = service.upgrade {
-            return Ok(Err(reason));
-        }
+        let timeouts = match &service.upgrade {
+            Ok(timeouts) => *timeouts,
+            Err(reason) => return Ok(Err(reason)),
+        };
         if std::process::id() == 1 {
             return Ok(Err("a container ends with its first process: start a new container"));
         }
-        UpgradePlan::new(parcels, self.life.times()).map(Ok)
+        UpgradePlan::new(parcels, timeouts).map(Ok)
     }
 }
 
-/// Returns the machines that can reach the sockets, by their bound addresses.
+/// Returns the hosts that can reach the sockets, by their bound addresses.
 fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {
@@ -296,7 +298,7 @@ fn parcels(
 /// Returns the error, with the process that holds the port if it is known.
 fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
     match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
+        Some((name, id)) => anyhow!("{error}; {name} (process {id}) holds it"),
         None => anyhow!("{error}"),
     }
 }

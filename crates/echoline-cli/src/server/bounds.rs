@@ -24,47 +24,60 @@ const LIVE: [&str; 7] = [
     "stall-timeout",
 ];
 
-/// The flags that bound what a client can take.
+/// The flags that limit the resources of clients.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct BoundsArgs {
-    /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
-    /// what the descriptor limit leaves room for]
+    /// Limit of open connections [default: 10000].
+    ///
+    /// Further clients receive `Server is busy. Try again later.` and are disconnected. If the
+    /// limit of open files (ulimit -n) is too low for 10000, the default is lower.
     #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_connections: Option<NonZeroUsize>,
 
-    /// Connections at once from one address (IPv6: one /64 network). [default: a quarter of
-    /// --max-connections; no limit where only loopback addresses are listened on]
+    /// Limit of open connections from one source.
+    ///
+    /// A source is an IPv4 address or an IPv6 /64 network. The default is a quarter of
+    /// --max-connections, or no limit if the server only listens on loopback addresses.
     #[arg(long, env = "ECHOLINE_MAX_PER_IP", value_name = "N")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_per_ip: Option<NonZeroUsize>,
 
-    /// The longest line, its end not counted. [default: 64KiB; in a chat 4KiB]
+    /// Longest line, without its line end [default: 64KiB; chat: 4KiB].
     #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::bytes)]
     max_line: Option<usize>,
 
-    /// How long to wait for the next line.
-    #[arg(long, env = "ECHOLINE_IDLE_TIMEOUT", value_name = "DURATION")]
+    /// Idle time-out of clients, or 'off'.
+    ///
+    /// A client that sends no line for this time is disconnected.
+    #[arg(long, env = "ECHOLINE_IDLE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "off")]
     idle_timeout: Timeout,
 
-    /// How long one line may take from its first byte to its end.
-    #[arg(long, env = "ECHOLINE_LINE_TIMEOUT", value_name = "DURATION")]
+    /// Time for one line, from its first byte to its end, or 'off'.
+    #[arg(long, env = "ECHOLINE_LINE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "30s")]
     line_timeout: Timeout,
 
-    /// How long a client may leave unread what was sent to it. [default: 30s; in a chat 10s]
-    #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "DURATION")]
+    /// Time without reading after which a client is disconnected, or 'off'.
+    ///
+    /// The default is 30s, for a chat 10s. The time counts only while data for the client is
+    /// waiting.
+    #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout)]
     stall_timeout: Option<Timeout>,
 
-    /// How long connections may take to finish after SIGTERM or Ctrl-C; the rest is broken off.
-    #[arg(long, env = "ECHOLINE_DRAIN_TIMEOUT", value_name = "DURATION")]
+    /// Time for connections to finish after SIGTERM or Ctrl-C.
+    ///
+    /// Connections that are still open then are reset.
+    #[arg(long, env = "ECHOLINE_DRAIN_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::duration, default_value = "30s")]
     drain_timeout: Duration,
 
-    /// Connections that the system queues until they are accepted.
+    /// Length of the system's queue of connections that are not accepted yet.
     #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
+    #[arg(help_heading = "Listening")]
     backlog: u32,
 
     #[command(flatten)]
@@ -120,7 +133,7 @@ impl BoundsArgs {
         match self.shortage(&limits, basis.descriptors) {
             Some(sentence) => findings.note(sentence),
             None => findings.right(format!(
-                "{} connections at once fit the limit of {} descriptors",
+                "{} connections fit the limit of {} open files",
                 limits.max_connections, basis.descriptors.limit
             )),
         }
@@ -130,18 +143,18 @@ impl BoundsArgs {
     pub(crate) fn shortage(&self, limits: &Limits, descriptors: Descriptors) -> Option<String> {
         let asked = self.max_connections.filter(|asked| asked.get() > limits.max_connections)?;
         Some(format!(
-            "--max-connections {asked} does not fit the limit of {} descriptors: {} it is",
+            "--max-connections {asked} needs more than the limit of {} open files: {} are allowed",
             descriptors.limit, limits.max_connections
         ))
     }
 }
 
-/// The machines that can reach a server.
+/// The hosts that can reach a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkReach {
-    /// On this machine only: every socket is bound to a loopback address or is a Unix socket.
+    /// This host only: every socket is bound to a loopback address or is a Unix socket.
     Loopback,
-    /// On other machines too.
+    /// Other hosts too.
     Network,
 }
 
@@ -178,26 +191,29 @@ fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
     let given_up =
         given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
     Some(format!(
-        "stall-timeout: until a restart the system itself gives up who takes nothing for \
-         {given_up:?}"
+        "stall-timeout: until a restart the system itself resets a connection whose client reads \
+         nothing for {given_up:?}"
     ))
 }
 
 /// The flag that changes the rates of a source.
 #[derive(Debug, Args)]
 pub(crate) struct SourceLimitArgs {
-    /// Change the limits of one source (an address, IPv6: one /64 network; a user of this machine
-    /// at a Unix socket), for example "logins 5/s burst 300, exempt 192.0.2.0/24" or "off"; may be
-    /// given several times. [default: a chat limits every action; an echo none]
+    /// Rate limits and penalties for each source.
+    ///
+    /// The flag is repeatable. For example "logins 5/s burst 300, exempt 192.0.2.0/24", or "off".
+    /// By default a chat limits every action, and an echo server none. A source is an IPv4 address,
+    /// an IPv6 /64 network, or a user of this host at a Unix socket.
     ///
     /// The actions are connections, logins, wrong-passwords, wrong-operator-passwords, rooms,
-    /// tokens, moderation and expensive-commands. Each is `ACTION RATE [burst N]` or `ACTION off`.
-    /// A source that goes over a rate is refused for `first-penalty` (2s), each further time twice
-    /// as long up to `longest-penalty` (5m); the length halves after each `penalty-decay` (2m)
-    /// without another one. `exempt NETWORK` has no limits. `loopback limited` limits connections
-    /// and logins from loopback addresses too. `max-sources N` bounds the table (65536).
+    /// tokens, moderation and expensive-commands. Each is written `ACTION RATE [burst N]` or
+    /// `ACTION off`. A source that exceeds a rate is refused for `first-penalty` (2s), and each
+    /// further time for twice as long, up to `longest-penalty` (5m). The penalty halves after each
+    /// `penalty-decay` (2m) without another one. `exempt NETWORK` removes all limits of a network.
+    /// `loopback limited` also limits connections and logins from loopback addresses.
+    /// `max-sources N` limits the table of sources (65536).
     #[arg(long, env = "ECHOLINE_SOURCE_LIMIT", value_name = "TEXT")]
-    #[arg(value_parser = check_source_limit, help_heading = "Rates and penalties per source")]
+    #[arg(value_parser = check_source_limit)]
     source_limit: Vec<String>,
 }
 

@@ -56,14 +56,14 @@ impl CheckReport {
     }
 }
 
-/// Checks whether this machine could listen on `address`. `words` precedes the address in messages.
+/// Checks whether this host could listen on `address`. `words` precedes the address in messages.
 pub(crate) fn listening(
     words: &str,
     address: &Address,
     findings: &mut CheckReport,
 ) -> anyhow::Result<()> {
     if address.scheme() == Scheme::Fd {
-        findings.note(format!("{words} {address}, which the service manager is to pass"));
+        findings.note(format!("{words} {address}, which the service manager must pass"));
         return Ok(());
     }
     if let Some(path) = address.unix_path() {
@@ -111,10 +111,12 @@ pub(crate) fn writable(flag: &str, path: &Path, findings: &mut CheckReport) {
 /// Checks whether a file could be created in the folder.
 fn in_folder(subject: &str, folder: &Path, findings: &mut CheckReport) {
     match tempfile::tempfile_in(folder) {
-        Ok(_) => findings.right(format!("{subject}, which will be made")),
+        Ok(_) => findings.right(format!("{subject}, which will be created")),
         Err(error) => {
-            findings
-                .wrong(format!("{subject}: nothing can be made in {}: {error}", folder.display()));
+            findings.wrong(format!(
+                "{subject}: no file can be created in {}: {error}",
+                folder.display()
+            ));
         }
     }
 }

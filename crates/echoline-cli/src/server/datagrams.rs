@@ -19,28 +19,35 @@ use echoline::udp::{
 };
 use echoline::{Phase, Shutdown};
 
-/// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
-/// sends to somebody who never asked.
+/// The limits of replies over `udp://`. A source address may be forged, so a reply may reach a host
+/// that has sent nothing.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
 pub(crate) struct DatagramArgs {
-    /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
-    /// 'off'. [default: 100/s, and off for this machine itself]
+    /// Replies per second to one source, or 'off' [default: 100/s].
+    ///
+    /// A source is an IPv4 address or an IPv6 /64 network. A burst may have twice as many replies.
+    /// Without this flag, replies to this host itself are not limited.
     #[arg(long, env = "ECHOLINE_UDP_RATE", value_name = "RATE", value_parser = values::answer_rate)]
     udp_rate: Option<AnswerRate>,
 
-    /// Answers per second to all sources together, and twice as many at once; or 'off'.
+    /// Replies per second to all sources together, or 'off'.
+    ///
+    /// A burst may have twice as many replies.
     #[arg(long, env = "ECHOLINE_UDP_TOTAL_RATE", value_name = "RATE", default_value = "off")]
     #[arg(value_parser = values::answer_rate)]
     udp_total_rate: AnswerRate,
 
-    /// Answer source ports below 1024 too, and those that this server itself listens on: both are
-    /// usually other servers, whose answers are answered again, and so on.
+    /// Also reply to source ports below 1024 and to the server's own ports.
+    ///
+    /// These ports usually belong to servers, and two servers can reply to each other without end.
     #[arg(long, env = "ECHOLINE_UDP_ALLOW_ANY_PORT")]
     udp_allow_any_port: bool,
 
-    /// Send answers that are longer than what they answer, as --mode chargen and daytime have
-    /// them: whoever forges a source can use this server to flood others.
+    /// Allow replies that are longer than the request.
+    ///
+    /// The modes chargen and daytime need this. A client with a forged address can then use the
+    /// server to flood another host.
     #[arg(long, env = "ECHOLINE_UDP_ALLOW_AMPLIFICATION")]
     pub(crate) udp_allow_amplification: bool,
 }
@@ -173,11 +180,11 @@ fn log_account(datagrams: &DatagramSnapshot) {
         not_sent = datagrams.not_sent,
         overflowed = datagrams.overflowed,
         "datagrams ended; {}",
-        if refused.is_empty() { "none was refused".to_owned() } else { refused.join(" ") }
+        if refused.is_empty() { "none refused".to_owned() } else { refused.join(" ") }
     );
     if datagrams.overflowed > 0 {
         tracing::warn!(
-            "{} datagrams came faster than they were read, and the system dropped them: raise \
+            "the system dropped {} datagrams that arrived faster than they were read: raise \
              net.core.rmem_max",
             datagrams.overflowed
         );

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::admin::FaultControl;
 use crate::process::reload::{Commit, ReloadHook};
 use crate::server::check_report::CheckReport;
+use crate::usage_error::UsageError;
 use echoline::Address;
 use echoline::faults::{FaultKind, FaultPlan, FaultRule, Faults};
 use echoline::listener::Scheme;
@@ -18,17 +19,20 @@ use echoline_base::poison::IgnorePoison;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Fault injection")]
 pub(crate) struct FaultArgs {
-    /// Have something go wrong, for example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'; may be
-    /// given several times. docs/faults.md lists them all.
+    /// Fault to inject into connections or datagrams.
+    ///
+    /// The flag is repeatable. For example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'.
+    /// docs/faults.md lists all faults.
     #[arg(long, env = "ECHOLINE_FAULT", value_name = "RULE", value_delimiter = ';')]
     fault: Vec<FaultRule>,
 
-    /// A file with more of them, one a line; # begins a comment.
-    #[arg(long, env = "ECHOLINE_FAULT_FILE", value_name = "PATH")]
+    /// File with faults, one per line; # begins a comment.
+    #[arg(long, env = "ECHOLINE_FAULT_FILE", value_name = "FILE")]
     fault_file: Option<PathBuf>,
 
-    /// Where chance begins: with the same number and the same plan the same goes wrong. [default:
-    /// a new one each time, said in the log]
+    /// Seed of random faults [default: a new one, which is logged].
+    ///
+    /// With the same seed and the same faults a run repeats the same random decisions.
     #[arg(long, env = "ECHOLINE_FAULT_SEED", value_name = "N")]
     fault_seed: Option<u64>,
 }
@@ -44,7 +48,7 @@ impl FaultArgs {
         let seed = match self.fault_seed {
             Some(seed) => seed,
             // Short enough to be typed.
-            None => getrandom::u32().context("the system has no random number")?.into(),
+            None => getrandom::u32().context("the system has no random bytes")?.into(),
         };
         Ok(Some(Faults::new(plan, seed)))
     }
@@ -61,17 +65,18 @@ impl FaultArgs {
             None => FaultPlan::default(),
         };
         for rule in &self.fault {
-            plan.push(rule.clone()).map_err(|error| anyhow!("--fault: {error}"))?;
+            plan.push(rule.clone())
+                .map_err(|error| UsageError::new(format!("--fault: {error}")))?;
         }
         Ok(plan)
     }
 
-    /// Checks whether the plan is valid, and reports rules that have no effect.
+    /// Checks whether the plan can be read, and lists the rules without an effect.
     pub(crate) fn check(&self, listen: &[Address], findings: &mut CheckReport) {
         match self.plan() {
             Ok(plan) if plan.is_empty() => {}
             Ok(plan) => {
-                findings.right(format!("plans {}", rules(&plan)));
+                findings.right(format!("plans faults: {}", rules(&plan)));
                 idle(&plan, listen).for_each(|sentence| findings.note(sentence));
             }
             Err(error) => findings.wrong(format!("{error:#}")),
@@ -102,13 +107,13 @@ impl FaultArgs {
 
 fn rules(plan: &FaultPlan) -> String {
     match plan.rules().len() {
-        0 => "none planned".to_owned(),
+        0 => "no rules".to_owned(),
         1 => "1 rule".to_owned(),
         count => format!("{count} rules"),
     }
 }
 
-/// Returns a sentence for each rule that has no effect on the addresses `listen`.
+/// Returns a sentence for each rule that has no effect on the addresses in `listen`.
 fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
     let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
     let (streams, datagrams) = (has(false), has(true));
@@ -116,7 +121,7 @@ fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
         let kind = rule.kind();
         let acts = kind.is_for_streams() && streams || kind.is_for_datagrams() && datagrams;
         let what = if kind.is_for_streams() { "streams" } else { "datagrams" };
-        (!acts).then(|| format!("'{rule}' does nothing here: it happens to {what} only"))
+        (!acts).then(|| format!("'{rule}' has no effect here: it is for {what} only"))
     })
 }
 
@@ -138,7 +143,7 @@ pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
     idle(&plan, listen).for_each(|sentence| tracing::warn!("{sentence}"));
 }
 
-/// Logs how often each kind of planned fault has occurred.
+/// Logs how often each fault was injected.
 pub(crate) fn log_counts(faults: &Faults) {
     let totals = faults.totals().into_iter().filter(|(_, count)| *count > 0);
     let counts: Vec<String> = totals.map(|(kind, count)| format!("{kind}={count}")).collect();

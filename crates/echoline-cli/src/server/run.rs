@@ -137,7 +137,7 @@ impl ServingArgs {
         // If the ready file cannot be written, the server ends: a script that waits for the file
         // would otherwise wait forever.
         let announce = || {
-            links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
+            links.iter().for_each(|link| tracing::info!("web page at {link}"));
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
         let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
@@ -164,7 +164,7 @@ impl ServingArgs {
         reload: &mut Reload<A>,
     ) -> anyhow::Result<()> {
         let hook = tls::watch::follow(&self.tls, certificates);
-        let hook = hook.context("cannot start the thread that looks after --cert")?;
+        let hook = hook.context("cannot start the thread that watches --cert")?;
         reload.add(part(hook, |serving| &serving.tls));
         Ok(())
     }
@@ -172,7 +172,7 @@ impl ServingArgs {
     /// Returns a server with the threads that the flags ask for.
     fn server(&self, listeners: Vec<Listener>) -> Server {
         let server = Server::new(listeners).workers(self.workers());
-        match self.busy_poll {
+        match self.life.busy_poll {
             Some(length) => server.busy_poll(length),
             None => server,
         }
@@ -311,6 +311,6 @@ fn log_report(report: &Report) {
         connections = report.accepted,
         still_open = report.still_open,
         "ended; {}",
-        if ends.is_empty() { "nobody came".to_owned() } else { ends.join(" ") }
+        if ends.is_empty() { "no connections".to_owned() } else { ends.join(" ") }
     );
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::log::received::RedactLine;
+use crate::process::upgrade::UpgradeTimeouts;
 use crate::server::datagrams::DatagramService;
 use crate::server::tls::ExpiredCertificatePolicy;
 use echoline::site::Asset;
@@ -13,8 +14,8 @@ use echoline::{Address, Eol, Farewell, Limits};
 /// The service that a command runs.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// The addresses. All are bound before the first is served. Without an address, the server uses
-    /// the sockets of the service manager, or else 127.0.0.1:8080.
+    /// All of them are bound before the first is served. If there are none, the sockets of the
+    /// service manager are served, or else 127.0.0.1:8080.
     pub(crate) listen: Vec<Address>,
     /// Additional addresses, which never come from the service manager by default.
     pub(crate) also: Vec<Address>,
@@ -36,9 +37,9 @@ pub(crate) struct Service {
     pub(crate) shown: RedactLine,
     /// The datagram service; `None` if the command only serves connections.
     pub(crate) datagrams: Option<DatagramService>,
-    /// Whether another process can take the service over while this one still has connections. If
-    /// not, the reason.
-    pub(crate) upgrade: Result<(), &'static str>,
+    /// The time-outs of an upgrade, in which a new process takes the service over while this one
+    /// still has connections; or the reason why the service cannot be upgraded.
+    pub(crate) upgrade: Result<UpgradeTimeouts, &'static str>,
 }
 
 /// A page, at the last addresses of a service.
@@ -51,7 +52,7 @@ pub(crate) struct WebPage {
 
 /// Returns the error message for a datagram address of a service that cannot serve datagrams.
 pub(crate) fn needs_connections(service: &Service, address: &Address) -> String {
-    format!("cannot listen on {address}: a {} needs connections", service.what)
+    format!("cannot listen on {address}: a {} needs connections, not datagrams", service.what)
 }
 
 /// Returns the address that a server listens on by default.

@@ -1,4 +1,4 @@
-//! The flags about how listening sockets are made.
+//! The flags about the creation of listening sockets.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,22 +8,26 @@ use nix::unistd::Group;
 
 use echoline::ListenerOptions;
 
-/// The flags about how listening sockets are made.
+/// The flags about the creation of listening sockets.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Listening")]
 pub(crate) struct SocketArgs {
-    /// Permissions of the files of Unix sockets (`unix:PATH`), in octal, for example 0660.
-    /// Connecting needs the bit to write. A socket that the service manager passes keeps its own.
+    /// Permissions of Unix sockets (unix:PATH), in octal.
+    ///
+    /// For example 0660. Connecting needs write permission. A socket from the service manager keeps
+    /// its own permissions.
     #[arg(long, env = "ECHOLINE_UNIX_MODE", value_name = "MODE", default_value = "0600")]
     #[arg(value_parser = mode)]
     unix_mode: u32,
 
-    /// Group of the files of Unix sockets, by name or number. [default: that of the process]
+    /// Group of Unix sockets, by name or number [default: that of the process].
     #[arg(long, env = "ECHOLINE_UNIX_GROUP", value_name = "GROUP", value_parser = group)]
     unix_group: Option<u32>,
 
-    /// Let other processes with the same option listen on the same port (SO_REUSEPORT); the system
-    /// shares connections and datagrams out among them. When one of them ends, clients that it has
-    /// not accepted yet are reset.
+    /// Share the port with other processes that set this flag (SO_REUSEPORT).
+    ///
+    /// The system distributes connections and datagrams among these processes. When one of them
+    /// ends, the connections that it has not accepted yet are reset.
     #[arg(long, env = "ECHOLINE_REUSE_PORT")]
     reuse_port: bool,
 }
@@ -51,7 +55,7 @@ pub(crate) fn mode(text: &str) -> Result<u32, String> {
     let is_octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..b'8').contains(&digit));
     let mode = u32::from_str_radix(digits, 8).ok().filter(|&mode| is_octal && mode <= 0o777);
     mode.ok_or_else(|| {
-        format!("'{text}' is no mode: write three octal digits, for example 0600, 0660 or 0666")
+        format!("'{text}' is not a file mode: write octal digits, for example 0600, 0660 or 0666")
     })
 }
 
@@ -61,12 +65,12 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
         return Ok(number);
     }
     let found = Group::from_name(text).ok().flatten();
-    let found = found.ok_or_else(|| format!("there is no group '{text}' on this machine"))?;
+    let found = found.ok_or_else(|| format!("there is no group '{text}' on this host"))?;
     Ok(found.gid.as_raw())
 }
 
-/// Returns whether every user of this machine may connect to a bound Unix socket: because of the
-/// mode of its file, or because its name is in the abstract namespace, which has no permissions.
+/// Returns whether every user of this host may connect to a Unix socket that is bound: the mode of
+/// its file lets them, or its name is in the abstract namespace, which has no permissions.
 pub(crate) fn admits_everybody(path: &str) -> bool {
     let found = fs::symlink_metadata(path);
     path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)
@@ -92,6 +96,6 @@ mod tests {
         assert_eq!(group("54321"), Ok(54_321));
         assert_eq!(group("root"), Ok(0));
         let error = group("no-such-group").unwrap_err();
-        assert_eq!(error, "there is no group 'no-such-group' on this machine");
+        assert_eq!(error, "there is no group 'no-such-group' on this host");
     }
 }

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::server::check_report::CheckReport;
+use crate::usage_error::UsageError;
 use echoline::Address;
 use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
 
@@ -18,26 +19,28 @@ use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerCo
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The warning about a certificate that is not valid now.
-const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for tests only";
+const ONLY_FOR_TESTS: &str = "clients refuse it, so it is for tests only";
 
 /// The flags of a server's side of TLS.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArgs {
-    /// The certificate for --listen tls://…, as PEM: the server's own first, then who signed it.
-    /// `echoline cert` makes one for tests. It is read anew when the file changes, and on SIGHUP.
+    /// Certificate for addresses with TLS (PEM).
+    ///
+    /// The certificate of the server, followed by those of its issuers. `echoline cert` makes one
+    /// for tests. The server reads the file again when it changes, and on SIGHUP.
     #[arg(long, env = "ECHOLINE_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The private key of --cert, as PEM. [default: it is in the file of --cert]
+    /// Private key of --cert (PEM) [default: same file].
     #[arg(long, env = "ECHOLINE_KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Ask clients for a certificate that one in this file (PEM) has signed.
+    /// Authorities that must have signed the certificates of clients (PEM).
     #[arg(long, env = "ECHOLINE_CLIENT_CA", value_name = "FILE", requires = "cert")]
     client_ca: Option<PathBuf>,
 
-    /// The treatment of clients that show no certificate. [default: require]
+    /// Treatment of clients without a certificate [default: require].
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
 
@@ -48,9 +51,9 @@ pub(crate) struct TlsArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ClientAuthName {
-    /// They are refused.
+    /// Refuse the client.
     Require,
-    /// They are served; a certificate that nobody in --client-ca has signed is refused.
+    /// Serve the client. A certificate that --client-ca has not signed is still refused.
     Request,
 }
 
@@ -74,14 +77,16 @@ impl TlsArgs {
             (None, None) => Ok(None),
             // The variable may be meant for another server in the same environment.
             (None, Some(_)) if config::may_set("cert") => Ok(None),
-            (None, Some(_)) => bail!(
-                "--cert has nothing to do: no --listen begins with tls:// or wss://; write for \
-                 example --listen tls://127.0.0.1:8443"
-            ),
-            (Some(address), None) => bail!(
-                "--listen {address} needs a certificate: give --cert FILE --key FILE ('echoline \
-                 cert' makes a pair for tests)"
-            ),
+            (None, Some(_)) => Err(UsageError::new(
+                "--cert has no effect: no --listen address begins with tls:// or wss://; write for \
+                 example --listen tls://127.0.0.1:8443",
+            )
+            .into()),
+            (Some(address), None) => Err(UsageError::new(format!(
+                "{address} needs a certificate: add --cert FILE --key FILE ('echoline cert' makes \
+                 a pair for tests)"
+            ))
+            .into()),
             (Some(_), Some(_)) => Ok(Some(Certificates::new(self.config(outdated)?))),
         }
     }
@@ -91,7 +96,7 @@ impl TlsArgs {
         &self,
         outdated: ExpiredCertificatePolicy,
     ) -> anyhow::Result<TlsServerConfig> {
-        let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
+        let Some(cert) = &self.cert else { bail!("--cert is no longer set") };
         let key = self.key.as_ref().unwrap_or(cert);
         self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
         let identity = match outdated {
@@ -140,7 +145,7 @@ fn announce(certificates: &Certificates, what: &str) {
     if is_outdated(certificates) {
         tracing::warn!("{what}: {sentence}; {ONLY_FOR_TESTS}");
     } else if left(certificates) < SOON {
-        tracing::warn!("{what}: {sentence}: get a new one soon");
+        tracing::warn!("{what}: {sentence}: replace it soon");
     } else {
         tracing::info!("{what}: {sentence}");
     }

@@ -21,23 +21,28 @@ use echoline_base::file_access;
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Listening")]
 pub(crate) struct TransportArgs {
-    /// Networks of the proxies in front: a connection from there must begin with a PROXY header,
-    /// version 1 or 2, that names the client. `unix:USER` trusts programs of that user that come
-    /// through a Unix socket, `unix` all programs that may connect to one; its mode must keep other
-    /// users out. From all others such a header is ordinary data.
+    /// Networks of trusted proxies that send a PROXY header.
+    ///
+    /// A connection from these networks must begin with a PROXY header, version 1 or 2, which names
+    /// the client. `unix:USER` trusts the processes of a user at a Unix socket. `unix` trusts every
+    /// process at a Unix socket, whose mode must exclude other users. From other clients a header
+    /// is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<TrustedProxies>,
 
-    /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
-    /// them: `https://chat.example.com`; or `*` for all.
+    /// Other web sites whose pages may open a WebSocket to this server, or '*'.
+    ///
+    /// A site is written as a browser sends it: `https://chat.example.com`.
     #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     allow_origin: Vec<String>,
 
-    /// Names under which browsers may reach this server over HTTP without TLS: `chat.example.com`;
-    /// or `*` for all. Known without it: IP addresses, localhost, the name of this machine, the
-    /// host of the address that is listened on, and the hosts of --allow-origin.
+    /// Host names under which browsers may reach this server without TLS, or '*'.
+    ///
+    /// For example `chat.example.com`. Always accepted: IP addresses, localhost, the host name of
+    /// the system, the host of the listening address, and the hosts of --allow-origin.
     #[arg(long, env = "ECHOLINE_WEB_HOST", value_name = "NAME,...", value_delimiter = ',')]
     #[arg(value_parser = host_name)]
     web_host: Vec<String>,
@@ -67,20 +72,18 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// Returns a user of this machine, by name or number.
+/// Returns a user of this host, by name or number.
 fn local_user(text: &str) -> Result<u32, String> {
     let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
     let user = text.parse().ok().or_else(known);
     let user = user.ok_or_else(|| {
-        format!(
-            "there is no user '{text}' on this machine: write unix:USER, for example unix:haproxy"
-        )
+        format!("there is no user '{text}' on this host: write unix:USER, for example unix:haproxy")
     })?;
     if file_access::is_unmapped(user) {
         return Err(format!(
-            "user {user} stands for all users who have no number in this user namespace \
+            "user {user} represents all users without a number in this user namespace \
              (PrivateUsers= of a unit, rootless containers): use 'unix', and a socket whose mode \
-             keeps other users out"
+             excludes other users"
         ));
     }
     Ok(user)
@@ -90,7 +93,9 @@ fn local_user(text: &str) -> Result<u32, String> {
 fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse().ok().map(|ip: std::net::IpAddr| IpNet::from(ip.to_canonical()));
     text.parse().ok().or_else(one).ok_or_else(|| {
-        format!("'{text}' is no network: write for example 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1")
+        format!(
+            "'{text}' is not a network: write for example 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1"
+        )
     })
 }
 
@@ -102,8 +107,8 @@ fn origin(text: &str) -> Result<String, String> {
     }
     let bare = text.trim_end_matches('/');
     Err(format!(
-        "'{text}' is no origin: write scheme and host without a path, for example \
-         https://{}, or '*' for every site",
+        "'{text}' is not an origin: write scheme and host without a path, for example https://{}, \
+         or '*' for every site",
         if bare.is_empty() || bare.contains('/') { "chat.example.com" } else { bare }
     ))
 }
@@ -114,13 +119,13 @@ fn host_name(text: &str) -> Result<String, String> {
         return Ok(text.strip_suffix('.').unwrap_or(text).to_owned());
     }
     Err(format!(
-        "'{text}' is no host name: write it without scheme, port and path, for example \
+        "'{text}' is not a host name: write it without scheme, port and path, for example \
          chat.example.com (xn--… for other letters), or '*' for every name"
     ))
 }
 
-/// Returns the names of this machine, without and with the domain of multicast DNS.
-fn machine_names() -> Vec<String> {
+/// Returns the names of this host, without and with the domain of multicast DNS.
+fn host_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() || name.contains('.') {
         vec![name]
@@ -174,26 +179,25 @@ impl TransportArgs {
         }
     }
 
-    /// Returns an error if every user of this machine would be trusted as a proxy.
+    /// Refuses `--proxy-from unix` for a socket that every user of this host may connect to.
     fn refuse_open_socket(&self, address: &Address, is_open: bool) -> Result<(), String> {
         if !is_open || !self.proxy_from.contains(&TrustedProxies::Unix) {
             return Ok(());
         }
         Err(format!(
-            "--proxy-from unix: every user of this machine may connect to {address}, and could \
-             pose as any client there: name the proxy's user (--proxy-from unix:USER), or use a \
-             path with the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
+            "--proxy-from unix: every user of this host may connect to {address}, and could pose \
+             as any client: name the proxy's user (--proxy-from unix:USER), or use a path with the \
+             mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
         ))
     }
 
-    /// Returns the policy for browsers. It depends on the bound address, because the typed one may
-    /// be any name of this machine.
+    /// The bound address decides and not the typed one, which may be any name of this host.
     fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
         let mut hosts = self.web_host.clone();
         if !is_loopback {
             hosts.push(address.host().to_owned());
-            hosts.extend(machine_names());
+            hosts.extend(host_names());
         }
         hosts.retain(|host| !host.is_empty());
         Ok(OriginPolicy { allowed: self.allow_origin.clone(), hosts, is_loopback })
@@ -225,7 +229,9 @@ impl FromStr for ProxyClaim {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("'{text}' is no PROXY header: write v1 or v2, or for example v2=192.0.2.1:4711")
+            format!(
+                "'{text}' is not a PROXY header: write v1, v2 or, for example, v2=192.0.2.1:4711"
+            )
         };
         let (version, source) = match text.split_once('=') {
             Some((version, source)) => (version, Some(source.parse().map_err(|_| wrong())?)),
@@ -243,9 +249,12 @@ impl FromStr for ProxyClaim {
 /// The flags of every command that connects.
 #[derive(Debug, Args)]
 pub(crate) struct ClientTransportArgs {
-    /// Begin each connection with a PROXY header, as a proxy in front of the server would: v1 or
-    /// v2; about this end of the connection, or with v2=IP:PORT about that client.
+    /// Begin each connection with a PROXY header of this version, v1 or v2.
+    ///
+    /// The header names this end of the connection as the client; `v2=192.0.2.1:4711` names another
+    /// client.
     #[arg(long, env = "ECHOLINE_PROXY", value_name = "VERSION[=IP:PORT]")]
+    #[arg(help_heading = "Connections")]
     proxy: Option<ProxyClaim>,
 }
 
@@ -306,6 +315,6 @@ mod tests {
             assert!(host_name(text).unwrap_err().contains("chat.example.com"), "{text}");
         }
         assert_eq!(host_name("a.example."), Ok("a.example".to_owned()));
-        assert!(host_name("*").is_ok() && !machine_names().is_empty());
+        assert!(host_name("*").is_ok() && !host_names().is_empty());
     }
 }

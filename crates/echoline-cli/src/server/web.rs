@@ -1,4 +1,4 @@
-//! `echoline chat --web`: the addresses for browsers.
+//! `echoline chat --web`: the addresses of the web page.
 
 use std::str::FromStr;
 
@@ -10,10 +10,11 @@ use echoline::listener::Scheme;
 /// The flags of the page.
 #[derive(Debug, Args)]
 pub(crate) struct WebArgs {
-    /// Where to listen for browsers, HOST:PORT; may be given several times. With
-    /// `--web 127.0.0.1:8081` the same chat is at http://127.0.0.1:8081. `https://HOST:PORT` needs
-    /// a certificate. `unix:PATH` is for a proxy in front, `fd://NAME` a socket of the service
-    /// manager.
+    /// Address of the web page for browsers.
+    ///
+    /// The flag is repeatable. With HOST:PORT, for example 127.0.0.1:8081, the chat is at
+    /// http://127.0.0.1:8081/. https://HOST:PORT needs --cert. unix:PATH is for a proxy in front of
+    /// the server, fd://NAME for a socket of the service manager.
     #[arg(long, env = "ECHOLINE_WEB", value_name = "ADDR", value_delimiter = ',')]
     web: Vec<WebAddress>,
 }
@@ -66,7 +67,7 @@ impl FromStr for WebAddress {
         match address.scheme() {
             Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::Fd => Ok(Self(address)),
             _ => Err(format!(
-                "a page cannot be had at {text}: write HOST:PORT, https://HOST:PORT or unix:PATH"
+                "the web page cannot be at {text}: write HOST:PORT, https://HOST:PORT or unix:PATH"
             )),
         }
     }

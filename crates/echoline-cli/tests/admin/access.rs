@@ -162,7 +162,7 @@ fn attack_only_the_owner_can_use_the_admin_socket() {
         assert!(!path.exists(), "its file is left behind");
     }
     let server = start("0666");
-    server.await_log("shows figures only, because every user of this machine may connect");
+    server.await_log("shows figures only, because every user of this host may connect");
     assert!(ask_unix(&path, "DELETE", "/faults").starts_with("HTTP/1.1 403"));
     assert!(!ask_unix(&path, "GET", "/snapshot.json").contains("listening on"));
     assert!(ask_unix(&path, "GET", "/metrics").contains("echoline_ready 1"));
@@ -177,5 +177,5 @@ fn attack_a_secret_file_that_everybody_can_read_ends_the_start() {
     let path = file.path().to_str().unwrap();
     let end = Server::spawn(&[&ADMIN[..], &["--admin-secret-file", path]].concat()).wait();
     assert_eq!(end.code, Some(1));
-    assert!(end.log.contains("every user of this machine can use it (mode 0644)"), "{}", end.log);
+    assert!(end.log.contains("every user of this host can use it (mode 0644)"), "{}", end.log);
 }

@@ -192,10 +192,10 @@ fn a_changed_limit_is_shown() {
 #[test]
 fn the_address_is_on_loopback_by_default() {
     for (address, sentence) in [
-        ("0.0.0.0:0", "could be reached from other machines, over HTTP without TLS"),
+        ("0.0.0.0:0", "would be open to other hosts, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
-        ("nosuch.invalid:1", "cannot find the host"),
+        ("nosuch.invalid:1", "cannot resolve the host name"),
     ] {
         let mut command = program(&[]);
         command.args(["echo", "--listen", "127.0.0.1:0", "--admin", address]);
@@ -230,7 +230,7 @@ fn a_foreign_name_is_refused() {
     for host in ["evil.example", "127.0.0.1.evil.example", "192.0.2.1", "evil.example:80"] {
         let answer = asked(&[&format!("Host: {host}")]);
         assert_eq!(answer.status, 403, "{host}");
-        assert!(answer.body.starts_with("this address answers only under the names"));
+        assert!(answer.body.starts_with("this address accepts only the names"));
     }
     assert_eq!(asked(&[]).status, 400);
     assert_eq!(asked(&["Host: localhost", "Host: evil.example"]).status, 400);

@@ -57,8 +57,8 @@ fn attack_a_secret_that_others_can_read_is_not_used() {
             assert!(is_refused(&ended), "{flag} {mode:o}: {ended:?}");
             let named = if flag.is_empty() { "--cert" } else { flag };
             let sentence = format!(
-                "{named} {path}: every user of this machine can use it (mode 0{mode:o}): keep it \
-                 from them (chmod 600 {path})"
+                "{named} {path}: every user of this host can use it (mode 0{mode:o}): remove their \
+                 access (chmod 600 {path})"
             );
             assert!(ended.stderr.contains(&sentence), "{ended:?}");
             assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
@@ -106,7 +106,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
     assert_eq!(check(&volume.join("password")).code(), Some(0));
     set_mode(volume.join(version).join("password"), 0o646);
     let refused = check(&volume.join("password"));
-    assert!(refused.stderr.contains("every user of this machine"), "{refused:?}");
+    assert!(refused.stderr.contains("every user of this host"), "{refused:?}");
     set_mode(volume.join(version).join("password"), 0o644);
     // The same file is refused if its path does not contain a link of the volume.
     fs::remove_file(volume.join("..data")).unwrap();

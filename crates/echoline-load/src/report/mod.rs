@@ -104,6 +104,15 @@ impl LoadReport {
         self.record.ledger.ok() == self.record.ledger.planned()
     }
 
+    /// Returns whether no client could open a connection, so that nothing was measured.
+    pub(crate) fn is_without_connection(&self) -> bool {
+        let records = [Some(&self.record), self.warm_up.as_ref()].into_iter().flatten();
+        let is_idle = |record: &RunRecord| record.connections == 0 && record.ledger.sent() == 0;
+        self.search.is_none()
+            && self.record.ledger.skipped() > 0
+            && records.into_iter().all(is_idle)
+    }
+
     /// Correct replies per second.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {

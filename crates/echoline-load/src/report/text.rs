@@ -18,6 +18,9 @@ const COLUMNS: usize = 96;
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = &self.record;
+        if self.is_without_connection() {
+            return write_without_connection(self, f);
+        }
         write_settings(self, f)?;
         write_warnings(self, f)?;
         if let Some(search) = &self.search {
@@ -43,8 +46,30 @@ impl fmt::Display for LoadReport {
             )?;
         }
         write_tester(self, f)?;
+        if !record.reasons().is_empty() {
+            writeln!(f, "\nFailures:")?;
+        }
         write_reasons(record, f)
     }
+}
+
+/// Writes the report of a run in which no client could connect: the cause first, and no figures,
+/// because nothing was measured.
+fn write_without_connection(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let record = &report.record;
+    let targets = targets(&report.settings);
+    writeln!(f, "No client could connect to {targets}, so nothing was measured:")?;
+    match &report.warm_up {
+        // All clients gave up during the warm-up.
+        Some(warm_up) if record.reasons().is_empty() => write_reasons(warm_up, f)?,
+        _ => write_reasons(record, f)?,
+    }
+    writeln!(f)?;
+    write_settings(report, f)?;
+    write_warnings(report, f)?;
+    writeln!(f)?;
+    write_ledger(&record.ledger, f)?;
+    outage(&record.outage).map_or(Ok(()), |outage| writeln!(f, "Without a server: {outage}"))
 }
 
 fn write_settings(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,9 +291,6 @@ fn write_tester(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 
 fn write_reasons(record: &RunRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let reasons = record.reasons();
-    if !reasons.is_empty() {
-        writeln!(f, "\nFailures:")?;
-    }
     for (reason, count) in &reasons {
         writeln!(f, "  {count} × {}", printable(reason))?;
     }
@@ -366,6 +388,22 @@ mod tests {
         );
         assert!(!text.contains("  latency"), "{text}");
         assert!(!text.contains("do not trust"), "{text}");
+    }
+
+    /// Issue 14, item 0: without a connection the report begins with the cause, and has no figures.
+    #[test]
+    fn a_run_without_a_connection_begins_with_the_cause() {
+        let mut report = sample::closed();
+        report.record = RunRecord::new(100);
+        report.record.ledger.skip(100, SkipReason::NotConnected);
+        report.record.note_reason("cannot connect: connection refused");
+        let text = report.to_string();
+        let start = "No client could connect to 127.0.0.1:8080, so nothing was measured:\n  1 × \
+                     cannot connect: connection refused\n\nLoad on 127.0.0.1:8080: ";
+        assert!(text.starts_with(start), "{text}");
+        assert_lines(&text, &["Planned 100 = sent 0 + skipped 100"]);
+        assert!(!text.contains("Messages per second") && !text.contains("p99"), "{text}");
+        assert!(text.lines().count() < 15, "{text}");
     }
 
     /// Issue 11, items 33 and 36: a stop and a missing server have lines of their own.

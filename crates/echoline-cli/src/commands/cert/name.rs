@@ -21,9 +21,9 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if let Some(host) = host_of(name) {
         let which = match name.contains("://") {
             true => "is a URL",
-            false => "is more than a host",
+            false => "has more than a host",
         };
-        return Err(format!("'{name}' {which}, and a certificate is for a host: write {host}"));
+        return Err(format!("'{name}' {which}, but a certificate is for a host: write {host}"));
     }
     if !name.is_ascii() {
         return Err(format!(
@@ -70,14 +70,14 @@ fn mistake(name: &str) -> Option<String> {
         } else if label.len() > LABEL_MAX {
             return Some(format!("a part between two dots has more than {LABEL_MAX} bytes"));
         } else if let Some(wrong) = label.chars().find(|&letter| !is_letter(letter)) {
-            return Some(format!("it has {wrong:?} in it"));
+            return Some(format!("it contains {wrong:?}"));
         } else if label.starts_with('-') || label.ends_with('-') {
-            return Some("a part of it begins or ends with '-'".to_owned());
+            return Some("a part between two dots begins or ends with '-'".to_owned());
         }
     }
     // Clients treat such a name as an address (RFC 6125, WHATWG URL).
     let last = rest.rsplit('.').next().unwrap_or(rest);
-    last.bytes().all(|byte| byte.is_ascii_digit()).then(|| "its end is a number".to_owned())
+    last.bytes().all(|byte| byte.is_ascii_digit()).then(|| "its last part is a number".to_owned())
 }
 
 #[cfg(test)]
@@ -117,14 +117,14 @@ mod tests {
             ("user@example.com", "write example.com"),
             ("example.com.", "write example.com"),
             ("bücher.example", "'idn2 bücher.example' prints it"),
-            ("a b", "it has ' ' in it"),
+            ("a b", "it contains ' '"),
             ("-a.example", "begins or ends with '-'"),
             ("a..b", "is empty"),
             (".", "is empty"),
-            ("*", "it has '*' in it"),
-            ("a.*.example", "it has '*' in it"),
-            ("300.1.1.1", "its end is a number"),
-            ("fe80::1%eth0", "it has ':' in it"),
+            ("*", "it contains '*'"),
+            ("a.*.example", "it contains '*'"),
+            ("300.1.1.1", "its last part is a number"),
+            ("fe80::1%eth0", "it contains ':'"),
             (&long, "more than 253 bytes"),
             (&label, "more than 63 bytes"),
         ] {

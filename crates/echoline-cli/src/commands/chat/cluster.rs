@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::admin::ExtraMetric;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::usage_error::UsageError;
 use crate::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
@@ -26,69 +27,75 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clustering (--bus)")]
 pub(crate) struct ClusterArgs {
-    /// NATS servers that connect the nodes of a cluster: nats://HOST:4222, separated by commas.
+    /// NATS servers that connect the nodes of a cluster.
     ///
-    /// All nodes with the same servers and --cluster are one chat. tls:// requires encryption. The
-    /// servers need JetStream (`nats-server -js`). Put a password into the file of --bus-login.
+    /// For example nats://10.0.0.1:4222,nats://10.0.0.2:4222. tls:// requires encryption. All nodes
+    /// with the same servers and the same --cluster are one chat. The servers need JetStream
+    /// (`nats-server -js`). Put a password into the file of --bus-login.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
     bus: Option<SecretText>,
 
     #[command(flatten)]
     stream: StreamArgs,
 
-    /// The name of this node that users see. [default: the system's host name]
+    /// Name of this node that users see [default: the host name].
     #[arg(long, alias = "machine", env = "ECHOLINE_NODE", value_name = "NAME", requires = "bus")]
     node: Option<NodeName>,
 
-    /// Time-out of a start, which waits for the servers and the entries of the stream.
-    #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "DURATION", requires = "bus")]
+    /// Limit for the start, which reads the entries of the stream.
+    #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "TIME", requires = "bus")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     bus_timeout: Duration,
+
+    /// Entries that the stream keeps, if this start creates it.
+    ///
+    /// A node that missed more entries continues from a snapshot. The limit also applies to the
+    /// history after a restart.
+    #[arg(long, env = "ECHOLINE_BUS_ENTRIES", value_name = "N", default_value = "200000")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1000..))]
+    bus_entries: u64,
 }
 
 /// The flags of the stream.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Clustering (--bus)")]
 pub(crate) struct StreamArgs {
-    /// The name of the cluster: servers may carry several clusters. [default: chat]
+    /// Name of the cluster [default: chat].
+    ///
+    /// The same NATS servers can connect several clusters.
     #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
 
-    /// The number of replicas, if this start creates the stream; above 1 needs NATS 2.10.26.
+    /// Replicas of the stream, if the start of a node creates it.
+    ///
+    /// More than 1 needs NATS 2.10.26 or newer.
     #[arg(long, env = "ECHOLINE_BUS_REPLICAS", value_name = "N", default_value = "1")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=5))]
     bus_replicas: u8,
 
-    /// The number of entries that the stream keeps, if this start creates it.
-    ///
-    /// A node that missed more entries goes on from a snapshot, and the history after a restart is
-    /// limited by it.
-    #[arg(long, env = "ECHOLINE_BUS_ENTRIES", value_name = "N", default_value = "200000")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1000..))]
-    bus_entries: u64,
-
-    /// A credentials file for the NATS servers, as `nsc` writes it.
-    #[arg(long, env = "ECHOLINE_BUS_CREDENTIALS", value_name = "PATH")]
+    /// Credentials file for the NATS servers, as `nsc` writes it.
+    #[arg(long, env = "ECHOLINE_BUS_CREDENTIALS", value_name = "FILE")]
     bus_credentials: Option<PathBuf>,
 
-    /// A file whose first line is USER:PASSWORD or a token for the NATS servers.
-    #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
+    /// File whose first line is USER:PASSWORD or a token for the NATS servers.
+    #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "FILE")]
     bus_login: Option<PathBuf>,
 
-    /// A file with the key of the cluster, the same on all nodes.
+    /// File with the key of the cluster, the same on all nodes.
     ///
-    /// A node ignores messages without a tag of this key. Make one with `openssl rand -hex 32`.
-    #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
+    /// A node ignores messages without a tag of this key. Create a key with `openssl rand -hex 32`.
+    #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "FILE")]
     cluster_key: Option<PathBuf>,
 
-    /// The only certificate authorities to trust for NATS servers (PEM). [default: the system's]
+    /// Trusted authorities of the NATS servers (PEM) [default: the system's].
     #[arg(long, env = "ECHOLINE_BUS_CA", value_name = "FILE")]
     bus_ca: Option<PathBuf>,
 
-    /// The client certificate for NATS servers that require one (PEM).
+    /// Client certificate for NATS servers that require one (PEM).
     #[arg(long, env = "ECHOLINE_BUS_CERT", value_name = "FILE")]
     bus_cert: Option<PathBuf>,
 
-    /// The private key of --bus-cert (PEM). [default: it is in the file of --bus-cert]
+    /// Private key of --bus-cert (PEM) [default: same file].
     #[arg(long, env = "ECHOLINE_BUS_KEY", value_name = "FILE", requires = "bus_cert")]
     bus_key: Option<PathBuf>,
 }
@@ -103,7 +110,7 @@ impl FromStr for NodeName {
     fn from_str(text: &str) -> Result<Self, String> {
         let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if text.is_empty() || text.len() > 64 || !text.chars().all(is_fine) {
-            return Err("it takes 1 to 64 letters, digits, '.', '_' or '-', as in east-1".into());
+            return Err("write 1 to 64 letters, digits, '.', '_' or '-', for example east-1".into());
         }
         Ok(Self(text.to_owned()))
     }
@@ -134,7 +141,6 @@ impl StreamArgs {
         }
         let mut options = NatsOptions::new(servers.clone(), self.cluster());
         options.replicas = self.bus_replicas;
-        options.max_entries = self.bus_entries;
         options.credentials.clone_from(&self.bus_credentials);
         options.authorities.clone_from(&self.bus_ca);
         options.identity = self.bus_cert.clone().map(|certificate| NatsIdentity {
@@ -156,12 +162,15 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster without --bus, which would be a separate chat.
+    /// Refuses --cluster without --bus, because such a chat would have no other nodes.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
         if self.bus.is_none()
             && let Some(cluster) = &self.stream.cluster
         {
-            bail!("--cluster needs --bus: without NATS servers no other node is in {cluster}");
+            let text = format!(
+                "--cluster {cluster} needs --bus, which names the NATS servers of a cluster"
+            );
+            return Err(UsageError::new(text).into());
         }
         Ok(())
     }
@@ -176,6 +185,7 @@ impl ClusterArgs {
         let Some(servers) = &self.bus else { return Ok(None) };
         let mut options = self.stream.options(servers, shared)?;
         options.start_timeout = self.bus_timeout;
+        options.max_entries = self.bus_entries;
         Ok(Some(options))
     }
 
@@ -216,7 +226,10 @@ impl ClusterArgs {
         match name.parse() {
             Ok(NodeName(name)) => Ok(name),
             Err(why) => {
-                bail!("the host name {name:?} cannot name this node ({why}): give --node NAME")
+                bail!(
+                    "the host name {name:?} cannot be the name of this node ({why}): add --node \
+                     NAME"
+                )
             }
         }
     }
@@ -235,7 +248,7 @@ impl ClusterArgs {
                 sentence: "The servers were examined.".to_owned(),
             });
         let mut sentences = vec![
-            format!("It is one chat with all nodes of the cluster {}.", self.stream.cluster()),
+            format!("This node joins the cluster {}.", self.stream.cluster()),
             format!("{}.", capitalized(sentence.trim_end_matches('.'))),
         ];
         let warning = command_line_warning(&options.servers);
@@ -268,7 +281,8 @@ impl ClusteredChat {
         let Self { chat, driver } = self;
         if !chat.take_leave(LEAVE_TIMEOUT) {
             tracing::warn!(
-                "the other nodes do not know that this one stops: its lease expires in a while"
+                "the other nodes do not know that this node stops; they remove it when its lease \
+                 expires"
             );
         }
         if let Some(driver) = Arc::into_inner(driver) {
@@ -282,7 +296,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
     #[rustfmt::skip]
     let figures = vec![
         gauge("echoline_cluster_linked",
-            "1 while the stream can be read and appended to.", u64::from(chat.is_linked)),
+            "1 while the node can read the stream and append to it.", u64::from(chat.is_linked)),
         gauge("echoline_cluster_machines",
             "Nodes whose lease has not expired, this one included.", chat.nodes.len() as u64),
         gauge("echoline_cluster_applied_entry",
@@ -300,7 +314,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
         counter("echoline_cluster_returns_total",
             "Times that the lease of this node expired and the node came back.", chat.returns),
         counter("echoline_cluster_gaps_total",
-            "Times that this node went on from a snapshot, and missed lines.", chat.gaps),
+            "Times that this node continued from a snapshot, and missed lines.", chat.gaps),
     ];
     figures
 }

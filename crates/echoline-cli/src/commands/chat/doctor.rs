@@ -18,10 +18,15 @@ const PROBLEMS: u8 = 3;
 
 /// The flags of `echoline chat doctor`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 without a problem, 3 with a problem, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat doctor --bus nats://10.0.0.1:4222 --cluster chat")]
 pub(crate) struct DoctorArgs {
-    /// The NATS servers: nats://HOST:4222, separated by commas.
+    /// NATS servers: nats://HOST:PORT, separated by commas.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
-    #[arg(default_value = "nats://127.0.0.1:4222")]
+    #[arg(default_value = "nats://127.0.0.1:4222", help_heading = "Clustering (--bus)")]
     bus: SecretText,
 
     #[command(flatten)]
@@ -34,26 +39,26 @@ pub(crate) struct DoctorArgs {
 /// Prints the findings, and changes nothing. Returns exit code 0, or 3 if there is a problem.
 pub(crate) fn run(flags: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
-    let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));
+    let cannot = || format!("cannot examine --bus {}", without_login(flags.bus.reveal()));
     let findings = findings.with_context(cannot)?;
     let mut text = String::new();
     if let Some(warning) = command_line_warning(&flags.bus) {
-        let _ = writeln!(text, " note  {warning}");
+        let _ = writeln!(text, "{:>7}  {warning}", "note");
     }
     for finding in &findings {
         let mark = match finding.severity {
-            Severity::Fine => "right",
+            Severity::Fine => "ok",
             Severity::Note => "note",
-            Severity::Problem => "WRONG",
+            Severity::Problem => "PROBLEM",
         };
         // Writing to memory does not fail.
-        let _ = writeln!(text, "{mark:>5}  {}", finding.sentence);
+        let _ = writeln!(text, "{mark:>7}  {}", finding.sentence);
     }
     let problems = findings.iter().filter(|f| f.severity == Severity::Problem).count();
     let _ = match problems {
-        0 => writeln!(text, "Nothing is wrong."),
-        1 => writeln!(text, "One thing is wrong."),
-        _ => writeln!(text, "{problems} things are wrong."),
+        0 => writeln!(text, "No problem was found."),
+        1 => writeln!(text, "1 problem was found."),
+        _ => writeln!(text, "{problems} problems were found."),
     };
     print(&text)?;
     Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })

@@ -21,6 +21,11 @@ const INTERRUPT: char = '\u{3}';
 
 /// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat hash-password > operator-password")]
 pub(crate) struct HashPasswordArgs {}
 
 /// Prints the hash of a password that is typed twice, or is the first line of standard input.
@@ -38,10 +43,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn ask() -> anyhow::Result<String> {
-    let _quiet = Quiet::begin().context("cannot turn off the terminal's echo")?;
+    let _quiet = Quiet::begin().context("cannot turn off the echo of the terminal")?;
     tell_plainly("Operator password: ");
     let password = typed()?;
-    tell_plainly("The same again: ");
+    tell_plainly("Repeat the password: ");
     if typed()? != password {
         bail!("the two passwords differ");
     }

@@ -19,34 +19,48 @@ use echoline_chat::{ChatSettings, Name, terminal_text};
 /// The folder of a chat.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
-    /// The folder that the chat keeps its history in.
+    /// Folder in which the chat keeps its history.
     #[arg(long = "data", env = "ECHOLINE_DATA", value_name = "DIR")]
     folder: PathBuf,
 }
 
 /// The flags of `echoline chat backup`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after a complete backup, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat backup --data /var/lib/echoline backup.sqlite")]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// The file to write. It is whole or not there.
+    /// File to write.
+    ///
+    /// It appears under its name when it is complete and checked.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Replace FILE if it is there.
+    /// Replace FILE if it exists.
     #[arg(long)]
     force: bool,
 }
 
 /// The flags of `echoline chat restore`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat restore --data /var/lib/echoline-new backup.sqlite")]
 pub(crate) struct RestoreArgs {
-    /// The folder to restore into. It is made if it is missing, and must hold no history.
+    /// Folder to restore into.
+    ///
+    /// It is created if it is missing, and must not contain a history.
     #[arg(long = "data", env = "ECHOLINE_DATA", value_name = "DIR")]
     folder: PathBuf,
 
-    /// The backup.
+    /// Backup to restore.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -56,26 +70,40 @@ pub(crate) struct RestoreArgs {
 
 /// The flags of `echoline chat export`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat export --data /var/lib/echoline lobby --json")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// The room.
+    /// Room to export.
     #[arg(value_name = "ROOM", value_parser = |text: &str| Name::parse_room(text))]
     room: Name,
 
-    /// Print one JSON object for each line: number, time, time_ms, kind, name, text.
+    /// Print one JSON object per line of the room.
+    ///
+    /// Its fields are room, number, time, time_ms, kind, name and text.
     #[arg(long)]
     json: bool,
 }
 
 /// The flags of `echoline chat erase`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
+
+Examples:
+  echoline chat erase --data /var/lib/echoline ann")]
 pub(crate) struct EraseArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// The name. Names that look the same are erased too, as no two people can have them.
+    /// Name of the user.
+    ///
+    /// Names that look the same are erased too, because they belong to the same user.
     #[arg(value_name = "NAME", value_parser = |text: &str| Name::parse(text))]
     name: Name,
 
@@ -102,7 +130,7 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     match kept.and_then(|()| fs::File::open(folder)?.sync_all()) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
-            "{} is there already: choose another file, or replace it with --force",
+            "{} already exists: choose another file, or replace it with --force",
             file.display()
         ),
         Err(error) => return Err(error).with_context(cannot),
@@ -126,7 +154,7 @@ fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf>
         _ => flags.file.clone(),
     };
     if reader.owns(&file) {
-        bail!("{shown} is a name for a file of the history itself: choose another file");
+        bail!("{shown} is a file of the history itself: choose another file");
     }
     Ok(file)
 }
@@ -164,7 +192,7 @@ pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
     match written {
         Ok(0) => {}
         Ok(missing) => tell(&format!("{missing} lines of {room} are damaged or missing")),
-        // The reader has closed the pipe (`| head`).
+        // The reader of the pipe has closed it.
         Err(Export::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Export::Output(error)) => return Err(error).context("cannot write to stdout"),
         Err(Export::Store(error)) => return Err(error).context("cannot export from --data"),
@@ -206,7 +234,7 @@ pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);
     let erased = erased.with_context(|| format!("cannot erase {name}"))?;
     let text = match erased.lines + erased.tokens + erased.entries {
-        0 => format!("There is nothing of {name} in {folder}.\n"),
+        0 => format!("{folder} has nothing of {name}.\n"),
         _ => format!(
             "Erased {name}: {} in {}, {}, {} of the audit log and the bans.\n",
             count(erased.lines, "line"),
@@ -217,10 +245,13 @@ pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     };
     print(&text)?;
     for other in &erased.other_names {
-        print(&format!("{name} was also called {other}: erase that name too if it was theirs.\n"))?;
+        print(&format!(
+            "{name} also used the name {other}: erase that name too if it belonged to the same \
+             user.\n"
+        ))?;
     }
     for copy in &erased.copies {
-        print(&format!("{folder}/{copy} may still hold their words: remove it.\n"))?;
+        print(&format!("{folder}/{copy} may still have their words: remove it.\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

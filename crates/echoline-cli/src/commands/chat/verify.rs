@@ -16,13 +16,21 @@ const CONTRADICTED: u8 = 3;
 
 /// The flags of `echoline chat verify`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit code: 0 if the transcripts agree, 3 if they contradict each other, 1 after a failure, 2 for \
+wrong usage.
+
+Examples:
+  echoline chat verify ann.txt bob.txt")]
 pub(crate) struct VerifyArgs {
-    /// What clients of one run of a server were sent: terminals after `/numbers on` (without
-    /// `/times on` and `/quiet on`), or programs on a `--bot` address.
+    /// Files with the output of clients, all from one run of the chat.
+    ///
+    /// The clients are terminals after `/numbers on` (without `/times on` and `/quiet on`), or
+    /// bots.
     #[arg(required = true, value_name = "TRANSCRIPT")]
     transcripts: Vec<PathBuf>,
 
-    /// The room that everybody comes into.
+    /// Room that every user joined first.
     #[arg(long, value_name = "NAME", default_value = "lobby")]
     #[arg(value_parser = |text: &str| Name::parse_room(text))]
     lobby: Name,
@@ -59,8 +67,8 @@ fn sentences(report: &TranscriptReport, transcripts: usize) -> String {
     let _ = match found {
         0 => writeln!(
             text,
-            "All saw one order: no gap without a notice, nothing twice, times increase, and who \
-             spoke was there."
+            "All transcripts have the same order: no gap without a notice, nothing twice, \
+             increasing times, and only members of a room spoke in it."
         ),
         1 => writeln!(text, "There is 1 contradiction."),
         found if *found > contradictions.len() => {

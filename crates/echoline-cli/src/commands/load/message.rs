@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 
 use crate::usage_error::UsageError;
 use crate::values::{self, EolName};
@@ -18,44 +18,49 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageArgs {
-    /// Size of a message, line end included.
+    /// Size of a message, with its line end.
     #[arg(long, env = "ECHOLINE_SIZE", value_name = "BYTES", value_parser = values::bytes)]
     #[arg(default_value = "64")]
     size: usize,
 
-    /// Text to send instead. {seq} is the number of the message of its client, {client} the number
-    /// of the client and {random} twelve letters; \n, \r, \t, \xHH are bytes.
+    /// Text of the messages, instead of generated text.
+    ///
+    /// {seq} is the number of the message, {client} the number of the client, and {random} twelve
+    /// random letters. \n, \r, \t and \xHH are bytes.
     #[arg(long, env = "ECHOLINE_MESSAGE", value_name = "TEXT", conflicts_with = "messages_from")]
     message: Option<Template>,
 
-    /// File whose lines are sent in turn.
+    /// File with messages, one per line, which are sent in turn.
     #[arg(long, env = "ECHOLINE_MESSAGES_FROM", value_name = "FILE")]
     messages_from: Option<PathBuf>,
 
-    /// Line end of messages; a reply may have either.
+    /// Line end of messages; replies may have either.
     #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
     eol: EolName,
 
-    /// Seed of message bodies and random times: the same seed sends the same bytes.
+    /// Seed of generated messages and random times.
+    ///
+    /// The same seed sends the same bytes.
     #[arg(long, env = "ECHOLINE_SEED", value_name = "NUMBER", default_value = "1")]
     pub(super) seed: u64,
 
-    /// Correct reply: 'echo' (a line that ends with the message), 'line' (any line), 'text:TEXT'
-    /// (this line, with placeholders as in --message), 'regex:PATTERN' (a line that matches), 'any'
-    /// (any bytes).
+    /// Correct reply: echo, line, any, text:TEXT or regex:PATTERN.
+    ///
+    /// echo: a line that ends with the message. line: any line. any: any bytes. text: this line,
+    /// with placeholders as in --message. regex: a line that matches.
     #[arg(long, env = "ECHOLINE_EXPECT", value_name = "REPLY", value_parser = reply)]
     #[arg(default_value = "echo")]
     expect: ExpectedReply,
 
-    /// Prefix of an echo, 'Echo: ' [default: learnt from the first reply].
+    /// Text before each echo [default: learned from the first reply].
     #[arg(long, env = "ECHOLINE_PREFIX", value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// Lines of the greeting, which are no replies.
+    /// Lines to skip before the first reply, as a greeting.
     #[arg(long, env = "ECHOLINE_SKIP_GREETING", value_name = "LINES", default_value = "0")]
     skip_greeting: u32,
 
-    /// Lines of each reply; the last is checked.
+    /// Lines of each reply; the last one is checked.
     #[arg(long, env = "ECHOLINE_REPLY_LINES", value_name = "N", default_value = "1")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     reply_lines: NonZero<u32>,
@@ -72,13 +77,13 @@ fn reply(text: &str) -> Result<ExpectedReply, String> {
         }
         Some(("regex", pattern)) => {
             let regex = regex::bytes::Regex::new(pattern)
-                .map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
+                .map_err(|error| format!("'{pattern}' is not a regular expression: {error}"))?;
             Ok(ExpectedReply::Matching(LinePattern::new(pattern, move |line: &[u8]| {
                 regex.is_match(line)
             })))
         }
         _ => Err(format!(
-            "'{text}' is no reply to expect: write echo, line, any, text:TEXT or regex:PATTERN, \
+            "'{text}' is not a reply to expect: write echo, line, any, text:TEXT or regex:PATTERN, \
              for example 'regex:^\\+PONG'"
         )),
     }
@@ -89,7 +94,7 @@ impl MessageArgs {
     pub(super) fn usage_error(&self, depth: u32) -> Option<&'static str> {
         let echo = matches!(self.expect, ExpectedReply::Echo { .. });
         if self.prefix.is_some() && !echo {
-            return Some("--prefix is what stands before an echo: leave out --expect");
+            return Some("--prefix is the text before an echo: remove --expect");
         }
         (matches!(self.expect, ExpectedReply::Any) && depth > 1).then_some(
             "--expect any cannot tell one reply from the next: use --depth 1, or --expect line",
@@ -124,9 +129,7 @@ impl MessageArgs {
             return Ok(Plan::template(clients, messages, template.clone(), eol, self.seed));
         }
         let plan = Plan::new(clients, messages, self.size, eol, self.seed);
-        Ok(plan.map_err(|error| {
-            UsageError::new("load", ErrorKind::ValueValidation, format!("--size {error}"))
-        })?)
+        Ok(plan.map_err(|error| UsageError::new(format!("--size {error}")))?)
     }
 }
 
@@ -134,15 +137,14 @@ impl MessageArgs {
 fn read_lines(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let name = file.display();
     let length = std::fs::metadata(file)
-        .with_context(|| format!("--messages-from {name}: cannot read it"))?
+        .with_context(|| format!("cannot read --messages-from {name}"))?
         .len();
     anyhow::ensure!(
         length <= FILE_BYTES_MAX,
-        "--messages-from {name} has {length} bytes, and at most {FILE_BYTES_MAX} are held in \
-         memory: cut it"
+        "--messages-from {name} has {length} bytes: use a file of at most {FILE_BYTES_MAX} bytes"
     );
     let bytes =
-        std::fs::read(file).with_context(|| format!("--messages-from {name}: cannot read it"))?;
+        std::fs::read(file).with_context(|| format!("cannot read --messages-from {name}"))?;
     let lines = bytes.split(|&byte| byte == b'\n');
     let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     Ok(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())

@@ -18,66 +18,70 @@ use echoline_load::{LoadSettings, Targets};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(super) struct NetworkArgs {
-    /// Local addresses to connect from, used in turn. Each has its own ports, about 28,000 to each
-    /// server.
+    /// Local addresses to connect from, used in turn.
+    ///
+    /// Each address has its own ports, about 28,000 for each server.
     #[arg(long, env = "ECHOLINE_SOURCE", value_name = "IP,...", value_delimiter = ',')]
     #[arg(value_parser = source)]
     source: Vec<IpAddr>,
 
-    /// Resolution of names: once, with the addresses tried in order; once, with each connection
-    /// beginning at the next address (rotate); or for each connection.
+    /// Resolution of host names.
     #[arg(long, env = "ECHOLINE_RESOLVE", value_enum, default_value = "once")]
     resolve: ResolveName,
 
-    /// IPv4 addresses only.
+    /// Connect to IPv4 addresses only.
     #[arg(short = '4', long, env = "ECHOLINE_IPV4")]
     ipv4: bool,
 
-    /// IPv6 addresses only.
+    /// Connect to IPv6 addresses only.
     #[arg(short = '6', long, env = "ECHOLINE_IPV6", conflicts_with = "ipv4")]
     ipv6: bool,
 
-    /// TCP_NODELAY: off lets the system delay small packets.
+    /// TCP_NODELAY; with off the system may delay small packets.
     #[arg(long, env = "ECHOLINE_NODELAY", value_enum, default_value = "on")]
     nodelay: OnOff,
 
-    /// Socket buffer for sending (SO_SNDBUF) [default: the system's].
+    /// Send buffer of sockets (SO_SNDBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_SEND_BUFFER", value_name = "BYTES", value_parser = buffer)]
     send_buffer: Option<u32>,
 
-    /// Socket buffer for receiving (SO_RCVBUF) [default: the system's].
+    /// Receive buffer of sockets (SO_RCVBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
     receive_buffer: Option<u32>,
 
     #[command(flatten)]
     wires: ClientTransportArgs,
 
-    /// With --proxy: network whose addresses the headers of the connections contain in turn.
+    /// Network of the client addresses in the headers of --proxy, used in turn.
     #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
     #[arg(value_parser = network_value)]
     proxy_source: Option<IpNet>,
 
-    /// End connections with a reset, so that their local ports are free at once.
+    /// Close connections with a reset, so that their ports are free at once.
     #[arg(long, env = "ECHOLINE_RST")]
     rst: bool,
 
-    /// Number of sending threads [default: half the cores, the rest for the system and a local
-    /// server].
-    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZero<usize>>)]
+    /// Threads that send messages [default: half of the cores].
+    ///
+    /// The other cores are for the system and a local server.
+    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N", value_parser = values::threads)]
     workers: Option<NonZero<usize>>,
 
-    /// Time before each due time of --rate in which a thread polls instead of sleeping. It sends to
-    /// the microsecond, at the cost of a core. 100us suits.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION", default_value = "0s")]
+    /// Time to poll before each planned time of --rate, for example 100us.
+    ///
+    /// A thread that polls sends to the microsecond, and uses a whole core.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = values::duration)]
     busy_poll: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ResolveName {
+    /// Once; connections try the addresses in their order.
     Once,
+    /// Once; each connection begins with the next address.
     Rotate,
+    /// For each connection.
     Each,
 }
 
@@ -88,14 +92,14 @@ enum OnOff {
 }
 
 fn source(text: &str) -> Result<IpAddr, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("'{text}' is no IP address: write for example 127.0.0.2,127.0.0.3"))
+    text.trim().parse().map_err(|_| {
+        format!("'{text}' is not an IP address: write for example 127.0.0.2,127.0.0.3")
+    })
 }
 
 fn buffer(text: &str) -> Result<u32, String> {
     let bytes = values::bytes(text)?;
-    u32::try_from(bytes).map_err(|_| format!("'{text}' is too much: write for example 256KiB"))
+    u32::try_from(bytes).map_err(|_| format!("'{text}' is too large: write for example 256KiB"))
 }
 
 impl NetworkArgs {

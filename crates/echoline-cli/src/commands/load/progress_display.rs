@@ -48,7 +48,9 @@ impl ProgressDisplay {
         if let Some(condition) =
             view.certain_alarm.filter(|_| !self.certain_alarm_shown.replace(true))
         {
-            self.tell(&format!("--fail-if {condition} is certain to come true: sends no more"));
+            self.tell(&format!(
+                "--fail-if {condition} is certain to be met: the run stops sending"
+            ));
         }
         match &self.kind {
             DisplayKind::Quiet => {}

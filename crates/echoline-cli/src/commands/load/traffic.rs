@@ -22,103 +22,116 @@ const FIND_FROM: f64 = 1000.0;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Traffic")]
 pub(super) struct TrafficArgs {
-    /// Number of clients, each with one connection at a time.
-    #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
+    /// Number of clients, with one connection each.
+    #[arg(long, short, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     clients: NonZero<u32>,
 
-    /// Messages of each client [default: 100, or no limit with --duration or --rate].
+    /// Messages of each client [default: 100; with --duration or --rate: no limit].
     #[arg(long, env = "ECHOLINE_MESSAGES", value_name = "N")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages: Option<NonZero<u32>>,
 
-    /// Messages of all clients together, distributed evenly. With fewer messages than clients there
-    /// are fewer clients.
+    /// Messages of all clients together.
+    ///
+    /// They are distributed evenly. If there are fewer messages than clients, fewer clients run.
     #[arg(long, env = "ECHOLINE_TOTAL_MESSAGES", value_name = "N", conflicts_with = "messages")]
-    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    #[arg(short = 'n', value_parser = values::count::<NonZero<u32>>)]
     total_messages: Option<NonZero<u32>>,
 
-    /// Duration of the sending [default: until --messages are sent; with --rate 10s, or --over].
-    #[arg(long, env = "ECHOLINE_DURATION", value_name = "DURATION")]
+    /// Time to send [default: until all are sent].
+    ///
+    /// With --rate the default is the time of --over, or 10s.
+    #[arg(long, short, env = "ECHOLINE_DURATION", value_name = "TIME")]
     #[arg(value_parser = values::some_duration)]
     duration: Option<Duration>,
 
-    /// Open loop: messages per second of all clients together, independent of replies. A range,
-    /// '1000..20000/s', is a ramp over --over.
+    /// Open loop: messages per second of all clients.
+    ///
+    /// Messages are sent at this rate, whether or not earlier ones were answered. A range, for
+    /// example 1000..20000/s, is a ramp during the time of --over.
     #[arg(long, env = "ECHOLINE_RATE", value_name = "RATE", value_parser = values::rate_range)]
     pub(super) rate: Option<RateRange>,
 
-    /// Duration of a range of --rate. After it, the last rate stays.
-    #[arg(long, env = "ECHOLINE_OVER", value_name = "DURATION", requires = "rate")]
+    /// Time of the ramp, if --rate is a range.
+    ///
+    /// After the ramp the last rate continues.
+    #[arg(long, env = "ECHOLINE_OVER", value_name = "TIME", requires = "rate")]
     #[arg(value_parser = values::some_duration)]
     over: Option<Duration>,
 
-    /// Number of steps of constant rate in which a range of --rate is made, at least 2.
+    /// Steps of constant rate in a ramp, at least 2 [default: a smooth ramp].
     #[arg(long, env = "ECHOLINE_STEPS", value_name = "N", requires = "rate")]
     #[arg(value_parser = values::from_two)]
     steps: Option<u32>,
 
-    /// Arrivals of an open loop: at equal intervals, or independent of one another.
+    /// Arrival process of an open loop.
     #[arg(long, env = "ECHOLINE_ARRIVAL", value_enum, default_value = "constant")]
     arrival: ArrivalProcess,
 
-    /// Policy for messages of an open loop whose time has passed while their connection was busy:
-    /// send them as soon as it is free, or skip all but the last. Both are counted.
+    /// Policy for messages of an open loop whose planned time has passed.
+    ///
+    /// Messages are late if their connection was busy at the planned time. The report counts them.
     #[arg(long, env = "ECHOLINE_WHEN_LATE", value_enum, default_value = "catch-up")]
     when_late: LateChoice,
 
     /// Closed loop: pause of a client between a reply and the next message.
-    #[arg(long, env = "ECHOLINE_THINK", value_name = "DURATION", conflicts_with = "rate")]
+    #[arg(long, env = "ECHOLINE_THINK", value_name = "TIME", conflicts_with = "rate")]
     #[arg(value_parser = values::duration)]
     think: Option<Duration>,
 
-    /// Messages in flight on a connection at most (pipelining).
+    /// Limit of unanswered messages on a connection (pipelining).
     #[arg(long, env = "ECHOLINE_DEPTH", value_name = "N", default_value = "1")]
     #[arg(value_parser = values::depth)]
     depth: NonZero<u32>,
 
-    /// Messages after which a client closes its connection and opens another. 1 is churn: connect,
-    /// one exchange, close.
+    /// Messages after which a client connects again [default: no limit].
+    ///
+    /// With 1 each message has its own connection.
     #[arg(long, env = "ECHOLINE_MESSAGES_PER_CONNECTION", value_name = "N")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages_per_connection: Option<NonZero<u32>>,
 
-    /// Whether a client whose connection failed opens another [default: always with --duration or
-    /// --rate, else never]. Without a server it retries after 10 ms, then with increasing delays of
-    /// up to one second.
+    /// Whether clients connect again after a failure.
+    ///
+    /// The default is always with --duration or --rate, else never. If the server cannot be
+    /// reached, a client retries after 10 ms, then with increasing delays of up to one second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<ReconnectChoice>,
 
-    /// Duration of a warm-up before the measuring, whose messages are counted separately.
-    #[arg(long, env = "ECHOLINE_WARMUP", value_name = "DURATION", default_value = "0s")]
+    /// Time of a warm-up, whose messages are not in the figures.
+    #[arg(long, env = "ECHOLINE_WARMUP", value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = values::duration)]
     warmup: Duration,
 
-    /// Rate of opening connections before the run starts, or 'max' for all at once.
+    /// New connections per second before the run, or 'max' for all at once.
     #[arg(long, env = "ECHOLINE_CONNECT_RATE", value_name = "RATE", value_parser = values::rate)]
     #[arg(default_value = "1000/s")]
     connect_rate: MaxRate,
 
-    /// Time-out of replies and of connecting.
-    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "DURATION")]
+    /// Time to wait for a reply or a connection.
+    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::some_duration, default_value = "5s")]
     timeout: Duration,
 
-    /// Time after the end in which late messages are still sent and replies are awaited [default:
-    /// --timeout].
-    #[arg(long, env = "ECHOLINE_GRACE", value_name = "DURATION", value_parser = values::duration)]
+    /// Time after the end for late messages and replies [default: --timeout].
+    #[arg(long, env = "ECHOLINE_GRACE", value_name = "TIME", value_parser = values::duration)]
     grace: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ArrivalProcess {
+    /// At equal intervals.
     Constant,
+    /// At random intervals, independent of each other.
     Poisson,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LateChoice {
+    /// Send all of them as soon as the connection is free.
     CatchUp,
+    /// Send only the last one.
     Skip,
 }
 
@@ -163,14 +176,13 @@ impl TrafficArgs {
         let two = self.steps.is_some() || self.over.is_some();
         match (range, two) {
             (true, _) if self.over.is_none() => {
-                Some("--rate is a range, which takes time: add for example --over 60s")
+                Some("--rate is a range, so the ramp needs a time: add for example --over 60s")
             }
             (false, true) => Some(
-                "--over and --steps go through a range of rates: write for example --rate \
-                 1000..20000/s",
+                "--over and --steps need a range of rates: write for example --rate 1000..20000/s",
             ),
             _ if self.arrival == ArrivalProcess::Poisson && self.rate.is_none() => {
-                Some("--arrival poisson is for an open loop: add for example --rate 1000/s")
+                Some("--arrival poisson needs an open loop: add for example --rate 1000/s")
             }
             _ => None,
         }

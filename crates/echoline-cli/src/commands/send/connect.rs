@@ -23,14 +23,15 @@ pub(super) async fn connect(
         };
         let Some(connected) = connected else {
             return Err(SendFailure::timed_out(anyhow!(
-                "cannot connect to {address}: its queue has been full for {:?} (--timeout)",
+                "cannot connect to {address}: the queue of the server has been full for {:?} \
+                 (--timeout)",
                 timeout.unwrap_or_default()
             )));
         };
         return connected.map_err(|error| refused(address, error));
     }
     let found = address.resolve().await.with_context(|| {
-        format!("cannot find {address}: check the name, or write the number of the address")
+        format!("cannot resolve {address}: check the host name, or use an IP address")
     });
     let found = found.map_err(SendFailure::not_connected)?;
     let mut last = SendFailure::not_connected(anyhow!("{address} has no address"));
@@ -47,8 +48,8 @@ pub(super) async fn connect(
             }
             Ok(Err(error)) => refused(address, error),
             Err(_) => SendFailure::timed_out(anyhow!(
-                "cannot connect to {address}: no answer within {:?}; is the address right, or does \
-                 a firewall drop what is sent to it?",
+                "cannot connect to {address}: no reply within {:?}; is the address correct, or \
+                 does a firewall drop the packets?",
                 timeout.unwrap_or_default()
             )),
         };
@@ -84,7 +85,7 @@ pub(super) async fn shake_hands(
             Err(anyhow!("cannot talk to {address}: {why}").into())
         }
         Err(_) => Err(SendFailure::timed_out(anyhow!(
-            "cannot talk to {address}: it did not finish the handshake within {:?} (--timeout)",
+            "cannot talk to {address}: the handshake was not complete within {:?} (--timeout)",
             timeout.unwrap_or_default()
         ))),
     }
@@ -93,8 +94,8 @@ pub(super) async fn shake_hands(
 /// Returns advice about an error of the system, in brackets; empty if there is none.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
-        io::ErrorKind::ConnectionRefused => " (is the server running, and there?)",
+        io::ErrorKind::NotFound => " (the socket does not exist; is the server running?)",
+        io::ErrorKind::ConnectionRefused => " (is the server running at this address?)",
         io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
         _ => "",
     }

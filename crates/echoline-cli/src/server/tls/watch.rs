@@ -99,7 +99,7 @@ fn reload(flags: &TlsArgs, certificates: &Certificates) {
             announce(certificates, "the files have changed");
         }
         Err(error) => tracing::error!(
-            "the files have changed, and the old certificate stays ({}): {error:#}",
+            "the files have changed, but the old certificate is still used ({}): {error:#}",
             describe(certificates)
         ),
     }
