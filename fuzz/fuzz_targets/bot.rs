@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use echoline::{Connection, Eol, Limits};
+use echoline::{Connection, Eol, Limits, Shutdown};
 use echoline_chat::{self, Chat, ChatSettings, Role};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -20,7 +20,8 @@ async fn converse(input: &[u8], role: Role) -> Vec<u8> {
     let chat = Arc::new(Chat::new(ChatSettings { flood: None, ..ChatSettings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
     let (near, far) = duplex(1 << 20);
-    let far = Connection::accepted(far, limits, Eol::CrLf, echoline_chat::farewell());
+    let far =
+        Connection::accepted(far, limits, Eol::CrLf, echoline_chat::farewell(), Shutdown::new());
     let (mut reader, mut writer) = tokio::io::split(near);
     let session = tokio::spawn(echoline_chat::serve(far, chat, role));
     let mut answer = Vec::new();

@@ -68,7 +68,7 @@ impl fmt::Display for ExposedFolder {
         let path = self.path.display();
         match self.cause {
             Cause::Owner(user) => {
-                write!(f, "{path} belongs to user {user}, who can replace its files")
+                write!(f, "{path} belongs to user {user}, who can replace the files in it")
             }
             Cause::Mode(mode) => {
                 write!(f, "other users can replace the files in {path} (mode {mode:04o})")

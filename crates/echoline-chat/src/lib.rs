@@ -146,7 +146,7 @@ fn last_words(closed: Closed) -> Option<Cow<'static, str>> {
     let words = match closed {
         Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
         Closed::Drained => "*** The server is shutting down. Goodbye! ***",
-        Closed::Panicked => "Server error. Goodbye!",
+        Closed::Panicked | Closed::Application => "Server error. Goodbye!",
         _ => return None,
     };
     Some(Cow::Borrowed(words))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use dhat::HeapStats;
-use echoline::{Closed, Connection, Eol, Limits};
+use echoline::{Closed, Connection, Eol, Limits, Shutdown};
 use echoline_chat::{self, Chat, ChatSettings, Role};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::Mutex;
@@ -21,7 +21,16 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// Returns a connection as a server makes it, and its other end.
 fn pair() -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = tokio::io::duplex(4096);
-    (Connection::accepted(here, Limits::default(), Eol::CrLf, echoline_chat::farewell()), there)
+    (
+        Connection::accepted(
+            here,
+            Limits::default(),
+            Eol::CrLf,
+            echoline_chat::farewell(),
+            Shutdown::new(),
+        ),
+        there,
+    )
 }
 
 async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {

@@ -106,7 +106,8 @@ fn two_nodes_are_one_chat() {
     ann.hear("Online: ann");
 }
 
-const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your messages wait, for up to 60 s (/status) ***";
+const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your messages wait, for \
+                    up to 60 s (/status) ***";
 
 #[test]
 fn lines_wait_for_the_nats_server() {

@@ -1,10 +1,13 @@
-//! Runs every example as a whole program, and compares its output with the chapter of the lesson.
+//! Runs every example as a whole program, and compares its output with the chapter of the lesson,
+//! if it has one.
 //! If the lesson's own Python programs are available, the same transcripts apply to them.
 //!
 //! The transcripts are limited to the correct behaviour of the originals: one line at a time, valid
 //! UTF-8, and a wait for each reply. `differential.rs` covers the rest.
 
 mod lesson;
+#[path = "examples/library.rs"]
+mod library;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

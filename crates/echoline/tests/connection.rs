@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Farewell, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -19,7 +19,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 /// A connection with `limits` and the other end of its stream.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
-    (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences), there)
+    (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, Shutdown::new()), there)
 }
 
 fn seconds(number: u64) -> Option<Duration> {

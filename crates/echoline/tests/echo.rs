@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use echoline::echo::{self, EchoDialogue, EchoMode};
-use echoline::{Closed, Connection, Eol, Limits};
+use echoline::{Closed, Connection, Eol, Limits, Shutdown};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -17,7 +17,13 @@ fn clock() -> String {
 /// Returns the output for a client that sends `input` in the given pieces and then ends its stream.
 async fn hear(dialogue: &EchoDialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
     let (here, mut peer) = duplex(8);
-    let client = Connection::accepted(here, Limits::default(), dialogue.eol, dialogue.farewell());
+    let client = Connection::accepted(
+        here,
+        Limits::default(),
+        dialogue.eol,
+        dialogue.farewell(),
+        Shutdown::new(),
+    );
     let serving = tokio::spawn(echo::serve(client, Arc::new(dialogue.clone())));
     let (mut from, mut to) = tokio::io::split(&mut peer);
     let mut heard = Vec::new();

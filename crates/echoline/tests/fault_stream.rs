@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use echoline::faults::{FaultStream, Faults};
-use echoline::{Closed, Connection, Eol, Farewell, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, advance, timeout};
@@ -25,7 +25,16 @@ fn pair(plan: &str) -> (FaultStream<DuplexStream>, DuplexStream) {
 /// A connection with the faults of `plan`, as a server makes it.
 fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     let (stream, there) = pair(plan);
-    (Connection::accepted(stream, Limits::default(), Eol::Lf, Farewell::Sentences), there)
+    (
+        Connection::accepted(
+            stream,
+            Limits::default(),
+            Eol::Lf,
+            Farewell::Sentences,
+            Shutdown::new(),
+        ),
+        there,
+    )
 }
 
 /// Echoes the lines of `client` to their end.
@@ -190,7 +199,13 @@ async fn a_new_plan_releases_an_open_connection_within_a_second() {
     let faults = faults("stall");
     let (here, mut peer) = duplex(8);
     let stream = FaultStream::new(here, &faults);
-    let client = Connection::accepted(stream, Limits::default(), Eol::Lf, Farewell::Sentences);
+    let client = Connection::accepted(
+        stream,
+        Limits::default(),
+        Eol::Lf,
+        Farewell::Sentences,
+        Shutdown::new(),
+    );
     let serving = tokio::spawn(echo(client));
     peer.write_all(b"one\n").await.unwrap();
     let mut heard = [0; 4];

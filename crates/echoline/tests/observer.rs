@@ -153,7 +153,7 @@ async fn halves_count_too() {
             writer.write_line(format!("{line}!")).await?;
             writer.flush().await?;
         }
-        Ok(())
+        Ok::<(), Closed>(())
     };
     let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
     let mut client = TcpStream::connect(address).await.unwrap();

@@ -417,11 +417,10 @@ async fn regression_an_unsupported_scheme_is_an_error() {
         assert!(sentence.starts_with(&format!("cannot listen on {address}: ")), "{sentence}");
         assert!(sentence.contains(instead) && !sentence.contains("  "), "{sentence}");
     }
-    for (text, missing) in [("tls://127.0.0.1:0", "not TLS"), ("ws://127.0.0.1:0", "not WebSocket")]
-    {
+    for (text, missing) in [("tls://127.0.0.1:0", "no TLS"), ("ws://127.0.0.1:0", "no WebSocket")] {
         let listeners = Listener::bind(&address(text), &ListenerOptions::default()).await.unwrap();
         let server = Server::new(listeners);
-        let handler = |_: Connection| async { Ok(()) };
+        let handler = |_: Connection| async { Ok::<(), Closed>(()) };
         let error = server.serve_until(handler, std::future::ready(())).await.unwrap_err();
         assert!(error.to_string().contains(missing), "{error}");
     }
@@ -448,7 +447,7 @@ async fn the_liveness_probe_fails_for_a_hanging_thread() {
         async move {
             // An error means that the test has released the thread.
             let _ = held.lock().unwrap().recv();
-            Ok(())
+            Ok::<(), Closed>(())
         }
     };
     let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));

@@ -259,9 +259,8 @@ impl TranscriptReader {
             self.learn(room);
             return None;
         }
-        let left = words
-            .strip_prefix("You left ")
-            .and_then(|rest| rest.split_once(" and are now talking"));
+        let left = words.strip_prefix("You left ");
+        let left = left.and_then(|rest| rest.split_once(" and are now talking"));
         let expelled = words.strip_prefix("You were kicked from ");
         let expelled = expelled.and_then(|rest| rest.split_once(" by "));
         let banned = words.strip_prefix("You are banned from the room ");
@@ -479,8 +478,8 @@ mod tests {
                 "#[0-9]{1,20} (\\*\\*\\* )?[ab]{0,2}(:| joined the chat| left the chat)? .{0,9}",
                 "#[0-9]{1,20} \\*\\*\\* [ab] is now [abc] \\*\\*\\*",
                 "\\*\\*\\* [0-9]{1,20} lines missed \\*\\*\\*",
-                "\\*\\*\\* (You are now talking in|You left|Back in|You were kicked from) .{0,30} \
-                 \\*\\*\\*",
+                "\\*{3} (You are now talking in|You left|Back in|You were kicked from) .{0,30} \
+                 \\*{3}",
                 "\\[[ab]\\] #[0-9]{1,3} a: .{0,5}",
                 "Online: [a-c, ]{0,9}",
                 JSON_LINE,

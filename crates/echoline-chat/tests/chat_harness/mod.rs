@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits};
+use echoline::{Closed, Connection, Eol, Limits, Shutdown};
 use echoline_chat::{self, Chat, ChatSettings, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -54,8 +54,13 @@ impl ChatHarness {
     /// Connects a client, which has sent nothing yet.
     pub(crate) fn knock(&self, role: Role) -> Guest {
         let (near, far) = duplex(self.pipe);
-        let far =
-            Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
+        let far = Connection::accepted(
+            far,
+            self.limits.clone(),
+            Eol::CrLf,
+            echoline_chat::farewell(),
+            Shutdown::new(),
+        );
         let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&self.chat), role));
         Guest { stream: near, session, unread: Vec::new() }
     }

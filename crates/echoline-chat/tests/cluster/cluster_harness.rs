@@ -15,7 +15,8 @@ use crate::chat_harness::{ChatHarness, Guest, settings};
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// The notices at the loss of the link and at its return.
-pub(crate) const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your messages wait, for up to 60 s (/status) ***";
+pub(crate) const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your \
+                               messages wait, for up to 60 s (/status) ***";
 pub(crate) const BACK: &str = "*** The link to the other nodes is back ***";
 
 /// A chat on several nodes.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits};
+use echoline::{Closed, Connection, Eol, Limits, Shutdown};
 use echoline_chat::{
     self, ChatSettings, LogLimits, ReplicatedState, Role, StateSnapshot, StreamEntry,
 };
@@ -111,8 +111,13 @@ impl World {
         role: Role,
     ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
         let (near, far) = duplex(1 << 20);
-        let far =
-            Connection::accepted(far, Limits::default(), Eol::CrLf, echoline_chat::farewell());
+        let far = Connection::accepted(
+            far,
+            Limits::default(),
+            Eol::CrLf,
+            echoline_chat::farewell(),
+            Shutdown::new(),
+        );
         let mut sites = self.sites.lock().unwrap();
         let site = if sites[site].node.is_some() { site } else { 0 };
         let node = sites[site].node.as_ref().expect("the first one stands");

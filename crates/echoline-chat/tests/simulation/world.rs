@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits};
+use echoline::{Closed, Connection, Eol, Limits, Shutdown};
 use echoline_chat::{self, Chat, ChatSettings, FloodLimits, LogLimits, Role};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -125,8 +125,13 @@ impl World {
         pipe: usize,
     ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
         let (near, far) = duplex(pipe);
-        let far =
-            Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
+        let far = Connection::accepted(
+            far,
+            self.limits.clone(),
+            Eol::CrLf,
+            echoline_chat::farewell(),
+            Shutdown::new(),
+        );
         // A user who reconnects reaches another node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);

@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
         // The accepting task calls this for the text of a refusal, and panics.
         let server = server.farewell(Farewell::Custom(Arc::new(words)));
-        let handler = |_| async { Ok(()) };
+        let handler = |_| async { Ok::<(), Closed>(()) };
         server.serve_until(handler, std::future::pending()).await.unwrap_err();
         for path in ["/healthz", "/readyz"] {
             let (status, text) = health(at, path).await.unwrap();

@@ -56,5 +56,5 @@ pub(crate) fn needs_connections(service: &Service, address: &Address) -> String 
 
 /// Returns the address that a server listens on by default.
 pub(crate) fn usual_address() -> Address {
-    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
+    Address::from((Ipv4Addr::LOCALHOST, 8080))
 }

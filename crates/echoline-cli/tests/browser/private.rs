@@ -43,7 +43,7 @@ fn regression_a_private_thread_is_with_one_user() {
     let header = "document.getElementById('topic').textContent";
     ann.wait(&format!("{header} === 'Only you and ben can see this.'"), &json!([]));
     let looks = "!document.getElementById('private-badge').hidden\
-                 && document.getElementById('input').placeholder === 'To ben only'\
+                 && document.getElementById('input').placeholder === 'Private message to ben'\
                  && getComputedStyle(document.getElementById('talk')).backgroundColor\
                     !== getComputedStyle(document.body).backgroundColor";
     ann.wait(looks, &json!([]));

@@ -99,8 +99,9 @@ fn attack_a_flood_of_a_taken_name_is_refused() {
     let mut client = chat.connect(FLOOD);
     let passed = flood(5000, |_| {
         client.say("ann");
-        let heard = client.hear_any(&["is taken; choose another", "Too many names"]).unwrap();
-        heard.contains("Too many names")
+        let heard =
+            client.hear_any(&["is taken; choose another", "Too many login attempts"]).unwrap();
+        heard.contains("Too many login attempts")
     });
     assert!((300..330).contains(&passed), "{passed}");
     for _ in 0..4 {

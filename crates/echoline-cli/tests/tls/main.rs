@@ -12,3 +12,4 @@ mod reload;
 mod secrets;
 mod served;
 mod shown;
+mod upgrade;

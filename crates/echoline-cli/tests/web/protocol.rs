@@ -133,7 +133,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
     for command in about_a_room {
         ann.send(&json!({ "do": command, "to": id }));
         let reply = ann.until_kind("reply");
-        assert!(text(&reply).contains("is about a room"), "{command}: {reply}");
+        assert!(text(&reply).contains("works only in a room"), "{command}: {reply}");
         assert_eq!((&reply["person"], reply.get("room")), (&id, None), "{command}");
     }
     // Other commands work, and their answers belong to the thread.

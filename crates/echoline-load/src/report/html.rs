@@ -195,9 +195,9 @@ impl LoadReport {
         if record.failures(MessageOutcome::TimedOut).count() > 0 {
             lines.insert(0, curve("with time-outs", LineRole::Frame, &record.response_times()));
         }
-        let caption =
-            "At p99, 99 % of the messages were answered within the time shown. A curve ends where fewer than ten samples lie beyond it."
-                .to_owned();
+        let caption = "At p99, 99 % of the messages were answered within the time shown. A curve \
+                       ends where fewer than ten samples lie beyond it.";
+        let caption = caption.to_owned();
         figure("Percentiles", caption, Axis::Tail, Axis::Logarithmic(axis_time), lines)
     }
 

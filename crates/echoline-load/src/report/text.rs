@@ -207,8 +207,8 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Returns a text such as `5 clients at the end, 75.0 % of all clients' time`; `None` if there was
-/// always a server.
+/// Returns a text such as `5 clients at the end of the run, 75.0 % of all client time`, or `None`
+/// if there was always a server.
 pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     let clients = match outage.clients {
         1 => "1 client at the end of the run".to_owned(),

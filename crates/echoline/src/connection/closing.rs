@@ -40,7 +40,8 @@ where
         } else {
             core.ended.unwrap_or(Closed::Finished)
         };
-        if let Some(words) = core.deadlines.config.farewell(ended).filter(|_| !core.is_silent) {
+        let is_silent = core.is_silent || core.output.ended;
+        if let Some(words) = core.deadlines.config.farewell(ended).filter(|_| !is_silent) {
             core.output.push(words.as_bytes());
         }
         core.deadlines.note_messages(core.input.take_messages());

@@ -67,7 +67,7 @@ fn sentence(closed: Closed, limits: &Limits) -> Option<String> {
         Closed::LineTooLong => {
             return Some(format!("Line too long (limit {} bytes). Goodbye!", limits.max_line));
         }
-        Closed::Panicked => "Server error. Goodbye!",
+        Closed::Panicked | Closed::Application => "Server error. Goodbye!",
         _ => return None,
     };
     Some(words.to_owned())

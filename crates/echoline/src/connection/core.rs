@@ -14,7 +14,7 @@ use super::deadlines::{Deadlines, OutputState, WaitFor};
 use super::feed::{Outlet, poll_feed, poll_send};
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
-use super::lines::Line;
+use super::line::Line;
 use super::output::{OutputBuffer, poll_write};
 use crate::metrics::summary::Amount;
 use crate::server::registry::ConnectionSlot;
@@ -62,6 +62,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             CloseSignal::Reset | CloseSignal::Cork => signal_close(layer.below(), word),
         };
         Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, signal }
+    }
+
+    /// Returns the core of a connection that has got another stream in the middle of its dialogue.
+    pub(super) fn with_parts(
+        stream: S,
+        input: InputBuffer,
+        output: OutputBuffer,
+        deadlines: Deadlines,
+        is_silent: bool,
+    ) -> Self {
+        Self { stream, input, output, deadlines, ended: None, is_silent, signal: signal_close }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -377,6 +388,56 @@ fn poll_direct<S: AsyncWrite + Unpin>(
         return polled;
     }
     Poll::Ready(Ok(()))
+}
+
+/// Sends earlier output, then writes once without copying. Ready with the number of bytes that the
+/// stream took; Pending only while the peer reads nothing and no deadline has passed.
+pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Closed>> {
+    if !output.is_empty() {
+        ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
+            output.poll_drain(stream, cx, sent)
+        }))?;
+    }
+    if bytes.is_empty() {
+        return Poll::Ready(Ok(0));
+    }
+    let polled = match poll_write(stream, bytes, cx) {
+        Poll::Ready(Ok(sent)) => {
+            note_sent(deadlines, bytes, sent);
+            output.note_direct();
+            return Poll::Ready(Ok(sent));
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
+        Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
+    };
+    output.failed |= polled.is_ready();
+    polled
+}
+
+/// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
+/// reads nothing and no deadline has passed.
+pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    poll_room(output, deadlines, cx, |output, cx, sent| {
+        ready!(output.poll_flush(stream, cx, sent))?;
+        ready!(Pin::new(stream).poll_shutdown(cx))?;
+        output.ended = true;
+        Poll::Ready(Ok(()))
+    })
+    .map_ok(|()| {
+        // The end of the stream is progress, even if no byte was sent.
+        deadlines.note_sent(Amount::default());
+    })
 }
 
 /// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.

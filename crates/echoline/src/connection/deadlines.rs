@@ -114,6 +114,12 @@ impl Deadlines {
         }
     }
 
+    /// Returns deadlines of the same connection for a wait in another task, or in another part of
+    /// the same task.
+    pub(super) fn for_another_wait(&self) -> Self {
+        Self::new(Arc::clone(&self.config), self.slot.clone())
+    }
+
     /// Notes that the requested input is complete.
     #[inline]
     pub(super) fn note_input(&mut self) {

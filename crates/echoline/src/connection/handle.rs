@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,19 +13,18 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::borrows::{MessageGuard, Write};
+use super::borrows::MessageGuard;
 use super::closing::Closing;
 use super::config::{ConnectionConfig, Eol, Farewell};
 use super::core::Core;
 use super::feed::Outlet;
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
-use super::lines::Line;
-use super::split::{Reader, Writer};
+use super::line::Line;
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::{Phase, Shutdown};
 use crate::transport::origin::Origin;
-use crate::transport::stream::{Layer, Stream};
+use crate::transport::stream::Stream;
 
 /// A connection to one peer over any byte stream.
 ///
@@ -74,22 +72,46 @@ where
     /// # }
     /// ```
     pub fn new(stream: S, limits: Limits) -> Self {
-        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
+        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent, Shutdown::new())
     }
 
     /// Creates a connection as a server makes it, over any stream. Tests run a handler over
-    /// [`tokio::io::duplex`] with it.
-    pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
-        let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
+    /// [`tokio::io::duplex`] with it. `shutdown` drains or aborts the connection as that of a
+    /// server does.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
+    ///
+    /// async fn echo<S>(mut client: Connection<S>) -> Result<(), Closed>
+    /// where
+    ///     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    /// {
+    ///     while let Some(line) = client.read_line().await? {
+    ///         client.write_line(line).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (here, _there) = tokio::io::duplex(8);
+    /// let shutdown = Shutdown::new();
+    /// let (limits, farewell) = (Limits::default(), Farewell::default());
+    /// let client = Connection::accepted(here, limits, Eol::Lf, farewell, shutdown.clone());
+    /// let serving = tokio::spawn(echo(client));
+    /// shutdown.drain();
+    /// assert_eq!(serving.await.unwrap(), Err(Closed::Drained));
+    /// # }
+    /// ```
+    pub fn accepted(
+        stream: S,
+        limits: Limits,
+        eol: Eol,
+        farewell: Farewell,
+        shutdown: Shutdown,
+    ) -> Self {
+        let config = ConnectionConfig::new(limits, shutdown, eol, farewell);
         Self::with_config(stream, Arc::new(config), None)
-    }
-
-    /// Moves the connection to a stream that is a layer over the current one. Call it before the
-    /// first read or write.
-    #[must_use]
-    pub fn layer<T: Layer<Below = S>>(mut self, wrap: impl FnOnce(S) -> T) -> Connection<T> {
-        let core = self.core.take().expect("the core leaves only when self ends");
-        Connection { core: Some(Box::new(core.layer(wrap))) }
     }
 
     pub(crate) fn with_config(
@@ -97,7 +119,16 @@ where
         config: Arc<ConnectionConfig>,
         slot: Option<Arc<ConnectionSlot>>,
     ) -> Self {
-        Self { core: Some(Box::new(Core::new(stream, config, slot))) }
+        Self::from_core(Box::new(Core::new(stream, config, slot)))
+    }
+
+    pub(super) fn from_core(core: Box<Core<S>>) -> Self {
+        Self { core: Some(core) }
+    }
+
+    /// Takes the state out of a connection that becomes something else.
+    pub(super) fn into_core(mut self) -> Box<Core<S>> {
+        self.core.take().expect("the core leaves only when self ends")
     }
 
     /// Returns the next line without its end; `None` at the end of the stream. A last line that
@@ -109,6 +140,8 @@ where
     /// the connection can still be used.
     ///
     /// Cancel safe.
+    #[doc(alias = "readline")]
+    #[doc(alias = "next_line")]
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let core = self.core_mut();
         let line = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_line)).await;
@@ -180,6 +213,7 @@ where
     ///
     /// # Errors
     /// Like [`read`](Self::read). Cancel safe.
+    #[doc(alias = "fill_buf")]
     pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
         let has_some = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_peek)).await?;
@@ -209,6 +243,7 @@ where
     /// # Errors
     /// [`Closed::Incomplete`] if the stream ends before; the bytes received until then can still be
     /// [`read`](Self::read). Otherwise as [`read_line`](Self::read_line). Cancel safe.
+    #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
@@ -222,6 +257,7 @@ where
     /// [`Closed::LineTooLong`] if more than [`Limits::max_line`] bytes precede the separator,
     /// [`Closed::Incomplete`] if the stream ends first. Otherwise as
     /// [`read_line`](Self::read_line). Cancel safe.
+    #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
@@ -241,103 +277,6 @@ where
         .await
     }
 
-    /// Writes bytes. If the unsent bytes then do not exceed [`Limits::write_high`], they are
-    /// buffered at once. Otherwise the write, when awaited, waits until the peer has taken enough
-    /// for the rest to fit. Pieces of 8 KiB and more bypass an empty buffer when the write is
-    /// awaited. Like asyncio's `write` and `drain` together.
-    ///
-    /// # Errors
-    /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
-    ///
-    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
-    /// nothing; dropped half-way, it has written the beginning of the bytes.
-    pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
-        self.write_parts(&[bytes])
-    }
-
-    /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
-    /// without making it; use it for bytes that are not text.
-    ///
-    /// # Errors
-    /// Like [`write`](Self::write).
-    pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
-        let core = self.core_mut();
-        if !core.takes_at_once(parts, 0) {
-            let parts = parts.to_vec();
-            return Write::later(async move { core.write_waiting(&parts).await });
-        }
-        for part in parts {
-            core.output.push(part);
-        }
-        Write::done(Ok(()))
-    }
-
-    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) sets
-    /// another). The line is buffered at once, at any length. When awaited, it waits until at most
-    /// [`Limits::write_high`] bytes are unsent. It is cancel safe: a line whose write is dropped is
-    /// sent with the next write.
-    ///
-    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
-    /// may not be held while waiting.
-    ///
-    /// # Errors
-    /// Like [`write`](Self::write).
-    pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
-        let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str();
-        if let Err(error) = write!(core.output.buffer(), "{text}{eol}") {
-            return Write::done(Err(error.into()));
-        }
-        if core.needs_room(0) { Write::later(core.flush()) } else { Write::done(Ok(())) }
-    }
-
-    /// Writes all `parts` and the line end as one line. Use it for bytes that may not be text.
-    ///
-    /// # Errors
-    /// Like [`write`](Self::write).
-    pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
-        let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str().as_bytes();
-        if !core.takes_at_once(parts, eol.len()) {
-            let parts = [parts, &[eol]].concat();
-            return Write::later(async move { core.write_waiting(&parts).await });
-        }
-        for part in parts {
-            core.output.push(part);
-        }
-        core.output.push(eol);
-        Write::done(Ok(()))
-    }
-
-    /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
-    /// but waits until the buffer is empty. Cancel safe.
-    ///
-    /// # Errors
-    /// [`Closed::StallTimeout`], or the error of the stream.
-    pub async fn flush(&mut self) -> Result<(), Closed> {
-        self.core_mut().flush().await
-    }
-
-    /// Sends all pending output, ends the stream (FIN) and reads on for at most
-    /// [`Limits::linger_timeout`] and [`Limits::linger_bytes`], so that a reset does not discard
-    /// the last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the
-    /// same in the background.
-    ///
-    /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
-    pub async fn close(mut self) {
-        if let Some(core) = self.core.take() {
-            Closing::begin(core).run().await;
-        }
-    }
-
-    /// Splits the connection into a reader and a writer, like asyncio's `StreamReader` and
-    /// `StreamWriter`. A handler can then read and write at the same time (`tokio::join!`,
-    /// `select!`). The writer does not send by itself while the reader waits: [`Writer::flush`]
-    /// does.
-    pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
-        super::split::split(self.core_mut())
-    }
-
     /// Leaves the farewell to the handler: the server's [`Farewell`] does not apply to this
     /// connection.
     pub fn keep_silent(&mut self) {
@@ -347,6 +286,8 @@ where
     /// Returns the client's address: the one that a trusted proxy names, otherwise the peer address
     /// of the socket. `None` over a stream without addresses.
     #[must_use]
+    #[doc(alias = "peer_addr")]
+    #[doc(alias = "get_extra_info")]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
     }
@@ -383,8 +324,8 @@ where
         MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
-    /// Returns the phase of the server's life; [`Phase::Running`] if no server accepted the
-    /// connection.
+    /// Returns the phase of the server's life; of a connection that no server accepted, the phase
+    /// of the [`Shutdown`] that [`accepted`](Self::accepted) was given.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.core().deadlines.config.shutdown.phase()
@@ -442,12 +383,6 @@ where
         &self.core().stream
     }
 
-    /// Returns the number of written bytes that the stream has not taken.
-    #[must_use]
-    pub fn unsent(&self) -> usize {
-        self.core().output.len()
-    }
-
     /// Returns the limits of this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -466,11 +401,11 @@ where
         self.core_mut().output.push(words.as_bytes());
     }
 
-    fn core(&self) -> &Core<S> {
+    pub(super) fn core(&self) -> &Core<S> {
         self.core.as_deref().expect("the core leaves only when self ends")
     }
 
-    fn core_mut(&mut self) -> &mut Core<S> {
+    pub(super) fn core_mut(&mut self) -> &mut Core<S> {
         self.core.as_deref_mut().expect("the core leaves only when self ends")
     }
 }

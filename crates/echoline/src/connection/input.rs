@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::buffers;
 use super::limits::Closed;
-use super::lines::{Line, Lines};
+use super::line::Line;
+use super::lines::Lines;
 use crate::metrics::summary::Amount;
 
 /// The work that one connection may do before it yields to the worker's other connections. Without
@@ -118,6 +119,17 @@ impl InputBuffer {
         Ok(self.at_end().then_some(None))
     }
 
+    /// Moves unread bytes into `buffer`, as many as fit. Returns whether there were any.
+    pub(super) fn take_into(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if !self.has_partial() {
+            return false;
+        }
+        self.spent += 1;
+        self.note_message();
+        buffer.put_slice(&self.lines.take(buffer.remaining()));
+        true
+    }
+
     pub(super) fn next_exact(&mut self, length: usize) -> Result<Option<Bytes>, Closed> {
         if self.lines.len() >= length {
             self.spent += 1;
@@ -162,6 +174,34 @@ impl InputBuffer {
             amount.add(&scratch[..length]);
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Reads once into `buffer`, without a copy. Ready when bytes, which `amount` measures, or the
+    /// end arrived.
+    pub(super) fn poll_into<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        amount: &mut Amount,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.lines.is_skipping() {
+            // The rest of a line that was skipped still arrives and does not count as input.
+            ready!(self.poll_fill(stream, cx, amount))?;
+            self.take_into(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        let length = ready!(self.poll_scratch(stream, buffer.initialize_unfilled(), cx))?;
+        let start = buffer.filled().len();
+        buffer.advance(length);
+        amount.add(&buffer.filled()[start..]);
+        if length > 0 {
+            self.note_message();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once into `scratch`, without splitting lines. Ready with the number of bytes; 0 is the

@@ -144,6 +144,10 @@ pub enum Closed {
     /// The handler panicked; only its own connection ended.
     #[error("the handler panicked")]
     Panicked,
+    /// The handler returned an error of its own, which the server logs; only its own connection
+    /// ended. See [`Server::serve`](crate::Server::serve).
+    #[error("the handler failed")]
+    Application,
     /// Any other error of the system.
     #[error("input/output error: {0}")]
     Io(io::ErrorKind),
@@ -170,6 +174,7 @@ impl Closed {
         "drained",
         "aborted",
         "panicked",
+        "application",
         "io",
     ];
 
@@ -195,6 +200,7 @@ impl Closed {
             Self::Drained => "drained",
             Self::Aborted => "aborted",
             Self::Panicked => "panicked",
+            Self::Application => "application",
             Self::Io(_) => "io",
         }
     }
@@ -235,6 +241,10 @@ impl Closed {
 impl From<io::Error> for Closed {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
+        // A reason that has become an error of the system, in code for any stream, is still itself.
+        if let Some(closed) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return *closed;
+        }
         match error.kind() {
             // The system reports a reset by the peer under several names.
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
@@ -262,7 +272,7 @@ impl From<Closed> for io::Error {
     fn from(closed: Closed) -> Self {
         let kind = match closed {
             Closed::Reset => io::ErrorKind::ConnectionReset,
-            Closed::Incomplete => io::ErrorKind::UnexpectedEof,
+            Closed::Incomplete | Closed::Truncated => io::ErrorKind::UnexpectedEof,
             Closed::IdleTimeout
             | Closed::LineTimeout
             | Closed::StallTimeout
@@ -302,5 +312,12 @@ mod tests {
         let error = io::Error::from(Closed::LineTimeout);
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(error.to_string(), Closed::LineTimeout.to_string());
+    }
+
+    #[test]
+    fn a_reason_survives_the_way_through_an_io_error() {
+        for closed in [Closed::Drained, Closed::Truncated, Closed::Io(io::ErrorKind::TimedOut)] {
+            assert_eq!(Closed::from(io::Error::from(closed)), closed);
+        }
     }
 }

@@ -19,6 +19,9 @@
 //!
 //! **Reads are cancel safe.** Bytes that were read stay in the connection until they are asked for.
 //!
+//! **Halves and byte streams have deadlines of their own.** A read and a write may wait in two
+//! tasks, and a timer wakes only one. So the writing side gets a second set of deadlines.
+//!
 //! **Closing lingers.** A connection that is closed or dropped sends its remaining output, its last
 //! words and FIN, and then discards input for at most two seconds: closing a socket with unread
 //! bytes resets the connection, and the peer may lose the last line (RFC 1122, 4.2.2.13). A
@@ -28,17 +31,25 @@ pub(crate) mod borrows;
 pub(crate) mod buffers;
 mod closing;
 pub(crate) mod config;
+mod convert;
 mod core;
 mod deadlines;
 pub(crate) mod feed;
+mod halves;
 pub(crate) mod handle;
 mod input;
 pub(crate) mod limits;
+pub(crate) mod line;
 pub(crate) mod lines;
 mod output;
+mod owned;
 mod split;
+mod stream;
+mod writing;
 
 pub use borrows::{MessageGuard, Write};
 pub use feed::Outlet;
 pub use lines::LineTooLong;
+pub use owned::{OwnedReader, OwnedWriter};
 pub use split::{Reader, Writer};
+pub use stream::ConnectionStream;

@@ -22,6 +22,8 @@ pub(super) struct OutputBuffer {
     unflushed: bool,
     /// Whether the stream takes no more bytes, because it failed or the peer stalled for too long.
     pub(super) failed: bool,
+    /// Whether this end has ended the stream towards the peer.
+    pub(super) ended: bool,
 }
 
 impl OutputBuffer {

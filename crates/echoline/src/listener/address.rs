@@ -1,12 +1,13 @@
 //! The address at which a server listens or to which a client connects: `host:port`,
 //! `tls://host:port`, `unix:path` …
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::{fmt, io};
 
 use tokio::sync::oneshot;
+
+mod conversions;
 
 /// The protocol of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -114,9 +115,12 @@ pub enum AddressError {
         "'{0}' has no host: write 127.0.0.1 for this host only, 0.0.0.0 or [::] for all addresses"
     )]
     NoHost(String),
+    /// The host of a pair of host and port has a scheme or a path.
+    #[error("'{0}' is not a host: write a name or an IP address, or one text SCHEME://HOST:PORT")]
+    NotAHost(String),
     /// The path of a Unix socket is empty, or longer than the system allows.
     #[error(
-        "'{0}' is not the path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+        "'{0}' is not a Unix socket path: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
@@ -332,47 +336,6 @@ impl fmt::Display for Address {
         } else {
             write!(f, "{}:{}{}", self.host, self.port, self.resource)
         }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self::from((address.ip(), address.port()))
-    }
-}
-
-impl From<(IpAddr, u16)> for Address {
-    fn from((ip, port): (IpAddr, u16)) -> Self {
-        Self { scheme: Scheme::Tcp, host: ip.to_string(), port, resource: String::new() }
-    }
-}
-
-impl TryFrom<&str> for Address {
-    type Error = AddressError;
-
-    fn try_from(text: &str) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-/// Lets `impl TryInto<Address>` accept an [`Address`] itself too.
-impl From<Infallible> for AddressError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<AddressError> for io::Error {
-    fn from(error: AddressError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::admission::{self, Admission};
+use super::handler_error::BoxError;
 use super::handler_task::HandlerTask;
 use super::handshake::{PeerDisplay, perform_handshake};
 use super::registry::{ConnectionRegistry, CountedAddress};
@@ -38,14 +39,15 @@ pub(super) struct ServerInner {
 }
 
 impl ServerInner {
-    pub(super) async fn accept_from<H, F>(
+    pub(super) async fn accept_from<H, F, E>(
         self: Arc<Self>,
         acceptor: Acceptor,
         context: ListenerContext,
         handler: H,
     ) where
         H: Fn(Connection) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
     {
         let mut accept_errors =
             AcceptErrors::new(self.live.config().refusal(&context.transport, Closed::Busy));
@@ -79,7 +81,7 @@ impl ServerInner {
     }
 
     /// Serves the queued connections. Returns how long to pause accepting, if at all.
-    fn accept_batch<H, F>(
+    fn accept_batch<H, F, E>(
         &self,
         first: AcceptOutcome,
         acceptor: &Acceptor,
@@ -89,7 +91,8 @@ impl ServerInner {
     ) -> Option<Duration>
     where
         H: Fn(Connection) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
     {
         let mut first = Some(first);
         for _ in 0..ACCEPT_BATCH {
@@ -119,7 +122,7 @@ impl ServerInner {
     }
 
     /// Gives a new connection its slot and starts its handler, or refuses it if no slot is free.
-    fn handle_accept<H, F>(
+    fn handle_accept<H, F, E>(
         &self,
         stream: Stream,
         peer: Option<SocketAddr>,
@@ -127,7 +130,8 @@ impl ServerInner {
         handler: &H,
     ) where
         H: Fn(Connection) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
     {
         let config = self.live.config();
         let origin = Origin::accepted(context.listener, peer, &stream);
@@ -195,8 +199,8 @@ impl ServerInner {
                     };
                     let client = Connection::with_config(stream, config, Some(held));
                     match counted {
-                        Ok(()) => handler(client).await,
-                        Err(closed) => Err(client.refuse(closed)),
+                        Ok(()) => handler(client).await.map_err(Into::into),
+                        Err(closed) => Err(client.refuse(closed).into()),
                     }
                 },
                 slot,

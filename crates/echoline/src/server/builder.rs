@@ -1,5 +1,6 @@
 //! The server: its settings, and the calls that serve.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use super::usage::ConnectionUsage;
 use super::workers::Workers;
 use crate::connection::config::{ConnectionConfig, Eol, Farewell, LiveLimits};
 use crate::connection::handle::Connection;
-use crate::connection::limits::{Closed, Limits};
+use crate::connection::limits::Limits;
 use crate::listener::acceptor::Acceptor;
 use crate::listener::address::{Address, AddressError};
 use crate::listener::bind::Listener;
@@ -69,11 +70,25 @@ pub struct Server {
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
     /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on. Cancel safe.
+    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`].
+    ///
+    /// ```
+    /// # use echoline::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let by_text = Server::bind("127.0.0.1:0").await?;
+    /// let by_pair = Server::bind(("127.0.0.1", 0)).await?;
+    /// # let _ = (by_text, by_pair);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// One sentence about an invalid address, or the reason for which it cannot be bound. A scheme
     /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is an error: [`Listener::bind`]
     /// with [`Listener::transport`] serves those.
+    #[doc(alias = "start_server")]
+    #[doc(alias = "listen")]
     pub async fn bind<A>(address: A) -> io::Result<Self>
     where
         A: TryInto<Address>,
@@ -127,6 +142,12 @@ impl Server {
 
     /// Serves on `count` threads, each with its own current-thread runtime, instead of on the
     /// caller's runtime. A new connection goes to the thread with the fewest.
+    ///
+    /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
+    /// nor drains them: when the last connection has ended, it stops the threads and drops the
+    /// tasks that are left. So a handler waits for its tasks, or they own a half of its connection
+    /// ([`Connection::into_split`]). `tokio::task::block_in_place` panics on these threads; use
+    /// [`tokio::task::spawn_blocking`] instead.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
         self.workers = Some(count);
@@ -150,7 +171,8 @@ impl Server {
         self
     }
 
-    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no limit.
+    /// Limits how often a source may connect ([`Closed::SourceRate`](crate::Closed::SourceRate)).
+    /// Default: no limit.
     #[must_use]
     pub fn sources(mut self, sources: Arc<Sources>) -> Self {
         self.admission = Admission::new(sources);
@@ -238,13 +260,50 @@ impl Server {
     /// signal handling uses [`serve_until`](Self::serve_until), or installs its handlers before it
     /// calls this.
     ///
+    /// The error of a handler may be [`Closed`](crate::Closed), an enum of the program,
+    /// [`io::Error`] or `anyhow::Error`. If it is, or was caused by, a [`Closed`](crate::Closed),
+    /// the connection is counted under that reason. Any other error is logged at level `warn` with
+    /// its causes and counted as [`Closed::Application`](crate::Closed::Application). The
+    /// connection ends before the error is seen, so the handler itself writes what the peer should
+    /// know.
+    ///
+    /// ```no_run
+    /// use echoline::{Closed, Connection, Server};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum Failure {
+    ///     #[error(transparent)]
+    ///     Closed(#[from] Closed),
+    ///     #[error("a number was expected")]
+    ///     NotANumber(#[from] std::num::ParseIntError),
+    ///     #[error("not valid UTF-8")]
+    ///     NotText(#[from] std::str::Utf8Error),
+    /// }
+    ///
+    /// async fn double(mut client: Connection) -> Result<(), Failure> {
+    ///     while let Some(line) = client.read_line().await? {
+    ///         let number: i64 = line.as_str()?.parse()?;
+    ///         client.write_line(2 * number).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// Server::bind("127.0.0.1:8080").await?.serve(double).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If a signal handler cannot be installed or a thread cannot be started; no connection was
     /// served then. If a part of the server panics, as in [`serve_until`](Self::serve_until).
-    pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
+    #[doc(alias = "serve_forever")]
+    pub async fn serve<H, F, E>(self, handler: H) -> io::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         let (listening, shutdown) = (SignalGuard::start()?, self.shutdown());
         listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
@@ -261,14 +320,16 @@ impl Server {
     /// [`workers`](Self::workers) or an accepting task panics: the connections of that thread are
     /// lost, the others are drained, and the error names the part and its panic. A handler that
     /// panics ends its own connection only.
-    pub async fn serve_until<H, F>(
+    #[doc(alias = "with_graceful_shutdown")]
+    pub async fn serve_until<H, F, E>(
         self,
         handler: H,
         end: impl Future<Output = ()>,
     ) -> io::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         self.listeners.iter().try_for_each(Listener::check_transport)?;
         let failure = ServerFailure::default();

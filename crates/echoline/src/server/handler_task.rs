@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::handler_error::{BoxError, close_reason};
 use super::registry::ConnectionSlot;
 use super::shutdown::Phase;
 use crate::connection::limits::Closed;
@@ -38,7 +39,11 @@ impl<F> HandlerTask<F> {
     }
 }
 
-impl<F: Future<Output = Result<(), Closed>>> Future for HandlerTask<F> {
+impl<F, E> Future for HandlerTask<F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -56,7 +61,10 @@ impl<F: Future<Output = Result<(), Closed>>> Future for HandlerTask<F> {
             Some(slot) => slot.stats().time(turn),
             None => turn(),
         };
-        polled.map(|result| self.end(result))
+        polled.map(|result| {
+            let number = self.slot.as_ref().map_or(0, |slot| slot.number());
+            self.end(result.map_err(|error| close_reason(error, number)));
+        })
     }
 }
 

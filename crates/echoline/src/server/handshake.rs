@@ -29,20 +29,8 @@ pub(crate) async fn perform_handshake(
     slot: &ConnectionSlot,
     admission: &Admission,
 ) -> Result<Stream, Closed> {
-    let opened = timeout(config.limits.handshake_timeout, async {
-        // The semaphore is never closed, so this only ever waits.
-        let _permit = config.handshakes.acquire().await;
-        transport.open_admitted(stream, &mut origin, |origin| admission.take_proxied(origin)).await
-    });
-    // A client that has not finished its handshake loses nothing in a drain.
-    let late = async {
-        config.shutdown.reached(Phase::Draining).await;
-        sleep(HANDSHAKE_DRAIN).await;
-    };
-    let opened = tokio::select! {
-        opened = opened => opened.unwrap_or(Err(OpenError::Step(Closed::HandshakeTimeout))),
-        () = late => Err(OpenError::Step(Closed::Drained)),
-    };
+    let admit = |origin: &Origin| admission.take_proxied(origin);
+    let opened = in_bounded_time(config, transport.open_admitted(stream, &mut origin, admit)).await;
     let opened = match opened {
         Ok(stream) => Ok(stream),
         Err(OpenError::Step(closed)) => Err(closed),
@@ -68,6 +56,31 @@ pub(crate) async fn perform_handshake(
     }
     slot.note_origin(origin);
     opened
+}
+
+/// Performs a handshake within [`Limits::handshake_timeout`], as one of at most
+/// [`Limits::max_handshakes`].
+///
+/// [`Limits::handshake_timeout`]: crate::Limits::handshake_timeout
+/// [`Limits::max_handshakes`]: crate::Limits::max_handshakes
+pub(crate) async fn in_bounded_time(
+    config: &ConnectionConfig,
+    handshake: impl Future<Output = Result<Stream, OpenError>>,
+) -> Result<Stream, OpenError> {
+    let opened = timeout(config.limits.handshake_timeout, async {
+        // The semaphore is never closed, so this only ever waits.
+        let _permit = config.handshakes.acquire().await;
+        handshake.await
+    });
+    // A client that has not finished its handshake loses nothing in a drain.
+    let late = async {
+        config.shutdown.reached(Phase::Draining).await;
+        sleep(HANDSHAKE_DRAIN).await;
+    };
+    tokio::select! {
+        opened = opened => opened.unwrap_or(Err(OpenError::Step(Closed::HandshakeTimeout))),
+        () = late => Err(OpenError::Step(Closed::Drained)),
+    }
 }
 
 /// Prints a peer in the log.

@@ -175,6 +175,16 @@ pub(crate) enum OpenError {
     Admission(SourceRefusal, Stream),
 }
 
+impl OpenError {
+    /// Returns the close reason of the connection.
+    pub(crate) fn closed(self) -> Closed {
+        match self {
+            Self::Step(closed) => closed,
+            Self::Admission(refusal, _) => refusal.closed(),
+        }
+    }
+}
+
 fn first_refusal(steps: &[Arc<dyn Step>], closed: Closed) -> Refusal {
     let mut refusals = steps.iter().map(|step| step.refusal(closed));
     refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Farewell, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -12,7 +12,7 @@ use super::{Running, echo, exchange, rest};
 /// A connection with `limits` and the other end of its stream of eight bytes.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
-    (Connection::accepted(here, limits, Eol::Lf, Farewell::Silent), there)
+    (Connection::accepted(here, limits, Eol::Lf, Farewell::Silent, Shutdown::new()), there)
 }
 
 /// Whether `future` is still not ready after an hour, on a paused clock.

@@ -1,17 +1,20 @@
 //! Tests of parts of a server that panic, and of a server whose future is dropped.
 
+use std::error::Error;
 use std::future::poll_fn;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use anyhow::Context as _;
 use echoline::{Closed, Connection, Farewell, Limits, Phase, Server};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{PATIENCE, Running, echo, exchange, rest};
+use super::{PATIENCE, Running, echo, exchange, hear, rest};
 
 /// A waker that panics in the runtime of a worker, where no task catches it.
 struct Bomb;
@@ -155,5 +158,89 @@ async fn regression_dropping_the_server_ends_every_connection() {
             }
         };
         timeout(PATIENCE, gone).await.expect("every place is given back");
+    }
+}
+
+/// An error enum of a program.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    #[error("not a number")]
+    NotANumber(#[from] std::num::ParseIntError),
+}
+
+async fn own_enum(mut client: Connection) -> Result<(), Failure> {
+    while let Some(line) = client.read_line().await? {
+        client.write_line(line.to_string().parse::<u32>()? + 1).await?;
+    }
+    Ok(())
+}
+
+async fn with_anyhow(mut client: Connection) -> anyhow::Result<()> {
+    while let Some(line) = client.read_line().await? {
+        let number: u32 = line.as_str()?.parse().context("cannot add")?;
+        client.write_line(number + 1).await?;
+    }
+    Ok(())
+}
+
+async fn boxed(client: Connection) -> Result<(), Box<dyn Error + Send + Sync>> {
+    Ok(own_enum(client).await?)
+}
+
+async fn io_error(client: Connection) -> std::io::Result<()> {
+    own_enum(client).await.map_err(|error| match error {
+        Failure::Closed(closed) => closed.into(),
+        other => std::io::Error::other(other),
+    })
+}
+
+/// Lets three clients end: by an error of the application, by a limit, by the end of the stream.
+async fn ends_of<H, F, E>(workers: usize, handler: H)
+where
+    H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    let limits = Limits { max_line: 10, ..Limits::default() };
+    let mut server = Server::bind("127.0.0.1:0").await.unwrap().limits(limits);
+    if let Some(workers) = NonZeroUsize::new(workers) {
+        server = server.workers(workers);
+    }
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let server = server.on_closed(move |summary| ended.send(summary.closed).unwrap());
+    let running = Running::serve(server, handler);
+    for (line, answer, closed) in [
+        ("one\n", "", Closed::Application),
+        ("12345678901\n", "Line too long (limit 10 bytes). Goodbye!\n", Closed::LineTooLong),
+        ("", "", Closed::EndOfStream),
+    ] {
+        let mut client = running.connect().await;
+        exchange_numbers(&mut client).await;
+        client.write_all(line.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(rest(&mut client).await, answer, "{closed}");
+        assert_eq!(timeout(PATIENCE, ends.recv()).await.unwrap(), Some(closed));
+        assert_eq!(running.observer.snapshot().ended(closed.label()), 1);
+    }
+    let report = running.drain().await;
+    assert_eq!((report.count(Closed::Application), report.accepted), (1, 3), "{report:?}");
+}
+
+async fn exchange_numbers(client: &mut tokio::net::TcpStream) {
+    client.write_all(b"41\n").await.unwrap();
+    hear(client, "42\n").await;
+}
+
+/// Issue 15, item 3: a handler returns an error of its own, and its connection is counted under the
+/// reason within, or as an error of the application.
+#[tokio::test]
+async fn a_handler_may_return_an_error_of_its_own() {
+    for workers in [0, 1] {
+        ends_of(workers, own_enum).await;
+        ends_of(workers, with_anyhow).await;
+        ends_of(workers, boxed).await;
+        ends_of(workers, io_error).await;
     }
 }

@@ -47,10 +47,11 @@ impl Running {
         Self::serve(server, handler)
     }
 
-    fn serve<H, F>(mut server: Server, handler: H) -> Self
+    fn serve<H, F, E>(mut server: Server, handler: H) -> Self
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
         let observer = server.observe();

@@ -113,7 +113,7 @@ fn regression_a_place_is_given_back_after_its_handler() {
     let witness = Witness(Arc::clone(&registry), Arc::clone(&seen));
     let handler = async move {
         let _witness = witness;
-        pending().await
+        pending::<Result<(), Closed>>().await
     };
     let mut task = pin!(HandlerTask::new(handler, slot));
     let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));

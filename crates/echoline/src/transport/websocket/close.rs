@@ -51,6 +51,7 @@ mod tests {
             (Closed::Busy, 1013),
             (Closed::SourceRate(8), 1013),
             (Closed::Panicked, 1011),
+            (Closed::Application, 1011),
         ] {
             assert_eq!(reason(closed).0, code, "{closed}");
         }
