@@ -28,7 +28,7 @@ impl<S: ByteStream> Session<S> {
         let search = match (words, last) {
             ("", None) => {
                 return Err(
-                    "There is no search to continue in this room: /search WORDS starts one".into()
+                    "There is no search to continue in this room: /search WORDS starts one".into(),
                 );
             }
             ("", Some(last)) => *last,
