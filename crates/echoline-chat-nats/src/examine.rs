@@ -172,7 +172,7 @@ impl ClusterFindings {
             Err(error) => {
                 let reason = reason(&error);
                 self.problem(format!(
-                    "JetStream is not there ({reason}): start the server with 'nats-server -js'"
+                    "JetStream is not available ({reason}): start the server with 'nats-server -js'"
                 ));
                 return false;
             }

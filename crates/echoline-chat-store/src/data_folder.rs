@@ -253,14 +253,14 @@ fn open_lock(path: &Path) -> io::Result<File> {
         return Err(no_regular_file());
     }
     if found.len() > LOCK_BYTES_MAX {
-        let text = "it is no lock of a chat, but another file: move it away";
+        let text = "it is not the lock of a chat but another file: move it away";
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(file)
 }
 
 fn no_regular_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {

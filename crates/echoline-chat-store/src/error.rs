@@ -19,7 +19,7 @@ pub enum StoreError {
     },
     /// Other users can replace files in the folder.
     #[error(
-        "the chat's history does not use {folder}: {reason}; take the right to write from other \
+        "the chat's history does not use {folder}: {reason}; remove the right to write from other \
          users (chmod go-w), use another folder, or accept this one with --allow-shared-files"
     )]
     Exposed {
@@ -46,15 +46,15 @@ pub enum StoreError {
         folder: PathBuf,
     },
     /// The folder already has a history.
-    #[error("{path} is there already: restore into another folder, or move its files away")]
+    #[error("{path} already exists: restore into another folder, or move its files away")]
     Present {
         /// The file.
         path: PathBuf,
     },
     /// A newer version wrote the file.
     #[error(
-        "{path} has version {found} and this program knows versions up to {known}: \
-         use the newer program, or another folder"
+        "{path} has version {found} but this program knows versions up to {known}: use the newer \
+         program, or another folder"
     )]
     Newer {
         /// The file.
@@ -65,7 +65,10 @@ pub enum StoreError {
         known: i64,
     },
     /// The file is an SQLite database of another program.
-    #[error("{path} is no chat's history, but another program's database: use another folder")]
+    #[error(
+        "{path} is not the history of a chat but the database of another program: use another \
+         folder"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -87,7 +90,7 @@ pub enum StoreError {
         reason: String,
     },
     /// Too many queries wait: 1,000, or 100 searches.
-    #[error("too many questions to the chat's history wait already: try again later")]
+    #[error("too many queries of the chat's history are waiting: try again later")]
     Busy,
     /// The store is closed.
     #[error("the chat's history is closed")]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 
 use crate::admin::ExtraMetric;
@@ -17,7 +17,8 @@ use echoline_base::SecretText;
 use echoline_base::secret::without_login;
 use echoline_chat::{Chat, ChatSettings, ClusterOptions, ClusterStatus};
 use echoline_chat_nats::{
-    self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
+    self, ClusterFinding, DriverError, DriverStatus, NatsIdentity, NatsOptions, Severity,
+    StreamDriver,
 };
 
 /// The time that a shutdown waits until the other nodes know of it.
@@ -207,7 +208,12 @@ impl ClusterArgs {
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
         let driver = echoline_chat_nats::start(options, Arc::<Chat>::clone(&chat), proposals);
-        let driver = driver.with_context(|| format!("cannot use --bus {servers}"))?;
+        let driver = driver.map_err(|error| match error {
+            DriverError::Name { .. } | DriverError::Servers { .. } | DriverError::Logins => {
+                UsageError::new(error.to_string()).into()
+            }
+            _ => anyhow::Error::from(error).context(format!("cannot use --bus {servers}")),
+        })?;
         let status = driver.status();
         tracing::info!(
             stream = status.stream,
