@@ -39,8 +39,8 @@ impl MisdirectedProtocol {
         }
     }
 
-    /// One line that tells the user what to use instead. It is plain text, because the prompt for a
-    /// name has already been sent.
+    /// Returns one line that tells the user what to use instead. It is plain text, because the
+    /// prompt for a name has already been sent.
     #[must_use]
     pub fn answer(self) -> &'static str {
         match self {

@@ -450,7 +450,7 @@ impl Room {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// Returns the number of members who are in.
+    /// Returns the number of members in the room.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }
