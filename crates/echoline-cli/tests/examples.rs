@@ -159,7 +159,7 @@ fn s1_simple_echo() {
 }
 
 #[test]
-fn s2_streams() {
+fn s2_shows_each_way_to_read() {
     let (status, output) = run(example("s2_streams", &["127.0.0.1:0"]));
     assert!(status.success());
     let shown = [
@@ -181,7 +181,7 @@ fn s2_streams() {
 }
 
 #[test]
-fn s3_commands() {
+fn s3_answers_commands_as_the_lesson_does() {
     const GREETING: &str =
         "Welcome to Echo Server!\r\nCommands: TIME, QUIT, or any text for echo\r\n";
     check("s3_commands", &[], "s3_command_echo.py", &[], |address| {
@@ -258,7 +258,7 @@ fn s4_stops_when_asked() {
 }
 
 #[test]
-fn s5_chat() {
+fn s5_delivers_lines_as_the_lesson_does() {
     check("s5_chat", &[], "s5_chat.py", &[], |address| {
         const PROMPT: &str = "Enter your name: ";
         let mut anna = Client::connect(address);
@@ -313,7 +313,7 @@ fn s5_no_client_waits_for_one_that_does_not_read() {
 }
 
 #[test]
-fn s6_timeouts() {
+fn s6_disconnects_an_idle_client() {
     // Long enough for the time between two lines on a busy machine.
     let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 3")];
     check("s6_timeouts", &["3"], "s6_timeouts.py", &parts, |address| {
@@ -360,7 +360,7 @@ fn s7_refuses_the_eleventh_client() {
 }
 
 #[test]
-fn s8_client() {
+fn s8_talks_to_both_servers() {
     let (_running, address) = start("s1_simple_echo", &[]);
     let check = |address: SocketAddr| {
         let (status, output) = run(example("s8_client", &[&address.to_string()]));
