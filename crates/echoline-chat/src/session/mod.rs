@@ -131,7 +131,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// The room in which the user speaks.
+    /// Returns the room in which the user speaks.
     pub(super) fn current_room(&self) -> CommandResult<(SharedRoom, Name)> {
         let membership = self.feed.current().ok_or(IN_NO_ROOM)?;
         Ok((membership.shared_room.clone(), membership.room.clone()))
