@@ -28,7 +28,7 @@ const NOT_RUN: usize = 14;
 /// Pages that do not follow the rules yet, with the number of their blocks.
 const NOT_YET: &[(&str, usize)] = &[];
 
-/// Programs that commands of pages need and a machine may not have.
+/// Programs that the pages' commands need, and that may not be installed.
 const TOOLS: &[&str] = &[
     "curl",
     "haproxy",
