@@ -151,8 +151,8 @@ impl Chat {
         }
     }
 
-    /// Leaves the chat with a reason for the others, or silently, because the server ends. A node
-    /// that leaves the cluster takes all its users along.
+    /// Leaves the chat with a reason for the others, or silently if the server shuts down. In a
+    /// cluster a silent user stays until the node leaves, which removes all its users at once.
     pub(crate) fn exit(&self, session: u64, reason: Option<&str>, keep: Option<ResumeToken>) {
         match (reason, &self.cluster) {
             (None, Some(_)) => {

@@ -186,7 +186,7 @@ fn parse_commands(page: &Page) -> Vec<String> {
     wrong
 }
 
-/// Whether the flags of a command are right. The files that they name may not exist here.
+/// Returns whether the flags of a command are right. The files that they name need not exist.
 fn is_right(status: Option<i32>, output: &str) -> bool {
     let missing = ["No such file", "no NATS server answers"];
     let errors = output.lines().filter(|line| line.starts_with("echoline: "));
