@@ -70,7 +70,7 @@ mod tests {
 
     /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]
-    fn each_is_recognized() {
+    fn each_protocol_is_recognized() {
         for (start, foreign) in [
             (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], MisdirectedProtocol::Http),
             (b"GET /", MisdirectedProtocol::Http),

@@ -149,7 +149,7 @@ fn echoes(client: &mut Client, eol: &str) {
 }
 
 #[test]
-fn s1_simple_echo() {
+fn s1_echoes_as_the_lesson_does() {
     check("s1_simple_echo", &[], "s1_simple_echo.py", &[], |address| {
         let mut client = Client::connect(address);
         echoes(&mut client, "\n");
@@ -212,7 +212,7 @@ fn s3_sends_the_time_with_its_offset() {
 }
 
 #[test]
-fn s4_low_level() {
+fn s4_greets_and_echoes_as_the_lesson_does() {
     check("s4_low_level", &[], "s4_low_level_echo.py", &[], |address| {
         let (mut first, mut second) = (Client::connect(address), Client::connect(address));
         assert_eq!(second.hear(), "Welcome!\r\n");
@@ -384,7 +384,7 @@ fn s8_talks_to_both_servers() {
 }
 
 #[test]
-fn s9_load_test() {
+fn s9_counts_every_reply_of_both_servers() {
     let (_running, address) = start("s1_simple_echo", &[]);
     check_load(address, 100, 100);
     let Some(folder) = programs() else { return };
@@ -424,7 +424,7 @@ fn run_lesson(program: &std::path::Path, address: SocketAddr) -> String {
 }
 
 #[test]
-fn s10_handler_pattern() {
+fn s10_cleans_up_after_each_kind_of_end() {
     let (running, address) = start("s10_handler_pattern", &[]);
     let mut stays = Client::connect(address);
     echoes(&mut stays, "\r\n");
@@ -444,7 +444,7 @@ fn s10_handler_pattern() {
 }
 
 #[test]
-fn s11_graceful_shutdown() {
+fn s11_answers_received_lines_before_it_ends() {
     let (mut running, address) = start("s11_graceful_shutdown", &[]);
     let (mut idle, mut busy) = (Client::connect(address), Client::connect(address));
     assert_eq!(idle.ask("hello\n"), "Echo: hello\r\n");
