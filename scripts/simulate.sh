@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# simulate.sh [SECONDS] [FIRST_SEED]: runs simulated evenings of the chat, on one node and on
-# several nodes that fail. The default is 600 s, with the time of day as the first seed, so that
-# each run has other seeds. Builds with optimization. Stops at the first failure, and prints its
-# seed and the command that repeats it.
+# simulate.sh [SECONDS] [FIRST_SEED]: simulates many users of a chat, on one node and on several
+# nodes that fail. The default is 600 s, with the time of day as the first seed, so that each run
+# has other seeds. Builds with optimization. Stops at the first failure, and prints its seed and the
+# command that repeats it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -57,7 +57,7 @@ pub enum Command<'a> {
     History(Option<Passage>),
     /// Searches the room's history for words. An empty text continues the last search.
     Search(&'a str),
-    /// Shows the line with this number, from 1 up.
+    /// Says the line with this number, from 1 up, once more.
     Quote(u64),
     /// Deletes the words of the line with this number, from 1 up.
     Delete(u64),

@@ -143,7 +143,7 @@ pub enum Notification {
     Invitation {
         /// The name of the inviting user.
         by: Name,
-        /// The user's number, the same in all their sessions.
+        /// The number of the inviting user, the same in all their sessions.
         lineage: u64,
         /// The name of the room.
         room: Name,

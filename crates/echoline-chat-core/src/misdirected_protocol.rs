@@ -39,8 +39,8 @@ impl MisdirectedProtocol {
         }
     }
 
-    /// One line that tells the user what to use instead. It is plain text, because the prompt for a
-    /// name has already been sent.
+    /// Returns one line that tells the user what to use instead. It is plain text, because the
+    /// prompt for a name has already been sent.
     #[must_use]
     pub fn answer(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ mod tests {
 
     /// Fault 25: the three protocols are recognized by their first bytes.
     #[test]
-    fn each_is_recognized() {
+    fn each_protocol_is_recognized() {
         for (start, foreign) in [
             (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], MisdirectedProtocol::Http),
             (b"GET /", MisdirectedProtocol::Http),

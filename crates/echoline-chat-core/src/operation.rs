@@ -25,7 +25,7 @@ pub struct OperationContext {
 }
 
 impl OperationContext {
-    /// A change by the server itself.
+    /// Returns the context of a change by the server itself.
     pub fn of_server(now_ms: u64) -> Self {
         Self { session: 0, node: 0, is_here: true, now_ms }
     }

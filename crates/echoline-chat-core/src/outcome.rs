@@ -41,7 +41,7 @@ pub struct Joined {
     pub session: u64,
     /// The name of the room as its maker wrote it.
     pub room: Name,
-    /// The member.
+    /// The number of the member in the room.
     pub member_id: MemberId,
     /// The number of the line that announces the member.
     pub number: u64,

@@ -229,7 +229,7 @@ impl Room {
         self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
     }
 
-    /// Removes a member without a line in the log, because the server ends.
+    /// Removes a member without a line in the log, because the server shuts down.
     pub(crate) fn leave_silently(&mut self, member_id: MemberId) {
         self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
@@ -450,7 +450,7 @@ impl Room {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// Returns the number of members who are in.
+    /// Returns the number of members in the room.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }

@@ -217,7 +217,8 @@ fn has_presentations(c: char) -> bool {
     c.is_emoji_char()
 }
 
-/// Returns the cursive and conjunct-forming scripts (The Unicode Standard, sections 9.2 and 12.1).
+/// Returns whether a script is cursive or forms conjuncts (The Unicode Standard, sections 9.2 and
+/// 12.1), so that a joiner between its letters has a meaning.
 fn needs_joiners(script: Script) -> bool {
     use Script as S;
     matches!(

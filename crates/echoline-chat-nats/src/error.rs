@@ -203,7 +203,7 @@ pub enum DriverError {
         /// The message of the panic.
         message: String,
     },
-    /// The system refuses a thread.
+    /// The system cannot start a thread.
     #[error("the thread for the stream cannot be started: {reason}")]
     Thread {
         /// The error of the system.

@@ -21,7 +21,7 @@ pub(super) struct PendingChecks {
     sequences: BTreeSet<u64>,
     /// Whether to compare the newest applied blocks too.
     newest: bool,
-    /// The first applied entry that differs from the stream's.
+    /// The sequence of the first applied entry that differs from the stream's.
     found: Option<u64>,
 }
 

@@ -26,7 +26,7 @@ pub struct DriverStatus {
     pub last_sequence: u64,
     /// Applied entries.
     pub entries: u64,
-    /// Proposals that an entry has contained, or that became obsolete.
+    /// Proposals that came back as an entry, or became obsolete.
     pub settled: u64,
     /// Proposals that are not settled yet.
     pub pending: u64,

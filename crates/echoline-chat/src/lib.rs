@@ -34,10 +34,10 @@
 //!
 //! # The way of one line
 //!
-//! 1. `session::dialogue` reads a line and parses it as a [`Command`]. Text becomes
-//!    `Command::Say`.
-//! 2. `Chat::say` checks the rate and the rights, and appends the line to the room. In a cluster it
-//!    also queues the line for the other nodes.
+//! 1. `session::dialogue` reads a line, checks the rate of its author, and parses it as a
+//!    [`Command`]. Text becomes `Command::Say`.
+//! 2. `Chat::say` checks the rights and appends the line to the room. In a cluster it queues the
+//!    line instead, and every node appends it when it comes back from the stream.
 //! 3. When the author has no more input, the sessions of the other members are woken.
 //! 4. The feed of each session reads the new lines from the room, and writes them in the form that
 //!    the role needs.

@@ -11,7 +11,7 @@ use echoline_base::SecretText;
 use echoline_chat_core::room::LogLimits;
 use echoline_chat_core::{FloodLimits, Name};
 
-/// The settings of a chat. Each default states its reason.
+/// The settings of a chat, each with its default.
 #[derive(Clone)]
 pub struct ChatSettings {
     /// The room that every user joins first. Default `lobby`.

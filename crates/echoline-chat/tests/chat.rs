@@ -206,7 +206,7 @@ async fn no_user_can_speak_for_others() {
 
 /// Fault 24: Telnet commands are not text, and each offer is refused once.
 #[tokio::test]
-async fn telnet_is_understood() {
+async fn telnet_commands_are_not_text() {
     let chat_harness = ChatHarness::open();
     let mut bob = chat_harness.enter("bob").await;
     let mut ann = chat_harness.knock(Role::User);

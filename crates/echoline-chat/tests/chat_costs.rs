@@ -43,7 +43,7 @@ async fn until(guest: &mut Guest, words: &str) {
 /// Issue 12, item 13: a wrong password of a room costs its user a second, and a connection has one
 /// attempt at a time.
 #[tokio::test(start_paused = true)]
-async fn attack_a_wrong_room_password_has_a_pause() {
+async fn attack_a_wrong_room_password_is_refused_after_a_pause() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     ann.say("/join den").await;

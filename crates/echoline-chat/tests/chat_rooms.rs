@@ -197,7 +197,7 @@ async fn an_expelled_user_is_out_at_once() {
 }
 
 #[tokio::test]
-async fn rooms_can_be_closed() {
+async fn a_closed_room_admits_invited_users_or_the_password() {
     let chat_harness = ChatHarness::open();
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;

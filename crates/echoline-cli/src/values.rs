@@ -204,7 +204,7 @@ mod tests {
 
     /// Issue 11, item 44: every unambiguous form is accepted.
     #[test]
-    fn regression_common_forms_are_accepted() {
+    fn regression_common_forms_of_amounts_are_accepted() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));

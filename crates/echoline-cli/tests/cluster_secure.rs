@@ -84,7 +84,7 @@ fn private_certificates_on_both_sides() {
 
 /// A client that requires TLS does not connect without it.
 #[test]
-fn a_server_without_tls() {
+fn refuses_a_server_without_tls() {
     let folder = tempfile::tempdir().unwrap();
     let made = run(&["cert", "--out", folder.path().to_str().unwrap()], b"");
     assert_eq!(made.code(), Some(0), "{}", made.stderr);

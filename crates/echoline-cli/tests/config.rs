@@ -231,7 +231,7 @@ fn check(text: &str) -> Ended {
 
 /// Fault 61: a check reports all errors, not only the first, and lists the valid settings.
 #[test]
-fn a_check_finds_everything() {
+fn a_check_reports_all_errors() {
     let ended = check(
         "[echo]\nlisten = ['127.0.0.1:0', '192.0.2.1:80', 'unix:/no/such/folder/x']\n\
          max-connections = 100000000\nlog-file = '/no/such/folder/log'\n\

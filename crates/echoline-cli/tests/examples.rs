@@ -149,7 +149,7 @@ fn echoes(client: &mut Client, eol: &str) {
 }
 
 #[test]
-fn s1_simple_echo() {
+fn s1_echoes_as_the_lesson_does() {
     check("s1_simple_echo", &[], "s1_simple_echo.py", &[], |address| {
         let mut client = Client::connect(address);
         echoes(&mut client, "\n");
@@ -159,7 +159,7 @@ fn s1_simple_echo() {
 }
 
 #[test]
-fn s2_streams() {
+fn s2_shows_each_way_to_read() {
     let (status, output) = run(example("s2_streams", &["127.0.0.1:0"]));
     assert!(status.success());
     let shown = [
@@ -181,7 +181,7 @@ fn s2_streams() {
 }
 
 #[test]
-fn s3_commands() {
+fn s3_answers_commands_as_the_lesson_does() {
     const GREETING: &str =
         "Welcome to Echo Server!\r\nCommands: TIME, QUIT, or any text for echo\r\n";
     check("s3_commands", &[], "s3_command_echo.py", &[], |address| {
@@ -212,7 +212,7 @@ fn s3_sends_the_time_with_its_offset() {
 }
 
 #[test]
-fn s4_low_level() {
+fn s4_greets_and_echoes_as_the_lesson_does() {
     check("s4_low_level", &[], "s4_low_level_echo.py", &[], |address| {
         let (mut first, mut second) = (Client::connect(address), Client::connect(address));
         assert_eq!(second.hear(), "Welcome!\r\n");
@@ -258,7 +258,7 @@ fn s4_stops_when_asked() {
 }
 
 #[test]
-fn s5_chat() {
+fn s5_delivers_lines_as_the_lesson_does() {
     check("s5_chat", &[], "s5_chat.py", &[], |address| {
         const PROMPT: &str = "Enter your name: ";
         let mut anna = Client::connect(address);
@@ -313,7 +313,7 @@ fn s5_no_client_waits_for_one_that_does_not_read() {
 }
 
 #[test]
-fn s6_timeouts() {
+fn s6_disconnects_an_idle_client() {
     // Long enough for the time between two lines on a busy machine.
     let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 3")];
     check("s6_timeouts", &["3"], "s6_timeouts.py", &parts, |address| {
@@ -360,7 +360,7 @@ fn s7_refuses_the_eleventh_client() {
 }
 
 #[test]
-fn s8_client() {
+fn s8_talks_to_both_servers() {
     let (_running, address) = start("s1_simple_echo", &[]);
     let check = |address: SocketAddr| {
         let (status, output) = run(example("s8_client", &[&address.to_string()]));
@@ -384,7 +384,7 @@ fn s8_client() {
 }
 
 #[test]
-fn s9_load_test() {
+fn s9_counts_every_reply_of_both_servers() {
     let (_running, address) = start("s1_simple_echo", &[]);
     check_load(address, 100, 100);
     let Some(folder) = programs() else { return };
@@ -424,7 +424,7 @@ fn run_lesson(program: &std::path::Path, address: SocketAddr) -> String {
 }
 
 #[test]
-fn s10_handler_pattern() {
+fn s10_cleans_up_after_each_kind_of_end() {
     let (running, address) = start("s10_handler_pattern", &[]);
     let mut stays = Client::connect(address);
     echoes(&mut stays, "\r\n");
@@ -444,7 +444,7 @@ fn s10_handler_pattern() {
 }
 
 #[test]
-fn s11_graceful_shutdown() {
+fn s11_answers_received_lines_before_it_ends() {
     let (mut running, address) = start("s11_graceful_shutdown", &[]);
     let (mut idle, mut busy) = (Client::connect(address), Client::connect(address));
     assert_eq!(idle.ask("hello\n"), "Echo: hello\r\n");

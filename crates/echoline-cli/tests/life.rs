@@ -96,7 +96,7 @@ fn a_failed_start_is_total() {
 }
 
 /// Fault 51: after SIGTERM under load, every client receives complete and correct replies in order,
-/// and then the end of the stream. No connection is reset, and the exit code says so.
+/// and then the end of the stream. No connection is reset, and the exit code is 0.
 #[test]
 fn clients_get_complete_replies_when_the_server_ends() {
     const CLIENTS: usize = 24;

@@ -281,7 +281,7 @@ fn a_full_disk_loses_only_lines_of_the_log() {
 /// Fault 12: a server that has given up root's rights cannot read a file of root again. The reload
 /// logs that, and the old settings and the listeners stay.
 #[test]
-fn a_server_without_its_rights_keeps_what_it_has() {
+fn a_reload_without_root_rights_keeps_the_old_settings() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         let words = b"SKIPPED, not passed: only root can give up its rights\n";
         return std::io::stderr().write_all(words).unwrap();

@@ -157,7 +157,7 @@ fn an_abstract_name_is_served() {
 
 /// The load tester counts the same over a Unix socket as over TCP.
 #[test]
-fn load_goes_through_it() {
+fn a_load_run_works_over_a_unix_socket() {
     let (_folder, address) = place();
     let _server = EchoServer::start_at(&address, &[]);
     let load = ["load", &address, "--clients", "20", "--messages", "50", "--quiet"];

@@ -97,7 +97,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         for &id in &self.successors {
-            // Most of them have ended.
+            // Ignores the error for a process that has already ended.
             let _ = kill("KILL", id);
         }
     }

@@ -374,7 +374,7 @@ fn writing_to_a_closed_client_ends() {
 
 /// Fault 38: everything that was written before the close arrives before the end of the stream.
 #[test]
-fn closing_sends_the_rest_first() {
+fn pending_output_arrives_before_the_end_of_the_stream() {
     let server = Server::start(&["--mode", "command", "--greeting", "hi"]);
     let mut client = server.connect();
     let word = "x".repeat(1000);

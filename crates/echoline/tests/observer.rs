@@ -143,7 +143,7 @@ async fn a_drain_is_seen_as_long_as_it_lasts() {
 
 /// Bytes that the writing half sends are counted too.
 #[tokio::test]
-async fn halves_count_too() {
+async fn bytes_of_a_split_connection_are_counted() {
     let mut server = Server::bind("127.0.0.1:0").await.unwrap();
     let observer = server.observe();
     let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());

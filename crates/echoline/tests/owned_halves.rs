@@ -190,7 +190,7 @@ async fn the_last_half_closes_the_connection_with_its_farewell() {
     }
 }
 
-/// Fault 54, with halves: the peer of a task that panics is told.
+/// Fault 54, with halves: the peer of a task that panics receives the farewell.
 #[tokio::test]
 async fn a_panic_sends_the_farewell_in_any_order_of_drops() {
     for reader_first in [true, false] {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Crate, Module, Segments};
 
-/// Re-exports of re-exports that are followed.
+/// The maximum number of re-exports to follow, one after the other.
 const DEPTH_MAX: usize = 8;
 
-/// The circles of a crate: groups of two files or more, each sorted.
+/// Returns the groups of files that import each other in a circle. Each group is sorted.
 pub(crate) fn of(krate: &Crate) -> Vec<Vec<String>> {
     let edges = edges(krate);
     let reach: BTreeMap<&str, BTreeSet<&str>> =
@@ -25,7 +25,7 @@ pub(crate) fn of(krate: &Crate) -> Vec<Vec<String>> {
     circles.into_iter().collect()
 }
 
-/// Which files each file uses.
+/// Returns the files that each file uses.
 fn edges(krate: &Crate) -> BTreeMap<String, BTreeSet<String>> {
     let mut edges = BTreeMap::<String, BTreeSet<String>>::new();
     for (path, module) in &krate.modules {

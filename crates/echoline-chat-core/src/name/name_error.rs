@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sentence_is_clean(text in any::<String>()) {
+        fn the_message_of_an_error_is_clean(text in any::<String>()) {
             if let Err(error) = Name::parse(&text) {
                 prop_assert!(is_clean(&error.to_string()), "{}", error);
             }

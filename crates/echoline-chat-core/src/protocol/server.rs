@@ -49,7 +49,7 @@ pub enum ServerMessage<'a> {
     Topic(RoomLine<'a>),
     /// The server says something to the room.
     Notice(RoomLine<'a>),
-    /// A private line, from another user or by this one.
+    /// A private line from another user, or from this one.
     Private {
         /// The author.
         name: Cow<'a, str>,

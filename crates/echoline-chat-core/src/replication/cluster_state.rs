@@ -189,7 +189,8 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Returns the sent operations that no longer can have an effect to the queue.
+    /// Puts the sent operations back into the queue, because their proposals can no longer have an
+    /// effect.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {

@@ -28,7 +28,7 @@ pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
     Some(NodeDownLine { names: names.split(", ").collect(), is_all })
 }
 
-/// The users who are gone.
+/// The users of a node that went down, as the line names them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NodeDownLine<'a> {
     /// The names of the users.

@@ -41,9 +41,9 @@ pub struct Record {
     pub nodes: BTreeMap<u32, u64>,
     /// The last nodes that went down.
     pub gone_nodes: VecDeque<u32>,
-    /// The sessions that have ended.
+    /// The last sessions that have ended.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, the count up to which no session begins.
+    /// For each node, the session count up to which no session can begin.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.

@@ -14,8 +14,8 @@ pub enum Own {
     Hidden,
 }
 
-/// The lines that a member wrote and that a terminal does not show again. Takes no memory for a
-/// member who writes nothing.
+/// The lines that the member's terminal does not show: lines that the member wrote, and lines that
+/// the replay left out. Takes no memory if there are none.
 #[derive(Debug, Default)]
 pub struct OwnLines(Option<Box<Written>>);
 
@@ -65,12 +65,12 @@ impl OwnLines {
         self.0.take_if(|written| is_passed(written));
     }
 
-    /// Returns the numbers, in order; some may have been passed.
+    /// Returns the ranges of hidden lines in order. The member may have passed some of them.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = &Range<u64>> {
         self.0.iter().flat_map(|written| &written.ranges)
     }
 
-    /// Returns the first number from `next` on that the member did not write.
+    /// Returns the number of the first line from `next` on that is not hidden.
     pub fn pass(&self, next: u64) -> u64 {
         let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
         // The ranges are disjoint and not adjacent.
@@ -78,8 +78,8 @@ impl OwnLines {
         mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
     }
 
-    /// Returns how many of the lines from `next` up to `first` the member wrote. The log has
-    /// dropped these lines, so the member skips them.
+    /// Returns how many of the lines from `next` up to `first` are hidden. The log has dropped
+    /// these lines, so the member skips them.
     pub(crate) fn take_missed(&mut self, next: u64, first: u64) -> u64 {
         let Some(written) = &mut self.0 else { return 0 };
         let missed =

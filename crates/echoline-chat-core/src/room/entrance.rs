@@ -69,7 +69,8 @@ impl Room {
         self.invited.push_back(lineage);
     }
 
-    /// Returns the credential, if it is for this room and not for a removed one of the same name.
+    /// Returns the credential. If it is for a removed room of the same name, returns
+    /// [`Credential::Nothing`].
     pub fn valid<'a>(&self, credential: &'a Credential) -> &'a Credential {
         match credential {
             Credential::Return { born, .. } if *born != self.origin.born => &Credential::Nothing,

@@ -311,8 +311,8 @@ impl Log {
         }
     }
 
-    /// Adds the lines with these numbers to `batch`. Returns `false` if they do not all fit; then
-    /// the batch ends at the first line without a place.
+    /// Adds the lines with these numbers to `batch`. Returns `false` if not all of them fit. The
+    /// batch then ends before the first line that does not.
     fn gather_all(&self, numbers: Range<u64>, batch: &mut Batch) -> bool {
         if numbers.is_empty() {
             return true;

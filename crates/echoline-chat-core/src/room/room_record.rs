@@ -9,7 +9,7 @@ use crate::room::{
 };
 use crate::{Key, LineKind, Name};
 
-/// The maximum number of last lines in a snapshot, and their bytes.
+/// The maximum number of a room's last lines in a snapshot, and the maximum of their bytes.
 pub const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
@@ -54,7 +54,7 @@ pub struct RoomRecord {
     /// The origin of the room.
     #[serde(default)]
     pub origin: RoomOrigin,
-    /// The last lines that were deleted.
+    /// The highest numbers of deleted lines.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub deleted: BTreeSet<u64>,
 }

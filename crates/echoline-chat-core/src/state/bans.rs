@@ -199,7 +199,7 @@ impl Bans {
         Ok(removed)
     }
 
-    /// Lifts a ban; `None` if there is none.
+    /// Lifts a ban and returns it. Returns `None` if there is none.
     pub fn remove(&mut self, subject: &Subject, scope: &Scope) -> Option<Ban> {
         let list = match scope.room() {
             None => &mut self.chat,

@@ -11,12 +11,12 @@ pub struct StateChange<'a, R> {
     pub state: &'a mut ChatState<R>,
     /// The author and the time.
     pub context: OperationContext,
-    /// Carries out what follows outside of the state.
+    /// Receives the effects outside of the state.
     pub effects: &'a mut dyn Effects,
 }
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// The author, while they are in the chat.
+    /// Returns the author, while they are in the chat.
     pub(crate) fn author(&self) -> Result<&User<R>, OperationError> {
         self.state.user(self.context.session).ok_or(OperationError::NotInRoom)
     }
@@ -25,13 +25,13 @@ impl<R: RoomCell> StateChange<'_, R> {
         self.state.users.get_mut(self.context.session).ok_or(OperationError::NotInRoom)
     }
 
-    /// The author, and the room of this name.
+    /// Returns the author, and the room of this name.
     pub(crate) fn author_and_room(&self, room: &Name) -> Result<(&User<R>, &R), OperationError> {
         let cell = self.state.rooms.get(room.key()).ok_or(OperationError::NotInRoom)?;
         Ok((self.author()?, cell))
     }
 
-    /// The author, and the user of another session.
+    /// Returns the author, and the user of another session.
     pub(crate) fn author_and_other(
         &self,
         session: u64,

@@ -56,7 +56,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Lifts a ban.
+    /// Lifts a ban and returns it. Returns `None` if there is none.
     pub(crate) fn unban(
         &mut self,
         subject: &Subject,
@@ -107,8 +107,8 @@ impl<R: RoomCell> StateChange<'_, R> {
     }
 
     /// Returns the sessions and lineages of the users that a ban applies to, in the order of their
-    /// sessions. Compares each user with this ban only, because earlier bans took effect when they
-    /// were added.
+    /// sessions. Operators of the chat cannot be banned. Compares each user with this ban only,
+    /// because earlier bans took effect when they were added.
     fn banned_users(&self, ban: &Ban) -> Vec<(u64, u64)> {
         let users = self.state.users.values().filter(|user| !user.is_operator());
         let banned = users.filter(|user| ban.means(user.suspect()));

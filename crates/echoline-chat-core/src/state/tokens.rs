@@ -37,7 +37,7 @@ pub struct SavedSession {
     pub name: Name,
     /// The rooms.
     pub rooms: Vec<Position>,
-    /// The end of the token, in milliseconds since 1970.
+    /// The time at which the token expires, in milliseconds since 1970.
     pub until_ms: u64,
     /// The session that has the token, while it lasts.
     pub session: Option<u64>,
@@ -96,9 +96,9 @@ pub struct Position {
 pub struct Tokens {
     /// The saved sessions by the digest of their token.
     sessions: HashMap<Arc<str>, SavedSession>,
-    /// The tokens of each source; those of earlier versions have none.
+    /// The tokens of each source; tokens of earlier versions have no source.
     by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
-    /// All tokens by the times at which they end.
+    /// All tokens by the times at which they expire.
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
 

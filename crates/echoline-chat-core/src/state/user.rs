@@ -61,7 +61,7 @@ impl<R> User<R> {
         }
     }
 
-    /// Sets the start of the session to another time than now.
+    /// Sets the start of the session to `since_ms` instead of the current time.
     pub fn since(self, since_ms: u64) -> Self {
         Self { since_ms, ..self }
     }
@@ -77,7 +77,7 @@ impl<R> User<R> {
         MuteSubject { key, lineage: self.lineage, network }
     }
 
-    /// Returns the identity of the user's members.
+    /// Returns the identity that the user has as a member of rooms.
     pub fn identity(&self) -> MemberIdentity {
         MemberIdentity { session: self.session, lineage: self.lineage, is_here: self.is_here }
     }

@@ -53,7 +53,7 @@ impl<R> UserTable<R> {
         std::mem::take(&mut self.users)
     }
 
-    /// Returns the session in which the user of this lineage is now, if any.
+    /// Returns the user of this lineage, in the session in which they are now.
     pub(crate) fn of_lineage(&self, lineage: u64) -> Option<&User<R>> {
         let restored = self.restored.get(&lineage).copied();
         let session = restored.unwrap_or(lineage.wrapping_sub(self.lineages_from));

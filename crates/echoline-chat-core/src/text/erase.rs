@@ -117,12 +117,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_key_is_left(typed in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn no_editing_key_is_left(typed in prop::collection::vec(any::<u8>(), 0..100)) {
             prop_assert!(!obeyed(&typed).iter().any(|&byte| is_key(byte)));
         }
 
         #[test]
-        fn text_stays_text(typed in "[a-zé日👩\u{200d}\u{301}\\x08\\x7f ]{0,80}") {
+        fn erasing_leaves_valid_utf8(typed in "[a-zé日👩\u{200d}\u{301}\\x08\\x7f ]{0,80}") {
             prop_assert!(String::from_utf8(obeyed(typed.as_bytes())).is_ok());
         }
     }

@@ -105,8 +105,8 @@ impl KnownRoom {
     }
 }
 
-/// Tracks the room in which a client speaks, because a terminal's lines of that room do not name
-/// it.
+/// A reader that tracks the room in which a client speaks, because a terminal's lines of that room
+/// do not name it.
 #[derive(Default)]
 struct TranscriptReader {
     rooms: Vec<KnownRoom>,

@@ -71,7 +71,7 @@ fn refuses_an_existing_stream_with_three_replicas_on_old_servers() {
 
 /// Fault 67: without a majority nothing is acknowledged, and nothing is lost either.
 #[test]
-fn exactly_once_while_there_is_no_majority() {
+fn applies_each_proposal_once_after_the_majority_was_lost() {
     let Some(servers) = NatsServer::start_three() else { return };
     let mut options = servers[0].options();
     options.replicas = 3;

@@ -29,7 +29,7 @@ fn room(name: &str, topic: Option<&str>) -> StoreChange {
 }
 
 #[test]
-fn everything_is_restored() {
+fn every_kind_of_change_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions::default());
     assert_eq!(rig.restored, echoline_chat_store::RestoredHistory::default());

@@ -120,7 +120,7 @@ fn nothing_is_committed_after_a_failed_sync() {
             let after = writer.next_within(Duration::from_secs(2));
             assert_eq!(after, None, "nothing more is said, least of all that it is committed");
         }
-        // The end of strace is not the end of the child.
+        // The child continues when strace ends, so it is killed by its own id.
         Command::new("kill").args(["-9", id]).status().unwrap();
         writer.kill(&mut committed);
         check(folder.path(), &committed, 0);

@@ -64,7 +64,7 @@ mod tests {
     /// Issue 12, item 13: work of a source waits at its maximum, and work of another source does
     /// not.
     #[tokio::test]
-    async fn attack_one_source_does_not_fill_the_queues() {
+    async fn attack_one_source_does_not_block_the_work_of_others() {
         let gates = SourceGates::default();
         let mut cx = Context::from_waker(Waker::noop());
         let mut held = Vec::new();

@@ -30,7 +30,7 @@ impl Archive {
         Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
 
-    /// The store of the earlier lines, if there is one.
+    /// Returns the store, if there is one.
     pub(crate) fn store(&self) -> Option<Arc<Store>> {
         self.store.clone()
     }

@@ -215,7 +215,7 @@ impl Chat {
         self.lock().session(session).cloned()
     }
 
-    /// The membership that a join has led to.
+    /// Returns the membership that a join has led to.
     pub(crate) fn joined(&self, outcome: Outcome) -> Result<Membership, JoinError> {
         match outcome {
             Outcome::Joined(joined) => self.membership(joined?).ok_or(JoinError::Gone),
@@ -338,7 +338,7 @@ impl Chat {
     }
 }
 
-/// The options of the state of a node, or of a chat without a store.
+/// Returns the options of the state of a node, or of a chat without a store.
 fn options(settings: &ChatSettings, is_replicated: bool) -> StateOptions {
     StateOptions {
         lobby: settings.lobby.clone(),

@@ -160,7 +160,7 @@ impl ClusterNode<'_> {
         if let Outcome::Redeemed(Some(redeemed)) = &outcome
             && let Some(session) = redeemed.saved.session
         {
-            // A suspended session does not rejoin.
+            // The token has ended its earlier session, which must not rejoin if it is suspended.
             self.cluster.lock().end_session(session);
         }
         let has_entered = matches!(&outcome, Outcome::Entered(Ok(_)));
@@ -251,7 +251,7 @@ pub(super) struct ClusterNode<'a> {
 }
 
 impl Chat {
-    /// This chat as a node of a cluster; `None` if it is one process.
+    /// Returns this chat as a node of a cluster; `None` if it is one process.
     pub(super) fn node(&self) -> Option<ClusterNode<'_>> {
         let cluster = self.cluster.as_deref()?;
         Some(ClusterNode { chat: self, cluster })

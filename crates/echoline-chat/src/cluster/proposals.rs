@@ -1,4 +1,5 @@
-//! The proposals of this node: sends each operation to the stream, and returns its outcome.
+//! The proposals of this node: each operation is sent to the stream, and its author gets the
+//! outcome when it comes back.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ const WAITING_MAX: usize = 1024;
 /// The maximum number of an author's lines that are held while the link is lost.
 pub(super) const HELD_MAX: usize = 50;
 
-/// The reason for an author whose operation did not reach the other nodes.
+/// The reason that an author reads if an operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
 pub(super) const TAKEN_FOR_GONE: &str = "the other nodes removed this node";
 
@@ -234,6 +235,8 @@ impl ReplySender {
         Self { sender, _permit: permit }
     }
 
+    /// Sends the outcome to the caller.
+    ///
     /// # Errors
     /// The outcome, if the caller no longer waits.
     #[expect(clippy::result_large_err, reason = "it is as large as the argument")]

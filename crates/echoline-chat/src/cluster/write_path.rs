@@ -151,8 +151,8 @@ impl Chat {
         }
     }
 
-    /// Leaves the chat with a reason for the others, or silently, because the server ends. A node
-    /// that leaves the cluster takes all its users along.
+    /// Leaves the chat with a reason for the others, or silently if the server shuts down. In a
+    /// cluster a silent user stays until the node leaves, which removes all its users at once.
     pub(crate) fn exit(&self, session: u64, reason: Option<&str>, keep: Option<ResumeToken>) {
         match (reason, &self.cluster) {
             (None, Some(_)) => {
@@ -168,17 +168,17 @@ impl Chat {
         self.announce(session, Operation::Exit { reason, keep });
     }
 
-    /// Whether the operations of this chat go through the stream of a cluster.
+    /// Returns whether the operations of this chat go through the stream of a cluster.
     pub(crate) fn is_replicated(&self) -> bool {
         self.cluster.is_some()
     }
 
-    /// Whether the link to the other nodes is lost.
+    /// Returns whether the link to the other nodes is lost.
     pub(crate) fn is_link_lost(&self) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| cluster.is_lost())
     }
 
-    /// Whether all operations of a session have been applied.
+    /// Returns whether all operations of a session have been applied.
     pub(crate) fn has_settled(&self, session: u64) -> bool {
         self.cluster.as_ref().is_none_or(|cluster| cluster.is_settled(session))
     }

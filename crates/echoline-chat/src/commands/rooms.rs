@@ -174,8 +174,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// The rooms that the user may know of, by size. Rooms with as many members stay in the order
-    /// of their names.
+    /// Returns the rooms that the user may know of, the largest first. Rooms of equal size are in
+    /// the order of their names.
     pub(super) fn listed_rooms(&self) -> Vec<ListedRoom<'static>> {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();

@@ -31,8 +31,8 @@ impl<S: ByteStream> Session<S> {
         self.welcome();
     }
 
-    /// Writes the welcome message, before everything else. It contains the name of the user, and
-    /// for a page also the token that restores the session.
+    /// Writes the welcome message of a program or a page, before everything else. It contains the
+    /// name of the user, and for a page and the operator of a room also the token.
     fn welcome(&mut self) {
         let medium = self.feed.view.medium;
         let token = match medium {

@@ -359,14 +359,14 @@ impl<S: ByteStream> Session<S> {
         client.feed_until(|outlet, cx| feed.poll(outlet, cx), sleep(length)).await
     }
 
-    /// Leaves the chat. The other users are told the reason, unless the user wanted to leave.
+    /// Leaves the chat. The other users are told the reason, unless the server shuts down.
     async fn leave(mut self, ended: Result<String, Closed>) -> Result<(), Closed> {
         let stall = self.client.limits().stall_timeout.unwrap_or_default();
         let (reason, result) = match ended {
             Ok(words) => (words, Ok(())),
             Err(closed) => (reason(closed, stall), Err(closed)),
         };
-        // The rooms show no line about it if all users have to leave.
+        // The rooms show no line if all users have to leave, because the server shuts down.
         let is_silent = matches!(result, Err(Closed::Drained | Closed::Aborted));
         self.leave_chat((!is_silent).then_some(&*reason));
         if let Err(closed) = result

@@ -32,10 +32,10 @@ const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum number of names that are tried for a user without a name.
 const SUFFIXES_MAX: u32 = 1000;
 
-/// The number of rate refusals after which a connection without a login is ended.
+/// The number of rate refusals after which a connection is ended before login.
 pub(crate) const REFUSALS_MAX: u32 = 5;
 
-/// The client of a connection without a login.
+/// The client of a connection before login.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visitor {
     pub(crate) address: Option<IpAddr>,

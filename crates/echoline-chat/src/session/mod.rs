@@ -131,7 +131,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// The room in which the user speaks.
+    /// Returns the room in which the user speaks.
     pub(super) fn current_room(&self) -> CommandResult<(SharedRoom, Name)> {
         let membership = self.feed.current().ok_or(IN_NO_ROOM)?;
         Ok((membership.shared_room.clone(), membership.room.clone()))
@@ -269,7 +269,7 @@ impl<S: ByteStream> Session<S> {
         self.exit(reason, saved);
     }
 
-    /// Leaves the chat with a reason for the others, or silently, because the server ends.
+    /// Leaves the chat with a reason for the others, or silently if the server shuts down.
     fn exit(&mut self, reason: Option<&str>, keep: Option<ResumeToken>) {
         let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");

@@ -35,7 +35,7 @@ pub(crate) struct DisplaySettings {
     pub(crate) width: Option<u16>,
 }
 
-/// The lines of a room that a member sees.
+/// The formatter of one room's lines for one member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) view: &'a DisplaySettings,
@@ -256,7 +256,7 @@ mod tests {
     /// Issue 12, item 20: no text of an ignored user reaches the member, under any name. Joins and
     /// leaves are shown.
     #[test]
-    fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
+    fn attack_no_text_of_an_ignored_user_is_shown() {
         for medium in [Medium::Terminal, Medium::Program] {
             for kind in [LineKind::Said, LineKind::Action, LineKind::Topic, LineKind::Renamed] {
                 assert_eq!(printed(medium, IGNORED, kind, "eve", "unheard"), "", "{kind:?}");

@@ -62,8 +62,8 @@ impl<S> Telnet<S> {
         self.active.as_ref().and_then(|active| active.parser.width())
     }
 
-    /// Removes the commands from the bytes that were read, and ends their lines. Returns the length
-    /// of the rest.
+    /// Removes the commands from the bytes that were read, and normalises their line ends. Returns
+    /// the length of the rest.
     fn take(&mut self, read: &mut [u8]) -> usize {
         if self.active.is_none() && memchr2(0xFF, 0, read).is_some() {
             self.active = Some(Active::new(Parser::after(self.cr)));

@@ -271,7 +271,7 @@ async fn do_something(present: &mut Present, random: &mut Random) {
             }
         }
         13 => {
-            // More lines than are held.
+            // 60 lines are more than a node holds while the link is lost.
             for _ in 0..random.pick(&[5, 60]) {
                 present.say().await;
             }

@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Returns whether it is a join, a leave or a rename.
+    /// Returns whether the line is a join, a leave or a rename.
     pub(crate) fn is_presence(&self) -> bool {
         matches!(&*self.kind, "joined" | "left" | "renamed")
     }

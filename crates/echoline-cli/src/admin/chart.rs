@@ -26,7 +26,7 @@ pub(super) struct PanelLine {
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// The values of one second, for the first line and the second.
+/// The values at one point in time, one for each of the two lines.
 pub(super) type ChartValues = [Option<f64>; 2];
 
 /// The unit of a chart's values.

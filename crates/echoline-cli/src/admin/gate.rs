@@ -72,7 +72,7 @@ mod tests {
 
     /// Fault 70: a page whose own name resolves to this address (DNS rebinding) gets nothing.
     #[test]
-    fn foreign_names_get_nothing() {
+    fn requests_under_foreign_names_are_refused() {
         let near = |host| admit(&[host], AdminReach::Loopback);
         for host in
             ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "LocalHost:1", "127.9.9.9"]

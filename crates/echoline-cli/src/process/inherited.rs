@@ -201,7 +201,7 @@ impl InheritedSocket {
         here.is_some_and(|here| (here.ip(), here.port()) == (wanted.ip(), wanted.port()))
     }
 
-    /// Returns its bound address, and whether it is a stream or a datagram socket.
+    /// Returns the address that the socket is bound to, and the type of the socket.
     fn address(&self) -> anyhow::Result<(Address, Type)> {
         let kind = self.socket.r#type().context("cannot read the type of a socket")?;
         let bound = self.socket.local_addr().context("cannot read the address of a socket")?;

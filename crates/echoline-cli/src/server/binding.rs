@@ -48,7 +48,7 @@ pub(crate) struct BoundServer {
     pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
-    /// Called when connections run short.
+    /// Called when nearly all connection slots are in use.
     pub(crate) on_nearly_full: Option<OnCrowded>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
@@ -64,7 +64,7 @@ impl BoundServer {
     }
 }
 
-/// Called with the usage of the server when connections run short.
+/// A hook that gets the server's usage when nearly all connection slots are in use.
 pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
 impl std::fmt::Debug for OnCrowded {

@@ -28,7 +28,7 @@ const NOT_RUN: usize = 14;
 /// Pages that do not follow the rules yet, with the number of their blocks.
 const NOT_YET: &[(&str, usize)] = &[];
 
-/// Programs that commands of pages need and a machine may not have.
+/// Programs that the pages' commands need, and that may not be installed.
 const TOOLS: &[&str] = &[
     "curl",
     "haproxy",
@@ -186,7 +186,7 @@ fn parse_commands(page: &Page) -> Vec<String> {
     wrong
 }
 
-/// Whether the flags of a command are right. The files that they name may not exist here.
+/// Returns whether the flags of a command are right. The files that they name need not exist.
 fn is_right(status: Option<i32>, output: &str) -> bool {
     let missing = ["No such file", "no NATS server answers"];
     let errors = output.lines().filter(|line| line.starts_with("echoline: "));

@@ -19,7 +19,7 @@ fn stop(mut running: Running) -> String {
 }
 
 #[test]
-fn shared_counters() {
+fn shared_counters_counts_for_all_clients() {
     let (running, address) = start("shared_counters", &[]);
     let (mut one, mut other) = (Client::connect(address), Client::connect(address));
     assert_eq!(one.ask("ADD apples\n"), "1\n");
@@ -36,7 +36,7 @@ fn shared_counters() {
 }
 
 #[test]
-fn length_prefixed() {
+fn length_prefixed_reverses_each_frame() {
     let (running, address) = start("length_prefixed", &[]);
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(b"\0\0\0\x05hello\0\0\0\0\0\0\0\x02ab").expect("it reads");
@@ -52,7 +52,7 @@ fn length_prefixed() {
 }
 
 #[test]
-fn tcp_proxy() {
+fn tcp_proxy_passes_bytes_and_ends_on() {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let target = upstream.local_addr().expect("it is bound").to_string();
     let (running, address) = start("tcp_proxy", &[&target]);

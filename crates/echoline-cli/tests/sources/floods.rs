@@ -93,7 +93,7 @@ fn attack_a_flood_of_rooms_is_refused() {
 
 /// Issue 12, item 6: trying a taken name again and again is refused, and the connection is closed.
 #[test]
-fn attack_a_flood_of_a_taken_name_is_refused() {
+fn attack_a_flood_of_logins_with_a_taken_name_is_refused() {
     let chat = Chat::start(&[]);
     let _ann = chat.enter(OTHER, "ann");
     let mut client = chat.connect(FLOOD);

@@ -96,7 +96,8 @@ impl LoadClient {
         }
     }
 
-    /// Announces that the client is ready, and waits until all are or the run is stopped.
+    /// Announces that the client is ready, and waits until all clients are ready or the run is
+    /// stopped.
     async fn start(&self) {
         let context = &self.account.worker.context;
         context.start.arrive();

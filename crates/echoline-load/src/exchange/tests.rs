@@ -140,7 +140,7 @@ async fn a_trickle_times_out_and_an_endless_line_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_line_before_a_close_is_the_reason() {
+async fn reports_the_last_line_before_a_close_as_the_reason() {
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
         there.write_all(b"Server is busy.\r\n").await.unwrap();
     })

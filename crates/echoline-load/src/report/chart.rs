@@ -256,14 +256,14 @@ impl AxisScale {
     }
 }
 
-/// Returns the next of 1, 2, 5, 10, 20 … that is not below.
+/// Returns the smallest of 1, 2, 5, 10, 20 … that is not below `value`.
 fn round_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * power >= value * 0.999_999);
     round.unwrap_or(10.0) * power
 }
 
-/// Returns the next of 1, 2, 5, 10, 20 … that is not above.
+/// Returns the largest of 1, 2, 5, 10, 20 … that is not above `value`.
 fn round_down(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let round = [5.0, 2.0, 1.0].into_iter().find(|round| round * power <= value * 1.000_001);

@@ -428,7 +428,7 @@ mod tests {
     /// Issue 12, item 15: a foreign report injects neither markup nor characters that reorder text
     /// into the page, and no formula into the table.
     #[test]
-    fn attack_a_report_puts_nothing_into_the_page_or_the_table() {
+    fn attack_a_report_injects_neither_markup_nor_formulas() {
         let mut report = sample::open();
         let foreign = "=cmd|'/c x'!A1<b>\u{202e}\u{9b}";
         report.settings.targets = vec![foreign.to_owned()];

@@ -168,7 +168,7 @@ mod tests {
     use crate::statistics::{CorrectReply, MessageOutcome, Percentile, RunRecord};
 
     #[test]
-    fn everything_is_added() {
+    fn counts_and_settings_of_both_reports_are_added() {
         let mut report = sample::open();
         let mut other = sample::open();
         other.settings.targets = vec!["10.0.0.1:7".to_owned()];

@@ -154,7 +154,7 @@ async fn run_clients(worker: &Arc<LoadWorker>, number: usize, threads: usize) {
     };
     if let Some(reason) = stop_reason {
         worker.set_stop_reason(reason);
-        // Dropped clients settle their accounts.
+        // Drops the clients. Each one then counts its messages in flight and its unsent ones.
         clients.shutdown().await;
     }
     alarm.abort();

@@ -135,7 +135,7 @@ impl RunRecord {
         self.user_visible_times().iter().map(|times| times.count_above(limit)).sum()
     }
 
-    /// Returns the longest of these times.
+    /// Returns the longest of the [`response_times`](Self::response_times).
     pub(crate) fn slowest(&self) -> Option<Duration> {
         self.user_visible_times().iter().filter_map(|times| times.max()).max()
     }

@@ -20,8 +20,8 @@ pub enum Metric {
     /// The share of planned messages without a correct reply, `errors`, from 0 to 1. In a closed
     /// loop for a time, the time without a server counts too.
     Errors,
-    /// The share of planned messages that were never sent, `skipped`, from 0 to 1. Messages that a
-    /// stop cut off are not counted.
+    /// The share of planned messages that were never sent, `skipped`, from 0 to 1. Messages that
+    /// were not sent because the run was stopped are not counted.
     Skipped,
     /// The share of sent messages that were never answered, neither in time nor late, `lost`, from
     /// 0 to 1.

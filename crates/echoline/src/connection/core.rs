@@ -310,7 +310,7 @@ fn sent(polled: Poll<()>) -> OutputState {
     if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
 }
 
-/// Reads once; Pending only if the peer has to act and no deadline has passed.
+/// Reads once. Returns `Pending` only if the peer has to act and no deadline has passed.
 pub(super) fn poll_input<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut InputBuffer,

@@ -45,8 +45,9 @@ pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Boxed, because a handler is a chain of futures and each of them holds its arguments. Those
-    /// make up most of an idle connection. `None` once closing has begun.
+    /// Boxed to keep a handler small: it is a chain of futures, and each of them may hold the
+    /// connection. The futures are most of an idle connection's memory. `None` once closing has
+    /// begun.
     core: Option<Box<Core<S>>>,
 }
 

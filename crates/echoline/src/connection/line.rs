@@ -98,7 +98,7 @@ fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// No white-space letter takes more than three bytes in UTF-8.
+/// The maximum bytes of a white-space character in UTF-8.
 const SPACE_BYTES_MAX: usize = 3;
 
 fn first_letter(bytes: &[u8]) -> Option<char> {

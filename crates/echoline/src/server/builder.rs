@@ -256,7 +256,7 @@ impl Server {
     ///
     /// After it has returned, each of these signals ends the process again if it did so before:
     /// with the exit code 128 plus its number (130 for Ctrl-C), and without running destructors. A
-    /// handler that the program installs only then does not change this. A program with its own
+    /// handler that the program installs after that does not change this. A program with its own
     /// signal handling uses [`serve_until`](Self::serve_until), or installs its handlers before it
     /// calls this.
     ///

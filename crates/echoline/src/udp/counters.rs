@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::guard::DatagramRefusal;
 
-/// Counts the datagrams of a server. Clones share the counters.
+/// The counters of a server's datagrams. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct DatagramCounts {
     inner: Arc<CountersInner>,

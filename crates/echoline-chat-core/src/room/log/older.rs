@@ -66,12 +66,12 @@ impl OlderLines {
         self.lines.get(self.index(number)).filter(|line| line.number == number)
     }
 
-    /// Returns the first line with this number or a larger one.
+    /// Returns the number of the first line from `number` on.
     pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number)).map(|line| line.number)
     }
 
-    /// Returns the last line with a smaller number.
+    /// Returns the number of the last line before `number`.
     pub(super) fn before(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number).checked_sub(1)?).map(|line| line.number)
     }

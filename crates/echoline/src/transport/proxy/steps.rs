@@ -91,13 +91,13 @@ impl Step for AcceptProxy {
     }
 }
 
-/// The meaning of a header.
+/// The client of a connection, as the header names it. `Local` is the proxy itself.
 enum ProxiedClient {
     Client(Option<SocketAddr>),
     Local,
 }
 
-/// Why no header could be read.
+/// The reason for which no header could be read.
 enum HeaderReadError {
     /// The proxy ended the connection without a byte.
     Nothing,

@@ -284,7 +284,7 @@ impl Decoder {
     }
 }
 
-/// Returns whether a code may be sent (7.4, and IANA's registry since).
+/// Returns whether a close code may be sent (RFC 6455, section 7.4, and IANA's later entries).
 fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
