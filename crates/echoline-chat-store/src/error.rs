@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// The folder, or a file in it, cannot be made, opened or renamed.
-    #[error("the chat's history cannot use {path}: {reason}")]
+    #[error("cannot access {path}: {reason}")]
     File {
         /// The folder or file.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum StoreError {
     },
     /// Other users can replace files in the folder.
     #[error(
-        "the chat's history does not use {folder}: {reason}; take the right to write from other \
+        "the chat's history does not use {folder}: {reason}; remove the right to write from other \
          users (chmod go-w), use another folder, or accept this one with --allow-shared-files"
     )]
     Exposed {
@@ -40,13 +40,13 @@ pub enum StoreError {
         process: Option<u32>,
     },
     /// There is no history in the folder.
-    #[error("there is no chat's history in {folder}")]
+    #[error("there is no chat history in {folder}")]
     Absent {
         /// The folder.
         folder: PathBuf,
     },
     /// The folder already has a history.
-    #[error("{path} is there already: restore into another folder, or move its files away")]
+    #[error("{path} already exists: restore into another folder, or move its files away")]
     Present {
         /// The file.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum StoreError {
         known: i64,
     },
     /// The file is an SQLite database of another program.
-    #[error("{path} is no chat's history, but another program's database: use another folder")]
+    #[error("{path} is the database of another program, not a chat history: use another folder")]
     Foreign {
         /// The file.
         path: PathBuf,
