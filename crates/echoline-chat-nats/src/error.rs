@@ -7,15 +7,15 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DriverError {
     /// The cluster's name cannot be part of a subject.
-    #[error("'{name}' cannot be the name of a cluster: write 1 to 32 letters, digits, '-' and '_'")]
+    #[error("'{name}' cannot be the name of a cluster: write 1 to 32 letters, digits, '-' or '_'")]
     Name {
         /// The given name.
         name: String,
     },
     /// The addresses are malformed.
     #[error(
-        "'{address}' is not the address of a NATS server: write nats://host:4222 or \
-         tls://host:4222, and several with commas"
+        "'{address}' is not the address of a NATS server: write nats://HOST:4222 or \
+         tls://HOST:4222, with commas between several"
     )]
     Servers {
         /// The malformed address.
@@ -167,8 +167,8 @@ pub enum DriverError {
     },
     /// The start took too long.
     #[error(
-        "the chat did not reach the last entry of the stream {stream} within {seconds} s, it has \
-         applied {applied} of {last}{}: examine the server, or allow more time",
+        "the chat did not reach the last entry of the stream {stream} within {seconds} s; it \
+         applied {applied} of {last}{}: examine the server, or allow more time (--bus-timeout)",
         .reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
     )]
     Late {

@@ -369,11 +369,11 @@ mod tests {
         fs::remove_file(&lock_file).unwrap();
         fs::hard_link(&precious, &lock_file).unwrap();
         let error = DataFolder::lock(&data, SharedFolder::Allow).unwrap_err().to_string();
-        assert!(error.contains("no lock of a chat"), "{error}");
+        assert!(error.contains("not the lock of a chat"), "{error}");
         fs::remove_file(&lock_file).unwrap();
         nix::unistd::mkfifo(&lock_file, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let error = DataFolder::lock(&data, SharedFolder::Allow).unwrap_err().to_string();
-        assert!(error.contains("no regular file"), "{error}");
+        assert!(error.contains("not a regular file"), "{error}");
         let text = fs::read_to_string(&precious).unwrap();
         assert_eq!(text, "precious words, more than a lock has");
     }

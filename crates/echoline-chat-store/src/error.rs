@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// The folder, or a file in it, cannot be made, opened or renamed.
-    #[error("the chat's history cannot use {path}: {reason}")]
+    #[error("cannot access {path}: {reason}")]
     File {
         /// The folder or file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum StoreError {
         process: Option<u32>,
     },
     /// There is no history in the folder.
-    #[error("there is no chat's history in {folder}")]
+    #[error("there is no chat history in {folder}")]
     Absent {
         /// The folder.
         folder: PathBuf,
@@ -65,10 +65,7 @@ pub enum StoreError {
         known: i64,
     },
     /// The file is an SQLite database of another program.
-    #[error(
-        "{path} is not the history of a chat but the database of another program: use another \
-         folder"
-    )]
+    #[error("{path} is the database of another program, not a chat history: use another folder")]
     Foreign {
         /// The file.
         path: PathBuf,

@@ -85,11 +85,11 @@ fn sources(command: &Command) -> String {
     let name = command.get_name();
     let upper = name.to_uppercase();
     format!(
-        "Every flag can also be set by an environment variable (--config: \
-         ECHOLINE_{upper}_CONFIG, or ECHOLINE_CONFIG for all commands) or in the table [{name}] of \
-         a configuration file ('echoline check --example' prints one). The command line overrides \
-         the environment, and the environment overrides the file.\n\nA TIME is a number with a \
-         unit (500ms, 30s, 5m, 1h30m); without a unit it is in seconds.\n\n"
+        "Every flag can also be set by an environment variable (--config by \
+         ECHOLINE_{upper}_CONFIG, or by ECHOLINE_CONFIG for all commands) or in the table [{name}] \
+         of a configuration file ('echoline check --example' prints one). The command line \
+         overrides the environment, and the environment overrides the file.\n\nA TIME is a number \
+         with a unit (500ms, 30s, 5m, 1h30m); without a unit it is in seconds.\n\n"
     )
 }
 

@@ -206,7 +206,7 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     bob.hear("ann: later");
     _ = over(&data, "backup", &[file, "--force"]).unwrap();
     let error = over(&folder.path().join("none"), "backup", &[file, "--force"]).unwrap_err();
-    assert!(error.contains("there is no chat's history in"), "{error}");
+    assert!(error.contains("there is no chat history in"), "{error}");
     let error = over(&data, "backup", &["/no/such/folder/file"]).unwrap_err();
     assert!(error.contains("cannot write the backup /no/such/folder/file"), "{error}");
     // No unfinished files are left.

@@ -271,7 +271,7 @@ fn refuses_an_impossible_merge_in_one_sentence() {
     fs::write(path("bytes"), [0xff; 9]).unwrap();
     for (file, sentence) in [
         (path("open"), "an open loop and a closed loop cannot be merged"),
-        (path("text"), "text: it is not a report of echoline load (expected"),
+        (path("text"), "text: not a report of echoline load (expected"),
         (path("other"), r#"its "format" is "echoline-load/9", not "echoline-load/1""#),
         (path("bytes"), "bytes is not a report of echoline load"),
         (path("none"), "cannot read"),

@@ -56,8 +56,8 @@ pub(crate) const APPLIED_BY: &str = "a restart";
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 #[command(after_long_help = "\
-Signals: SIGTERM or Ctrl-C ends the chat after its users have received all lines, at most for \
---drain-timeout; a second signal ends it at once. SIGHUP reads settings and certificates again.
+Signals: after SIGTERM or Ctrl-C, the chat waits up to --drain-timeout until its users have \
+received all lines; a second signal ends it at once. SIGHUP reads settings and certificates again.
 
 Exit code: 0 if every user could be served to the end, 1 if not or after a failure, 2 for wrong \
 usage.
@@ -73,11 +73,11 @@ pub(crate) struct ChatArgs {
 
     /// Address for terminals [default: 127.0.0.1:8080].
     ///
-    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, unix:PATH, or fd://NAME for a socket of
-    /// the service manager. ws://HOST:PORT/PATH and wss://HOST:PORT/PATH are for programs that
-    /// speak WebSocket; --web is for browsers. telnet://HOST:PORT asks Telnet clients for the width
-    /// of their window, to wrap long lines. Without this flag the sockets from systemd are used, if
-    /// there are any.
+    /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, unix:PATH, or fd://NAME for a socket
+    /// from the service manager (systemd). ws://HOST:PORT/PATH and wss://HOST:PORT/PATH are for
+    /// programs that speak WebSocket; --web is for browsers. telnet://HOST:PORT asks Telnet clients
+    /// for the width of their window, to wrap long lines. Without this flag, the server uses the
+    /// sockets from the service manager, if there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<ChatListen>,
 
@@ -120,7 +120,7 @@ pub(crate) struct ChatArgs {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms: NonZeroUsize,
 
-    /// Limit of rooms that users of one address have created.
+    /// Limit of rooms created by users of one address.
     #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
     #[arg(value_parser = values::count::<NonZeroUsize>)]
@@ -137,6 +137,7 @@ pub(crate) struct ChatArgs {
     /// Lines that one user may send at once.
     #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_BURST", value_name = "N", default_value = "20")]
+    #[arg(value_parser = values::count::<NonZeroU16>)]
     burst: NonZeroU16,
 
     /// Time for a client to give a name.
@@ -145,7 +146,7 @@ pub(crate) struct ChatArgs {
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,
 
-    /// Idle time of users to disconnect when the server is nearly full, or 'off'.
+    /// Idle time after which a nearly full server disconnects users, or 'off'.
     ///
     /// When nine of ten connections are in use, users who were idle for this time are disconnected
     /// to make room. Users of the addresses with the most users are disconnected first.
@@ -161,7 +162,7 @@ pub(crate) struct ChatArgs {
     #[arg(help_heading = "Rooms and users")]
     operator_password_file: Option<PathBuf>,
 
-    /// Check settings and files, and end.
+    /// Check settings and files without starting the server.
     #[arg(long)]
     check: bool,
 
@@ -196,14 +197,14 @@ enum ChatSubcommand {
 
     /// Print all lines of a room of --data.
     ///
-    /// As text or JSON. The chat may be running.
+    /// The output is text or JSON. The chat may be running.
     Export(ExportArgs),
 
     /// Erase the words and the name of a user from --data.
     ///
-    /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
-    /// the user are replaced by "deleted" in brackets, the tokens of the user are removed, and the
-    /// file is rewritten. Bans of the name stay, and so do the words of other users about the user.
+    /// The chat must not be running. Lines keep their numbers and times. The words, names and
+    /// topics of the user become `[deleted]`, the tokens of the user are removed, and the file is
+    /// rewritten. Bans of the name stay, and so do the words of other users about the user.
     Erase(EraseArgs),
 
     /// Print the hash of an operator password.

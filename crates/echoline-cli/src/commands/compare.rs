@@ -28,8 +28,8 @@ to each metric, with Holm's correction for the number of metrics. It reports a d
 chance causes such a difference in at most 5% of comparisons, and if the medians differ by more \
 than --tolerance. With fewer runs it shows the figures without a verdict.
 
-Exit code: 0 if nothing is worse, or if there are too few runs for a verdict; 3 if a metric is \
-worse; 1 if the files cannot be compared; 2 for wrong usage.
+Exit code: 0 if no metric is found to be worse; 3 if one is, or if a median is worse by more than \
+--max-worse; 1 if the files cannot be compared; 2 for wrong usage.
 
 Examples:
   echoline compare before.json after.json --max-worse 10%

@@ -27,9 +27,9 @@ pub(crate) const APPLIED_BY: &str = "a restart or an upgrade (SIGUSR2)";
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Signals: SIGTERM or Ctrl-C ends the server after open connections finish, at most for \
---drain-timeout; a second signal ends it at once. SIGHUP reads settings and certificates again. \
-SIGUSR2 replaces the program by its new version without closing a port.
+Signals: after SIGTERM or Ctrl-C, the server waits up to --drain-timeout for open connections to \
+finish; a second signal ends it at once. SIGHUP reads settings and certificates again. SIGUSR2 \
+replaces the program with its new version without closing a port.
 
 Exit code: 0 if every client received its replies, 1 if not or after a failure, 2 for wrong \
 usage.
@@ -43,9 +43,9 @@ pub(crate) struct EchoArgs {
     /// Address to listen on [default: 127.0.0.1:8080].
     ///
     /// The flag is repeatable. HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH,
-    /// wss://HOST:PORT/PATH, udp://HOST:PORT, unix:PATH, or fd://NAME for a socket of the service
-    /// manager. Port 0 is any free port. Without this flag the sockets from systemd are used, if
-    /// there are any.
+    /// wss://HOST:PORT/PATH, udp://HOST:PORT, unix:PATH, or fd://NAME for a socket from the service
+    /// manager (systemd). Port 0 selects a free port. Without this flag, the server uses the
+    /// sockets from the service manager, if there are any.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
 
@@ -55,8 +55,8 @@ pub(crate) struct EchoArgs {
 
     /// Line to send to each new client.
     ///
-    /// The flag is repeatable. By default no line is sent; in --mode command the two lines of the
-    /// lesson.
+    /// The flag is repeatable. By default, the server sends no line; in --mode command, it sends a
+    /// welcome and its commands.
     #[arg(long, env = "ECHOLINE_GREETING", value_name = "TEXT")]
     greeting: Option<Vec<String>>,
 

@@ -26,6 +26,9 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Subcommand)]
 enum GenerateTarget {
     /// Write a man page for each command.
+    #[command(after_long_help = "\
+Examples:
+  echoline generate man /usr/local/share/man/man1")]
     Man {
         /// Folder for the pages.
         #[arg(value_name = "DIR")]
@@ -33,6 +36,9 @@ enum GenerateTarget {
     },
 
     /// Print the completion script of a shell.
+    #[command(after_long_help = "\
+Examples:
+  echoline generate completions bash > echoline.bash")]
     Completions {
         /// Shell that reads the script.
         #[arg(value_name = "SHELL")]
@@ -44,7 +50,7 @@ enum GenerateTarget {
 const SIGNALS: &str = r#".SH SIGNALS
 .TP
 SIGTERM, SIGINT, SIGQUIT
-End the server after its connections have finished, at most after
+Ends the server after its connections have finished, at the latest after
 .BR \-\-drain\-timeout .
 A second signal ends it at once.
 .TP

@@ -13,10 +13,10 @@ use echoline_load::report::MergeError;
 /// The flags of `echoline merge`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Histograms and counts are added, so that a percentile is that of all messages and not a mean of \
+Histograms and counts are added, so that a percentile covers all messages and is not a mean of \
 percentiles. Clients and planned rates are added as well, and the duration is that of the longest \
-run. Runs that did not take place at the same time are refused without --not-at-once. A single \
-file is printed, or written in another format.
+run. Runs that did not take place at the same time are refused without --not-at-once. With a \
+single FILE, 'merge' prints the report or writes it in another format.
 
 Exit code: as for 'echoline load'.
 

@@ -75,14 +75,14 @@ pub(crate) struct SendArgs {
 
     /// Lines to send [default: the lines of standard input].
     ///
-    /// On a terminal there is a prompt, which Ctrl-D ends.
+    /// On a terminal, 'send' shows a prompt; Ctrl-D ends the input.
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
 
     /// Line end to send.
     ///
-    /// With lf the bytes of standard input are sent unchanged. A last line without a line end gets
-    /// none.
+    /// With lf the bytes of standard input are sent unchanged. A last line without a line end is
+    /// sent as it is.
     #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
     eol: EolName,
 

@@ -8,12 +8,13 @@ use super::keys;
 const COLUMNS: usize = 100;
 
 const HEAD: &str = "\
-# The settings of echoline: one table for each command, keys named as its flags. This file has every
-# key there is; what is commented out is the default. Values are text in quotes, numbers, true or
-# false, and lists in brackets. What the environment (ECHOLINE_<KEY>) or the command line says wins.
+# Settings of echoline. Each command has a table, and each key is the name of a flag without the
+# dashes. This file lists all keys, commented out, with their defaults or a placeholder. Values are
+# text in quotes, numbers, true or false, and lists in brackets. The command line and environment
+# variables (ECHOLINE_<KEY>) override the file.
 #
-#   echoline check --config FILE    says whether it is right
-#   kill -HUP PID                   has a running server read it again
+#   echoline check --config FILE    checks the file
+#   kill -HUP PID                   makes a running server read the file again
 ";
 
 /// Returns the text of the file.

@@ -93,6 +93,8 @@ fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
+    // For a missing folder, this error does not mention the name of the temporary file.
+    fs::metadata(folder)?;
     tempfile::Builder::new()
         .prefix(".echoline-")
         .permissions(Permissions::from_mode(MODE))

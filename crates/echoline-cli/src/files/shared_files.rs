@@ -20,10 +20,10 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct SharedFilesArgs {
     /// Accept secrets that other users of this host can read.
     ///
-    /// Secrets are private keys and files with passwords or tokens. Without this flag only the
-    /// owner may be able to read such a file, and a group only if the file belongs to root. Secret
-    /// volumes of Kubernetes are accepted. The flag also accepts a history folder of a chat in
-    /// which other users can replace files.
+    /// Secrets are private keys and files with passwords or tokens. Without this flag, only the
+    /// owner may have access to such a file; if root owns the file, its group may read it too.
+    /// Secret volumes of Kubernetes are accepted. The flag also accepts a history folder (--data of
+    /// a chat) in which other users can replace files.
     #[arg(long, env = "ECHOLINE_ALLOW_SHARED_FILES")]
     allow_shared_files: bool,
 }

@@ -24,7 +24,7 @@ pub(crate) struct AccessLogArgs {
     /// File for one line per closed connection; '-' is standard output.
     ///
     /// A line has the source, the duration, the bytes and lines of each direction, and the reason
-    /// of the end. SIGHUP opens the file again, for log rotation.
+    /// why the connection ended. SIGHUP opens the file again, for log rotation.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG", value_name = "FILE")]
     access_log: Option<PathBuf>,
 

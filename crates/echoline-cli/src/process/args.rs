@@ -27,7 +27,7 @@ pub(crate) struct ProcessArgs {
 
     /// Time to poll for work after each message before sleeping.
     ///
-    /// For example 50us. Replies to few connections become faster, and each thread uses a whole
+    /// For example 50us. With few connections, replies become faster. Each thread uses a whole
     /// core.
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", value_parser = values::duration)]
     pub(crate) busy_poll: Option<Duration>,
@@ -37,16 +37,16 @@ pub(crate) struct ProcessArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(crate) struct UpgradeArgs {
-    /// Limit for the start of the new process after SIGUSR2.
+    /// Time limit for the start of the new process after SIGUSR2.
     ///
-    /// If the new process is not ready by then, it is ended, and this one goes on.
+    /// If the new process is not ready by then, the old process ends it and continues to serve.
     #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     upgrade_timeout: Duration,
 
     /// Time that connections may stay with the old process after an upgrade, or 'off'.
     ///
-    /// Then the old process drains, as at the end.
+    /// After this time, the old process drains its connections, as after SIGTERM.
     #[arg(long, env = "ECHOLINE_RETIRE_TIMEOUT", value_name = "TIME")]
     #[arg(value_parser = values::timeout, default_value = "10m")]
     retire_timeout: Timeout,

@@ -49,10 +49,10 @@ pub(crate) struct ServingArgs {
     #[command(flatten)]
     pub(crate) wires: TransportArgs,
 
-    /// File that the server creates when it accepts connections.
+    /// File that the server creates once it accepts connections.
     ///
-    /// It has the bound addresses, one per line, and a line `admin ADDR` for each address of
-    /// --admin. The server removes it at the end.
+    /// The file lists the bound addresses, one per line, with a line `admin ADDR` for each address
+    /// of --admin. The server removes the file when it ends.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "FILE", help_heading = "Listening")]
     pub(crate) ready_file: Option<PathBuf>,
 
@@ -80,8 +80,8 @@ pub(crate) struct ServingArgs {
     /// Log each line from a client, at level info.
     ///
     /// Lines are escaped and cut to 256 characters, and at most 1,000 lines per second are logged.
-    /// A chat hides passwords and tokens. Without lines (echo --mode raw) the bytes of each read
-    /// are logged. Datagrams are not logged.
+    /// A chat hides passwords and tokens. In echo --mode raw, which has no lines, the bytes of each
+    /// read are logged. Datagrams are not logged.
     #[arg(long, env = "ECHOLINE_LOG_MESSAGES", help_heading = "Logging")]
     pub(crate) log_messages: bool,
 

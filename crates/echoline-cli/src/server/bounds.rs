@@ -60,7 +60,7 @@ pub(crate) struct BoundsArgs {
     #[arg(value_parser = values::timeout, default_value = "30s")]
     line_timeout: Timeout,
 
-    /// Time without reading after which a client is disconnected, or 'off'.
+    /// Time after which a client that reads nothing is disconnected, or 'off'.
     ///
     /// The default is 30s, for a chat 10s. The time counts only while data for the client is
     /// waiting.
@@ -209,8 +209,8 @@ pub(crate) struct SourceLimitArgs {
     /// tokens, moderation and expensive-commands. Each is written `ACTION RATE [burst N]` or
     /// `ACTION off`. A source that exceeds a rate is refused for `first-penalty` (2s), and each
     /// further time for twice as long, up to `longest-penalty` (5m). The penalty halves after each
-    /// `penalty-decay` (2m) without another one. `exempt NETWORK` removes all limits of a network.
-    /// `loopback limited` also limits connections and logins from loopback addresses.
+    /// `penalty-decay` (2m) without another penalty. `exempt NETWORK` removes all limits of a
+    /// network. `loopback limited` also limits connections and logins from loopback addresses.
     /// `max-sources N` limits the table of sources (65536).
     #[arg(long, env = "ECHOLINE_SOURCE_LIMIT", value_name = "TEXT")]
     #[arg(value_parser = check_source_limit)]

@@ -27,8 +27,9 @@ const ONLY_FOR_TESTS: &str = "clients refuse it, so it is for tests only";
 pub(crate) struct TlsArgs {
     /// Certificate for addresses with TLS (PEM).
     ///
-    /// The certificate of the server, followed by those of its issuers. `echoline cert` makes one
-    /// for tests. The server reads the file again when it changes, and on SIGHUP.
+    /// The file contains the certificate of the server, then those of its issuers. `echoline cert`
+    /// makes a certificate for tests. The server reads the file again when it changes, and on
+    /// SIGHUP.
     #[arg(long, env = "ECHOLINE_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
 

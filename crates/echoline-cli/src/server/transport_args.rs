@@ -27,14 +27,14 @@ pub(crate) struct TransportArgs {
     ///
     /// A connection from these networks must begin with a PROXY header, version 1 or 2, which names
     /// the client. `unix:USER` trusts the processes of a user at a Unix socket. `unix` trusts every
-    /// process at a Unix socket, whose mode must exclude other users. From other clients a header
-    /// is ordinary data.
+    /// process that connects to a Unix socket; the permissions of the socket must exclude other
+    /// users. A header from any other client is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<TrustedProxies>,
 
     /// Other web sites whose pages may open a WebSocket to this server, or '*'.
     ///
-    /// A site is written as a browser sends it: `https://chat.example.com`.
+    /// Write a site without a path: `https://chat.example.com`.
     #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     allow_origin: Vec<String>,

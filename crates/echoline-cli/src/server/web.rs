@@ -14,7 +14,7 @@ pub(crate) struct WebArgs {
     ///
     /// The flag is repeatable. With HOST:PORT, for example 127.0.0.1:8081, the chat is at
     /// http://127.0.0.1:8081/. https://HOST:PORT needs --cert. unix:PATH is for a proxy in front of
-    /// the server, fd://NAME for a socket of the service manager.
+    /// the server, fd://NAME for a socket from the service manager.
     #[arg(long, env = "ECHOLINE_WEB", value_name = "ADDR", value_delimiter = ',')]
     web: Vec<WebAddress>,
 }

@@ -341,7 +341,7 @@ fn a_key_of_root_is_read_before_rights_are_dropped() {
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
     server.program.signal("HUP");
     server.program.wait_for_stderr("the settings were not reloaded");
-    server.program.wait_for_stderr("may this user read it?");
+    server.program.wait_for_stderr("check the path and its permissions");
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
 }
 

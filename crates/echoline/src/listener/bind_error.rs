@@ -53,6 +53,9 @@ pub(crate) fn say(address: &Address, error: &io::Error) -> io::Error {
         io::ErrorKind::AddrInUse => {
             "; another program listens there: end it, or choose another port (0: any free one)"
         }
+        io::ErrorKind::NotFound if address.scheme() == Scheme::Unix => {
+            "; create the folder of the socket first"
+        }
         io::ErrorKind::PermissionDenied if address.scheme() == Scheme::Unix => {
             "; choose a folder in which you can create files"
         }
@@ -60,7 +63,9 @@ pub(crate) fn say(address: &Address, error: &io::Error) -> io::Error {
             "; ports below 1024 need root (--user drops it later), CAP_NET_BIND_SERVICE or socket \
              activation; or choose a higher port"
         }
-        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
+        io::ErrorKind::AddrNotAvailable => {
+            "; this host does not have that address: choose one that 'ip address' shows"
+        }
         _ => "",
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))

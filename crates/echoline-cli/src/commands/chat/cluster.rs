@@ -43,12 +43,12 @@ pub(crate) struct ClusterArgs {
     #[arg(long, alias = "machine", env = "ECHOLINE_NODE", value_name = "NAME", requires = "bus")]
     node: Option<NodeName>,
 
-    /// Limit for the start, which reads the entries of the stream.
+    /// Time limit for the start of the node, which reads the entries of the stream.
     #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "TIME", requires = "bus")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     bus_timeout: Duration,
 
-    /// Entries that the stream keeps, if this start creates it.
+    /// Number of entries that a new stream keeps.
     ///
     /// A node that missed more entries continues from a snapshot. The limit also applies to the
     /// history after a restart.
@@ -67,7 +67,7 @@ pub(crate) struct StreamArgs {
     #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
 
-    /// Replicas of the stream, if the start of a node creates it.
+    /// Number of replicas of a new stream.
     ///
     /// More than 1 needs NATS 2.10.26 or newer.
     #[arg(long, env = "ECHOLINE_BUS_REPLICAS", value_name = "N", default_value = "1")]

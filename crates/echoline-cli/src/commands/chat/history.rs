@@ -234,7 +234,7 @@ pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);
     let erased = erased.with_context(|| format!("cannot erase {name}"))?;
     let text = match erased.lines + erased.tokens + erased.entries {
-        0 => format!("{folder} has nothing of {name}.\n"),
+        0 => format!("{folder} contains nothing from {name}.\n"),
         _ => format!(
             "Erased {name}: {} in {}, {}, {} of the audit log and the bans.\n",
             count(erased.lines, "line"),

@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct MessageArgs {
-    /// Size of a message, with its line end.
+    /// Size of a message, including its line end.
     #[arg(long, env = "ECHOLINE_SIZE", value_name = "BYTES", value_parser = values::bytes)]
     #[arg(default_value = "64")]
     size: usize,

@@ -69,7 +69,7 @@ pub(super) struct NetworkArgs {
 
     /// Time to poll before each planned time of --rate, for example 100us.
     ///
-    /// A thread that polls sends to the microsecond, and uses a whole core.
+    /// Polling makes send times exact to the microsecond, but each thread uses a whole core.
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", default_value = "0s")]
     #[arg(value_parser = values::duration)]
     busy_poll: Duration,

@@ -39,7 +39,7 @@ pub(super) struct TrafficArgs {
     #[arg(short = 'n', value_parser = values::count::<NonZero<u32>>)]
     total_messages: Option<NonZero<u32>>,
 
-    /// Time to send [default: until all are sent].
+    /// Time to send messages [default: until all are sent].
     ///
     /// With --rate the default is the time of --over, or 10s.
     #[arg(long, short, env = "ECHOLINE_DURATION", value_name = "TIME")]
@@ -94,8 +94,8 @@ pub(super) struct TrafficArgs {
 
     /// Whether clients connect again after a failure.
     ///
-    /// The default is always with --duration or --rate, else never. If the server cannot be
-    /// reached, a client retries after 10 ms, then with increasing delays of up to one second.
+    /// With --duration or --rate the default is 'always', otherwise 'never'. If the server cannot
+    /// be reached, a client retries after 10 ms, then with increasing delays of up to one second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<ReconnectChoice>,
 

@@ -306,7 +306,7 @@ mod tests {
     fn rejects_impossible_values_in_one_sentence() {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
-        assert!(error("").contains("is not a report of echoline load (EOF"));
+        assert!(error("").contains("not a report of echoline load (EOF"));
         assert!(error("{}").contains("its \"format\" is null, not \"echoline-load/1\""));
         assert!(error(r#"{"format": "echoline-load/1"}"#).contains("missing field `version`"));
         for (pointer, value, wanted) in [

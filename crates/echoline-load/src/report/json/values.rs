@@ -21,10 +21,10 @@ pub(super) const CLIENTS_MAX: u32 = 1 << 24;
 #[non_exhaustive]
 pub enum ReadError {
     /// The text is not JSON, or a field is missing.
-    #[error("it is not a report of echoline load ({0})")]
+    #[error("not a report of echoline load ({0})")]
     Json(#[from] serde_json::Error),
     /// The JSON has another format.
-    #[error("it is not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"")]
+    #[error("not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"")]
     Format(String),
     /// A field has an impossible value.
     #[error("its field {field} is wrong: {problem}")]

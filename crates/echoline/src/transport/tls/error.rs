@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum TlsError {
     /// The file is missing, or not readable for this user.
     #[error(
-        "cannot read {}: {error}; is the path right, and may this user read it?",
+        "cannot read {}: {error}; check the path and its permissions",
         .path.display()
     )]
     Unreadable {
@@ -21,7 +21,7 @@ pub enum TlsError {
     /// The file has no PEM block of the required kind.
     #[error(
         "{} contains no {wanted} in PEM form (a block '-----BEGIN …'){}",
-        .path.display(), hint(.found)
+        .path.display(), hint(.found, .wanted)
     )]
     Missing {
         /// The file.
@@ -91,7 +91,8 @@ pub enum TlsError {
     Refused(String),
 }
 
-fn hint(found: &Option<&'static str>) -> String {
-    found
-        .map_or(String::new(), |found| format!("; it contains a {found}: were two files mixed up?"))
+fn hint(found: &Option<&'static str>, wanted: &str) -> String {
+    found.map_or(String::new(), |found| {
+        format!("; it contains a {found}: give the file of the {wanted}")
+    })
 }

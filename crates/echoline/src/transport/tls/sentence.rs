@@ -1,6 +1,7 @@
 //! Explains a TLS error in one sentence. Pure.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
@@ -81,8 +82,8 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Client)
         | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsRole::Client) => {
             format!(
-                "{whose} is not signed by an authority that this host trusts: give the certificate \
-                 of the signer with --ca FILE, or accept any certificate with --insecure"
+                "{whose} is not signed by a trusted authority: give the certificate of the signer \
+                 with --ca FILE, or accept any certificate with --insecure"
             )
         }
         (Kind::UnknownIssuer | Kind::BadSignature, TlsRole::Server)
@@ -111,10 +112,12 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
     }
 }
 
-/// Extracts `localhost` from `DnsName("localhost")`, as the verifier prints names.
-fn bare(name: &str) -> &str {
+/// Extracts `localhost` from `DnsName("localhost")`, as the verifier prints names. Writes an IP
+/// address in its usual form: `::1` instead of `0::1`.
+fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(name).trim_matches('"')
+    let inner = inner.unwrap_or(name).trim_matches('"');
+    inner.parse::<IpAddr>().map_or_else(|_| inner.to_owned(), |address| address.to_string())
 }
 
 fn alert_received(alert: AlertDescription, side: TlsRole) -> String {

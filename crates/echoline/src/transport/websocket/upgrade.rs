@@ -235,7 +235,10 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
                 "the server uses TLS, but this client sent plain text: write wss://".to_owned()
             );
         }
-        _ => return Err("the server is not an HTTP server".to_owned()),
+        _ => {
+            return Err("the server is not an HTTP server: give the address of a WebSocket server"
+                .to_owned());
+        }
     };
     let code = answer.code.unwrap_or_default();
     if code != 101 {
