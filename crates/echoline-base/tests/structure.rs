@@ -1,7 +1,7 @@
 //! The structure of the workspace: no circle between the files of a crate, no type name twice.
 //!
 //! Reads the sources as text: `use` declarations and paths, without comments, strings and tests. A
-//! re-export (`pub use`) is no use of what it names.
+//! re-export (`pub use`) does not count as a use.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "structure/circles.rs"]

@@ -17,7 +17,7 @@ pub(crate) struct Crate {
 /// One file.
 pub(crate) struct Module {
     pub(crate) file: String,
-    /// Names in scope by `use`, and what they stand for.
+    /// The path of each name that a `use` declaration brings into scope.
     pub(crate) imports: BTreeMap<String, Segments>,
     /// Paths that the code names, except re-exports.
     pub(crate) paths: BTreeSet<Segments>,
