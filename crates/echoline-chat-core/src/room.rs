@@ -12,7 +12,7 @@ pub(crate) mod room_operators;
 pub(crate) mod room_record;
 
 pub use batch::Batch;
-pub use echo_suppression::{Own, OwnLines};
+pub use echo_suppression::{HiddenLines, Own};
 pub use entrance::{Entrance, Newcomer};
 pub use line::{EOL, LineView, Shape, terminal_text};
 pub use log::{Log, LogLimits, Mark};
@@ -134,7 +134,7 @@ impl Room {
         };
         let member_id = self.insert_member(identity, name, first, false);
         if identity.is_here {
-            self.members[member_id].own = OwnLines::left_out(left_out);
+            self.members[member_id].own = HiddenLines::left_out(left_out);
         }
         (member_id, joined)
     }
@@ -149,7 +149,7 @@ impl Room {
     ) -> MemberId {
         let MemberIdentity { session, lineage, is_here } = identity;
         self.arrivals = self.arrivals.saturating_add(1);
-        let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
+        let (arrival, own, standing) = (self.arrivals, HiddenLines::default(), Standing::In);
         self.members.insert(Member {
             session,
             lineage,
@@ -435,7 +435,7 @@ impl Room {
     }
 
     /// Returns the membership of a session, if its user is in the room.
-    pub fn seat_of(&self, session: u64) -> Option<MemberId> {
+    pub fn member_id_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
     }

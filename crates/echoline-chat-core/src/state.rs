@@ -219,7 +219,7 @@ impl<R: RoomCell> ChatState<R> {
 
     /// Returns whether the room exists, or the user may create it. Each node checks its own limits
     /// before it proposes a room.
-    pub fn has_place_for_room(
+    pub fn check_room_limits(
         &self,
         now_ms: u64,
         session: u64,

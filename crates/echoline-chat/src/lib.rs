@@ -78,7 +78,7 @@ mod session;
 mod settings;
 mod telnet;
 
-pub use access::password_checks::{hash as hash_password, is_hash as is_password_hash};
+pub use access::password_checks::{check_hash as is_password_hash, hash as hash_password};
 pub use chat::Chat;
 pub use cluster::{ClusterOptions, ClusterStatus};
 pub use echoline_chat_core::command::{Command, without_secrets};

@@ -1,6 +1,8 @@
 //! Parses typed values of the command line, with one-sentence errors.
 
+use std::fmt::Display;
 use std::num::{NonZero, NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -50,6 +52,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// Returns a number of things, at least one.
 pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number of at least 1"))
+}
+
+/// Returns a whole number of this range.
+pub(crate) fn number_in<N>(text: &str, range: RangeInclusive<N>) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        format!("'{text}' is not a whole number from {} to {}", range.start(), range.end())
+    })
+}
+
+/// Returns the size of the longest line, at least one byte.
+pub(crate) fn line_size(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        0 => Err("a line has at least 1 byte: write for example 64KiB".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// A number of threads.
@@ -265,6 +286,11 @@ mod tests {
         for wrong in ["", "0", "1025", "1000000"] {
             assert!(threads(wrong).unwrap_err().contains("from 1 to 1024"));
         }
+        for wrong in ["", "x", "-1", "0", "6", "256"] {
+            assert!(number_in(wrong, 1..=5_u8).unwrap_err().contains("from 1 to 5"), "{wrong}");
+        }
+        assert!(line_size("0").is_err() && line_size("0KiB").is_err());
+        assert_eq!(line_size("1"), Ok(1));
         assert!(some_duration("0s").is_err());
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {
             let sentence = bytes(wrong).unwrap_err();

@@ -141,7 +141,7 @@ impl<T: PendingReply> Replication<T> {
     /// never entered and returns a token that it could not use. The same entry may arrive again at
     /// any time. It must not replace what the session saved later, and must not restore a used
     /// token.
-    pub fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
+    pub fn accepts_late_save(&mut self, session: u64, number: u64) -> bool {
         let is_over = self.gone_sessions.contains(&session);
         if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
             let is_next = number > last.number && number - last.number <= JUMP_MAX;

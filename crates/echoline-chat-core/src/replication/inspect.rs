@@ -80,7 +80,7 @@ fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
             room_name(room)?;
             match pass {
                 Credential::Password(hash) | Credential::Return { password: Some(hash), .. } => {
-                    is_hash(hash)
+                    check_hash(hash)
                 }
                 Credential::Nothing
                 | Credential::Token { .. }
@@ -90,7 +90,7 @@ fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
         Operation::Say { lines, .. } => inspect_lines(lines),
         Operation::Write { words, kind, .. } => {
             tidy_line(words);
-            is_speech(*kind)
+            check_spoken(*kind)
         }
         Operation::Topic { words, .. }
         | Operation::Tell { words, .. }
@@ -110,7 +110,7 @@ fn inspect_operation(operation: &mut Operation) -> Result<(), String> {
             tidy(what);
             Ok(())
         }
-        Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => is_hash(hash),
+        Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => check_hash(hash),
         Operation::Rejoin { users } => inspect_rejoining(users),
         Operation::FloodMuted { .. }
         | Operation::Part { .. }
@@ -129,7 +129,7 @@ fn inspect_lines(lines: &mut [SaidLine]) -> Result<(), String> {
     }
     lines.iter_mut().try_for_each(|SaidLine { kind, text }| {
         tidy_line(text);
-        is_speech(*kind)
+        check_spoken(*kind)
     })
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn inspect_saved_session(saved: &mut SavedSession) -> Result<(), Stri
     }
     for position in &saved.rooms {
         room_name(&position.room)?;
-        position.password.iter().try_for_each(|hash| is_hash(hash))?;
+        position.password.iter().try_for_each(|hash| check_hash(hash))?;
         if position.born > NUMBER_MAX {
             return Err(format!("a saved session has the line {}", position.born));
         }
@@ -154,7 +154,7 @@ pub(crate) fn inspect_saved_session(saved: &mut SavedSession) -> Result<(), Stri
     saved.until_ms = saved.until_ms.min(TIME_MAX_MS);
     saved.more.preferences.bound();
     saved.more.away.iter_mut().for_each(tidy);
-    saved.more.operator.iter().try_for_each(|hash| is_hash(hash))
+    saved.more.operator.iter().try_for_each(|hash| check_hash(hash))
 }
 
 fn inspect_rejoining(users: &mut [RejoiningUser]) -> Result<(), String> {
@@ -197,7 +197,7 @@ pub(crate) fn is_node_name(name: &str) -> bool {
 }
 
 /// Checks the form of a password hash, or of a part of it.
-pub(crate) fn is_hash(hash: &str) -> Result<(), String> {
+pub(crate) fn check_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("a hash of a password has another form".to_owned()),
@@ -206,7 +206,7 @@ pub(crate) fn is_hash(hash: &str) -> Result<(), String> {
 
 /// Checks that a user can say a line of this kind. All other kinds come from the server's own
 /// operations.
-fn is_speech(kind: LineKind) -> Result<(), String> {
+fn check_spoken(kind: LineKind) -> Result<(), String> {
     match kind {
         LineKind::Said | LineKind::Action => Ok(()),
         LineKind::Joined

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use super::inspect::{
-    NUMBER_MAX, TIME_MAX_MS, inspect_saved_session, is_hash, room_name, tidy, tidy_ban, tidy_line,
-    user_name,
+    NUMBER_MAX, TIME_MAX_MS, check_hash, inspect_saved_session, room_name, tidy, tidy_ban,
+    tidy_line, user_name,
 };
 use super::record::Record;
 use super::{GONE_MAX, NODE};
@@ -80,7 +80,7 @@ fn inspect_room(room: &mut RoomRecord) -> Result<(), String> {
     number("of a line", room.next)?;
     time(room.last_time_ms)?;
     tidy(&mut room.topic);
-    room.password.iter().try_for_each(|hash| is_hash(hash))?;
+    room.password.iter().try_for_each(|hash| check_hash(hash))?;
     let count = room.lines.len() as u64;
     if count > LINES_MAX || count >= room.next {
         return Err(format!("the room {} has {count} lines", room.name));

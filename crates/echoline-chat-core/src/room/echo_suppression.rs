@@ -17,7 +17,7 @@ pub enum Own {
 /// The lines that the member's terminal does not show: lines that the member wrote, and lines that
 /// the replay left out. Takes no memory if there are none.
 #[derive(Debug, Default)]
-pub struct OwnLines(Option<Box<Written>>);
+pub struct HiddenLines(Option<Box<Written>>);
 
 /// The number of ranges whose memory is kept after the member has passed them.
 const RANGES_KEPT: usize = 8;
@@ -29,7 +29,7 @@ struct Written {
     forgotten: u64,
 }
 
-impl OwnLines {
+impl HiddenLines {
     /// Notes that the member wrote line `number`. `next` is the member's next line, and `first` the
     /// first line of the log.
     pub fn push(&mut self, number: u64, next: u64, first: u64) {
@@ -103,7 +103,7 @@ mod tests {
             kept in 1..20_u64,
             reads in prop::collection::vec(0..100_usize, 0..4),
         ) {
-            let (mut own, mut next, mut seen, mut missed) = (OwnLines::default(), 0, 0, 0);
+            let (mut own, mut next, mut seen, mut missed) = (HiddenLines::default(), 0, 0, 0);
             for (number, &is_mine) in mine.iter().enumerate() {
                 let (number, first) = (number as u64, (number as u64 + 1).saturating_sub(kept));
                 if is_mine {

@@ -22,7 +22,7 @@ impl Room {
         let members = self.members();
         let heir = members.iter().find(may_speak)?;
         let (session, name) = (heir.session, heir.name.clone());
-        let member_id = self.seat_of(session)?;
+        let member_id = self.member_id_of(session)?;
         self.set_operator(member_id, true);
         self.operators.note_present();
         let appended = self.announce(now_ms, &words(&name));
@@ -113,7 +113,7 @@ mod tests {
         let (heir, appended) = room.elect(1000 + VACANT_MS).unwrap();
         assert_eq!(heir, name("ben"), "ann may not speak");
         assert_eq!(room.log.line(appended.number).unwrap().text, words(&heir));
-        let ben = room.seat_of(2).unwrap();
+        let ben = room.member_id_of(2).unwrap();
         assert!(room.is_operator(ben) && room.elect(5 * VACANT_MS).is_none());
         room.set_operator(ben, false);
         assert_eq!(room.elect(6 * VACANT_MS), None, "and another day begins");

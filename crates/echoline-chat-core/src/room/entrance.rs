@@ -80,7 +80,7 @@ impl Room {
 
     /// Returns whether a user with this credential may enter.
     pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
-        if self.seat_of(newcomer.session).is_some() {
+        if self.member_id_of(newcomer.session).is_some() {
             return Err(JoinError::Already);
         }
         let is_operator = newcomer.is_operator || credential.is_operators();

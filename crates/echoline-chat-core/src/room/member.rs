@@ -1,6 +1,6 @@
 //! A member of a room. Pure.
 
-use super::echo_suppression::{Own, OwnLines};
+use super::echo_suppression::{HiddenLines, Own};
 use crate::Name;
 
 /// The number of a member in its room, which is free again when the member leaves.
@@ -25,7 +25,7 @@ pub struct Member {
     /// The number of the member's next line.
     pub(super) next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
-    pub(super) own: OwnLines,
+    pub(super) own: HiddenLines,
 }
 
 /// The status of a membership.

@@ -196,13 +196,16 @@ fn a_room_is_created_by_its_first_member_and_removed_after_its_last() {
     assert_eq!(chat.takes(), ["keep room pit", "pit joined eve: "]);
     assert_eq!(chat.joins(3, "pit"), Err(JoinError::Already));
     let limits = |all, per_source| RoomLimits { all, per_source };
-    let has_place = |chat: &Simulation, session, to: &str, limits| {
-        chat.state.has_place_for_room(5, session, &room(to), limits)
+    let check_room_limits = |chat: &Simulation, session, to: &str, limits| {
+        chat.state.check_room_limits(5, session, &room(to), limits)
     };
-    assert_eq!(has_place(&chat, 3, "new", limits(3, 9)), Err(JoinError::TooManyRooms));
-    assert_eq!(has_place(&chat, 3, "new", limits(9, 2)), Err(JoinError::TooManyOfSource(2)));
-    assert_eq!(has_place(&chat, 1, "new", limits(9, 2)), Ok(()), "an operator of the chat");
-    assert_eq!(has_place(&chat, 3, "den", limits(0, 0)), Ok(()), "it is there");
+    assert_eq!(check_room_limits(&chat, 3, "new", limits(3, 9)), Err(JoinError::TooManyRooms));
+    assert_eq!(
+        check_room_limits(&chat, 3, "new", limits(9, 2)),
+        Err(JoinError::TooManyOfSource(2))
+    );
+    assert_eq!(check_room_limits(&chat, 1, "new", limits(9, 2)), Ok(()), "an operator of the chat");
+    assert_eq!(check_room_limits(&chat, 3, "den", limits(0, 0)), Ok(()), "it is there");
     assert!(chat.is_done(3, Operation::Part { room: room("pit") }));
     assert_eq!(chat.takes(), ["pit left eve: ", "delete room pit"]);
     assert_eq!(chat.refusal(3, Operation::Part { room: room("pit") }), {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::access::password_checks::{PasswordError, is_hash};
+use crate::access::password_checks::{PasswordError, check_hash};
 use crate::chat::Chat;
 
 /// The result of a comparison.
@@ -23,7 +23,7 @@ pub(crate) enum Checked {
 /// [`PasswordError`], if the setting is a hash.
 pub(crate) async fn check(chat: &Chat, given: String) -> Result<Checked, PasswordError> {
     let Some(right) = setting(chat) else { return Ok(Checked::Wrong) };
-    if is_hash(&right) {
+    if check_hash(&right) {
         return match chat.passwords.fits(given, Arc::clone(&right)).await? {
             true => Ok(Checked::Right(Some(right))),
             false => Ok(Checked::Wrong),
@@ -39,7 +39,7 @@ pub(crate) async fn check(chat: &Chat, given: String) -> Result<Checked, Passwor
 pub(crate) async fn is_proof(chat: &Chat, proof: &str) -> bool {
     match setting(chat) {
         None => false,
-        Some(right) if is_hash(&right) => *right == *proof,
+        Some(right) if check_hash(&right) => *right == *proof,
         Some(right) => chat.passwords.fits_patiently(right.to_string(), proof.into()).await,
     }
 }

@@ -142,7 +142,7 @@ pub fn hash(password: &str) -> Option<String> {
 }
 
 /// Returns whether `hash` is a PHC string that a password can be compared with.
-pub fn is_hash(hash: &str) -> bool {
+pub fn check_hash(hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| is_affordable(&hash) && hash.hash.is_some())
 }
 
@@ -207,11 +207,11 @@ mod tests {
     #[test]
     fn attack_an_expensive_hash_is_not_checked() {
         let cheap = hash("open sesame").unwrap();
-        assert!(is_hash(&cheap) && verify("open sesame", &cheap));
+        assert!(check_hash(&cheap) && verify("open sesame", &cheap));
         let costly = cheap.replace("m=19456", "m=4194304");
-        assert!(costly != cheap && !is_hash(&costly) && !verify("open sesame", &costly));
+        assert!(costly != cheap && !check_hash(&costly) && !verify("open sesame", &costly));
         let slow = cheap.replace("t=2", "t=4000000");
-        assert!(slow != cheap && !is_hash(&slow) && !verify("open sesame", &slow));
-        assert!(!is_hash("open sesame") && !is_hash("$argon2id$v=19$m=19456,t=2,p=1"));
+        assert!(slow != cheap && !check_hash(&slow) && !verify("open sesame", &slow));
+        assert!(!check_hash("open sesame") && !check_hash("$argon2id$v=19$m=19456,t=2,p=1"));
     }
 }

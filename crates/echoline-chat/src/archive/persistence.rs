@@ -29,10 +29,10 @@ impl Chat {
         folder: &Path,
         options: StoreOptions,
     ) -> Result<Arc<Self>, StoreError> {
-        let saved_session = Arc::new(OnceLock::<Weak<Self>>::new());
-        let told = Arc::clone(&saved_session);
+        let chat_cell = Arc::new(OnceLock::<Weak<Self>>::new());
+        let cell = Arc::clone(&chat_cell);
         let on_event = move |event| {
-            if let Some(chat) = told.get().and_then(Weak::upgrade) {
+            if let Some(chat) = cell.get().and_then(Weak::upgrade) {
                 chat.hear(event);
             }
         };
@@ -47,7 +47,7 @@ impl Chat {
         let kept = kept(&settings, found);
         let chat = Arc::new(Self::open(settings, archive, kept));
         // From here on, the store's events reach this chat.
-        let _ = saved_session.set(Arc::downgrade(&chat));
+        let _ = chat_cell.set(Arc::downgrade(&chat));
         chat.start_rooms();
         Ok(chat)
     }

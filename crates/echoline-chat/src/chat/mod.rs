@@ -174,7 +174,7 @@ impl Chat {
         let mut live = self.lock();
         if let Operation::Join { room, .. } = &operation
             && self.cluster.is_none()
-            && let Err(error) = self.has_place_in(&live, context.session, room)
+            && let Err(error) = self.check_room_limits_in(&live, context.session, room)
         {
             return Outcome::Joined(Err(error));
         }
@@ -302,14 +302,19 @@ impl Chat {
 
     /// Returns whether the room exists, or the user may create it. The node that serves the user
     /// checks this.
-    pub(crate) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
-        self.has_place_in(&self.lock(), session, room)
+    pub(crate) fn check_room_limits(&self, session: u64, room: &Name) -> Result<(), JoinError> {
+        self.check_room_limits_in(&self.lock(), session, room)
     }
 
-    fn has_place_in(&self, live: &LiveState, session: u64, room: &Name) -> Result<(), JoinError> {
+    fn check_room_limits_in(
+        &self,
+        live: &LiveState,
+        session: u64,
+        room: &Name,
+    ) -> Result<(), JoinError> {
         let rules = self.rules();
         let limits = RoomLimits { all: rules.max_rooms, per_source: rules.max_rooms_per_ip };
-        live.has_place_for_room(self.now_ms(), session, room, limits)
+        live.check_room_limits(self.now_ms(), session, room, limits)
     }
 
     /// Releases a membership from which the session was expelled.

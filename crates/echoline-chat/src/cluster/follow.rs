@@ -139,7 +139,7 @@ impl ClusterNode<'_> {
             Some(_) if enters => return Outcome::Refused(OperationError::NotInRoom),
             Some(user) => user.last = number,
             None if matches!(operation, Operation::SaveSession(_))
-                && self.cluster.lock().takes_late_keep(context.session, number) => {}
+                && self.cluster.lock().accepts_late_save(context.session, number) => {}
             None if !enters || self.cluster.lock().has_ended(context.session) => {
                 return Outcome::Refused(OperationError::NotInRoom);
             }

@@ -41,7 +41,7 @@ impl Chat {
             return Proposed::Done(self.apply_operation(context, operation));
         };
         if let Operation::Join { room, .. } = &operation
-            && let Err(not_in) = self.has_place(session, room)
+            && let Err(not_in) = self.check_room_limits(session, room)
         {
             return Proposed::Done(Outcome::Joined(Err(not_in)));
         }

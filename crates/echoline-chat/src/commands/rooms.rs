@@ -180,7 +180,7 @@ impl<S: ByteStream> Session<S> {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
         let listed = |room: &Room| {
-            let is_in = room.seat_of(self.user.session).is_some();
+            let is_in = room.member_id_of(self.user.session).is_some();
             let entrance = room.entrance(lineage);
             (entrance != Entrance::Invited || is_in || sees_all).then(|| ListedRoom {
                 room: room.name.to_string().into(),
@@ -245,7 +245,7 @@ impl<S: ByteStream> Session<S> {
         let room = self.chat.room(&name).filter(|shared_room| {
             shared_room.with(|room| {
                 let is_open = room.entrance(lineage) == Entrance::Open;
-                is_open || room.seat_of(session).is_some() || sees_all
+                is_open || room.member_id_of(session).is_some() || sees_all
             })
         });
         match room {

@@ -229,9 +229,9 @@ impl<S: ByteStream> Session<S> {
         let room = |(shared_room, _): (SharedRoom, MemberId)| {
             shared_room.with(|room| {
                 // The membership may have ended meanwhile.
-                let member_id = room.seat_of(other.session)?;
+                let member_id = room.member_id_of(other.session)?;
                 let is_open = room.entrance(lineage) != Entrance::Invited;
-                let is_known = is_open || room.seat_of(self.user.session).is_some();
+                let is_known = is_open || room.member_id_of(self.user.session).is_some();
                 let operator = if room.is_operator(member_id) { " (operator)" } else { "" };
                 let muted = room.muted_until(now_ms, other.name().key(), other.lineage);
                 let muted = if sees_all && muted.is_some() { " (muted)" } else { "" };

@@ -189,7 +189,7 @@ impl OutboundFeed {
         let joined = |membership: &'_ Membership| {
             membership.shared_room.with(|room| {
                 let (next, operator) = room.standing(membership.member_id);
-                let operator = operator && room.seat_of(session).is_some();
+                let operator = operator && room.member_id_of(session).is_some();
                 (next, room.topic.to_string().into(), operator)
             })
         };

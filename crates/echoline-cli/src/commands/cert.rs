@@ -18,6 +18,7 @@ use rcgen::{
 use tempfile::NamedTempFile;
 
 use crate::files::output;
+use crate::values;
 use echoline_base::file_access::if_there;
 
 /// A certificate becomes valid this long before its creation, because clocks differ.
@@ -49,7 +50,7 @@ pub(crate) struct CertArgs {
 
     /// Validity of the certificates in days.
     #[arg(long, value_name = "N", default_value = "365")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(value_parser = |text: &str| values::number_in(text, 1..=3650_u32))]
     days: u32,
 
     /// Make a server certificate that expired a day ago.

@@ -25,7 +25,7 @@ use crate::admin::ExtraMetrics;
 use crate::files::output;
 use crate::process::reload::{Commit, Reload, ReloadHook};
 use crate::server::args::{ServerCommand, ServingArgs};
-use crate::server::binding::OnCrowded;
+use crate::server::binding::OnNearlyFull;
 use crate::server::check_report::CheckReport;
 use crate::server::service::{Service, WebPage};
 use crate::server::tls::ExpiredCertificatePolicy;
@@ -273,7 +273,7 @@ pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Resu
     let roles = flags.roles(bound.counts().collect());
     reload.add(reload_hook(Arc::clone(&chat)));
     let crowded = Arc::clone(&chat);
-    bound.on_nearly_full = Some(OnCrowded(Box::new(move |occupancy| {
+    bound.on_nearly_full = Some(OnNearlyFull(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
     })));
     let guests = Arc::clone(&chat);

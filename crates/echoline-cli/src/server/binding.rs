@@ -49,7 +49,7 @@ pub(crate) struct BoundServer {
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
     /// Called when nearly all connection slots are in use.
-    pub(crate) on_nearly_full: Option<OnCrowded>,
+    pub(crate) on_nearly_full: Option<OnNearlyFull>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
 }
@@ -65,11 +65,11 @@ impl BoundServer {
 }
 
 /// A hook that gets the server's usage when nearly all connection slots are in use.
-pub(crate) struct OnCrowded(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
+pub(crate) struct OnNearlyFull(pub(crate) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
-impl std::fmt::Debug for OnCrowded {
+impl std::fmt::Debug for OnNearlyFull {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnCrowded")
+        f.write_str("OnNearlyFull")
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct BoundsArgs {
     max_per_ip: Option<NonZeroUsize>,
 
     /// Longest line, without its line end [default: 64KiB; chat: 4KiB].
-    #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::bytes)]
+    #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::line_size)]
     max_line: Option<usize>,
 
     /// Idle time-out of clients, or 'off'.
@@ -173,7 +173,8 @@ pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<Bo
         if limits == live.current() {
             return Ok(None);
         }
-        let said = [flags.shortage(&limits, basis.descriptors), impatience(&limits, given_up)];
+        let said =
+            [flags.shortage(&limits, basis.descriptors), stall_timeout_note(&limits, given_up)];
         let said = said.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let live = live.clone();
         let commit: Commit = Box::new(move || {
@@ -187,7 +188,7 @@ pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<Bo
 
 /// Returns a note if the new stall time-out is longer than the one for which the listening sockets
 /// were created.
-fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
+fn stall_timeout_note(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
     let given_up =
         given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
     Some(format!(

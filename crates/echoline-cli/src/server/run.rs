@@ -18,7 +18,7 @@ use crate::process::reload::{Reload, ReloadHook};
 use crate::process::resources;
 use crate::process::upgrade::SuccessorStatus;
 use crate::server::args::{ServerCommand, ServingArgs};
-use crate::server::binding::{BoundServer, OnCrowded, ServiceSockets};
+use crate::server::binding::{BoundServer, OnNearlyFull, ServiceSockets};
 use crate::server::bounds;
 use crate::server::datagrams::DatagramThread;
 use crate::server::faults;
@@ -104,7 +104,7 @@ impl ServingArgs {
             faults::announce(faults, &service.listen);
             reload.add(part(self.faults.reload_hook(faults), |serving| &serving.faults));
         }
-        if let Some(OnCrowded(hook)) = bound.on_nearly_full {
+        if let Some(OnNearlyFull(hook)) = bound.on_nearly_full {
             server = server.on_nearly_full(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;

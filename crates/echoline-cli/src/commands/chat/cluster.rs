@@ -53,7 +53,7 @@ pub(crate) struct ClusterArgs {
     /// A node that missed more entries continues from a snapshot. The limit also applies to the
     /// history after a restart.
     #[arg(long, env = "ECHOLINE_BUS_ENTRIES", value_name = "N", default_value = "200000")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1000..))]
+    #[arg(value_parser = |text: &str| values::number_in(text, 1000..=1_000_000_000_u64))]
     bus_entries: u64,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct StreamArgs {
     ///
     /// More than 1 needs NATS 2.10.26 or newer.
     #[arg(long, env = "ECHOLINE_BUS_REPLICAS", value_name = "N", default_value = "1")]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=5))]
+    #[arg(value_parser = |text: &str| values::number_in(text, 1..=5_u8))]
     bus_replicas: u8,
 
     /// Credentials file for the NATS servers, as `nsc` writes it.
