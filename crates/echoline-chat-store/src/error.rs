@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// The folder, or a file in it, cannot be made, opened or renamed.
-    #[error("cannot access {path}: {reason}")]
+    #[error("the chat cannot access {path}: {reason}")]
     File {
         /// The folder or file.
         path: PathBuf,

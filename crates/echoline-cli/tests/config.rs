@@ -153,7 +153,7 @@ fn wrong_usage_ends_with_2_and_a_failure_with_1() {
         (&["compare", "a.json"], 2, "the report after the change is missing"),
         (&["compare", "/no/such/a", "/no/such/b"], 1, "No such file"),
         (&["echo", "--listen", "192.0.2.1:80"], 1, "cannot listen on 192.0.2.1:80"),
-        (&["chat", "--data", "/proc/x"], 1, "cannot use /proc/x"),
+        (&["chat", "--data", "/proc/x"], 1, "the chat cannot access /proc/x"),
     ] {
         let ended = run(arguments, b"");
         assert_eq!(ended.code(), Some(code), "{arguments:?}: {}", ended.stderr);

@@ -80,7 +80,7 @@ fn an_unusable_pair_is_refused() {
         assert!(error.contains("cut.pem"), "{length}: {error}");
     }
     let swapped = load(&good.key, &good.cert).to_string();
-    assert!(swapped.contains("mixed up"), "{swapped}");
+    assert!(swapped.contains("give the file of the certificate"), "{swapped}");
     let missing = load(&authority.path("nobody.pem"), &good.key);
     assert!(matches!(missing, TlsError::Unreadable { .. }), "{missing}");
 }

@@ -209,7 +209,7 @@ impl ClusterArgs {
         let (chat, proposals) = Chat::clustered(settings, cluster);
         let driver = echoline_chat_nats::start(options, Arc::<Chat>::clone(&chat), proposals);
         let driver = driver.map_err(|error| match error {
-            DriverError::Name { .. } | DriverError::Servers { .. } | DriverError::Logins => {
+            DriverError::Name { .. } | DriverError::Servers { .. } => {
                 UsageError::new(error.to_string()).into()
             }
             _ => anyhow::Error::from(error).context(format!("cannot use --bus {servers}")),
