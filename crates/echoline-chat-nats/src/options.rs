@@ -156,7 +156,7 @@ fn servers(text: &str) -> Result<String, DriverError> {
         let is_cut = address.contains('@') && !address.contains("://");
         let is_wrong = host.is_empty() || host.contains(['/', ' ']) || is_cut;
         if !["nats", "tls"].contains(&scheme) || is_wrong {
-            // If there is a login, each part may be a part of its password.
+            // A password with a comma spans several parts: hide everything before the last `@`.
             let address = if text.contains('@') { without_login(text) } else { address.into() };
             return Err(DriverError::Servers { address });
         }

@@ -90,8 +90,8 @@ pub enum StoreChange {
         /// The user's address or network.
         source: String,
     },
-    /// Adds an entry to the audit log of the chat's operators, or of rooms' operators. Each has
-    /// its own limit.
+    /// Adds an entry to one of two audit logs: of the chat's operators, or of the rooms' operators.
+    /// Each log has its own limit.
     Audit {
         /// Whether an operator of the chat did it.
         is_of_chat: bool,

@@ -120,6 +120,6 @@ const SIGNS = { room: "#", private: "@", server: "!" };
 /** Identifies a thread: a room by its name, a private dialogue by the id of the other user. */
 export const key = (kind, name) => SIGNS[kind] + name;
 
-/** The lines of a text that can be sent; every line and paragraph separator ends one. */
+/** Splits a text at every line or paragraph separator, and leaves out blank lines. */
 export const linesOf = (text) =>
   text.split(/\r\n|[\n\r\v\f\u001c-\u001e\u0085\u2028\u2029]/).filter((line) => line.trim());

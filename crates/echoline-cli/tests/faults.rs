@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use programs::{EchoServer, Program, echoline, run, wait_for};
 
-/// Every kind of fault for streams is in a command of the page.
+/// Every kind of stream fault is used in a command of docs/faults.md.
 #[test]
 fn every_kind_is_on_the_page() {
     let page = include_str!("../../../docs/faults.md");

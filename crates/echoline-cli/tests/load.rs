@@ -245,7 +245,7 @@ fn the_short_flags_of_other_programs_are_accepted() {
     assert!(ended.text().contains(" for 30s, 2 clients\n"), "{ended:?}");
 }
 
-/// Issue 11, item 33: one dead server of two is half of the clients' time.
+/// Issue 11, item 33: if one of two servers is dead, half of the clients' time counts as errors.
 #[test]
 fn regression_one_dead_server_of_two_is_half_of_the_errors() {
     let server = EchoServer::start(&[]);

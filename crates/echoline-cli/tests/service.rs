@@ -55,7 +55,7 @@ fn documented(beginning: &str) -> String {
     command.unwrap_or_else(|| panic!("docs/service.md has no '{beginning}'")).to_owned()
 }
 
-/// Runs a command of that page with the program under test.
+/// Runs a command of docs/service.md with the program under test.
 fn paste(command: &str) -> Program {
     let plain = echoline(&[]);
     let program = Path::new(plain.get_program());

@@ -44,7 +44,7 @@ impl Page {
         self.token = welcome["token"].as_str().unwrap().to_owned();
     }
 
-    /// Reconnects, and either drops the old connection or leaves it open.
+    /// Reconnects. Returns the old connection, which the caller drops or keeps open.
     fn come_back(&mut self, chat: &WebChat) -> TcpStream {
         let old = std::mem::replace(&mut self.socket, chat.socket());
         let (number, time) = self.last;

@@ -147,8 +147,8 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
-    /// Replaces the text of a kept line with `[deleted]`, if it has words. Its number and time
-    /// stay. Copies one chunk.
+    /// Replaces the text of a kept line with `[deleted]`, if its kind has a text. The number and
+    /// the time stay. Copies one chunk.
     pub fn delete(&mut self, number: u64) {
         self.deleted.insert(number);
         if self.deleted.len() > DELETED_MAX {

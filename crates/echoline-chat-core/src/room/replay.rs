@@ -64,8 +64,8 @@ fn is_presence(kind: LineKind) -> bool {
     matches!(kind, LineKind::Joined | LineKind::Left | LineKind::Renamed)
 }
 
-/// Collects the numbers to leave out of consecutive joins, leaves and renames, from the end to the
-/// start. Returns the first number that is shown, or the end of the range.
+/// Finds the lines that the replay leaves out of `row`, a run of joins, leaves and renames. Appends
+/// their ranges, the last one first. Returns the first number that is shown, or the end of `row`.
 fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 {
     let mut end = row.end;
     for &shown in shown(log, row.clone()).iter().rev() {

@@ -179,7 +179,8 @@ impl<R: RoomCell> ChatState<R> {
     }
 }
 
-/// Returns the lineage of a session. An earlier version does not send it.
+/// Returns the lineage of a session. An earlier version sends none (0), so the session's number
+/// takes its place.
 pub(crate) fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }

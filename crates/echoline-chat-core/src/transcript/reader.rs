@@ -41,7 +41,7 @@ pub(crate) enum EventKind {
         room: Key,
         names: Vec<String>,
     },
-    /// A line that no chat sends.
+    /// A line that does not follow its format, so no chat can have sent it.
     Unreadable,
 }
 

@@ -64,8 +64,8 @@ pub(crate) fn put(files: &Files) -> tempfile::TempDir {
 /// Opens damaged files. Either the start fails with an error of one line, or the lines are right,
 /// notices report the missing lines, and the store works. Returns the notices, or the error.
 ///
-/// SQLite drops the end of a damaged log without an error. So the last lines of a room may be
-/// missing without a notice if there is a log, but no line between two others.
+/// SQLite drops the end of a damaged log without an error. So if there is a log, a room may lack
+/// its last lines without a notice. A gap before a line that exists always has a notice.
 fn open(files: &Files, what: &str) -> Vec<String> {
     open_and_count(files, what).0
 }

@@ -78,7 +78,7 @@ impl<S: ByteStream> Session<S> {
         Ok(lines.ok().and_then(|mut lines| lines.pop()))
     }
 
-    /// `/quote`: says a line of the room again.
+    /// `/quote`: posts an earlier line of the room again.
     pub(super) async fn quote(&mut self, number: u64) -> CommandResult {
         let (shared_room, room) = self.current_room()?;
         let mut line = shared_room.with(|room| room.log.line(number).map(StoredLine::from));

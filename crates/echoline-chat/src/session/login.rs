@@ -1,4 +1,4 @@
-//! The login at a terminal: a name, a token, or a client of another protocol.
+//! The login at a terminal with a name or a token. Refuses clients of other protocols.
 
 use std::net::IpAddr;
 use std::sync::Arc;

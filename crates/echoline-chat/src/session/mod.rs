@@ -55,7 +55,8 @@ pub(super) struct Session<S: ByteStream> {
     pub(super) replies: String,
     /// The last search, unless it reached the first line of the room.
     pub(super) last_search: Option<Box<UnfinishedSearch>>,
-    /// Whether the user has used more than the two commands of the lesson.
+    /// Whether the session was resumed, or the user has used a command other than a bare `/users`
+    /// or `/quit`.
     pub(super) knows_more: bool,
     has_left: bool,
 }
@@ -254,8 +255,7 @@ impl<S: ByteStream> Session<S> {
         self.client.write(replies.as_bytes()).await
     }
 
-    /// Leaves the chat. Users who know more than the two commands of the lesson are told how to
-    /// come back.
+    /// Leaves the chat. Tells the user how to come back, if `knows_more` is set.
     fn leave_chat(&mut self, reason: Option<&str>) {
         let mut saved = None;
         if !self.user.is_retired() {

@@ -393,7 +393,8 @@ impl OutboundFeed {
         print_json(&ServerMessage::Reply { text: text.into(), thread: self.thread() }, printed);
     }
 
-    /// Returns the room or the private thread of the last line, if a page typed it.
+    /// For a page, returns the thread of its last line: a private thread or the current room.
+    /// Returns an empty thread for any other client.
     pub(crate) fn thread(&self) -> Thread<'_> {
         if !self.view.is_page() {
             return Thread::default();

@@ -28,7 +28,7 @@ pub(super) struct PerSecond {
     service: ServiceTimes,
 }
 
-/// The newest seconds.
+/// The activity in each of the last [`SECONDS`] seconds.
 #[derive(Debug, Default)]
 pub(super) struct History {
     seconds: VecDeque<PerSecond>,

@@ -173,7 +173,7 @@ pub(crate) struct ChatArgs {
     serving: ServingArgs,
 }
 
-/// The commands about a chat besides serving one.
+/// The subcommands of `echoline chat`, which serves a chat if none is given.
 #[derive(Debug, Subcommand)]
 enum ChatSubcommand {
     /// Compare the transcripts of several clients.

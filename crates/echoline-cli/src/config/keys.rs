@@ -77,7 +77,8 @@ pub(super) fn arguments(
     settings.collect()
 }
 
-/// Returns the command without required arguments and variables, for the check of a single flag.
+/// Returns the command with all arguments optional and none read from the environment, to check a
+/// single flag.
 pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))

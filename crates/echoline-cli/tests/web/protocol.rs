@@ -45,8 +45,8 @@ fn heard(page: &mut Socket) -> Vec<(String, String)> {
     }
 }
 
-/// Issue 11, item 7: a private thread belongs to one person, also after a resume, and never to the
-/// next user of the name.
+/// Issue 11, item 7: a private thread stays with one user, also after a resume. It never passes to
+/// the next user with the same name.
 #[test]
 fn regression_an_id_is_one_person_and_not_one_name() {
     let chat = WebChat::start(&[]);

@@ -44,9 +44,9 @@ enum Settled {
 /// The meaning of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatagramMatch {
-    /// A correct reply to the message at this index of those that await one.
+    /// A correct reply to the message at `index` among those that await a reply.
     Correct { index: usize, order: ArrivalOrder },
-    /// A wrong reply to it.
+    /// A wrong reply to the message at `index`.
     Wrong { index: usize, fault: ReplyFault },
     /// A reply to a message that has timed out.
     Late,

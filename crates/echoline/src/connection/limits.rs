@@ -254,7 +254,7 @@ impl Closed {
 impl From<io::Error> for Closed {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
-        // A reason that has become an error of the system, in code for any stream, is still itself.
+        // Code for any stream returns a `Closed` inside an `io::Error`: unwrap it.
         if let Some(closed) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
             return *closed;
         }

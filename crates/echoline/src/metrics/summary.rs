@@ -28,7 +28,7 @@ pub struct ConnectionSummary {
     pub bytes_received: u64,
     /// Line feeds among them.
     pub lines_received: u64,
-    /// Bytes that the system took to send.
+    /// Bytes that the system accepted for sending.
     pub bytes_sent: u64,
     /// Line feeds among them.
     pub lines_sent: u64,

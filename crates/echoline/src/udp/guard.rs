@@ -151,7 +151,7 @@ pub(super) struct DatagramArrival {
     pub(super) mark: u8,
 }
 
-/// Decides for the datagrams of one socket.
+/// The rules and rate limits that decide which datagrams of one socket are answered.
 #[derive(Debug)]
 pub(super) struct DatagramGuard {
     rules: DatagramRules,

@@ -57,7 +57,8 @@ struct LedgerDocument {
     in_flight: u64,
     /// Messages that were never sent, by reason.
     skipped: BTreeMap<SkipReason, u64>,
-    /// The part of `skipped` that a stop of the run cut off, which are no errors.
+    /// The messages of `skipped` that were not sent because the run was stopped. They are not
+    /// errors.
     #[serde(skip_deserializing)]
     stopped: u64,
     /// As a share of the planned messages.
