@@ -71,13 +71,15 @@ say "prose"
 python3 scripts/prose.py
 
 say "features"
-# Finds code that needs a feature without saying so: the tests without features, and the libraries
-# with each set of features that programs use.
-cargo clippy -p echoline --all-targets --locked -- -D warnings
-for features in "proxy,websocket" "tls" "web"; do
+# Finds code that needs a feature without saying so: the libraries with each set of features that
+# programs use, and their tests without features.
+for features in "" "proxy,websocket" "tls" "web"; do
     cargo clippy -p echoline --lib --features "$features" --locked -- -D warnings
 done
-cargo clippy -p echoline-chat --lib --locked -- -D warnings
+for features in "" "web"; do
+    cargo clippy -p echoline-chat --lib --features "$features" --locked -- -D warnings
+done
+cargo clippy -p echoline --all-targets --locked -- -D warnings
 cargo clippy -p echoline-chat --lib --profile test --locked -- -D warnings
 
 say "the oldest Rust"
