@@ -66,7 +66,7 @@ pub enum Verdict {
 ///
 /// ```
 /// use std::time::Duration;
-/// use echoline_chat_core::flood::{Flood, FloodLimits, Verdict};
+/// use echoline_chat_core::{Flood, FloodLimits, Verdict};
 ///
 /// let now = std::time::Instant::now();
 /// let mut flood = Flood::new(FloodLimits::default());

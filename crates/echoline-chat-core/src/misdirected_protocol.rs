@@ -24,7 +24,7 @@ impl MisdirectedProtocol {
     /// TLS handshake may have none. Returns `None` for input that may be a name.
     ///
     /// ```
-    /// use echoline_chat::MisdirectedProtocol as Protocol;
+    /// use echoline_chat_core::MisdirectedProtocol as Protocol;
     ///
     /// assert_eq!(Protocol::recognize(b"GET / HTTP/1.1\r\n"), Some(Protocol::Http));
     /// assert_eq!(Protocol::recognize(b"\x16\x03\x01\x02\0"), Some(Protocol::Tls));

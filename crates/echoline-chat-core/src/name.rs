@@ -31,13 +31,13 @@ const RESERVED_ROOMS: &str = "all everyone here server system";
 /// (NFKC). Cheap to clone. The keys for comparisons are computed once.
 ///
 /// ```
-/// use echoline_chat_core::name::Name;
+/// use echoline_chat_core::Name;
 ///
 /// let anna = Name::parse("Anna")?;
 /// assert!(anna.same_as(&Name::parse("ANNA")?));
 /// let cyrillic = Name::parse("Аnnа")?;
 /// assert!(cyrillic.looks_like(&anna) && !cyrillic.same_as(&anna));
-/// # Ok::<(), echoline_chat_core::name::name_error::NameError>(())
+/// # Ok::<(), echoline_chat_core::NameError>(())
 /// ```
 #[derive(Clone)]
 pub struct Name(Arc<Spelling>);

@@ -37,7 +37,7 @@ const ANSWERS_BYTES_MAX: usize = 192;
 /// The result does not depend on how the input is split into chunks.
 ///
 /// ```
-/// use echoline_chat::Parser;
+/// use echoline_chat_core::telnet::Parser;
 ///
 /// let mut parser = Parser::default();
 /// let mut bytes = *b"h\xff\xfb\x1fi\r\0";

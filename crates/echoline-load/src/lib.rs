@@ -9,7 +9,7 @@
 //! use std::num::NonZero;
 //! use std::time::Duration;
 //!
-//! use echoline::{Connection, Eol, Server, Shutdown};
+//! use echoline::{Closed, Connection, Eol, Server, Shutdown};
 //! use echoline_load::{LoadSettings, Pacer, Plan, Rate};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -22,7 +22,7 @@
 //!     while let Some(bytes) = client.read(usize::MAX).await? {
 //!         client.write(&bytes).await?;
 //!     }
-//!     Ok(())
+//!     Ok::<(), Closed>(())
 //! };
 //! let serving = tokio::spawn(server.serve_until(echo, async { drop(stopped.await) }));
 //!

@@ -24,7 +24,7 @@ const COLUMNS_MIN: usize = 20;
 /// multiple of 8.
 ///
 /// ```
-/// use echoline_chat_core::text::wrap::wrap;
+/// use echoline_chat_core::text::wrap;
 ///
 /// let parts: Vec<_> = wrap("bob: the bees are in the garden again", 20).collect();
 /// assert_eq!(parts, [("", "bob: the bees are in"), ("  ", "the garden again")]);
