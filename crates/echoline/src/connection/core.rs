@@ -284,9 +284,23 @@ pub(super) fn poll_next<T>(
 #[inline]
 fn note_failure<T>(result: &Result<T, Closed>, ended: &mut Option<Closed>, deadlines: &Deadlines) {
     *ended = result.as_ref().err().copied();
-    if let (Some(closed), Some(slot)) = (*ended, &deadlines.slot) {
-        slot.note_failure(closed);
+    if let Some(closed) = *ended {
+        deadlines.note_failure(closed);
     }
+}
+
+/// Notes the failure of a write, after which no more is written.
+#[inline]
+fn note_write<T>(
+    polled: Poll<Result<T, Closed>>,
+    output: &mut OutputBuffer,
+    deadlines: &Deadlines,
+) -> Poll<Result<T, Closed>> {
+    if let Poll::Ready(Err(closed)) = polled {
+        output.failed = true;
+        deadlines.note_failure(closed);
+    }
+    polled
 }
 
 /// Returns whether the output is held while the connection reads, given the result of
@@ -394,8 +408,7 @@ fn poll_direct<S: AsyncWrite + Unpin>(
             }
             Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
         };
-        output.failed |= matches!(polled, Poll::Ready(Err(_)));
-        return polled;
+        return note_write(polled, output, deadlines);
     }
     Poll::Ready(Ok(()))
 }
@@ -426,8 +439,7 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
         Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
         Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
     };
-    output.failed |= polled.is_ready();
-    polled
+    note_write(polled, output, deadlines)
 }
 
 /// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
@@ -466,6 +478,5 @@ fn poll_room(
         Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
         Poll::Ready(result) => Poll::Ready(result.map_err(Closed::from)),
     };
-    output.failed |= matches!(polled, Poll::Ready(Err(_)));
-    polled
+    note_write(polled, output, deadlines)
 }

@@ -147,6 +147,14 @@ impl Deadlines {
         }
     }
 
+    /// Records a failure of the connection, for a handler that returns an error of its own.
+    #[cold]
+    pub(super) fn note_failure(&self, closed: Closed) {
+        if let Some(slot) = &self.slot {
+            slot.note_failure(closed);
+        }
+    }
+
     /// Records a line that was read.
     #[inline]
     pub(super) fn note_line(&self, bytes: &[u8]) {

@@ -10,19 +10,27 @@ use crate::connection::limits::Closed;
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Returns the close reason of a connection whose handler returned `error`: the [`Closed`] among
-/// the error and its causes, else `failure`, the last failure that the connection reported to the
-/// handler. `anyhow` without context and `#[error(transparent)]` hide the type of an error, so
-/// that `failure` is needed. Any other error is logged with the number of the connection's slot.
+/// the error and its causes. `anyhow` without context and `#[error(transparent)]` hide the type of
+/// an error but show its sentence, so `failure`, the last failure of the connection, counts if one
+/// of them shows it. Any other error is logged with the number of the connection's slot.
 pub(crate) fn close_reason(
     error: impl Into<BoxError>,
     failure: Option<Closed>,
     number: u64,
 ) -> Closed {
     let error = error.into();
-    find(&*error).or(failure).unwrap_or_else(|| {
+    let shown = failure.filter(|failure| chain(&*error).any(|error| shows(error, *failure)));
+    find(&*error).or(shown).unwrap_or_else(|| {
         tracing::warn!(slot = number, error = sentence(&*error), "the handler failed");
         Closed::Application
     })
+}
+
+/// Returns whether `error` has the sentence of `failure`. Compares the part before a colon, because
+/// the slot does not store the kind of a [`Closed::Io`].
+fn shows(error: &dyn Error, failure: Closed) -> bool {
+    let (shown, known) = (error.to_string(), failure.to_string());
+    shown.split(':').next() == known.split(':').next()
 }
 
 /// Returns `error` and its causes.
@@ -90,17 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_close_reason_ends_as_the_last_failure() {
-        let closed = Closed::LineTooLong;
-        let hidden = [
-            Failure::from(closed).into(),
-            anyhow::Error::from(closed).into(),
-            anyhow::Error::from(Failure::from(closed)).context("more").into(),
-        ];
-        for error in hidden {
-            let error: BoxError = error;
-            assert_eq!(close_reason(error, Some(closed), 1), closed);
+    fn an_error_that_shows_the_last_failure_ends_as_this_failure() {
+        for closed in Closed::REASONS {
+            let hidden: [BoxError; 3] = [
+                Failure::from(closed).into(),
+                anyhow::Error::from(closed).into(),
+                anyhow::Error::from(Failure::from(closed)).context("more").into(),
+            ];
+            for error in hidden {
+                assert_eq!(close_reason(error, Some(closed), 1), closed);
+            }
         }
+        let of_a_kind = anyhow::Error::from(Closed::Io(io::ErrorKind::TimedOut));
+        let failure = Closed::Io(io::ErrorKind::Other);
+        assert_eq!(close_reason(of_a_kind, Some(failure), 1), failure);
+    }
+
+    #[test]
+    fn an_error_after_a_failure_that_the_handler_survived_is_one_of_the_application() {
+        let error = || anyhow::anyhow!("disk full").context("cannot store");
+        assert_eq!(close_reason(error(), Some(Closed::LineTooLong), 1), Closed::Application);
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub(crate) struct ConnectionSlot {
     extras: OnceLock<Box<SlotExtras>>,
     /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
-    /// The close reason of the last failure that the handler was told: its place in
-    /// [`Closed::REASONS`], counted from 1. 0 if there was none.
+    /// The close reason of the connection's last failure: its index in [`Closed::REASONS`], counted
+    /// from 1. 0 if there was none.
     failure: AtomicU8,
     /// The statistics of the worker that serves the connection.
     stats: Arc<WorkerStats>,
@@ -304,15 +304,15 @@ impl ConnectionSlot {
         Origin { number: self.number, ..handshake_origin }
     }
 
-    /// Notes the close reason of a failure that the handler is told.
+    /// Notes the close reason of a failure of the connection.
     pub(crate) fn note_failure(&self, closed: Closed) {
         let index = Closed::REASONS.iter().position(|known| known.label() == closed.label());
         let index = index.and_then(|index| u8::try_from(index + 1).ok());
         self.failure.store(index.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Returns the close reason of the last failure that the handler was told. The kind of an
-    /// [`Closed::Io`] is lost.
+    /// Returns the close reason of the connection's last failure. The kind of a [`Closed::Io`] is
+    /// lost.
     pub(crate) fn failure(&self) -> Option<Closed> {
         let index = usize::from(self.failure.load(Ordering::Relaxed)).checked_sub(1)?;
         Closed::REASONS.get(index).copied()

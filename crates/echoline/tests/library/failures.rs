@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use echoline::{Closed, Connection, Farewell, Limits, Phase, Server};
@@ -154,7 +155,7 @@ async fn regression_dropping_the_server_ends_every_connection() {
         assert_eq!(all_dropped.expect("the handlers end"), None);
         let gone = async {
             while server.observer.snapshot().open > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         timeout(PATIENCE, gone).await.expect("every place is given back");
@@ -243,4 +244,40 @@ async fn a_handler_may_return_an_error_of_its_own() {
         ends_of(workers, boxed).await;
         ends_of(workers, io_error).await;
     }
+}
+
+async fn flood(client: Connection) -> anyhow::Result<()> {
+    let (_reader, mut writer) = client.into_split();
+    loop {
+        writer.write(&[b'x'; 65_536]).await?;
+        writer.flush().await?;
+    }
+}
+
+async fn flood_stream(client: Connection) -> anyhow::Result<()> {
+    let mut stream = client.into_stream();
+    loop {
+        stream.write_all(&[b'x'; 65_536]).await.map_err(Closed::from)?;
+    }
+}
+
+/// An error that hides its type is also recognized after the failure of a write.
+#[tokio::test]
+async fn a_hidden_failure_of_a_writing_half_is_the_close_reason() {
+    async fn end_of<F>(handler: impl Fn(Connection) -> F + Clone + Send + Sync + 'static) -> Closed
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let limits = Limits { stall_timeout: Some(Duration::from_millis(50)), ..Limits::default() };
+        let server = Server::bind("127.0.0.1:0").await.unwrap().limits(limits);
+        let (ended, mut ends) = mpsc::unbounded_channel();
+        let server = server.on_closed(move |summary| ended.send(summary.closed).unwrap());
+        let running = Running::serve(server, handler);
+        let _client = running.connect().await;
+        let closed = timeout(PATIENCE, ends.recv()).await.unwrap().unwrap();
+        running.drain().await;
+        closed
+    }
+    assert_eq!(end_of(flood).await, Closed::StallTimeout);
+    assert_eq!(end_of(flood_stream).await, Closed::StallTimeout);
 }
