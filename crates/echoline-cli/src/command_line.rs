@@ -83,7 +83,7 @@ impl CliCommand {
 /// Ends the process if the arguments are wrong or ask for help.
 ///
 /// # Errors
-/// One sentence for the user: what was tried, what failed, and what to do.
+/// One sentence for the user. It names the attempt, the failure and the remedy.
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Reading files may take time, and a server must survive a SIGHUP that arrives meanwhile.
     hangup::hold();

@@ -5,8 +5,8 @@ use crate::room::{Appended, Log, LogLimits, Member, Room, RoomOrigin};
 use crate::{Effects, LineKind, Name};
 
 impl Room {
-    /// Notes whether an operator is in the room. If there was none for a day, the member who has
-    /// been in the room for longest and who may speak becomes an operator. A line announces it.
+    /// Notes whether an operator is in the room. If there was none for a day, the member with
+    /// the longest presence and the right to speak becomes an operator. A line announces it.
     pub(crate) fn elect(&mut self, now_ms: u64) -> Option<(Name, Appended)> {
         if self.has_operator() {
             self.operators.note_present();

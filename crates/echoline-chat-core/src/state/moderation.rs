@@ -72,7 +72,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(lifted)
     }
 
-    /// Adds a ban, and ends the membership or session of each user to whom it applies.
+    /// Adds a ban, and ends the membership or session of each banned user.
     pub(crate) fn ban(&mut self, ban: &Ban) -> Result<(), OperationError> {
         let words = self.state.ban_words(ban);
         if !self.may_ban(&ban.scope) {

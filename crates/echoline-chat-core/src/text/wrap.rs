@@ -18,8 +18,8 @@ const COLUMNS_MIN: usize = 20;
 /// Returns the parts of a line on a terminal of `columns` columns, each with its indentation: none
 /// for the first, two spaces for the others.
 ///
-/// Parts end at spaces if possible. Those spaces are omitted, and so is a joiner (U+200C, U+200D)
-/// at the end of a part, where it has nothing to join. A character is never separated from its
+/// Parts end at spaces if possible. Those spaces are omitted. A joiner (U+200C, U+200D) at the end
+/// of a part has nothing to join and is omitted too. A character is never separated from its
 /// marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next column that is a
 /// multiple of 8.
 ///

@@ -46,8 +46,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Boxed to keep a handler small: it is a chain of futures, and each of them may hold the
-    /// connection. The futures are most of an idle connection's memory. `None` once closing has
-    /// begun.
+    /// connection. The futures are most of an idle connection's memory. `None` after closing
+    /// begins.
     core: Option<Box<Core<S>>>,
 }
 

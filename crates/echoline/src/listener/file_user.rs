@@ -1,4 +1,4 @@
-//! The user for whom a root process creates files, before it drops its privileges to this user.
+//! Creates files as another user, while the process has root privileges.
 
 use std::io;
 

@@ -206,7 +206,7 @@ impl NewSocket {
 }
 
 impl FileRights {
-    /// Returns the user for whom the file is created, if the process can set another owner.
+    /// Returns the new owner of the file, if the process can set one.
     fn new_owner(&self) -> Option<&FileUser> {
         self.user.as_ref().filter(|_| Uid::effective().is_root())
     }
