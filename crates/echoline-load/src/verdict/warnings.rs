@@ -130,6 +130,9 @@ impl fmt::Display for MeasurementWarning {
                 f,
                 "no local port was free ({times} times): use --source with more addresses, or --rst"
             ),
+            Self::FewerConnections { opened: 0, .. } => {
+                f.write_str("no connection was opened: check the address and the server")
+            }
             Self::FewerConnections { wanted, opened } => {
                 write!(
                     f,
@@ -186,6 +189,15 @@ mod tests {
             record.lag.record(lag);
         }
         record
+    }
+
+    /// Fewer clients would not help if the server does not answer at all.
+    #[test]
+    fn a_run_without_a_connection_names_the_server() {
+        let warning = MeasurementWarning::FewerConnections { wanted: 2, opened: 0 };
+        assert!(warning.to_string().ends_with("check the address and the server"));
+        let warning = MeasurementWarning::FewerConnections { wanted: 2, opened: 1 };
+        assert!(warning.to_string().ends_with("use fewer --clients"));
     }
 
     #[test]
