@@ -42,7 +42,7 @@
 //!    plain TCP or Unix socket; a [`Listener`] with a [`transport`] adds TLS, WebSocket or a PROXY
 //!    header. [`Server::serve`] ends on a signal or a [`Shutdown`] handle and returns a [`Report`].
 //! 2. [`Connection`] is what a handler gets: it reads lines or bytes, and writes. It works over any
-//!    byte stream, so a handler is tested over [`tokio::io::duplex`].
+//!    byte stream, so a handler is tested without a socket ([`testing`]).
 //! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
 //!    [`LiveLimits`] changes the limits of a running server.
 //! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
@@ -72,6 +72,7 @@
 //! | [`sources`] | rates and penalties for each client address |
 //! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
 //! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
+//! | [`testing`] | testing a handler: a server and its clients in memory |
 //! | [`echo`] | the handlers of the command `echoline echo` |
 //! | `tls` | TLS on both sides (feature `tls`) |
 //! | `websocket` | WebSocket on both sides (feature `websocket`) |
@@ -93,6 +94,7 @@ pub mod listener;
 pub mod metrics;
 mod server;
 pub mod sources;
+pub mod testing;
 mod timer;
 pub mod transport;
 pub mod udp;

@@ -145,9 +145,12 @@ impl Server {
     ///
     /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
     /// nor drains them: when the last connection has ended, it stops the threads and drops the
-    /// tasks that are left. So a handler waits for its tasks, or they own a half of its connection
-    /// ([`Connection::into_split`]). `tokio::task::block_in_place` panics on these threads; use
-    /// [`tokio::task::spawn_blocking`] instead.
+    /// tasks that are left. It logs their number at level `warn`. So a handler waits for its tasks,
+    /// or they own a half of its connection ([`Connection::into_split`]). Without `workers` the
+    /// tasks belong to the caller's runtime, and go on after the server.
+    ///
+    /// `tokio::task::block_in_place` panics on these threads, because each runtime has only one;
+    /// use [`tokio::task::spawn_blocking`] instead.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
         self.workers = Some(count);
@@ -322,7 +325,7 @@ impl Server {
     /// panics ends its own connection only.
     #[doc(alias = "with_graceful_shutdown")]
     pub async fn serve_until<H, F, E>(
-        self,
+        mut self,
         handler: H,
         end: impl Future<Output = ()>,
     ) -> io::Result<Report>
@@ -331,30 +334,19 @@ impl Server {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        self.listeners.iter().try_for_each(Listener::check_transport)?;
+        let (listeners, faults) = (std::mem::take(&mut self.listeners), self.faults.take());
+        listeners.iter().try_for_each(Listener::check_transport)?;
         let failure = ServerFailure::default();
         let workers = match self.workers {
             Some(count) => Workers::start(count, self.busy_poll, self.metering, &failure)?,
             None => Workers::current(self.metering),
         };
-        self.liveness_probe.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
-            self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let registry = self.registry;
-        let (live, shutdown, parts) = (self.live, self.shutdown, workers.observed());
-        registry.begin(ServerParts {
-            live: live.clone(),
-            workers: parts,
-            failure: failure.clone(),
-        });
-        let (registry, drain_guard) =
-            (Arc::clone(&registry), DrainGuard { live, shutdown, registry });
-        let (live, shutdown) = (drain_guard.live.clone(), drain_guard.shutdown.clone());
-        let admission = self.admission;
-        let inner = Arc::new(ServerInner { live, shutdown, registry, workers, admission });
+            listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
+        let (inner, drain_guard) = self.begin(workers, &failure);
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
-            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let (transport, faults) = (acceptor.transport().clone(), faults.clone());
             let context = ListenerContext { listener, transport: Arc::new(transport), faults };
             accepting.spawn(Arc::clone(&inner).accept_from(acceptor, context, handler.clone()));
         }
@@ -370,6 +362,34 @@ impl Server {
             note_panic(ended, &failure);
         }
         drain_guard.drain().await;
+        if inner.registry.open() == 0 {
+            inner.workers.report_left_tasks().await;
+        }
         failure.check().map(|()| inner.registry.report())
+    }
+
+    /// Begins to serve on `workers`. Returns the running server, and the guard that ends it.
+    pub(super) fn begin(
+        self,
+        workers: Workers,
+        failure: &ServerFailure,
+    ) -> (Arc<ServerInner>, DrainGuard) {
+        self.liveness_probe.set(workers.runtimes());
+        let Self { live, shutdown, registry, admission, .. } = self;
+        let (parts, failure) = (workers.observed(), failure.clone());
+        registry.begin(ServerParts { live: live.clone(), workers: parts, failure });
+        let inner = ServerInner {
+            live: live.clone(),
+            shutdown: shutdown.clone(),
+            registry: Arc::clone(&registry),
+            workers,
+            admission,
+        };
+        (Arc::new(inner), DrainGuard { live, shutdown, registry })
+    }
+
+    /// Takes out the planned faults and the metering, for a server without listeners.
+    pub(super) fn take_faults(&mut self) -> (Option<Faults>, Metering) {
+        (self.faults.take(), self.metering)
     }
 }
