@@ -29,6 +29,19 @@ const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Options for a listening socket, as in asyncio's `start_server(backlog=…, reuse_address=…,
 /// reuse_port=…)`.
+///
+/// ```
+/// use echoline::{Listener, ListenerOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// // One socket for IPv6 and IPv4, on every system.
+/// let options = ListenerOptions { dual_stack: true, backlog: 4096, ..Default::default() };
+/// let listeners = Listener::bind(&"[::]:0".parse()?, &options).await?;
+/// assert_eq!(listeners.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
     /// Maximum number of connections that the system queues until they are accepted. The system
@@ -86,6 +99,20 @@ impl Default for ListenerOptions {
 
 /// A bound socket that listens. Connections queue up from now on and are served by
 /// [`Server::serve`](crate::Server::serve).
+///
+/// ```no_run
+/// use echoline::{Connection, Listener, ListenerOptions, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// // One server on a port and on a Unix socket that its group may use.
+/// let options = ListenerOptions { unix_mode: 0o660, ..ListenerOptions::default() };
+/// let mut listeners = Listener::bind(&"localhost:8080".parse()?, &options).await?;
+/// listeners.extend(Listener::bind(&"unix:/run/echo/sock".parse()?, &options).await?);
+/// Server::new(listeners).serve(async |mut client: Connection| client.echo().await).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     socket: ListenerSocket,

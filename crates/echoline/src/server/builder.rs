@@ -168,6 +168,20 @@ impl Server {
 
     /// Injects planned faults into every stream connection. Default: none, which costs nothing. An
     /// empty plan costs a little and can be replaced while the server runs.
+    ///
+    /// ```
+    /// use echoline::Server;
+    /// use echoline::faults::{FaultPlan, Faults};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // One connection of ten is reset after a kibibyte.
+    /// let plan: FaultPlan = "reset after=1KiB p=0.1".parse()?;
+    /// let server = Server::bind("127.0.0.1:0").await?.faults(Faults::new(plan, 42));
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
@@ -185,6 +199,20 @@ impl Server {
     /// Calls `hook` with the summary of each connection, served or refused, once it has ended. It
     /// is called on the thread that served the connection, so it must not block. A panic of the
     /// hook is logged. Counting costs each connection about 80 bytes.
+    ///
+    /// ```
+    /// use echoline::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0").await?.on_closed(|summary| {
+    ///     let (peer, closed) = (summary.origin.client(), summary.closed.label());
+    ///     println!("{peer:?} {closed} {} lines in {:?}", summary.lines_received, summary.duration);
+    /// });
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.registry.set_hook(Hook(Box::new(hook)));
@@ -213,6 +241,20 @@ impl Server {
     /// Returns a handle that reports the state of this server while it serves. From this call on,
     /// the server counts the traffic of its connections and times some of their turns, which costs
     /// less than a hundredth of its work. Without an observer it does neither.
+    ///
+    /// ```
+    /// use echoline::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let mut server = Server::bind("127.0.0.1:0").await?;
+    /// let observer = server.observe();
+    /// // While the server serves, from any thread:
+    /// let snapshot = observer.snapshot();
+    /// println!("{} open, {} bytes sent", snapshot.open, snapshot.traffic().sent);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn observe(&mut self) -> Observer {
         self.metering = Metering::On;
