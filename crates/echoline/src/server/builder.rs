@@ -145,7 +145,7 @@ impl Server {
     ///
     /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
     /// nor drains them: when the last connection has ended, it stops the threads and drops the
-    /// tasks that are left. It logs their number at level `warn`. So a handler waits for its tasks,
+    /// tasks that are left. It logs their number at level `debug`. So a handler waits for its tasks,
     /// or they own a half of its connection ([`Connection::into_split`]). Without `workers` the
     /// tasks belong to the caller's runtime, and go on after the server.
     ///
