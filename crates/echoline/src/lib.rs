@@ -113,8 +113,8 @@ pub use server::shutdown::{Phase, Shutdown};
 /// Planned faults of streams and datagrams; see [`FaultPlan`](faults::FaultPlan).
 pub mod faults {
     pub use crate::transport::fault::{
-        Conditions, DatagramFate, DatagramFaults, Direction, Fault, FaultError, FaultKind,
-        FaultLayer, FaultPlan, FaultRule, FaultStream, Faults, HeldDatagrams, Per,
+        Conditions, Direction, Fault, FaultError, FaultKind, FaultLayer, FaultPlan, FaultRule,
+        FaultStream, Faults, Per,
     };
 }
 
@@ -149,7 +149,7 @@ pub mod tls {
 #[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket {
     pub use crate::transport::websocket::{
-        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket,
     };
 }
 
@@ -160,9 +160,10 @@ pub mod internals {
     pub use crate::server::signals::{Hangup, Signals, handle_signal};
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};
+    pub use crate::transport::fault::{DatagramFate, DatagramFaults, HeldDatagrams};
     #[cfg(feature = "websocket")]
     pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};
-    pub use crate::udp::socket_error;
+    pub use crate::udp::socket_error::socket_error;
 }
 
 /// The examples of the README, which `cargo test --doc` runs.

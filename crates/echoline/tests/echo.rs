@@ -129,9 +129,9 @@ proptest! {
             );
             prop_assert_eq!(heard, wanted);
             // The handler may end before it has read the end of the client's stream.
-            let by_handler = matches!(mode, EchoMode::Command | EchoMode::Whoami | EchoMode::Daytime);
-            let finished = by_handler && ended == Closed::Finished;
-            prop_assert!(ended == Closed::EndOfStream || finished, "{:?} ended as {:?}", mode, ended);
+            let ends = matches!(mode, EchoMode::Command | EchoMode::Whoami | EchoMode::Daytime);
+            let in_order = ended == Closed::EndOfStream || ends && ended == Closed::Finished;
+            prop_assert!(in_order, "{:?} ended as {:?}", mode, ended);
         }
     }
 }

@@ -20,10 +20,10 @@ use echoline_base::poison::IgnorePoison;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let server = TestServer::new(async |mut client: Connection| client.write_line("220 ready").await);
 /// // SMTP, as most Internet protocols, has "\r\n".
-/// let server = server.configure(|server| server.eol(Eol::CrLf));
-/// server.connect().expect("220 ready\r\n").await;
+/// let server = TestServer::new(async |mut client: Connection| client.write_line("220").await)
+///     .configure(|server| server.eol(Eol::CrLf));
+/// server.connect().expect("220\r\n").await;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

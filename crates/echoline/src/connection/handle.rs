@@ -49,8 +49,8 @@ use crate::transport::stream::Stream;
 /// /// `PUT LENGTH`, then that many bytes.
 /// async fn put(mut client: Connection) -> Result<(), Closed> {
 ///     while let Some(line) = client.read_line().await? {
-///         let length = line.strip_prefix("PUT ").and_then(|rest| rest.as_str().ok()?.parse().ok());
-///         match length {
+///         let length = line.strip_prefix("PUT ");
+///         match length.and_then(|length| length.as_str().ok()?.parse().ok()) {
 ///             Some(length @ 0..=1024) => {
 ///                 let bytes = client.read_exact(length).await?;
 ///                 client.write_line(format!("OK {} bytes", bytes.len())).await?;

@@ -343,6 +343,7 @@ impl Listener {
     ///
     /// # Errors
     /// Like [`bind`](Self::bind).
+    #[doc(hidden)]
     pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
         if address.scheme() == Scheme::Unix {
             return Ok(Vec::new());
@@ -369,6 +370,7 @@ impl Listener {
     ///
     /// # Errors
     /// If another user can replace files in its directory.
+    #[doc(hidden)]
     pub fn probe_folder(path: &Path) -> io::Result<()> {
         if FileUser::present() != 0 {
             return Ok(());

@@ -35,6 +35,7 @@ impl FileUser {
     /// # Errors
     /// Those of `work`, or an error if the process cannot take these rights or restore its own. It
     /// must run as root.
+    #[doc(hidden)]
     pub fn act<T, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let before = getgroups().map_err(io::Error::from)?;
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();

@@ -145,9 +145,9 @@ impl Server {
     ///
     /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
     /// nor drains them: when the last connection has ended, it stops the threads and drops the
-    /// tasks that are left. It logs their number at level `debug`. So a handler waits for its tasks,
-    /// or they own a half of its connection ([`Connection::into_split`]). Without `workers` the
-    /// tasks belong to the caller's runtime, and go on after the server.
+    /// tasks that are left. It logs their number at level `debug`. So a handler waits for its
+    /// tasks, or they own a half of its connection ([`Connection::into_split`]). Without `workers`
+    /// the tasks belong to the caller's runtime, and go on after the server.
     ///
     /// `tokio::task::block_in_place` panics on these threads, because each runtime has only one;
     /// use [`tokio::task::spawn_blocking`] instead.
@@ -207,7 +207,7 @@ impl Server {
     /// # async fn main() -> std::io::Result<()> {
     /// let server = Server::bind("127.0.0.1:0").await?.on_closed(|summary| {
     ///     let (peer, closed) = (summary.origin.client(), summary.closed.label());
-    ///     println!("{peer:?} {closed} {} lines in {:?}", summary.lines_received, summary.duration);
+    ///     println!("{peer:?} {closed}: {} lines received", summary.lines_received);
     /// });
     /// # let _ = server;
     /// # Ok(())

@@ -41,8 +41,8 @@ impl InMemoryServer {
         Self { inner, context, ending: Mutex::new(tokio::spawn(end(guard))) }
     }
 
-    /// Starts `handler` on a connection over `stream`, after the steps of the transport. Returns the
-    /// task, whose result is the close reason.
+    /// Starts `handler` on a connection over `stream`, after the steps of the transport. Returns
+    /// the task, whose result is the close reason.
     ///
     /// # Errors
     /// The close reason of a connection that gets no handler.
@@ -69,7 +69,7 @@ impl InMemoryServer {
         self.inner.live.config().eol
     }
 
-    /// Drains the server as `Server::serve_until` does. Returns when it has ended. To be called once.
+    /// Drains the server as `Server::serve_until` does. Returns when it has ended. Call it once.
     pub(crate) async fn stop(&self) -> Report {
         self.inner.shutdown.drain();
         // It ends without a panic, and nothing aborts it before this value is dropped.

@@ -1,8 +1,8 @@
 //! Testing a handler: a server and its clients in memory, with seeded packet boundaries.
 //!
-//! A test needs no socket and no port. A [`TestServer`] takes the handler that
-//! [`Server::serve`](crate::Server::serve) takes, and runs it with the same limits, slots, drain and
-//! close reasons. A [`TestClient`] sends, and expects what the server sends:
+//! A test needs no socket and no port. A [`TestServer`] takes the same handler as
+//! [`Server::serve`](crate::Server::serve), and runs it with the same limits, slots, drain and
+//! close reasons. A [`TestClient`] sends, and expects the output of the handler:
 //!
 //! ```
 //! use std::time::Duration;
@@ -76,9 +76,10 @@
 //! # Packet boundaries
 //!
 //! A network may cut a stream anywhere, and a handler must not depend on it. So the handler reads
-//! what a client sends in pieces of 1 to 4,096 bytes, short ones at first, and its task is suspended
-//! between two pieces. A seed determines them: `ECHOLINE_SEED`, [`TestServer::seed`], or else a random number that each
-//! failure prints. A read that loses bytes when `select!` drops it fails such a test.
+//! its input in pieces of 1 to 4,096 bytes, short ones at first, and its task is suspended between
+//! two pieces. A seed determines them: [`TestServer::seed`], or the environment variable
+//! `ECHOLINE_SEED`, or else a random number that each failure prints. A read that loses bytes when
+//! `select!` drops it fails such a test.
 //!
 //! # Time
 //!
@@ -92,8 +93,8 @@
 //! ```
 //!
 //! Let time pass with [`TestClient::expect_silence`] or [`tokio::time::sleep`]. Do not use
-//! `tokio::time::advance`: it skips the time at once, like a stopped process, and a connection gives
-//! its peer one more second after that.
+//! `tokio::time::advance`: it skips the time at once, as if the process had been stopped, and a
+//! connection gives its peer one more second after that.
 //!
 //! # Failures
 //!

@@ -30,7 +30,8 @@ const CLIENT_PORT: u16 = 49151;
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 type Handler = Arc<dyn Fn(Connection) -> HandlerFuture + Send + Sync>;
 
-/// A server over streams in memory, for tests of a handler. See the [module](self).
+/// A server over streams in memory, for tests of a handler. See the
+/// [module](crate::testing).
 ///
 /// It runs the handler as [`Server`] does: with its limits, its slots, its drain, and the same
 /// counts of close reasons. It starts when the first client connects.
