@@ -136,6 +136,13 @@ async fn a_drain_and_an_abort_reach_every_client() {
         client.expect_closed(Closed::Finished).await;
     }
     let server = TestServer::new(echo);
+    let (mut idle, start) = (server.connect(), Instant::now());
+    idle.expect_silence(SECOND).await;
+    server.shutdown().drain();
+    idle.expect_end().await;
+    idle.expect_closed(Closed::Drained).await;
+    assert!(start.elapsed() < 2 * SECOND, "the drain wakes it");
+    let server = TestServer::new(echo);
     let mut client = server.connect();
     client.send("part").await;
     server.shutdown().abort();
