@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::lines::LineTooLong;
 
-/// The limits of one server, or of one connection. Each default states its reason.
+/// The limits of one server, or of one connection. Each default states its reason. A later release
+/// may add fields, so end a literal with `..Limits::default()`.
 ///
 /// ```
 /// use echoline::Limits;

@@ -28,7 +28,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Options for a listening socket, as in asyncio's `start_server(backlog=…, reuse_address=…,
-/// reuse_port=…)`.
+/// reuse_port=…)`. A later release may add fields, so end a literal with `..Default::default()`.
 ///
 /// ```
 /// use echoline::{Listener, ListenerOptions};
