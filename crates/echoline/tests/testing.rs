@@ -184,13 +184,15 @@ async fn a_handler_that_panics_ends_its_own_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_application_is_shown() {
-    let failing = async |_: Connection| Err::<(), _>(std::io::Error::other("the disk is full"));
-    let server = TestServer::new(move |client| Box::pin(failing(client)));
+    let server = TestServer::new(async |_client: Connection| {
+        Err::<(), _>(anyhow::anyhow!("the disk is full").context("cannot store"))
+    });
     let mut client = server.connect();
     assert_eq!(client.closed().await, Closed::Application);
     let failed = tokio::spawn(async move { client.expect("hello").await }).await;
     let message = *failed.unwrap_err().into_panic().downcast::<String>().unwrap();
-    let shown = "handler ended as Closed::Application; it returned the error: the disk is full";
+    let shown = "handler ended as Closed::Application; it returned the error: cannot store: the \
+                 disk is full\n";
     assert!(message.contains(shown), "{message}");
 }
 

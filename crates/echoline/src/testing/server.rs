@@ -13,7 +13,7 @@ use super::pipe::pipe;
 use super::run::{TestRun, seed};
 use crate::connection::handle::Connection;
 use crate::server::builder::Server;
-use crate::server::handler_error::BoxError;
+use crate::server::handler_error::{BoxError, sentence};
 use crate::server::in_memory::InMemoryServer;
 use crate::server::report::Report;
 use crate::server::shutdown::{Phase, Shutdown};
@@ -247,7 +247,7 @@ impl TestServer {
             let (dialogue, noted) = (handler(client), Arc::clone(&noted));
             async move {
                 // The connection ends once, so the error is set once.
-                dialogue.await.inspect_err(|error| _ = noted.set(error.to_string()))
+                dialogue.await.inspect_err(|error| _ = noted.set(sentence(&**error)))
             }
         };
         let task = run.server.accept(Stream::in_memory(server_end), peer, &handler);
