@@ -1,9 +1,9 @@
-//! Finds the source with the largest part of a shared resource, so that no source can use up the
-//! resource.
+//! Finds the source that has the largest part of a shared resource, so that no source can use up
+//! the resource.
 
 use std::collections::BTreeMap;
 
-/// Returns the source that occurs most often. If several do, it is the first in their order, so
+/// Returns the source that occurs most often. Of several such sources it returns the smallest, so
 /// that all nodes of a cluster choose the same one.
 pub(crate) fn most_frequent<T: Copy + Ord>(sources: impl Iterator<Item = T>) -> Option<T> {
     let mut counts = BTreeMap::<T, usize>::new();
