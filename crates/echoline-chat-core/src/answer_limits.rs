@@ -49,7 +49,7 @@ pub fn topic_in_list(topic: &str) -> String {
     format!("{start}{dots}")
 }
 
-/// Joins as many names as fit on one page, and adds the number of the others.
+/// Joins as many names as fit on one page, and adds the number of the remaining names.
 pub fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let (total, mut shown, mut budget) = (names.len(), 0, Budget::new(LIST_BYTES_MAX));
     let mut words = String::new();

@@ -133,7 +133,7 @@ pub enum Command<'a> {
         /// Whether the operator has confirmed the loss of all lines.
         is_sure: bool,
     },
-    /// Shows the last entries of the audit log: this many, at least 1.
+    /// Shows the last entries of the audit log. The number of entries is at least 1.
     Audit(Option<u64>),
     /// Lists the sources that have a penalty, or ends the penalties of one source.
     Penalties(Option<&'a str>),

@@ -7,8 +7,7 @@ pub struct Days {
 }
 
 impl Days {
-    /// Creates the state of a reader to whom no line was shown yet. Lines of `today` need no
-    /// separator.
+    /// Creates the state of a reader before the first line. Lines of `today` need no separator.
     pub fn new(today: String) -> Self {
         Self { shown: today }
     }

@@ -52,8 +52,8 @@ impl MisdirectedProtocol {
     }
 }
 
-/// Returns whether a line begins like an HTTP request: with a method, and then a target that begins
-/// with `/` or `*` or is followed by a version.
+/// Returns whether a line begins like an HTTP request. The first word must be a method. The second
+/// must begin with `/` or `*`, or a version must follow it.
 fn is_request(start: &[u8]) -> bool {
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or(start);
     let mut words = line.split(|&byte| byte == b' ');

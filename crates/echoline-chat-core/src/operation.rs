@@ -267,7 +267,7 @@ pub struct RejoiningUser {
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
-    /// The user's rooms, each with whether they are an operator there.
+    /// The user's rooms. The flag is whether the user is an operator of the room.
     pub rooms: Vec<(Name, bool)>,
     /// The number of the user's last operation that was applied.
     pub last: u64,
@@ -283,13 +283,13 @@ pub enum Credential {
     Password(String),
     /// A token proves that the user was a member. Older format, still accepted.
     Token {
-        /// Whether they were an operator of the room.
+        /// Whether the user was an operator of the room.
         operator: bool,
     },
     /// A token proves that the user was a member. It also records their rights and the password of
     /// the room at that time.
     Return {
-        /// Whether they were an operator of the room.
+        /// Whether the user was an operator of the room.
         operator: bool,
         /// A digest of the room's password at that time; `None` if the room had none.
         password: Option<String>,

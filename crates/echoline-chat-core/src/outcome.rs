@@ -124,7 +124,7 @@ pub enum JoinError {
     Password(Arc<str>),
     /// The chat has too many rooms.
     TooManyRooms,
-    /// Users from the same address have already created this many rooms.
+    /// Users from the same address have already created too many rooms. Contains the limit.
     TooManyOfSource(usize),
     /// The user is in too many rooms.
     TooManyOfYours,

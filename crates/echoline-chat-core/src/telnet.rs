@@ -113,7 +113,7 @@ impl Parser {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 
-    /// Removes the commands from `bytes`. A command may have begun in the previous call. Moves the
+    /// Removes the commands from `bytes`. A command may continue from the previous call. Moves the
     /// data to the front, and returns its length.
     ///
     /// A doubled 255 becomes one byte of data, and CR NUL becomes CR. "Erase character" and "erase
@@ -193,7 +193,7 @@ impl Parser {
         Some(byte)
     }
 
-    /// Processes the byte after IAC. Returns a byte of data if the command stands for one.
+    /// Processes the byte after IAC. Returns a byte of data if the command means one.
     fn command(&mut self, byte: u8) -> Option<u8> {
         match byte {
             IAC => self.data(IAC),
@@ -323,8 +323,7 @@ mod tests {
         }
     }
 
-    /// If a user presses Ctrl-C in a Telnet client twice, the client gets both answers that it
-    /// waits for.
+    /// If a user presses Ctrl-C in a Telnet client twice, the client gets an answer each time.
     #[test]
     fn every_timing_mark_is_answered() {
         let mut parser = Parser::default();

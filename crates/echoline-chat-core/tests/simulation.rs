@@ -87,9 +87,9 @@ impl Node {
         });
         expelled.iter().for_each(|(session, room)| self.release(*session, room));
         let trace = &mut self.trace;
-        // Only the member ids, and whether a node serves a user, differ between nodes: a node keeps
-        // the memberships of its own users until their sessions release them. The trace leaves
-        // these values out.
+        // The trace leaves out the values that differ between nodes: member ids, and whether a node
+        // serves a user. Member ids differ because a node keeps the memberships of its own users
+        // until their sessions release them.
         let text = match &outcome {
             Outcome::Joined(Ok(joined)) => {
                 format!("Joined(Ok {:?} {})", joined.room, joined.number)

@@ -16,7 +16,7 @@ use super::options::StreamNames;
 use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 
-/// The time-out for connecting to one server. The next server is tried then.
+/// The time-out for connecting to one server. After it, the next server is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval between pings. The connection ends after two pings without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(3);

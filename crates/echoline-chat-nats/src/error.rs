@@ -145,7 +145,7 @@ pub enum DriverError {
         /// The answer of the server, or a statement that there was none.
         reason: String,
     },
-    /// The state was reset, because the stream has different entries than those that were applied.
+    /// The state was reset, because the stream differs from the applied entries.
     #[error("the chat was reset, because the stream {stream} was replaced: {reason}")]
     Reset {
         /// The name of the stream.

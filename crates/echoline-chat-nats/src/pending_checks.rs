@@ -20,7 +20,7 @@ const CALM: Duration = Duration::from_secs(60);
 pub(super) struct PendingChecks {
     /// The blocks to compare, each given by the sequence of the last entry to compare.
     sequences: BTreeSet<u64>,
-    /// Whether the newest applied blocks are to be compared too.
+    /// Whether the next check compares the newest applied blocks too.
     newest: bool,
     /// The sequence of the first applied entry that differs from the stream.
     found: Option<u64>,

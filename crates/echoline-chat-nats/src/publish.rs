@@ -83,7 +83,8 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Removes the settled proposals. For the others, whose entries are lost, returns new messages.
+    /// Removes the settled proposals. The entries of all other proposals are lost, so new messages
+    /// for them are returned.
     fn unsettled(&self, ids: Vec<String>) -> impl Iterator<Item = InFlightPublish> {
         let mut in_flight = self.driver.in_flight.borrow_mut();
         let mut lost = Vec::new();

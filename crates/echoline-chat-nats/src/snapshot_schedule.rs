@@ -15,7 +15,7 @@ pub(super) struct SnapshotSchedule {
     every_bytes: u64,
     /// The sequence of the last entry in the newest known snapshot.
     newest: u64,
-    /// The size of the entries after that one, in bytes.
+    /// The size of all entries after `newest`, in bytes.
     bytes: u64,
     applied: u64,
 }
@@ -39,7 +39,7 @@ impl SnapshotSchedule {
     }
 
     /// Returns whether a snapshot is overdue because the responsible node seems to be down. Any
-    /// node must write it then.
+    /// node may write it.
     pub(super) fn is_overdue(&self) -> bool {
         self.applied.saturating_sub(self.newest) >= self.every_entries + self.every_entries / 2
             || self.bytes >= self.every_bytes + self.every_bytes / 4

@@ -38,23 +38,25 @@ pub struct DriverStatus {
     pub authentic: u64,
     /// The number of messages that were refused because they had no valid tag of the cluster's key.
     pub refused: u64,
-    /// How often the stream was read again because an entry was missing or the server was silent.
+    /// The number of times that the stream was read again because an entry was missing or the
+    /// server was silent.
     pub gaps: u64,
-    /// How often the client dropped messages because they were read too slowly.
+    /// The number of times that the client dropped messages because they were read too slowly.
     pub slow_consumers: u64,
     /// The number of snapshots that this node has written.
     pub snapshots: u64,
     /// The number of snapshots that this node has restored.
     pub restores: u64,
-    /// How often the state was reset because the stream was replaced or had different entries.
+    /// The number of times that the state was reset because the stream was replaced or had
+    /// different entries.
     pub resets: u64,
-    /// How many of the resets were caused by an entry that differs from the stream's.
+    /// The number of resets that were caused by an entry that differs from the stream's.
     pub divergences: u64,
     /// The reason of the last reset.
     pub reset_reason: Option<String>,
-    /// How often the client reconnected.
+    /// The number of times that the client reconnected.
     pub reconnects: u64,
-    /// How often the driver started again after an error or a panic.
+    /// The number of times that the driver started again after an error or a panic.
     pub restarts: u64,
     /// The last error.
     pub last_error: Option<String>,

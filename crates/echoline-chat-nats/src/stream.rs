@@ -1,4 +1,4 @@
-//! Creates the stream if it does not exist, and checks its configuration if it does.
+//! Creates the stream, or checks the configuration of an existing one.
 
 use std::error::Error;
 use std::time::Duration;

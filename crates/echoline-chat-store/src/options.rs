@@ -23,8 +23,8 @@ pub struct StoreOptions {
 }
 
 /// The policy for a folder in which other users than root and the user of this process can replace
-/// files. This is the case if another user owns the folder or may write to it, or if this holds for
-/// a folder above it.
+/// files. This is possible if another user owns the folder, or may write to it or to a folder above
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SharedFolder {
     /// Opening fails with [`StoreError::Exposed`](super::StoreError::Exposed).
@@ -61,7 +61,7 @@ pub enum SyncPolicy {
 pub enum StoreEvent {
     /// The lines of these rooms are durable up to these numbers, except for lines that were lost.
     Committed(Vec<(Arc<str>, u64)>),
-    /// An outage has begun, for this reason. Nothing can be written, or changes arrive faster than
+    /// An outage started, for this reason. Nothing can be written, or changes arrive faster than
     /// they can be written. Reported once per outage.
     Failing(String),
     /// The outage is over, and all waiting changes are written.

@@ -72,8 +72,8 @@ pub enum StoreChange {
         /// Further properties, or empty. The store does not interpret them.
         more: String,
     },
-    /// Removes a room with its lines. Tokens keep their positions in it, so their owners can create
-    /// the room again. `more` distinguishes that room from another one with the same name.
+    /// Removes a room with its lines. Tokens keep their positions in the room. Their field `more`
+    /// tells this room from a later room with the same name.
     RoomRemoved(String),
     /// Adds a ban, or replaces the ban with the same subject.
     Ban(StoredBan),
@@ -187,8 +187,7 @@ pub struct RestoredRoom {
 pub struct SearchPage {
     /// The matching lines, newest first.
     pub lines: Vec<StoredLine>,
-    /// The search has not scanned the lines with numbers below this one; `None` if it has scanned
-    /// all.
+    /// Lines with numbers below this were not scanned; `None` if all lines were scanned.
     pub before: Option<u64>,
 }
 

@@ -25,7 +25,7 @@ const state = {
   isIn: false,
   /** Whether the current thread has been drawn. */
   isShown: false,
-  /** The server's reason for closing the connection permanently, if it did. */
+  /** The server's reason for closing the connection permanently, or null. */
   ended: null,
   /** The name of a user whose private thread opens when the server has sent their id. */
   opening: null,

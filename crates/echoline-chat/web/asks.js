@@ -9,7 +9,10 @@ export class Asks {
     this.asked = null;
   }
 
-  /** Asks a question after earlier questions were answered. Drops it if the same one is waiting. */
+  /**
+   * Asks a question after earlier questions were answered. Drops it if the same question is already
+   * waiting.
+   */
   put(question) {
     const same = (other) => ["ask", "room", "person", "name", "after"].every((part) => other[part] === question[part]);
     if (this.waiting.some(same)) return;

@@ -232,7 +232,7 @@ export class Incoming {
     this.page.put(this.page.at("room", room), { kind: "alert", text: say("missed", count) });
   }
 
-  /** Handles a private line, from another user or from this one. */
+  /** Handles a private line, from another user or from this user. */
   private(message) {
     const { page, state } = this;
     const other = message.own ? message.to : message.name;

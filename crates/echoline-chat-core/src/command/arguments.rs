@@ -92,7 +92,7 @@ impl<'a> CommandArguments<'a> {
         Some(duration)
     }
 
-    /// Returns the reason why a duration was refused, if one was.
+    /// Returns the reason why the last duration was refused, or `None` if it was not refused.
     pub(crate) fn wrong_duration(&self) -> Option<WrongDuration<'a>> {
         self.wrong_duration
     }
@@ -150,7 +150,7 @@ impl Switch {
 /// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// The last lines: this many, at least 1.
+    /// The last lines. Contains their number, at least 1.
     Last(u64),
     /// The lines with the numbers `from` to `to`, both included. `from` is at least 1 and at most
     /// `to`.

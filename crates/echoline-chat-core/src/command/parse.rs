@@ -53,7 +53,7 @@ pub enum CommandError {
     /// Neither the command nor a similar one exists.
     #[error("There is no /{0}. /help lists all.")]
     Unknown(String),
-    /// Other chats have this command, but this one does not.
+    /// The command exists in other chats, but not in this chat.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
         /// The name as the user typed it.

@@ -203,7 +203,7 @@ pub enum ServerMessage<'a> {
     },
     /// The answer to a ping.
     Pong {
-        /// The number from the question.
+        /// The number from the ping.
         ping: u64,
         /// Whether lines of this user have not reached the other nodes yet.
         #[serde(default, skip_serializing_if = "is_off")]

@@ -33,7 +33,7 @@ pub struct Replication<T> {
     pub leases: Leases,
     /// The number of heartbeats that this node has sent.
     pub heartbeats: u64,
-    /// For each node, the number of its own last operation: one without a session.
+    /// For each node: the number of the last operation whose author is the node itself, not a user.
     pub nodes: BTreeMap<u32, u64>,
     /// The nodes that went down most recently.
     pub gone_nodes: VecDeque<u32>,
@@ -75,11 +75,11 @@ pub struct ClusterCounts {
     pub unreadable: u64,
     /// Lines that were not delivered.
     pub not_delivered: u64,
-    /// How often the link was lost.
+    /// The number of times that the link was lost.
     pub losses: u64,
-    /// How often this node rejoined.
+    /// The number of times that this node rejoined.
     pub returns: u64,
-    /// How often entries of the stream were missing.
+    /// The number of times that entries of the stream were missing.
     pub gaps: u64,
 }
 

@@ -186,7 +186,8 @@ mod tests {
         }
     }
 
-    /// A later version may add fields, and an earlier version may have had others.
+    /// A later version may have further fields, and an earlier version may have had different
+    /// fields.
     #[test]
     fn ignores_a_field_of_another_version() {
         let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],

@@ -1,4 +1,5 @@
-//! The exchange of operations and snapshots between the nodes of a cluster, and the checks on both.
+//! The exchange of operations and snapshots between the nodes of a cluster, and the checks on what
+//! arrives.
 
 pub(crate) mod cluster_state;
 pub(crate) mod envelope;

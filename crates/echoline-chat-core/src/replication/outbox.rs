@@ -69,8 +69,8 @@ impl<T: PendingReply> Outbox<T> {
         self.waiting.push_back(QueuedOperation { operation, reply, since: now });
     }
 
-    /// Appends a line to the last queued operation, or in a new operation if that one has no space
-    /// for it.
+    /// Appends a line to the last queued operation. If that operation has no space for the line,
+    /// adds a new operation.
     pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
         if let Some(QueuedOperation {
             operation: Some(Operation::Say { room: last, lines }), ..
@@ -158,7 +158,8 @@ impl<T: PendingReply> Outbox<T> {
     }
 
     /// Takes the unsent operations that were queued before tick `since`, if they say lines or if a
-    /// caller waits for their outcome. The others stay: a user must be able to leave, for example.
+    /// caller waits for their outcome. All other operations stay queued: a user must be able to
+    /// leave, for example.
     pub fn expire(&mut self, since: u64) -> Vec<QueuedOperation<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {

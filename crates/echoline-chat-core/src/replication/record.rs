@@ -37,7 +37,7 @@ pub struct Record {
     /// The mutes of users who wrote too fast.
     #[serde(default)]
     pub flood_mutes: FloodMutes,
-    /// For each node, the number of its own last operation: one without a session.
+    /// For each node: the number of the last operation whose author is the node itself, not a user.
     pub nodes: BTreeMap<u32, u64>,
     /// The nodes that went down most recently.
     pub gone_nodes: VecDeque<u32>,

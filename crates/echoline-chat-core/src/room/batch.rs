@@ -35,8 +35,7 @@ pub struct Progress<'a> {
 }
 
 impl Batch {
-    /// Adds lines, of which `first` is the number of the first. Returns `false` if no more pieces
-    /// fit.
+    /// Adds lines. `first` is the number of the first line. Returns `false` if no more pieces fit.
     pub fn push(&mut self, first: u64, bytes: Bytes) -> bool {
         self.pieces.try_push(Piece { first, bytes }).is_ok()
     }

@@ -46,20 +46,20 @@ fn words(name: &Name) -> String {
 }
 
 /// The time in milliseconds after which a room is removed if its last members went down with their
-/// node. They can rejoin until then.
+/// node. Within this time, those members can rejoin.
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
 impl Room {
-    /// Returns whether the room stays although all members have left it. This is only asked if
-    /// rooms outlive their members. The room stays if a user said something in it, or if its
-    /// operators have set it up.
+    /// Returns whether the room is kept after all members have left, in a chat whose rooms can
+    /// outlive their members. A room is kept if a user said something in it, or if its operators
+    /// have set it up.
     pub(crate) fn is_worth_keeping(&self) -> bool {
         let is_set_up = !self.topic.is_empty() || self.private || self.password.is_some();
         is_set_up || self.log.has_said()
     }
 
-    /// Returns whether the room can be removed: it need not stay, and has been empty for so long
-    /// that no member can return.
+    /// Returns whether the room can be removed: it is not worth keeping, and has been empty for so
+    /// long that no member can return.
     pub(crate) fn is_abandoned(&self, now_ms: u64) -> bool {
         let since = self.operators.vacant_since_ms();
         self.count() == 0

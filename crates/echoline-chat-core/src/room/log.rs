@@ -51,7 +51,7 @@ pub struct Log {
     /// The bytes that were appended since the last [`freeze`](Self::freeze).
     tail: BytesMut,
     tail_start: u64,
-    /// Lines with numbers below this one may be shown.
+    /// Lines with smaller numbers may be shown.
     visible: u64,
     /// Whether appended lines become visible only by [`show`](Self::show).
     pub holds: bool,
@@ -61,7 +61,7 @@ pub struct Log {
     pub deleted: BTreeSet<u64>,
 }
 
-/// How many lines users said, and their size.
+/// The number and size of lines that users said.
 #[derive(Clone, Copy, Debug, Default)]
 struct SaidLines {
     lines: usize,

@@ -19,7 +19,8 @@ const COMPARED: u64 = 64;
 /// The earlier lines that a new member sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ReplayFrom {
-    /// At most this many lines that users said, with a few of the joins and leaves between them.
+    /// The last lines that users said, with a few of the joins and leaves between them. Contains
+    /// the maximum number of said lines.
     Last(u64),
     /// All lines that the log still has, starting at this number.
     From(u64),

@@ -10,14 +10,14 @@ pub(super) const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
 /// The maximum number of remembered users who left as operators. The oldest is dropped first.
 const FORMER_MAX: usize = 100;
 
-/// The former operators of a room, and the time since when no operator is in the room.
+/// The former operators of a room, and the beginning of the time without an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct RoomOperators {
     /// The lineages of users who left the room as its operators.
     former: VecDeque<u64>,
-    /// The time since when no operator is in the room, in milliseconds since 1970. `None` if there
-    /// is one.
+    /// The beginning of the time without an operator, in milliseconds since 1970. `None` while an
+    /// operator is in the room.
     vacant_since_ms: Option<u64>,
 }
 
@@ -36,8 +36,8 @@ impl RoomOperators {
         self.former.drain(..self.former.len().saturating_sub(FORMER_MAX));
     }
 
-    /// Removes a former operator, who will return as an ordinary member. Returns `false` if the
-    /// user was not in the list.
+    /// Forgets a former operator, who will not be an operator again on return. Returns `false` if
+    /// the user was not in the list.
     pub fn forget(&mut self, lineage: u64) -> bool {
         let before = self.former.len();
         self.former.retain(|&former| former != lineage);
@@ -59,7 +59,7 @@ impl RoomOperators {
         self.vacant_since_ms.get_or_insert(now_ms);
     }
 
-    /// Returns the time since when no operator is in the room, in milliseconds since 1970.
+    /// Returns the beginning of the time without an operator, in milliseconds since 1970.
     pub(crate) fn vacant_since_ms(&self) -> Option<u64> {
         self.vacant_since_ms
     }

@@ -38,8 +38,8 @@ pub struct RoomRecord {
     /// Said lines from before `lines`, each with its number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<(u64, LineRecord)>,
-    /// The sessions of the members in the order of their joins, each with whether it is an
-    /// operator.
+    /// The sessions of the members, in the order of their joins. The flag is whether the member is
+    /// an operator.
     pub members: Vec<(u64, bool)>,
     /// The names that an earlier version invited. They have no effect, because an invitation is for
     /// a user and not for a name.
@@ -100,9 +100,9 @@ impl Room {
         }
     }
 
-    /// Restores the room from a record. Returns the sessions of its members, each with whether it
-    /// is an operator. The lines that the log already has are kept, unless lines are missing
-    /// between them and the record.
+    /// Restores the room from a record. Returns the sessions of its members; the flag is whether
+    /// the member is an operator. The lines that the log already has are kept, unless lines are
+    /// missing between them and the record.
     pub fn fill(&mut self, record: RoomRecord) -> Vec<(u64, bool)> {
         self.topic = record.topic.into();
         self.private = record.private;

@@ -200,8 +200,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Saves a session, unless its user continues in another one. In that case the token restores
-    /// the other session, and the state of this one is out of date.
+    /// Saves a session. Does nothing if its user has moved to another session: the token then
+    /// belongs to that session, and this session's state is out of date.
     fn save_session(&mut self, token: &str, saved: SavedSession) {
         if !self.state.user(self.context.session).is_some_and(User::is_retired) {
             self.keep_token(token, saved);

@@ -91,7 +91,7 @@ impl<R: RoomCell> StateChange<'_, R> {
     }
 
     /// Expels a member from a room. `words` is the message for the member, and `reason` the text
-    /// for the others. Returns `false` if the user is not in the room.
+    /// for the other members. Returns `false` if the user is not in the room.
     pub(crate) fn expel(&mut self, session: u64, cell: &R, words: &str, reason: &str) -> bool {
         let Some(room) = self.take_out(session, cell, reason) else { return false };
         self.effects.notify(session, Notification::Expelled { room, words: words.to_owned() });

@@ -1,10 +1,8 @@
 //! The mutes of users who wrote too fast. A new connection does not end such a mute. Time is an
-//! argument.
-//!
-//! A mute follows the user's name, and the token that restores their session. It also follows the
-//! user's address, but only once: the first session from that address after the user has left is
-//! muted, even under another name and without a token. A user who reconnects therefore stays muted.
-//! Other users of the address who are already in the chat are not muted.
+//! argument.  A mute follows the user's name, and the token that restores their session. It also
+//! follows the user's address, but only once. After the user has left, the first new session from
+//! that address is muted, even under another name and without a token. A user who reconnects
+//! therefore stays muted. Other users of the address who are already in the chat are not muted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -100,8 +98,8 @@ impl FloodMutes {
             }),
         };
         let mute = found?;
-        // Only one session is matched by address. A later user from that address is probably
-        // another one.
+        // Only one session is matched by address. A later session from that address probably
+        // belongs to another user.
         mute.network = None;
         let (until_ms, count) = (mute.until_ms, mute.count);
         if mute.lineage == writer.lineage {

@@ -107,7 +107,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Returns the sessions and lineages of the users to whom a ban applies, ordered by session.
+    /// Returns the sessions and lineages of all users that a ban applies to, ordered by session.
     /// Operators of the chat cannot be banned. Only this ban is checked, because earlier bans took
     /// effect when they were added.
     fn banned_users(&self, ban: &Ban) -> Vec<(u64, u64)> {
@@ -220,8 +220,8 @@ fn is_room_operator<R: RoomCell>(user: &User<R>, cell: &R) -> bool {
     member_id.is_some_and(|member_id| cell.with(|room| room.standing(member_id).1))
 }
 
-/// Returns whether the other user is an operator of the whole chat, and this one is not. In that
-/// case this user cannot moderate the other one.
+/// Returns whether `other` is an operator of the whole chat and `user` is not. If so, `user` cannot
+/// moderate `other`.
 fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }

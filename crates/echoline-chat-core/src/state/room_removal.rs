@@ -12,8 +12,8 @@ use crate::{Effect, Name, OperationError};
 use echoline_base::source::Source;
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Creates a room. `maker` is the address of the user who creates it, if it is known. The outer
-    /// value is `None` if the room is restored.
+    /// Creates a room. `maker` is the address of the user who creates it: `Some(None)` if the
+    /// address is unknown, and `None` if the room is restored.
     pub(crate) fn make_room(&mut self, name: &Name, maker: Option<Option<IpAddr>>) -> R {
         let born = self.state.next_first_line.max(1);
         let origin = RoomOrigin { born, maker: maker.map(Source::from) };

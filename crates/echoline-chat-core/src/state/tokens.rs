@@ -23,8 +23,8 @@ pub const BRIEF_MS: u64 = 60 * 1000;
 /// The characters of a token: 32 that do not look alike.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
-/// The number of characters in a token, which is shown in groups of four. They contain 100 random
-/// bits, so nobody can find the token of a digest by trying.
+/// The number of characters in a token, which is shown in groups of four. A token has 100 random
+/// bits, so it is impossible to find the token of a digest by trying.
 pub const TOKEN_LETTERS: usize = 20;
 
 /// The beginning of a digest. No token begins like this.
@@ -104,7 +104,7 @@ pub struct Tokens {
 
 /// The rank of a token among the tokens of its source. Tokens of brief sessions are dropped first,
 /// then the tokens that expire first. The token itself makes each rank unique, so that all nodes
-/// drop the same one.
+/// drop the same token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct EvictionRank {
     is_lasting: bool,
@@ -253,8 +253,8 @@ impl Tokens {
         all
     }
 
-    /// Removes the session of a token with this digest, and returns both. Returns `None` if the
-    /// token is unknown or has expired.
+    /// Removes the saved session of the token with this digest. Returns the digest and the session,
+    /// or `None` if the token is unknown or has expired.
     pub fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
         self.remove(digest).filter(|(_, saved)| saved.until_ms > now_ms)
     }

@@ -27,7 +27,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum EventKind {
     Seen(Seen),
-    /// The server states that this many lines of the room are missing.
+    /// The server states that `count` lines of the room are missing.
     Missed {
         room: Key,
         count: u64,
@@ -298,7 +298,8 @@ fn key(room: &str) -> Option<Key> {
     Some(Name::parse_room(room).ok()?.key().clone())
 }
 
-/// Returns whether a line begins with a time of day. It was looked up then, or `/times` is on.
+/// Returns whether a line begins with a time of day. Such a line was looked up with `/history`, or
+/// `/times` is on.
 fn has_time(shown: &str) -> bool {
     let word = shown.split(' ').next().unwrap_or_default();
     word.split_once(':').is_some_and(|(hours, minutes)| {

@@ -178,8 +178,8 @@ impl Node {
         self.recorder.look().ids.clone()
     }
 
-    /// Returns whether the times of entries never go back. This holds as long as one server writes
-    /// them.
+    /// Returns whether the times of entries never go back. This is true as long as a single server
+    /// writes them.
     pub(crate) fn times_are_in_order(&self) -> bool {
         self.recorder.look().times.is_sorted()
     }

@@ -80,7 +80,7 @@ fn a_node_that_lags_continues_from_the_newest_snapshot() {
     // While this lock is held, bob's driver cannot apply entries.
     let held = bob.recorder.look();
     propose(&ann, 1000);
-    // The consumers are removed. The entries that bob has not read yet are lost then.
+    // Removes the consumers, so that bob loses the entries that he has not read yet.
     server.with(async |context| {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         let consumers = stream.consumer_names();

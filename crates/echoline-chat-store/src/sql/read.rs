@@ -78,7 +78,7 @@ pub(crate) fn trimmed(connection: &Connection, room: &str) -> Result<u64> {
 pub(crate) struct SearchRange<'a> {
     pub(crate) room: &'a str,
     pub(crate) terms: &'a SearchTerms,
-    /// The step scans lines with numbers below this one.
+    /// The step scans lines with numbers below `before`.
     pub(crate) before: u64,
     /// The maximum number of lines that the step finds.
     pub(crate) most: usize,
@@ -87,7 +87,7 @@ pub(crate) struct SearchRange<'a> {
 /// The result of one step of a search.
 #[derive(Debug)]
 pub(crate) struct ScanProgress {
-    /// The search has not scanned the lines with numbers below this one; `None` if there are none.
+    /// Lines with numbers below this were not scanned; `None` if all lines were scanned.
     pub(crate) before: Option<u64>,
     pub(crate) lines: usize,
     pub(crate) bytes: usize,

@@ -201,11 +201,10 @@ fn checkpoint(connection: &Connection) -> Result<()> {
 const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 
 /// Removes deleted text from the disk, both from the log and from unused parts of the file.
-///
-/// `secure_delete` overwrites deleted text in its place. But if SQLite has split a page before, a
-/// second copy of the text may be in the unused part of a page (measured: for two of a hundred
-/// lines). Rewriting the file removes such copies. A file larger than [`REWRITE_MAX`] is rewritten
-/// only by [`rewrite`], while no chat runs.
+/// `secure_delete` overwrites deleted text in its place. But when SQLite splits a page, a copy of
+/// the text may stay in an unused part of the page. (In a measurement, this happened to two of a
+/// hundred lines.) Rewriting the file removes such copies. A file larger than [`REWRITE_MAX`] is
+/// rewritten only by [`rewrite`], while no chat runs.
 ///
 /// If another program is reading the file, the log cannot be truncated. This function then fails at
 /// once, and must be called again. `is_rewritten` ensures that the file is rewritten only once,

@@ -47,7 +47,7 @@ struct State {
     closing: Option<Instant>,
     /// The number of changes that were not written. Set when the thread has ended.
     ended: Option<u64>,
-    /// Whether the thread is waiting. It is woken only then, because a wake-up is a system call.
+    /// Whether the thread is waiting. Otherwise it need not be woken, which saves a system call.
     asleep: bool,
 }
 

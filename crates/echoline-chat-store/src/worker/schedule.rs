@@ -20,7 +20,8 @@ pub(crate) enum NextCommit {
 pub(crate) struct QueueLoad {
     /// Whether changes are waiting.
     pub(crate) waiting: bool,
-    /// Whether the queue is half full. The commit must not wait for the end of the second then.
+    /// Whether the queue is half full. A commit of a half-full queue must not wait for the end of
+    /// the second.
     pub(crate) half_full: bool,
     /// Whether the store is being closed.
     pub(crate) closing: bool,

@@ -333,7 +333,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
 }
 
 impl<E: Fn(StoreEvent)> Drop for HistoryWriter<E> {
-    /// Wakes all threads that wait for the end of this one. A panic is reported as an outage.
+    /// Wakes all threads that wait until this thread has ended. A panic is reported as an outage.
     fn drop(&mut self) {
         self.queue.end();
         if std::thread::panicking() {

@@ -60,9 +60,9 @@ pub(crate) fn put(files: &Files) -> tempfile::TempDir {
     folder
 }
 
-/// Opens damaged files. There are two valid results: the start fails with an error of one line, or
-/// the lines are right, notices report the missing lines, and the store works. Returns the notices
-/// or the error.
+/// Opens damaged files. Either the start must fail with an error of one line. Or the lines must be
+/// right, notices must report the missing lines, and the store must work. Returns the notices or
+/// the error.
 ///
 /// SQLite drops the end of a damaged log without an error. If there is a log, a room may therefore
 /// lack its last lines without a notice. A gap before an existing line always has a notice.

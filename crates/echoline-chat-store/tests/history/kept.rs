@@ -296,8 +296,8 @@ fn trimming_takes_small_steps() {
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 10_000)).unwrap().len() > 20 {
         assert!(begun.elapsed() < super::NEVER);
     }
-    // How far the trimming has come at a given time depends on the machine. Only the number of
-    // steps is checked.
+    // The progress of the trimming depends on the speed of the machine. Only the number of steps is
+    // checked.
     let log = fs::read(folder.path().join("chat.sqlite3-wal")).unwrap();
     let steps = commits(&log);
     assert!(steps > 30, "8,980 lines were trimmed in {steps} steps");

@@ -41,8 +41,8 @@ fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTree
     writer.kill(committed);
 }
 
-/// Returns the numbers below `next` that a room keeps: the last lines that users said, and the last
-/// other lines that come after the last trimmed said line.
+/// Returns the numbers below `next` that a room keeps. These are the last said lines, and the last
+/// other lines. No other line before the last trimmed said line is kept.
 fn kept(room: &str, next: u64) -> Vec<u64> {
     let is_said = |number: &u64| line(room, *number).kind.is_said();
     let most = KEEP_LINES as usize;

@@ -20,7 +20,7 @@ use echoline_chat_store::{
 
 impl Chat {
     /// Creates a chat that stores its rooms, lines, bans and tokens in this folder, and continues
-    /// with those that are already stored. Blocks while it reads the store.
+    /// with the stored ones. Blocks while it reads the store.
     ///
     /// # Errors
     /// [`StoreError`] if the folder cannot be used. Its message is one sentence.

@@ -1,8 +1,7 @@
-//! A room behind its lock, and the wakers of the members who wait for its next line.
-//!
-//! The lock is held only for short steps, never across an await or a system call. A member who has
-//! seen all lines registers a waker. A member whose peer does not read registers none, so such
-//! members do not slow down the others.
+//! A room behind its lock, and the wakers of the members who wait for its next line.  The lock is
+//! held only for short steps, never across an await or a system call. A member who has seen all
+//! lines registers a waker. A member whose peer does not read registers no waker, and therefore
+//! does not slow down other members.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -85,7 +84,7 @@ impl SharedRoom {
     }
 
     /// Passes the member's next lines to `each`, one by one, until `each` returns `false` or no
-    /// line is left. In the latter case, the next line wakes the task. Returns the number of missed
+    /// line is left. If no line is left, the next line wakes the task. Returns the number of missed
     /// lines.
     pub(crate) fn take_lines(
         &self,

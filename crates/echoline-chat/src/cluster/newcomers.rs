@@ -19,7 +19,7 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each in-flight operation.
     permits: Arc<Semaphore>,
-    /// The number of checks that [`catch_up`](Newcomers::catch_up) has begun.
+    /// The number of checks that [`catch_up`](Newcomers::catch_up) has started.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }

@@ -181,9 +181,8 @@ pub(crate) enum Proposed {
 }
 
 impl Proposed {
-    /// Waits for the outcome.
-    ///
-    /// Cancel safe: if the future is dropped, a user whom the operation logged in leaves again.
+    /// Waits for the outcome.  Cancel safe: if the future is dropped after a login, the user leaves
+    /// again.
     pub(crate) async fn outcome(self) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,

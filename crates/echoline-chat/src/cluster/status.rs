@@ -29,11 +29,11 @@ pub struct ClusterStatus {
     pub open: u64,
     /// The number of lines that were not delivered. Their authors were told.
     pub not_delivered: u64,
-    /// How often the link was lost.
+    /// The number of times that the link was lost.
     pub losses: u64,
-    /// How often this node's lease expired and the node rejoined.
+    /// The number of times that this node's lease expired and the node rejoined.
     pub returns: u64,
-    /// How often this node fell so far behind that it missed entries.
+    /// The number of times that this node fell behind and missed entries.
     pub gaps: u64,
     /// The name of each live node, and the number of users that it serves.
     pub nodes: Vec<(String, usize)>,

@@ -148,9 +148,9 @@ impl Chat {
         }
     }
 
-    /// Leaves the chat with a reason for the others, or silently if the server shuts down. In a
-    /// cluster, a user who leaves silently stays until the node leaves, which removes all its users
-    /// at once.
+    /// Leaves the chat with a reason for the other users, or silently if the server shuts down. In
+    /// a cluster, a user who leaves silently stays until the node leaves, which removes all its
+    /// users at once.
     pub(crate) fn exit(&self, session: u64, reason: Option<&str>, keep: Option<ResumeToken>) {
         match (reason, &self.cluster) {
             (None, Some(_)) => {

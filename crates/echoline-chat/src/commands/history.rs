@@ -207,7 +207,7 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
-    // An answer shows at most this many lines, so more notices are not needed.
+    // An answer shows at most `HISTORY_MAX` lines, so more notices are not needed.
     let gap = |from: u64, to: u64| {
         from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
     };

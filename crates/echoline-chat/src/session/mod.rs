@@ -1,4 +1,4 @@
-//! The session of one user: the connection, its outbound feed, and the means by which commands
+//! The session of one user: the connection, its outbound feed, and the methods with which commands
 //! reply and wait.
 //!
 //! `dialogue` reads the user's lines. The commands are methods of [`Session`], in
@@ -121,7 +121,7 @@ impl<S: ByteStream> Session<S> {
         Err(format!("Not done: {reason}").into())
     }
 
-    /// Tells the user why a command failed, if it did.
+    /// If a command failed, tells the user why.
     ///
     /// # Errors
     /// The reason why the connection has ended, or why the chat has ended the session.
@@ -272,7 +272,7 @@ impl<S: ByteStream> Session<S> {
         self.exit(reason, saved);
     }
 
-    /// Leaves the chat with a reason for the others, or silently if the server shuts down.
+    /// Leaves the chat with a reason for the other users, or silently if the server shuts down.
     fn exit(&mut self, reason: Option<&str>, keep: Option<ResumeToken>) {
         let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");

@@ -64,7 +64,7 @@ pub(crate) struct OutboundFeed {
 pub(crate) enum RoomQuestion {
     /// The members of the room.
     Users,
-    /// The members, with the details that a page shows, after this arrival number.
+    /// The members who joined after the arrival number `after`, with the details that a page shows.
     People { after: u32 },
     /// The members who have not read all lines.
     Lag,
@@ -432,8 +432,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Answers the pending question if the member has seen all lines of the current room. Returns
-    /// whether it did. If it did not, the next line of the room wakes the task.
+    /// Answers the pending question, and returns `true`. If the member has not seen all lines of
+    /// the current room, returns `false`, and the next line of the room wakes the task.
     fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
         let Some(question) = self.question else { return false };
         let Some(Membership { shared_room, member_id, .. }) = self.current() else {

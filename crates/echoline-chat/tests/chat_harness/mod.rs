@@ -131,7 +131,7 @@ impl Guest {
         }
     }
 
-    /// Reads the next line, and checks that it is exactly this one.
+    /// Reads the next line, and checks that it is exactly `expected`.
     #[track_caller]
     pub(crate) fn hear(&mut self, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();

@@ -41,9 +41,9 @@ fn at(visit: &Visit, what: &str) -> String {
     format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
 }
 
-/// Returns the lines of each room as the keeper received them. Each gap in the numbers must have a
-/// `missed` message of the same size. A gap is possible, because a room may be removed and created
-/// again after the lease of the keeper's node expired.
+/// Returns the lines of each room as the keeper received them: the program that is in every room. A
+/// `missed` message must count the lines of each gap in the numbers. A gap is possible, because a
+/// room may be removed and created again after the lease of the keeper's node expired.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();

@@ -237,8 +237,8 @@ pub(crate) async fn live(
                 present.break_off().await;
             }
             _ if sight != Sight::Bot => {
-                // Continues on another connection, while this one is still open or after it has
-                // left.
+                // Continues on another connection, while the current one is still open or after it
+                // has left.
                 present.run("/token").await;
                 sleep(random.millis(4000)).await;
                 token = token_in(&present.text());

@@ -64,8 +64,8 @@ async fn attack_few_operations_before_login_are_in_flight() {
     }
     sleep(A_MOMENT).await;
     assert_eq!(cluster.status(0).open, OPEN, "operations in flight");
-    // Half of the clients disconnect. Their operations in flight still count, so no others can take
-    // their place.
+    // Half of the clients disconnect. Their operations in flight still count, so no new operations
+    // can take their place.
     strangers.drain(..150);
     for number in 300..450 {
         let mut stranger = cluster.harnesses[0].knock(Role::User);

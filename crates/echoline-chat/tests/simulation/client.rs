@@ -20,7 +20,7 @@ const NAMES: [[&str; 3]; 7] = [
     ["mia", "Mia", "mi\u{430}"],
     ["joe", "JOE", "j\u{43e}e"],
     ["kim", "Kim", "KIM"],
-    // The first name looks like both others, but these do not look like each other.
+    // The first name looks like the second and like the third, but those two do not look alike.
     ["Ian", "ian", "lan"],
 ];
 
@@ -223,7 +223,7 @@ pub(crate) async fn live(
 async fn finish(present: &mut Present, plan: usize, talked: bool, random: &mut Random) {
     let sure = |end| if talked { end } else { End::Ended };
     match plan {
-        // The connection stays, even if another one takes over the session.
+        // The connection stays, even if another connection takes over the session.
         0..5 => present.end(sure(End::Stayed)),
         5 | 6 => {
             let quit = present.shared.with(|record| match record.sight {

@@ -106,7 +106,7 @@ struct Position {
     places: Option<Vec<Place>>,
     /// The number of announced earlier lines.
     replay: u64,
-    /// The number of the line from which a token restored this room, if one did.
+    /// The number of the line from which a token restored this room; `None` without a token.
     from: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ pub(crate) enum End {
     Ended,
 }
 
-/// A text that a user said, as the others must receive it.
+/// A text that a user said, in the form that other users must receive.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) text: String,
@@ -59,13 +59,13 @@ pub(crate) struct Record {
     /// simulation began.
     pub(crate) arrivals: Vec<(usize, u64)>,
     pub(crate) end: End,
-    /// The previous connection of the user, if this one continues its session.
+    /// The user's previous connection, if this connection continues its session.
     pub(crate) resumes: Option<Resumed>,
-    /// The last lines that a program sent as received, by room, when it logged in.
+    /// For each room: the last line that a program claimed to have received when it logged in.
     pub(crate) after: BTreeMap<String, u64>,
 }
 
-/// The previous connection, whose session another one continues.
+/// The previous connection, whose session another connection continues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
     pub(crate) record: usize,

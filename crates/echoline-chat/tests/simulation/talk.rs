@@ -49,7 +49,7 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
     true
 }
 
-/// A text as it is sent, and its lines as the others must see them.
+/// A text as it is sent, and its lines as other users must see them.
 struct Words {
     text: String,
     /// The lines of the text, each with the mark.

@@ -40,7 +40,7 @@ impl OlderLines {
         self.lines.push_back(line);
     }
 
-    /// Drops the oldest lines until at most this many lines and bytes are left.
+    /// Drops the oldest lines until at most `lines` lines and `bytes` bytes are left.
     pub(super) fn shrink_to(&mut self, lines: usize, bytes: usize) {
         while self.lines.len() > lines || self.bytes > bytes {
             let Some(dropped) = self.lines.pop_front() else { return };
