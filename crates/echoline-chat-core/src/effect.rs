@@ -50,7 +50,7 @@ pub enum Effect<'a> {
     },
     /// Stores the settings of a room.
     KeepRoom(&'a Room),
-    /// Deletes a room that was removed, with its lines.
+    /// Deletes a removed room and its lines from the store.
     DeleteRoom(&'a Name),
     /// Stores a ban.
     KeepBan(&'a Ban),

@@ -95,7 +95,7 @@ pub struct Flood {
 struct Aside {
     /// The time at which the bucket for questions, and for commands of a muted user, is full again.
     full_at: Instant,
-    /// The end of the mute. `None` if the user is not muted, or knows that the mute is over.
+    /// The end of the mute. `None` if the user is not muted, or was told that the mute is over.
     muted_until: Option<Instant>,
     /// The number of lines that the mute has refused.
     lost: u64,
@@ -237,9 +237,8 @@ impl Flood {
         self.interval() * self.limits.burst.into()
     }
 
-    /// Resets the count of delayed lines if the bucket is at least half full. (A bucket with only
-    /// one free place would reset it too early.) After a long pause, the count of mutes is reset
-    /// too.
+    /// Resets the count of delayed lines if the bucket is at least half full. After a long pause,
+    /// resets the count of mutes too.
     fn relax(&mut self, now: Instant) {
         let Some(full_at) = self.full_at else { return };
         if full_at.saturating_duration_since(now) <= self.capacity() / 2 {
@@ -277,8 +276,8 @@ mod tests {
         Instant::now()
     }
 
-    /// Sends one line, and waits as long as the verdict says: a client that always has a line
-    /// ready.
+    /// Simulates a client that always has a line ready: sends one line, and waits as long as the
+    /// verdict says.
     fn push(flood: &mut Flood, now: &mut Instant) -> Verdict {
         let verdict = flood.line(*now);
         if let Verdict::Delay(wait) | Verdict::Warn(wait) = verdict {

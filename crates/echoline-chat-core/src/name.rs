@@ -16,7 +16,7 @@ use crate::text::{CharacterKind, kind};
 use crate::{Key, NameError, NameFault, NameKind};
 
 /// The maximum length of a name before normalisation, in bytes: 32 characters of three code points
-/// each, and some reserve.
+/// each, plus a reserve.
 const TEXT_BYTES_MAX: usize = 512;
 
 /// Names reserved for the server, or with a meaning in commands and sentences. No user may have
@@ -178,7 +178,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     if text.is_empty() {
         return Err(NameFault::Empty);
     }
-    // The number of marks on the present letter. `None` if no letter precedes.
+    // The number of marks on the current letter; `None` if there is no letter.
     let mut marks = None;
     for c in text.chars() {
         marks = match part(c)? {
@@ -295,7 +295,7 @@ mod tests {
         assert!(error.to_string().len() < 120, "the sentence stays short");
     }
 
-    /// Fault 69, promise P6: different cases and spellings of a name are the same name.
+    /// Fault 69, promise P6: a name in a different case or spelling is the same name.
     #[test]
     fn case_and_spelling_do_not_make_a_new_name() {
         for (one, other) in [

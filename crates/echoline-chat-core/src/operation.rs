@@ -1,4 +1,4 @@
-//! Operations: the only changes of a chat, as values.
+//! Operations: values that describe the changes of a chat. A chat changes in no other way.
 //!
 //! In one process an operation is applied at once. In a cluster it goes through the stream, and
 //! every node applies it when the stream delivers it.

@@ -39,7 +39,7 @@ pub struct Entered {
 pub struct Joined {
     /// The number of the session.
     pub session: u64,
-    /// The name of the room as its maker wrote it.
+    /// The name of the room, in the spelling of the user who created it.
     pub room: Name,
     /// The number of the member in the room.
     pub member_id: MemberId,
@@ -103,7 +103,7 @@ impl Outcome {
 pub enum ClaimNameError {
     /// Another user has the name.
     Taken(Name),
-    /// Another user has this name, which looks like the wanted one.
+    /// Another user has this name, which looks like the wanted name.
     LooksLike(Name),
     /// The name is banned. Contains the message for the user.
     Banned(String),

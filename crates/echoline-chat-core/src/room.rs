@@ -362,8 +362,8 @@ impl Room {
     }
 
     /// Returns how many lines before `until` the member will be shown. If own lines are shown, the
-    /// member also sees the lines that a replay leaves out, so they first skip to the last `most`
-    /// lines.
+    /// member also sees the lines that a replay leaves out. To limit their number, the member first
+    /// skips to the last `most` lines before `until`.
     pub fn earlier(&mut self, member_id: MemberId, until: u64, own: Own, most: u64) -> u64 {
         let Self { members, log, .. } = self;
         let member = &mut members[member_id];

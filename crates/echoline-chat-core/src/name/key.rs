@@ -30,7 +30,7 @@ impl<'de> serde::Deserialize<'de> for Key {
 }
 
 impl Key {
-    /// Returns the key of the look of `text`, regardless of case (UTS 39, section 4). The skeleton
+    /// Returns the key for the look of `text`, regardless of case (UTS 39, section 4). The skeleton
     /// is folded again, because it may contain capitals: the skeleton of `0` is `O`.
     pub(crate) fn of_look(text: &str) -> Self {
         let skeleton: String = skeleton(text).collect();

@@ -39,15 +39,15 @@ pub struct Replication<T> {
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, a session count: no session up to it can begin any more. It covers the
-    /// sessions that `gone_sessions` has dropped, so an old entry that is sent again changes
-    /// nothing.
+    /// For each node: the highest count of an ended session that `gone_sessions` has dropped.
+    /// Sessions up to this count cannot begin again, even if an old entry is sent again.
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.
     pub gone_with: VecDeque<LastOperation>,
     /// The suspended sessions that will rejoin with this node.
     pub returning: BTreeSet<u64>,
-    /// Whether this node rejoins. Meanwhile it sends only its own operations, not those of users.
+    /// Whether this node is about to rejoin. Meanwhile it sends only its own operations, not those
+    /// of users.
     pub is_returning: bool,
     /// Whether this node leaves the cluster.
     pub leave: LeaveState,
@@ -126,8 +126,8 @@ impl<T: PendingReply> Replication<T> {
         floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
     }
 
-    /// Removes the outboxes of sessions that have ended: they are empty, and their session is
-    /// neither in `here` nor about to rejoin. Returns these sessions.
+    /// Removes the outboxes of sessions that are over, and returns these sessions. A session is
+    /// over if its outbox is empty, and if it is neither in `here` nor about to rejoin.
     pub fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<u64> {
         let Self { outboxes, returning, .. } = self;
         let is_over = |session: &u64, outbox: &mut Outbox<T>| {
@@ -140,7 +140,7 @@ impl<T: PendingReply> Replication<T> {
 
     /// Returns whether to save the session of a user who is not in the chat, and if so, records
     /// that. There are two cases: either the session's node has just gone down, or the session
-    /// never entered and returns a token that it could not use.
+    /// never entered the chat, and gives back a token that it could not use.
     ///
     /// The stream may deliver the same entry again at any time. A repeated entry must not replace a
     /// later save, and must not restore a used token.
@@ -279,7 +279,7 @@ impl<T: PendingReply> Replication<T> {
     }
 }
 
-/// Appends to a bounded list. Returns the oldest item if the list is too long and drops it.
+/// Appends to a bounded list. If the list becomes too long, removes and returns its oldest item.
 pub fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
     deque.push_back(one);
     if deque.len() > GONE_MAX { deque.pop_front() } else { None }

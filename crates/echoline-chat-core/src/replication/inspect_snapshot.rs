@@ -57,7 +57,7 @@ fn inspect(record: &mut Record) -> Result<(), String> {
             return Err(format!("it has the session {} twice", user.session));
         }
     }
-    // The list of bans enforces its own limit when they are added.
+    // The number of bans is limited later, when they are added to the state.
     bans.retain(|ban| ban.scope.room().is_none_or(|room| keys.contains(room)));
     bans.iter_mut().for_each(tidy_ban);
     keep_last(tokens, LIST_MAX);

@@ -43,7 +43,7 @@ pub struct Record {
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, a session count: no session up to it can begin any more.
+    /// For each node: the highest count of an ended session that `gone_sessions` has dropped.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.
@@ -160,7 +160,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
         self.state.tokens = Tokens::default();
         for (token, saved) in record.tokens.drain(..) {
-            // Dropping is possible only if an earlier version allowed more tokens for one source.
+            // A token is dropped only if an earlier version allowed more tokens for one source.
             let _ = self.state.tokens.keep(0, digest_of_kept(token).into(), saved);
         }
         self.state.next_first_line = record.next_first_line;

@@ -37,7 +37,7 @@ fn stamp(hash: &str) -> &str {
 }
 
 impl Room {
-    /// Returns the position of a user who would join now, for a saved session.
+    /// Returns the position of a user who joins now, in the form for a saved session.
     pub fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
         let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);

@@ -53,7 +53,7 @@ pub struct Log {
     tail_start: u64,
     /// Lines with smaller numbers may be shown.
     visible: u64,
-    /// Whether appended lines become visible only by [`show`](Self::show).
+    /// Whether appended lines stay invisible until [`show`](Self::show) is called.
     pub holds: bool,
     last_time_ms: u64,
     /// The highest numbers of deleted lines, including lines that were dropped since. A node that

@@ -64,7 +64,7 @@ impl RoomOperators {
         self.vacant_since_ms
     }
 
-    /// Returns whether the room has had no operator for so long that a member becomes one.
+    /// Returns whether the room has had no operator for so long that a member must become one.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
     }

@@ -22,7 +22,8 @@ const MUTES_MAX: usize = 1000;
 struct FloodMute {
     key: Key,
     lineage: u64,
-    /// The network from which the next new session takes over the mute; `None` after one has.
+    /// The network from which the next new session takes over the mute; `None` after a session has
+    /// taken it over.
     network: Option<IpNet>,
     /// Whether the user has left. Only then is the mute matched by address.
     has_left: bool,
@@ -50,7 +51,7 @@ pub struct ContinuedMute {
     pub until_ms: u64,
     /// The number of mutes so far.
     pub count: u8,
-    /// Whether the mute was found only by address, so it may be from another user.
+    /// Whether the mute was found only by address, so it may belong to another user.
     pub is_by_address: bool,
 }
 

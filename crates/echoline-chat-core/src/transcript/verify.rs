@@ -74,7 +74,8 @@ struct Spot {
 struct SeenRoom {
     name: String,
     lines: BTreeMap<u64, (Seen, Spot)>,
-    /// Each list of members: the number of the room's next line, the names, and the location.
+    /// The lists of members in the transcripts. Each has the number of the room's next line, the
+    /// names, and its location.
     users: Vec<(u64, Vec<String>, Spot)>,
 }
 

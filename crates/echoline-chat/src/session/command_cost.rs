@@ -31,7 +31,7 @@ impl LineClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateCost {
     pub(crate) action: SourceAction,
-    /// The number of actions that the charge counts as.
+    /// The number of actions to charge.
     pub(crate) count: u32,
 }
 

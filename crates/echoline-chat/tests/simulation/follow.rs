@@ -453,7 +453,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Returns whether this line is the answer to a command that shows no mark.
+/// Returns whether this line is a reply that is not a notice between `***`.
 fn is_reply(line: &str) -> bool {
     let rooms = ROOMS.iter().any(|room| line.starts_with(&format!("{room} (")));
     rooms

@@ -34,7 +34,7 @@ impl OlderLine {
 }
 
 impl OlderLines {
-    /// Adds a line. Its number must be larger than all before.
+    /// Adds a line. Its number must be larger than that of every other line.
     pub(super) fn push(&mut self, line: OlderLine) {
         self.bytes += line.bytes.len();
         self.lines.push_back(line);
