@@ -43,8 +43,7 @@ impl ActiveConnection<'_> {
         let (requested, newest) = self.checks.borrow_mut().take();
         let compared = self.compare(&requested, newest).await;
         let after = self.leader().await;
-        // Entries do not count if another server was the leader, or if the leader has changed
-        // meanwhile.
+        // The result does not count if the leader has changed during the comparison.
         if compared.is_err() || after.as_ref().ok() != Some(&before) {
             self.checks.borrow_mut().put_back(requested, newest);
             return compared.and(after).and(Err(self.cannot_compare("its leader has changed")));

@@ -246,7 +246,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_regular_file()) }
 }
 
-/// Opens or creates the lock file. Fails if the file has another content, because the caller will
+/// Opens or creates the lock file. Fails if the file has different content, because the caller will
 /// empty it.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

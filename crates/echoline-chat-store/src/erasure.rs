@@ -99,7 +99,7 @@ impl Eraser<'_> {
         let sql = "UPDATE line SET name = ?3, text = ?4, checksum = ?5
                    WHERE room = ?1 AND number = ?2";
         let mut update = self.connection.prepare(sql)?;
-        // Whether the topic that is now erased was the current one.
+        // Whether an erased line had set the current topic.
         let mut is_topic_erased = false;
         let mut from = 0;
         loop {

@@ -86,7 +86,7 @@ pub enum StoreError {
         /// The message of SQLite.
         reason: String,
     },
-    /// The maximum number of queries (1,000) or of searches (100) are waiting.
+    /// Too many queries are waiting: 1,000, or 100 searches.
     #[error("too many queries of the chat's history are waiting: try again later")]
     Busy,
     /// The store is closed.

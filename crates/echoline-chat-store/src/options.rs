@@ -13,9 +13,9 @@ pub struct StoreOptions {
     pub keep_bytes: u64,
     /// When the store makes changes durable. Default: [`SyncPolicy::Second`].
     pub sync: SyncPolicy,
-    /// The maximum number of changes in the queue; it also has at most 64 MiB. Lines, rooms and
-    /// tokens use at most seven eighths of it, so there is always space for a ban. Default: 16,384,
-    /// enough for three seconds with 5,000 lines per second.
+    /// The maximum number of changes in the queue. The queue also has at most 64 MiB. Lines, rooms
+    /// and tokens use at most seven eighths of it, so there is always space for a ban. Default:
+    /// 16,384, enough for three seconds with 5,000 lines per second.
     pub queue: usize,
     /// Whether the store accepts a folder in which other users can replace files. Default:
     /// [`SharedFolder::Refuse`].

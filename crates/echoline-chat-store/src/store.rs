@@ -22,8 +22,8 @@ use echoline_chat_core::{SearchTerms, StoredLine};
 /// The maximum time for which the writer thread retries after [`Store::close`] or a drop.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// An open history. If it is dropped without [`close`](Self::close), nothing waits for the waiting
-/// changes: the thread writes them as long as the process lives.
+/// An open history. If it is dropped without [`close`](Self::close), nothing waits until the queued
+/// changes are written: the thread writes them as long as the process lives.
 #[derive(Debug)]
 pub struct Store {
     queue: Arc<WorkQueue>,

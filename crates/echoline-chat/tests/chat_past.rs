@@ -162,8 +162,9 @@ async fn enter_past_replay(chat_harness: &ChatHarness, name: &str) -> (Guest, Ve
     (guest, heard)
 }
 
-/// Issue 12, item 4: no number of visits displaces a said line. New members see it, and `/history`
-/// and `/search` find it. A program is told how many lines are missing in between.
+/// Issue 12, item 4: visits displace no said line, however many there are. New members see the
+/// line, and `/history` and `/search` find it. A program is told how many lines are missing in
+/// between.
 #[tokio::test]
 async fn attack_visits_displace_no_said_line() {
     const VISITS: u64 = 150;

@@ -161,7 +161,7 @@ export class Incoming {
     Object.assign(thread, { count, topic });
     if (more && thread.people.size < PEOPLE_MAX) page.asks.put({ ask: "people", room, after });
     if (from) return page.panels.draw();
-    // All lines up to now came before this answer, so a line that is still missing did not arrive.
+    // This answer comes after all earlier lines, so a line that is still missing did not arrive.
     this.tellMissing(thread, say("unsent"));
     if (thread.key === this.state.current && thread.more && thread.lines.length < 30) page.askOlder();
     page.panels.draw();

@@ -2,7 +2,10 @@
 
 const PING_EVERY = 20_000;
 const PONG_WITHIN = 15_000;
-/** The time limit for the answer to a test after a sleep or when the page becomes visible. */
+/**
+ * The time limit for the answer to a test. A test is sent after the computer was asleep, and when
+ * the page becomes visible.
+ */
 const PROBE_WITHIN = 4_000;
 /** A connection that gets no welcome message within this time is opened again. */
 const OPEN_WITHIN = 15_000;

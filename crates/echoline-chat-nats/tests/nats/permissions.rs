@@ -10,7 +10,8 @@ use echoline_chat_nats::{NatsOptions, Severity, examine};
 use crate::recorder::{Node, wait_for};
 use crate::server::NatsServer;
 
-/// That configuration. The test adds passwords, and a user of the chat's account who may only read.
+/// The configuration from `packaging`. The test adds passwords, and a user of the chat's account
+/// who may only read.
 const CONFIG: &str = include_str!("../../../../packaging/nats-server.conf");
 const READER: &str = r#"users: [
       {

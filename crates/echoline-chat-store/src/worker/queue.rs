@@ -155,15 +155,15 @@ impl WorkQueue {
         self.lock().searches.push_back(search);
     }
 
-    /// Tells the thread to write all changes, and to end at the latest at `until`.
+    /// Tells the thread to write all changes, and to end by `until`.
     pub(crate) fn close(&self, until: Instant) {
         let mut state = self.lock();
         state.closing = Some(until);
         self.wake(state, true);
     }
 
-    /// Waits until the thread has ended, at the latest until `until`. Returns whether it has ended,
-    /// and the number of changes that were not written.
+    /// Waits until the thread has ended, but not longer than until `until`. Returns whether it has
+    /// ended, and the number of changes that were not written.
     pub(crate) fn wait_for_end(&self, until: Instant) -> (bool, u64) {
         let mut state = self.lock();
         loop {

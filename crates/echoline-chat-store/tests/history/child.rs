@@ -15,7 +15,7 @@ use echoline_chat_store::{Store, StoreEvent, StoreOptions, SyncPolicy};
 use super::{NEVER, Random, said};
 
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "кухня", "dev"];
-/// The limit is so low that lines are trimmed all the time.
+/// The number of lines that a room keeps. It is so low that lines are trimmed all the time.
 pub(crate) const KEEP_LINES: u64 = 700;
 /// The maximum number of lines that are sent ahead of the last commit. It is more than half of the
 /// queue, so that no commit waits for its one-second timer. It is less than the seven eighths of

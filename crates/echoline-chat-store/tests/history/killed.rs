@@ -42,7 +42,7 @@ fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTree
 }
 
 /// Returns the numbers below `next` that a room keeps. These are the last said lines, and the last
-/// other lines. No other line before the last trimmed said line is kept.
+/// other lines. Other lines are kept only if they come after the last trimmed said line.
 fn kept(room: &str, next: u64) -> Vec<u64> {
     let is_said = |number: &u64| line(room, *number).kind.is_said();
     let most = KEEP_LINES as usize;

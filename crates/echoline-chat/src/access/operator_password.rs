@@ -1,5 +1,5 @@
-//! Checks the operators' password. Also checks the proof, kept in a saved session, that a user
-//! typed it.
+//! Checks the operators' password, and the proof in a saved session that its user has typed the
+//! password.
 //!
 //! The setting contains the password itself, or its Argon2id hash as a PHC string (`echoline chat
 //! hash-password`).

@@ -110,8 +110,8 @@ impl Effects for LiveEffects<'_> {
     }
 }
 
-/// A live session. The user's name and rights are looked up in the chat's state, so do not ask for
-/// them while the state or a room is locked.
+/// A live session. The user's name and rights are looked up in the chat's state, which is locked
+/// for that. Do not ask for them while the state or a room is locked.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     /// The number of the session, which is unique.
@@ -223,7 +223,7 @@ impl SessionHandle {
     }
 
     /// Returns the proof, for the saved session, that the user is an operator of the chat. Returns
-    /// `None` if the user is no operator.
+    /// `None` if the user is not an operator.
     pub(crate) fn operator_proof(&self) -> Option<Arc<str>> {
         let proof = self.extras().as_ref()?.operator_proof.clone();
         proof.filter(|_| self.is_operator())

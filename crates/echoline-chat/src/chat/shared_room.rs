@@ -22,7 +22,7 @@ struct State {
     waiters: Vec<Waiter>,
     /// The members to wake at the next line, grouped by thread.
     waiting: Vec<WaitingMembers>,
-    /// The number of the line after the last one for which the waiting members were woken.
+    /// The waiting members have been woken for all lines before this number.
     told: u64,
 }
 

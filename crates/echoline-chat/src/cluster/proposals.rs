@@ -222,7 +222,8 @@ impl Drop for Wait {
 #[derive(Debug)]
 pub(super) struct ReplySender {
     sender: oneshot::Sender<Outcome>,
-    /// Released when the operation has come back or never will, even if the caller no longer waits.
+    /// The permit is released when the operation has come back or is lost, even if the caller no
+    /// longer waits.
     _permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -124,9 +124,9 @@ impl ClusterNode<'_> {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the new stream begins with entries of the old one, it still contains the users who
-        // leave now. Their node number is no longer used, so the node proposes that this number
-        // went down.
+        // If the new stream begins with entries of the old one, the users who leave now are in it.
+        // No node uses their node number any more, so this node proposes that the node with that
+        // number is down.
         self.cluster.propose_gone(
             &mut followed,
             before,

@@ -87,8 +87,8 @@ async fn log_in_with_token(
     let mut seen = SeenLines::read(after)?;
     let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
-        // The page keeps its token. It would have none if the connection ended before it got a new
-        // one.
+        // The page keeps its token. With a new token it would have none if the connection ended
+        // before that token arrived.
         login.user.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in login.saved.iter_mut().flat_map(|saved| &mut saved.rooms) {
@@ -311,8 +311,8 @@ fn refuse_or_explain<S: ByteStream>(
 
 /// Tells a program or a page why a message was not carried out.
 pub(crate) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
-    // The room or thread is only for a page. For a program it is empty, because each message that
-    // names a room has a line number.
+    // Only a page is told the room or the private thread. In the protocol of programs, every
+    // message that names a room has a line number.
     let error = ServerMessage::error(reason, session.feed.thread());
     print_json(&error, &mut session.replies);
 }

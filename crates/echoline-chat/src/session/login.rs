@@ -117,7 +117,8 @@ pub(crate) async fn ask<S: ByteStream>(
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
-    // Without a port, the number of the connection is used. Both repeat after some time.
+    // If the address has no port, the number of the connection is used. Ports and connection
+    // numbers are used again after some time.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.is_link_lost() {
         let words = "The link to the other nodes is lost; you can join when it is back";

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longer than any pause of the chat. With a paused clock, waiting costs no time.
+/// A time that is longer than any pause of the chat. With a paused clock, waiting costs no time.
 const NEVER: Duration = Duration::from_secs(100);
 
 /// A chat under test.

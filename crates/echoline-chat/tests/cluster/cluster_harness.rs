@@ -11,7 +11,7 @@ use super::bus::{Bus, TestNode, Trouble};
 use super::random::Random;
 use crate::chat_harness::{ChatHarness, Guest, settings};
 
-/// Longer than any delay of the bus, and shorter than every time-out.
+/// A time that is longer than any delay of the bus and shorter than every time-out.
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// The notices when the link is lost, and when it is restored.
