@@ -42,7 +42,7 @@ pub enum Command<'a> {
     Rooms,
     /// Joins a room, or returns to it.
     Join {
-        /// Its name, perhaps with a `#`.
+        /// The name of the room, perhaps with a `#` before it.
         room: &'a str,
         /// The password, if the room has one.
         password: Option<CommandSecret<'a>>,
@@ -128,7 +128,7 @@ pub enum Command<'a> {
     Password(Option<CommandSecret<'a>>),
     /// Removes a room and all its lines.
     Forget {
-        /// Its name.
+        /// The name of the room.
         room: &'a str,
         /// Whether the operator has confirmed the loss of all lines.
         is_sure: bool,

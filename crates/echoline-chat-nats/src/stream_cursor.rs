@@ -41,11 +41,11 @@ const TIMES_SHORT_MAX: u32 = 6;
 /// The result of comparing the stream on the servers with the stream that this node follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamIdentity {
-    /// It is the same stream.
+    /// The servers have the same stream.
     Same,
     /// The stream seems to end before the last applied entry. Further lookups must confirm this.
     TooShort,
-    /// It is a different stream.
+    /// The servers have a different stream.
     Replaced,
 }
 

@@ -45,7 +45,7 @@ export class Composer {
     this.recalled = null;
     this.grow();
     this.close();
-    // Not on a phone, whose keyboard would cover the messages.
+    // Not on a phone, because its keyboard would cover the messages.
     if (matchMedia("(min-width: 801px)").matches) this.field.focus();
   }
 

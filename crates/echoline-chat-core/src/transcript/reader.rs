@@ -106,8 +106,8 @@ impl KnownRoom {
     }
 }
 
-/// The state of a parse. It tracks the client's current room, because a terminal shows lines of
-/// that room without its name.
+/// Reads the lines of one transcript. Keeps track of the client's current room, because a terminal
+/// shows lines of that room without its name.
 #[derive(Default)]
 struct TranscriptReader {
     rooms: Vec<KnownRoom>,

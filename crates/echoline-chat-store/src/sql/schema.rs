@@ -180,11 +180,9 @@ fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     }
 }
 
-/// Copies the write-ahead log into the database, syncs the database, and truncates the log.
-///
-/// This makes data durable that an earlier process or connection has written but failed to sync.
-/// Such data may be only in the page cache, and a later sync of the log would not write it to the
-/// disk.
+/// Copies the write-ahead log into the database, syncs the database, and truncates the log.  Makes
+/// data durable that an earlier process or connection has written but failed to sync. Such data may
+/// be only in the page cache, and a later sync of the log would not write it to the disk.
 fn checkpoint(connection: &Connection) -> Result<()> {
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;

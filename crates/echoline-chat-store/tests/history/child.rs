@@ -95,7 +95,7 @@ pub(crate) fn note(line: &str, committed: &mut BTreeMap<String, u64>) {
 /// The number of the last committed line, for each room.
 static COMMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// This is not a test, but the process that [`Writer`] starts.
+/// Runs as the process that [`Writer`] starts. It does nothing in a normal run of the tests.
 #[test]
 fn writes_until_it_is_killed() {
     let Ok(folder) = std::env::var("ECHOLINE_CHILD") else { return };

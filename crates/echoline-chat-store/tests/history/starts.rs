@@ -20,7 +20,8 @@ const CALLS: [&str; 4] = [
     "write,pwrite64,ftruncate,fsync,fdatasync,unlink,unlinkat,link,linkat,rename,renameat2",
 ];
 
-/// This is not a test, but a separate process. It opens the given folder, and prints the result.
+/// Runs as a separate process that opens the given folder and prints the result. It does nothing in
+/// a normal run of the tests.
 #[test]
 fn opens_once() {
     let Ok(folder) = std::env::var("ECHOLINE_OPENS_ONCE") else { return };

@@ -139,7 +139,7 @@ impl OutboundFeed {
         self.question.is_none()
     }
 
-    /// Returns whether the member was sent all visible lines from before their joins.
+    /// Returns whether the member has got, in each room, all visible lines from before the join.
     pub(crate) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
