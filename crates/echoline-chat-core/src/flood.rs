@@ -77,8 +77,8 @@ pub enum Verdict {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Flood {
-    /// The time at which the bucket is full again; `None` before the first line. While the user is
-    /// muted, the bucket is empty when the mute ends.
+    /// The time at which the bucket is full again; `None` before the first line. A mute sets this
+    /// time so that the bucket is empty when the mute ends.
     full_at: Option<Instant>,
     /// The limits. A `rate_per_second` of 0 means that there is no limit.
     limits: FloodLimits,

@@ -281,7 +281,8 @@ pub enum Credential {
     Nothing,
     /// The hash of a password that the user has typed correctly.
     Password(String),
-    /// A token proves that the user was a member. Older format, still accepted.
+    /// A token proves that the user was a member. This is the older form of `Return`, and is still
+    /// accepted.
     Token {
         /// Whether the user was an operator of the room.
         operator: bool,

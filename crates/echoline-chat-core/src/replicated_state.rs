@@ -40,7 +40,7 @@ pub enum Link {
 /// The complete state after one entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSnapshot {
-    /// The sequence of the last entry that the state contains.
+    /// The sequence of the last entry that was applied to the state.
     pub sequence: u64,
     /// The encoded state, opaque to the driver. All nodes encode the same state to the same bytes.
     pub state: Bytes,

@@ -70,7 +70,7 @@ pub struct RoomOrigin {
     /// same name, because a new room begins above all lines of the old one. 0 for the lobby, and
     /// for rooms of an earlier version.
     pub born: u64,
-    /// The source of the user who created it, if it is known.
+    /// The source of the user who created the room, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maker: Option<Source>,
 }

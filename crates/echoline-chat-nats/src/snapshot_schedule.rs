@@ -65,8 +65,8 @@ const WRITTEN_MAX: usize = 64;
 /// The last snapshots that this node has written.
 #[derive(Debug, Default)]
 pub(super) struct WrittenSnapshots {
-    /// For each snapshot: the sequence of its last entry, the writer, and whether the state was
-    /// that of the stream.
+    /// For each snapshot: the sequence of its last entry, the writer, and whether the snapshot is
+    /// right.
     snapshots: VecDeque<(u64, u32, bool)>,
 }
 

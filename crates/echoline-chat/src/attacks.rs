@@ -337,7 +337,7 @@ fn an_operator_removes_a_room() {
 }
 
 /// Issue 12, item 13: a new ban is compared with each user, but the earlier bans are not. With
-/// 1,000 users and 10,000 bans, comparing all of them took seconds under the chat's lock.
+/// 1,000 users and 10,000 bans, comparing all of them would take seconds under the chat's lock.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test tells ten thousand steps from ten million")]
 fn attack_a_ban_takes_no_longer_after_many_bans() {

@@ -31,7 +31,7 @@ pub fn without_secrets(line: &str) -> Cow<'_, str> {
         return hidden;
     }
     // The chat removes control characters or applies them as editing keys. The result can be a
-    // command even if the raw line is none.
+    // command even if the raw line is not one.
     match clean(&erase(line.as_bytes())).as_deref().map(hide) {
         Ok(Cow::Owned(shown)) => Cow::Owned(shown),
         _ => hidden,

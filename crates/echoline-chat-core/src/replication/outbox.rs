@@ -127,7 +127,7 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.as_ref()
     }
 
-    /// Takes the operation that was in flight. It has come back, or never will.
+    /// Takes the operation that was in flight, because it has come back or is lost.
     pub fn settle(&mut self) -> Option<Sent<T>> {
         self.sent.take()
     }

@@ -39,9 +39,9 @@ pub enum Scope {
 pub struct Ban {
     /// The name or network.
     pub subject: Subject,
-    /// The part of the chat in which it applies.
+    /// The part of the chat in which the ban applies.
     pub scope: Scope,
-    /// The name of the operator who added it.
+    /// The name of the operator who added the ban.
     pub by: String,
     /// The reason, which may be empty.
     pub reason: String,

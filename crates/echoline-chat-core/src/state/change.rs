@@ -1,4 +1,4 @@
-//! One change of the chat's state, with everything that the rules need.
+//! One change of the chat's state: its author, its time and its effects.
 
 use std::fmt;
 

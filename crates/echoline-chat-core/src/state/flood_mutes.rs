@@ -179,7 +179,7 @@ mod tests {
             muted(false),
             "the last name of the user is muted"
         );
-        // The new session is muted too, so the mute continues after it leaves.
+        // The new session is muted too, so the mute continues after this session leaves.
         let mut mutes = left();
         assert_eq!(mutes.enter(1, writer("imp", 2, HOME), false), muted(true));
         mutes.leave(2, &writer("imp", 2, HOME).key);

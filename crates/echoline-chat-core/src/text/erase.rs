@@ -108,7 +108,8 @@ mod tests {
         assert_eq!(obeyed(&[&[0x80; 100][..], b"\x7f"].concat()), [0x80; 99]);
     }
 
-    /// A line of flags is the worst case, because Annex 29 looks back to the beginning of the line.
+    /// A line of flag emoji is the worst case: for each of them, the rules of Unicode Standard
+    /// Annex 29 look back to the beginning of the line.
     #[test]
     fn erasing_takes_linear_time() {
         let flags = "🇦".repeat(200_000);

@@ -372,8 +372,7 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// The simulation found that the checker rejected messages about the link, which programs in a
-    /// cluster receive.
+    /// Programs in a cluster receive messages about the link, which have no number.
     #[test]
     fn messages_without_a_number_are_skipped() {
         let lobby = Name::parse_room("lobby").unwrap();

@@ -16,7 +16,7 @@ use echoline_chat_nats::NatsOptions;
 use crate::recorder::{Node, assert_exactly_once, wait_for};
 use crate::server::NatsServer;
 
-/// Longer than a divergence check takes after a node has started to read.
+/// A time that is longer than a divergence check takes after a node has started to read.
 const COMPARED: Duration = Duration::from_secs(4);
 
 fn options(server: &NatsServer) -> NatsOptions {

@@ -50,7 +50,7 @@ fn exactly_once_while_the_server_is_stopped() {
     let Some(mut server) = NatsServer::start() else { return };
     under_traffic(&mut server, |server| {
         server.signal("-STOP");
-        // Longer than a publish waits for its acknowledgement.
+        // This is longer than a publish waits for its acknowledgement.
         sleep(Duration::from_millis(2500));
         server.signal("-CONT");
     });

@@ -140,7 +140,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         if self.rewrite_at.is_some() {
             self.rewrite();
         }
-        // Dropping `self` reports that the thread has ended, so the file is closed before.
+        // Dropping `self` reports that the thread has ended. The file must be closed before that.
         self.connection = None;
     }
 
@@ -179,8 +179,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         Ok(())
     }
 
-    /// Opens the database again after an error. A damaged database keeps its name until the next
-    /// start.
+    /// Opens the database again after an error. Only a start moves a damaged database aside.
     fn connect(&mut self) -> Result<(), WriteError> {
         if self.connection.is_none() {
             self.connection =

@@ -60,7 +60,7 @@ pub(crate) fn put(files: &Files) -> tempfile::TempDir {
     folder
 }
 
-/// Opens damaged files. Either the start must fail with an error of one line. Or the lines must be
+/// Opens damaged files. The start may fail with an error of one line. Otherwise the lines must be
 /// right, notices must report the missing lines, and the store must work. Returns the notices or
 /// the error.
 ///

@@ -87,7 +87,7 @@ fn nothing_is_committed_after_a_failed_sync() {
     }
     for (when, recovers) in [("when=9+", false), ("when=9", true)] {
         let folder = tempfile::tempdir().unwrap();
-        // The file is created before, because its creation needs syncs that succeed.
+        // The file is created first, because its creation needs syncs that succeed.
         assert_eq!(Rig::open(folder.path(), EACH).store.close(), 0);
         let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
         let trace = format!("-o{}", folder.path().join("trace").display());

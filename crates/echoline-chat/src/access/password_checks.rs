@@ -43,7 +43,7 @@ pub(crate) struct PasswordChecks {
 pub(crate) enum PasswordError {
     /// The queue is full.
     Busy,
-    /// The system has no random bytes, or no memory.
+    /// The system has no random bytes, or not enough memory.
     Failed,
 }
 

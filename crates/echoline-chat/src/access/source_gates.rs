@@ -22,7 +22,8 @@ pub(crate) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
 pub(crate) struct Passed<'a> {
     gates: &'a SourceGates,
     source: Source,
-    /// `None` while the task waits for the permission, and when the gate is checked on drop.
+    /// `None` while the task waits. The permit is released before `drop` checks whether the gate is
+    /// unused.
     permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -18,7 +18,7 @@ const NOTIFICATION_BYTES_MAX: usize = 64 * 1024;
 /// The notifications for one session. Senders never wait.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Whether the mailbox may have content. This is read often, and mostly `false`.
+    /// Whether the mailbox may have content. The flag is read often, and is mostly `false`.
     has_news: AtomicBool,
     state: Mutex<State>,
 }

@@ -344,7 +344,8 @@ impl Chat {
     }
 }
 
-/// Returns the options of a state that is not stored: one of a node, or of a chat without a store.
+/// Returns the options for the state of a node, or of a chat without a store. Such a state is not
+/// stored.
 fn options(settings: &ChatSettings, is_replicated: bool) -> StateOptions {
     StateOptions {
         lobby: settings.lobby.clone(),

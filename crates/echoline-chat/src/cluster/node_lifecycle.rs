@@ -51,7 +51,7 @@ impl ClusterNode<'_> {
         }
         state.is_returning = true;
         state.counts.returns += 1;
-        // Some of these users may already have been about to rejoin.
+        // Users who rejoin since an earlier expiry of the lease stay in the set.
         let here = users.iter().filter(|user| user.is_here);
         state.returning.extend(here.map(|user| user.last.session));
         state.returning.retain(|&session| rejoins(&live, session));

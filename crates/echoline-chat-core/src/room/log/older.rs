@@ -66,7 +66,7 @@ impl OlderLines {
         self.lines.get(self.index(number)).filter(|line| line.number == number)
     }
 
-    /// Returns the number of the first line, starting at `number`.
+    /// Returns the number of the first line whose number is at least `number`.
     pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number)).map(|line| line.number)
     }
