@@ -27,7 +27,7 @@ pub enum Command<'a> {
     Me(&'a str),
     /// A private line to one user.
     Message {
-        /// The name of that user.
+        /// The name of the recipient.
         to: &'a str,
         /// The text.
         words: &'a str,

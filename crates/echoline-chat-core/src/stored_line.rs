@@ -15,7 +15,7 @@ pub const MISSING: &str = "[missing]";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineKind {
-    /// 0: a user said it.
+    /// 0: a user said the line.
     Said,
     /// 1: a user described an action (`/me`).
     Action,

@@ -35,7 +35,7 @@ pub(super) struct DriverState {
     pub(super) status: Arc<StatusCell>,
     /// Becomes true when the driver must stop.
     pub(super) closing: watch::Receiver<bool>,
-    /// Locked by the active connection.
+    /// The proposals to publish. The active connection keeps them locked.
     pub(super) proposals: Mutex<UnboundedReceiver<Proposal>>,
     pub(super) in_flight: RefCell<InFlightPublishes>,
     pub(super) cursor: RefCell<StreamCursor>,

@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The reason why reading must continue with a new consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RereadReason {
-    /// Another task requested it.
+    /// Another task requested a new consumer.
     Requested,
     /// An entry is missing.
     Gap,

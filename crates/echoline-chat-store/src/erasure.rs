@@ -19,7 +19,7 @@ use echoline_chat_core::{DELETED, LineKind, StoredLine};
 pub struct ErasureReport {
     /// The number of changed lines.
     pub lines: u64,
-    /// The number of rooms with such lines.
+    /// The number of rooms with changed lines.
     pub rooms: u64,
     /// The number of removed tokens.
     pub tokens: u64,

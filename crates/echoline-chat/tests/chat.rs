@@ -217,8 +217,8 @@ async fn telnet_commands_are_not_text() {
     let heard = ann.rest().await;
     let refusals: Vec<u8> = heard.iter().copied().filter(|&byte| byte >= 0xf0).collect();
     assert_eq!(refusals, [0xff, 0xfe, 0xff, 0xfc], "each offer is refused once: {heard:x?}");
-    // The replies come before the name, so they are in the line of the prompt. On a telnet://
-    // address, the server asks first.
+    // On a telnet:// address, the server first asks for the width of the window. Its Telnet
+    // commands are in the first line, with the prompt, which is therefore skipped below.
     let mut telnet = chat_harness.knock(Role::Telnet);
     telnet.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x14\0\x18\xff\xf0eve\r\n").await;
     bob.hear("*** ann left the chat ***").await;

@@ -62,10 +62,10 @@ pub enum ServerMessage<'a> {
         text: Cow<'a, str>,
         /// The id of the other user.
         person: Cow<'a, str>,
-        /// Whether it is an action (`/me`).
+        /// Whether the line is an action (`/me`).
         #[serde(default, skip_serializing_if = "is_off")]
         action: bool,
-        /// Whether this user wrote it.
+        /// Whether this user wrote the line.
         #[serde(default, skip_serializing_if = "is_off")]
         own: bool,
     },
@@ -232,7 +232,7 @@ pub struct RoomLine<'a> {
     pub name: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
-    /// Whether this user wrote it.
+    /// Whether this user wrote the line.
     pub own: bool,
     /// The number of the line whose text this notice deletes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -316,7 +316,7 @@ pub struct ListedMember<'a> {
 pub struct ListedRoom<'a> {
     /// The name of the room.
     pub room: Cow<'a, str>,
-    /// The number of its members.
+    /// The number of members of the room.
     pub count: usize,
     /// The topic, empty if none is set.
     pub topic: Cow<'a, str>,
@@ -351,7 +351,7 @@ pub struct ListedCommand<'a> {
     pub usage: Cow<'a, str>,
     /// The purpose of the command, in a few words.
     pub purpose: Cow<'a, str>,
-    /// Whether only operators may use it.
+    /// Whether only operators may use the command.
     pub operator: bool,
     /// The names that other chats use for the command.
     pub aliases: Vec<Cow<'a, str>>,

@@ -69,11 +69,11 @@ pub enum LeaveState {
 /// Counts of events since the start, for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClusterCounts {
-    /// Entries that were applied.
+    /// The number of entries that were applied.
     pub entries: u64,
-    /// Entries that were invalid, so they were not applied.
+    /// The number of entries that were invalid, and therefore not applied.
     pub unreadable: u64,
-    /// Lines that were not delivered.
+    /// The number of lines that were not delivered.
     pub not_delivered: u64,
     /// The number of times that the link was lost.
     pub losses: u64,

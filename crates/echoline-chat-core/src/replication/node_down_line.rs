@@ -33,7 +33,7 @@ pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
 pub struct NodeDownLine<'a> {
     /// The names of the users.
     pub names: Vec<&'a str>,
-    /// Whether the line names all of them.
+    /// Whether the line names all users of the node.
     pub is_all: bool,
 }
 

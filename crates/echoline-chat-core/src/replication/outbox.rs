@@ -36,13 +36,13 @@ pub struct Outbox<T> {
 /// An operation that is in flight.
 #[derive(Debug)]
 pub struct Sent<T> {
-    /// The id of its proposal.
+    /// The id of the proposal that contains the operation.
     pub id: String,
-    /// The tick at which it was sent.
+    /// The tick at which the operation was sent.
     pub since: u64,
     /// The operation.
     pub operation: Operation,
-    /// The caller that waits for its outcome.
+    /// The caller that waits for the outcome of the operation.
     pub reply: Option<T>,
 }
 
@@ -51,9 +51,9 @@ pub struct Sent<T> {
 pub struct QueuedOperation<T> {
     /// The operation. `None` marks a caller that waits only for the operations before it.
     pub operation: Option<Operation>,
-    /// The caller that waits for its outcome.
+    /// The caller that waits for the outcome of the operation.
     pub reply: Option<T>,
-    /// The tick at which it was queued.
+    /// The tick at which the operation was queued.
     pub since: u64,
 }
 

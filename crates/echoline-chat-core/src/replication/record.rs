@@ -75,7 +75,7 @@ pub struct UserRecord {
     pub away: Option<String>,
     /// The number of the user's last operation that was applied.
     pub last: u64,
-    /// Whether that operation was refused.
+    /// Whether the user's last operation was refused.
     pub refused: bool,
 }
 

@@ -27,7 +27,8 @@ pub struct RoomRecord {
     pub topic: String,
     /// Whether only invited users may enter.
     pub private: bool,
-    /// The hash of the password, or only its stamp; `None` if the room has none.
+    /// The hash of the password, or only the last part of the hash; `None` if the room has no
+    /// password.
     pub password: Option<String>,
     /// The number of the next line.
     pub next: u64,

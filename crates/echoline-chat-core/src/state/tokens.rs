@@ -82,7 +82,8 @@ pub struct Position {
     pub next: u64,
     /// Whether the user is an operator of the room.
     pub operator: bool,
-    /// The stamp of the password that the room had.
+    /// The stamp of the room's password: a part of its hash that differs each time a password is
+    /// set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// The number of the room's first line, which identifies the room. See

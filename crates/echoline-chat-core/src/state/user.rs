@@ -25,7 +25,7 @@ pub struct User<R> {
     pub node: u32,
     /// The number of the user's last operation that was applied. Used in a cluster only.
     pub last: u64,
-    /// Whether that operation was refused.
+    /// Whether the user's last operation was refused.
     pub was_refused: bool,
     name: Name,
     is_operator: bool,

@@ -119,7 +119,7 @@ impl TableWriter {
             StoreChange::PasswordGuess { time_ms, by, source } => {
                 audit::put_guess(connection, *time_ms, by, source)
             }
-            // `apply` handles these.
+            // `apply` handles these changes itself.
             StoreChange::Line { .. } | StoreChange::Audit { .. } => Ok(()),
         }
     }

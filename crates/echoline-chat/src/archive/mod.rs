@@ -158,7 +158,7 @@ pub(crate) struct SavedMore {
     pub(crate) state: SessionState,
 }
 
-/// A room of a saved session. `password` is the stamp of the password that the room had.
+/// A room of a saved session. `password` is the stamp of the room's password: a part of its hash.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SavedRoom {
     pub(crate) room: Name,

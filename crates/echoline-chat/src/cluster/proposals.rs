@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 1024;
 /// The maximum number of an author's lines that are held while the link is lost.
 pub(super) const HELD_MAX: usize = 50;
 
-/// The reason that the author is told if an operation did not reach the other nodes.
+/// The reasons that an author is told if an operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
 pub(super) const TAKEN_FOR_GONE: &str = "the other nodes removed this node";
 
