@@ -26,21 +26,24 @@
 //!
 //! **One order.** A room is a log: each appended line gets a number and a time, both larger than
 //! those of the line before. Joins, leaves, renames and topics are lines too, so every change of
-//! the membership has a definite position among the lines.  **Fan-out without copies.** A line is
-//! encoded once, as a terminal shows it, into a chunk of bytes. In the log, a member is only a
-//! number: that of the next line to receive. A batch for a member is a few slices of those chunks.
-//! A member that does not read costs at most one line of memory. If the log drops lines that a
-//! member has not received, they are counted as missed.
+//! the membership has a definite position among the lines.
+//!
+//! **Fan-out without copies.** A line is encoded once, as a terminal shows it, into a chunk of
+//! bytes. In the log, a member is only a number: that of the next line to receive. A batch for a
+//! member is a few slices of those chunks. A member that does not read costs at most one line of
+//! memory. If the log drops lines that a member has not received, they are counted as missed.
 //!
 //! **Names** are looked up by keys, which names that look alike share. While a user is renamed,
 //! both names belong to this user.
 //!
 //! **Lines may be held back.** If each line is synced to the store, a line gets its number at once,
 //! but members see it only when the store has committed it. During an outage of the store, lines
-//! are visible at once.  **Replication.** An author's outbox sends an operation in an envelope. The
-//! stream delivers it to all nodes as an entry, and every node applies it. The result depends only
-//! on the state, the operation and the entry's time. There is no leader and no lock between nodes.
-//! The snapshots of two nodes after the same entry are the same, byte for byte.
+//! are visible at once.
+//!
+//! **Replication.** An author's outbox sends an operation in an envelope. The stream delivers it to
+//! all nodes as an entry, and every node applies it. The result depends only on the state, the
+//! operation and the entry's time. There is no leader and no lock between nodes. The snapshots of
+//! two nodes after the same entry are the same, byte for byte.
 //!
 //! * *Exactly once.* Each author has at most one operation in flight. An author numbers its
 //!   operations, and a number is applied only once, even if the stream stores the operation twice.

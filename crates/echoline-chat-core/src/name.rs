@@ -112,10 +112,11 @@ impl Name {
         &self.0.key
     }
 
-    /// Returns all keys of the name, one or two. The first is [`Name::key`].  Two names conflict if
-    /// they share any key, so the user table holds each user under every key. The second key
-    /// describes the look of the name with its capitals. For example, `Ian` (with a capital i) and
-    /// `lan` (with an l) have different first keys, but look alike.
+    /// Returns all keys of the name, one or two. The first is [`Name::key`].
+    ///
+    /// Two names conflict if they share any key, so the user table holds each user under every key.
+    /// The second key describes the look of the name with its capitals. For example, `Ian` (with a
+    /// capital i) and `lan` (with an l) have different first keys, but look alike.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.keys()
     }

@@ -101,7 +101,7 @@ impl<'a> LineView<'a> {
         shape: &Shape,
         bytes: &'a [u8],
     ) -> Self {
-        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
+        let shown = std::str::from_utf8(bytes).expect("lines are UTF-8");
         let shown = shown.strip_suffix(EOL).expect("every line in the log has a line end");
         let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
         Self { number, time_ms, author, kind: shape.kind, name, text, shown }

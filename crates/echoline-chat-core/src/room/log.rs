@@ -165,7 +165,7 @@ impl Log {
         let index = (number - self.first) as usize;
         let LineEntry { start, shape, .. } = self.entries[index];
         let end = self.start_of(number + 1);
-        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
+        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are UTF-8");
         if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
             return;
         }

@@ -1,8 +1,10 @@
 //! The mutes of users who wrote too fast. A new connection does not end such a mute. Time is an
-//! argument.  A mute follows the user's name, and the token that restores their session. It also
-//! follows the user's address, but only once. After the user has left, the first new session from
-//! that address is muted, even under another name and without a token. A user who reconnects
-//! therefore stays muted. Other users of the address who are already in the chat are not muted.
+//! argument.
+//!
+//! A mute follows the user's name, and the token that restores their session. It also follows the
+//! user's address, but only once. After the user has left, the first new session from that address
+//! is muted, even under another name and without a token. A user who reconnects therefore stays
+//! muted. Other users of the address who are already in the chat are not muted.
 
 use std::collections::VecDeque;
 use std::time::Duration;

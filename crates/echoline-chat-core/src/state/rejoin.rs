@@ -176,7 +176,7 @@ impl<R: RoomCell> ChatState<R> {
     fn free_name(&mut self, name: &Name, session: u64) -> Name {
         let others = (2..).map(|number| name.with_suffix(number));
         let mut names = std::iter::once(name.clone()).chain(others);
-        names.find(|name| self.claim(name, session).is_ok()).expect("there is no end of numbers")
+        names.find(|name| self.claim(name, session).is_ok()).expect("the numbers do not end")
     }
 }
 

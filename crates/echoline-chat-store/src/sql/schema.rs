@@ -180,9 +180,10 @@ fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     }
 }
 
-/// Copies the write-ahead log into the database, syncs the database, and truncates the log.  Makes
-/// data durable that an earlier process or connection has written but failed to sync. Such data may
-/// be only in the page cache, and a later sync of the log would not write it to the disk.
+/// Copies the write-ahead log into the database, syncs the database, and truncates the log.
+///
+/// Makes data durable that an earlier process or connection has written but failed to sync. Such
+/// data may be only in the page cache, and a later sync of the log would not write it to the disk.
 fn checkpoint(connection: &Connection) -> Result<()> {
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
@@ -199,6 +200,7 @@ fn checkpoint(connection: &Connection) -> Result<()> {
 const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 
 /// Removes deleted text from the disk, both from the log and from unused parts of the file.
+///
 /// `secure_delete` overwrites deleted text in its place. But when SQLite splits a page, a copy of
 /// the text may stay in an unused part of the page. (In a measurement, this happened to two of a
 /// hundred lines.) Rewriting the file removes such copies. A file larger than [`REWRITE_MAX`] is

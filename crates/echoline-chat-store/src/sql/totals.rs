@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use super::super::options::StoreOptions;
 use super::schema::saturating;
 
-/// The number of bytes that each line counts besides its name and text.
+/// The number of bytes that are counted for each line in addition to its name and its text.
 pub(super) const LINE_BYTES: u64 = 32;
 
 /// The totals of a room, from its row.

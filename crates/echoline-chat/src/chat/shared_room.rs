@@ -1,7 +1,8 @@
-//! A room behind its lock, and the wakers of the members who wait for its next line.  The lock is
-//! held only for short steps, never across an await or a system call. A member who has seen all
-//! lines registers a waker. A member whose peer does not read registers no waker, and therefore
-//! does not slow down other members.
+//! A room behind its lock, and the wakers of the members who wait for its next line.
+//!
+//! The lock is held only for short steps, never across an await or a system call. A member who has
+//! seen all lines registers a waker. A member whose peer does not read registers no waker, and
+//! therefore does not slow down other members.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -18,7 +19,7 @@ pub(crate) struct SharedRoom(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// The waiting member of each member id.
+    /// For each member id: the waker of the member, if the member waits.
     waiters: Vec<Waiter>,
     /// The members to wake at the next line, grouped by thread.
     waiting: Vec<WaitingMembers>,

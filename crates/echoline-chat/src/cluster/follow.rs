@@ -175,7 +175,8 @@ impl ClusterNode<'_> {
             }
         }
         if !has_entered && (exits || enters) {
-            // The session has ended. If the entry is applied again, the result must be the same.
+            // Records that the session has ended, so that the entry has the same result if it is
+            // applied again.
             let mut state = self.cluster.lock();
             state.returning.remove(&context.session);
             state.end_session(context.session);

@@ -181,8 +181,9 @@ pub(crate) enum Proposed {
 }
 
 impl Proposed {
-    /// Waits for the outcome.  Cancel safe: if the future is dropped after a login, the user leaves
-    /// again.
+    /// Waits for the outcome.
+    ///
+    /// Cancel safe: if the future is dropped after a login, the user leaves again.
     pub(crate) async fn outcome(self) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,

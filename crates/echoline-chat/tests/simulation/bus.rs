@@ -271,7 +271,7 @@ struct Well(watch::Sender<Trouble>);
 impl Well {
     async fn wait(&self) {
         let mut trouble = self.0.subscribe();
-        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("it lasts");
+        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("the sender lasts");
     }
 }
 
