@@ -258,8 +258,8 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// Hides the last line, which has this number, from the terminal of a session that this node
-    /// serves. The session's user wrote the line.
+    /// Hides the room's last line from the terminal of its author, whose session this node serves.
+    /// `number` is the number of the line.
     pub fn hide(&mut self, session: u64, number: u64) {
         let Self { members, log, .. } = self;
         for (_, member) in members.iter_mut() {

@@ -28,7 +28,8 @@ use echoline_chat_core::StateSnapshot;
 const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a message without its payload, in bytes.
 const HEAD_BYTES_MAX: usize = 4096;
-/// The maximum size of a snapshot, in bytes. Without it, a forged snapshot could fill the memory.
+/// The maximum size of a snapshot, in bytes. Without this limit, a forged snapshot could fill the
+/// memory.
 const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
 /// The time-out for reading or writing one part.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);

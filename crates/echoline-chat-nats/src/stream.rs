@@ -141,7 +141,7 @@ fn without_answer(error: &dyn Error, names: &StreamNames) -> DriverError {
     DriverError::Stream { stream: names.stream.clone(), reason: reason(error) }
 }
 
-/// Compares the configuration `is` with the wanted one.
+/// Compares the actual configuration `is` with the configuration `wanted`.
 pub(super) fn differences(wanted: &Config, is: &Config) -> ConfigDifferences {
     let mut found = ConfigDifferences::default();
     let mut fatal = |holds: bool, sentence: String| {

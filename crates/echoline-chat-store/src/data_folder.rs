@@ -52,8 +52,8 @@ impl DataFolder {
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::file(&name, error)),
         }
-        // The id is used only in the error message of another process. If the disk is full, the
-        // file stays empty.
+        // The process id is used only in the error message of another process. If the disk is full,
+        // the file stays empty.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         Ok(Self { path: path.to_owned(), lock })
     }

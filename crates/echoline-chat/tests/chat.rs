@@ -287,7 +287,7 @@ fn time_of(line: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(line).unwrap()["time_ms"].as_u64().unwrap()
 }
 
-/// Fault 60: a user who leaves leaves no state behind.
+/// Fault 60: after a user has left, nothing of their state remains.
 #[tokio::test(start_paused = true)]
 async fn no_state_of_a_user_is_left_over() {
     let chat_harness = ChatHarness::open();

@@ -150,7 +150,8 @@ export class Incoming {
   }
 
   /**
-   * Handles a page of the users of a room. `from` is its position, `after` that of the next page.
+   * Handles a page of the users of a room. `from` is the position of this page, and `after` the
+   * position of the next one.
    */
   people({ room, people, count, topic, from, more, after }) {
     const { page } = this;

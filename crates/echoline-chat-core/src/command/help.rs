@@ -26,7 +26,8 @@ const IN_ANOTHER_LINE: &[&str] = &["unignore"];
 fn list(rank: Rank) -> Vec<String> {
     let listed = || COMMANDS.iter().filter(|entry| !IN_ANOTHER_LINE.contains(&entry.name));
     let shown = || listed().filter(|entry| rank == Rank::Operator || entry.rank == rank);
-    // The column fits the commands of members. The usage of an operator's command may be longer.
+    // The column is wide enough for the usage of every member's command. The usage of an operator's
+    // command may be longer.
     let members = COMMANDS.iter().filter(|entry| entry.rank == Rank::Member);
     let width = members.map(|entry| entry.usage.len()).max().unwrap_or(0);
     shown().map(|entry| format!("{:<width$}  {}", entry.usage, entry.purpose)).collect()

@@ -17,7 +17,7 @@ pub fn node_down_line(node: &str, reason: &str, names: &[String]) -> String {
     words
 }
 
-/// Parses the line. Returns `None` if it is a different line.
+/// Parses such a line. Returns `None` for any other line.
 pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
     let (_, names) = words.split_once(BEFORE)?;
     let (names, is_all) = match names.split_once(" and ") {

@@ -29,7 +29,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the child with the command `words` of another program, which runs or traces it.
+    /// Starts the child through another program, which runs or traces the child. `words` is the
+    /// command of that program.
     pub(crate) fn start(words: &[&str], folder: &Path, sync: SyncPolicy, seed: u64) -> Self {
         let me = std::env::current_exe().unwrap();
         let me = [me.to_str().unwrap(), "child::writes_until_it_is_killed", "--exact"];

@@ -326,7 +326,7 @@ fn a_second_passes_between_two_transactions() {
     assert_eq!(committed, StoreEvent::Committed(vec![(Arc::from("lobby"), 100)]));
     let length = begun.elapsed().as_millis();
     assert!((1000..5000).contains(&length), "{length} ms");
-    // If the queue is half full, the commit does not wait for the second.
+    // If the queue is half full, the commit does not wait for the end of the second.
     let begun = now();
     rig.write("lobby", 101..=340);
     rig.await_event(Some);

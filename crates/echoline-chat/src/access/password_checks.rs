@@ -57,7 +57,8 @@ impl PasswordError {
     }
 }
 
-/// A place in the queue. Dropping it frees the place, even if the connection ends while it waits.
+/// A place in the queue. The place becomes free when this value is dropped, for example if the
+/// connection ends while its task waits.
 struct Queued<'a>(&'a AtomicUsize);
 
 impl Drop for Queued<'_> {

@@ -90,8 +90,8 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Settles the operations that were sent before the missing entries. A waiting caller gets an
-    /// error, and the author of a refused line is told.
+    /// Reports the outcome of operations that were in flight when this node missed entries. A
+    /// waiting caller gets an error, and the author of a refused line is told.
     fn tell_lost_in_gap(&self, lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>) {
         for (session, sent, status) in lost {
             if let Some(reply) = sent.reply {

@@ -242,7 +242,7 @@ pub(crate) async fn obey<S: ByteStream>(
     Ok(Flow::Continue(()))
 }
 
-/// Tells the author of a message for other users that a mute refuses it.
+/// Tells a muted author that their message for other users is refused.
 pub(crate) fn refuse<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,

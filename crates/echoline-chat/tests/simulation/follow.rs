@@ -339,7 +339,7 @@ impl<'a> Follower<'a> {
         true
     }
 
-    /// Returns all positions that fit so far.
+    /// Returns all positions in this room that fit the lines so far.
     fn places(&mut self, room: &str) -> Vec<Place> {
         let position = self.positions.entry(room.to_owned()).or_default();
         if let Some(places) = &position.places {
