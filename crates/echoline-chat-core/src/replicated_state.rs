@@ -67,8 +67,8 @@ pub trait ReplicatedState: Send + Sync {
     /// Replaces the state by a snapshot of a later entry. The entries in between are skipped, and
     /// the users are told how many lines they missed.
     ///
-    /// # Errors The defect of the snapshot, in one sentence. After an error, the state is
-    /// unchanged.
+    /// # Errors
+    /// The defect of the snapshot, in one sentence. After an error, the state is unchanged.
     fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String>;
 
     /// Discards the state, because the stream was replaced. The next entry has sequence 1.

@@ -21,7 +21,8 @@ use echoline_chat_core::{Proposal, ReplicatedState};
 /// proposals.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A running driver. Dropping it stops the thread without waiting for it.
+/// A running driver. If the driver is dropped, its thread stops, but the drop does not wait for
+/// that.
 #[derive(Debug)]
 pub struct StreamDriver {
     status: Arc<StatusCell>,

@@ -279,8 +279,8 @@ impl ClusterFindings {
         }
     }
 
-    /// Compares the clocks. For this it creates a consumer, because the server returns its creation
-    /// time.
+    /// Compares the clocks. Creates a consumer for this, because the answer contains the server's
+    /// time of the creation.
     async fn clock(&mut self, jetstream: &Context, names: &StreamNames) {
         let config = pull::Config {
             ack_policy: AckPolicy::None,

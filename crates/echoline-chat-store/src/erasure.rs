@@ -42,8 +42,9 @@ pub struct ErasureReport {
 /// Tokens of the name are removed, and bans of the name stay. Texts of other users about the user
 /// stay.
 ///
-/// # Errors If a chat uses the folder, if it has no history, or if the history cannot be read or
-/// written. After an error nothing has changed, unless only rewriting the file failed.
+/// # Errors
+/// If a chat uses the folder, if it has no history, or if the history cannot be read or written.
+/// After an error nothing has changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
     shared: SharedFolder,

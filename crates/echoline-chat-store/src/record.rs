@@ -79,7 +79,7 @@ pub enum StoreChange {
     Ban(StoredBan),
     /// Removes the ban with this subject.
     Unban(String),
-    /// Adds a token, or replaces it.
+    /// Adds a token, or replaces the token with the same key.
     Token(StoredToken),
     /// Removes a token, because it was redeemed.
     TokenUsed(String),

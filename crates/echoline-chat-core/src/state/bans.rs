@@ -183,7 +183,8 @@ impl Bans {
     /// Adds a ban. Replaces a ban with the same subject and scope. Returns the removed bans: the
     /// replaced one, and those of this list that have ended.
     ///
-    /// # Errors [`TooManyBans`] if the list is full. If so, the list is unchanged.
+    /// # Errors
+    /// [`TooManyBans`] if the list is full. If so, the list is unchanged.
     pub fn add(&mut self, now_ms: u64, ban: Ban) -> Result<Vec<Ban>, TooManyBans> {
         let (list, most) = match ban.scope.room() {
             None => (&mut self.chat, CHAT_BANS_MAX),

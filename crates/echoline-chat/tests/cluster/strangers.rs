@@ -47,7 +47,7 @@ async fn attack_refused_names_and_tokens_add_no_entries() {
     cluster.settle().await;
 }
 
-/// The number of open operations: 64 in flight, and 64 sessions that wait for them.
+/// The number of open operations: 64 in flight, and 64 of sessions that wait.
 const OPEN: u64 = 64 + 64;
 
 /// Issue 12, item 6: even with many clients that are not logged in, only a few of their operations
