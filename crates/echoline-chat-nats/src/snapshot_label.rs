@@ -9,8 +9,8 @@ pub(super) struct SnapshotLabel {
     pub(super) created_ns: i128,
     /// The sequence of the last entry that the snapshot contains.
     pub(super) sequence: u64,
-    /// The time of that entry, in milliseconds since 1970. If the stream's entry has a different
-    /// time, the stream has lost entries that the snapshot contains.
+    /// The time of the last entry, in milliseconds since 1970. If the stream's entry has a
+    /// different time, the stream has lost entries that the snapshot contains.
     pub(super) time_ms: u64,
     /// A random number of the writer. It keeps two snapshots after the same entry apart.
     pub(super) writer: u32,

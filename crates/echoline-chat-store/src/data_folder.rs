@@ -165,7 +165,7 @@ pub(crate) fn is_store_file(name: &OsStr) -> bool {
     name == LOCK.as_bytes() || name.starts_with(DATABASE.as_bytes())
 }
 
-/// Returns whether nothing with that name exists, not even a dangling symbolic link. Fails if this
+/// Returns whether nothing exists at this path, not even a dangling symbolic link. Fails if this
 /// cannot be determined.
 pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     let found = if_there(fs::symlink_metadata(path));

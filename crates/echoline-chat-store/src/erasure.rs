@@ -130,7 +130,7 @@ impl Eraser<'_> {
         self.connection.execute(sql, params![id, sum]).map(drop)
     }
 
-    /// Returns the line without the user, or `None` if it contains nothing of the user.
+    /// Returns the line without the user's name and texts, or `None` if the line contains neither.
     fn without(&mut self, line: &StoredLine) -> Option<StoredLine> {
         let is_theirs = (self.is_it)(&line.name);
         let name = if is_theirs { DELETED.into() } else { line.name.clone() };

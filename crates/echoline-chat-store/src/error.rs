@@ -36,7 +36,7 @@ pub enum StoreError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The id of that process, if the lock file contains it.
+        /// The id of the other process, if the lock file contains it.
         process: Option<u32>,
     },
     /// There is no history in the folder.

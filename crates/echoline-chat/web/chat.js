@@ -26,7 +26,7 @@ export class Thread {
     this.mentions = 0;
     /** The last line that was read: the mark for unread lines comes after it. */
     this.mark = null;
-    /** The number of that line after a reload, until the line is loaded. */
+    /** After a reload: the number of the last line that was read, until that line is loaded. */
     this.markNumber = null;
     /** Whether the server may have earlier lines. */
     this.more = kind === "room";

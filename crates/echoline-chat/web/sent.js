@@ -22,7 +22,7 @@ export class Sent {
     setTimeout(() => this.draw(), SHOW_AFTER);
   }
 
-  /** Starts a new connection. It will show whether the lines of earlier ones have arrived. */
+  /** Starts a new connection, which will show whether lines of earlier connections have arrived. */
   begin() {
     this.suspects = [...this.suspects, ...this.lines];
     this.lines = [];

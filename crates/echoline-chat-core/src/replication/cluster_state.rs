@@ -39,8 +39,9 @@ pub struct Replication<T> {
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node: the highest count of an ended session that `gone_sessions` has dropped.
-    /// Sessions up to this count cannot begin again, even if an old entry is sent again.
+    /// For each node: the highest count (the lower half of a session's number) of an ended session
+    /// that `gone_sessions` has dropped. Sessions up to this count cannot begin again, even if an
+    /// old entry is sent again.
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.
     pub gone_with: VecDeque<LastOperation>,

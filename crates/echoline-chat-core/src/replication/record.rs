@@ -43,7 +43,8 @@ pub struct Record {
     pub gone_nodes: VecDeque<u32>,
     /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node: the highest count of an ended session that `gone_sessions` has dropped.
+    /// For each node: the highest count (the lower half of a session's number) of an ended session
+    /// that `gone_sessions` has dropped.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.

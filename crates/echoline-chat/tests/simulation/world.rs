@@ -16,7 +16,7 @@ use super::client;
 use super::random::Random;
 use super::record::{Record, Shared};
 
-/// Longer than any time-out of the chat and any pause of a client.
+/// A time that is longer than any time-out of the chat and any pause of a client.
 const CALM: Duration = Duration::from_secs(120);
 
 /// The rooms. The first one is the lobby.
