@@ -324,7 +324,8 @@ const RENEWED_SHOWN: u64 = 50;
 /// The last lines that a client has seen, by the keys of their rooms.
 pub(crate) struct SeenLines {
     seen: BTreeMap<Key, LastSeen>,
-    /// The rooms in which the last seen line is now a different line.
+    /// The rooms whose line numbers have started again, so that the last seen line is now a
+    /// different line.
     pub(crate) renewed: Vec<Name>,
 }
 

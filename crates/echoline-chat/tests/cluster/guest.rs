@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::evening::{ROOMS, Terms, World};
 use super::random::Random;
 
-/// Names that look alike are listed together. Only one of such a group can be in the chat.
+/// The guests' names. Names that look alike stand side by side; only one of them can be in the chat
+/// at a time.
 const NAMES: [&str; 9] = ["ann", "Ann", "\u{430}nn", "bob", "BOB", "b0b", "Ian", "ian", "lan"];
 
 /// The time limit for a guest to log in.

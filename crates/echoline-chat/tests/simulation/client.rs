@@ -12,7 +12,8 @@ use super::record::{End, Record, Resumed, Shared, Sight};
 use super::talk;
 use super::world::{ROOMS, World, elapsed_ms};
 
-/// Names that look alike are listed together. Only one of such a group can be in the chat.
+/// The clients' names. Names that look alike are in one group; only one of a group can be in the
+/// chat at a time.
 const NAMES: [[&str; 3]; 7] = [
     ["ann", "Ann", "\u{430}nn"],
     ["bob", "BOB", "b0b"],
@@ -31,7 +32,7 @@ pub(crate) struct Habit {
     /// The maximum number of bytes per read.
     chunk: usize,
     is_slow: bool,
-    /// The number of bytes after which the client stops reading, and for how long it does.
+    /// The number of bytes after which the client stops reading, and the length of that pause.
     stuck: Option<(usize, Duration)>,
 }
 
