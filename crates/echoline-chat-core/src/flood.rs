@@ -90,7 +90,7 @@ pub struct Flood {
     aside: Option<Box<Aside>>,
 }
 
-/// The state of a user that is separate from the limit of lines.
+/// The part of the state that only questions of a page and mutes need.
 #[derive(Clone, Debug)]
 struct Aside {
     /// The time at which the bucket for questions, and for commands of a muted user, is full again.

@@ -12,7 +12,7 @@ pub(super) struct SnapshotLabel {
     /// The time of the last entry, in milliseconds since 1970. If the stream's entry has a
     /// different time, the stream has lost entries that the snapshot contains.
     pub(super) time_ms: u64,
-    /// A random number of the writer. It keeps two snapshots after the same entry apart.
+    /// A random number of the writer. It distinguishes two snapshots after the same entry.
     pub(super) writer: u32,
     /// The number of messages. A snapshot with fewer messages is incomplete.
     pub(super) parts: usize,

@@ -362,7 +362,8 @@ async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     until(&mut again, "*** You are now talking in den ***").await;
 }
 
-/// Sends lines too fast until the mute is announced. The chat must mute at the fifth line at once.
+/// Sends lines too fast until the mute is announced. Expects a chat that mutes a user at the fifth
+/// line that is sent at once.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
     until(guest, &format!("Not sent: you wrote too fast and are muted for {seconds} s")).await;

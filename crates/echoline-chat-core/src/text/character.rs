@@ -186,7 +186,7 @@ mod tests {
         assert!(breaks.chars().all(|c| kind(c) == CharacterKind::Break));
     }
 
-    /// Issue 11, item 10: every separator keeps the words beside it apart.
+    /// Issue 11, item 10: every separator keeps the words on its two sides apart.
     #[test]
     fn regression_every_separator_of_lines_separates() {
         for separator in

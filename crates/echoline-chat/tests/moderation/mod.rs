@@ -42,7 +42,7 @@ async fn regression_the_message_of_a_ban_has_its_end() {
     oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
 }
 
-/// Returns a chat that mutes a user at the fifth line at once.
+/// Returns a chat that mutes a user at the fifth line that is sent at once.
 fn strict() -> ChatHarness {
     let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
     ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() })
