@@ -400,7 +400,7 @@ fn a_clock_that_jumps_changes_nothing() {
     assert_eq!(room.last_time_ms, 1_700_000_000_000);
 }
 
-/// Empty texts, very long texts, and texts with quotes or zeros are restored unchanged.
+/// Empty texts, very long texts, and texts with quotes or NUL characters are restored unchanged.
 #[test]
 fn any_text_is_restored() {
     let folder = tempfile::tempdir().unwrap();

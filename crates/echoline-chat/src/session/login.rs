@@ -32,7 +32,8 @@ const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum number of names that are tried for a user who gives none.
 const SUFFIXES_MAX: u32 = 1000;
 
-/// The number of rate refusals after which a connection that has not logged in is ended.
+/// After a client was refused this number of times because of a rate limit, its connection is ended
+/// if it has not logged in.
 pub(crate) const REFUSALS_MAX: u32 = 5;
 
 /// The client of a connection before login.
