@@ -58,8 +58,8 @@ struct WriteBatch {
 #[derive(Debug)]
 struct WriteOutage {
     lost: u64,
-    /// The earliest time at which the outage may end. It makes a long flood one outage instead of
-    /// thousands.
+    /// The earliest time at which the outage may end. Without this limit, a long flood of changes
+    /// would be thousands of outages.
     earliest_end: Instant,
 }
 

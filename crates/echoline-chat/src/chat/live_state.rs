@@ -129,7 +129,7 @@ pub(crate) struct SessionHandle {
     /// The user's name at login, used after the user has left the chat.
     first_name: Name,
     state: Weak<Mutex<LiveState>>,
-    /// Created on first use, because most sessions need none.
+    /// The extras are created on first use, because most sessions need none of them.
     extras: Mutex<Option<Box<SessionExtras>>>,
 }
 
