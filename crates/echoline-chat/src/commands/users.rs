@@ -168,7 +168,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/away`: sets or removes the away text, which users who write to this user get.
+    /// `/away`: sets or removes the away text. A user who writes to this user gets the away text as
+    /// a reply.
     pub(super) async fn away(&mut self, words: Option<&str>) -> CommandResult {
         if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
             let sentence =
