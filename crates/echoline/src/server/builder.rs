@@ -70,8 +70,9 @@ pub struct Server {
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
     /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on. Cancel safe.
-    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`]. A name is
-    /// bound on all its addresses, with port 0 at one free port. [`Listener::bind`] takes options.
+    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`]. A name
+    /// is bound on all its addresses, with port 0 at one free port. [`Listener::bind`] takes
+    /// options.
     ///
     /// ```
     /// # use echoline::Server;
