@@ -32,6 +32,8 @@ need socat socat
 need nc netcat-openbsd
 need openssl openssl
 need curl curl
+# A client and a load tester for the example of a key–value server.
+need redis-benchmark redis-tools
 # The commands in the documentation, typed in namespaces of their own.
 need jq jq
 need ncat ncat
