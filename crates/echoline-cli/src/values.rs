@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use echoline::Eol;
 use echoline_base::amount;
-use echoline_chat::FloodLimits;
+use echoline_chat::{FloodLimits, Name};
 use echoline_load::Rate;
 
 /// The most steps of a ramp.
@@ -22,6 +22,9 @@ const DEPTH_MAX: u32 = 65_536;
 /// The most threads. Each needs descriptors and address space, and more threads than cores only
 /// cost time.
 const THREADS_MAX: usize = 1024;
+
+/// The longest time to poll.
+const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// The largest share: a hundred times the whole.
 const SHARE_MAX: f64 = 100.0;
@@ -42,11 +45,19 @@ impl From<EolName> for Eol {
     }
 }
 
+/// Returns the error message for a value that is not a `thing`.
+fn wrong(text: &str, thing: &str, examples: &str) -> String {
+    let is_number = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if text.strip_prefix('-').is_some_and(is_number) {
+        return format!("'{text}' is negative: write for example {examples}");
+    }
+    format!("'{text}' is not {thing}: write for example {examples}")
+}
+
 /// Returns a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    amount::time_or_seconds(text).ok_or_else(|| {
-        format!("'{text}' is not a time: write for example 500ms, 60s or 1h30m (at most 100 years)")
-    })
+    amount::time_or_seconds(text)
+        .ok_or_else(|| wrong(text, "a time", "500ms, 60s or 1h30m (at most 100 years)"))
 }
 
 /// Returns a number of things, at least one.
@@ -105,6 +116,35 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Returns a time to poll, at most [`POLL_MAX`].
+pub(crate) fn poll_time(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    if length > POLL_MAX {
+        return Err(format!(
+            "'{text}' is too long, because polling uses a whole core: write at most {POLL_MAX:?}, \
+             for example 50us"
+        ));
+    }
+    Ok(length)
+}
+
+/// Returns the name of a room.
+pub(crate) fn room_name(text: &str) -> Result<Name, String> {
+    Name::parse_room(text).map_err(|error| clause(&error))
+}
+
+/// Returns the name of a user.
+pub(crate) fn user_name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|error| clause(&error))
+}
+
+/// Returns a sentence of the chat as a part of a longer one, without its capital letter.
+fn clause(sentence: &impl Display) -> String {
+    let sentence = sentence.to_string();
+    let first = sentence.chars().next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(sentence.chars().skip(1)).collect()
+}
+
 /// A rate, or `max` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MaxRate(pub(crate) Option<Rate>);
@@ -115,7 +155,7 @@ pub(crate) fn rate(text: &str) -> Result<MaxRate, String> {
         return Ok(MaxRate(None));
     }
     let rate = read_rate(text).map(|rate| MaxRate(Some(rate)));
-    rate.ok_or_else(|| format!("'{text}' is not a rate: write for example 1000/s, 90/m or max"))
+    rate.ok_or_else(|| wrong(text, "a rate", "1000/s, 90/m or max"))
 }
 
 fn read_rate(text: &str) -> Option<Rate> {
@@ -149,7 +189,7 @@ pub(crate) fn flood(text: &str) -> Result<FloodRate, String> {
         return Ok(FloodRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU16::new);
-    let wrong = || format!("'{text}' is not a rate of lines: write for example 5/s, or off");
+    let wrong = || wrong(text, "a rate of lines", "5/s, or off");
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
@@ -163,7 +203,7 @@ pub(crate) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
         return Ok(AnswerRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU32::new);
-    let wrong = || format!("'{text}' is not a rate of replies: write for example 100/s, or off");
+    let wrong = || wrong(text, "a rate of replies", "100/s, or off");
     rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
 }
 
@@ -176,7 +216,7 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     amount::share(text)
         .filter(|&share| share <= SHARE_MAX)
         .map(Share)
-        .ok_or_else(|| format!("'{text}' is not a percentage: write for example 5% or 0.5%"))
+        .ok_or_else(|| wrong(text, "a percentage", "5% or 0.5%"))
 }
 
 /// A range of rates; both ends are the same for a single rate.
@@ -188,7 +228,7 @@ pub(crate) struct RateRange {
 
 /// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
 pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
-    let wrong = || format!("'{text}' is not a rate: write for example 5000/s or 1000..20000/s");
+    let wrong = || wrong(text, "a rate", "5000/s or 1000..20000/s");
     let read = |text: &str| read_rate(text).ok_or_else(wrong);
     let Some((first, last)) = text.split_once("..") else {
         return read(text).map(|rate| RateRange { from: rate, to: rate });
@@ -216,12 +256,38 @@ pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
 /// Returns a number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| format!("'{text}' is not a size: write for example 512, 64KiB or 1MiB"))
+    bytes.ok_or_else(|| wrong(text, "a size", "512, 64KiB or 1MiB"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_negative_value_is_called_negative() {
+        for (text, said) in [
+            ("-5s", duration("-5s").map(drop)),
+            ("-5s", timeout("-5s").map(drop)),
+            ("-.5/s", rate("-.5/s").map(drop)),
+            ("-1..5/s", rate_range("-1..5/s").map(drop)),
+            ("-5/s", flood("-5/s").map(drop)),
+            ("-5%", share("-5%").map(drop)),
+            ("-1KiB", bytes("-1KiB").map(drop)),
+        ] {
+            let said = said.unwrap_err();
+            assert!(
+                said.starts_with(&format!("'{text}' is negative: write for example")),
+                "{said}"
+            );
+        }
+        assert!(duration("-x").unwrap_err().starts_with("'-x' is not a time"));
+    }
+
+    #[test]
+    fn a_sentence_of_the_chat_continues_the_sentence_of_the_parser() {
+        assert!(room_name("a b").unwrap_err().starts_with("a room name is 1 to 32"));
+        assert!(user_name("a b").unwrap_err().starts_with("a name is"));
+    }
 
     /// Issue 11, item 44: every unambiguous form is accepted.
     #[test]
@@ -292,6 +358,8 @@ mod tests {
         assert!(line_size("0").is_err() && line_size("0KiB").is_err());
         assert_eq!(line_size("1"), Ok(1));
         assert!(some_duration("0s").is_err());
+        assert_eq!(poll_time("1s"), Ok(POLL_MAX));
+        assert!(poll_time("5h").unwrap_err().contains("at most 1s"));
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {
             let sentence = bytes(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");

@@ -167,7 +167,7 @@ impl LoadSettings {
             ("clients", plan.clients().to_string()),
             messages,
             ("rate", self.messages.to_string()),
-            ("duration", self.duration.map_or("until all is sent".to_owned(), length)),
+            ("duration", self.duration.map_or("until all are sent".to_owned(), length)),
             ("warmup", length(self.warm_up)),
             ("message", plan.describe()),
             ("eol", eol.to_owned()),

@@ -154,7 +154,7 @@ pub mod websocket {
 /// Parts that the other crates of the workspace use. They may change with any release.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::listener::address::is_loopback;
+    pub use crate::listener::address::{is_loopback, unresolved};
     pub use crate::server::signals::{Hangup, Signals, handle_signal};
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};

@@ -21,23 +21,24 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::files::shared_files::SharedFilesArgs;
 use crate::process::inherited::{HandoverSocket, Inherited};
 use crate::process::restart::keep_running;
 use crate::server::check_report::{self, CheckReport};
+use crate::server::service::ServiceAddress;
 use crate::server::socket_args;
 use crate::usage_error::UsageError;
 use access::AdminSecret;
-use echoline::internals::is_loopback;
+use echoline::internals::{is_loopback, unresolved};
 use echoline::listener::{FileUser, Scheme};
 use echoline::{Address, ListenerOptions};
 use gate::AdminReach;
 pub(crate) use observed_server::{ExtraMetric, ExtraMetrics, FaultControl, ObservedServer};
 use site::AdminSite;
-use socket::AdminSocket;
+use socket::{ADMIN, AdminSocket};
 
 /// The flags of the admin address.
 #[derive(Debug, Args)]
@@ -115,7 +116,10 @@ impl AdminArgs {
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => check_report::listening("serves the admin page on", address, findings)?,
+                Ok(()) => {
+                    let at = ServiceAddress::typed(ADMIN, address.to_string(), address.clone());
+                    check_report::listening("serves the admin page on", &at, findings)?;
+                }
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
@@ -172,9 +176,8 @@ impl AdminArgs {
             return Err(UsageError::new(text).into());
         }
         let found = (address.host(), address.port()).to_socket_addrs();
-        let found: Vec<SocketAddr> = found
-            .with_context(|| format!("--admin {address}: cannot resolve the host name"))?
-            .collect();
+        let found: Vec<SocketAddr> =
+            found.map_err(|error| anyhow!("--admin {address}: {}", unresolved(&error)))?.collect();
         let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             let text = format!(

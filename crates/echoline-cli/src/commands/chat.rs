@@ -27,7 +27,7 @@ use crate::process::reload::{Commit, Reload, ReloadHook};
 use crate::server::args::{ServerCommand, ServingArgs};
 use crate::server::binding::OnNearlyFull;
 use crate::server::check_report::CheckReport;
-use crate::server::service::{Service, WebPage};
+use crate::server::service::{Service, ServiceAddress, WebPage};
 use crate::server::tls::ExpiredCertificatePolicy;
 use crate::server::web::WebArgs;
 use crate::usage_error::UsageError;
@@ -106,12 +106,13 @@ pub(crate) struct ChatArgs {
 
     /// Earlier lines to show to a new user [default: 20 with --data or --bus, else 0].
     #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N", help_heading = "History")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u64::MAX))]
     replay: Option<u64>,
 
     /// Room that every user joins first.
     #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_LOBBY", value_name = "NAME", default_value = "lobby")]
-    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    #[arg(value_parser = values::room_name)]
     lobby: Name,
 
     /// Limit of rooms.
@@ -218,6 +219,7 @@ enum ChatSubcommand {
 /// A listening address, and the role of the clients that connect to it.
 #[derive(Clone, Debug)]
 struct ChatListen {
+    typed: String,
     address: Address,
     role: Role,
 }
@@ -230,7 +232,7 @@ impl FromStr for ChatListen {
             Some(rest) => (rest, Role::Telnet),
             None => (text, Role::User),
         };
-        rest.parse().map(|address| Self { address, role })
+        rest.parse().map(|address| Self { typed: text.to_owned(), address, role })
     }
 }
 
@@ -321,6 +323,14 @@ impl ChatArgs {
             )
             .into());
         }
+        if let Some(replay) = self.replay.filter(|&replay| replay > self.history.get() as u64) {
+            return Err(UsageError::new(format!(
+                "--replay {replay} is more than the lines that are kept of a room (--history {}): \
+                 choose a smaller --replay, or a larger --history",
+                self.history
+            ))
+            .into());
+        }
         let lasts = self.data.is_some() || self.bus.is_asked_for();
         Ok(ChatSettings {
             lobby: self.lobby.clone(),
@@ -373,9 +383,13 @@ impl ChatArgs {
     }
 
     fn service(&self) -> Service {
+        let listen = |listen: &ChatListen| {
+            ServiceAddress::typed("--listen", &listen.typed, listen.address.clone())
+        };
+        let bot = |bot: &Address| ServiceAddress::typed("--bot", bot.to_string(), bot.clone());
         Service {
-            listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
-            also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
+            listen: self.listen.iter().map(listen).collect(),
+            also: self.bot.iter().map(bot).chain(self.web.addresses()).collect(),
             page: Some(WebPage { addresses: self.web.count(), assets: echoline_chat::PAGE }),
             what: "chat",
             eol: Eol::CrLf,
@@ -403,7 +417,7 @@ impl ChatArgs {
         // If no address was typed, users connect to the sockets that the service manager passed.
         let people = typed.chain(std::iter::repeat(Role::User)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
-        let pages = self.web.addresses().map(|_| Role::Web);
+        let pages = std::iter::repeat_n(Role::Web, self.web.count());
         let roles = people.chain(bots).chain(pages);
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
@@ -425,7 +439,7 @@ impl ChatArgs {
             None => "The history is kept in memory only; --data DIR keeps it on disk.".to_owned(),
         };
         let mut people: Vec<String> =
-            self.listen.iter().map(|to| format!("Users connect to {}.", to.address)).collect();
+            self.listen.iter().map(|to| format!("Users connect to {}.", to.typed)).collect();
         if people.is_empty() {
             people.push(
                 "Users connect to the sockets from systemd, or to 127.0.0.1:8080.".to_owned(),

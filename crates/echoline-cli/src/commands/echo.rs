@@ -186,7 +186,7 @@ impl ServerCommand for EchoArgs {
 impl EchoArgs {
     fn service(&self, dialogue: &EchoDialogue) -> Service {
         Service {
-            listen: self.listen.clone(),
+            listen: self.listen.iter().cloned().map(Into::into).collect(),
             also: Vec::new(),
             what: self.mode.name(),
             eol: dialogue.eol,

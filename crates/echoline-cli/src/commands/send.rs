@@ -128,6 +128,9 @@ pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
 
 async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
+    if let Some(text) = flags.wires.usage_error(std::slice::from_ref(address)) {
+        return Err(anyhow!(UsageError::new(text)).into());
+    }
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
     let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();

@@ -8,9 +8,10 @@ use clap::Args;
 
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::files::tls_files::{IdentityFiles, load_authorities};
 use crate::usage_error::UsageError;
 use echoline::Address;
-use echoline::tls::{Authorities, Identity, Resumption, TlsClient, Trust};
+use echoline::tls::{Authorities, Resumption, TlsClient, Trust};
 use echoline::transport::Step;
 
 /// The flags of a client's side of TLS.
@@ -70,14 +71,18 @@ impl TlsClientArgs {
         }
         let trust = match (&self.ca, self.insecure) {
             (_, true) => Trust::AnyCertificate,
-            (Some(path), _) => Trust::Authorities(Authorities::load(path)?),
+            (Some(path), _) => Trust::Authorities(load_authorities("--ca", path)?),
             (None, _) => Trust::Authorities(Authorities::of_the_system()?),
         };
         let identity = match &self.cert {
             Some(cert) => {
-                let key = self.key.as_ref().unwrap_or(cert);
-                self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
-                Some(Identity::load(cert, key, now())?)
+                let key = ("--key", self.key.as_deref());
+                let files = IdentityFiles { cert: ("--cert", cert), key };
+                self.shared_files.check_key(files.key, files.cert)?;
+                match files.load(now())? {
+                    (_, Some(error)) => return Err(error),
+                    (identity, None) => Some(identity),
+                }
             }
             None => None,
         };

@@ -79,6 +79,16 @@ pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<Str
     Some(words.replace("{}", value.unwrap_or("N")))
 }
 
+/// Returns the flag of another program that differs from `flag` by one letter, if `command` has a
+/// hint for it.
+pub(crate) fn near(command: &str, flag: &str) -> Option<&'static str> {
+    let of_command = HINTS.iter().filter(|(_, commands, _)| commands.contains(&command));
+    let mut flags = of_command.flat_map(|(flags, _, _)| flags.iter().copied());
+    let is_near =
+        |known: &&str| known.starts_with("--") && strsim::damerau_levenshtein(flag, known) == 1;
+    flags.find(is_near)
+}
+
 /// Returns the hint for a `word` in a place where `command` takes no word.
 pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     let is_port = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -135,6 +145,14 @@ mod tests {
         }
         assert_eq!(hint("load", "-x", None), None);
         assert_eq!(hint("cert", "-c", None), None);
+    }
+
+    #[test]
+    fn a_misspelled_flag_of_another_program_is_recognized() {
+        assert_eq!(near("echo", "--prot"), Some("--port"));
+        assert_eq!(near("load", "--conections"), Some("--connections"));
+        assert_eq!(near("load", "--prefix"), None);
+        assert_eq!(near("cert", "--prot"), None);
     }
 
     /// Issue 14, item 0: an address without a flag gets the flag.

@@ -8,6 +8,7 @@ mod example;
 mod file;
 pub(crate) mod hints;
 mod keys;
+mod negative;
 mod origins;
 mod settings;
 
@@ -85,6 +86,7 @@ pub(crate) fn read<P: CommandFactory + FromArgMatches>(
 ) -> Result<Settings<P>, ConfigError> {
     let program = P::command();
     let bare = without_environment(program.clone());
+    let typed = &negative::joined(&program, typed)[..];
     let (arguments, origins) = with_layers(&program, &bare, typed)?;
     let matches = bare.clone().try_get_matches_from(arguments);
     let mut matches =
@@ -132,11 +134,14 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
         return error;
     };
     let hint = match unknown.starts_with('-') {
-        true => hints::hint(command, unknown, hints::value(&words[1..], unknown)),
-        false => hints::word_hint(command, unknown),
+        true => flag_hint(&error, command, unknown, hints::value(&words[1..], unknown)),
+        false => hints::word_hint(command, unknown).map_or(FlagHint::Keep, FlagHint::Tip),
     };
-    let Some(hint) = hint else { return error };
-    usage_error::set_tips(&mut error, vec![hint]);
+    match hint {
+        FlagHint::Keep => return error,
+        FlagHint::Tip(hint) => usage_error::set_tips(&mut error, vec![hint]),
+        FlagHint::Remove => drop(error.remove(ContextKind::SuggestedArg)),
+    }
     // The parser's usage line names the flag that it took for a similar one.
     let mut bare = bare.clone();
     bare.build();
@@ -144,6 +149,34 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
         error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
     }
     error
+}
+
+/// The treatment of the parser's own suggestion for an unknown argument.
+enum FlagHint {
+    Keep,
+    Remove,
+    /// Replace it.
+    Tip(String),
+}
+
+/// Returns the hint for an unknown flag. The parser suggests flags that have little in common with
+/// the typed one, so a flag of another program that is nearer wins.
+fn flag_hint(error: &clap::Error, command: &str, flag: &str, value: Option<&str>) -> FlagHint {
+    if let Some(hint) = hints::hint(command, flag, value) {
+        return FlagHint::Tip(hint);
+    }
+    let suggested = error.get(ContextKind::SuggestedArg).map(ToString::to_string);
+    let suggested = suggested.as_deref().and_then(|flag| flag.split([' ', '=']).next());
+    let distance = |known: &str| strsim::damerau_levenshtein(flag, known);
+    let is_near = suggested.is_some_and(|known| distance(known) <= known.len().div_ceil(3));
+    let foreign = hints::near(command, flag);
+    match (foreign, suggested) {
+        (Some(foreign), _) if suggested.is_none_or(|known| distance(foreign) < distance(known)) => {
+            hints::hint(command, foreign, value).map_or(FlagHint::Keep, FlagHint::Tip)
+        }
+        (_, Some(_)) if !is_near => FlagHint::Remove,
+        _ => FlagHint::Keep,
+    }
 }
 
 /// Returns the program without its variables, whose values become arguments.
@@ -174,7 +207,12 @@ fn with_layers(
         let source = given.value_source(flag.get_id().as_str());
         source == Some(ValueSource::CommandLine)
     };
-    let variables = environment::settings(command, environment::get, is_typed);
+    let takes_variables = command.get_arguments().any(|flag| flag.get_env().is_some());
+    let unknown = takes_variables.then(|| environment::unknown(program, std::env::vars_os()));
+    let variables = match unknown.flatten() {
+        Some(words) => Err(words),
+        None => environment::settings(command, environment::get, is_typed),
+    };
     let variables = variables.map_err(|words| {
         let named = format!("{} {}", program.get_name(), command.get_name());
         let mut command = command.clone().bin_name(named);
@@ -266,7 +304,9 @@ fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         bail!("{flag} is longer than {FILE_BYTES_MAX} bytes, so it is not a configuration file");
     }
-    let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is not UTF-8 text") };
+    let Ok(text) = String::from_utf8(bytes) else {
+        bail!(WrongSetting(format!("{flag} is not UTF-8 text")))
+    };
     ConfigFile::parse(&text).map_err(|error| wrong(path, &error))
 }
 

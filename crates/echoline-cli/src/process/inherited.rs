@@ -19,7 +19,7 @@ use echoline::listener::{FileOwner, Scheme};
 
 /// A variable that is set for a process whose standard input is the channel to its predecessor. Its
 /// value has no meaning.
-pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";
+pub(crate) const UPGRADE: &str = "ECHOLINE_UPGRADE";
 
 /// The variables that systemd sets for a process with passed sockets (sd_listen_fds(3)).
 const LISTEN_PID: &str = "LISTEN_PID";

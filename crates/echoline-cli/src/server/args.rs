@@ -98,23 +98,24 @@ impl ServingArgs {
     ) -> anyhow::Result<()> {
         let usual = usual_address();
         let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
-        for address in listen.iter().chain(&service.also) {
+        for at in listen.iter().chain(&service.also) {
+            let address = &at.address;
             if address.scheme() == Scheme::Udp && service.datagrams.is_none() {
-                findings.wrong(needs_connections(service, address));
+                findings.wrong(needs_connections(service, at));
                 continue;
             }
             if let Err(error) = self.probe_folder(address) {
-                findings.wrong(format!("cannot listen on {address}: {error}"));
+                findings.wrong(at.name_in(&format!("cannot listen on {address}: {error}")));
                 continue;
             }
             self.wires.check(address, self.sockets.unix_mode(), findings);
-            check_report::listening("listens on", address, findings)?;
+            check_report::listening("listens on", at, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
         self.admin.check(self.shared_files(), findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
-        self.faults.check(listen, findings);
+        self.faults.check(listen.iter().map(|at| &at.address), findings);
         self.log.check(findings);
         self.access.check(findings);
         if let Some(path) = &self.ready_file {

@@ -78,6 +78,7 @@ pub(crate) struct BoundsArgs {
     /// Length of the system's queue of connections that are not accepted yet.
     #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
     #[arg(help_heading = "Listening")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u32::MAX))]
     backlog: u32,
 
     #[command(flatten)]

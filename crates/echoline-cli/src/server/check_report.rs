@@ -9,8 +9,10 @@ use anyhow::bail;
 
 use crate::files::links::ResolvedPath;
 use crate::files::output;
+use crate::server::port_owner::with_holder;
+use crate::server::service::ServiceAddress;
+use echoline::Listener;
 use echoline::listener::Scheme;
-use echoline::{Address, Listener};
 
 /// The findings of a check.
 #[derive(Debug, Default)]
@@ -59,9 +61,10 @@ impl CheckReport {
 /// Checks whether this host could listen on `address`. `words` precedes the address in messages.
 pub(crate) fn listening(
     words: &str,
-    address: &Address,
+    at: &ServiceAddress,
     findings: &mut CheckReport,
 ) -> anyhow::Result<()> {
+    let address = &at.address;
     if address.scheme() == Scheme::Fd {
         findings.note(format!("{words} {address}, which the service manager must pass"));
         return Ok(());
@@ -82,11 +85,13 @@ pub(crate) fn listening(
             let named = !resolved.iter().any(|ip| ip == address.host());
             let resolved =
                 if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
-            findings.right(format!("{words} {address}{resolved}"));
+            findings.right(format!("{words} {at}{resolved}"));
         }
         // The server whose next start is being checked may itself be running.
-        Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),
-        Err(error) => findings.wrong(format!("{error}")),
+        Err(error) if error.kind() == AddrInUse => {
+            findings.note(at.name_in(&with_holder(&error, address)));
+        }
+        Err(error) => findings.wrong(at.name_in(&error.to_string())),
     }
     Ok(())
 }

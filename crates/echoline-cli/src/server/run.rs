@@ -23,7 +23,7 @@ use crate::server::bounds;
 use crate::server::datagrams::DatagramThread;
 use crate::server::faults;
 use crate::server::ready_file;
-use crate::server::service::{Service, WebPage};
+use crate::server::service::{Service, ServiceAddress, WebPage};
 use crate::server::tls;
 use crate::server::web;
 use echoline::sources::{SourceLimits, Sources};
@@ -101,7 +101,7 @@ impl ServingArgs {
             .sources(Arc::clone(&sources));
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
-            faults::announce(faults, &service.listen);
+            faults::announce(faults, service.listen.iter().map(|at| &at.address));
             reload.add(part(self.faults.reload_hook(faults), |serving| &serving.faults));
         }
         if let Some(OnNearlyFull(hook)) = bound.on_nearly_full {
@@ -213,7 +213,8 @@ impl ServingArgs {
     ) -> io::Result<Vec<ServiceSockets>> {
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = sockets.len() - pages;
-        let dress = |(place, (address, sockets)): (usize, (&Address, ServiceSockets))| {
+        let dress = |(place, (at, sockets)): (usize, (&ServiceAddress, ServiceSockets))| {
+            let address = &at.address;
             let ServiceSockets::Streams(listeners) = sockets else { return Ok(sockets) };
             let page = service.page.as_ref().filter(|_| place >= without_page);
             let dress = |listener: Listener| {

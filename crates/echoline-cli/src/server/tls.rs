@@ -10,10 +10,11 @@ use clap::{Args, ValueEnum};
 
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::files::tls_files::{IdentityFiles, load_authorities};
 use crate::server::check_report::CheckReport;
+use crate::server::service::ServiceAddress;
 use crate::usage_error::UsageError;
-use echoline::Address;
-use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
+use echoline::tls::{Certificates, ClientAuth, TlsServerConfig};
 
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -70,10 +71,10 @@ impl TlsArgs {
     /// Loads the certificates if one of the addresses in `listen` uses TLS.
     pub(crate) fn load<'a>(
         &self,
-        listen: impl IntoIterator<Item = &'a Address>,
+        listen: impl IntoIterator<Item = &'a ServiceAddress>,
         outdated: ExpiredCertificatePolicy,
     ) -> anyhow::Result<Option<Certificates>> {
-        let wants = listen.into_iter().find(|address| address.scheme().is_tls());
+        let wants = listen.into_iter().find(|at| at.address.scheme().is_tls());
         match (wants, &self.cert) {
             (None, None) => Ok(None),
             // The variable may be meant for another server in the same environment.
@@ -83,8 +84,8 @@ impl TlsArgs {
                  example --listen tls://127.0.0.1:8443",
             )
             .into()),
-            (Some(address), None) => Err(UsageError::new(format!(
-                "{address} needs a certificate: add --cert FILE --key FILE ('echoline cert' makes \
+            (Some(at), None) => Err(UsageError::new(format!(
+                "{at} needs a certificate: add --cert FILE --key FILE ('echoline cert' makes \
                  a pair for tests)"
             ))
             .into()),
@@ -98,16 +99,16 @@ impl TlsArgs {
         outdated: ExpiredCertificatePolicy,
     ) -> anyhow::Result<TlsServerConfig> {
         let Some(cert) = &self.cert else { bail!("--cert is no longer set") };
-        let key = self.key.as_ref().unwrap_or(cert);
-        self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
-        let identity = match outdated {
-            ExpiredCertificatePolicy::Refuse => Identity::load(cert, key, now())?,
-            ExpiredCertificatePolicy::Serve => Identity::load_outdated(cert, key, now())?.0,
+        let files = IdentityFiles { cert: ("--cert", cert), key: ("--key", self.key.as_deref()) };
+        self.shared_files.check_key(files.key, files.cert)?;
+        let identity = match (files.load(now())?, outdated) {
+            ((_, Some(error)), ExpiredCertificatePolicy::Refuse) => return Err(error),
+            ((identity, _), _) => identity,
         };
         let clients = match &self.client_ca {
             None => ClientAuth::Off,
             Some(path) => {
-                let trusted = Authorities::load(path)?;
+                let trusted = load_authorities("--client-ca", path)?;
                 match self.client_auth {
                     Some(ClientAuthName::Request) => ClientAuth::Requested(trusted),
                     Some(ClientAuthName::Require) | None => ClientAuth::Required(trusted),
@@ -120,7 +121,7 @@ impl TlsArgs {
     /// Checks whether a server on the addresses `listen` could start with these files.
     pub(crate) fn check<'a>(
         &self,
-        listen: impl IntoIterator<Item = &'a Address>,
+        listen: impl IntoIterator<Item = &'a ServiceAddress>,
         outdated: ExpiredCertificatePolicy,
         findings: &mut CheckReport,
     ) {

@@ -9,8 +9,10 @@ use clap::Args;
 use ipnet::IpNet;
 use nix::unistd::User;
 
+use crate::config;
 use crate::server::check_report::CheckReport;
 use crate::server::socket_args::admits_everybody;
+use echoline::listener::Scheme;
 use echoline::proxy::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
 use echoline::site::{Asset, Site};
 use echoline::tls::Certificates;
@@ -259,6 +261,15 @@ pub(crate) struct ClientTransportArgs {
 }
 
 impl ClientTransportArgs {
+    /// Returns the error message if --proxy has no effect on one of `addresses`.
+    pub(crate) fn usage_error(&self, addresses: &[Address]) -> Option<String> {
+        let udp = addresses.iter().find(|address| address.scheme() == Scheme::Udp)?;
+        // The variable may be meant for other runs in the same environment.
+        (self.proxy.is_some() && !config::may_set("proxy")).then(|| {
+            format!("--proxy has no effect on {udp}, which has no connections: remove --proxy")
+        })
+    }
+
     /// Returns the steps on the way to `address`. The headers contain the addresses of `network` in
     /// turn.
     pub(crate) fn transport(

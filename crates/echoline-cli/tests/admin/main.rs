@@ -195,7 +195,7 @@ fn the_address_is_on_loopback_by_default() {
         ("0.0.0.0:0", "would be open to other hosts, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
-        ("nosuch.invalid:1", "cannot resolve the host name"),
+        ("nosuch.invalid:1", "the host name cannot be resolved"),
     ] {
         let mut command = program(&[]);
         command.args(["echo", "--listen", "127.0.0.1:0", "--admin", address]);

@@ -52,10 +52,10 @@ impl Dialer {
                 resolved.push(Vec::new());
                 continue;
             }
-            let found = resolve(address, targets.family).await.map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot resolve {address}: {error}"))
-            })?;
-            resolved.push(found);
+            let found = resolve(address, targets.family).await;
+            resolved.push(found.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot connect to {address}: {error}"))
+            })?);
         }
         Ok(Self { targets: targets.clone(), resolved })
     }
@@ -227,7 +227,8 @@ async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAd
         IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
-        let text = format!("'{}' has no address of the requested family", address.host());
+        let family = if family == IpFamily::Ipv4 { "IPv4 (-4)" } else { "IPv6 (-6)" };
+        let text = format!("'{}' has no address of the requested family, {family}", address.host());
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     Ok(found)
@@ -327,7 +328,7 @@ mod tests {
         let targets = Targets { addresses, family: IpFamily::Ipv6, ..Targets::default() };
         let error = Dialer::new(&targets).await.unwrap_err().to_string();
         assert!(
-            error.contains("cannot resolve 127.0.0.1:1") && error.contains("family"),
+            error.contains("cannot connect to 127.0.0.1:1") && error.contains("family, IPv6 (-6)"),
             "{error}"
         );
     }

@@ -201,7 +201,8 @@ impl Address {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut found: Vec<SocketAddr> = Vec::new();
-        for address in look_up(&self.host, self.port).await? {
+        let found_by_system = look_up(&self.host, self.port).await;
+        for address in found_by_system.map_err(|error| unresolved(&error))? {
             if !found.contains(&address) {
                 found.push(address);
             }
@@ -212,6 +213,18 @@ impl Address {
         }
         Ok(found)
     }
+}
+
+/// Returns the error of the system's resolver as one sentence, with a remedy.
+#[must_use]
+pub fn unresolved(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    // The prefix of the standard library repeats the sentence.
+    let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    let sentence = format!(
+        "the host name cannot be resolved ({reason}): check the name, or use an IP address"
+    );
+    io::Error::new(error.kind(), sentence)
 }
 
 /// Resolves `host` on a separate thread, because the system's resolver blocks. The thread has ended

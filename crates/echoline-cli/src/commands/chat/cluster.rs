@@ -125,6 +125,38 @@ pub(crate) struct ClusteredChat {
 }
 
 impl StreamArgs {
+    /// Returns an error of the driver that names the flag of its file, or the error itself.
+    pub(crate) fn name_flag(&self, error: DriverError) -> anyhow::Error {
+        let files = [
+            ("--bus-ca", &self.bus_ca),
+            ("--bus-cert", &self.bus_cert),
+            ("--bus-key", &self.bus_key),
+            ("--bus-credentials", &self.bus_credentials),
+        ];
+        let named = |path: PathBuf| {
+            let flag = files.into_iter().find(|(_, file)| file.as_ref() == Some(&path));
+            flag.map_or(path.clone(), |(flag, _)| format!("{flag} {}", path.display()).into())
+        };
+        let file = match &error {
+            DriverError::KeyFile => self.cluster_key.as_ref().map(|path| ("--cluster-key", path)),
+            DriverError::Logins => self.bus_login.as_ref().map(|path| ("--bus-login", path)),
+            _ => None,
+        };
+        let error = anyhow::Error::from(match error {
+            DriverError::Certificates { path, reason } => {
+                DriverError::Certificates { path: named(path), reason }
+            }
+            DriverError::Credentials { path, reason } => {
+                DriverError::Credentials { path: named(path), reason }
+            }
+            error => error,
+        });
+        match file {
+            Some((flag, path)) => error.context(format!("{flag} {}", path.display())),
+            None => error,
+        }
+    }
+
     fn cluster(&self) -> &str {
         self.cluster.as_deref().unwrap_or("chat")
     }
@@ -212,7 +244,7 @@ impl ClusterArgs {
             DriverError::Name { .. } | DriverError::Servers { .. } => {
                 UsageError::new(error.to_string()).into()
             }
-            _ => anyhow::Error::from(error).context(format!("cannot use --bus {servers}")),
+            _ => self.stream.name_flag(error).context(format!("cannot use --bus {servers}")),
         })?;
         let status = driver.status();
         tracing::info!(
@@ -243,7 +275,8 @@ impl ClusterArgs {
     /// Examines servers and stream for `--check`, and describes them in sentences.
     pub(crate) fn describe(&self, shared: &SharedFilesArgs) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
-        let findings = echoline_chat_nats::examine(&options)?;
+        let findings = echoline_chat_nats::examine(&options);
+        let findings = findings.map_err(|error| self.stream.name_flag(error))?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
             let servers = without_login(options.servers.reveal());
             bail!("--bus {servers}: {}", problem.sentence);

@@ -40,6 +40,7 @@ pub(crate) struct DoctorArgs {
 pub(crate) fn run(flags: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
     let cannot = || format!("cannot examine --bus {}", without_login(flags.bus.reveal()));
+    let findings = findings.map_err(|error| flags.stream.name_flag(error));
     let findings = findings.with_context(cannot)?;
     let mut text = String::new();
     if let Some(warning) = command_line_warning(&flags.bus) {

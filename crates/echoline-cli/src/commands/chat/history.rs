@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::files::links::ResolvedPath;
 use crate::files::output::{print, stdout_filter, tell};
 use crate::files::shared_files::SharedFilesArgs;
+use crate::values;
 use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
 use echoline_chat::{ChatSettings, Name, terminal_text};
 
@@ -80,7 +81,7 @@ pub(crate) struct ExportArgs {
     data: DataArgs,
 
     /// Room to export.
-    #[arg(value_name = "ROOM", value_parser = |text: &str| Name::parse_room(text))]
+    #[arg(value_name = "ROOM", value_parser = values::room_name)]
     room: Name,
 
     /// Print one JSON object per line of the room.
@@ -104,7 +105,7 @@ pub(crate) struct EraseArgs {
     /// Name of the user.
     ///
     /// Names that look the same are erased too, because they belong to the same user.
-    #[arg(value_name = "NAME", value_parser = |text: &str| Name::parse(text))]
+    #[arg(value_name = "NAME", value_parser = values::user_name)]
     name: Name,
 
     #[command(flatten)]

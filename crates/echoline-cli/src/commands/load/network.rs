@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::commands::tls_client::TlsSide;
 use crate::server::transport_args::{ClientTransportArgs, network_value};
+use crate::usage_error::UsageError;
 use crate::values;
 use echoline::Address;
 use echoline_load::target::{IpFamily, ResolvePolicy, SocketOptions};
@@ -71,7 +72,7 @@ pub(super) struct NetworkArgs {
     ///
     /// Polling makes send times exact to the microsecond, but each thread uses a whole core.
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", default_value = "0s")]
-    #[arg(value_parser = values::duration)]
+    #[arg(value_parser = values::poll_time)]
     busy_poll: Duration,
 }
 
@@ -110,6 +111,9 @@ impl NetworkArgs {
         tls: &TlsSide,
         settings: &mut LoadSettings,
     ) -> anyhow::Result<()> {
+        if let Some(text) = self.wires.usage_error(addresses) {
+            return Err(UsageError::new(text).into());
+        }
         let transport =
             |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
         settings.targets = Targets {

@@ -46,9 +46,8 @@ struct PendingLines {
 
 /// Returns a socket that sends to `address` and receives only from it.
 pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
-    let found = address.resolve().await.with_context(|| {
-        format!("cannot resolve {address}: check the host name, or use an IP address")
-    });
+    let found = address.resolve().await;
+    let found = found.with_context(|| format!("cannot connect to {address}"));
     let found = found.map_err(SendFailure::not_connected)?;
     let none = || SendFailure::not_connected(anyhow!("{address} has no address"));
     let to = found.first().ok_or_else(none)?;

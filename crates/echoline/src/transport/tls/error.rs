@@ -92,7 +92,6 @@ pub enum TlsError {
 }
 
 fn hint(found: &Option<&'static str>, wanted: &str) -> String {
-    found.map_or(String::new(), |found| {
-        format!("; it contains a {found}: give the file of the {wanted}")
-    })
+    let found = found.map_or(String::new(), |found| format!("; it contains a {found}"));
+    format!("{found}: give the file of the {wanted}")
 }
