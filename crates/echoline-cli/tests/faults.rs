@@ -183,3 +183,17 @@ fn a_draining_server_does_not_wait_for_a_stall() {
     let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }
+
+/// The connection of a client that has left waits for the end of the stall. A drain does not.
+#[test]
+fn a_draining_server_does_not_wait_for_the_stall_of_a_client_that_has_left() {
+    let server = with_a_log(&["--fault", "stall after=12", "--drain-timeout", "1h"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    drop(stream);
+    server.program.signal("TERM");
+    let ended = server.program.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended; end_of_stream=1"), "{}", ended.stderr);
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use echoline::faults::{FaultStream, Faults};
 use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, advance, timeout};
 
 fn faults(plan: &str) -> Faults {
@@ -38,7 +38,10 @@ fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
 }
 
 /// Echoes the lines of `client` to their end.
-async fn echo(mut client: Connection<FaultStream<DuplexStream>>) -> Result<(), Closed> {
+async fn echo<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     while let Some(line) = client.read_line().await? {
         client.write_line_parts(&[&line]).await?;
     }
@@ -149,6 +152,34 @@ async fn a_stall_holds_the_stream_for_its_time_or_until_the_end() {
     let start = Instant::now();
     assert_eq!(stream.shutdown().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+/// The drain ends a stall whether it begins before the client leaves, or after.
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_stall_of_a_client_that_has_left() {
+    for drains_first in [false, true] {
+        let (here, mut peer) = duplex(8);
+        let (limits, shutdown) = (Limits::default(), Shutdown::new());
+        let client =
+            Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, shutdown.clone());
+        let planned = faults("stall after=2 direction=out");
+        let client = client.layer(|here| FaultStream::new(here, &planned));
+        let mut serving = tokio::spawn(echo(client));
+        peer.write_all(b"one\n").await.unwrap();
+        peer.read_exact(&mut [0; 2]).await.unwrap();
+        if drains_first {
+            shutdown.drain();
+        }
+        peer.shutdown().await.unwrap();
+        if !drains_first {
+            let waited = timeout(Duration::from_secs(30), &mut serving).await;
+            assert!(waited.is_err(), "a stall holds the end of the connection");
+            shutdown.drain();
+        }
+        let start = Instant::now();
+        assert_eq!(serving.await.unwrap(), Ok(()));
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

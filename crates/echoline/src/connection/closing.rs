@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -99,8 +99,8 @@ where
 
     async fn finish(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| self.core.poll_flush(cx)).await?;
+        self.shut_down().await?;
         let core = &mut *self.core;
-        poll_fn(|cx| Pin::new(&mut core.stream).poll_shutdown(cx)).await?;
         if !core.input.at_end()
             && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
@@ -110,6 +110,26 @@ where
             let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }
         Ok(())
+    }
+
+    /// Ends the output. A drain that begins meanwhile is a new close reason for the layers, because
+    /// a planned stall would hold it up.
+    async fn shut_down(&mut self) -> io::Result<()> {
+        let core = &mut *self.core;
+        let config = Arc::clone(&core.deadlines.config);
+        let mut draining = pin!(config.shutdown.reached(Phase::Draining));
+        let mut is_told = false;
+        poll_fn(|cx| {
+            loop {
+                let ended = Pin::new(&mut core.stream).poll_shutdown(cx);
+                if ended.is_ready() || is_told || draining.as_mut().poll(cx).is_pending() {
+                    return ended;
+                }
+                is_told = true;
+                (core.signal)(&mut core.stream, CloseSignal::Ends(Closed::Drained));
+            }
+        })
+        .await
     }
 
     fn reset_if_broken(mut self) {
