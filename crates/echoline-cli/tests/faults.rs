@@ -129,7 +129,7 @@ fn a_plan_may_come_from_a_file() {
         "echoline: --fault-file {file}: line 3: 'drop evry=2': there is no 'evry'; did you mean \
          'every'?\n"
     );
-    assert_eq!((ended.code(), ended.stderr), (Some(1), sentence));
+    assert_eq!((ended.code(), ended.stderr), (Some(2), sentence));
     let ended = run(&["echo", "--fault-file", "/no/such/plan"], b"");
     let sentence = "echoline: cannot read --fault-file /no/such/plan: No such file or directory";
     assert!(ended.stderr.starts_with(sentence), "{}", ended.stderr);

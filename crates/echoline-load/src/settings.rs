@@ -137,7 +137,7 @@ impl LoadSettings {
         RunSummary {
             mode: if self.messages.is_open() { LoopMode::Open } else { LoopMode::Closed },
             clients: plan.clients(),
-            rate: self.messages.average_until(end.unwrap_or(LONGEST)),
+            rate: self.messages.average_between(self.warm_up, end.unwrap_or(LONGEST)),
             duration: self.duration,
             targets: self.targets.addresses.iter().map(ToString::to_string).collect(),
             bytes: plan.size(),
@@ -221,4 +221,26 @@ impl LoadSettings {
 
 fn connect_rate(connects: &Pacer) -> String {
     if connects.is_open() { connects.to_string() } else { "max".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rate;
+
+    #[test]
+    fn the_rate_of_a_ramp_is_the_mean_without_the_warm_up() {
+        let second = Duration::from_secs(1);
+        let (clients, eol) = (NonZero::new(10).unwrap(), Eol::Lf);
+        let plan = Plan::new(clients, None, 64, eol, 1).unwrap();
+        let mut settings = LoadSettings::new("127.0.0.1:1".parse().unwrap(), plan);
+        let rate = |count| Rate::new(count, second).unwrap();
+        (settings.warm_up, settings.duration) = (2 * second, Some(4 * second));
+        settings.messages = Pacer::ramp(rate(100), rate(300), 4 * second, 2 * second);
+        assert_eq!(settings.summary().rate, Some(200.0));
+        settings.messages = Pacer::constant(rate(100));
+        assert_eq!(settings.summary().rate, Some(100.0));
+        settings.messages = Pacer::closed_loop();
+        assert_eq!(settings.summary().rate, None);
+    }
 }

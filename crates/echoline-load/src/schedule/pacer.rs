@@ -239,14 +239,17 @@ impl Pacer {
         self.poisson.as_ref().map(|poisson| poisson.seed)
     }
 
-    /// Returns the mean rate of the whole schedule until `end`, in events per second; `None` in
-    /// closed loop.
+    /// Returns the mean rate of the whole schedule between two times, in events per second; `None`
+    /// in closed loop.
     #[must_use]
-    pub fn average_until(&self, end: Duration) -> Option<f64> {
+    pub fn average_between(&self, from: Duration, end: Duration) -> Option<f64> {
         match self.schedule {
             ArrivalSchedule::ClosedLoop { .. } => None,
             ArrivalSchedule::Constant(rate) => Some(rate.as_per_second()),
-            ArrivalSchedule::Changing(curve) => Some(curve.count_until(end) / end.as_secs_f64()),
+            ArrivalSchedule::Changing(curve) => {
+                let events = curve.count_until(end) - curve.count_until(from);
+                Some(events / end.saturating_sub(from).as_secs_f64())
+            }
         }
     }
 }
