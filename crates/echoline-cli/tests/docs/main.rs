@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "says what was skipped, and how a page was run")]
 
 mod flags;
+mod messages;
 mod output;
 mod page;
 mod ports;
@@ -17,6 +18,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use messages::Literals;
 use output::{difference, lines};
 use page::{Command, Page, invocations};
 use ports::FreePorts;
@@ -24,6 +26,10 @@ use session::{Session, has_namespaces};
 
 /// The number of blocks that cannot run, in all pages. Each has a comment with the reason.
 const NOT_RUN: usize = 14;
+
+/// The number of `text` blocks without a message of the program, in all pages: figures of earlier
+/// runs, lines of users, and files of other programs.
+const NOT_COMPARED: usize = 7;
 
 /// Pages that do not follow the rules yet, with the number of their blocks.
 const NOT_YET: &[(&str, usize)] = &[];
@@ -219,6 +225,27 @@ fn no_more_blocks_than_counted_are_not_run() {
         }
     }
     assert_eq!(marked.len(), NOT_RUN, "\n{}\n", marked.join("\n"));
+}
+
+/// Blocks of the language `text` are not typed. Each message in them must be one that the program
+/// prints.
+#[test]
+fn the_messages_in_text_blocks_are_those_of_the_program() {
+    let literals = Literals::read();
+    let (mut wrong, mut not_compared) = (Vec::new(), Vec::new());
+    for page in PAGES.iter().map(|name| Page::read(name)) {
+        for block in page.blocks.iter().filter(|block| block.language == "text") {
+            let place = format!("{}:{}", page.name, block.line);
+            match literals.unknown(block) {
+                Some(unknown) => {
+                    wrong.extend(unknown.iter().map(|message| format!("{place}: {message}")));
+                }
+                None => not_compared.push(place),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no literal makes these messages:\n{}\n", wrong.join("\n"));
+    assert_eq!(not_compared.len(), NOT_COMPARED, "\n{}\n", not_compared.join("\n"));
 }
 
 /// A flag that is renamed or removed must not stay in the text of a page.
