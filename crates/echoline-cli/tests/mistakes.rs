@@ -290,3 +290,30 @@ fn flags_without_an_effect_and_impossible_values_are_refused() {
     let (_, said) = run(folder.path(), "echo --prtt 9");
     assert!(!said.contains("similar"), "{said}");
 }
+
+/// Mistakes of a stranger at every command, beside those of the other tests.
+#[test]
+fn other_mistakes_name_the_flag_and_the_remedy() {
+    let folder = folder_with(&[("report", "{}"), ("file", "")]);
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let listen = "--listen 127.0.0.1:0";
+    check(
+        folder.path(),
+        &[
+            (&format!("echo {listen} --access-log-format json"), 2, "--access-log <FILE>"),
+            (&format!("echo {listen} --admin-mode 0666"), 2, "--admin <ADDR>"),
+            ("chat --bus-ca x", 2, "--bus-ca x needs --bus, which names the NATS servers"),
+            ("chat doctor --bus http://x", 2, "'http://x' is not the address of a NATS server"),
+            ("chat hash-password secret", 2, "tip: leave the password out"),
+            ("chat erase --data empty ann", 1, "cannot erase ann from --data: there is no chat"),
+            ("send fd://x hi", 3, "passes to a server: write HOST:PORT or unix:PATH"),
+            ("send udp://127.0.0.1:1 --no-half-close hi", 2, "--no-half-close has no effect on"),
+            ("send tls://127.0.0.1:1 --server-name a_b --insecure hi", 2, "give one with --server"),
+            ("load 127.0.0.1:1 --tls-resume", 2, "--tls-resume has no effect"),
+            ("load udp://127.0.0.1:1 --size 100KB", 2, "choose a --size or a --message of at most"),
+            ("cert --out file", 1, "cannot create the folder --out file: File exists"),
+            ("merge report", 1, "its \"format\" is missing, not \"echoline-load/1\"; give a file"),
+            ("completions bash", 2, "tip: use 'echoline generate completions'"),
+        ],
+    );
+}

@@ -64,7 +64,7 @@ pub(crate) struct AdminArgs {
     /// If other users may connect (0666), requests have the same rights as over TCP without a
     /// secret.
     #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
-    #[arg(value_parser = socket_args::mode)]
+    #[arg(value_parser = socket_args::mode, requires = "admin")]
     admin_mode: u32,
 
     /// Group of an admin socket, by name or number [default: that of the process].

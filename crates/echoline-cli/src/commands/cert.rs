@@ -81,7 +81,7 @@ pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
     fs::create_dir_all(out)
-        .with_context(|| format!("cannot create the folder {}", out.display()))?;
+        .with_context(|| format!("cannot create the folder --out {}", out.display()))?;
     for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
         // A file that cannot be examined may exist.
         let found = if_there(fs::symlink_metadata(&path));

@@ -18,7 +18,7 @@ use self::progress_display::ProgressDisplay;
 use self::traffic::TrafficArgs;
 use crate::commands::load_output::OutputArgs;
 use crate::commands::tls_client::{TlsClientArgs, TlsSide};
-use crate::config::ConfigArgs;
+use crate::config::{self, ConfigArgs};
 use crate::process::descriptors::Descriptors;
 use crate::process::resources;
 use crate::usage_error::UsageError;
@@ -238,7 +238,12 @@ impl LoadArgs {
             false => (Resumption::Off, "each handshake whole"),
         };
         let side = self.tls.prepare(&self.addresses, resumption)?;
-        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+        let has_tls = self.addresses.iter().any(|address| address.scheme().is_tls());
+        if self.tls_resume && !has_tls && !config::may_set("tls-resume") {
+            let text = "--tls-resume has no effect: no address begins with tls:// or wss://";
+            return Err(UsageError::new(text).into());
+        }
+        if has_tls {
             let remark = format!("{handshakes}; {}", self.tls.describe());
             settings.remarks.push(("tls".to_owned(), remark));
         }
@@ -257,7 +262,7 @@ fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
             "a message of {size} bytes, with its line end, does not fit into a datagram (udp://): \
-             the limit is {DATAGRAM_BYTES_MAX}"
+             choose a --size or a --message of at most {DATAGRAM_BYTES_MAX} bytes"
         ));
     }
     let lines = expect.lines > 1 || expect.greeting_lines > 0;

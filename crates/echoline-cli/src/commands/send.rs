@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::commands::tls_client::TlsClientArgs;
-use crate::config::ConfigArgs;
+use crate::config::{self, ConfigArgs};
 use crate::files::output;
 use crate::server::transport_args::ClientTransportArgs;
 use crate::usage_error::UsageError;
@@ -128,6 +128,11 @@ pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
 
 async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
+    let is_open = flags.no_half_close && !config::may_set("no-half-close");
+    if address.scheme() == Scheme::Udp && is_open {
+        let text = format!("--no-half-close has no effect on {address}: remove the flag");
+        return Err(anyhow!(UsageError::new(text)).into());
+    }
     if let Some(text) = flags.wires.usage_error(std::slice::from_ref(address)) {
         return Err(anyhow!(UsageError::new(text)).into());
     }

@@ -11,7 +11,7 @@ use crate::files::shared_files::SharedFilesArgs;
 use crate::files::tls_files::{IdentityFiles, load_authorities};
 use crate::usage_error::UsageError;
 use echoline::Address;
-use echoline::tls::{Authorities, Resumption, TlsClient, Trust};
+use echoline::tls::{Authorities, Resumption, TlsClient, TlsError, Trust};
 use echoline::transport::Step;
 
 /// The flags of a client's side of TLS.
@@ -114,7 +114,11 @@ impl TlsSide {
     pub(crate) fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
         let client = self.client.as_ref().filter(|_| address.scheme().is_tls());
         let name = self.server_name.as_deref().unwrap_or(address.host());
-        Ok(client.map(|client| client.step(name)).transpose()?)
+        let step = client.map(|client| client.step(name)).transpose();
+        step.map_err(|error| match error {
+            TlsError::BadName(_) => UsageError::new(error.to_string()).into(),
+            error => error.into(),
+        })
     }
 }
 

@@ -97,6 +97,10 @@ pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
         "echo" | "chat" => {
             address.parse::<Address>().ok().map(|_| format!("use '--listen {address}'"))
         }
+        "completions" | "man" => Some(format!("use 'echoline generate {word}'")),
+        "chat hash-password" => {
+            Some("leave the password out: the command asks for it, or reads a pipe".to_owned())
+        }
         "compare" => {
             Some("for several runs on each side use '--before FILE... --after FILE...'".to_owned())
         }

@@ -133,6 +133,12 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     let (Some(command), Some(unknown)) = (words.get(1), unknown.split(['=', ' ']).next()) else {
         return error;
     };
+    let hash = "hash-password";
+    let command = if words.get(2).is_some_and(|word| word == hash) {
+        &format!("{command} {hash}")
+    } else {
+        command
+    };
     let hint = match unknown.starts_with('-') {
         true => flag_hint(&error, command, unknown, hints::value(&words[1..], unknown)),
         false => hints::word_hint(command, unknown).map_or(FlagHint::Keep, FlagHint::Tip),

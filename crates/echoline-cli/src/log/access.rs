@@ -30,6 +30,7 @@ pub(crate) struct AccessLogArgs {
 
     /// Format of --access-log.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(requires = "access_log")]
     access_log_format: AccessLogFormat,
 }
 

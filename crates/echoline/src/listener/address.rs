@@ -194,7 +194,10 @@ impl Address {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
             let text = match self.scheme {
                 Scheme::Fd => {
-                    format!("'{self}' is a socket that a service manager passes to a server")
+                    format!(
+                        "'{self}' is a socket that a service manager passes to a server: write \
+                     HOST:PORT or unix:PATH"
+                    )
                 }
                 _ => format!("'{self}' is a path and has no socket address"),
             };

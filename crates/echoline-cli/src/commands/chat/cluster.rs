@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::admin::ExtraMetric;
+use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::usage_error::UsageError;
 use crate::values;
@@ -127,20 +128,20 @@ pub(crate) struct ClusteredChat {
 impl StreamArgs {
     /// Returns an error of the driver that names the flag of its file, or the error itself.
     pub(crate) fn name_flag(&self, error: DriverError) -> anyhow::Error {
-        let files = [
-            ("--bus-ca", &self.bus_ca),
-            ("--bus-cert", &self.bus_cert),
-            ("--bus-key", &self.bus_key),
-            ("--bus-credentials", &self.bus_credentials),
-        ];
         let named = |path: PathBuf| {
-            let flag = files.into_iter().find(|(_, file)| file.as_ref() == Some(&path));
+            let flag = self.files().find(|(_, file)| *file == path);
             flag.map_or(path.clone(), |(flag, _)| format!("{flag} {}", path.display()).into())
         };
         let file = match &error {
             DriverError::KeyFile => self.cluster_key.as_ref().map(|path| ("--cluster-key", path)),
             DriverError::Logins => self.bus_login.as_ref().map(|path| ("--bus-login", path)),
             _ => None,
+        };
+        let error = match error {
+            DriverError::Name { .. } | DriverError::Servers { .. } => {
+                return UsageError::new(error.to_string()).into();
+            }
+            error => error,
         };
         let error = anyhow::Error::from(match error {
             DriverError::Certificates { path, reason } => {
@@ -155,6 +156,19 @@ impl StreamArgs {
             Some((flag, path)) => error.context(format!("{flag} {}", path.display())),
             None => error,
         }
+    }
+
+    /// Returns the files, each with its flag.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("--bus-ca", &self.bus_ca),
+            ("--bus-cert", &self.bus_cert),
+            ("--bus-key", &self.bus_key),
+            ("--bus-credentials", &self.bus_credentials),
+            ("--bus-login", &self.bus_login),
+            ("--cluster-key", &self.cluster_key),
+        ];
+        files.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
     }
 
     fn cluster(&self) -> &str {
@@ -195,17 +209,23 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster without --bus, because such a chat would have no other nodes.
+    /// Refuses --cluster and the files of the NATS servers without --bus, because such a chat would
+    /// have no other nodes.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
-        if self.bus.is_none()
-            && let Some(cluster) = &self.stream.cluster
-        {
-            let text = format!(
-                "--cluster {cluster} needs --bus, which names the NATS servers of a cluster"
-            );
-            return Err(UsageError::new(text).into());
+        if self.bus.is_some() {
+            return Ok(());
         }
-        Ok(())
+        // A variable for files may be meant for 'chat doctor' in the same environment.
+        let mut files = self.stream.files().filter(|(flag, _)| !config::may_set(&flag[2..]));
+        let cluster = self.stream.cluster.as_ref().map(|name| format!("--cluster {name}"));
+        let file = || files.next().map(|(flag, path)| format!("{flag} {}", path.display()));
+        match cluster.or_else(file) {
+            Some(given) => Err(UsageError::new(format!(
+                "{given} needs --bus, which names the NATS servers of a cluster"
+            ))
+            .into()),
+            None => Ok(()),
+        }
     }
 
     /// Returns the addresses, if they contain a login.
@@ -240,11 +260,12 @@ impl ClusterArgs {
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
         let driver = echoline_chat_nats::start(options, Arc::<Chat>::clone(&chat), proposals);
-        let driver = driver.map_err(|error| match error {
-            DriverError::Name { .. } | DriverError::Servers { .. } => {
-                UsageError::new(error.to_string()).into()
+        let driver = driver.map_err(|error| {
+            let error = self.stream.name_flag(error);
+            match error.is::<UsageError>() {
+                true => error,
+                false => error.context(format!("cannot use --bus {servers}")),
             }
-            _ => self.stream.name_flag(error).context(format!("cannot use --bus {servers}")),
         })?;
         let status = driver.status();
         tracing::info!(

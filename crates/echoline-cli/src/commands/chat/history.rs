@@ -119,6 +119,8 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     let cannot = || format!("cannot write the backup {}", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
+    // For a missing folder, this error does not mention the name of the temporary file.
+    fs::metadata(folder).with_context(cannot)?;
     // Only the owner can read the copy, like the history itself.
     let copy = tempfile::Builder::new().prefix(".echoline-").tempfile_in(folder);
     let copy = copy.with_context(cannot)?.into_temp_path();
@@ -233,7 +235,7 @@ pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let is_it = |name: &str| Name::parse(name).is_ok_and(|name| name.same_as(&flags.name));
     let (name, folder) = (&flags.name, flags.data.folder.display());
     let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);
-    let erased = erased.with_context(|| format!("cannot erase {name}"))?;
+    let erased = erased.with_context(|| format!("cannot erase {name} from --data"))?;
     let text = match erased.lines + erased.tokens + erased.entries {
         0 => format!("{folder} contains nothing from {name}.\n"),
         _ => format!(

@@ -28,7 +28,7 @@ impl FormatName {
 
 impl Default for FormatName {
     fn default() -> Self {
-        Self("null".to_owned())
+        Self("missing".to_owned())
     }
 }
 

@@ -307,7 +307,7 @@ mod tests {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
         assert!(error("").contains("not a report of echoline load (EOF"));
-        assert!(error("{}").contains("its \"format\" is null, not \"echoline-load/1\""));
+        assert!(error("{}").contains("its \"format\" is missing, not \"echoline-load/1\""));
         assert!(error(r#"{"format": "echoline-load/1"}"#).contains("missing field `version`"));
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),

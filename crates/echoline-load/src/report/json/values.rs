@@ -24,7 +24,10 @@ pub enum ReadError {
     #[error("not a report of echoline load ({0})")]
     Json(#[from] serde_json::Error),
     /// The JSON has another format.
-    #[error("not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"")]
+    #[error(
+        "not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"; give a file that \
+         load --json wrote"
+    )]
     Format(String),
     /// A field has an impossible value.
     #[error("its field {field} is wrong: {problem}")]
