@@ -153,7 +153,7 @@ fn logs_in_with_credentials() {
         ),
     );
     write_credentials(credentials.as_ref(), &token(&account, "me", &user, &of_user), &user);
-    // The credentials of a stranger, signed only by the stranger's own key.
+    // Credentials that are signed with a foreign key instead of the operator's.
     write_credentials(other.as_ref(), &token(&stranger, "x", &stranger, &of_user), &stranger);
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--config", &config]
@@ -181,7 +181,7 @@ fn a_user_and_a_password_in_the_address() {
     talk(&url.replace("//", "//tea:p%40t@"), &[]);
     let found = doctor(&url.replace("//", "//tea:cup@"), &[]);
     assert_eq!(found.code(), Some(3));
-    assert!(!found.text().contains("cup"), "a password is not to be shown: {}", found.text());
+    assert!(!found.text().contains("cup"), "the output contains the password: {}", found.text());
     refused(&url, &[], "refuses the login");
     let (one, other) = (url.replace("//", "//tea:x@"), url.replace("//", "//ann:x@"));
     refused(&format!("{one},{other}"), &[], "name different users");
@@ -197,8 +197,8 @@ fn a_token_in_the_address() {
     refused(&server.url(), &[], "refuses the login");
 }
 
-/// Issue 12, item 2: the password of the NATS server is in no log, page, metric, error, help or
-/// reload.
+/// Issue 12, item 2: no log, page, metric, error, help text or reload message shows the password of
+/// the NATS server.
 #[test]
 fn attack_the_password_of_the_nats_server_is_shown_nowhere() {
     let flags = |store: &str| {

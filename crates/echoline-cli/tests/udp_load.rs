@@ -143,13 +143,13 @@ fn reordered_answers_are_counted_exactly() {
     assert!(report.is_clean());
 }
 
-/// A reply after its time-out still counts as timed out, not as lost or as a reply to another
-/// message.
+/// A message whose reply arrives after the time-out counts as timed out. The reply does not count
+/// for another message.
 #[test]
 fn late_answers_are_counted_exactly() {
     let mut held = Vec::new();
     let peer = Peer::start(move |number, datagram, back| match number {
-        // There is a message every 10 ms, and 20 of them get their answer after 1 s to 2 s.
+        // The client sends a message every 10 ms, and 20 of them get their answer after 1 s to 2 s.
         ..=100 if number % 5 == 0 => held.push(datagram.to_vec()),
         200 => {
             held.drain(..).for_each(|late| back(&late));

@@ -22,7 +22,7 @@ pub(super) enum Access {
     Full,
 }
 
-/// The request has a secret, and it is not the right one.
+/// The error of a request with a wrong secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongSecret;
 
@@ -59,7 +59,8 @@ impl AdminSecret {
         Ok(Self(line.as_bytes().into()))
     }
 
-    /// Compares in constant time for guesses of the same length.
+    /// Compares a guess with the secret. The time does not depend on the position of the first
+    /// difference, but it may depend on the length of the guess.
     fn is(&self, guess: &[u8]) -> bool {
         self.0.ct_eq(guess).into()
     }
@@ -157,7 +158,7 @@ mod tests {
         };
         assert!(read(&format!("{LINE}\nmore\n"), 0o600).unwrap().is(LINE.as_bytes()));
         if nix::unistd::Uid::effective().is_root() {
-            assert!(read(LINE, 0o640).is_ok(), "root has chosen the group");
+            assert!(read(LINE, 0o640).is_ok(), "root's group may read it");
         }
         for mode in [0o644, 0o602, 0o604] {
             let said = read(LINE, mode).unwrap_err();

@@ -142,7 +142,7 @@ mod tests {
             history.push(Duration::from_secs(at), &snapshot(at, times));
         }
         assert_eq!(history.seconds().count(), SECONDS);
-        assert_eq!(history.newest().p99, None, "the one time is long ago");
+        assert_eq!(history.newest().p99, None, "the only sample is too old");
         let mut history = History::default();
         history.push(Duration::ZERO, &snapshot(0, &[]));
         for at in 1..=11 {

@@ -1,5 +1,5 @@
-//! Files that are written under a name that a user gave. Symbolic links are followed only if root
-//! or the user of this process made them: in a folder that others may write, another link could
+//! Resolves the symbolic links of a path before a file is written. A link is followed only if root
+//! or the user of this process made it. In a folder that other users can write, their link could
 //! lead to any file of this user.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ const LINKS_MAX: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedPath {
     pub(crate) path: PathBuf,
-    /// Whether the path is a link of the system to an open file, as /dev/fd/63 is.
+    /// Whether the path is a link to an open file of this process, for example /dev/fd/63.
     is_descriptor: bool,
 }
 
@@ -102,7 +102,7 @@ mod tests {
         fs::write(&file, "precious").unwrap();
         let followed = ResolvedPath::from(&link).unwrap();
         symlink(&file, &link).unwrap();
-        assert!(followed.open(File::options().write(true), 0).is_err(), "it was put there later");
+        assert!(followed.open(File::options().write(true), 0).is_err(), "the link is new");
         if !Uid::effective().is_root() {
             eprintln!("SKIPPED, not passed: the rest of this test needs root");
             return;

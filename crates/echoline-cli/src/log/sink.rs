@@ -44,7 +44,8 @@ impl LogTarget {
     pub(super) fn open(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
-        // For a FIFO without a reader this returns an error. Otherwise the log would wait for ever.
+        // With O_NONBLOCK, opening a FIFO without a reader fails. Without it, the log would wait
+        // forever.
         options.append(true).create(true).mode(FILE_MODE);
         let file =
             ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
@@ -112,7 +113,7 @@ impl TargetSwitch {
 pub(super) struct Sink {
     target: LogTarget,
     successor: TargetSwitch,
-    /// Number of lines that did not fit the queue.
+    /// Number of lines for which the queue had no room.
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// Number of lines that could not be written.
     refused: usize,
@@ -191,7 +192,7 @@ pub(super) struct LogWriter {
 /// Starts a thread that writes a log of this kind to `path`, or to its standard stream.
 pub(super) fn write(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<LogWriter> {
     let target = LogTarget::open(kind, path)?;
-    // Its thread panics if it cannot be started.
+    // The writer panics if its thread cannot be started, so this tries to start one first.
     resources::try_thread().context("cannot start the thread of the log")?;
     let (dropped, successor) = (Arc::default(), TargetSwitch::new(kind, path));
     let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
@@ -243,10 +244,10 @@ mod tests {
         let path = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(LogTarget::open(KIND, Some(&path)).is_err(), "nobody reads it");
+        assert!(LogTarget::open(KIND, Some(&path)).is_err(), "the FIFO has no reader");
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let mut sink = sink(LogTarget::open(KIND, Some(&path)).unwrap());
-        // More than a pipe of 64 KiB holds, written in one piece.
+        // A line longer than the 64 KiB of a pipe, written with one call.
         let long = [&[b'x'; 100_000][..], b"\n"].concat();
         sink.write_all(&long).unwrap();
         assert!(sink.torn && sink.refused == 1);

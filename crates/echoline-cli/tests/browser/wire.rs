@@ -40,8 +40,8 @@ impl Wire {
         }
     }
 
-    /// Makes the present connections fail silently, as after a sleep: they stay open and pass
-    /// nothing. New connections work.
+    /// Makes the current connections fail silently, as after a computer has slept: they stay open
+    /// but transfer nothing. New connections work.
     pub(crate) fn go_dead(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

@@ -10,7 +10,7 @@ pub(crate) fn lines(text: &str) -> Vec<String> {
 
 /// Returns the difference between the output on a page and the printed output, if there is one.
 ///
-/// Lines of the page only begin with `-`, printed lines that the page does not have with `+`.
+/// Lines that only the page has begin with `-`, lines that only the output has begin with `+`.
 pub(crate) fn difference(shown: &[String], printed: &[String]) -> Option<String> {
     let costs = costs(shown, printed);
     if costs[0][0] == 0 {

@@ -1,4 +1,4 @@
-//! Pages of the documentation: their fenced blocks, and the commands in these.
+//! Pages of the documentation: their fenced blocks, and the commands in the blocks.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ const NOT_RUN: &str = "<!-- not run: ";
 const CONSOLE: &str = "console";
 const SCRIPT: &str = "sh";
 
-/// The commands of echoline, to tell them from other words behind its name.
+/// The commands of echoline. Another word after `echoline` is not a command.
 const COMMANDS: &[&str] = &["cert", "chat", "check", "compare", "echo", "load", "merge", "send"];
 
 /// One page, with its fenced blocks in order.
@@ -83,7 +83,7 @@ impl Page {
         self.blocks.iter().filter(|block| block.not_run.is_none()).flat_map(Block::typed)
     }
 
-    /// The commands that the test parses only: those of scripts, and of blocks that cannot run.
+    /// The commands that the test only parses: those of scripts and of blocks that cannot run.
     pub(crate) fn parsed(&self) -> impl Iterator<Item = Command> {
         self.blocks.iter().flat_map(|block| match &block.not_run {
             Some(_) if block.language == CONSOLE => block.typed(),
@@ -184,8 +184,8 @@ impl Block {
     }
 }
 
-/// Whether a line of a script runs echoline, perhaps with variables or `sudo` before it, or as a
-/// part of a pipeline.
+/// Whether a line of a script runs echoline, also with variables or `sudo` before it, or in a
+/// pipeline.
 fn runs_echoline(command: &str) -> bool {
     simple_commands(command).iter().any(|simple| {
         let mut words = simple.split_whitespace().skip_while(|word| {
@@ -201,8 +201,8 @@ fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.chars().all(is_part)
 }
 
-/// The arguments of each echoline in a line of a script. Finds it behind another program too, as in
-/// `nohup echoline echo`, if a command of echoline follows.
+/// The arguments of each call of echoline in a line of a script. Also finds a call after another
+/// program, as in `nohup echoline echo`, if a command of echoline follows.
 pub(crate) fn invocations(line: &str) -> Vec<String> {
     let found = simple_commands(line).into_iter().filter_map(|simple| {
         let padded = format!(" {simple} ");

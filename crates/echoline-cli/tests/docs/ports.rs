@@ -3,7 +3,7 @@
 use crate::page::Command;
 use crate::programs::nobody;
 
-/// The port of a server that is told no address.
+/// The port of a server without `--listen`.
 const DEFAULT: &str = "8080";
 
 /// Replaces each documented port, in commands and in the output that is shown.

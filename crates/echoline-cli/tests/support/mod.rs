@@ -45,7 +45,8 @@ impl Server {
         Self::start_as(program(&[]), flags)
     }
 
-    /// Starts through another command, such as `prlimit …`, that becomes the server.
+    /// Starts the server through another command, such as `prlimit …`, which then executes the
+    /// server.
     pub(crate) fn start_behind(words: &[&str], flags: &[&str]) -> Self {
         Self::start_as(program(words), flags)
     }
@@ -63,7 +64,7 @@ impl Server {
         Self::launch(command, flags, folder)
     }
 
-    /// Starts without waiting, for a start that is to fail or to be interrupted.
+    /// Starts without waiting, for tests whose start fails or is interrupted.
     pub(crate) fn spawn(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = program(&[]);
@@ -89,7 +90,7 @@ impl Server {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {}", server.log());
             }
-            // If the ready file was still open, it would count among the descriptors of an empty
+            // Waits until the ready file is closed, because tests count the descriptors of an idle
             // server.
             ready.exists() && !process::has_open(server.id(), &ready)
         });
@@ -187,14 +188,14 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn await_descriptors(&self, wanted: usize) {
-        until("every descriptor is given back", || process::descriptors(self.id()) == wanted);
+        until("every descriptor is closed", || process::descriptors(self.id()) == wanted);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A stopped or stuck server must not outlive its test. That it has ended already is no
-        // error.
+        // A stopped or stuck server must not outlive its test. It is no error if it has ended
+        // already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -212,7 +213,8 @@ impl End {
     }
 }
 
-/// Returns the program under test, started through the command in `words`, which becomes it.
+/// Returns the command of the program under test. If `words` is not empty, the command in `words`
+/// executes the program.
 pub(crate) fn program(words: &[&str]) -> Command {
     let path = env!("CARGO_BIN_EXE_echoline");
     let mut command = match words {
@@ -249,7 +251,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Checks again and again until `holds` returns true. Fails the test after [`NEVER`].
+/// Checks repeatedly until `holds` returns true. Fails the test after [`NEVER`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = now();
@@ -259,7 +261,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Sleeps: for the pace of a slow client, or for a duration that is itself tested.
+/// Sleeps. Use it only for the pace of a slow client, or for a duration that is itself tested.
 pub(crate) fn pause(length: Duration) {
     std::thread::sleep(length);
 }

@@ -45,8 +45,8 @@ async fn a_half_closed_client_gets_everything() {
     }
 }
 
-/// Fault 30: FIN without `close_notify` ends the connection, but an unfinished line before it is
-/// not echoed.
+/// Fault 30: a FIN without `close_notify` ends the connection, and an unfinished line before the
+/// FIN is not echoed.
 #[tokio::test]
 async fn a_cut_stream_ends_without_echoing_the_rest() {
     for version in [&TLS12, &TLS13] {

@@ -10,12 +10,13 @@ use memchr::memchr_iter;
 pub(super) struct ReplyTally {
     sent: u64,
     answers: u64,
-    /// Whether anything has been sent; further output is then no greeting.
+    /// Whether anything has been sent. Lines that arrive afterwards are not a greeting.
     begun: bool,
-    /// Whether the server is in the middle of a line.
+    /// Whether the server has sent a part of a line, but not its end.
     partial: bool,
     input_ended: bool,
-    /// Whether the last line was sent without a line end, so that its answer may have none either.
+    /// Whether the last line was sent without a line end. Its answer may then have no line end
+    /// either.
     unended: bool,
 }
 
