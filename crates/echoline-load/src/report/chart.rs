@@ -1,21 +1,23 @@
 //! Line charts as SVG for a page. Pure.
 //!
-//! The style sheet of the page recognises each colour by its value, and sets its shade in light and
-//! in dark mode. Without a style sheet the values are used.
+//! The style sheet of the page selects elements by the value of their colour, and replaces the
+//! colour in light and in dark mode. Without a style sheet the original colours are shown.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of the drawing per pixel. The library draws at whole units only, so small ones are more
-/// exact.
+/// Units of the drawing per pixel. The library rounds positions to whole units, so smaller units
+/// are more exact.
 const FINE: i32 = 4;
 
-/// The most points that are marked by dots. Without dots a run of one second would show nothing.
+/// The maximum number of points in a line that are marked by dots. Without a dot, a line of only
+/// one point would be invisible.
 const MARKED_MAX: usize = 40;
 
-/// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
+/// The two sizes of each chart. The page shows the size that fits the screen, so that text stays
+/// readable.
 const WIDE: ChartSize = ChartSize { width: 760, height: 280, ticks: 8 };
 const NARROW: ChartSize = ChartSize { width: 360, height: 250, ticks: 4 };
 
@@ -147,13 +149,13 @@ impl LineChart {
             .x_label_area_size(pixels(28))
             .y_label_area_size(pixels(64))
             .build_cartesian_2d(x, y)?;
-        // The library draws fonts smaller by this factor.
+        // The factor corrects the library, which draws fonts too small.
         let font = ("sans-serif", f64::from(pixels(12)) * 1.24).into_font().color(&INK);
         context
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(FINE.unsigned_abs()))
-            // Room between the drawing and its labels.
+            // The space between the drawing and its labels.
             .set_all_tick_mark_size(pixels(6))
             .axis_style(GRID.stroke_width(FINE.unsigned_abs()))
             .label_style(font)
@@ -231,7 +233,7 @@ impl AxisScale {
         }
         let ends = low..high;
         if ticks.len() > count + 2 {
-            // Only 1, 10, 100 … stay. Of three neighbouring ticks at least one is a power of ten.
+            // Keeps only powers of ten. At least one of three neighbouring ticks is a power of ten.
             ticks.retain(|tick| (tick.log10() - tick.log10().round()).abs() < 1e-6);
         }
         let ticks = ticks.into_iter().map(|value| (value, label(value))).collect();

@@ -1,8 +1,9 @@
 //! Compares runs before and after a change. Pure.
 //!
-//! The unit of comparison is the run. The samples of a run depend on one another (one busy moment
-//! slows thousands of them), so pooling them would make random differences look significant. Each
-//! run counts once per metric, and the groups are compared by the test in [`rank`].
+//! The unit of comparison is the run. The samples of a run depend on one another, because one busy
+//! moment slows thousands of them. If all samples were pooled, random differences would look
+//! significant. Each run counts once per metric, and the groups are compared by the test in
+//! [`rank`].
 
 use crate::report::{LoadReport, LoopMode};
 use crate::statistics::{Percentile, rank};
@@ -11,7 +12,7 @@ use crate::verdict::Metric;
 /// The significance level.
 const ALPHA: f64 = 0.05;
 
-/// The most runs of one side.
+/// The maximum number of runs on one side.
 pub(crate) const RUNS_MAX: usize = rank::GROUP_MAX;
 
 /// A comparison of runs before and after a change, metric by metric.

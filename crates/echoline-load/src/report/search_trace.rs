@@ -1,4 +1,5 @@
-//! The rates that a search for the highest rate visited. Pure data.
+//! The rates that a search for the highest rate has tried. Plain data. A rate "holds" if a run at
+//! this rate meets the objectives.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use crate::statistics::{Percentile, RunRecord};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialPurpose {
-    /// To find a rate that does not hold.
+    /// Finds a rate that does not hold.
     Bracket,
-    /// To narrow the range that holds the limit.
+    /// Narrows the range between the highest rate that holds and the lowest that does not.
     Bisect,
-    /// To check that the limit holds again.
+    /// Checks that the highest rate holds again.
     Confirm,
 }
 
@@ -37,7 +38,7 @@ pub struct SearchStep {
     /// 99.9th percentile of that latency.
     #[serde(rename = "p99.9_ns", with = "nanos::option")]
     pub p999: Option<Duration>,
-    /// Share of the planned messages that got a wrong reply, a late one or none.
+    /// Share of the planned messages that got a wrong reply, a late reply or no reply.
     pub errors: f64,
     /// The objectives that were not met, as sentences; empty if the rate held.
     pub broken: Vec<String>,
@@ -69,14 +70,14 @@ impl SearchStep {
     }
 }
 
-/// The search for the highest rate that holds an objective.
+/// The search for the highest rate at which the server meets the objectives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchTrace {
     /// The objective as it was written, `p99<5ms,errors<0.1%`.
     pub objective: String,
     /// The rates in the order in which they were tried.
     pub steps: Vec<SearchStep>,
-    /// The highest rate that held each time; `None` if none did.
+    /// The highest rate that held in each of its trials; `None` if no rate held.
     pub highest: Option<f64>,
     /// The result, as a sentence.
     pub verdict: String,
