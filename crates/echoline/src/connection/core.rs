@@ -27,11 +27,11 @@ pub(super) struct Core<S> {
     pub(super) input: InputBuffer,
     pub(super) output: OutputBuffer,
     pub(super) deadlines: Deadlines,
-    /// Why the last call failed, if it did.
+    /// The close reason if the last call failed.
     pub(super) ended: Option<Closed>,
     /// Whether the handler sends its own farewell.
     pub(super) is_silent: bool,
-    /// Notifies the streams below of the close.
+    /// The function that notifies the streams below of the close.
     pub(super) signal: fn(&mut S, CloseSignal),
 }
 
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, signal }
     }
 
-    /// Returns the core of a connection that has got another stream in the middle of its dialogue.
+    /// Returns the core of a connection whose stream was replaced in the middle of its dialogue.
     pub(super) fn with_parts(
         stream: S,
         input: InputBuffer,
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         self.output.len().saturating_add(more) > self.limits().write_high
     }
 
-    /// Shows a line that was read to the hook for lines, if there is one.
+    /// Calls the hook for received lines, if there is one and `line` is a line. Returns `line`.
     pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
         if let Ok(Some(line)) = &line {
             self.deadlines.note_line(line);
@@ -174,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// Reads once and writes the bytes back without copying. Buffers the bytes that the stream does
-    /// not take, or all of them if the output is held.
+    /// Reads once and writes the bytes back without copying them. Buffers the bytes that the stream
+    /// does not take, or all bytes if the output is held.
     #[inline]
     fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
@@ -248,8 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 type PollClosed = Poll<Result<(), Closed>>;
 
-/// Returns what `next` finds in the input, calling `more` to read until `next` succeeds. Stores the
-/// close reason of a failure in `ended`, for the farewell.
+/// Calls `next` to take a value from the input, and `more` to read until `next` succeeds. Stores
+/// the close reason of a failure in `ended`, for the farewell.
 pub(super) fn poll_next<T>(
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,
@@ -289,7 +289,7 @@ fn note_failure<T>(result: &Result<T, Closed>, ended: &mut Option<Closed>, deadl
     }
 }
 
-/// Notes the failure of a write, after which no more is written.
+/// Records the failure of a write, so that nothing more is written.
 #[inline]
 fn note_write<T>(
     polled: Poll<Result<T, Closed>>,
@@ -304,8 +304,9 @@ fn note_write<T>(
 }
 
 /// Returns whether the output is held while the connection reads, given the result of
-/// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
-/// with the end of the stream. A line that a client sends between the two has no answer.
+/// [`Deadlines::check`]. If this read may be the last one, the output is held, so that the peer
+/// gets the last answer together with the end of the stream. Otherwise the peer could see the
+/// answer and send another line, which would get no answer.
 #[inline]
 fn is_held(
     over: &Result<Option<Closed>, Closed>,
@@ -353,8 +354,8 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer reads nothing,
-/// more than that would be unsent, and no deadline has passed.
+/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while more bytes would be
+/// unsent, the peer reads nothing, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -364,7 +365,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
-        // More of the same line may follow, so the stream is not flushed.
+        // The stream is not flushed, because more of the same line may follow.
         ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;
@@ -462,7 +463,8 @@ pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     })
 }
 
-/// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.
+/// Calls `send` to send output; Pending only while the peer reads nothing and no deadline has
+/// passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

@@ -30,7 +30,8 @@ pub(crate) struct UnixAcceptor {
 pub enum FileOwner {
     /// This server.
     Us,
-    /// Another process, such as the service manager that created it; or there is no file.
+    /// Another process, such as the service manager that created the file. Also used if there is no
+    /// file.
     Somebody,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::connection::limits::Closed;
 
-/// The report of a server that has ended. Every connection is counted in it once.
+/// The report of a server that has ended. It counts every connection once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Accepted connections, refused ones included.
@@ -22,7 +22,7 @@ impl Report {
         self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
-    /// Returns whether every connection ended in order: none was aborted, none is left.
+    /// Returns whether every connection ended in order: none was aborted, and none is still open.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count(Closed::Aborted) == 0 && self.still_open == 0

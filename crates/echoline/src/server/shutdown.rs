@@ -24,8 +24,8 @@ pub enum Phase {
 /// A handle that ends a server. It may be used from any thread and any number of times; clones are
 /// the same handle.
 ///
-/// It holds one atomic phase and one list of tasks that wait for the next phase. Reading the phase
-/// costs a connection one load, and a change of phase wakes each connection once.
+/// It contains one atomic phase and one list of tasks that wait for the next phase. A connection
+/// reads the phase with one atomic load, and a change of the phase wakes each connection once.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     state: Arc<ShutdownState>,
@@ -83,7 +83,7 @@ impl Shutdown {
         }
     }
 
-    /// Completes at the next change of phase after this call.
+    /// Returns a future that completes at the next change of the phase after this call.
     pub(crate) fn changed(&self) -> OwnedNotified {
         Arc::clone(&self.state.changed).notified_owned()
     }

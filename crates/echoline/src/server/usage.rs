@@ -1,4 +1,4 @@
-//! The number of open connections, and the hook that is called when few slots are left.
+//! Calls a hook with the number of open connections when few slots are left.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl ConnectionUsage {
 /// Called when more than nine tenths of the slots are taken.
 pub(crate) type UsageHook = Hook<dyn Fn(ConnectionUsage) + Send + Sync>;
 
-/// The hook, and when it was called last.
+/// The hook, and the time of its last call.
 #[derive(Debug, Default)]
 pub(crate) struct NearlyFullHook {
     hook: OnceLock<UsageHook>,

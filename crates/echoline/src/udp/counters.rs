@@ -23,25 +23,26 @@ struct CountersInner {
     refused: [AtomicU64; DatagramRefusal::ALL.len()],
     /// The overflow count that was read from the system when a socket was closed.
     overflowed: AtomicU64,
-    /// The inodes of the sockets whose drops the system counts; 0 for a closed socket.
+    /// The inodes of the sockets, by which the system's counts of dropped datagrams are found; 0
+    /// for a closed socket.
     sockets: Vec<AtomicU64>,
 }
 
-/// The counters at one moment. Without planned faults received = answered + taken + not sent +
-/// refused, except for datagrams in progress.
+/// The counters at one moment. Without planned faults, `received` is the sum of `answered`,
+/// `taken`, `not_sent` and `refused`, except for datagrams in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramSnapshot {
     /// Datagrams that were received.
     pub received: u64,
-    /// Their bytes.
+    /// Bytes of the received datagrams.
     pub received_bytes: u64,
     /// Answers that were sent.
     pub answered: u64,
-    /// Their bytes.
+    /// Bytes of the sent answers.
     pub answered_bytes: u64,
-    /// Datagrams that got no answer at once by intent: the server discards them, or a planned fault
-    /// lost them or kept them back.
+    /// Datagrams that intentionally got no answer at once: the server discards them, or a planned
+    /// fault has dropped or delayed them.
     pub taken: u64,
     /// Answers that the system did not send.
     pub not_sent: u64,
@@ -100,7 +101,8 @@ impl DatagramCounts {
         self.inner.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Keeps the system's count for the socket with this inode, which is about to be closed.
+    /// Keeps the system's count of dropped datagrams for the socket with this inode. Call it before
+    /// the socket is closed.
     pub(super) fn close(&self, socket: u64) {
         let open = self.inner.sockets.iter().find(|open| open.load(Ordering::Relaxed) == socket);
         if let Some(open) = open {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An error in a TLS file or setting; each message names the file and says what to do.
+/// An error in a TLS file or setting. Each message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -55,7 +55,7 @@ pub enum TlsError {
     Expired {
         /// The file.
         path: PathBuf,
-        /// Whole days since then.
+        /// Whole days since it expired.
         days: u64,
     },
     /// The certificate is not valid yet.
@@ -66,7 +66,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         path: PathBuf,
-        /// Whole days until then.
+        /// Whole days until it becomes valid.
         days: u64,
     },
     /// The certificate or key cannot be used for TLS.

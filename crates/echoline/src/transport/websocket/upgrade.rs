@@ -19,7 +19,7 @@ const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) struct UpgradeRequest {
     /// Length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
-    /// The answer to its key.
+    /// The value of `Sec-WebSocket-Accept` for the key of the request.
     pub(super) accept: String,
 }
 
@@ -78,8 +78,8 @@ pub(super) fn read_request(
     Ok(Some(UpgradeRequest { length, accept }))
 }
 
-/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
-/// `Sec-WebSocket-Accept`.
+/// Checks a request according to RFC 6455, section 4.2.1, except for Host and Origin. Returns the
+/// value of `Sec-WebSocket-Accept`.
 pub(crate) fn check_request(
     method: &str,
     is_1_1: bool,
@@ -101,7 +101,7 @@ pub(crate) fn check_request(
     Ok(accept_key(key.as_bytes()))
 }
 
-/// The reason for which a request opens no WebSocket.
+/// The reason why a request does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("Only GET opens a WebSocket.")]
@@ -139,7 +139,7 @@ const GET: &str = "GET";
 
 const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// The headers of a message: names in any case, and values.
+/// The names and values of a message's headers. The case of names does not matter.
 pub(crate) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
