@@ -1,5 +1,5 @@
-//! The echo modes over a stream with a capacity of eight bytes, compared with a second
-//! implementation of their rule.
+//! Tests of the echo modes over a stream with a capacity of eight bytes. A second, simple
+//! implementation predicts the output.
 
 #![allow(clippy::unwrap_used)]
 
