@@ -1,6 +1,6 @@
 """The aims of `echoline` compared with other servers, as values that the benchmarks check.
 
-A missed aim is not a failed test, because the values also depend on the machine. Find the reason.
+A missed aim is not a failed test, because the values also depend on the machine. Find out why.
 """
 
 import statistics

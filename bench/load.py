@@ -186,7 +186,7 @@ def compare(name: str, results: dict[str, list[Result]]) -> float:
 
 
 def open_loop(seconds: float, rounds: int, busy_poll: str) -> tuple[float, float]:
-    """Returns the error of the rate and the p99 of the lag in µs, both as medians of the rounds."""
+    """Returns the error of the rate and the p99 of the lag in µs, as medians of the rounds."""
     flags = ["--rate", f"{OPEN_RATE}/s", "--clients", str(OPEN_CLIENTS), "--busy-poll", busy_poll]
     errors, lags, latencies, cores = [], [], [], []
     for number in range(rounds):

@@ -1,8 +1,8 @@
 /* generator: loads an echo server on loopback and checks every byte of the replies.
  *
  * It is a closed loop on one thread: each connection sends a round of K messages in one write,
- * waits for all K replies, records the time, and starts the next round. A message contains its connection
- * and its number, so that a lost, wrong or swapped reply is found.
+ * waits for all K replies, records the time, and starts the next round. A message contains its
+ * connection and its number, so that a lost, wrong or swapped reply is found.
  *
  *   generator --port P [--host 127.0.0.1] [--connections 50] [--size 64] [--in-flight 1]
  *             [--seconds 3] [--warm-up 0.5] [--prefix 'Echo: '] [--eol lf|crlf]

@@ -1,7 +1,7 @@
 /* Latencies in log-linear histograms.
  *
  * Each power of two of nanoseconds has 128 buckets. The middle of a bucket is reported, so the
- * error is below 0.4 %. The buckets cover all of 64 bits, so that no latency needs a special case. */
+ * error is below 0.4 %. The buckets cover all of 64 bits, so that no latency is too long. */
 #ifndef HISTOGRAM_H
 #define HISTOGRAM_H
 

@@ -2,7 +2,8 @@
  *
  * It is a closed loop on one thread: each socket has K datagrams in flight and sends the next one
  * after each reply. A datagram contains its number and the index of its socket. If a socket
- * receives nothing for 200 ms, its datagrams count as lost and it sends new ones. This is rare on loopback.
+ * receives nothing for 200 ms, its datagrams count as lost and it sends new ones. This is rare on
+ * loopback.
  *
  *   udp_generator --port P [--connections 50] [--size 64] [--in-flight 1] [--seconds 3]
  *                 [--warm-up 0.5] [--busy]

@@ -1,8 +1,8 @@
 //! `naive_tokio current|multi PORT [BUFFER_BYTES]`: an echo server as a beginner writes it.
 //!
 //! Each connection has a task and a buffer, and calls `read` and `write_all`. This is the
-//! reference for the main package, whose additions (limits, lines, deadlines, a log) must cost almost
-//! nothing.
+//! reference for the main package, whose additions (limits, lines, deadlines, a log) must cost
+//! almost nothing.
 
 use std::io::{self, Write};
 

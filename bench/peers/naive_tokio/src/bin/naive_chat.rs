@@ -1,8 +1,8 @@
 //! `naive_chat PORT`: a chat with tokio as a beginner writes it.
 //!
 //! Each member has a task, lines go through `tokio::sync::broadcast`, and each line is sent with
-//! one `write_all`. This is tokio's own chat example with the dialogue of the lesson. A line is created
-//! once and shared.
+//! one `write_all`. This is tokio's own chat example with the dialogue of the lesson. A line is
+//! created once and shared.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
