@@ -64,7 +64,7 @@ impl ChatClient {
         line.trim_end().to_owned()
     }
 
-    /// Expects this line next.
+    /// Checks that the next line is `expected`.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         assert_eq!(self.line(), expected);

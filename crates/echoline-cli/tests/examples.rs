@@ -92,7 +92,7 @@ impl Client {
         line
     }
 
-    /// Does the same as [`ask`](Self::ask), but the server may refuse the client.
+    /// Works like [`ask`](Self::ask), but the server may refuse the client.
     fn try_ask(&mut self, line: &str) -> std::io::Result<String> {
         let mut answer = String::new();
         self.0.get_ref().write_all(line.as_bytes())?;
@@ -448,7 +448,7 @@ fn s11_answers_received_lines_before_it_ends() {
     let (mut running, address) = start("s11_graceful_shutdown", &[]);
     let (mut idle, mut busy) = (Client::connect(address), Client::connect(address));
     assert_eq!(idle.ask("hello\n"), "Echo: hello\r\n");
-    // A line in the same packet as `shutdown` is answered too.
+    // A line in the same packet as `shutdown` is also answered.
     busy.send("shutdown\nand one more\n");
     assert_eq!(busy.hear(), "Echo: shutdown\r\n");
     assert_eq!(busy.hear(), "Echo: and one more\r\n");

@@ -75,7 +75,7 @@ fn every_format_is_written_beside_the_text() {
     assert!(fs::read_to_string(&csv).unwrap().starts_with("offset_s,length_s,sent,ok,failed,"));
     assert!(fs::read_to_string(&hdr).unwrap().contains("\nTag=service,0.000,"));
     assert!(fs::read_to_string(&html).unwrap().starts_with("<!doctype html>"));
-    // The environment can name files too.
+    // The environment can also name files.
     let mut command = echoline(&["load", &server.address, "--quiet", "--clients", "1"]);
     command.env("ECHOLINE_CSV", path("b.csv"));
     assert_eq!(Program::start(&mut command).finish().code(), Some(0));

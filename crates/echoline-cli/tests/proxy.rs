@@ -12,7 +12,7 @@ use programs::{EchoServer, Program, nobody, run, wait_for};
 
 const V1: &str = "PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
 
-/// The same as [`V1`], in version 2.
+/// A header of version 2 with the same addresses as [`V1`].
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x02\x12\x67\0\x50";
 
 fn connect(address: &str) -> TcpStream {

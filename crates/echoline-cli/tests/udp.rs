@@ -114,7 +114,7 @@ fn the_answer_comes_from_the_address_that_was_asked() {
         let to = SocketAddr::from(([127, 0, 0, last], port));
         assert_eq!(ask(&socket, to, b"hello"), (b"hello".to_vec(), to));
     }
-    // Several requests in one batch, each to another address of the server.
+    // The server receives several requests in one batch, each to another of its addresses.
     let all: Vec<SocketAddr> = (1..=20).map(|last| ([127, 0, 0, last], port).into()).collect();
     for to in &all {
         socket.send_to(b"?", to).unwrap();

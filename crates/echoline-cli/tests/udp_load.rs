@@ -93,7 +93,8 @@ fn lost_and_duplicate_answers_are_counted_exactly() {
     let report = load(&settings(&peer, 200, 50));
     let record = &report.record;
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (180, 20));
-    // Of the numbers up to 200, 28 are multiples of 7, and 2 of these are multiples of 10.
+    // Replies to multiples of 7 are duplicated, and replies to multiples of 10 are lost. Up to 200
+    // there are 28 multiples of 7, and 2 of them are multiples of 10.
     assert_eq!(
         record.anomalies,
         DatagramAnomalies { duplicated: 26, ..DatagramAnomalies::default() }

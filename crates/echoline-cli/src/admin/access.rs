@@ -16,9 +16,10 @@ const SECRET_MIN: usize = 16;
 /// The rights of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Metrics, health, and a page without names, addresses and the log. Changes nothing.
+    /// The request may read metrics, the health, and a page without names, addresses and the log.
+    /// It may not change anything.
     Metrics,
-    /// Also the log, the addresses, and changes of the fault plan.
+    /// The request may also read the log and addresses, and change the fault plan.
     Full,
 }
 

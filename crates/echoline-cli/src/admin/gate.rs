@@ -12,7 +12,7 @@ use echoline::internals::{Host, HostKind, is_same_origin};
 pub(super) enum AdminReach {
     /// Programs and browsers on this host.
     Loopback,
-    /// Other hosts as well.
+    /// Programs and browsers on any host.
     Remote,
     /// Programs that may open a Unix socket. No browser connects to a Unix socket, so the name in
     /// the `Host` header does not matter.

@@ -361,7 +361,7 @@ mod tests {
         try_ask(at, method, more, body).expect("an answer")
     }
 
-    /// Like `ask`, but returns `None` if there is no response.
+    /// Works like `ask`, but returns `None` if there is no response.
     fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
         ask_path(at, method, "/faults", more, body)
     }

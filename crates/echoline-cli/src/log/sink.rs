@@ -182,7 +182,7 @@ impl Write for Sink {
 
 /// Writes lines to their target on a separate thread.
 pub(super) struct LogWriter {
-    /// Never blocks: lines for which the queue has no room are dropped and counted.
+    /// A writer that never blocks. Lines for which the queue has no room are dropped and counted.
     pub(super) writer: NonBlocking,
     pub(super) successor: TargetSwitch,
     /// Writes the queued lines when it is dropped.
@@ -247,7 +247,7 @@ mod tests {
         assert!(LogTarget::open(KIND, Some(&path)).is_err(), "the FIFO has no reader");
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let mut sink = sink(LogTarget::open(KIND, Some(&path)).unwrap());
-        // A line longer than the 64 KiB of a pipe, written with one call.
+        // This line is longer than the 64 KiB of a pipe, and is written with one call.
         let long = [&[b'x'; 100_000][..], b"\n"].concat();
         sink.write_all(&long).unwrap();
         assert!(sink.torn && sink.refused == 1);

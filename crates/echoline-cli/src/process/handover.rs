@@ -44,9 +44,9 @@ pub(crate) struct HandoverSocket {
 /// A message between the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandoverMessage {
-    /// From the successor: it can accept connections.
+    /// The successor reports that it can accept connections.
     Ready,
-    /// From the predecessor: the service now belongs to the successor.
+    /// The predecessor reports that the service now belongs to the successor.
     Yours,
 }
 

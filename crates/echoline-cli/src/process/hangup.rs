@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The meaning of a SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HangupAction {
-    /// Reload the settings.
+    /// The server must reload its settings.
     Reload,
     /// The terminal that the server was started on has been closed.
     TerminalGone,

@@ -97,8 +97,8 @@ impl Inherited {
         self.take_as(asked, address).await
     }
 
-    /// Like [`take`](Self::take), for the admin address; also returns the name under which a
-    /// successor asks for the sockets.
+    /// Works like [`take`](Self::take), for the admin address. It also returns the name under which
+    /// a successor requests the sockets.
     pub(crate) async fn take_for_admin(
         &mut self,
         address: &Address,

@@ -176,7 +176,7 @@ async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
         (*reload.lock().ignore_poison())();
     };
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
-        // An error means that the thread dropped the sender, so the thread has ended too.
+        // An error means that the thread has dropped the sender, and so has ended.
         Ok(_) => drop(end.await),
         Err(error) => tracing::error!(%error, "the settings were not reloaded: no thread can be \
                                                started"),

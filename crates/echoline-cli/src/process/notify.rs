@@ -38,7 +38,7 @@ pub(crate) enum NotifyState<'a> {
     /// The current step may take this much longer, and the manager must not kill the process before
     /// that.
     ExtendTimeout(Duration),
-    /// All threads are alive.
+    /// All threads work.
     Watchdog,
     /// The process with this id is the service from now on.
     MainProcess(u32),
@@ -82,7 +82,8 @@ impl Notifier {
         Ok(Self { manager: Some((socket, address)), trouble: None })
     }
 
-    /// Sends all of `news` in one message. An error is only logged, because the service must go on.
+    /// Sends all of `news` in one message. An error is only logged, because the service must
+    /// continue.
     pub(crate) fn tell(&self, news: &[NotifyState<'_>]) {
         let Some((socket, address)) = &self.manager else { return };
         let text = text(news, monotonic_now());

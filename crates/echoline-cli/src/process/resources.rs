@@ -52,7 +52,7 @@ pub(crate) fn try_thread() -> io::Result<()> {
 /// allocation could end the process without a message.
 pub(crate) fn check_memory(threads: usize) -> anyhow::Result<()> {
     for need in [SPACE, DATA] {
-        // If the limit cannot be read, the start goes on without this check.
+        // If the limit cannot be read, the server starts without this check.
         let limit = getrlimit(need.resource).map_or(u64::MAX, |(soft, _)| soft);
         if let Some(needed) = need.beyond(limit, threads) {
             bail!(

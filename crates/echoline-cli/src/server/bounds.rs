@@ -88,9 +88,9 @@ pub(crate) struct BoundsArgs {
 /// runs.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitInputs {
-    /// The limits without flags.
+    /// The limits that apply if no flag changes them.
     pub(crate) defaults: Limits,
-    /// Number of listening addresses.
+    /// The number of listening addresses.
     pub(crate) listeners: usize,
     /// The hosts that can reach the server, which are known only after binding.
     pub(crate) reach: NetworkReach,
@@ -154,7 +154,7 @@ impl BoundsArgs {
 pub(crate) enum NetworkReach {
     /// This host only: every socket is bound to a loopback address or is a Unix socket.
     Loopback,
-    /// Other hosts too.
+    /// This host and other hosts.
     Network,
 }
 

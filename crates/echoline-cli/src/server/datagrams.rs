@@ -130,7 +130,7 @@ impl DatagramThread {
         let serving = (service.serve)(server.rules(service.rules));
         let (end, ended) = oneshot::channel();
         spawn_with_runtime("udp", move |runtime| {
-            // An error means that the receiver is gone.
+            // An error means that the receiver was dropped.
             let _ = end.send(runtime.block_on(serving));
         })?;
         Ok(Self { ended, counts, shutdown })

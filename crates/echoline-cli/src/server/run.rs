@@ -59,7 +59,7 @@ impl ServingArgs {
         self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
     }
 
-    /// Like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
+    /// Works like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
     pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,

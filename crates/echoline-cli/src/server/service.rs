@@ -30,7 +30,7 @@ pub(crate) struct Service {
     pub(crate) framing: Framing,
     /// The treatment of a certificate that has expired or is not valid yet.
     pub(crate) outdated: ExpiredCertificatePolicy,
-    /// The limits without flags.
+    /// The limits that apply if no flag changes them.
     pub(crate) limits: Limits,
     /// The rates of each source without flags.
     pub(crate) source_limits: SourceLimits,

@@ -9,7 +9,7 @@ use std::thread;
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
-    /// The current generation. Connections of an earlier one are dead.
+    /// The current generation. Connections of earlier generations are not forwarded.
     generation: Arc<AtomicU64>,
 }
 

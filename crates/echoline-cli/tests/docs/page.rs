@@ -25,10 +25,10 @@ pub(crate) struct Page {
 /// A fenced block.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// The line of its opening fence, from 1.
+    /// The line number of the opening fence, counted from 1.
     pub(crate) line: usize,
     pub(crate) language: String,
-    /// Why the block cannot run, if the page says so.
+    /// The reason why the commands of the block cannot run, if the page gives one.
     pub(crate) not_run: Option<String>,
     pub(crate) lines: Vec<String>,
 }

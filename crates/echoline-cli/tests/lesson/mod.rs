@@ -74,7 +74,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails only if the program has already ended.
+        // The call fails only if the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

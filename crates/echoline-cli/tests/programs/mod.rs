@@ -123,7 +123,7 @@ impl Program {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Like `signal`, for a program that may have ended by itself.
+    /// Works like `signal`, for a program that may have ended by itself.
     pub(crate) fn signal_if_running(&mut self, name: &str) {
         if !self.has_ended() {
             self.signal(name);

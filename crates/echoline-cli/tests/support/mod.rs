@@ -179,8 +179,8 @@ impl Server {
         self.wait_since(start)
     }
 
-    /// Waits until all connections are gone and then stops the server, so that none is counted as
-    /// drained.
+    /// Waits until all connections have ended, and then stops the server. So no connection is
+    /// counted as drained.
     pub(crate) fn stop_when_empty(self, descriptors_before: usize) -> End {
         self.await_descriptors(descriptors_before);
         self.stop()
@@ -274,7 +274,7 @@ pub(crate) const fn millis(count: u64) -> Duration {
 pub(crate) fn has(name: &str) -> bool {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
-        // Not with `eprintln!`, whose output the harness hides if the test passes.
+        // `eprintln!` is not used, because the harness hides its output if the test passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED, not passed: this test needs {name}, which is not installed"

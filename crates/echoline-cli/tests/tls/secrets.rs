@@ -108,7 +108,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
     let refused = check(&volume.join("password"));
     assert!(refused.stderr.contains("every user of this host"), "{refused:?}");
     set_mode(volume.join(version).join("password"), 0o644);
-    // The same file is refused if its path does not contain a link of the volume.
+    // The file is refused if its path does not contain a link of the volume.
     fs::remove_file(volume.join("..data")).unwrap();
     assert_eq!(check(&volume.join(version).join("password")).code(), Some(1));
 }

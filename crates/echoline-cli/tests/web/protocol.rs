@@ -234,7 +234,7 @@ fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
 }
 
 /// Issue 11, item 8: a page that is banned while it is disconnected gets one notice, and does not
-/// retry for ever.
+/// retry forever.
 #[test]
 fn regression_a_banned_page_that_returns_gets_the_reason() {
     let folder = tempfile::tempdir().unwrap();

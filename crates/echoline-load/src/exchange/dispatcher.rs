@@ -41,9 +41,9 @@ pub(super) enum ExchangeEnd {
 pub(super) enum Dispatch {
     /// Begin this message.
     Begin(DueMessage),
-    /// Wait: the alarm is set.
+    /// Wait until the alarm wakes the task. The alarm is already set.
     Wait,
-    /// Begin no more.
+    /// Begin no more messages.
     End(ExchangeEnd),
 }
 
@@ -124,7 +124,7 @@ impl Dispatcher {
         account.skip(skipped, SkipReason::Late, is_warm_up);
     }
 
-    /// Notes that a message was settled at `now`, which makes room for another one.
+    /// Records that a message was settled at `now`, which makes room for another one.
     pub(super) fn settle(&mut self, account: &ClientAccount, now: Instant) {
         self.free_since = now;
         if let Some(next) = account.in_flight.front() {

@@ -67,7 +67,7 @@ impl PhaseRecords {
 /// The reason why the clients of a worker were stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    /// They were not stopped.
+    /// The clients were not stopped.
     NotStopped,
     /// The plan and the grace period after it are over.
     GraceOver,

@@ -44,13 +44,13 @@ pub struct Difference {
 /// The verdict on a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeVerdict {
-    /// Significantly worse by more than the tolerance.
+    /// The metric is significantly worse, by more than the tolerance.
     Worse,
-    /// Significantly better by more than the tolerance.
+    /// The metric is significantly better, by more than the tolerance.
     Better,
-    /// Not significantly different, or by no more than the tolerance.
+    /// The difference is not significant, or is within the tolerance.
     Same,
-    /// Too few runs or samples.
+    /// There are too few runs or samples.
     Unknown,
 }
 

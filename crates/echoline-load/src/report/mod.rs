@@ -39,7 +39,7 @@ pub enum LoopMode {
 /// The settings of a run, as reports show and compare them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSummary {
-    /// Open or closed loop.
+    /// Whether the run is an open or a closed loop.
     pub mode: LoopMode,
     /// The number of simultaneous connections.
     pub clients: u32,

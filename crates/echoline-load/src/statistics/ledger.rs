@@ -249,7 +249,7 @@ impl Ledger {
 pub enum DatagramAnomaly {
     /// A correct reply after the time-out of its message, which stays timed out.
     Late,
-    /// A second correct reply.
+    /// A further correct reply to a message.
     Duplicated,
     /// A correct reply in time, after the reply to a message that was sent later.
     Reordered,

@@ -19,7 +19,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     u64::deserialize(deserializer).map(Duration::from_nanos)
 }
 
-/// The same encoding for a time that may be missing.
+/// Encodes a duration that may be missing, also as nanoseconds.
 pub(crate) mod option {
     use std::time::Duration;
 

@@ -62,24 +62,24 @@ impl Availability {
         Self { judged, since: None, ended, connected: None, replied: false, past: Duration::ZERO }
     }
 
-    /// Notes that a connection was opened.
+    /// Records that a connection was opened.
     pub(crate) fn connect(&mut self, at: Duration) {
         self.connected = Some(at);
         self.replied = false;
     }
 
-    /// Notes that a connection could not be opened. The outage began when the previous one ended.
+    /// Records that a connection could not be opened. The outage began when the previous one ended.
     pub(crate) fn refuse(&mut self) {
         self.replied = false;
         self.since.get_or_insert(self.ended);
     }
 
-    /// Notes a reply.
+    /// Records a reply.
     pub(crate) fn note_reply(&mut self) {
         self.replied = true;
     }
 
-    /// Notes that the connection ended, after a failure or because everything was sent.
+    /// Records that the connection ended, after a failure or because everything was sent.
     pub(crate) fn disconnect(&mut self, at: Duration, failed: bool) {
         self.recover();
         if failed && !self.replied {

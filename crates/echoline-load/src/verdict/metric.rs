@@ -29,7 +29,8 @@ pub enum Metric {
     Lost,
     /// Over UDP: the share of sent messages with a late reply, `late`.
     Late,
-    /// Over UDP: second replies as a share of sent messages, `duplicated`.
+    /// Over UDP: the number of further replies to a message, as a share of the sent messages,
+    /// `duplicated`.
     Duplicated,
     /// Over UDP: the share of sent messages whose reply arrived after the reply to a later message,
     /// `reordered`.

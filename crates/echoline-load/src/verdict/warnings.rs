@@ -157,10 +157,10 @@ impl fmt::Display for MeasurementWarning {
 /// Processor time that the tester used while it measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessorTime {
-    /// In user mode.
+    /// The time in user mode.
     #[serde(rename = "user_ns", with = "nanos")]
     pub user: Duration,
-    /// In system mode.
+    /// The time in system mode.
     #[serde(rename = "system_ns", with = "nanos")]
     pub system: Duration,
     /// The wall-clock time over which it was measured.

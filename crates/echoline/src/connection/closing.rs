@@ -68,7 +68,7 @@ where
         }
     }
 
-    /// Does the same as `run` for a caller that cannot wait. Most connections end without waiting,
+    /// Works like `run` for a caller that cannot wait. Most connections end without waiting,
     /// because the peer has closed and the socket takes the rest at once. The others end in a new
     /// task.
     pub(super) fn run_in_background(mut self) {

@@ -36,10 +36,10 @@ impl Eol {
 /// The message to the peer when the server ends the connection, and not its handler.
 #[derive(Clone, Default)]
 pub enum Farewell {
-    /// No message.
+    /// The peer gets no message.
     Silent,
-    /// One sentence if the server refuses the connection, otherwise nothing. For servers that pass
-    /// bytes on unchanged.
+    /// The peer gets one sentence if the server refuses the connection, and otherwise nothing. This
+    /// is for servers that pass bytes on unchanged.
     Refusal,
     /// One sentence for each close reason that the peer can avoid.
     #[default]

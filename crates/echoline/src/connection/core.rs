@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// Does the same as `poll_read`, and sends the output of `feed` while no input arrives.
+    /// Works like `poll_read`, but sends the output of `feed` while no input arrives.
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -379,7 +379,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
+/// Records that the stream has accepted the first `sent` of `bytes`, and returns the rest.
 fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
     let (taken, rest) = bytes.split_at(sent);
     let mut amount = deadlines.amount();

@@ -122,7 +122,7 @@ impl Deadlines {
         Self::new(Arc::clone(&self.config), self.slot.clone())
     }
 
-    /// Notes that the requested input is complete.
+    /// Records that the requested input is complete.
     #[inline]
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
@@ -186,7 +186,7 @@ impl Deadlines {
         self.slot.as_ref()?.worker_counters()
     }
 
-    /// Notes that the peer took `amount` of output.
+    /// Records that the peer has accepted `amount` of output.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
         if let Some(worker_counters) = self.worker_counters() {
@@ -248,8 +248,8 @@ impl Deadlines {
         }
     }
 
-    /// Like [`poll`](Self::poll), for input. If `over` is set, this input may be the last. If an
-    /// answer is then held or a late line was answered, the connection waits only until the next
+    /// Works like [`poll`](Self::poll), for input. If `over` is set, this input may be the last. If
+    /// an answer is then held or a late line was answered, the connection waits only until the next
     /// poll.
     #[inline]
     pub(super) fn poll_input(

@@ -150,8 +150,8 @@ where
         core.show(line)
     }
 
-    /// Does the same as [`read_line`](Self::read_line), and sends the output of `feed` while no
-    /// line arrives: the messages of a chat, the ticks of a clock.
+    /// Works like [`read_line`](Self::read_line), but sends the output of `feed` while no line
+    /// arrives: the messages of a chat, the ticks of a clock.
     ///
     /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
     /// returns Ready to be called again. When it has nothing to send, it returns Pending, and must
@@ -170,8 +170,8 @@ where
         core.show(line)
     }
 
-    /// Does the same as [`read`](Self::read), and sends the output of `feed` while no input arrives
-    /// (see [`read_line_feeding`](Self::read_line_feeding)).
+    /// Works like [`read`](Self::read), but sends the output of `feed` while no input arrives (see
+    /// [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
     /// Like [`read`](Self::read), or the error of `feed`. Cancel safe.

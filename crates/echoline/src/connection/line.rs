@@ -45,7 +45,7 @@ impl Line {
         self
     }
 
-    /// Does the same as [`trim`](Self::trim), but borrows the line.
+    /// Works like [`trim`](Self::trim), but borrows the line.
     #[must_use]
     pub fn trimmed(&self) -> &[u8] {
         trim_end(trim_start(&self.0))

@@ -277,8 +277,8 @@ impl Listener {
         }
     }
 
-    /// Closes the socket. The file of a Unix socket stays for another process that listens there
-    /// too.
+    /// Closes the socket. The file of a Unix socket stays, because another process listens on the
+    /// same socket.
     pub fn leave(self) {
         if let ListenerSocket::Unix(socket) = self.socket {
             socket.leave();

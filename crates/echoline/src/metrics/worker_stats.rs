@@ -87,7 +87,7 @@ impl WorkerStats {
         Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), worker_counters }
     }
 
-    /// Notes that the worker's thread has panicked.
+    /// Records that the worker's thread has panicked.
     pub(crate) fn note_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }

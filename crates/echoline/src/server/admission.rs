@@ -34,8 +34,8 @@ impl Admission {
         }
     }
 
-    /// Does the same as `take`, after a trusted proxy has named the client. A connection of the
-    /// proxy itself, such as a health check, has no limit.
+    /// Works like `take`, after a trusted proxy has named the client. A connection of the proxy
+    /// itself, such as a health check, has no limit.
     pub(crate) fn take_proxied(&self, origin: &Origin) -> Result<(), SourceRefusal> {
         match origin.source {
             Some(_) => self.take(origin),

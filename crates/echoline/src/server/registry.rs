@@ -368,7 +368,7 @@ impl ConnectionSlot {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
-    /// Notes the close reason for the end of the peer's stream, before the connection is closed.
+    /// Records the close reason for the end of the peer's stream, before the connection is closed.
     pub(crate) fn note_end(&self, end: Closed) {
         // Only the first end counts.
         self.end.get_or_init(|| end);

@@ -9,7 +9,7 @@ use tokio::sync::futures::OwnedNotified;
 /// The phases of a server. A phase never returns to an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Accepting and serving.
+    /// The server accepts and serves connections.
     Running,
     /// The server no longer accepts connections, because another process accepts on the same
     /// sockets. Open connections continue unchanged.

@@ -111,10 +111,11 @@ impl SourceRate {
     }
 }
 
-/// The length of penalties.
+/// The durations of penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Penalties {
-    /// The first penalty; each further one is twice as long. Default 2 s.
+    /// The duration of the first penalty. Each further penalty is twice as long. The default is 2
+    /// s.
     pub first: Duration,
     /// The longest penalty. Default 5 min.
     pub longest: Duration,
@@ -153,7 +154,7 @@ impl Default for Penalties {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
-    /// The length of penalties.
+    /// The durations of penalties.
     pub penalties: Penalties,
     /// Maximum number of sources in the table. Default 65,536. They take at most 16 MiB.
     pub max_sources: usize,

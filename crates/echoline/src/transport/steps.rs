@@ -137,7 +137,7 @@ impl Transport {
         first_refusal(&self.steps[after..], closed)
     }
 
-    /// Like [`open`](Self::open), but calls `admit` as soon as a trusted proxy has named the
+    /// Works like [`open`](Self::open), but calls `admit` as soon as a trusted proxy has named the
     /// client.
     pub(crate) async fn open_admitted(
         &self,

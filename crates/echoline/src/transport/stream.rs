@@ -108,7 +108,7 @@ impl Stream {
     /// needs no reset.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which needs no reset.
+            // The call fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().reset_on_close(),
@@ -120,7 +120,7 @@ impl Stream {
     /// segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which has nothing to send.
+            // The call fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.below().cork(),

@@ -85,7 +85,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // If this fails, the terminal is gone.
+        // The call fails only if the terminal was closed.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }

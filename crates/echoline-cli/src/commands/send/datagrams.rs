@@ -64,7 +64,7 @@ pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
 
 impl DatagramDialogue {
     /// Sends all input and prints the answers, until every line was answered or no more answers
-    /// come.
+    /// arrive.
     pub(super) async fn hold(mut self, socket: &UdpSocket) -> (DialogueEnd, ReplyTally) {
         let mut tally = ReplyTally::default();
         let ending = self.run(socket, &mut tally).await.unwrap_or_else(|ending| ending);

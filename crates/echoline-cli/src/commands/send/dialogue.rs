@@ -62,7 +62,7 @@ pub(super) enum DialogueEnd {
     MisdirectedProtocol(ForeignProtocol),
     /// The user interrupted the dialogue.
     Interrupted,
-    /// The reader of stdout is gone.
+    /// The reader of stdout has closed it.
     OutputGone,
     /// An error on one side.
     Broken(DialogueEndpoint, io::Error),
@@ -174,7 +174,7 @@ async fn transmit<W: AsyncWrite + Unpin>(
                 let _ = writer.shutdown().await;
                 return DialogueEnd::Silent { unsent: false };
             }
-            // Fails only if the connection is broken, which the reader notices too.
+            // The call fails only if the connection is broken, which the reader also notices.
             let _ = writer.shutdown().await;
             break;
         }

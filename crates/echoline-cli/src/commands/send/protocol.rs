@@ -163,11 +163,11 @@ mod tests {
             (StreamCarrier::Plain, b"<html>\n", b"<html>\n", None),
             (StreamCarrier::Plain, b"GET / HTTP/1.0\r\n", b"<html>\r\n<head>", None),
             (StreamCarrier::Plain, b"hi\n", b"<ht", None),
-            // Over TLS these bytes are data.
+            // In a TLS connection these bytes are data.
             (StreamCarrier::Tls, b"hello\n", ALERT, None),
             (StreamCarrier::WebSocket, b"hello\n", ALERT, None),
             (StreamCarrier::WebSocket, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None),
-            // An echo.
+            // The reply is an echo of the line.
             (StreamCarrier::Plain, ALERT, ALERT, None),
             (StreamCarrier::Plain, b"HTTP/1.1 is old\n", b"HTTP/1.1 is old\n", None),
             (

@@ -46,8 +46,8 @@ impl Screen {
         Self { output: Box::new(tokio::io::stdout()), printer, terminal }
     }
 
-    /// Returns whether only whole lines may be shown. Above a prompt each text takes a line of its
-    /// own.
+    /// Returns whether only whole lines may be shown. Above a prompt each text must be a whole
+    /// line.
     pub(super) fn wants_lines(&self) -> bool {
         self.printer.is_some()
     }

@@ -21,7 +21,7 @@ pub(super) struct ReplyTally {
 }
 
 impl ReplyTally {
-    /// Notes that the first line is about to be sent.
+    /// Records that the first line is about to be sent.
     pub(super) fn begin(&mut self) {
         self.begun = true;
     }
@@ -30,7 +30,7 @@ impl ReplyTally {
         self.sent += lines;
     }
 
-    /// Notes that all input was sent. The last `unended` lines (at most one) have no line end.
+    /// Records that all input was sent. The last `unended` lines (at most one) have no line end.
     pub(super) fn note_input_end(&mut self, unended: u64) {
         self.input_ended = true;
         self.unended = unended > 0;
@@ -43,12 +43,13 @@ impl ReplyTally {
         }
     }
 
-    /// Notes a received datagram, which answers one line.
+    /// Records a received datagram, which answers one line.
     pub(super) fn note_datagram(&mut self) {
         self.answers += 1;
     }
 
-    /// Notes that the server has closed: its last line counts even without a line end.
+    /// Records that the server has closed the connection. Its last line counts even without a line
+    /// end.
     pub(super) fn note_close(&mut self) {
         self.answers += u64::from(std::mem::take(&mut self.partial));
     }

@@ -106,7 +106,7 @@ struct IntervalDocument {
     /// Omitted if all counts are zero.
     #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
     anomalies: DatagramAnomalies,
-    /// Null without replies.
+    /// Null if there are no replies.
     hdr: Option<String>,
 }
 

@@ -33,7 +33,7 @@ pub enum ReadError {
     Field {
         /// The path of the field, for example `measured.service.hdr`.
         field: String,
-        /// The problem with it.
+        /// A description of the problem.
         problem: &'static str,
     },
 }

@@ -153,11 +153,11 @@ pub struct SendProxy {
 /// The client that a proxy claims to connect for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxySource {
-    /// The proxy itself: its own end of the connection.
+    /// The proxy claims to be the client itself, with its own end of the connection.
     Own,
-    /// Always this client.
+    /// The client has always this address.
     Address(SocketAddr),
-    /// An address of the network, in turn for each connection, with the connection's own port.
+    /// Each connection has the next address of the network as its client, with its own port.
     Network(IpNet),
 }
 
