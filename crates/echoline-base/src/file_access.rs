@@ -42,9 +42,10 @@ const WRITE_BY_OTHERS: u32 = 0o022;
 /// Whether a folder that others may write is safe to use if it has the sticky bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sticky {
-    /// It is safe: the file already exists, and only its owner can replace it.
+    /// The folder is safe, because the file already exists and only its owner can replace it.
     Safe,
-    /// It is not safe: another user could create a file under a name that this process uses later.
+    /// The folder is not safe, because another user could create a file under a name that this
+    /// process uses later.
     Exposed,
 }
 

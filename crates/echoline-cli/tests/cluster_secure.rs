@@ -24,7 +24,7 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
     run(&[&["chat", "doctor", "--bus", url], flags].concat(), b"")
 }
 
-/// Two nodes talk over the server with these flags.
+/// Checks that two nodes can talk over the server with these flags.
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
     assert!(found.text().ends_with("No problem was found.\n"), "{}{}", found.text(), found.stderr);

@@ -34,8 +34,8 @@ fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
     ended.text().trim().strip_suffix('x').unwrap().to_owned()
 }
 
-/// The command line wins over the environment, the environment over the file, the file over the
-/// default.
+/// The command line takes precedence over the environment, the environment over the file, and the
+/// file over the default.
 #[test]
 fn the_command_line_wins_over_environment_file_and_default() {
     let (_folder, path) = config("[echo]\nprefix = 'file '\n[chat]\nlobby = 'hall'\n");
@@ -75,7 +75,8 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
     let mut quiet = variables.to_vec();
     quiet.push(("ECHOLINE_QUIET", "yes"));
     assert_eq!(with(&quiet, &load).code(), Some(0));
-    // The command's own variable wins over the general one, and a typed flag over both.
+    // The variable of the command takes precedence over the general one, and a typed flag over
+    // both.
     let both = [("ECHOLINE_TIMEOUT", "never"), ("ECHOLINE_SEND_TIMEOUT", "5s")];
     assert_eq!(with(&both, &send).code(), Some(0));
     let wrong = with(&both[..1], &send);
@@ -83,7 +84,7 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
     assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("Usage: echoline send "), "{}", wrong.stderr);
     assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
-    // A switch that is off wins over the file, and the error of conflicting flags names the
+    // A variable can turn off a switch of the file, and the error of conflicting flags names the
     // variable.
     let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");
     let conflict = with(&[("ECHOLINE_CA", "ca.pem")], &[&send[..], &["--insecure"]].concat());

@@ -74,8 +74,8 @@ fn without_descriptors_the_queue_gets_a_notice_at_the_end() {
     server.signal("TERM");
     server.signal("CONT");
     let answers: Vec<String> = queued.iter_mut().map(Client::rest).collect();
-    // The stop itself frees a descriptor, the copy of the listening socket that was kept for a
-    // successor. One client gets this descriptor, is served, and ends in order.
+    // When the server stops, it closes the copy of the listening socket that it kept for a
+    // successor. One client can use the free descriptor. It is served and gets no notice.
     let told = answers.iter().filter(|answer| *answer == BUSY).count();
     assert!(told >= 19 && answers.iter().all(|answer| answer == BUSY || answer.is_empty()));
     drop((client, queued));

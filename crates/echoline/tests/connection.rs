@@ -16,7 +16,7 @@ use tokio::io::{
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
-/// A connection with `limits` and the other end of its stream.
+/// Returns a connection with `limits` and the other end of its stream.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, Shutdown::new()), there)

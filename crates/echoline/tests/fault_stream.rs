@@ -16,13 +16,13 @@ fn faults(plan: &str) -> Faults {
     Faults::new(plan.parse().unwrap(), 1)
 }
 
-/// A stream with the faults of `plan`, and its other end.
+/// Returns a stream with the faults of `plan`, and its other end.
 fn pair(plan: &str) -> (FaultStream<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (FaultStream::new(here, &faults(plan)), there)
 }
 
-/// A connection with the faults of `plan`, as a server makes it.
+/// Returns a connection with the faults of `plan`, as a server makes it, and the other end.
 fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     let (stream, there) = pair(plan);
     (

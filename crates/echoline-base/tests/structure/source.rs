@@ -74,7 +74,7 @@ impl Crate {
         Self { name: name.to_owned(), modules: modules.collect() }
     }
 
-    /// The names of all types, and their files.
+    /// Returns the names of all types, and their files.
     pub(crate) fn types(&self) -> Vec<(String, String)> {
         let all = self.modules.values().flat_map(|module| {
             let place = format!("{}/{}", self.name, module.file);

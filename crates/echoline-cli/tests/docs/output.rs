@@ -67,7 +67,7 @@ fn removal(line: &str) -> usize {
     usize::from(!is_any(line))
 }
 
-/// Whether a line of a page matches any number of lines.
+/// Returns whether a line of a page matches any number of lines.
 fn is_any(line: &str) -> bool {
     line.chars().eq([MASK])
 }

@@ -30,7 +30,7 @@ impl FreePorts {
     }
 }
 
-/// The numbers that follow an address of this machine and a colon or space.
+/// Returns the numbers that follow an address of this machine and a colon or space.
 fn ports(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for host in ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"] {

@@ -176,7 +176,7 @@ impl Session {
         (without_line_numbers(&output), Some(End { status, jobs }))
     }
 
-    /// The jobs in the background that still run after a few seconds.
+    /// Returns the jobs in the background that still run after a few seconds.
     pub(crate) fn jobs(&mut self) -> String {
         let wait = "for _ in {1..20}; do [ -z \"$(jobs -r)\" ] && break; sleep 0.1; done; jobs -r";
         self.run(wait, |_| true).output

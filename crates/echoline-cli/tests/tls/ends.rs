@@ -86,7 +86,7 @@ async fn a_stalled_client_is_reset() {
     assert_eq!(report.count(Closed::StallTimeout), 1, "{report:?}");
 }
 
-/// A draining server sends `close_notify`, so its clients read an orderly end.
+/// A draining server sends `close_notify`, so its clients see a regular end of the stream.
 #[tokio::test]
 async fn a_drained_client_reads_an_orderly_end() {
     let served = Served::plain(Handler::Lines).await;

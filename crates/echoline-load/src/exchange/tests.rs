@@ -240,7 +240,7 @@ async fn the_warm_up_is_counted_separately() {
     assert_eq!(record.series.intervals().len(), 3);
 }
 
-/// A server that answers every message at once, but pauses for half a second once per second.
+/// Serves a stream and answers every message at once, but pauses for half a second once per second.
 async fn stall(there: DuplexStream) {
     let begin = Instant::now();
     let mut there = BufReader::new(there);

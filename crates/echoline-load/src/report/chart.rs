@@ -90,7 +90,7 @@ pub(super) enum Axis {
     Linear(fn(f64) -> String),
     /// Seconds from the start to this end, so that the charts of a run are aligned.
     Seconds(f64),
-    /// Equal factors, with steps at 1, 2, 5.
+    /// Equal distances stand for equal factors. The steps are at 1, 2 and 5.
     Logarithmic(fn(f64) -> String),
     /// The share of samples beyond a percentile, `-log10(1 - q)`. Each further nine of the
     /// percentile has the same width.

@@ -24,7 +24,7 @@ pub(crate) struct RateSearch {
     first: f64,
     /// The rates that held in each of their trials, in ascending order.
     held: Vec<f64>,
-    /// The lowest rate that broke.
+    /// The lowest rate that did not hold.
     broke: Option<f64>,
     confirmations: u32,
     runs: u32,
@@ -82,7 +82,7 @@ impl RateSearch {
         self.held.last().copied()
     }
 
-    /// Returns the lowest rate that broke.
+    /// Returns the lowest rate that did not hold.
     pub(crate) fn broke(&self) -> Option<f64> {
         self.broke
     }

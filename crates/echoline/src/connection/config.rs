@@ -41,10 +41,11 @@ pub enum Farewell {
     /// The peer gets one sentence if the server refuses the connection, and otherwise nothing. This
     /// is for servers that pass bytes on unchanged.
     Refusal,
-    /// One sentence for each close reason that the peer can avoid.
+    /// The peer gets one sentence for each close reason that it can avoid.
     #[default]
     Sentences,
-    /// The message that the function returns for the close reason. `None` sends nothing.
+    /// The peer gets the message that the function returns for the close reason, or nothing if it
+    /// returns `None`.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 

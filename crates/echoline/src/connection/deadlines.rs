@@ -267,7 +267,8 @@ impl Deadlines {
         let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
         let since = extras.answered_since.filter(|_| answered);
         extras.answered_since = since.or_else(|| answered.then(Instant::now));
-        // A line that begins so late must end within `DRAIN_TURN` instead of the line time-out.
+        // A line that begins during the drain must end within `DRAIN_TURN` instead of the line
+        // time-out.
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
@@ -419,7 +420,7 @@ impl Deadlines {
         if extras.answered_since.is_some() {
             return extras.answered_since;
         }
-        // `None` is less than every time.
+        // `max` returns the time that is set, because `None` is less than every time.
         let last = self.idle_since.max(self.partial_since).unwrap_or(since);
         Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
     }

@@ -290,8 +290,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// Issue 11, item 5: the file has its mode whatever the umask, and the umask stays as it is
-    /// while other threads make files.
+    /// Issue 11, item 5: the umask does not affect the mode of the socket file. The umask itself
+    /// does not change, so files of other threads are not affected.
     #[test]
     fn regression_the_umask_of_the_process_stays_as_it_is() {
         let umask = || {

@@ -156,9 +156,8 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
-    /// The fast path of [`take`](Self::take). Returns whether the source is known, has no penalty,
-    /// and had enough
-    /// tokens.
+    /// Takes the tokens of a source that is known, has no penalty, and has enough tokens. Returns
+    /// false for any other source, which [`take`](Self::take) then handles.
     fn take_without_penalty(
         &mut self,
         source: Source,

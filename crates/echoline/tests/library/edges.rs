@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Running, echo, exchange, rest};
 
-/// A connection with `limits` and the other end of its stream of eight bytes.
+/// Returns a connection with `limits` over a stream of eight bytes, and the other end.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (Connection::accepted(here, limits, Eol::Lf, Farewell::Silent, Shutdown::new()), there)

@@ -27,7 +27,7 @@ impl Wake for Bomb {
     }
 }
 
-/// An echo that waits for the line after `bomb` with a [`Bomb`].
+/// Echoes lines. After the line `bomb` it waits for the next line with a [`Bomb`].
 async fn fragile(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_line(&line).await?;

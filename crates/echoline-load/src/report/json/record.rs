@@ -67,8 +67,8 @@ struct LedgerDocument {
     error_share: f64,
 }
 
-/// Clients without a server. Times are in microseconds, because the sum over many clients could be
-/// too large in nanoseconds.
+/// The time that clients were without a server. It is in microseconds, because the sum over many
+/// clients could be too large in nanoseconds.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct OutageDocument {
     clients: u32,
