@@ -384,7 +384,7 @@ fn regression_a_locked_history_does_not_delay_the_end() {
         std::thread::sleep(Duration::from_millis(50));
         waits += 1;
     }
-    // Before this was fixed, the shutdown took 5.9 s.
+    // Without the fix, the shutdown takes 5.9 s.
     assert!(waits < 4 * 20, "{waits} times 50 ms");
     let ended = program.finish();
     assert_eq!(ended.code(), Some(1));

@@ -366,8 +366,8 @@ impl Client {
         let mut chunk = [0; 16 * 1024];
         while !self.ended && line_ends(&self.heard) < lines {
             match self.stream.read(&mut chunk) {
-                // A server that closes with unread bytes resets the connection, which is an end
-                // too.
+                // A server that closes with unread bytes resets the connection. This also counts as
+                // the end.
                 Ok(0) => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

@@ -49,7 +49,7 @@ impl Peer {
         Self { address, over, thread: Some(thread) }
     }
 
-    /// Returns its address as a target.
+    /// Returns the address of the peer as a target.
     fn target(&self) -> String {
         format!("udp://{}", self.address)
     }

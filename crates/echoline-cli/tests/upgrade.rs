@@ -214,7 +214,7 @@ fn a_bad_program_leaves_the_old_one_serving() {
     for (script, sentence) in [
         ("exit 3", "ended (exit status: 3)"),
         ("exec sleep 1000", "was not ready within 5s (--upgrade-timeout)"),
-        // The script reports that it is ready, and then ends.
+        // This successor reports that it is ready, and then ends.
         ("printf R >&0; exit 4", "was ready, and then ended (exit status: 4)"),
         ("exec 0</dev/null; exec sleep 1000", "ended (signal: 9 (SIGKILL))"),
     ] {

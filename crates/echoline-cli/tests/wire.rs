@@ -44,7 +44,7 @@ fn a_line_must_end_in_time() {
 #[test]
 fn silence_ends_at_the_idle_timeout() {
     let server = Server::start(&["--idle-timeout", "1s"]);
-    // Measured before the server can start its timer.
+    // The measured time begins before the server can start its timer.
     let start = now();
     let mut silent = server.connect();
     let watching = std::thread::spawn(move || (silent.rest(), start.elapsed()));

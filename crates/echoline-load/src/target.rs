@@ -46,11 +46,11 @@ pub struct Targets {
     /// Local addresses, used in turn. If empty, the system chooses. Each address has its own ports,
     /// so more addresses allow more connections.
     pub sources: Vec<IpAddr>,
-    /// Options of each socket.
+    /// The options of each socket.
     pub socket: SocketOptions,
 }
 
-/// Socket options that change the measurement.
+/// The socket options that affect the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     /// `TCP_NODELAY`. Without it, the second packet of a message waits for the acknowledgement of

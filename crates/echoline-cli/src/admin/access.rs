@@ -98,7 +98,7 @@ fn carries(header: &str, secret: &AdminSecret) -> bool {
 /// The client of a request, as its connection shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpClient {
-    /// The rights of its requests without a secret.
+    /// The rights of a request of this client without a secret.
     pub(super) access: Access,
     /// `None` over a Unix socket.
     pub(super) address: Option<SocketAddr>,

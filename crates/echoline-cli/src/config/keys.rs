@@ -12,7 +12,7 @@ use crate::config::hints;
 /// Flags that choose what a command does. A file can only set the options of a command.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 
-/// The name of the flag `--config`, and of its field.
+/// The name of the flag `--config` and of the field with its value.
 pub(super) const CONFIG: &str = "config";
 
 /// Returns the flags of `command` that a file can set, in the order of its help.

@@ -18,7 +18,7 @@ const LINES_MAX: usize = 100;
 /// Number of characters of a line that are kept, so that a peer cannot fill the page.
 const LETTERS_MAX: usize = 500;
 
-/// Global, because the process has one log.
+/// This list is global, because the process has one log.
 static NEWEST: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
 
 /// A line of the log.

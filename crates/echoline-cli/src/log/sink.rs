@@ -22,7 +22,7 @@ const FILE_MODE: u32 = 0o640;
 /// A log output: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogOutput {
-    /// The flag that names its file.
+    /// The flag that names the file of this log.
     pub(super) flag: &'static str,
     /// The target if no file is configured.
     pub(super) standard: fn() -> LogTarget,

@@ -134,7 +134,7 @@ impl TlsArgs {
         }
     }
 
-    /// Returns the files that are read.
+    /// Returns the files that contain the TLS configuration.
     fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.cert, &self.key, &self.client_ca].into_iter().flatten().map(PathBuf::as_path)
     }

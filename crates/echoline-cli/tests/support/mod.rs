@@ -126,7 +126,7 @@ impl Server {
         self.folder.path().join("ready")
     }
 
-    /// Returns everything that it has written to stderr so far.
+    /// Returns everything that the server has written to stderr so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -173,7 +173,7 @@ impl Server {
 
     /// Stops the server with SIGTERM and waits until it ends.
     pub(crate) fn stop(self) -> End {
-        // Measured from before the signal, because sending it may take long.
+        // The measured time begins before the signal, because sending the signal may take long.
         let start = now();
         self.signal("TERM");
         self.wait_since(start)

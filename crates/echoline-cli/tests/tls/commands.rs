@@ -42,7 +42,8 @@ impl TlsServer {
         command.args(["s_client", "-connect", self.port(), "-ign_eof", "-brief"]).args(flags);
         let mut program = Program::start(&mut command);
         program.write(b"hello\n");
-        // OpenSSL closes its direction only at the command `Q`, which it ignores with -ign_eof.
+        // OpenSSL closes its direction only after the command `Q`. With -ign_eof it ignores this
+        // command.
         wait_for("an answer, or the end", || {
             program.stdout().contains("Echo: hello") || program.has_ended()
         });

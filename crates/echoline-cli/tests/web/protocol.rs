@@ -136,7 +136,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
         assert!(text(&reply).contains("works only in a room"), "{command}: {reply}");
         assert_eq!((&reply["person"], reply.get("room")), (&id, None), "{command}");
     }
-    // Other commands work, and their answers belong to the thread.
+    // Other commands also work in a private thread, and their answers appear in it.
     ann.send(&json!({ "do": "/away lunch", "to": id }));
     assert_eq!(ann.until_kind("reply")["person"], id);
     ann.send(&json!({ "say": "for all", "room": "lobby" }));

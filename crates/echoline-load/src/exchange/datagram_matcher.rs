@@ -97,7 +97,8 @@ impl DatagramMatcher {
         self.settle(0, Settled::TimedOut);
     }
 
-    /// Matches a datagram. A message that it settles no longer awaits a reply.
+    /// Matches a datagram. If the datagram settles a message, that message no longer awaits a
+    /// reply.
     pub(crate) fn take(
         &mut self,
         expect: &Expect,

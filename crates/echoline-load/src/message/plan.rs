@@ -76,10 +76,10 @@ pub enum PlanError {
         least: usize,
         /// The number of clients.
         clients: u32,
-        /// Messages of each client.
+        /// The number of messages of each client.
         messages: u32,
     },
-    /// No line to send.
+    /// There is no line to send.
     #[error("it contains no message: write one on each line")]
     NoLines,
 }

@@ -31,7 +31,7 @@ pub(super) enum LineRole {
     Usual,
     /// High values: high percentiles, latency.
     Tail,
-    /// Bounds of the other lines: the maximum, sent messages.
+    /// A line above the other lines, such as the maximum or the sent messages.
     Frame,
     /// Failures.
     Bad,

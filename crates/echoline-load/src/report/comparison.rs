@@ -20,7 +20,7 @@ pub(crate) const RUNS_MAX: usize = rank::GROUP_MAX;
 pub struct RunComparison {
     /// The difference in each metric.
     pub differences: Vec<Difference>,
-    /// Settings that differ: name, value before, value after.
+    /// The settings that differ: the name, the value before, and the value after the change.
     pub settings: Vec<(String, String, String)>,
     /// The number of runs on each side that the test needs, if there were fewer.
     pub runs_needed: Option<usize>,

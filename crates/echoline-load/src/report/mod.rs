@@ -43,7 +43,7 @@ pub struct RunSummary {
     pub mode: LoopMode,
     /// The number of simultaneous connections.
     pub clients: u32,
-    /// Planned messages per second, on average; `None` in closed loop.
+    /// The planned number of messages per second, on average. It is `None` in a closed loop.
     pub rate: Option<f64>,
     /// The planned time; `None` if a number of messages ends the run.
     pub duration: Option<Duration>,

@@ -23,9 +23,9 @@ pub enum TrialPurpose {
 /// A trial at one rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchStep {
-    /// Messages per second as planned.
+    /// The planned number of messages per second.
     pub rate: f64,
-    /// Correct replies per second.
+    /// The number of correct replies per second.
     pub achieved: f64,
     /// The purpose of the trial.
     pub purpose: TrialPurpose,

@@ -16,7 +16,7 @@ pub struct RunProgress {
     pub elapsed: Duration,
     /// The end of the plan, from the common start; `None` if a number of messages ends it.
     pub end: Option<Duration>,
-    /// Connections that are open.
+    /// The number of open connections.
     pub open: u32,
     /// Whether the run is in its warm-up.
     pub is_warm_up: bool,

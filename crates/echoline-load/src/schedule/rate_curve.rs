@@ -6,7 +6,7 @@ use std::time::Duration;
 /// last value, and stays there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RateCurve {
-    /// Events per second before and after the change.
+    /// The number of events per second, before and after the change.
     pub(crate) from: f64,
     pub(crate) to: f64,
     /// The duration of the change in seconds.

@@ -7,7 +7,7 @@ use crate::schedule::Pacer;
 /// The policy for messages whose due time passed while their connection was busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LatePolicy {
-    /// All of them are sent as soon as the connection is free.
+    /// All late messages are sent as soon as the connection is free.
     #[default]
     CatchUp,
     /// Only the last due message is sent and the earlier ones are skipped, so that the server can

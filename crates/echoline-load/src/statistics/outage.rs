@@ -9,7 +9,7 @@ use std::time::Duration;
 /// [`RunRecord::error_share`](super::RunRecord::error_share).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOutage {
-    /// Clients that were without a server when they ended.
+    /// The number of clients that were without a server when they ended.
     pub clients: u32,
     /// In a closed loop with a duration: the time that clients were without a server.
     pub time: Duration,

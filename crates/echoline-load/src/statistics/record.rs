@@ -24,7 +24,7 @@ pub struct RunRecord {
     pub clients_ok: u32,
     /// The time that clients were without a server.
     pub outage: ServerOutage,
-    /// Connections that were opened.
+    /// The number of connections that were opened.
     pub connections: u64,
     /// The latency of correct replies in open loop: from the intended time until the reply was
     /// complete. Empty in closed loop.
@@ -42,7 +42,7 @@ pub struct RunRecord {
     pub lag: DurationHistogram,
     /// The number of messages in open loop whose connection was busy at their intended time.
     pub delayed: u64,
-    /// Irregular replies over UDP.
+    /// The counts of irregular replies over UDP.
     pub anomalies: DatagramAnomalies,
     /// The counts and latencies over time.
     pub series: Series,

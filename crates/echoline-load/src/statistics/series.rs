@@ -13,13 +13,13 @@ pub(crate) const INTERVALS_MAX: usize = 300;
 /// The measurements of one interval of a run.
 #[derive(Clone, Debug)]
 pub struct SeriesInterval {
-    /// Messages that were sent in the interval.
+    /// The number of messages that were sent in the interval.
     pub sent: u64,
     /// Messages that were answered correctly in the interval, even if they were sent before it.
     pub ok: u64,
     /// Messages that failed in the interval, even if they were sent before it.
     pub failed: u64,
-    /// Irregular replies in the interval.
+    /// The counts of irregular replies in the interval.
     pub anomalies: DatagramAnomalies,
     /// The latency of the correct replies in the interval, in nanoseconds with two significant
     /// digits. It counts from the intended time in open loop, and from sending in closed loop.

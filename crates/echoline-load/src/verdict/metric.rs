@@ -35,7 +35,7 @@ pub enum Metric {
     /// Over UDP: the share of sent messages whose reply arrived after the reply to a later message,
     /// `reordered`.
     Reordered,
-    /// Correct replies per second, `rate`.
+    /// The number of correct replies per second, `rate`.
     Rate,
 }
 
@@ -84,7 +84,7 @@ impl Metric {
         }
     }
 
-    /// Formats a limit so that it parses as the same.
+    /// Formats a limit so that the text parses to the same limit.
     pub(crate) fn write_limit(self, limit: f64) -> String {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {

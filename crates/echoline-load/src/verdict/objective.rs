@@ -270,7 +270,7 @@ impl fmt::Display for Objective {
 }
 
 impl fmt::Display for Objectives {
-    /// Formats the list so that it parses as the same.
+    /// Formats the list so that the text parses to the same list.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list: Vec<_> = self.list.iter().map(ToString::to_string).collect();
         f.write_str(&list.join(","))

@@ -40,7 +40,7 @@ pub enum MeasurementWarning {
     ProcessorSaturated {
         /// The processor time used per second, in cores.
         cores: f64,
-        /// Threads that sent.
+        /// The number of threads that sent messages.
         workers: usize,
     },
     /// The system had no local port left for so many connections.
@@ -50,7 +50,7 @@ pub enum MeasurementWarning {
     },
     /// Fewer connections than planned were open.
     FewerConnections {
-        /// Connections of the plan.
+        /// The planned number of connections.
         wanted: u32,
         /// The most connections that were open at the same time.
         opened: u32,
@@ -58,7 +58,7 @@ pub enum MeasurementWarning {
     /// Merged runs overlapped only for a part of the shortest run.
     #[serde(rename = "partly_together")]
     PartialOverlap {
-        /// The time during which all of them ran.
+        /// The time during which all merged runs ran.
         #[serde(rename = "together_ns", with = "nanos")]
         overlap: Duration,
         /// The length of the shortest.
@@ -78,9 +78,9 @@ pub(crate) struct MeasurementConditions<'run> {
     pub(crate) workers: usize,
     /// Whether threads poll, and so use all of their cores on purpose.
     pub(crate) busy_polls: bool,
-    /// Attempts to connect that found no free local port.
+    /// The number of attempts to connect that found no free local port.
     pub(crate) ports_used_up: u64,
-    /// Connections of the plan, and the most that were open at the same time.
+    /// The planned number of connections, and the highest number that were open at the same time.
     pub(crate) connections: (u32, u32),
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for MeasurementWarning {
     }
 }
 
-/// Processor time that the tester used while it measured.
+/// The processor time that the tester used during the measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessorTime {
     /// The time in user mode.
@@ -163,7 +163,7 @@ pub struct ProcessorTime {
     /// The time in system mode.
     #[serde(rename = "system_ns", with = "nanos")]
     pub system: Duration,
-    /// The wall-clock time over which it was measured.
+    /// The wall-clock time of the measurement.
     #[serde(rename = "elapsed_ns", with = "nanos")]
     pub elapsed: Duration,
 }

@@ -92,9 +92,9 @@ pub(crate) struct ConnectionConfig {
     pub(crate) shutdown: Shutdown,
     pub(crate) eol: Eol,
     pub(crate) farewell: Farewell,
-    /// Called with each line that is received.
+    /// The hook that is called with each received line.
     pub(crate) on_line: Option<Arc<LineHook>>,
-    /// One permit for each connection that may linger.
+    /// Has one permit for each connection that may linger.
     pub(crate) lingering: Semaphore,
     /// One permit for each connection that may be in its handshake.
     pub(crate) handshakes: Semaphore,
@@ -183,7 +183,7 @@ impl LiveLimits {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // The semaphores are new too, because their permits depend on the limits.
+        // The semaphores are also new, because their permits depend on the limits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

@@ -52,7 +52,7 @@ pub(super) enum WaitFor {
         /// Whether some output is not sent yet.
         unsent: bool,
     },
-    /// Output that the peer must read.
+    /// The connection waits until the peer has read output.
     Output,
 }
 

@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub phase: Option<Phase>,
     /// Connections accepted so far, including refused ones.
     pub accepted: u64,
-    /// Connections that are open now, lingering ones too.
+    /// The number of open connections, including those that linger.
     pub open: usize,
     /// The number of ended connections for each close reason, including refused ones.
     pub ends: BTreeMap<Closed, u64>,
@@ -41,14 +41,15 @@ pub struct WorkerState {
     pub busy: Duration,
 }
 
-/// Traffic of connections since the server began.
+/// The traffic of connections since the server began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub received: u64,
-    /// Bytes that the system has accepted for sending.
+    /// The number of bytes that the system has accepted for sending.
     pub sent: u64,
-    /// Lines, or other units of input that handlers have received; in a raw echo, reads.
+    /// The number of lines, or other units of input, that handlers have received. In a raw echo it
+    /// is the number of reads.
     pub messages: u64,
     /// The duration of turns, from the wake-up of a connection's task until all answers are
     /// written. Only turns that read something count. After each snapshot, all of the next 500

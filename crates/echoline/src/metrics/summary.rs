@@ -24,11 +24,11 @@ pub struct ConnectionSummary {
     pub origin: Origin,
     /// The time for which the connection was open.
     pub duration: Duration,
-    /// Bytes that the peer sent.
+    /// The number of bytes that the peer sent.
     pub bytes_received: u64,
     /// Line feeds in these bytes.
     pub lines_received: u64,
-    /// Bytes that the system accepted for sending.
+    /// The number of bytes that the system accepted for sending.
     pub bytes_sent: u64,
     /// Line feeds in these bytes.
     pub lines_sent: u64,
@@ -67,10 +67,10 @@ impl<T: ?Sized> fmt::Debug for Hook<T> {
     }
 }
 
-/// Called with the summary of each connection that has ended.
+/// A hook that is called with the summary of each connection that has ended.
 pub(crate) type ClosedHook = Hook<dyn Fn(ConnectionSummary) + Send + Sync>;
 
-/// Called with each line that was received.
+/// A hook that is called with each received line.
 pub(crate) type LineHook = Hook<dyn Fn(ReceivedLine<'_>) + Send + Sync>;
 
 /// The counts of one connection.

@@ -39,11 +39,12 @@ pub(crate) struct WorkerStats {
 /// name.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounters {
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub(crate) received: Counter,
-    /// Bytes that the system has accepted for sending.
+    /// The number of bytes that the system has accepted for sending.
     pub(crate) sent: Counter,
-    /// Lines, or other units of input that handlers have received; in a raw echo, reads.
+    /// The number of lines, or other units of input, that handlers have received. In a raw echo it
+    /// is the number of reads.
     pub(crate) messages: Counter,
     service: TimedTurns,
     /// The number of turns that will still be timed without exception.

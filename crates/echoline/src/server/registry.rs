@@ -38,7 +38,7 @@ pub(crate) struct ConnectionRegistry {
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
     parts: OnceLock<ServerParts>,
-    /// Called with the summary of each connection that has ended.
+    /// The hook that is called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
     pub(crate) nearly_full: NearlyFullHook,
 }

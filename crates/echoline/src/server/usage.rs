@@ -12,10 +12,10 @@ use echoline_base::supervise::catch_panic;
 /// Minimum interval between two calls of the hook.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The connection count of a server with few free slots.
+/// The number of connections of a server that has few free slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionUsage {
-    /// Connections that are open now.
+    /// The number of open connections.
     pub open: usize,
     /// [`Limits::max_connections`](crate::Limits::max_connections).
     pub max: usize,

@@ -45,7 +45,7 @@ pub struct Sources {
 struct PenaltyLog {
     second: u64,
     count: u32,
-    /// Penalties that were not logged since the last logged one.
+    /// The number of penalties that were not logged since the last logged one.
     left_out: u64,
 }
 

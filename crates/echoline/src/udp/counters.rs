@@ -33,18 +33,18 @@ struct CountersInner {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramSnapshot {
-    /// Datagrams that were received.
+    /// The number of received datagrams.
     pub received: u64,
-    /// Bytes of the received datagrams.
+    /// The number of bytes in the received datagrams.
     pub received_bytes: u64,
-    /// Answers that were sent.
+    /// The number of sent answers.
     pub answered: u64,
-    /// Bytes of the sent answers.
+    /// The number of bytes in the sent answers.
     pub answered_bytes: u64,
     /// Datagrams that intentionally got no answer at once: the server discards them, or a planned
     /// fault has dropped or delayed them.
     pub taken: u64,
-    /// Answers that the system did not send.
+    /// The number of answers that the system did not send.
     pub not_sent: u64,
     /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
     /// order.

@@ -266,7 +266,7 @@ mod tests {
             ("198.51.100.1:1023", no(Port), Ok(())),
             ("198.51.100.1:7", no(Port), Ok(())),
             ("198.51.100.1:0", no(Port), no(Port)),
-            // Another server of this kind, on another host.
+            // The source is a server of this kind on another host.
             ("198.51.100.1:7000", no(Port), Ok(())),
             ("127.0.0.2:7001", no(Port), Ok(())),
             ("127.0.0.1:7001", no(Own), no(Own)),

@@ -16,7 +16,7 @@ use super::tally::ReplyTally;
 /// Size of the read buffer, in bytes. Memory holds no more of the server's output than this.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The time that a greeting may take beyond one round trip.
+/// The time for a greeting, in addition to one round trip.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
 
 /// With `--no-half-close`, the time to wait for more lines after every line was answered. A round
@@ -64,11 +64,11 @@ pub(super) enum DialogueEnd {
     Interrupted,
     /// The reader of stdout has closed it.
     OutputGone,
-    /// An error on one side.
+    /// An error at one of the ends.
     Broken(DialogueEndpoint, io::Error),
 }
 
-/// One of the three endpoints that a client connects.
+/// One of the three ends between which a client moves bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogueEndpoint {
     Server,

@@ -38,14 +38,14 @@ struct Document {
     format: String,
     version: String,
     started: String,
-    /// Wall-clock time in UTC; older reports have none.
+    /// The wall-clock time in UTC. Older reports have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     measuring_began: Option<String>,
     #[serde(rename = "loop")]
     mode: LoopMode,
     settings: SettingsDocument,
     elapsed_ns: u64,
-    /// Correct replies per second.
+    /// The number of correct replies per second.
     #[serde(skip_deserializing)]
     ok_per_second: f64,
     measured: RecordDocument,

@@ -56,7 +56,7 @@ struct LedgerDocument {
     reset: u64,
     lost: u64,
     in_flight: u64,
-    /// Messages that were never sent, by reason.
+    /// The number of messages that were never sent, for each reason.
     skipped: BTreeMap<SkipReason, u64>,
     /// The messages of `skipped` that were not sent because the run was stopped. They are not
     /// errors.

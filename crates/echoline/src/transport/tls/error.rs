@@ -55,7 +55,7 @@ pub enum TlsError {
     Expired {
         /// The file.
         path: PathBuf,
-        /// Whole days since it expired.
+        /// The number of whole days since the certificate expired.
         days: u64,
     },
     /// The certificate is not valid yet.
@@ -66,7 +66,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         path: PathBuf,
-        /// Whole days until it becomes valid.
+        /// The number of whole days until the certificate becomes valid.
         days: u64,
     },
     /// The certificate or key cannot be used for TLS.

@@ -19,7 +19,7 @@ pub struct Identity {
     facts: CertificateFacts,
 }
 
-/// Certificates of authorities (or of single peers) that are trusted.
+/// The trusted certificates of authorities, or of single peers.
 #[derive(Clone, Debug)]
 pub struct Authorities(pub(super) Arc<RootCertStore>);
 

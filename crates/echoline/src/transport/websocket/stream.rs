@@ -53,9 +53,9 @@ pub struct WebSocket {
     role: EndpointRole,
     framing: Framing,
     decoder: Decoder,
-    /// Bytes received with the handshake and not decoded yet.
+    /// The bytes that were received with the handshake and are not decoded yet.
     early: VecDeque<u8>,
-    /// Decoded bytes that did not fit into the reader's buffer.
+    /// The decoded bytes that did not fit into the reader's buffer.
     ready: VecDeque<u8>,
     /// Whether the last byte of the current message was a line end.
     ends_in_lf: bool,
