@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Issue 11, item 44: durations in the forms that users type.
+    /// Issue 11, item 44: durations are accepted in the forms that users type.
     #[test]
     fn regression_times_are_read_as_people_type_them() {
         for (text, millis) in [

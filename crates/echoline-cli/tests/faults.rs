@@ -1,4 +1,4 @@
-//! Planned faults in the real program.
+//! Tests of planned faults in the real program.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;

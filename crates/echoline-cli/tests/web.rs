@@ -24,7 +24,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
-/// Fault 65: the headers that prevent user text from running as a script.
+/// Fault 65: every answer has the headers that prevent user text from running as a script.
 #[test]
 fn every_answer_has_its_headers() {
     let chat = WebChat::start(&[]);

@@ -17,7 +17,7 @@ pub enum IpFamily {
     Ipv6,
 }
 
-/// When names are resolved, and the order in which their addresses are used.
+/// The times at which names are resolved, and the order in which addresses are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResolvePolicy {
     /// Names are resolved once; each connection tries the addresses in the resolver's order.
@@ -41,7 +41,7 @@ pub struct Targets {
     pub transports: Vec<Transport>,
     /// The address family of connections.
     pub family: IpFamily,
-    /// When names are resolved, and the order in which their addresses are used.
+    /// The times at which names are resolved, and the order in which addresses are used.
     pub resolve: ResolvePolicy,
     /// Local addresses, used in turn. If empty, the system chooses. Each address has its own ports,
     /// so more addresses allow more connections.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use echoline::metrics::{ServiceTimes, Snapshot, Traffic};
 
-/// Number of seconds that are kept.
+/// The number of seconds that are kept.
 pub(super) const SECONDS: usize = 120;
 
 /// Service times are computed over this many seconds, because one second may have too few messages.

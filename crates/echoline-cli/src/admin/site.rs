@@ -33,7 +33,7 @@ const PLAN_BYTES_MAX: usize = 64 * 1024;
 /// one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Number of penalties that the page lists.
+/// The number of penalties that the page lists.
 const PENALTIES_MAX: usize = 50;
 
 const STYLE: &str = include_str!("../../templates/admin.css");

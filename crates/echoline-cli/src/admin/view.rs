@@ -40,7 +40,7 @@ pub(super) struct AdminView {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VisiblePart {
     All,
-    /// Only numbers: no names, no addresses and no log.
+    /// The page shows only numbers: no names, no addresses and no log.
     Figures,
     /// [`Self::Figures`] without the secret, [`Self::All`] with it.
     FiguresUntilLogin,

@@ -13,7 +13,7 @@ use crate::files::links::ResolvedPath;
 use crate::process::resources;
 use echoline_base::poison::IgnorePoison;
 
-/// Number of lines that may wait to be written. Further lines are dropped.
+/// The number of lines that may wait to be written. Further lines are dropped.
 const QUEUE_LINES: usize = 8192;
 
 /// The mode of the file. Other users may not read it, because it contains the addresses of users.

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use echoline::listener::FileOwner;
 
-/// Number of sockets in one message: the maximum of Linux (`SCM_MAX_FD`).
+/// The number of sockets in one message: the maximum of Linux (`SCM_MAX_FD`).
 const SOCKETS_MAX: usize = 253;
 
 /// The maximum size of the list of sockets, in bytes. The longest possible Unix paths need less

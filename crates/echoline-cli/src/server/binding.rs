@@ -48,7 +48,7 @@ pub(crate) struct BoundServer {
     pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
-    /// Called when nearly all connection slots are in use.
+    /// The hook that is called when nearly all connection slots are in use.
     pub(crate) on_nearly_full: Option<OnNearlyFull>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Maximum wait, far more than any step takes on a busy machine. Only a failing test waits this
+/// The maximum wait, far more than any step takes on a busy machine. Only a failing test waits this
 /// long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ use crate::source_harness::Chat;
 
 const PEOPLE: usize = 60;
 
-/// Number of lines that each user pastes.
+/// The number of lines that each user pastes.
 const PASTED: usize = 20;
 
 /// Issue 12: sixty users behind one address join, talk, paste twenty lines, lose their connections

@@ -1,4 +1,5 @@
-//! Shared by the whole-program tests: a server that is a real process, and clients for it.
+//! The common part of the tests of whole programs: a server that is a real process, and its
+//! clients.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::served::{Handler, Served, localhost};
 
-/// Number of bytes of a handshake; the test damages each of them once.
+/// The number of bytes of a handshake; the test damages each of them once.
 const BYTES: usize = 600;
 
 /// A stream that inverts one bit of the sent bytes.

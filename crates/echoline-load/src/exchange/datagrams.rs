@@ -130,7 +130,7 @@ impl<'account> DatagramExchange<'account> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when a datagram was received.
+    /// Returns `Ready` when a datagram was received.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv(cx, &mut room))?;

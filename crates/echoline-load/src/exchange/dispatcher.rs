@@ -21,7 +21,7 @@ pub(super) struct Dispatcher {
     pub(super) deadline: Deadline,
     /// The time since which the connection has room for a message.
     free_since: Instant,
-    /// Number of messages that this connection may still start to send.
+    /// The number of messages that this connection may still start to send.
     left: u32,
     /// The due time that the worker's alarm was last set to.
     alarm: Option<Duration>,
@@ -173,7 +173,7 @@ impl Deadline {
         self.due = due;
     }
 
-    /// Pending until the deadline has passed.
+    /// Returns `Pending` until the deadline has passed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
         if is_known && !self.timer.is_elapsed() {

@@ -29,13 +29,14 @@ pub struct SearchStep {
     pub achieved: f64,
     /// The purpose of the trial.
     pub purpose: TrialPurpose,
-    /// Median latency from the intended time. Time-outs count with their age.
+    /// The median latency, counted from the intended time. A message that timed out counts with its
+    /// age.
     #[serde(rename = "p50_ns", with = "nanos::option")]
     pub p50: Option<Duration>,
-    /// 99th percentile of that latency.
+    /// The 99th percentile of the same latency.
     #[serde(rename = "p99_ns", with = "nanos::option")]
     pub p99: Option<Duration>,
-    /// 99.9th percentile of that latency.
+    /// The 99.9th percentile of the same latency.
     #[serde(rename = "p99.9_ns", with = "nanos::option")]
     pub p999: Option<Duration>,
     /// Share of the planned messages that got a wrong reply, a late reply or no reply.

@@ -13,7 +13,7 @@ pub(crate) struct RateCurve {
     pub(crate) over: f64,
     /// The number of equal steps of the change; `None` for a linear one.
     pub(crate) steps: Option<u32>,
-    /// Time at the first rate before the change begins, in seconds.
+    /// The time for which the first rate holds before the change begins, in seconds.
     pub(crate) lead: f64,
 }
 

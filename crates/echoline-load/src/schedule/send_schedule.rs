@@ -127,7 +127,7 @@ impl SendSchedule {
         self.pacer.is_open()
     }
 
-    /// Returns the number of messages that were taken.
+    /// Returns the number of messages that the schedule has returned or skipped.
     #[cfg(test)]
     fn taken(&self) -> u32 {
         self.number

@@ -20,7 +20,7 @@ const OTHER_REASONS: &str = "other reasons";
 pub struct RunRecord {
     /// The account of all planned messages.
     pub ledger: Ledger,
-    /// Clients whose messages were all answered correctly.
+    /// The number of clients whose messages were all answered correctly.
     pub clients_ok: u32,
     /// The time that clients were without a server.
     pub outage: ServerOutage,

@@ -48,7 +48,7 @@ pub enum MeasurementWarning {
         /// The number of failed attempts.
         times: u64,
     },
-    /// Fewer connections than planned were open.
+    /// The run had fewer open connections than planned.
     FewerConnections {
         /// The planned number of connections.
         wanted: u32,

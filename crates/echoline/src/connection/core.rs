@@ -343,7 +343,8 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all pending output; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends all pending output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,

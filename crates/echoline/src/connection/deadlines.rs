@@ -76,7 +76,7 @@ pub(super) struct Deadlines {
     pub(super) slot: Option<Arc<ConnectionSlot>>,
     idle_since: Option<Instant>,
     partial_since: Option<Instant>,
-    /// Boxed to keep idle connections small, because most connections never need this state.
+    /// This state is boxed to keep idle connections small, because most connections never need it.
     extras: Option<Box<DeadlineExtras>>,
     /// The kind of wait for which the timer is set. Another kind may have an earlier deadline.
     armed_for: Option<WaitFor>,
@@ -208,7 +208,7 @@ impl Deadlines {
         std::mem::replace(&mut self.in_message, in_message)
     }
 
-    /// Called before every read. Returns a close reason if this read may be the last one.
+    /// Prepares for a read. Returns a close reason if this read may be the last one.
     ///
     /// # Errors
     /// The close reason, if the connection must not read any more.
@@ -272,7 +272,7 @@ impl Deadlines {
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
-    /// Pending until a deadline has passed, and then ready with the close reason. Also wakes the
+    /// Returns `Pending` until a deadline has passed, and then the close reason. It also wakes the
     /// task when the phase changes.
     #[inline]
     pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {

@@ -46,9 +46,9 @@ pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Boxed to keep handlers small. A handler is a chain of futures, and each of them may hold the
-    /// connection. These futures use most of an idle connection's memory. `None` after closing
-    /// begins.
+    /// The core is boxed to keep handlers small. A handler is a chain of futures, and each of them
+    /// may hold the connection. These futures use most of an idle connection's memory. `None` after
+    /// closing begins.
     core: Option<Box<Core<S>>>,
 }
 

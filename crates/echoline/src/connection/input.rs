@@ -19,7 +19,7 @@ use crate::metrics::summary::Amount;
 const TURN_BUDGET: u16 = 128;
 const READ_COST: u16 = 16;
 
-/// Received bytes that the handler has not consumed.
+/// The received bytes that the handler has not consumed.
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     lines: Lines,
@@ -63,8 +63,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Ready unless the connection has used up its budget. Then it yields and is woken again after
-    /// the worker's other connections.
+    /// Returns `Ready` unless the connection has used up its budget. In that case the connection
+    /// yields, and is woken again after the other connections of the worker.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {

@@ -17,46 +17,46 @@ use super::lines::LineTooLong;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of open connections. A further one is refused and ends as [`Closed::Busy`].
-    /// Default 10,000, as in Redis.
+    /// The maximum number of open connections. A further one is refused and ends as
+    /// [`Closed::Busy`]. Default 10,000, as in Redis.
     pub max_connections: usize,
-    /// Maximum number of open connections from one address (IPv6: one /64 network). A further one
-    /// ends as [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a
+    /// The maximum number of open connections from one address (IPv6: one /64 network). A further
+    /// one ends as [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a
     /// local proxy share one address. (The program sets a quarter of `max_connections` unless it
     /// listens on loopback addresses only.)
     pub max_per_ip: Option<usize>,
-    /// Maximum number of bytes in one line without its line end. A longer line ends as
+    /// The maximum number of bytes in one line without its line end. A longer line ends as
     /// [`Closed::LineTooLong`]. Default 65,536, as in asyncio.
     pub max_line: usize,
-    /// Maximum wait for the next line (in `read`: the next byte) before [`Closed::IdleTimeout`],
-    /// like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an interactive user may
-    /// pause for any length of time.
+    /// The maximum wait for the next line (in `read`: the next byte) before
+    /// [`Closed::IdleTimeout`], like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an
+    /// interactive user may pause for any length of time.
     pub idle_timeout: Option<Duration>,
-    /// Maximum time from the first byte of a line to its end before [`Closed::LineTimeout`], so
+    /// The maximum time from the first byte of a line to its end before [`Closed::LineTimeout`], so
     /// that a client cannot hold a connection by sending single bytes. Default 30 s.
     pub line_timeout: Option<Duration>,
-    /// Maximum time without progress in sending pending output before [`Closed::StallTimeout`].
+    /// The maximum time without progress in sending pending output before [`Closed::StallTimeout`].
     /// Default 30 s.
     pub stall_timeout: Option<Duration>,
-    /// Number of unsent bytes beyond which a write waits for the peer. Default 64 KiB, as in
+    /// The number of unsent bytes beyond which a write waits for the peer. Default 64 KiB, as in
     /// asyncio.
     pub write_high: usize,
-    /// Maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
+    /// The maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
     /// [`Closed::HandshakeTimeout`]. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Maximum number of connections in their handshake. Further ones wait for their turn, and this
-    /// wait counts towards their time-out. So a flood of handshakes leaves processor time for
+    /// The maximum number of connections in their handshake. Further ones wait for their turn, and
+    /// this wait counts towards their time-out. So a flood of handshakes leaves processor time for
     /// established connections. Default 256.
     pub max_handshakes: usize,
-    /// Maximum time for which a closed connection continues to read, so that a reset does not
+    /// The maximum time for which a closed connection continues to read, so that a reset does not
     /// discard the last line. Default 2 s (nginx: 5 s).
     pub linger_timeout: Duration,
-    /// Maximum number of bytes that a closed connection reads. Default 256 KiB.
+    /// The maximum number of bytes that a closed connection reads. Default 256 KiB.
     pub linger_bytes: usize,
-    /// Maximum number of closed connections that continue to read at the same time. Further ones
-    /// are closed at once, so their clients may lose the last line. Default 1,024.
+    /// The maximum number of closed connections that continue to read at the same time. Further
+    /// ones are closed at once, so their clients may lose the last line. Default 1,024.
     pub max_lingering: usize,
-    /// Maximum time that a draining server waits for its connections before it ends the rest as
+    /// The maximum time that a draining server waits for its connections before it ends the rest as
     /// [`Closed::Aborted`]. Default 30 s, because systemd kills a service after 90 s.
     pub drain_timeout: Duration,
 }

@@ -30,7 +30,7 @@ const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 /// reuse_port=…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// Maximum number of connections that the system queues until they are accepted. The system
+    /// The maximum number of connections that the system queues until they are accepted. The system
     /// caps it at `net.core.somaxconn`. Default 1,024, as in memcached.
     pub backlog: u32,
     /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default

@@ -18,11 +18,11 @@ use super::file_user::FileUser;
 use super::socket_folder::{FolderLock, SocketFolder};
 use echoline_base::file_access::identity;
 
-/// Maximum wait of a starting server for another one that starts in the same directory. A start
+/// The maximum wait of a starting server for another one that starts in the same directory. A start
 /// takes about a millisecond.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Maximum wait of a stopping server for the lock of the directory. After this time, the server
+/// The maximum wait of a stopping server for the lock of the directory. After this time, the server
 /// leaves its file behind.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -148,7 +148,8 @@ pub(crate) fn bind(
 /// The users who may be able to replace files in the folder of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderOwners {
-    /// Only root. Another user could make this process change the owner or the mode of any file.
+    /// Only root is trusted. Another user could make this process change the owner or the mode of
+    /// any file.
     OnlyRoot,
     /// Any user, because the process has no rights that such a user could misuse.
     Folder,

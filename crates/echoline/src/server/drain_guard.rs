@@ -9,8 +9,8 @@ use super::registry::ConnectionRegistry;
 use super::shutdown::{Phase, Shutdown};
 use crate::connection::config::LiveLimits;
 
-/// Maximum wait for aborted connections to end. Only a handler that blocks its thread takes this
-/// long.
+/// The maximum wait for aborted connections to end. Only a handler that blocks its thread takes
+/// this long.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends the connections of one server. [`drain`](Self::drain) ends them in order, and dropping this

@@ -12,8 +12,8 @@ use crate::connection::limits::Closed;
 
 /// Runs a handler, ends it when the server aborts, and counts its close reason once.
 pub(crate) struct HandlerTask<F> {
-    /// Boxed to save memory, because the runtime rounds the size of a task up to pairs of cache
-    /// lines, but not the size of a boxed handler. `None` once the handler has ended.
+    /// The handler, or `None` once it has ended. It is boxed to save memory: the runtime rounds the
+    /// size of a task up to pairs of cache lines, but not the size of a boxed handler.
     handler: Option<Pin<Box<F>>>,
     /// `None` once the end is counted.
     slot: Option<Arc<ConnectionSlot>>,

@@ -16,7 +16,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenError, Transport};
 use crate::transport::stream::Stream;
 
-/// Maximum time that a handshake may continue after the server began to drain.
+/// The maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Runs the steps of `transport` in bounded time, with at most `Limits::max_handshakes`

@@ -34,7 +34,7 @@ pub(crate) struct ConnectionRegistry {
     ends: Mutex<BTreeMap<Closed, u64>>,
     /// The open connections by number, whose tasks are woken when the phase changes.
     members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
-    /// Notified whenever the last slot is released.
+    /// Waiting tasks are notified here whenever the last slot is released.
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
     parts: OnceLock<ServerParts>,
@@ -50,7 +50,7 @@ pub(crate) struct ConnectionSlot {
     peer: PeerId,
     /// The index of the listener that accepted the connection.
     listener: u32,
-    /// Boxed to keep idle connections small, because most connections do not need it.
+    /// This state is boxed to keep idle connections small, because most connections do not need it.
     extras: OnceLock<Box<SlotExtras>>,
     /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
@@ -370,7 +370,7 @@ impl ConnectionSlot {
 
     /// Records the close reason for the end of the peer's stream, before the connection is closed.
     pub(crate) fn note_end(&self, end: Closed) {
-        // Only the first end counts.
+        // Only the first close reason counts.
         self.end.get_or_init(|| end);
     }
 

@@ -7,7 +7,7 @@ use crate::connection::limits::Closed;
 /// The report of a server that has ended. It counts every connection once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Accepted connections, refused ones included.
+    /// The number of accepted connections, including refused ones.
     pub accepted: u64,
     /// Connections whose handler did not end after the server had aborted them.
     pub still_open: u64,

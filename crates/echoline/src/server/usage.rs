@@ -9,7 +9,7 @@ use crate::metrics::summary::Hook;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::supervise::catch_panic;
 
-/// Minimum interval between two calls of the hook.
+/// The minimum interval between two calls of the hook.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The number of connections of a server that has few free slots.
@@ -29,7 +29,7 @@ impl ConnectionUsage {
     }
 }
 
-/// Called when more than nine tenths of the slots are taken.
+/// A hook that is called when more than nine tenths of the slots are in use.
 pub(crate) type UsageHook = Hook<dyn Fn(ConnectionUsage) + Send + Sync>;
 
 /// The hook, and the time of its last call.

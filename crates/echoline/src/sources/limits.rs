@@ -156,7 +156,7 @@ pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
     /// The durations of penalties.
     pub penalties: Penalties,
-    /// Maximum number of sources in the table. Default 65,536. They take at most 16 MiB.
+    /// The maximum number of sources in the table. Default 65,536. They take at most 16 MiB.
     pub max_sources: usize,
     /// Whether the rates of connections and logins apply to loopback addresses, which all clients
     /// of a local proxy may share. The other rates always apply. Default [`Loopback::Unlimited`].

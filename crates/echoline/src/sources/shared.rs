@@ -13,7 +13,7 @@ use crate::udp::Loopback;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::Source;
 
-/// Maximum number of penalties that are logged in one second. Further ones are only counted.
+/// The maximum number of penalties that are logged in one second. Further ones are only counted.
 const LOGGED_PER_SECOND: u32 = 10;
 
 /// The sources of one program with their buckets and penalties, shared by all its servers.

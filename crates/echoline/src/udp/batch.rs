@@ -15,7 +15,7 @@ use nix::sys::socket::{
 
 use super::guard::DatagramArrival;
 
-/// Maximum number of datagrams per call. After each call the task yields to other tasks of the
+/// The maximum number of datagrams per call. After each call the task yields to other tasks of the
 /// thread.
 pub(super) const BATCH: usize = 32;
 

@@ -8,12 +8,12 @@ use core::net::IpAddr;
 
 use crate::sources::token_bucket::{TokenBucket, nanos};
 
-/// Maximum number of sources with their own bucket. All other sources share one bucket. So an
+/// The maximum number of sources with their own bucket. All other sources share one bucket. So an
 /// attacker who forges a million addresses cannot use more memory than this, and further addresses
 /// together get the rate of one source.
 const SOURCES_MAX: usize = 65_536;
 
-/// Minimum interval between two searches for sources that can be forgotten.
+/// The minimum interval between two searches for sources that can be forgotten.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// The rate at which tokens return, and the maximum number of tokens.

@@ -37,12 +37,12 @@ pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramRules {
-    /// Maximum number of answers per second to one source (IPv6: one /64 network). A burst may have
-    /// twice as many. `None` for no limit. Default 100.
+    /// The maximum number of answers per second to one source (IPv6: one /64 network). A burst may
+    /// have twice as many. `None` for no limit. Default 100.
     pub rate: Option<NonZeroU32>,
     /// Whether `rate` applies to loopback addresses too. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
-    /// Maximum number of answers per second to all sources together. A burst may have twice as
+    /// The maximum number of answers per second to all sources together. A burst may have twice as
     /// many. Default `None`.
     pub total_rate: Option<NonZeroU32>,
     /// The source ports that are answered. Default [`SourcePorts::Clients`].

@@ -20,11 +20,11 @@ use crate::server::shutdown::{Phase, Shutdown};
 use crate::timer::precise::{Timer, exactly};
 use crate::transport::fault::{Direction, Faults};
 
-/// Maximum time for which a draining server continues to answer datagrams, so that a flood cannot
-/// prolong the drain.
+/// The maximum time for which a draining server continues to answer datagrams, so that a flood
+/// cannot prolong the drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Pause after a failed read of a socket.
+/// The pause after a failed read of a socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// The answer to a datagram.

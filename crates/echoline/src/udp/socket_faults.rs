@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::batch::ReceivedDatagram;
 use crate::transport::fault::{DatagramFaults, Direction, Faults, HeldDatagrams};
 
-/// Maximum number of held datagrams in each direction. Further ones are dropped.
+/// The maximum number of held datagrams in each direction. Further ones are dropped.
 const HELD_MAX: usize = 4096;
 
 /// A datagram with its own copy of the bytes.

@@ -19,7 +19,8 @@ use echoline::internals::socket_error;
 /// The maximum payload of a datagram over IPv4, in bytes. Over IPv6 it is 20 bytes more.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
-/// Number of unanswered lines at which sending pauses. A usual server can queue so many datagrams.
+/// The number of unanswered lines at which sending pauses. A usual server can queue so many
+/// datagrams.
 const WINDOW: u64 = 32;
 
 /// The delay before the next line if no answer arrives. Answers may be lost, or the server may send

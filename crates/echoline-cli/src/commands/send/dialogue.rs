@@ -13,7 +13,7 @@ use super::protocol::{FirstBytes, ForeignProtocol, StreamCarrier};
 use super::screen::Screen;
 use super::tally::ReplyTally;
 
-/// Size of the read buffer, in bytes. Memory holds no more of the server's output than this.
+/// The size of the read buffer, in bytes. Memory holds no more of the server's output than this.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The time for a greeting, in addition to one round trip.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, Stdin};
 use super::line_ends::LineEnds;
 use super::prompt::{Prompt, PromptEvent};
 
-/// Size of the read buffer for stdin, in bytes. Memory holds no more of the input than this.
+/// The size of the read buffer for stdin, in bytes. Memory holds no more of the input than this.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The lines to send.

@@ -11,10 +11,11 @@ use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// Number of typed lines that may wait to be sent. When this number is reached, the prompt blocks.
+/// The number of typed lines that may wait to be sent. When this number is reached, the prompt
+/// blocks.
 const LINES_WAITING: usize = 16;
 
-/// Number of lines that are kept for the next session.
+/// The number of lines that are kept for the next session.
 const HISTORY_LINES: usize = 1000;
 
 /// Shows a text above the prompt.

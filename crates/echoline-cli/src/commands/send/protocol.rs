@@ -1,7 +1,7 @@
 //! Recognises a server that speaks another protocol than lines: TLS or HTTP. Pure.
 
-/// Number of bytes that are kept of each direction. They are enough for a web server's answer to
-/// plain text.
+/// The number of bytes that are kept of each direction. They are enough for a web server's answer
+/// to plain text.
 const HEAD_BYTES: usize = 1024;
 
 /// The length of a TLS record's header in bytes: the type, two bytes of version, and two bytes of

@@ -24,13 +24,14 @@ pub(super) struct RecordDocument {
     ledger: LedgerDocument,
     clients_ok: u32,
     connections: u64,
-    /// Omitted unless there was an outage or the run was a closed loop with a duration.
+    /// This field is omitted unless there was an outage or the run was a closed loop with a
+    /// duration.
     #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
     outage: OutageDocument,
     latency: HistogramDocument,
     service: HistogramDocument,
     connect: HistogramDocument,
-    /// Omitted if there were no handshakes.
+    /// This field is omitted if there were no handshakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handshake: Option<HistogramDocument>,
     lag: HistogramDocument,
@@ -103,7 +104,7 @@ struct IntervalDocument {
     sent: u64,
     ok: u64,
     failed: u64,
-    /// Omitted if all counts are zero.
+    /// This field is omitted if all counts are zero.
     #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
     anomalies: DatagramAnomalies,
     /// Null if there are no replies.

@@ -16,18 +16,18 @@ use echoline_faults::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCar
 /// The number of bytes per read.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Maximum interval between two checks for a changed plan.
+/// The maximum interval between two checks for a changed plan.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Duration of a stall after one side of the connection has ended: long enough for the peer to
 /// reach its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Delay between the last bytes and a reset. An earlier reset would overtake bytes that the system
-/// has not sent yet, and the peer would receive a random part of them.
+/// The delay between the last bytes and a reset. An earlier reset would overtake bytes that the
+/// system has not sent yet, and the peer would receive a random part of them.
 const RESET_AFTER: Duration = Duration::from_millis(50);
 
-/// Maximum wait for a peer that reads nothing while the stream is shut down.
+/// The maximum wait for a peer that reads nothing while the stream is shut down.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// A stream with planned faults; see [`FaultPlan`](super::FaultPlan).
@@ -436,8 +436,8 @@ struct DueTimer {
 }
 
 impl DueTimer {
-    /// Pending until `at`, but at most for [`FOLLOW_EVERY`], so that a new plan is noticed. Times
-    /// are relative to `began`.
+    /// Returns `Pending` until `at`, but at most for [`FOLLOW_EVERY`], so that a new plan is
+    /// noticed. Times are relative to `began`.
     fn poll(
         &mut self,
         began: Instant,

@@ -17,7 +17,7 @@ const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// Maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
+/// The maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
 /// allows 64 KiB. The certificates that proxies pass on take a few KiB.
 const BODY_MAX: usize = 8 * 1024;
 

@@ -16,7 +16,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// Maximum wait for the header, which a proxy can send as soon as it connects.
+/// The maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The step that reads a PROXY header from connections of trusted proxies, which must send one. On

@@ -26,10 +26,10 @@ use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
 use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
 use echoline_base::checksum::Fnv1a;
 
-/// Maximum time for the headers of one request, and maximum idle time between two requests.
+/// The maximum time for the headers of one request, and maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum length of a request's first line and headers together, in bytes.
+/// The maximum length of a request's first line and headers together, in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// Limits of the input that the server reads after its last answer, before it closes the

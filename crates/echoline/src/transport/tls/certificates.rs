@@ -21,11 +21,11 @@ use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 use echoline_base::poison::IgnorePoison;
 
-/// Maximum wait for a client whose handshake failed to read the TLS alert.
+/// The maximum wait for a client whose handshake failed to read the TLS alert.
 const ALERT_TIME: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes that are read during this wait. Unread bytes would turn the close into a
-/// reset, which may overtake the alert.
+/// The maximum number of bytes that are read during this wait. Unread bytes would turn the close
+/// into a reset, which may overtake the alert.
 const ALERT_BYTES: u64 = 64 * 1024;
 
 /// Whether a server asks its clients for a certificate.

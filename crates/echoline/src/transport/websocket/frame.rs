@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::utf8::Utf8;
 
-/// Maximum length of a header: two bytes, eight for the length, four for the mask.
+/// The maximum length of a header: two bytes, eight for the length, four for the mask.
 pub(super) const HEADER_MAX: usize = 14;
 
-/// Maximum payload of a control frame in bytes (5.5).
+/// The maximum payload of a control frame in bytes (5.5).
 pub(super) const CONTROL_MAX: usize = 125;
 
 pub(super) const FINAL: u8 = 0x80;

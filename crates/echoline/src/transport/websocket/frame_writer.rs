@@ -10,7 +10,7 @@ use super::encode::push_frame;
 use super::frame::{EndpointRole, Opcode};
 use crate::connection::buffers;
 
-/// Maximum number of buffered bytes of a line. A longer line is sent in fragments.
+/// The maximum number of buffered bytes of a line. A longer line is sent in fragments.
 const LINE_HELD_MAX: usize = 1024 * 1024;
 
 /// The number of mask keys that are generated at a time.

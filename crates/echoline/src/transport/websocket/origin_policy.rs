@@ -56,7 +56,7 @@ impl<'a> Host<'a> {
 /// The requests that are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    /// Accepted origins in addition to the server's own, in the form of browsers:
+    /// The origins that are accepted in addition to the server's own, in the form of browsers:
     /// `https://chat.example.com`. Their hosts are also accepted in the Host header. `*` accepts
     /// all origins.
     pub allowed: Vec<String>,

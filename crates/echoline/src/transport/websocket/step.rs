@@ -15,7 +15,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// Maximum wait for a refused client to read the refusal.
+/// The maximum wait for a refused client to read the refusal.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server's side. It turns an HTTP request into a WebSocket, or answers with the reason for the

@@ -74,7 +74,8 @@ pub struct WebSocket {
 /// The progress of the closing handshake.
 #[derive(Debug, Default)]
 struct CloseState {
-    /// Set when the peer's Close has arrived, with its code, or when the stream below has ended.
+    /// This is set when the Close of the peer has arrived, with its code, or when the stream below
+    /// has ended.
     heard: Option<Option<u16>>,
     /// The close code for the peer's violation.
     broken: Option<u16>,
@@ -256,7 +257,7 @@ impl WebSocket {
                 return Poll::Ready(Ok(kept));
             }
         }
-        // Only control frames arrived. Polls again after other tasks had their turn.
+        // Only control frames have arrived, so the task yields to others and then polls again.
         cx.waker().wake_by_ref();
         Poll::Pending
     }

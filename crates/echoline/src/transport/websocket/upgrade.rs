@@ -6,7 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::origin_policy::{OriginPolicy, RequestSecurity};
 
-/// Maximum length of a request or an answer. It is large because browsers send cookies.
+/// The maximum length of a request or an answer. It is large because browsers send cookies.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
@@ -17,7 +17,7 @@ const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Length of the request in bytes. The first frame follows it.
+    /// The length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
     /// The value of `Sec-WebSocket-Accept` for the key of the request.
     pub(super) accept: String,
@@ -350,7 +350,7 @@ mod tests {
                            WebSocket"
         );
         assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("not an HTTP server"));
-        // Issue 11, item 40: the alert of a server that wants TLS.
+        // Issue 11, item 40: the alert of a server that expects TLS is recognised.
         let alert = [0x15, 3, 3, 0, 2, 2, 50];
         assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
     }
