@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub mod figures;
 
-/// The names of each unit of time and its nanoseconds, the largest unit first.
+/// For each unit of time: its names, and its length in nanoseconds. The largest unit comes first.
 const TIMES: [(&[&str], u64); 8] = [
     (&["w", "week", "weeks"], 7 * 24 * 3600 * SECOND),
     (&["d", "day", "days"], 24 * 3600 * SECOND),

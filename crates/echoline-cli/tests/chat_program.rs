@@ -69,7 +69,7 @@ impl Wire {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Expects exactly these bytes next.
+    /// Checks that exactly these bytes arrive next.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         let mut heard = vec![0; expected.len()];

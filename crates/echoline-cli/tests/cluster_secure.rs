@@ -1,5 +1,5 @@
-//! NATS servers that require authentication: TLS with private certificates on both sides, and
-//! credentials. Without a `nats-server` the tests print that they are skipped.
+//! Tests with NATS servers that require authentication: TLS with private certificates on both
+//! sides, and credentials. Without a `nats-server` the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]

@@ -1,4 +1,4 @@
-//! The configuration file and `echoline check`.
+//! Tests of the configuration file and of `echoline check`.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;

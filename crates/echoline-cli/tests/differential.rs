@@ -1,4 +1,4 @@
-//! The lesson's servers and `echoline echo`, side by side, on the same generated scripts.
+//! Compares the lesson's servers with `echoline echo` on the same generated scripts.
 //!
 //! Our output must always be the one that [`Pair::rule`] computes. The output of the lesson's
 //! server may differ only because of one of the lesson's known defects, which the script must

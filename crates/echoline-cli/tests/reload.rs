@@ -1,4 +1,5 @@
-//! SIGHUP: a server reloads all of its settings or none, without affecting existing connections.
+//! Tests of SIGHUP: a server reloads all of its settings or none, without affecting existing
+//! connections.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../echoline-chat-store/tests/disk/mod.rs"]

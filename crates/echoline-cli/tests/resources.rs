@@ -1,4 +1,4 @@
-//! Resource faults: descriptors, limits, backlog, memory, and leaks.
+//! Tests of resource faults: descriptors, limits, backlog, memory, and leaks.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;

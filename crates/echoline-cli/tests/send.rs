@@ -1,4 +1,4 @@
-//! `echoline send` as a whole program.
+//! Tests of `echoline send` as a whole program.
 
 #[path = "send/foreign_text.rs"]
 mod foreign_text;

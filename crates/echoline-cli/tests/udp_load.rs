@@ -1,5 +1,5 @@
-//! The load tester and the client over UDP, against peers that lose, duplicate, delay and reorder
-//! datagrams.
+//! Tests of the load tester and the client over UDP, with peers that lose, duplicate, delay and
+//! reorder datagrams.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

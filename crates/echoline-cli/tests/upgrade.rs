@@ -1,5 +1,5 @@
-//! SIGUSR2: another process takes the service over. Clients notice neither a successful nor a
-//! failed upgrade.
+//! Tests of SIGUSR2: another process takes over the service. Clients notice neither a successful
+//! nor a failed upgrade.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;

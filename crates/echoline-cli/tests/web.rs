@@ -1,4 +1,5 @@
-//! `echoline chat --web`: the page's files and headers, access checks, and the page's messages.
+//! Tests of `echoline chat --web`: the page's files and headers, access checks, and the page's
+//! messages.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;

@@ -199,7 +199,8 @@ fn read_exact(client: &mut Client, mut buffer: &mut [u8]) {
 fn a_half_closed_connection_sleeps() {
     let server = Server::start(&["--mode", "command"]);
     let taking_nothing = server.connect();
-    // `patience` is a second, because a server that waits for a processor also reads nothing.
+    // The server must read nothing for a second. If it only waits for a processor, it reads again
+    // earlier.
     stuff_with_lines(&taking_nothing, millis(1000));
     taking_nothing.finish_sending();
     let mut lingering = server.connect();

@@ -138,7 +138,7 @@ async fn a_byte_stream_is_drained_between_messages_only() {
     }
 }
 
-/// Owned halves in tasks that no server wakes learn of a drain and of an abort.
+/// Owned halves notice a drain and an abort, even in tasks that no server wakes.
 #[tokio::test(start_paused = true)]
 async fn owned_halves_are_drained_and_aborted() {
     for aborts in [false, true] {

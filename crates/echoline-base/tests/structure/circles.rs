@@ -1,4 +1,4 @@
-//! Groups of files that import each other.
+//! Finds groups of files that import each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

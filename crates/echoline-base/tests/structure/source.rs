@@ -1,4 +1,4 @@
-//! Rust sources as text: modules, declarations, paths.
+//! Parses the text of Rust sources: modules, declarations and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

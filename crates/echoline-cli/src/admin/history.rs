@@ -14,7 +14,7 @@ const WINDOW: usize = 10;
 /// The server's activity between two samples, as rates per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PerSecond {
-    /// Connections that were open at the end of the second.
+    /// The number of connections that were open at the end of the second.
     pub(super) open: usize,
     pub(super) accepted: f64,
     pub(super) messages: f64,

@@ -29,7 +29,8 @@ pub(crate) struct Notifier {
 /// One assignment of sd_notify(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotifyState<'a> {
-    /// Connections are accepted. After `Reloading` it means that the new settings are in effect.
+    /// The server accepts connections. After `Reloading`, this state means that the new settings
+    /// are in effect.
     Ready,
     /// The server reloads its settings.
     Reloading,

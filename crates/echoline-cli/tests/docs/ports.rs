@@ -1,4 +1,4 @@
-//! Free ports instead of those on a page, for machines without namespaces.
+//! Replaces the ports on a page with free ports, for machines without namespaces.
 
 use crate::page::Command;
 use crate::programs::nobody;

@@ -1,4 +1,4 @@
-//! A school class: sixty users behind one address, with the default limits.
+//! Tests with a school class: sixty users behind one address, with the default limits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

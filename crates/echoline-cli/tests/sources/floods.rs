@@ -1,5 +1,5 @@
-//! Floods of whole chats with the default limits: each is refused within seconds, and other sources
-//! are not affected.
+//! Tests of floods against whole chats with the default limits. Each flood is refused within
+//! seconds, and other sources are not affected.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Damaged and incomplete handshakes.
+//! Tests of damaged and incomplete handshakes.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The end of connections over TLS.
+//! Tests of the end of connections over TLS.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_half_closed_client_gets_everything() {
             if length == 0 {
                 break;
             }
-            // A slow reader: other tasks run first.
+            // This client reads slowly, because other tasks run first.
             tokio::task::yield_now().await;
         }
         assert!(received == expected, "{version:?}: {} bytes came back", received.len());

@@ -1,4 +1,4 @@
-//! The messages between a page and the chat: private threads, refused lines, limits.
+//! Tests of the messages between a page and the chat: private threads, refused lines, limits.
 
 use serde_json::{Value, json};
 

@@ -75,7 +75,7 @@ pub(crate) struct ReplyChecker {
     filled: usize,
     /// The maximum length of a line in bytes, line end included.
     line_bytes_max: usize,
-    /// The prefix that the server puts before each reply; learnt from the first.
+    /// The prefix that the server puts before each reply; learnt from the first reply.
     prefix: Option<Vec<u8>>,
     /// The number of greeting lines so far.
     greeting_lines: u32,

@@ -86,9 +86,10 @@ impl ChartLine {
 /// The scale of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Axis {
-    /// Equal steps, from zero.
+    /// The axis starts at zero and has equal steps.
     Linear(fn(f64) -> String),
-    /// Seconds from the start to this end, so that the charts of a run are aligned.
+    /// Seconds from the start of the run to this value. It is the same for all charts of a run, so
+    /// they are aligned.
     Seconds(f64),
     /// Equal distances stand for equal factors. The steps are at 1, 2 and 5.
     Logarithmic(fn(f64) -> String),

@@ -104,7 +104,7 @@ pub(crate) fn closed() -> LoadReport {
     }
 }
 
-/// Returns a search that found 18,000 per second.
+/// Returns a search that found a rate of 18,000 messages per second.
 pub(crate) fn search() -> LoadReport {
     let step = |rate: f64, purpose, p99: f64, broken: &[&str]| SearchStep {
         rate,

@@ -194,7 +194,7 @@ mod tests {
         );
     }
 
-    /// Issue 11, item 38: a silence at the end of a run is part of its series.
+    /// Issue 11, item 38: seconds without replies at the end of a run are also in the series.
     #[test]
     fn regression_silent_seconds_at_the_end_are_intervals() {
         let mut series = Series::default();

@@ -61,7 +61,7 @@ pub enum MeasurementWarning {
         /// The time during which all merged runs ran.
         #[serde(rename = "together_ns", with = "nanos")]
         overlap: Duration,
-        /// The length of the shortest.
+        /// The length of the shortest run.
         #[serde(rename = "shortest_ns", with = "nanos")]
         shortest: Duration,
     },

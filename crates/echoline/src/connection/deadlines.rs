@@ -45,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The direction that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// Input from the peer. The peer may have to read output first.
+    /// The connection waits for input from the peer. The peer may have to read output first.
     Input {
         /// Whether the requested input has arrived in part.
         partial: bool,

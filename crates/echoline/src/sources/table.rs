@@ -223,7 +223,7 @@ impl SourceTable {
         entries.filter(has_penalty).count()
     }
 
-    /// Marks the source as seen last. Adds it if it is new.
+    /// Marks the source as the most recently seen one, and adds it if it is new.
     fn touch(&mut self, source: Source, rules: Penalties, now: Duration) {
         let Some(entry) = self.entries.get_mut(&source) else {
             self.make_room();

@@ -147,7 +147,7 @@ pub(super) struct DatagramArrival {
     pub(super) source: SocketAddr,
     /// The local address to which the datagram was sent; `None` for multicast and broadcast.
     pub(super) to: Option<IpAddr>,
-    /// The traffic class byte of its IP header (DSCP and ECN).
+    /// The traffic class byte of the IP header (DSCP and ECN).
     pub(super) mark: u8,
 }
 
