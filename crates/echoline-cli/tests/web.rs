@@ -1,5 +1,4 @@
-//! Tests of `echoline chat --web`: the page's files and headers, access checks, and the page's
-//! messages.
+//! Tests of `echoline chat --web`: the files, headers and messages of the page, and access checks.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;

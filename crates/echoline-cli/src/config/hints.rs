@@ -79,7 +79,7 @@ pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<Str
     Some(words.replace("{}", value.unwrap_or("N")))
 }
 
-/// Returns the hint for a `word` that `command` does not accept in its place.
+/// Returns the hint for a `word` that `command` does not accept at this position.
 pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     let is_port = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let address = if is_port { format!("127.0.0.1:{word}") } else { word.to_owned() };

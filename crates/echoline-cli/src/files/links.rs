@@ -26,8 +26,8 @@ impl ResolvedPath {
     /// Follows the symbolic links at the end of `path`. The file need not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] if a link belongs to a user other than root and this one, or
-    /// an error of the system.
+    /// [`ErrorKind::PermissionDenied`] if a link belongs neither to root nor to the user of this
+    /// process, or an error of the system.
     pub(crate) fn from(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
         for _ in 0..LINKS_MAX {

@@ -149,7 +149,7 @@ mod tests {
         let mut runs = 0;
         let mut search = RateSearch::from(1000.0);
         try_rates(&mut search, |rate| {
-            // The first run holds by luck, even at 900 or more.
+            // In this test the first run holds by chance, even at a rate of 900 or more.
             runs += 1;
             rate < 900.0 || runs == 1
         });

@@ -85,7 +85,7 @@ pub enum ObjectiveError {
     /// A part has no operator.
     #[error("'{part}' has no comparison: write for example '{example}'")]
     NoComparison {
-        /// The text that was read.
+        /// The invalid text.
         part: String,
         /// A valid example.
         example: &'static str,
@@ -96,7 +96,7 @@ pub enum ObjectiveError {
          errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
-        /// The text that was read.
+        /// The invalid text.
         name: String,
         /// A valid example.
         example: &'static str,
@@ -104,7 +104,7 @@ pub enum ObjectiveError {
     /// The right side is not a valid limit for the metric.
     #[error("'{limit}' is not a limit for {metric}: write for example '{example}'")]
     NoLimit {
-        /// The text that was read.
+        /// The invalid text.
         limit: String,
         /// The metric.
         metric: Metric,
@@ -114,7 +114,7 @@ pub enum ObjectiveError {
     /// The operator of a goal is that of an alarm, or the reverse.
     #[error("'{part}' is the wrong way round: {meaning}, so write for example '{example}'")]
     WrongWay {
-        /// The text that was read.
+        /// The invalid text.
         part: String,
         /// The meaning of the list.
         meaning: &'static str,

@@ -464,8 +464,8 @@ pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     })
 }
 
-/// Calls `send` to send output; Pending only while the peer reads nothing and no deadline has
-/// passed.
+/// Calls `send` to send output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

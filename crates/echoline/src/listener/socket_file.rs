@@ -151,7 +151,7 @@ enum FolderOwners {
     /// Only root is trusted. Another user could make this process change the owner or the mode of
     /// any file.
     OnlyRoot,
-    /// Any user, because the process has no rights that such a user could misuse.
+    /// Every user is trusted, because the process has no rights that another user could misuse.
     Folder,
 }
 
