@@ -178,7 +178,7 @@ mod tests {
                 };
                 for flag in flags {
                     let bare = flag.trim_start_matches('-');
-                    // A command that has the flag itself never asks for a hint about it.
+                    // The command may have the flag itself. Then this hint is never used.
                     assert!(flag.len() > 1 && !bare.is_empty(), "{flag}");
                 }
                 let named =

@@ -112,7 +112,8 @@ impl SendSchedule {
         Some(self.pacer.time_of(messages.saturating_sub(1).into()))
     }
 
-    /// Returns the number of messages that were not taken, if their number is limited.
+    /// Returns the number of messages that the schedule has not returned or skipped yet. Returns
+    /// `u64::MAX` if their number is not limited.
     fn unsent(&self) -> u64 {
         self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
     }

@@ -355,8 +355,8 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while more bytes would be
-/// unsent, the peer reads nothing, and no deadline has passed.
+/// [`Limits::write_high`] bytes are unsent afterwards. Returns `Pending` only while more bytes
+/// would be unsent, the peer reads nothing, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -415,8 +415,9 @@ fn poll_direct<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Sends earlier output, then writes once without copying. Ready with the number of bytes that the
-/// stream took; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends earlier output, then writes once without copying. Returns the number of bytes that the
+/// stream has accepted. Returns `Pending` only while the peer reads nothing and no deadline has
+/// passed.
 pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -444,8 +445,8 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     note_write(polled, output, deadlines)
 }
 
-/// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
-/// reads nothing and no deadline has passed.
+/// Sends all pending output, then ends the stream towards the peer. Returns `Pending` only while
+/// the peer reads nothing and no deadline has passed.
 pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,

@@ -131,7 +131,7 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
 }
 
 /// Sends pending output, then the output of `feed`. Ready when `feed` has no more output now,
-/// Pending while the peer takes no more. With `held` it sends only the bytes beyond
+/// Returns `Pending` while the peer accepts no more. With `held` it sends only the bytes beyond
 /// [`Limits::write_high`].
 ///
 /// [`Limits::write_high`]: crate::Limits::write_high

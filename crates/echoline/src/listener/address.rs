@@ -157,7 +157,8 @@ impl Address {
         (self.scheme == Scheme::Fd).then_some(self.host.as_str())
     }
 
-    /// Returns the port; 0 asks the system for a free one when listening. 0 for a Unix socket.
+    /// Returns the port, or 0 for a Unix socket. To listen at port 0 means to listen at any free
+    /// port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port

@@ -41,16 +41,16 @@ pub struct DatagramSnapshot {
     pub answered: u64,
     /// The number of bytes in the sent answers.
     pub answered_bytes: u64,
-    /// Datagrams that intentionally got no answer at once: the server discards them, or a planned
-    /// fault has dropped or delayed them.
+    /// The number of datagrams that intentionally got no answer at once: the server discards them,
+    /// or a planned fault has dropped or delayed them.
     pub taken: u64,
     /// The number of answers that the system did not send.
     pub not_sent: u64,
-    /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
-    /// order.
+    /// The number of datagrams that were refused an answer, for each reason in
+    /// [`DatagramRefusal::ALL`], in that order.
     pub refused: [u64; DatagramRefusal::ALL.len()],
-    /// Datagrams that the system dropped because they arrived faster than they were read. No other
-    /// counter includes them.
+    /// The number of datagrams that the system dropped because they arrived faster than they were
+    /// read. No other counter includes them.
     pub overflowed: u64,
 }
 

@@ -31,7 +31,7 @@ pub enum TlsError {
         /// The kind of PEM block found instead.
         found: Option<&'static str>,
     },
-    /// A PEM block is incomplete or has an invalid content.
+    /// A PEM block is incomplete or has invalid content.
     #[error("{} is damaged: {reason}; create the file again", .path.display())]
     Damaged {
         /// The file.

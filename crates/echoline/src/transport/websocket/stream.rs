@@ -262,7 +262,7 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// Sends pings. Pending until the peer has missed its keep-alive deadline.
+    /// Sends pings. Returns `Pending` until the peer has missed its keep-alive deadline.
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(keep_alive) = &mut self.keep_alive {
             ready!(keep_alive.timer.as_mut().poll(cx));
