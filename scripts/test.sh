@@ -32,7 +32,8 @@ need socat socat
 need nc netcat-openbsd
 need openssl openssl
 need curl curl
-# Programs that occur in the documentation. A test runs its commands in separate namespaces.
+# Programs that occur in the documentation. A test runs the documented commands in separate
+# namespaces.
 need jq jq
 need ncat ncat
 need unshare util-linux

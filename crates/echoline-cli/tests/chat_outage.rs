@@ -354,7 +354,7 @@ fn regression_a_user_is_erased_from_the_disk() {
     let replayed = cat.hear("*** cat joined the chat ***");
     let lines = |text: &str| replayed.iter().filter(|line| line.ends_with(text)).count();
     assert_eq!(lines("[deleted]: [deleted]"), 50, "{replayed:?}");
-    // Texts of other users stay.
+    // The texts of other users stay unchanged.
     assert_eq!(lines("bob: I like ann"), 1);
     assert_eq!(lines("*** [deleted] joined the chat ***"), 1);
     assert_eq!(lines("*** [deleted] is now [deleted] ***"), 2);

@@ -41,9 +41,9 @@ pub(super) struct MetricsInput<'a> {
 pub(super) struct SourceFigures {
     /// Refusals of each action, in the order of [`SourceAction::ALL`].
     pub(super) refused: [u64; SourceAction::ALL.len()],
-    /// Number of sources in the table.
+    /// The number of sources in the table.
     pub(super) known: usize,
-    /// Sources with a penalty.
+    /// The number of sources with a penalty.
     pub(super) penalised: usize,
 }
 

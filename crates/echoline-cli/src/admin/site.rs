@@ -1,4 +1,4 @@
-//! The paths of the admin address.
+//! Answers requests to the paths of the admin address.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
@@ -44,7 +44,7 @@ const SCRIPT: &str = include_str!("../../templates/admin.js");
 pub(super) struct AdminSite {
     reach: AdminReach,
     secret: Option<AdminSecret>,
-    /// Requests with a wrong secret.
+    /// The counts of requests with a wrong secret.
     refusals: Refusals,
     served: ObservedServer,
     start: Instant,

@@ -31,7 +31,7 @@ pub(super) struct AdminView {
     pub(super) faults: Option<Vec<[String; 2]>>,
     /// Source, action, remaining time and level of each penalty; `None` if penalties are not shown.
     pub(super) penalties: Option<Vec<[String; 4]>>,
-    /// Time, level and text, the newest first.
+    /// The time, level and text of log lines, the newest first.
     pub(super) log: Vec<[String; 3]>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum VisiblePart {
     All,
     /// The page shows only numbers: no names, no addresses and no log.
     Figures,
-    /// [`Self::Figures`] without the secret, [`Self::All`] with it.
+    /// The page shows [`Self::Figures`] without the secret, and [`Self::All`] with it.
     FiguresUntilLogin,
 }
 

@@ -1,6 +1,6 @@
 //! Resolves the symbolic links of a path before a file is written. A link is followed only if root
-//! or the user of this process made it. In a folder that other users can write, their link could
-//! lead to any file of this user.
+//! or the user of this process made it. In a folder that other users can write, a link of such a
+//! user could lead to any file of this user.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};

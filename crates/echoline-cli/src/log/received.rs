@@ -108,7 +108,7 @@ mod tests {
         printable(ReceivedLine::new(1, 0, None, bytes), hide)
     }
 
-    /// Issue 11, item 48: different lines are different in the log, byte for byte.
+    /// Issue 11, item 48: two lines that differ in a byte also differ in the log.
     #[test]
     fn regression_bytes_of_a_logged_message_are_escaped() {
         for (bytes, wanted) in [

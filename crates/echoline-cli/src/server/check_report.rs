@@ -16,7 +16,7 @@ use echoline::{Address, Listener};
 #[derive(Debug, Default)]
 pub(crate) struct CheckReport {
     subject: String,
-    /// Lines for stdout, including notes.
+    /// The lines for stdout, including notes.
     right: String,
     wrong: Vec<String>,
 }

@@ -111,7 +111,7 @@ pub(crate) fn python(program: &Path, parts: &[(&str, &str)], directory: &TempDir
     let copy = directory.path().join("program.py");
     fs::write(&copy, source).expect("the program can be written");
     let mut command = Command::new("python3");
-    // Unbuffered, and with UTF-8 in any locale.
+    // Python then writes without buffering, and uses UTF-8 in any locale.
     command.arg("-u").arg("-X").arg("utf8").arg(copy);
     command
 }

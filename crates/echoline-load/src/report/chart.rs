@@ -27,9 +27,9 @@ const GRID: RGBColor = RGBColor(0xd8, 0xdc, 0xe2);
 /// The meaning of a line, which determines its colour in all charts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineRole {
-    /// Typical values: medians, correct replies, service time.
+    /// A line of typical values: medians, correct replies, service time.
     Usual,
-    /// High values: high percentiles, latency.
+    /// A line of high values: high percentiles, latency.
     Tail,
     /// A line above the other lines, such as the maximum or the sent messages.
     Frame,

@@ -28,7 +28,7 @@ const PLAIN_MAX: usize = HEADER + 9 * 56 * 1024;
 /// represent exactly, and is enough for two years at a hundred million samples per second.
 const SAMPLES_MAX: u64 = 1 << 53;
 
-/// Encodes a histogram: V2, deflated, base64.
+/// Encodes a histogram in format V2, compresses it, and encodes the result in base64.
 pub(super) fn encode<C: Counter>(histogram: &Histogram<C>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()

@@ -16,7 +16,7 @@ use crate::server::shutdown::Phase;
 pub struct Snapshot {
     /// The phase of the server; `None` before it serves.
     pub phase: Option<Phase>,
-    /// Connections accepted so far, including refused ones.
+    /// The number of connections accepted so far, including refused ones.
     pub accepted: u64,
     /// The number of open connections, including those that linger.
     pub open: usize,

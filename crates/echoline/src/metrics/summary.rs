@@ -26,11 +26,11 @@ pub struct ConnectionSummary {
     pub duration: Duration,
     /// The number of bytes that the peer sent.
     pub bytes_received: u64,
-    /// Line feeds in these bytes.
+    /// The number of line feeds in these bytes.
     pub lines_received: u64,
     /// The number of bytes that the system accepted for sending.
     pub bytes_sent: u64,
-    /// Line feeds in these bytes.
+    /// The number of line feeds in these bytes.
     pub lines_sent: u64,
     /// The close reason.
     pub closed: Closed,

@@ -17,7 +17,7 @@ pub enum Phase {
     /// The server no longer accepts connections. Open connections end once they have answered the
     /// input that they received.
     Draining,
-    /// Connections end at once.
+    /// The server ends all connections at once.
     Aborting,
 }
 

@@ -79,7 +79,7 @@ impl fmt::Display for Protocol {
 pub enum Refusal {
     /// No message, because the client could not understand one. The connection only ends.
     Silence,
-    /// This text, after which the connection ends.
+    /// The client gets this text, and then the connection ends.
     Words(String),
     /// The message of the next step, or of the server itself, because this step does not change the
     /// bytes that the server sends.

@@ -6,7 +6,7 @@ use crate::connection::limits::Closed;
 /// "Policy violation", the code for all reasons that have no specific code.
 pub(super) const POLICY: u16 = 1008;
 
-/// "Internal error".
+/// The close code "Internal error".
 pub(super) const ERROR: u16 = 1011;
 
 pub(super) fn violation(violation: Violation) -> u16 {

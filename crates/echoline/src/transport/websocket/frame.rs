@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn decodes_the_examples_of_the_rfc() {
-        // RFC 6455, 5.7.
+        // These examples are from RFC 6455, section 5.7.
         let hello = |bytes: &[u8], peer| read(peer, bytes, &[]).unwrap();
         let text = vec![(Opcode::Text, b"Hello".to_vec())];
         assert_eq!(hello(b"\x81\x05Hello", EndpointRole::Server), text);

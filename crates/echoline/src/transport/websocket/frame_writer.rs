@@ -16,7 +16,7 @@ const LINE_HELD_MAX: usize = 1024 * 1024;
 /// The number of mask keys that are generated at a time.
 const KEYS: usize = 64;
 
-/// Queued frames, and the unfinished line.
+/// The queued frames, and the unfinished line.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
     /// The queued frames. The buffer is borrowed from the worker while it is not empty.

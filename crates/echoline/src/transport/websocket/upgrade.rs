@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_two_ends_understand_one_another() {
-        // RFC 6455, 1.3.
+        // This example is from RFC 6455, section 1.3.
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let asked = request("localhost:8080", "/echo?a=b", NONCE);
         for cut in 0..asked.len() {
