@@ -1,6 +1,7 @@
 //! Compares printed output with a page, and shows the difference.
 
-/// The mask: any text within a line, or any number of lines if it is alone.
+/// The mask on a page. Within a line it stands for any text. Alone on a line, it stands for any
+/// number of lines.
 const MASK: char = '…';
 
 /// Returns the lines of output as a terminal shows them.

@@ -84,8 +84,9 @@ impl SendSchedule {
         (!self.finished).then_some(due)
     }
 
-    /// Returns the number of planned messages that were not taken. In a closed loop with a
-    /// duration, or without a number of messages, only the sent messages are planned.
+    /// Returns the number of planned messages that the schedule has not returned or skipped yet. In
+    /// a closed loop with a duration, or without a number of messages, only the sent messages are
+    /// planned.
     pub(crate) fn remaining(&self) -> u64 {
         if self.finished {
             return 0;

@@ -52,7 +52,7 @@ pub enum MeasurementWarning {
     FewerConnections {
         /// The planned number of connections.
         wanted: u32,
-        /// The most connections that were open at the same time.
+        /// The highest number of connections that were open at the same time.
         opened: u32,
     },
     /// Merged runs overlapped only for a part of the shortest run.
