@@ -87,7 +87,7 @@ async fn a_half_close_has_a_deadline_and_is_cancel_safe() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
-/// The two connections of a proxy, each with its peer.
+/// Returns the two connections of a proxy, each with its peer.
 fn proxied() -> [(Connection<DuplexStream>, DuplexStream); 2] {
     [pair(Limits::default()), pair(Limits::default())]
 }

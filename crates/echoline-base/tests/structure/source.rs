@@ -24,7 +24,7 @@ pub(crate) struct Module {
     types: Vec<String>,
 }
 
-/// All crates of the workspace.
+/// Returns all crates of the workspace.
 pub(crate) fn crates() -> Vec<Crate> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut crates: Vec<PathBuf> =

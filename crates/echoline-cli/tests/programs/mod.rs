@@ -186,7 +186,7 @@ impl EchoServer {
         Self::start_at("127.0.0.1:0", flags)
     }
 
-    /// Starts at this address, or at several, separated by commas.
+    /// Starts a server at this address, or at several addresses that are separated by commas.
     pub(crate) fn start_at(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");

@@ -41,7 +41,8 @@ pub(crate) struct End {
 }
 
 impl Server {
-    /// Starts on a free port of 127.0.0.1 (unless `flags` say where) and waits until it is ready.
+    /// Starts a server on a free port of 127.0.0.1, unless `flags` contain an address. Waits until
+    /// the server is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::start_as(program(&[]), flags)
     }
@@ -52,7 +53,7 @@ impl Server {
         Self::start_as(program(words), flags)
     }
 
-    /// Starts with this stderr instead of the file that [`log`](Self::log) reads.
+    /// Starts a server with this stderr instead of the file that [`log`](Self::log) reads.
     pub(crate) fn start_with_stderr(stderr: Stdio, flags: &[&str]) -> Self {
         let mut command = program(&[]);
         command.stderr(stderr);

@@ -10,9 +10,9 @@ use echoline_base::amount::{self, figures};
 /// A metric of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// A percentile of the latency in seconds, for example `p99`. It counts correct replies, and
-    /// timed-out messages with their age. In open loop the time counts from the intended time, in
-    /// closed loop from sending.
+    /// A percentile of the latency in seconds, for example `p99`. It is computed from correct
+    /// replies, and from timed-out messages with their age. The time counts from the intended time
+    /// in open loop, and from sending in closed loop.
     Percentile(Percentile),
     /// The longest latency, `max`, in seconds.
     Max,

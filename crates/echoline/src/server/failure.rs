@@ -18,7 +18,7 @@ impl ServerFailure {
     pub(crate) fn note(&self, part: &str, payload: &(dyn Any + Send)) {
         let text = panic_message(payload);
         tracing::error!("{part} panicked ({text:?}); the server drains and ends");
-        // An error means that an earlier failure is recorded. It explains the later ones.
+        // An error means that an earlier failure is recorded, which explains the later ones.
         let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));
     }
 

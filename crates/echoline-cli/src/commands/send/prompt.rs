@@ -77,7 +77,7 @@ fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
                 let _ = editor.add_history_entry(line.as_str());
                 if let Some(path) = &history {
                     // Each line is saved at once, because the program may end while this thread
-                    // waits for the next.
+                    // waits for the next line.
                     let _ = editor.append_history(path);
                 }
                 if sender.blocking_send(PromptEvent::Line(line)).is_err() {

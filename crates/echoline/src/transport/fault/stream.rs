@@ -264,8 +264,8 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> FaultStream<S> {
-    /// Reads from the stream below, as many bytes as the queue has room for. Ready when bytes or
-    /// the end have arrived.
+    /// Reads from the stream below, as many bytes as the queue has room for. Returns `Ready` when
+    /// bytes or the end have arrived.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, state, .. } = self;
         let room = state.incoming.room().min(READ_BYTES);
