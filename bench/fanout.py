@@ -23,7 +23,7 @@ IDLE_ROUNDS = 2
 # members are counted.
 JOIN_SECONDS = 600
 IDLE_MEMBERS_MAX = {NAIVE_CHAT: 2000, PYTHON: 2000}
-PROTOCOLS = {LOG: "log", NATS: "nats"}  # the others use that of the lesson
+PROTOCOLS = {LOG: "log", NATS: "nats"}  # all others use the protocol of the lesson
 
 
 # ---- What is compared ----

@@ -243,7 +243,7 @@ def read_arguments(bench: Bench, names: list[str]) -> argparse.Namespace:
                         help="measured time of one run: 2, or 1 with --quick")
     parser.add_argument("--only", action="append", choices=names, metavar="SCENARIO",
                         help=f"one of {', '.join(names)}; may be given more than once")
-    parser.add_argument("--quick", action="store_true", help="to look at, not to quote")
+    parser.add_argument("--quick", action="store_true", help="a quick look, no numbers to publish")
     parser.add_argument("--pin", choices=["cores", "none"], default="cores")
     parser.add_argument("--without-echoline", action="store_true", help="run only the peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single run")

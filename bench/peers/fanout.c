@@ -59,7 +59,7 @@ static struct run {
     struct member *members, sender;
     struct frames sent, shown;
     size_t joined, listening;
-    uint64_t made, written; /* lines; their bytes in flight */
+    uint64_t made, written; /* the number of lines, and of their sent bytes */
     uint64_t *at_line; /* at n % places: the number of members with exactly n lines */
     uint64_t slowest; /* the number of lines that every member has received */
     uint64_t start_ns, from_ns, to_ns;

@@ -16,7 +16,7 @@ from people import ROOMS, Person, Program, Terminal, Watcher
 from processes import MACHINES, Cluster, Failure
 
 PROGRAMS_EACH, TERMINALS_EACH = 3, 2
-REST_SECONDS = 2.5  # the traffic at the end, after the last fault
+REST_SECONDS = 2.5  # of traffic without faults
 PRESENCE_SECONDS = 15
 PRESENCE_EVERY = 10  # rounds
 SETTLE_SECONDS = 30

@@ -16,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address, or the first address of an IPv6 network of 64 bits, which is the smallest
-    /// network that a provider assigns to one customer (RFC 6177). Made with [`Source::from`].
+    /// network that a provider assigns to one customer (RFC 6177). It is created with
+    /// [`Source::from`].
     Address(IpAddr),
     /// The user id of the process at the other end of a Unix socket.
     User(u32),

@@ -296,7 +296,7 @@ fn regression_a_room_is_exported_while_the_chat_runs() {
     let text = over(&data, "export", &["LOBBY"]).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 53, "{text}");
-    // #3 2026-11-27 14:03 +00:00 ann: secret 1
+    // The form of a line is `#3 2026-11-27 14:03 +00:00 ann: secret 1`.
     let moment = lines[2].strip_prefix("#3 ").and_then(|line| line.strip_suffix(" ann: secret 1"));
     let moment = moment.unwrap_or_else(|| panic!("{}", lines[2]));
     assert!(moment.starts_with("20") && moment[..16].matches(['-', ':', ' ']).count() == 4);

@@ -51,8 +51,8 @@ fn the_command_line_wins_over_environment_file_and_default() {
 }
 
 /// Issue 11, item 43: a variable applies to the commands that have its flag with the same meaning.
-/// An empty variable counts as unset, a command's own variable wins, and an error names the
-/// variable.
+/// An empty variable counts as unset, a variable for one command takes precedence, and an error
+/// names the variable.
 #[test]
 fn regression_variables_apply_to_commands_with_the_same_meaning() {
     let server = programs::EchoServer::start(&[]);

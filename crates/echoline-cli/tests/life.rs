@@ -60,8 +60,8 @@ fn held_port() -> Socket {
     socket
 }
 
-/// Fault 61: the ready file contains the ports that were really bound, and is removed with the
-/// server.
+/// Fault 61: the ready file contains the ports that were really bound, and is removed when the
+/// server ends.
 #[test]
 fn the_ready_file_names_every_address_while_it_is_served() {
     let server = Server::start(&["--listen", "127.0.0.1:0,127.0.0.2:0"]);

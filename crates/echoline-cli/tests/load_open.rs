@@ -337,7 +337,7 @@ fn the_highest_rate_that_holds_is_found() {
     assert!((10.0..=135.0).contains(&rate), "{text}");
 }
 
-/// Issue 11, item 44: a total number of messages for all clients, in closed and open loop.
+/// Issue 11, item 44: clients send a given total number of messages, in closed and open loop.
 #[test]
 fn regression_a_total_of_messages_is_sent() {
     let server = EchoServer::start(&[]);

@@ -364,7 +364,7 @@ fn a_chat_keeps_a_file_that_it_can_no_longer_read() {
     chat.signal("TERM");
     let ended = chat.finish();
     assert_eq!(ended.code(), Some(0));
-    // The log level is read before the password. It is valid, but it must not change alone.
+    // The log level is read before the password. The level is valid, but it must not change alone.
     let (before, _) = ended.stderr.split_once("log-level: default → debug").unwrap();
     assert!(!before.contains("DEBUG"), "{before}");
 }

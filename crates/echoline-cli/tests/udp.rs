@@ -376,7 +376,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
     assert!(figure(&account, "answered") > 500, "{account}");
 }
 
-/// RFC 863, 864 and 867 over TCP, and over UDP if a listener uses it.
+/// The services of RFC 863, 864 and 867 work over TCP, and also over UDP if a listener uses it.
 #[test]
 fn discard_chargen_and_daytime_over_both() {
     let both = ["--listen", "127.0.0.1:0", "--listen", "udp://127.0.0.1:0"];

@@ -203,7 +203,7 @@ fn no_client_notices_an_upgrade() {
     assert!(!service.path("ready").exists(), "the last process removes the ready file");
 }
 
-/// A new program that ends, hangs, or ends just after it was ready: the old one continues to serve,
+/// If a new program ends, hangs, or ends just after it was ready, the old one continues to serve,
 /// logs the reason, and can still be upgraded.
 #[test]
 fn a_bad_program_leaves_the_old_one_serving() {

@@ -56,9 +56,9 @@ pub struct SocketOptions {
     /// `TCP_NODELAY`. Without it, the second packet of a message waits for the acknowledgement of
     /// the first.
     pub nodelay: bool,
-    /// `SO_SNDBUF` in bytes; `None` for the system's.
+    /// `SO_SNDBUF` in bytes; `None` for the default of the system.
     pub send_buffer: Option<u32>,
-    /// `SO_RCVBUF` in bytes; `None` for the system's.
+    /// `SO_RCVBUF` in bytes; `None` for the default of the system.
     pub receive_buffer: Option<u32>,
     /// Ends connections with a reset, which frees the local port at once. A FIN would keep the port
     /// in TIME_WAIT for a minute.

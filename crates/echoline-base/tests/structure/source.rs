@@ -152,7 +152,7 @@ fn tree(text: &str, prefix: &Segments) -> Vec<(Segments, String)> {
     vec![(full, name)]
 }
 
-/// Splits at the commas outside of braces.
+/// Splits a text at the commas outside of braces.
 fn parts(text: &str) -> Vec<&str> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (index, letter) in text.char_indices() {

@@ -339,8 +339,8 @@ mod tests {
             tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
         };
         assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
-        // The task that accepts connections calls this function for the text of a refusal. It
-        // panics.
+        // The task that accepts connections calls this function for the text of a refusal. The
+        // function panics.
         let server = server.farewell(Farewell::Custom(Arc::new(words)));
         let handler = |_| async { Ok::<(), Closed>(()) };
         server.serve_until(handler, std::future::pending()).await.unwrap_err();

@@ -21,7 +21,8 @@ use crate::files::output;
 use crate::values;
 use echoline_base::file_access::if_there;
 
-/// A certificate is valid from this long before its creation, because the clocks of hosts differ.
+/// The time before its creation from which a certificate is valid, because the clocks of hosts
+/// differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

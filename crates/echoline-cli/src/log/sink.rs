@@ -113,9 +113,9 @@ impl TargetSwitch {
 pub(super) struct Sink {
     target: LogTarget,
     successor: TargetSwitch,
-    /// Number of lines for which the queue had no room.
+    /// The number of lines for which the queue had no room.
     dropped: Arc<OnceLock<ErrorCounter>>,
-    /// Number of lines that could not be written.
+    /// The number of lines that could not be written.
     refused: usize,
     /// The number of lost lines that have been reported.
     told: usize,

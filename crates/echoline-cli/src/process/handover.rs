@@ -29,7 +29,7 @@ const LIST_MAX: usize = 64 * 1024;
 /// version.
 const VERSION: &str = "echoline-1";
 
-/// The end of the list: each entry ends with a NUL, and no entry is empty.
+/// An empty entry marks the end of the list. Each entry ends with a NUL.
 const LIST_END: &[u8] = b"\0\0";
 
 /// A socket that is passed to a successor.

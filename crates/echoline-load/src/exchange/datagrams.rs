@@ -136,7 +136,7 @@ impl<'account> DatagramExchange<'account> {
         ready!(self.socket.poll_recv(cx, &mut room))?;
         let length = room.filled().len();
         self.dispatcher.now = Some(Instant::now());
-        // Time out messages before the reply is checked. A late reply then counts as late even if
+        // Messages time out before the reply is checked. So a late reply counts as late, even if
         // the tester was busy and read it late.
         self.give_up_timed_out();
         self.check(length);

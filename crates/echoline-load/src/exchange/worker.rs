@@ -30,8 +30,8 @@ pub(crate) struct RunContext {
 pub(crate) struct LoadWorker {
     pub(crate) context: Arc<RunContext>,
     pub(crate) alarm: Alarm,
-    /// This thread locks it for each result, and the thread that shows the progress locks it ten
-    /// times per second. Both hold the lock only for a few additions.
+    /// This thread takes the lock for each result, and the thread that shows the progress takes it
+    /// ten times per second. Both hold the lock only for a few additions.
     records: Mutex<PhaseRecords>,
     open: AtomicU32,
     open_max: AtomicU32,

@@ -169,7 +169,7 @@ struct TrialResult {
     broken: Vec<String>,
     /// The objectives with too few samples, as sentences.
     inconclusive: Vec<String>,
-    /// The warnings that the tester may be the reason.
+    /// The warnings that the tester, and not the server, may have caused the result.
     warnings: Vec<String>,
 }
 

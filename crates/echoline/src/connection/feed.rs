@@ -130,9 +130,9 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
     }
 }
 
-/// Sends pending output, then the output of `feed`. Ready when `feed` has no more output now,
-/// Returns `Pending` while the peer accepts no more. With `held` it sends only the bytes beyond
-/// [`Limits::write_high`].
+/// Sends pending output, then the output of `feed`. Returns `Ready` when `feed` has no more output
+/// now, and `Pending` while the peer accepts no more. With `held` it sends only the bytes
+/// beyond [`Limits::write_high`].
 ///
 /// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(

@@ -157,8 +157,8 @@ impl InputBuffer {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready when more bytes or the end have arrived; `amount` counts the bytes. While
-    /// it waits, it keeps no buffer except one for an unfinished line.
+    /// Reads once. Returns `Ready` when more bytes or the end have arrived, and adds the bytes to
+    /// `amount`. While it waits, it keeps no buffer except one for an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
@@ -176,8 +176,8 @@ impl InputBuffer {
         })
     }
 
-    /// Reads once into `buffer`, without a copy. Ready when bytes or the end have arrived; `amount`
-    /// counts the bytes.
+    /// Reads once into `buffer`, without a copy. Returns `Ready` when bytes or the end have
+    /// arrived, and adds the bytes to `amount`.
     pub(super) fn poll_into<S>(
         &mut self,
         stream: &mut S,
@@ -204,8 +204,8 @@ impl InputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once into `scratch`, without splitting lines. Ready with the number of bytes; 0 is the
-    /// end.
+    /// Reads once into `scratch`, without splitting lines. Returns the number of bytes, which is 0
+    /// at the end.
     #[inline]
     pub(super) fn poll_scratch<S>(
         &mut self,
@@ -237,8 +237,8 @@ impl InputBuffer {
     }
 }
 
-/// Reads and discards input, for a connection that is being closed. Ready with the number of bytes;
-/// 0 is the end.
+/// Reads and discards input, for a connection that is being closed. Returns the number of bytes,
+/// which is 0 at the end.
 pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
     S: AsyncRead + Unpin,

@@ -462,8 +462,8 @@ pub(crate) mod tests {
         bind(&path, &rights(0o666), 8).unwrap();
     }
 
-    /// Issue 12, item 1: a file of root that an upgrade takes over gets its owner under the same
-    /// conditions.
+    /// Issue 12, item 1: an upgrade sets the owner of an inherited socket file only under the same
+    /// conditions as a start.
     #[test]
     fn attack_an_upgrade_gives_no_file_away_in_a_folder_of_others() {
         if !is_root() {

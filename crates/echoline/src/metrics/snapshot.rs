@@ -35,9 +35,9 @@ pub struct Snapshot {
 pub struct WorkerState {
     /// The number of open connections of this worker.
     pub connections: usize,
-    /// Traffic of the open and the closed connections of this worker.
+    /// The traffic of the open and the closed connections of this worker.
     pub traffic: Traffic,
-    /// The time this worker was busy since its start, without waits.
+    /// The time for which this worker was busy since its start, without waits.
     pub busy: Duration,
 }
 

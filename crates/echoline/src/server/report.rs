@@ -9,7 +9,7 @@ use crate::connection::limits::Closed;
 pub struct Report {
     /// The number of accepted connections, including refused ones.
     pub accepted: u64,
-    /// Connections whose handler did not end after the server had aborted them.
+    /// The number of connections whose handler did not end after the server had aborted them.
     pub still_open: u64,
     /// The number of connections for each close reason.
     pub ends: BTreeMap<Closed, u64>,

@@ -77,12 +77,12 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No message, because the client could not understand one. The connection only ends.
+    /// The client gets no message, because it could not understand one. The connection only ends.
     Silence,
     /// The client gets this text, and then the connection ends.
     Words(String),
-    /// The message of the next step, or of the server itself, because this step does not change the
-    /// bytes that the server sends.
+    /// The client gets the message of the next step, or of the server itself, because this step
+    /// does not change the bytes that the server sends.
     Next,
 }
 

@@ -19,7 +19,7 @@ const READ_BYTES: usize = 4 * 1024;
 /// The maximum interval between two checks for a changed plan.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// Duration of a stall after one side of the connection has ended: long enough for the peer to
+/// The duration of a stall after one side of the connection has ended: long enough for the peer to
 /// reach its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 

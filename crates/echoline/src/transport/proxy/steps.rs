@@ -155,7 +155,7 @@ pub struct SendProxy {
 pub enum ProxySource {
     /// The proxy claims to be the client itself, with its own end of the connection.
     Own,
-    /// The client has always this address.
+    /// The client always has this address.
     Address(SocketAddr),
     /// Each connection has the next address of the network as its client, with its own port.
     Network(IpNet),

@@ -26,7 +26,7 @@ use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
 use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
 use echoline_base::checksum::Fnv1a;
 
-/// The maximum time for the headers of one request, and maximum idle time between two requests.
+/// The maximum time for the headers of one request, and the maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The maximum length of a request's first line and headers together, in bytes.
