@@ -336,7 +336,7 @@ struct Stray(String);
 impl Drop for Stray {
     fn drop(&mut self) {
         let mut kill = Command::new("kill");
-        // If the test passed, the process has ended.
+        // The process has already ended if the test passed, so an error is ignored.
         let _ = kill.args(["-s", "KILL", &self.0]).stderr(Stdio::null()).status();
     }
 }

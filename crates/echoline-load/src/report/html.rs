@@ -299,7 +299,7 @@ fn figure(
     ChartSection { title, caption, legend, svg: LineChart { label, x, y, lines }.svg() }
 }
 
-/// Returns the percentiles with at least ten samples beyond.
+/// Returns the curve of the percentiles that have at least ten samples beyond them.
 fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
     let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
         let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;

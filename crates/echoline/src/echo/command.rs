@@ -36,8 +36,8 @@ impl EchoCommand {
     /// ```
     #[must_use]
     pub fn parse(line: &[u8]) -> Self {
-        // No letter of a command takes more than two bytes in any case, so a longer line is not a
-        // command.
+        // No letter of a command takes more than two bytes, in upper or lower case. So a longer
+        // line is not a command.
         if line.len() > 2 * "WHOAMI".len() {
             return Self::Echo;
         }
