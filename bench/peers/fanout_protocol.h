@@ -15,7 +15,8 @@ struct protocol {
     const char *name;
     size_t joins_at_once; /* every join is announced to all; more would overflow queues */
     /* printf formats of the bytes that a new member sends, and of the line that confirms the join.
-     * In them, the number is that of the member. In heads it is the length of the text. */
+     * The number in them is that of the member. In `sent_head` and `shown_head` it is the length of
+     * the text. */
     const char *join, *joined, *join_as_sender, *joined_as_sender;
     const char *answer; /* sent after that line, if it needs an answer */
     const char *sent_head, *sent_tail, *shown_head, *shown_tail;

@@ -46,7 +46,7 @@ fn descriptors() -> Option<u64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
 }
 
-/// Returns the number behind `label` in `/proc/PID/status`.
+/// Returns the number after `label` in `/proc/PID/status`.
 fn field(status: &str, label: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_whitespace().next()?.parse().ok()

@@ -41,7 +41,7 @@ pub(super) struct DatagramBatch {
 pub(super) struct ReceivedDatagram {
     pub(super) arrival: DatagramArrival,
     pub(super) length: usize,
-    /// The index of the network interface that received it.
+    /// The index of the network interface that received the datagram.
     interface: u32,
 }
 
