@@ -9,7 +9,7 @@ export PATH="$PATH:/usr/sbin"
 # Prints a heading with the seconds since the start.
 say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
-# Adds a Debian or Ubuntu package to those to install, if its command is missing: need COMMAND PACKAGE
+# need COMMAND PACKAGE: if COMMAND is missing, its Debian or Ubuntu package is added to `missing`.
 need() {
     type -P "$1" >/dev/null && return
     missing+=("$2")
