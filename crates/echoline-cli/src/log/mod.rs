@@ -191,7 +191,7 @@ impl ServerLog {
                 if let Some(target) = moved {
                     successor.set(path, target);
                 }
-                // Fails only if the log no longer exists.
+                // The call fails only if the log no longer exists.
                 let _ = level.reload(filter);
                 String::new()
             });

@@ -416,8 +416,8 @@ pub(crate) mod tests {
         assert_eq!(owner(&path), (USER, 12_345, 0o620));
         assert_eq!((FileUser::present(), nix::unistd::getgroups().unwrap()), (0, groups));
         drop(bound);
-        // The path leads to a directory that the user may not write, as a symbolic link of that
-        // user might.
+        // The path leads to a directory that the user may not write. A symbolic link of that user
+        // could lead there.
         let (precious, _) = self::folder();
         fs::set_permissions(precious.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let link = folder.path().join("link");
