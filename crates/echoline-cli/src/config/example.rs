@@ -101,7 +101,7 @@ mod tests {
         let made = format!("{before}\n[chat]\n{chat}");
         let hint = "run: cargo run -- check --example > packaging/echoline.toml, and set listen \
                     in [chat] to [\"127.0.0.1:8000\"]";
-        assert!(shipped == made, "packaging/echoline.toml is not what the flags are; {hint}");
+        assert!(shipped == made, "packaging/echoline.toml does not match the flags; {hint}");
     }
 
     /// A file with every default written out is valid.

@@ -1,4 +1,4 @@
-//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of one.
+//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of a cluster.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use echoline_chat_nats::{
     StreamDriver,
 };
 
-/// The time that a shutdown waits until the other nodes know of it.
+/// The time that a shutdown waits until the other nodes have received its notice.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of a node.
@@ -209,8 +209,8 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster and the files of the NATS servers without --bus, because such a chat would
-    /// have no other nodes.
+    /// Returns an error for --cluster and for files of the NATS servers without --bus, because such
+    /// a chat would have no other nodes.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
         if self.bus.is_some() {
             return Ok(());
@@ -228,7 +228,7 @@ impl ClusterArgs {
         }
     }
 
-    /// Returns the addresses, if they contain a login.
+    /// Returns the value of `--bus` if it contains a login.
     pub(crate) fn login(&self) -> Option<&str> {
         let servers = self.bus.as_ref()?.reveal();
         servers.contains('@').then_some(servers)
@@ -403,7 +403,8 @@ fn driver_figures(driver: &DriverStatus) -> Vec<ExtraMetric> {
     figures
 }
 
-/// Returns a warning if the process list shows the login of the NATS servers.
+/// Returns a warning if the login of the NATS servers is on the command line, because the process
+/// list shows it to every user.
 pub(crate) fn command_line_warning(servers: &SecretText) -> Option<&'static str> {
     let servers = servers.reveal();
     let contains = |argument: OsString| argument.to_string_lossy().contains(servers);
