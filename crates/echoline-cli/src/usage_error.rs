@@ -3,8 +3,9 @@
 //! # Exit codes
 //!
 //! * 2, wrong usage: the command line, a variable or a file with settings (`--config`,
-//!   `--fault-file`, `--messages-from`) asks for something that can never work. Examples: an unknown flag or key, a value out of range, an unknown user or
-//!   group, flags that exclude or need each other.
+//!   `--fault-file`, `--messages-from`) asks for something that can never work. Examples: an
+//!   unknown flag or key, a value out of range, an unknown user or group, flags that exclude or
+//!   need each other.
 //! * 1, a failure: the request may work at another time or on another host. Examples: a file that
 //!   cannot be read, an address in use, missing privileges, a limit of the system.
 //!

@@ -88,7 +88,7 @@ fn a_file_with_wrong_settings_is_wrong_usage() {
                 2,
                 "--messages-from empty: it contains no mess",
             ),
-            ("echo --config binary", 2, "--config binary is not UTF-8 text"),
+            ("echo --config binary", 1, "--config binary is not UTF-8 text"),
             ("echo --fault-file missing", 1, "cannot read --fault-file missing"),
         ],
     );
@@ -154,7 +154,8 @@ fn an_error_about_a_tls_file_names_its_flag() {
             (
                 &format!("check echo {listen} --cert server.pem --key client-key.pem"),
                 1,
-                "the key in --key client-key.pem does not belong to the certificate in --cert server.pem",
+                "the key in --key client-key.pem does not belong to the certificate in --cert \
+                 server.pem",
             ),
             ("send tls://127.0.0.1:1 --ca words x", 1, "--ca words contains no certificate"),
             ("load tls://127.0.0.1:1 --cert words", 1, "--cert words contains no certificate"),
@@ -310,7 +311,7 @@ fn other_mistakes_name_the_flag_and_the_remedy() {
             ("send udp://127.0.0.1:1 --no-half-close hi", 2, "--no-half-close has no effect on"),
             ("send tls://127.0.0.1:1 --server-name a_b --insecure hi", 2, "give one with --server"),
             ("load 127.0.0.1:1 --tls-resume", 2, "--tls-resume has no effect"),
-            ("load udp://127.0.0.1:1 --size 100KB", 2, "choose a --size or a --message of at most"),
+            ("load udp://127.0.0.1:1 --size 100KB", 2, "is 65507; choose a smaller --size"),
             ("cert --out file", 1, "cannot create the folder --out file: File exists"),
             ("merge report", 1, "its \"format\" is missing, not \"echoline-load/1\"; give a file"),
             ("completions bash", 2, "tip: use 'echoline generate completions'"),

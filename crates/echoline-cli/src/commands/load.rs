@@ -264,7 +264,7 @@ fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
             "a message of {size} bytes, with its line end, does not fit into a datagram (udp://): \
-             choose a --size or a --message of at most {DATAGRAM_BYTES_MAX} bytes"
+             the limit is {DATAGRAM_BYTES_MAX}; choose a smaller --size, or a shorter --message"
         ));
     }
     let lines = expect.lines > 1 || expect.greeting_lines > 0;

@@ -316,9 +316,7 @@ fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         bail!("{flag} is longer than {FILE_BYTES_MAX} bytes, so it is not a configuration file");
     }
-    let Ok(text) = String::from_utf8(bytes) else {
-        bail!(WrongSetting(format!("{flag} is not UTF-8 text")))
-    };
+    let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is not UTF-8 text") };
     ConfigFile::parse(&text).map_err(|error| wrong(path, &error))
 }
 

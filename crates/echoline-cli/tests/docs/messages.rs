@@ -28,7 +28,8 @@ const COVERED_MIN: f64 = 0.4;
 /// The least length of a part that counts, in bytes. Shorter parts are in too many messages.
 const PART_MIN: usize = 5;
 
-/// The begins of messages that are composed of several literals, of which only the share is checked.
+/// The begins of messages that are composed of several literals. Only the share of these is
+/// checked.
 const COMPOSED: [&str; 5] =
     ["You banned ", "They are connected from ", "Not delivered, ", "Load on ", "Sent "];
 
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_message_is_compared_with_the_literals() {
-        let source = "tell(\"{count} lines missed\"); // \"no\"\nbail!(\"{a} replicas need \\\n     NATS {b}: upgrade\")";
+        let source = "tell(\"{count} lines missed\"); // \"no\"\n\
+                      bail!(\"{a} replicas need \\\n     NATS {b}: upgrade\")";
         let literals = Literals(literals(source).iter().map(|literal| parts(literal)).collect());
         for (message, is_known) in [
             ("37 lines missed", true),

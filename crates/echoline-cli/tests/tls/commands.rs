@@ -117,7 +117,7 @@ fn a_failed_client_names_the_remedy() {
     for (flags, wanted) in [
         (&["hello"][..], "--ca FILE"),
         (&["--ca", ca, "--server-name", "other.example", "x"], "--server-name NAME"),
-        (&["--ca", "/nowhere/ca.pem", "x"], "cannot read /nowhere/ca.pem"),
+        (&["--ca", "/nowhere/ca.pem", "x"], "cannot read --ca /nowhere/ca.pem"),
     ] {
         let ended = run(&[&["send", address][..], flags].concat(), b"");
         assert_eq!(ended.code(), Some(1), "{ended:?}");

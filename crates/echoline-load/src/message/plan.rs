@@ -66,8 +66,8 @@ enum MessageText {
 pub enum PlanError {
     /// The numbers that make each message unique do not fit.
     #[error(
-        "too small for {clients} clients with {messages} messages each: a message holds both numbers \
-         and its line end, so it takes at least {least} bytes"
+        "too small for {clients} clients with {messages} messages each: a message holds both \
+         numbers and its line end, so it takes at least {least} bytes"
     )]
     TooSmall {
         /// The requested size.
