@@ -10,7 +10,7 @@ pub(super) fn joined(program: &Command, typed: &[OsString]) -> Vec<OsString> {
     let mut command = program;
     let mut joined: Vec<OsString> = Vec::with_capacity(typed.len());
     let mut words = typed.iter();
-    while let Some(word) = words.next() {
+    for word in words.by_ref() {
         if word == "--" {
             joined.push(word.clone());
             break;
