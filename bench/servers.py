@@ -88,6 +88,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if peer.tells_port == "stdout" else subprocess.DEVNULL,
                 stderr=errors,
+                # The program refuses variables that set none of its flags.
+                env={name: os.environ[name] for name in os.environ if name != "ECHOLINE_OPTIONS"},
                 preexec_fn=pinned(self.core),
             )
         if peer.tells_port == "stdout":

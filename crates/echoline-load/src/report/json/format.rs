@@ -52,7 +52,7 @@ impl<'de> Visitor<'de> for FormatVisitor {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<FormatName, E> {
-        Ok(FormatName::default())
+        Ok(FormatName("null".to_owned()))
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<FormatName, E> {
