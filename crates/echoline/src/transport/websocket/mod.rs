@@ -20,6 +20,5 @@ mod utf8;
 pub use origin_policy::{OriginDenied, OriginPolicy};
 pub use step::{AcceptWebSocket, OpenWebSocket};
 pub use stream::{Framing, WebSocket};
-pub use upgrade::accept_key;
 #[cfg(feature = "web")]
 pub(crate) use upgrade::{Fields, check_request};
