@@ -155,7 +155,8 @@ impl TransportArgs {
         }
         if address.scheme().is_websocket() {
             let step = AcceptWebSocket::new(address, framing, self.policy(address, listener)?);
-            transport = transport.then(Arc::new(step));
+            // No command reads them.
+            transport = transport.then(Arc::new(step.discard_headers()));
         }
         Ok(transport)
     }
@@ -167,7 +168,7 @@ impl TransportArgs {
         listener: &Listener,
         assets: &[Asset],
     ) -> io::Result<Arc<dyn Step>> {
-        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
+        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?).discard_headers()))
     }
 
     /// Checks whether the proxies of a socket that will be created can be trusted.
