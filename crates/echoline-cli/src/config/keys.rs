@@ -267,7 +267,7 @@ mod tests {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
                     // The same flag has another meaning in other commands.
-                    ("send" | "load", "cert" | "key") => "CLIENT_",
+                    ("send" | "load", "alpn" | "cert" | "key") => "CLIENT_",
                     ("load", "timeout") => "LOAD_",
                     _ => "",
                 };
