@@ -1,9 +1,10 @@
 """Interleaved comparison of `echoline load` with other load testers; `bench/load.sh` calls it.
 
-The server is always the bare epoll echo (`bench/peers/epoll_echo.c`) on one core, the tester runs
-on another. A round measures each tester once, rounds follow one another (A B C A B C), ratios are
-taken within a round, then their median, because a disturbance affects all testers of a round.
-The yardstick is `bench/peers/generator.c`, a minimal epoll client that checks every byte too.
+The server is always the bare epoll echo (`bench/peers/epoll_echo.c`) on one core. The tester runs
+on another core. A round measures each tester once, and rounds follow one another (A B C A B C).
+Ratios are computed within each round, because a disturbance affects all testers of a round. The
+result is the median of these ratios. The yardstick is `bench/peers/generator.c`, a minimal epoll
+client that also checks every byte.
 
 Prints Markdown on standard output and its progress on standard error; exits with 1 if an aim
 is missed.
@@ -29,7 +30,7 @@ ECHOLINE = os.environ.get("ECHOLINE", str(ROOT / "target/release/echoline"))
 SERVER_CORE, TESTER_CORE = 0, 1
 WARM_UP_SECONDS = 0.5
 
-# The share of the bare epoll client's rate; the error of the rate; the tester's own lag.
+# The aims: the share of the bare epoll client's rate, the error of the rate, the tester's own lag.
 THROUGHPUT_AIM = 0.95
 RATE_ERROR_AIM = 0.001
 LAG_P99_AIM_US = 100
@@ -73,7 +74,7 @@ def echoline(port: int, seconds: float, flags: list[str]) -> Result:
         command = [ECHOLINE, "load", f"127.0.0.1:{port}", "--quiet", "--json", str(file)]
         command += ["--duration", f"{seconds}s", "--warmup", f"{WARM_UP_SECONDS}s"]
         command += ["--connect-rate", "max", "--workers", "1", *flags]
-        # The exit code is 1 if a message was left over. The report has it.
+        # The exit code is 1 if a message has no reply. The report counts such messages.
         _, cpu = run(command, (0, 1))
         report = json.loads(file.read_text())
     measured, warm_up = report["measured"], report["warm_up"]
@@ -185,7 +186,7 @@ def compare(name: str, results: dict[str, list[Result]]) -> float:
 
 
 def open_loop(seconds: float, rounds: int, busy_poll: str) -> tuple[float, float]:
-    """The error of the rate and the p99 of the lag in µs, medians of the rounds."""
+    """Returns the error of the rate and the p99 of the lag in µs, as medians of the rounds."""
     flags = ["--rate", f"{OPEN_RATE}/s", "--clients", str(OPEN_CLIENTS), "--busy-poll", busy_poll]
     errors, lags, latencies, cores = [], [], [], []
     for number in range(rounds):

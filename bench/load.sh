@@ -2,11 +2,11 @@
 # Compares `echoline load` with other load testers, and checks its aims.
 #
 #   bench/load.sh                    5 rounds of 3 s: about five minutes
-#   bench/load.sh --quick            2 rounds of 1 s: numbers to look at, not to quote
-#   bench/load.sh --help             the rest
+#   bench/load.sh --quick            2 rounds of 1 s: a quick look, no numbers to publish
+#   bench/load.sh --help             all options
 #
-# Builds what it needs first. ECHOLINE=path takes a finished binary, BENCH_TARGET=folder puts the
-# peers elsewhere (relative paths count from the repository's root).
+# Builds what it needs first. ECHOLINE=path uses an existing binary. BENCH_TARGET=folder builds the
+# peers in another folder. A relative path counts from the root of the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

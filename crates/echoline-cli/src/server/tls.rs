@@ -17,7 +17,7 @@ use echoline::tls::{
     Authorities, Certificates, ClientAuth, Identity, TlsServerConfig, UnknownName,
 };
 
-/// A certificate that is valid for no longer than this is worth a warning.
+/// The server warns about a certificate that expires within this time.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The warning about a certificate that is not valid now.
@@ -58,7 +58,7 @@ pub(crate) struct TlsArgs {
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
 
-    /// This is here because the key is reloaded with these flags.
+    /// Whether other users may read the key. A reload of the key needs this flag too.
     #[command(flatten)]
     pub(crate) shared_files: SharedFilesArgs,
 }
@@ -75,7 +75,7 @@ enum ClientAuthName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpiredCertificatePolicy {
     Refuse,
-    /// It is used with a warning, for tests of clients.
+    /// Serve it with a warning, for tests of clients.
     Serve,
 }
 
@@ -170,7 +170,7 @@ impl TlsArgs {
         }
     }
 
-    /// Returns the files that are read.
+    /// Returns the files that contain the TLS configuration.
     fn files(&self) -> impl Iterator<Item = &Path> {
         let files = self.cert.iter().chain(&self.key).chain(&self.client_ca);
         files.map(PathBuf::as_path)

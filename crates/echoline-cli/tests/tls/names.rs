@@ -28,8 +28,9 @@ fn each_name_has_its_certificate() {
         let ended = ask(name, &["--alpn", alpn]);
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
         let chosen = alpn.rsplit(',').next().unwrap();
-        let told = format!("server-name: {name}\nalpn: {chosen}\nlistener: 1\n");
-        assert!(ended.text().ends_with(&told), "{}", ended.text());
+        let wanted = format!("server-name: {name}\nalpn: {chosen}\nlistener: 1\n");
+        let told = ended.text().replace("\r\n", "\n");
+        assert!(told.ends_with(&wanted), "{told:?}");
     }
     let unknown = ask("b.example", &[]);
     assert_eq!(unknown.code(), Some(1));

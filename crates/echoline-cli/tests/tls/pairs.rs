@@ -78,7 +78,7 @@ impl Authority {
         pair
     }
 
-    /// Returns the same certificate and key as PEM text.
+    /// Returns the certificate and the key as PEM text.
     pub(crate) fn text(&self, name: &str, kind: Kind) -> (String, String) {
         self.text_for(name, &["localhost", "127.0.0.1"], kind)
     }

@@ -1,4 +1,4 @@
-//! The origin of a connection: its peer, the client that a proxy names, and the facts of its TLS.
+//! The origin of a connection: its peer, the client that a proxy names, and its TLS parameters.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ pub struct Origin {
     pub credentials: Option<PeerCredentials>,
     /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
-    /// Whether a trusted proxy connects for itself, as in a health check.
+    /// Whether a trusted proxy has connected on its own behalf, for example for a health check.
     pub is_proxy_itself: bool,
     /// The facts of TLS; `None` without TLS. Boxed, like the two below, because most connections do
     /// not have them.
@@ -40,7 +40,7 @@ pub struct Origin {
     #[cfg(feature = "proxy")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
     pub proxy: Option<Box<ProxyFacts>>,
-    /// The reason for which a step failed, in words for a log or a user, if it says more than
+    /// The text for a log or a user that explains why a step failed, if it says more than
     /// [`Closed`](crate::Closed).
     pub failure: Option<String>,
 }
@@ -106,8 +106,8 @@ impl Origin {
     }
 }
 
-/// The origins of one connection, in the order in which its handshakes found them. An upgrade in the
-/// middle of a dialogue adds one, and references to the earlier ones stay valid.
+/// The origins of one connection, in the order in which its handshakes found them. An upgrade in
+/// the middle of a dialogue adds one, and references to the earlier ones stay valid.
 #[derive(Debug, Default)]
 pub(crate) struct OriginHistory(OnceLock<Box<(Origin, Self)>>);
 

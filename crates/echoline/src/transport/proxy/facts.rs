@@ -177,8 +177,8 @@ pub struct ProxyTls<'a> {
 }
 
 impl<'a> ProxyTls<'a> {
-    /// Returns whether the client has shown a certificate, in this connection or in the session that
-    /// it resumed.
+    /// Returns whether the client has shown a certificate, in this connection or in the session
+    /// that it resumed.
     #[must_use]
     pub fn has_certificate(&self) -> bool {
         self.flags & CLIENT_CERTIFICATE != 0
@@ -216,7 +216,8 @@ impl<'a> ProxyTls<'a> {
         self.text(0x24)
     }
 
-    /// Returns the key algorithm of the certificate that the proxy has shown, for example `RSA2048`.
+    /// Returns the key algorithm of the certificate that the proxy has shown, for example
+    /// `RSA2048`.
     #[must_use]
     pub fn key_algorithm(&self) -> Option<&'a str> {
         self.text(0x25)

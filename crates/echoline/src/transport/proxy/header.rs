@@ -9,16 +9,16 @@ use echoline_base::checksum::CRC_32C;
 /// The signature of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The longest line of version 1, its end counted.
+/// The length of the longest line of version 1, including its line end.
 const LINE_MAX: usize = 107;
 
-/// The shortest line of version 1: `PROXY UNKNOWN` and its end. A header of either version has at
-/// least this many bytes.
+/// The length of the shortest line of version 1, `PROXY UNKNOWN` with its line end. A header of
+/// either version has at least this many bytes.
 const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// Maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
+/// The maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
 /// allows 64 KiB. The certificates that proxies pass on take a few KiB.
 const BODY_MAX: usize = 8 * 1024;
 
@@ -58,7 +58,8 @@ pub enum ProxyHeader {
     /// A complete header with the client that the proxy names; `None` if the proxy does not know
     /// it.
     Source(Option<SocketAddr>),
-    /// A complete header of a proxy that connects for itself (LOCAL), usually for a health check.
+    /// A complete header of a proxy that connects on its own behalf (LOCAL), usually for a health
+    /// check.
     Local,
 }
 
@@ -181,8 +182,8 @@ fn parse_v2(bytes: &[u8]) -> Result<HeaderProgress, ProxyHeaderError> {
         command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
         _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
-    // For LOCAL the receiver "must accept the connection" and skip the block, independent of its
-    // family and length (section 2.2).
+    // A receiver of LOCAL "must accept the connection" and skip the address block, whatever its
+    // family and length are (section 2.2).
     if length > BODY_MAX && !is_local {
         return Err(ProxyHeaderError("it is longer than 8 KiB"));
     }
@@ -242,8 +243,8 @@ fn ends(family: u8, body: &[u8]) -> Result<(Option<Ends>, usize), ProxyHeaderErr
     Ok((ends, length))
 }
 
-/// Checks the TLVs after the addresses, and those inside the one with the TLS of the client. Verifies
-/// the checksum if it is among them.
+/// Checks the TLVs after the addresses, and those inside the one with the TLS of the client.
+/// Verifies the checksum if it is among them.
 fn check_tlvs(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut tlvs = TlvReader::new(&header[start..]);
     while let Some(tlv) = tlvs.next() {
@@ -262,8 +263,8 @@ fn check_tlvs(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     Ok(())
 }
 
-/// Verifies the checksum at offset `at`, which is computed over the header with its own four bytes
-/// as zeros.
+/// Verifies the checksum at offset `at`. It is computed over the whole header, with zeros in place
+/// of its own four bytes.
 fn check_sum(header: &[u8], at: usize, told: &[u8]) -> Result<(), ProxyHeaderError> {
     let told = <[u8; 4]>::try_from(told)
         .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
@@ -373,7 +374,7 @@ mod tests {
         let mut checked = v2(0x20, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
         assert_eq!(parse(&checked), Ok(ProxyHeader::Local), "its checksum is part of the block");
         checked[12] = 0x21;
-        assert!(parse(&checked).is_err(), "of PROXY it is checked");
+        assert!(parse(&checked).is_err(), "the checksum of PROXY is checked");
     }
 
     #[test]
@@ -431,7 +432,7 @@ mod tests {
         let mut taken = 0;
         loop {
             match parse(&stream[..taken])? {
-                ProxyHeader::More(0) => panic!("it asks for nothing"),
+                ProxyHeader::More(0) => panic!("a request for 0 bytes"),
                 ProxyHeader::More(more) => taken += more,
                 whole => return Ok((whole, taken)),
             }

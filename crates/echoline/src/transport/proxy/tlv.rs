@@ -1,6 +1,6 @@
 //! The TLVs (type, length, value) of a PROXY header of version 2. Pure.
 
-/// The header is invalid; the text gives the reason.
+/// The error for an invalid header. The text is the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid PROXY header: {0}")]
 pub struct ProxyHeaderError(pub(super) &'static str);

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::certificate_facts::{AltName, CertificateFacts};
 
-/// A certificate that the peer of a connection has shown, in DER (RFC 5280). Clones share its bytes.
+/// A certificate that the peer of a connection has shown, in DER (RFC 5280). Clones share its
+/// bytes.
 ///
 /// A server has verified it with [`ClientAuth`](super::ClientAuth), a client with
 /// [`Trust`](super::Trust), unless that accepts any certificate. The peer has proved that it has

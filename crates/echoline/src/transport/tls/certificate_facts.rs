@@ -30,7 +30,7 @@ pub enum AltName {
 /// The facts of one certificate. Times count from the beginning of 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CertificateFacts {
-    /// As RFC 4514 writes it, for example `CN=echo,O=Example`.
+    /// The subject in the format of RFC 4514, for example `CN=echo,O=Example`.
     pub(super) subject: String,
     pub(super) alt_names: Vec<AltName>,
     pub(super) not_before: Duration,
@@ -70,12 +70,13 @@ impl CertificateFacts {
     }
 }
 
-/// Returns the names of a certificate. A certificate has the extension at most once (section 4.2), so
-/// the names in two of them count as none.
+/// Returns the names of a certificate. A certificate has the extension at most once (section 4.2),
+/// so the names in two of them count as none.
 fn alt_names(extensions: &[Extension]) -> Vec<AltName> {
     let mut found = extensions.iter().filter(|extension| extension.extn_id == ALT_NAMES);
     let (Some(extension), None) = (found.next(), found.next()) else { return Vec::new() };
-    // The type of x509-cert for the whole list refuses all names if it does not know the kind of one.
+    // The type of x509-cert for the whole list refuses all names if it does not know the kind of
+    // one.
     let names = Vec::<AnyRef<'_>>::from_der(extension.extn_value.as_bytes()).unwrap_or_default();
     names.into_iter().filter_map(alt_name).collect()
 }
@@ -135,7 +136,8 @@ mod tests {
         assert!(CertificateFacts::read(b"hello").is_err());
     }
 
-    /// The names of a hostile issuer: those of other kinds and malformed ones do not hide the others.
+    /// The names of a hostile issuer: those of other kinds and malformed ones do not hide the
+    /// others.
     #[test]
     fn reads_the_names_of_known_kinds() {
         let names = |der: &[u8]| {

@@ -22,7 +22,7 @@ pub(super) fn facts(connection: &CommonState) -> TlsFacts {
     }
 }
 
-/// Returns the version as OpenSSL writes it, for example `TLSv1.3`.
+/// Returns the name of the version as in OpenSSL, for example `TLSv1.3`.
 fn version_name(version: ProtocolVersion) -> String {
     match version {
         ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
@@ -33,6 +33,6 @@ fn version_name(version: ProtocolVersion) -> String {
 
 /// Returns the name in the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
 fn cipher_name(suite: CipherSuite) -> String {
-    // The crate adds `13` to the names of TLS 1.3 suites; IANA does not.
+    // rustls adds `13` to the names of TLS 1.3 suites, and the IANA names do not have it.
     format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
 }

@@ -1,7 +1,7 @@
 //! TLS (RFC 8446 and 5246), as one step between a socket and its handler, on both sides.
 //!
 //! A server has [`Certificates`], which can be replaced while it runs; a client has a
-//! [`TlsClient`]. Both speak TLS 1.2 and 1.3 and nothing older.
+//! [`TlsClient`]. Both support TLS 1.2 and 1.3, but no older version.
 
 pub(crate) mod certificate;
 mod certificate_facts;
@@ -26,7 +26,7 @@ pub use server_names::UnknownName;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// Returns the cryptography of both sides.
+/// Returns the cryptography library that both sides use.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

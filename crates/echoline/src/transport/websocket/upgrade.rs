@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 use super::facts::{Subprotocols, WebSocketFacts};
 use super::origin_policy::{OriginPolicy, RequestSecurity};
 
-/// Maximum length of a request or an answer. It is large because browsers send cookies.
+/// The maximum length of a request or an answer. It is large because browsers send cookies.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
@@ -29,9 +29,9 @@ pub(super) struct UpgradeRules {
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Length of the request in bytes. The first frame follows it.
+    /// The length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
-    /// The answer to its key.
+    /// The value of `Sec-WebSocket-Accept` for the key of the request.
     pub(super) accept: String,
     /// The contents of the request for the handler, and the chosen subprotocol.
     pub(super) facts: WebSocketFacts,
@@ -103,8 +103,8 @@ pub(super) fn read_request(
     Ok(Some(UpgradeRequest { length, accept, facts }))
 }
 
-/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
-/// `Sec-WebSocket-Accept`.
+/// Checks a request according to RFC 6455, section 4.2.1, except for Host and Origin. Returns the
+/// value of `Sec-WebSocket-Accept`.
 pub(crate) fn check_request(
     method: &str,
     is_1_1: bool,
@@ -126,7 +126,7 @@ pub(crate) fn check_request(
     Ok(accept_key(key.as_bytes()))
 }
 
-/// The reason for which a request opens no WebSocket.
+/// The reason why a request does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("Only GET opens a WebSocket.")]
@@ -164,7 +164,7 @@ const GET: &str = "GET";
 
 const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// The headers of a message: names in any case, and values.
+/// The names and values of a message's headers. The case of names does not matter.
 pub(crate) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_two_ends_understand_one_another() {
-        // RFC 6455, 1.3.
+        // This example is from RFC 6455, section 1.3.
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let asked = request("localhost:8080", "/echo?a=b", NONCE);
         for cut in 0..asked.len() {
@@ -460,7 +460,7 @@ mod tests {
                            WebSocket"
         );
         assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("not an HTTP server"));
-        // Issue 11, item 40: the alert of a server that wants TLS.
+        // Issue 11, item 40: the alert of a server that expects TLS is recognised.
         let alert = [0x15, 3, 3, 0, 2, 2, 50];
         assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
     }
