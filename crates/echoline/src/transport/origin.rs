@@ -47,7 +47,7 @@ pub struct Origin {
 
 /// The negotiated parameters of a TLS connection, and the identity of its peer.
 ///
-/// [`Connection::tls`](crate::Connection::tls) returns them.
+/// With the feature `tls`, `Connection::tls` returns them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFacts {
