@@ -57,3 +57,38 @@ async fn main() -> io::Result<()> {
     let open = Arc::default();
     server.serve(move |client| handle(client, Arc::clone(&open))).await.map(|_report| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_end_of_a_visit_is_cleaned_up() {
+        let open = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&open);
+        let limits = Limits { max_line: 1000, ..Limits::default() };
+        let server = TestServer::new(move |client| handle(client, Arc::clone(&counted)))
+            .configure(|server| server.eol(Eol::CrLf).limits(limits));
+        let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send_line("hello").await;
+            client.expect_line("Echo: hello").await;
+        }
+        assert_eq!(open.load(Ordering::Relaxed), 4);
+        let [finished, reset, long, bug] = &mut clients[..] else { unreachable!("there are four") };
+        finished.shutdown_write().await;
+        finished.expect_end().await;
+        finished.expect_closed(Closed::EndOfStream).await;
+        reset.reset();
+        reset.expect_closed(Closed::Reset).await;
+        long.send("x".repeat(1001)).await;
+        long.expect_line("Line too long (limit 1000 bytes). Goodbye!").await;
+        long.expect_closed(Closed::LineTooLong).await;
+        bug.send_line("bug").await;
+        bug.expect_line("Server error. Goodbye!").await;
+        bug.expect_closed(Closed::Panicked).await;
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+    }
+}

@@ -40,3 +40,29 @@ async fn main() -> io::Result<()> {
     }
     writeln!(io::stdout(), "everybody was answered: {}", report.is_clean())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_line_is_answered_before_the_end() {
+        let server =
+            TestServer::new_with_shutdown(|shutdown| move |client| echo(client, shutdown.clone()));
+        let server = server.configure(|server| server.eol(Eol::CrLf));
+        let (mut one, mut other) = (server.connect(), server.connect());
+        other.send("half a li").await;
+        one.send_line("shutdown").await;
+        one.expect_line("Echo: shutdown").await;
+        one.expect_end().await;
+        one.expect_closed(Closed::Drained).await;
+        other.send_line("ne").await;
+        other.expect_line("Echo: half a line").await;
+        other.expect_end().await;
+        other.expect_closed(Closed::Drained).await;
+        drop((one, other));
+        assert!(server.stop().await.is_clean());
+    }
+}

@@ -28,3 +28,22 @@ async fn main() -> io::Result<()> {
     server.serve(echo).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_line_comes_back() {
+        let mut client = TestServer::new(echo).connect();
+        client.send("Hello!\r\n caf\u{e9} \nlast").await;
+        client.expect_line("Echo: Hello!").await;
+        client.expect_line("Echo: caf\u{e9}").await;
+        client.shutdown_write().await;
+        client.expect_line("Echo: last").await;
+        client.expect_end().await;
+        client.expect_closed(Closed::EndOfStream).await;
+    }
+}

@@ -58,3 +58,35 @@ async fn main() -> io::Result<()> {
     let state = Arc::new(Chat(Mutex::default(), broadcast::channel(1024).0));
     server.serve(move |client| chat(client, Arc::clone(&state))).await.map(|_report| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::{TestClient, TestServer};
+
+    use super::*;
+
+    async fn join(server: &TestServer, name: &str) -> TestClient {
+        let mut client = server.connect();
+        client.expect("Enter your name: ").await;
+        client.send_line(name).await;
+        client.expect_line(format!("*** {name} joined the chat ***")).await;
+        client
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_other_users_hear_a_line() {
+        let state = Arc::new(Chat(Mutex::default(), broadcast::channel(1024).0));
+        let server = TestServer::new(move |client| chat(client, Arc::clone(&state)))
+            .configure(|server| server.eol(Eol::CrLf));
+        let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
+        ann.expect_line("*** Bob joined the chat ***").await;
+        bob.send_line("hello").await;
+        ann.expect_line("Bob: hello").await;
+        ann.send_line("/users").await;
+        ann.expect_line("Online: Ann, Bob").await;
+        ann.send_line("/quit").await;
+        ann.expect_end().await;
+        ann.expect_closed(Closed::Finished).await;
+        bob.expect_line("*** Ann left the chat ***").await;
+    }
+}

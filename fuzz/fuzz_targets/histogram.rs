@@ -55,7 +55,7 @@ fuzz_target!(|input: (u8, u64, u64, &[u8])| {
     report["measured"]["latency"]["max_ns"] = json!(max);
     for read in [slots, LoadReport::from_json(&report.to_string())] {
         let Ok(mut report) = read else { continue };
-        let twin = LoadReport::from_json(&report.to_json()).expect("a written report is parsed again");
+        let twin = LoadReport::from_json(&report.to_json()).expect("parses a written report");
         let _ = report.merge(&twin);
         for shown in [report.to_hdr_log(), report.to_string(), report.to_csv(), report.to_html()] {
             assert!(shown.len() < 10 << 20, "{}", shown.len());

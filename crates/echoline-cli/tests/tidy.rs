@@ -114,6 +114,39 @@ fn the_library_has_few_dependencies() {
     assert!(crates.len() <= DEPENDENCIES_MAX, "{} crates: {crates:#?}", crates.len());
 }
 
+/// Issue 15, item 8: each item at the root of the library has an example in its documentation.
+#[test]
+fn every_item_of_the_library_root_has_an_example() {
+    let sources = files("crates/echoline/src", &["rs"]);
+    let (_, root) = sources.iter().find(|(name, _)| name.ends_with("/src/lib.rs")).unwrap();
+    let uses = root.lines().filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';'));
+    let names = uses.flat_map(|path| {
+        let last = path.rsplit("::").next().unwrap().trim_matches(['{', '}']);
+        last.split(", ")
+    });
+    let names: Vec<&str> = names.collect();
+    assert!(names.contains(&"Server") && names.contains(&"LiveLimits"), "{names:?}");
+    for name in names {
+        let has_example = sources.iter().any(|(_, text)| doc_of(text, name).contains("/// ```"));
+        assert!(has_example, "{name} has no example");
+    }
+}
+
+/// Returns the documentation and the attributes of the type `name`; empty if it is defined
+/// elsewhere.
+fn doc_of(text: &str, name: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let defines = |line: &&str| {
+        let rest = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
+        let rest = rest.and_then(|rest| rest.strip_prefix(name));
+        rest.is_some_and(|rest| !rest.starts_with(|letter: char| letter.is_alphanumeric()))
+    };
+    let Some(end) = lines.iter().position(defines) else { return String::new() };
+    let above = lines[..end].iter().rev();
+    let above = above.take_while(|line| line.starts_with("///") || line.starts_with("#["));
+    above.map(|line| format!("{line}\n")).collect()
+}
+
 /// The modules of the server do not use the modules of the echo dialogue.
 #[test]
 fn mechanism_knows_no_policy() {

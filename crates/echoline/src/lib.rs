@@ -42,7 +42,7 @@
 //!    plain TCP or Unix socket; a [`Listener`] with a [`transport`] adds TLS, WebSocket or a PROXY
 //!    header. [`Server::serve`] ends on a signal or a [`Shutdown`] handle and returns a [`Report`].
 //! 2. A handler gets a [`Connection`], which reads lines or bytes, and writes. It works over any
-//!    byte stream, so a handler can be tested over [`tokio::io::duplex`].
+//!    byte stream, so a handler can be tested without a socket ([`testing`]).
 //! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
 //!    [`LiveLimits`] changes the limits of a running server.
 //! 4. [`Closed`] is the reason why a connection ended: a limit, an error of the peer or of the
@@ -72,6 +72,7 @@
 //! | [`sources`] | rates and penalties for each client address |
 //! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
 //! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
+//! | [`testing`] | testing a handler: a server and its clients in memory |
 //! | [`echo`] | the handlers of the command `echoline echo` |
 //! | `tls` | TLS on both sides (feature `tls`) |
 //! | `websocket` | WebSocket on both sides (feature `websocket`) |
@@ -93,6 +94,7 @@ pub mod listener;
 pub mod metrics;
 mod server;
 pub mod sources;
+pub mod testing;
 mod timer;
 pub mod transport;
 pub mod udp;
@@ -111,8 +113,8 @@ pub use server::shutdown::{Phase, Shutdown};
 /// Planned faults of streams and datagrams; see [`FaultPlan`](faults::FaultPlan).
 pub mod faults {
     pub use crate::transport::fault::{
-        Conditions, DatagramFate, DatagramFaults, Direction, Fault, FaultError, FaultKind,
-        FaultLayer, FaultPlan, FaultRule, FaultStream, Faults, HeldDatagrams, Per,
+        Conditions, Direction, Fault, FaultError, FaultKind, FaultLayer, FaultPlan, FaultRule,
+        FaultStream, Faults, Per,
     };
 }
 
@@ -154,7 +156,7 @@ pub mod tls {
 pub mod websocket {
     pub use crate::transport::websocket::{
         AcceptWebSocket, Framing, InvalidSubprotocol, OpenWebSocket, OriginDenied, OriginPolicy,
-        WebSocket, WebSocketFacts, accept_key,
+        WebSocket, WebSocketFacts,
     };
 }
 
@@ -165,9 +167,10 @@ pub mod internals {
     pub use crate::server::signals::{Hangup, Signals, handle_signal};
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};
+    pub use crate::transport::fault::{DatagramFate, DatagramFaults, HeldDatagrams};
     #[cfg(feature = "websocket")]
     pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};
-    pub use crate::udp::socket_error;
+    pub use crate::udp::socket_error::socket_error;
 }
 
 /// The examples of the README, which `cargo test --doc` runs.

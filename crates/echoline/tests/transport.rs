@@ -251,3 +251,48 @@ async fn a_unix_socket_is_served_like_any_other() {
     assert_eq!(serving.await.unwrap().count(Closed::EndOfStream), 1);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file is still there");
 }
+
+/// Returns the peer address that a handler sees for a client at `target`; `None` if the client
+/// cannot connect.
+async fn peer_seen(address: &str, dual_stack: bool, target: &str) -> Option<String> {
+    let options = ListenerOptions { dual_stack, ..ListenerOptions::default() };
+    let listeners = Listener::bind(&address.parse().unwrap(), &options).await.unwrap();
+    let port = listeners[0].local_addr().unwrap().port();
+    let (_, shutdown, serving) = serve(Server::new(listeners));
+    let mut client = TcpStream::connect((target, port)).await.ok()?;
+    client.shutdown().await.unwrap();
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).await.unwrap();
+    shutdown.drain();
+    serving.await.unwrap();
+    let peer = heard.strip_prefix("you are Some(").unwrap();
+    Some(peer.rsplit_once(':').unwrap().0.to_owned())
+}
+
+/// Issue 15, item 6: the option decides, not the system, and an IPv4 client has its IPv4 address.
+#[tokio::test]
+async fn a_dual_stack_listener_accepts_ipv4_clients_too() {
+    for (dual_stack, target, peer) in [
+        (true, "127.0.0.1", Some("127.0.0.1")),
+        (true, "::1", Some("[::1]")),
+        (false, "127.0.0.1", None),
+        (false, "::1", Some("[::1]")),
+    ] {
+        let seen = peer_seen("[::]:0", dual_stack, target).await;
+        assert_eq!(seen.as_deref(), peer, "dual_stack: {dual_stack}, {target}");
+    }
+}
+
+/// A dual-stack listener needs the port for IPv4 too; two others share it.
+#[tokio::test]
+async fn both_families_share_a_port_unless_one_listener_takes_both() {
+    let usual = ListenerOptions::default();
+    let only_v4 = Listener::bind(&"0.0.0.0:0".parse().unwrap(), &usual).await.unwrap();
+    let port = only_v4[0].local_addr().unwrap().port();
+    let address: Address = format!("[::]:{port}").parse().unwrap();
+    let dual = ListenerOptions { dual_stack: true, ..usual.clone() };
+    let error = Listener::bind(&address, &dual).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}");
+    assert_eq!(Listener::probe(&address).await.unwrap().len(), 1);
+    assert_eq!(Listener::bind(&address, &usual).await.unwrap().len(), 1);
+}

@@ -13,6 +13,19 @@ use crate::transport::steps::{Refusal, Transport};
 use echoline_base::poison::IgnorePoison;
 
 /// The line end that is appended to each written line.
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Connection, Eol};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // SMTP, as most Internet protocols, has "\r\n".
+/// let server = TestServer::new(async |mut client: Connection| client.write_line("220").await)
+///     .configure(|server| server.eol(Eol::CrLf));
+/// server.connect().expect("220\r\n").await;
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Eol {
     /// `\n`, as Unix programs write it.
@@ -34,6 +47,27 @@ impl Eol {
 }
 
 /// The message to the peer when the server ends the connection, and not its handler.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection, Farewell, Limits};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // A protocol with codes: SMTP names an unavailable service 421 (RFC 5321, 3.8).
+/// let farewell = Farewell::Custom(Arc::new(|closed| match closed {
+///     Closed::Busy | Closed::IdleTimeout => Some(format!("421 {closed}")),
+///     _ => None,
+/// }));
+/// let limits = Limits { max_connections: 1, ..Limits::default() };
+/// let server = TestServer::new(async |mut client: Connection| client.echo().await)
+///     .configure(|server| server.limits(limits).farewell(farewell));
+/// let _first = server.connect();
+/// server.connect().expect_line("421 no connection slot was free").await;
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub enum Farewell {
     /// The peer gets no message.
@@ -151,10 +185,26 @@ impl ConnectionConfig {
     }
 }
 
-/// A handle that changes the limits of a running server. New connections get the new limits. An
-/// open connection keeps the limits with which it was accepted, because its handler may have
-/// announced them to the client. But changes of the connection limits and of the drain time-out
-/// take effect at once.
+/// A handle that changes the limits of a running server; see
+/// [`Server::live_limits`](crate::Server::live_limits).
+///
+/// ```
+/// use echoline::{Limits, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0").await?;
+/// let live = server.live_limits();
+/// // Later, for example on a signal, while the server serves:
+/// live.set(Limits { max_connections: 500, ..live.current() });
+/// assert_eq!(live.current().max_connections, 500);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// New connections get the new limits. An open connection keeps the limits with which it was
+/// accepted, because its handler may have announced them to the client. But changes of the
+/// connection limits and of the drain time-out take effect at once.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,

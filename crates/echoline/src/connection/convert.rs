@@ -29,6 +29,22 @@ where
     /// `StreamWriter`. A handler can then read and write at the same time (`tokio::join!`,
     /// `select!`). While the reader waits, the output is not sent automatically: call
     /// [`Writer::flush`].
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    ///
+    /// // Sends a question of any length while the answer already arrives.
+    /// async fn ask(mut server: Connection, question: &[u8]) -> Result<Option<String>, Closed> {
+    ///     let (mut reader, mut writer) = server.split();
+    ///     let asking = async {
+    ///         writer.write_line_parts(&[question]).await?;
+    ///         writer.flush().await
+    ///     };
+    ///     let ((), answer) = tokio::try_join!(asking, reader.read_line())?;
+    ///     Ok(answer.map(|line| line.to_string()))
+    /// }
+    /// # let _ = ask;
+    /// ```
     pub fn split(&mut self) -> (Reader<'_, S>, Writer<'_, S>) {
         super::split::split(self.core_mut())
     }

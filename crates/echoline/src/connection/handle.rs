@@ -47,6 +47,33 @@ use crate::transport::stream::Stream;
 ///
 /// All reads are cancel safe: a read that is dropped half-way, for example in `select!`, loses no
 /// bytes.
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection};
+///
+/// /// `PUT LENGTH`, then that many bytes.
+/// async fn put(mut client: Connection) -> Result<(), Closed> {
+///     while let Some(line) = client.read_line().await? {
+///         let length = line.strip_prefix("PUT ");
+///         match length.and_then(|length| length.as_str().ok()?.parse().ok()) {
+///             Some(length @ 0..=1024) => {
+///                 let bytes = client.read_exact(length).await?;
+///                 client.write_line(format!("OK {} bytes", bytes.len())).await?;
+///             }
+///             _ => client.write_line("ERROR expected PUT and a length up to 1024").await?,
+///         }
+///     }
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut client = TestServer::new(put).connect();
+/// client.send("PUT 5\nhelloPUT\n").await;
+/// client.expect("OK 5 bytes\nERROR expected PUT and a length up to 1024\n").await;
+/// # }
+/// ```
 pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -162,6 +189,21 @@ where
     /// returns Ready to be called again. When it has nothing to send, it returns Pending, and must
     /// wake the task when it has more. An error from `feed` ends the wait. While the peer reads
     /// nothing, `feed` is not called, and the connection ends as [`Closed::StallTimeout`].
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    /// use std::task::{Poll, ready};
+    /// use tokio::sync::mpsc::Receiver;
+    ///
+    /// async fn news(mut client: Connection, mut news: Receiver<String>) -> Result<(), Closed> {
+    ///     let line = client.read_line_feeding(|outlet, cx| match ready!(news.poll_recv(cx)) {
+    ///         Some(text) => Poll::Ready(Ok(outlet.write_line(text))),
+    ///         None => Poll::Pending,
+    ///     });
+    ///     line.await.map(|_stop| ())
+    /// }
+    /// # let _ = news;
+    /// ```
     ///
     /// # Errors
     /// Like [`read_line`](Self::read_line), or the error of `feed`. Cancel safe.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::lines::LineTooLong;
 
-/// The limits of one server, or of one connection. Each default states its reason.
+/// The limits of one server, or of one connection. Each default states its reason. A later release
+/// may add fields, so end a literal with `..Limits::default()`.
 ///
 /// ```
 /// use echoline::Limits;
@@ -83,6 +84,38 @@ impl Default for Limits {
 
 /// The close reason of a connection. The log, the report and the metrics use its
 /// [`label`](Self::label).
+///
+/// A handler passes it on with `?`. It can also handle one, because the connection stays usable
+/// after a time-out or a line that is too long:
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection, Limits};
+///
+/// async fn echo(mut client: Connection) -> Result<(), Closed> {
+///     loop {
+///         match client.read_line().await {
+///             Ok(Some(line)) => client.write_line(line).await?,
+///             Ok(None) => return Ok(()),
+///             Err(Closed::LineTooLong) => {
+///                 client.skip_line();
+///                 client.write_line("that line is too long").await?;
+///             }
+///             Err(closed) => return Err(closed),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let limits = Limits { max_line: 5, ..Limits::default() };
+/// let mut client = TestServer::new(echo).configure(|server| server.limits(limits)).connect();
+/// client.send("short\na long line\nagain\n").await;
+/// client.expect("short\nthat line is too long\nagain\n").await;
+/// client.shutdown_write().await;
+/// client.expect_closed(Closed::EndOfStream).await;
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {

@@ -36,6 +36,17 @@ where
     /// concatenated parts, but does not copy them together first. Use it for bytes that are not
     /// text.
     ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    ///
+    /// // A frame: two bytes of length, then the payload.
+    /// async fn frame(client: &mut Connection, payload: &[u8]) -> Result<(), Closed> {
+    ///     let length = u16::try_from(payload.len()).map_err(|_| Closed::LineTooLong)?;
+    ///     client.write_parts(&[&length.to_be_bytes(), payload]).await
+    /// }
+    /// # let _ = frame;
+    /// ```
+    ///
     /// # Errors
     /// Like [`write`](Self::write).
     #[doc(alias = "writelines")]
@@ -92,6 +103,22 @@ where
     /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
     /// but waits until the buffer is empty. Cancel safe.
     ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    /// use std::time::Duration;
+    ///
+    /// // A handler that reads nothing sends its output by `flush`.
+    /// async fn count_down(mut client: Connection) -> Result<(), Closed> {
+    ///     for number in (1..=3).rev() {
+    ///         client.write_line(number).await?;
+    ///         client.flush().await?;
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = count_down;
+    /// ```
+    ///
     /// # Errors
     /// [`Closed::StallTimeout`], or the error of the stream.
     #[doc(alias = "drain")]
@@ -138,6 +165,20 @@ where
     /// [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard the
     /// last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the same
     /// in the background.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Limits};
+    /// use tokio::net::TcpStream;
+    ///
+    /// async fn leave(address: &str) -> Result<(), Closed> {
+    ///     let mut server = Connection::new(TcpStream::connect(address).await?, Limits::default());
+    ///     server.write_line("QUIT").await?;
+    ///     // A program that ends at once must not drop the connection instead.
+    ///     server.close().await;
+    ///     Ok(())
+    /// }
+    /// # let _ = leave;
+    /// ```
     ///
     /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     #[doc(alias = "wait_closed")]

@@ -10,7 +10,7 @@ use crate::connection::limits::Closed;
 
 /// The command in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EchoCommand {
+enum EchoCommand {
     /// `TIME`: the server's time.
     Time,
     /// `HELP`: the list of commands.
@@ -27,15 +27,7 @@ pub enum EchoCommand {
 impl EchoCommand {
     /// Parses a trimmed line. The case does not matter. Case follows the rules of Unicode, because
     /// the lesson calls `str.upper()`: a dotless `ı` is an `I`.
-    ///
-    /// ```
-    /// use echoline::echo::EchoCommand;
-    ///
-    /// assert_eq!(EchoCommand::parse(b"quit"), EchoCommand::Quit);
-    /// assert_eq!(EchoCommand::parse(b"quit!"), EchoCommand::Echo);
-    /// ```
-    #[must_use]
-    pub fn parse(line: &[u8]) -> Self {
+    fn parse(line: &[u8]) -> Self {
         // No letter of a command takes more than two bytes, in upper or lower case. So a longer
         // line is not a command.
         if line.len() > 2 * "WHOAMI".len() {

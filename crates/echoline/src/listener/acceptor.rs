@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::accept_errors::{
     AcceptOutcome, AcceptedStream, ReserveDescriptor, ReserveOutcome, classify,
 };
+use super::address::canonical;
 use super::unix::{UnixAcceptor, UnixSocket};
 use crate::transport::steps::Transport;
 use crate::transport::stream::Stream;
@@ -48,9 +49,9 @@ impl Acceptor {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         match &self.socket {
-            AcceptorSocket::Tcp(socket) => {
-                socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
-            }
+            AcceptorSocket::Tcp(socket) => socket
+                .poll_accept(cx)
+                .map_ok(|(stream, peer)| (stream.into(), Some(canonical(peer)))),
             AcceptorSocket::Unix(socket) => {
                 socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
             }
@@ -122,7 +123,7 @@ impl BlockingAcceptor {
         classify(match self {
             Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+                Ok((TcpStream::from_std(stream)?.into(), Some(canonical(peer))))
             }),
             Self::Unix(socket) => socket.accept().map(|stream| (stream.into(), None)),
         })

@@ -290,6 +290,15 @@ pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
+/// Returns an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as its IPv4 address, and any other
+/// address unchanged.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     let name = path.strip_prefix('@').unwrap_or(path);
     if name.is_empty() || path.len() > UNIX_PATH_MAX || path.contains('\0') {

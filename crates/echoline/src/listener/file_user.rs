@@ -35,6 +35,7 @@ impl FileUser {
     /// # Errors
     /// The errors of `work`, or an error if the process cannot switch to this user or back. The
     /// process must run as root.
+    #[doc(hidden)]
     pub fn act<T, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let before = getgroups().map_err(io::Error::from)?;
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();

@@ -70,7 +70,9 @@ pub struct Server {
 impl Server {
     /// Binds `HOST:PORT` or `unix:PATH` with the default
     /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on. Cancel safe.
-    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`].
+    /// The address is a text, a [`SocketAddr`], a pair of host and port, or an [`Address`]. A name
+    /// is bound on all its addresses, with port 0 at one free port. [`Listener::bind`] takes
+    /// options.
     ///
     /// ```
     /// # use echoline::Server;
@@ -145,9 +147,12 @@ impl Server {
     ///
     /// Tasks that a handler spawns run on the thread of its connection. The server neither counts
     /// nor drains them: when the last connection has ended, it stops the threads and drops the
-    /// tasks that are left. So a handler waits for its tasks, or they own a half of its connection
-    /// ([`Connection::into_split`]). `tokio::task::block_in_place` panics on these threads; use
-    /// [`tokio::task::spawn_blocking`] instead.
+    /// tasks that are left. It logs their number at level `debug`. So a handler waits for its
+    /// tasks, or they own a half of its connection ([`Connection::into_split`]). Without `workers`
+    /// the tasks belong to the caller's runtime, and go on after the server.
+    ///
+    /// `tokio::task::block_in_place` panics on these threads, because each runtime has only one;
+    /// use [`tokio::task::spawn_blocking`] instead.
     #[must_use]
     pub fn workers(mut self, count: NonZeroUsize) -> Self {
         self.workers = Some(count);
@@ -165,6 +170,20 @@ impl Server {
 
     /// Injects planned faults into every stream connection. Default: none, which costs nothing. An
     /// empty plan costs a little and can be replaced while the server runs.
+    ///
+    /// ```
+    /// use echoline::Server;
+    /// use echoline::faults::{FaultPlan, Faults};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // One connection of ten is reset after a kibibyte.
+    /// let plan: FaultPlan = "reset after=1KiB p=0.1".parse()?;
+    /// let server = Server::bind("127.0.0.1:0").await?.faults(Faults::new(plan, 42));
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
@@ -182,6 +201,20 @@ impl Server {
     /// Calls `hook` with the summary of each connection, served or refused, once it has ended. The
     /// hook runs on the thread that served the connection, so it must not block. A panic of the
     /// hook is logged. The counters take about 80 bytes per connection.
+    ///
+    /// ```
+    /// use echoline::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0").await?.on_closed(|summary| {
+    ///     let (peer, closed) = (summary.origin.client(), summary.closed.label());
+    ///     println!("{peer:?} {closed}: {} lines received", summary.lines_received);
+    /// });
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.registry.set_hook(Hook(Box::new(hook)));
@@ -210,6 +243,20 @@ impl Server {
     /// Returns a handle that reports the state of this server while it serves. From this call on,
     /// the server counts the traffic of its connections and measures the duration of some turns.
     /// This costs less than one percent of its work. Without an observer, the server does neither.
+    ///
+    /// ```
+    /// use echoline::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let mut server = Server::bind("127.0.0.1:0").await?;
+    /// let observer = server.observe();
+    /// // While the server serves, from any thread:
+    /// let snapshot = observer.snapshot();
+    /// println!("{} open, {} bytes sent", snapshot.open, snapshot.traffic().sent);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn observe(&mut self) -> Observer {
         self.metering = Metering::On;
@@ -324,7 +371,7 @@ impl Server {
     /// panics ends only its own connection.
     #[doc(alias = "with_graceful_shutdown")]
     pub async fn serve_until<H, F, E>(
-        self,
+        mut self,
         handler: H,
         end: impl Future<Output = ()>,
     ) -> io::Result<Report>
@@ -333,30 +380,19 @@ impl Server {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        self.listeners.iter().try_for_each(Listener::check_transport)?;
+        let (listeners, faults) = (std::mem::take(&mut self.listeners), self.faults.take());
+        listeners.iter().try_for_each(Listener::check_transport)?;
         let failure = ServerFailure::default();
         let workers = match self.workers {
             Some(count) => Workers::start(count, self.busy_poll, self.metering, &failure)?,
             None => Workers::current(self.metering),
         };
-        self.liveness_probe.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
-            self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let registry = self.registry;
-        let (live, shutdown, parts) = (self.live, self.shutdown, workers.observed());
-        registry.begin(ServerParts {
-            live: live.clone(),
-            workers: parts,
-            failure: failure.clone(),
-        });
-        let (registry, drain_guard) =
-            (Arc::clone(&registry), DrainGuard { live, shutdown, registry });
-        let (live, shutdown) = (drain_guard.live.clone(), drain_guard.shutdown.clone());
-        let admission = self.admission;
-        let inner = Arc::new(ServerInner { live, shutdown, registry, workers, admission });
+            listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
+        let (inner, drain_guard) = self.begin(workers, &failure);
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
-            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let (transport, faults) = (acceptor.transport().clone(), faults.clone());
             let context = ListenerContext { listener, transport: Arc::new(transport), faults };
             accepting.spawn(Arc::clone(&inner).accept_from(acceptor, context, handler.clone()));
         }
@@ -372,6 +408,34 @@ impl Server {
             note_panic(ended, &failure);
         }
         drain_guard.drain().await;
+        if inner.registry.open() == 0 {
+            inner.workers.report_left_tasks().await;
+        }
         failure.check().map(|()| inner.registry.report())
+    }
+
+    /// Begins to serve on `workers`. Returns the running server, and the guard that ends it.
+    pub(super) fn begin(
+        self,
+        workers: Workers,
+        failure: &ServerFailure,
+    ) -> (Arc<ServerInner>, DrainGuard) {
+        self.liveness_probe.set(workers.runtimes());
+        let Self { live, shutdown, registry, admission, .. } = self;
+        let (parts, failure) = (workers.observed(), failure.clone());
+        registry.begin(ServerParts { live: live.clone(), workers: parts, failure });
+        let inner = ServerInner {
+            live: live.clone(),
+            shutdown: shutdown.clone(),
+            registry: Arc::clone(&registry),
+            workers,
+            admission,
+        };
+        (Arc::new(inner), DrainGuard { live, shutdown, registry })
+    }
+
+    /// Takes out the planned faults and the metering, for a server without listeners.
+    pub(super) fn take_faults(&mut self) -> (Option<Faults>, Metering) {
+        (self.faults.take(), self.metering)
     }
 }

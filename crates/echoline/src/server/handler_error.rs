@@ -56,7 +56,7 @@ fn find(error: &(dyn Error + 'static)) -> Option<Closed> {
 
 /// Returns `error` and its causes as one sentence. A cause is omitted if the previous error already
 /// contains its text.
-fn sentence(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut sentence = error.to_string();
     for cause in chain(error).skip(1) {
         let cause = cause.to_string();

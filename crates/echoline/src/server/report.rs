@@ -5,6 +5,25 @@ use std::collections::BTreeMap;
 use crate::connection::limits::Closed;
 
 /// The report of a server that has ended. It counts every connection once.
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = TestServer::new(async |mut client: Connection| client.echo().await);
+/// let mut client = server.connect();
+/// client.shutdown_write().await;
+/// client.expect_end().await;
+/// let report = server.stop().await;
+/// assert_eq!((report.accepted, report.count(Closed::EndOfStream)), (1, 1));
+/// assert!(report.is_clean());
+/// for (closed, count) in &report.ends {
+///     println!("{}: {count}", closed.label());
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The number of accepted connections, including refused ones.

@@ -7,6 +7,17 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 /// The phases of a server. A phase never returns to an earlier one.
+///
+/// ```
+/// use echoline::{Phase, Shutdown};
+///
+/// let shutdown = Shutdown::new();
+/// assert_eq!(shutdown.phase(), Phase::Running);
+/// shutdown.abort();
+/// shutdown.drain();
+/// assert_eq!(shutdown.phase(), Phase::Aborting);
+/// assert!(Phase::Draining < Phase::Aborting);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// The server accepts and serves connections.
@@ -23,6 +34,22 @@ pub enum Phase {
 
 /// A handle that ends a server. It may be used from any thread and any number of times; clones are
 /// the same handle.
+///
+/// ```
+/// use echoline::{Connection, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0").await?;
+/// let shutdown = server.shutdown();
+/// let handler = async |mut client: Connection| client.echo().await;
+/// let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+/// // From another task or thread, for example when the configuration asks for it:
+/// shutdown.drain();
+/// assert!(serving.await??.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// It contains one atomic phase and one list of tasks that wait for the next phase. A connection
 /// reads the phase with one atomic load, and a change of the phase wakes each connection once.

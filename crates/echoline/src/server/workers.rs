@@ -15,12 +15,17 @@ use std::{io, thread};
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime, RuntimeMetrics};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 use super::failure::ServerFailure;
 use crate::connection::buffers;
 use crate::metrics::worker_stats::{Metering, WorkerStats};
 use crate::transport::stream::Stream;
+
+/// Maximum wait, and the interval of the checks, for tasks that are about to end.
+const LEFT_TASKS_PATIENCE: Duration = Duration::from_millis(50);
+const LEFT_TASKS_PAUSE: Duration = Duration::from_millis(1);
 
 /// The workers of a server.
 #[derive(Debug)]
@@ -35,13 +40,15 @@ pub(crate) struct Worker {
     stats: Arc<WorkerStats>,
     /// Dropping the sender ends the worker's thread. `None` if the runtime belongs to the caller.
     stop: Option<oneshot::Sender<()>>,
+    /// The number of tasks that belong to the server itself.
+    own_tasks: usize,
 }
 
 impl Workers {
     /// Uses the caller's runtime as the only worker.
     pub(crate) fn current(metering: Metering) -> Self {
         let stats = Arc::new(WorkerStats::new(metering));
-        let worker = Worker { runtime: Handle::current(), stats, stop: None };
+        let worker = Worker { runtime: Handle::current(), stats, stop: None, own_tasks: 0 };
         Self { workers: vec![worker] }
     }
 
@@ -71,6 +78,25 @@ impl Workers {
         self.workers.iter().map(observed).collect()
     }
 
+    /// Logs the number of tasks that handlers have spawned on the threads of this server and that
+    /// have not ended. They are dropped with the threads. To be called after the last connection
+    /// has ended. The level is `debug`, because a task that serves its thread may have no end.
+    pub(crate) async fn report_left_tasks(&self) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let left = || self.workers.iter().map(Worker::left_tasks).sum::<usize>();
+        // The task of the last connection ends just after its slot is released.
+        let until = Instant::now() + LEFT_TASKS_PATIENCE;
+        while left() > 0 && Instant::now() < until {
+            sleep(LEFT_TASKS_PAUSE).await;
+        }
+        let tasks = left();
+        if tasks > 0 {
+            tracing::debug!(tasks, "dropping tasks that handlers spawned and did not wait for");
+        }
+    }
+
     /// Returns the worker with the fewest connections, or the first of several such workers; `None`
     /// if all workers have panicked.
     pub(crate) fn least_loaded(&self) -> Option<&Worker> {
@@ -97,8 +123,19 @@ impl Worker {
     }
 
     /// Runs the task of a connection on this worker.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(task));
+    pub(crate) fn spawn<T>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        self.runtime.spawn(task)
+    }
+
+    /// Returns the number of tasks that are neither the server's own nor the caller's.
+    fn left_tasks(&self) -> usize {
+        match self.stop {
+            Some(_) => self.runtime.metrics().num_alive_tasks().saturating_sub(self.own_tasks),
+            None => 0,
+        }
     }
 
     fn start(
@@ -117,7 +154,8 @@ impl Worker {
                 failure.note(&part, panic);
             });
         })?;
-        Ok(Self { runtime, stats, stop: Some(stop) })
+        let own_tasks = usize::from(busy_poll.is_some());
+        Ok(Self { runtime, stats, stop: Some(stop), own_tasks })
     }
 }
 

@@ -12,7 +12,10 @@ use crate::udp::Loopback;
 use echoline_base::amount;
 use echoline_base::source::Source;
 
-/// An action whose rate is limited for each source.
+/// An action whose rate is limited for each source. A server limits [`Connection`] itself, and its
+/// handlers may limit the others. More actions, those of echoline's own chat, are not documented.
+///
+/// [`Connection`]: Self::Connection
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SourceAction {
     /// A new connection.
@@ -22,16 +25,21 @@ pub enum SourceAction {
     /// A wrong password of a room or a wrong resume token.
     WrongPassword,
     /// A wrong password of the chat's operators.
+    #[doc(hidden)]
     WrongOperatorPassword,
     /// The creation of a room.
+    #[doc(hidden)]
     Room,
     /// A resume token.
+    #[doc(hidden)]
     Token,
     /// A ban, a mute, an invitation, or another command of a room's operator that the audit log
     /// records.
+    #[doc(hidden)]
     Moderation,
     /// A command that reads the history, or lists rooms or users. A search counts as
     /// [`SourceAction::SEARCH_COST`] of them.
+    #[doc(hidden)]
     Expensive,
 }
 
@@ -49,6 +57,7 @@ impl SourceAction {
     ];
 
     /// The number of expensive commands that a search of the whole history costs.
+    #[doc(hidden)]
     pub const SEARCH_COST: u32 = 10;
 
     /// Returns whether [`SourceLimits::loopback`] can disable this limit.

@@ -19,6 +19,47 @@ pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + 
 /// It runs in the connection's own task, within
 /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), so a slow client does not delay
 /// other connections. Dropping the future closes the connection.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use echoline::testing::TestServer;
+/// use echoline::transport::{OpenFuture, Origin, Step, Stream, Transport};
+/// use echoline::{Closed, Connection};
+/// use tokio::io::AsyncReadExt;
+///
+/// /// Accepts clients that send four secret bytes first.
+/// #[derive(Debug)]
+/// struct Knock([u8; 4]);
+///
+/// impl Step for Knock {
+///     fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
+///         Box::pin(async move {
+///             let mut knock = [0; 4];
+///             stream.read_exact(&mut knock).await?;
+///             if knock == self.0 {
+///                 return Ok(stream);
+///             }
+///             origin.failure = Some("the client does not know the secret".to_owned());
+///             Err(Closed::HandshakeFailed)
+///         })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // A real listener gets the same steps by `Listener::transport`.
+/// let server = TestServer::new(async |mut client: Connection| client.echo().await)
+///     .transport(Transport::plain().then(Arc::new(Knock(*b"1234"))));
+/// let mut client = server.connect();
+/// client.send("1234hello\n").await;
+/// client.expect("hello\n").await;
+/// let mut stranger = server.connect();
+/// stranger.send("letmein\n").await;
+/// stranger.expect_end().await;
+/// stranger.expect_closed(Closed::HandshakeFailed).await;
+/// # }
+/// ```
 pub trait Step: fmt::Debug + Send + Sync {
     /// Runs the step. Returns the stream for the next step, or the reason why the connection ends
     /// here.

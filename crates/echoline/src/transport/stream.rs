@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::credentials::PeerCredentials;
 use crate::connection::limits::Closed;
+use crate::listener::address::canonical;
 use echoline_base::backoff::Backoff;
 
 /// The first and the longest pause before a retry if the queue of a Unix socket is full.
@@ -30,7 +31,23 @@ pub struct Stream(StreamKind);
 enum StreamKind {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Layered(Box<dyn Layer<Below = Stream>>),
+    Layered(Box<dyn InnerStream>),
+}
+
+/// A stream that is not a plain socket: a layer over another one, or a stream in memory.
+pub(crate) trait InnerStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Passes a notice on to the socket below, if there is one.
+    fn signal(&mut self, signal: CloseSignal);
+}
+
+impl<L: Layer<Below = Stream>> InnerStream for L {
+    fn signal(&mut self, signal: CloseSignal) {
+        match signal {
+            CloseSignal::Ends(closed) => self.note_end(closed),
+            CloseSignal::Reset => self.below().reset_on_close(),
+            CloseSignal::Cork => self.below().cork(),
+        }
+    }
 }
 
 impl Stream {
@@ -61,6 +78,11 @@ impl Stream {
         Self(StreamKind::Layered(Box::new(layer)))
     }
 
+    /// Returns a stream without a socket.
+    pub(crate) fn in_memory(stream: impl InnerStream) -> Self {
+        Self(StreamKind::Layered(Box::new(stream)))
+    }
+
     /// Returns the TCP socket; `None` for a layered stream and for another kind of socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
@@ -70,16 +92,17 @@ impl Stream {
         }
     }
 
-    /// Returns the address of the peer's TCP socket; `None` for all other streams.
+    /// Returns the address of the peer's TCP socket; `None` for all other streams. The peer of a
+    /// dual-stack socket has its IPv4 address.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        self.tcp()?.peer_addr().ok().map(canonical)
     }
 
     /// Returns the address of this end's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.tcp()?.local_addr().ok()
+        self.tcp()?.local_addr().ok().map(canonical)
     }
 
     /// Returns the process at the other end of a Unix socket; `None` for all other streams.
@@ -112,7 +135,7 @@ impl Stream {
             // The call fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
-            StreamKind::Layered(layer) => layer.below().reset_on_close(),
+            StreamKind::Layered(layer) => layer.signal(CloseSignal::Reset),
         }
     }
 
@@ -124,14 +147,14 @@ impl Stream {
             // The call fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
-            StreamKind::Layered(layer) => layer.below().cork(),
+            StreamKind::Layered(layer) => layer.signal(CloseSignal::Cork),
         }
     }
 
     /// Tells the layers the close reason of the connection.
     pub fn note_end(&mut self, closed: Closed) {
         if let StreamKind::Layered(layer) = &mut self.0 {
-            layer.note_end(closed);
+            layer.signal(CloseSignal::Ends(closed));
         }
     }
 

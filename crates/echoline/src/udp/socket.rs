@@ -11,7 +11,8 @@ use socket2::{Domain, Protocol, Type};
 use super::guard::ANSWER_MARK;
 use crate::listener::address::{Address, Scheme, is_loopback};
 use crate::listener::bind::ListenerOptions;
-use crate::listener::bind_error::{is_family_missing, say, unsupported};
+use crate::listener::bind_error::{say, unsupported};
+use crate::listener::one_port::bind_all;
 
 /// The requested size of the receive buffer in bytes. The system limits it to `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -25,7 +26,7 @@ pub struct DatagramListener {
 
 impl DatagramListener {
     /// Binds all socket addresses to which `address` resolves, or none. A name may have an IPv4 and
-    /// an IPv6 address. Cancel safe.
+    /// an IPv6 address. With port 0 all of them get the same free port. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
@@ -49,19 +50,12 @@ impl DatagramListener {
             return Err(unsupported(address, &text));
         }
         let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
-        let mut bound = Vec::new();
-        let mut missing = None;
-        for candidate in resolved {
-            match bind_one(candidate, options).and_then(Self::from_std) {
-                Ok(listener) => bound.push(listener),
-                Err(error) if is_family_missing(&error) => missing = Some(error),
-                Err(error) => return Err(say(address, &error)),
-            }
-        }
-        match missing {
-            Some(error) if bound.is_empty() => Err(say(address, &error)),
-            _ => Ok(bound),
-        }
+        let bound = bind_all(&resolved, |candidate| {
+            let listener = Self::from_std(bind_one(candidate, options)?)?;
+            let port = listener.local_addr()?.port();
+            Ok((listener, port))
+        });
+        bound.map_err(|error| say(address, &error))
     }
 
     /// Takes over a socket that a service manager or a predecessor has bound.

@@ -239,10 +239,7 @@ async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
 /// Issue 11, item 26: only a retiring server logs that its connections continue.
 #[tokio::test]
 async fn regression_a_drain_does_not_log_that_connections_continue() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let writer = Arc::clone(&log);
-    let lines = tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&writer)));
-    let _here = tracing::subscriber::set_default(lines.finish());
+    let (text, _here) = log();
     for _ in 0..50 {
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let shutdown = server.shutdown();
@@ -251,12 +248,50 @@ async fn regression_a_drain_does_not_log_that_connections_continue() {
         shutdown.drain();
         serving.await.unwrap().unwrap();
     }
-    let text = || String::from_utf8(log.lock().unwrap().clone()).unwrap();
     assert!(!text().contains("open ones continue"), "{}", text());
     let server = Running::start(Limits::default(), 0, echo).await;
     server.shutdown.retire();
     server.end().await.unwrap();
     assert!(text().contains("open ones continue"), "{}", text());
+}
+
+/// Issue 15, item 4: tasks that handlers leave on the threads of a server are not drained, and the
+/// log says so.
+#[tokio::test]
+async fn tasks_that_handlers_leave_behind_are_logged() {
+    async fn leave(mut client: Connection) -> Result<(), Closed> {
+        drop(tokio::spawn(std::future::pending::<()>()));
+        client.write_line("left").await
+    }
+    let (text, _here) = log();
+    for workers in [1, 2, 0] {
+        let server = Running::start(Limits::default(), workers, echo).await;
+        let mut client = server.connect().await;
+        exchange(&mut client, "a line").await;
+        drop(client);
+        server.drain().await;
+    }
+    assert!(!text().contains("tasks that handlers spawned"), "{}", text());
+    for (workers, warning) in [(0, false), (2, true)] {
+        let server = Running::start(Limits::default(), workers, leave).await;
+        for _ in 0..3 {
+            assert_eq!(rest(&mut server.connect().await).await, "left\n");
+        }
+        server.drain().await;
+        let wanted = "dropping tasks that handlers spawned and did not wait for tasks=3";
+        assert_eq!(text().contains(wanted), warning, "{workers} workers: {}", text());
+    }
+}
+
+/// Starts to keep the log of this thread. Returns its text so far, and the guard that ends it.
+fn log() -> (impl Fn() -> String, tracing::subscriber::DefaultGuard) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&log);
+    let lines = tracing_subscriber::fmt().with_ansi(false);
+    let lines = lines.with_max_level(tracing::Level::DEBUG);
+    let lines = lines.with_writer(move || Lines(Arc::clone(&writer)));
+    let guard = tracing::subscriber::set_default(lines.finish());
+    (move || String::from_utf8(log.lock().unwrap().clone()).unwrap(), guard)
 }
 
 /// A writer that keeps the log of a test.

@@ -24,6 +24,5 @@ pub use facts::{InvalidSubprotocol, WebSocketFacts};
 pub use origin_policy::{OriginDenied, OriginPolicy};
 pub use step::{AcceptWebSocket, OpenWebSocket};
 pub use stream::{Framing, WebSocket};
-pub use upgrade::accept_key;
 #[cfg(feature = "web")]
 pub(crate) use upgrade::{Fields, check_request};

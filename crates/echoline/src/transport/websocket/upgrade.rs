@@ -57,7 +57,7 @@ pub(super) struct Denial {
 
 /// Returns the `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
 #[must_use]
-pub fn accept_key(key: &[u8]) -> String {
+pub(crate) fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
 
