@@ -144,7 +144,7 @@ mod tests {
             "drain-timeout idle-timeout line-timeout max-connections max-line max-per-ip \
              source-limit stall-timeout",
         ),
-        ("TLS", "cert client-auth client-ca key"),
+        ("TLS", "alpn cert client-auth client-ca key"),
         ("Files", "allow-shared-files"),
         ("Administration", "admin admin-allow-remote admin-group admin-mode admin-secret-file"),
         ("Fault injection", "fault fault-file fault-seed"),
@@ -182,7 +182,7 @@ mod tests {
     const SEND: Groups = &[
         (OPTIONS, "eol no-half-close timeout"),
         ("Connections", "proxy"),
-        ("TLS", "ca cert insecure key server-name"),
+        ("TLS", "alpn ca cert insecure key server-name"),
     ];
 
     const LOAD: Groups = &[
@@ -197,7 +197,7 @@ mod tests {
             "busy-poll ipv4 ipv6 nodelay proxy proxy-source receive-buffer resolve rst \
              send-buffer source workers",
         ),
-        ("TLS", "ca cert insecure key server-name tls-resume"),
+        ("TLS", "alpn ca cert insecure key server-name tls-resume"),
         ("Search", "find-max slo"),
         ("Reports", "csv fail-if hdr html json keep-going percentiles quiet"),
     ];

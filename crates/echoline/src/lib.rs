@@ -123,7 +123,8 @@ pub mod faults {
 #[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
 pub mod proxy {
     pub use crate::transport::proxy::{
-        AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy,
+        AcceptProxy, ProxyFacts, ProxyHeader, ProxyHeaderError, ProxySource, ProxyTls, ProxyTlv,
+        ProxyVersion, SendProxy,
     };
 }
 
@@ -138,10 +139,15 @@ pub mod site {
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls {
+    pub use crate::transport::TlsFacts;
     pub use crate::transport::tls::{
-        Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsError,
-        TlsServerConfig, Trust,
+        AltName, Authorities, Certificates, ClientAuth, Fingerprint, Identity, InvalidFingerprint,
+        PeerCertificate, Resumption, TlsClient, TlsError, TlsServerConfig, Trust, UnknownName,
     };
+    /// The TLS library, in the version that this crate uses, for
+    /// [`TlsServerConfig::from_rustls`] and [`TlsClient::from_rustls`].
+    #[doc(no_inline)]
+    pub use rustls;
 }
 
 /// WebSocket (RFC 6455) on both sides.
@@ -149,7 +155,8 @@ pub mod tls {
 #[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket {
     pub use crate::transport::websocket::{
-        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket,
+        AcceptWebSocket, Framing, InvalidSubprotocol, OpenWebSocket, OriginDenied, OriginPolicy,
+        WebSocket, WebSocketFacts,
     };
 }
 

@@ -186,9 +186,9 @@ impl AdminSite {
             mode: self.served.mode,
             datagrams: datagrams.as_ref(),
             faults: faults.as_deref(),
-            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
-                let since = certificates.expires().duration_since(UNIX_EPOCH);
-                since.unwrap_or_default().as_secs_f64()
+            certificate_expires: self.served.certificates.as_ref().and_then(|certificates| {
+                let since = certificates.expires()?.duration_since(UNIX_EPOCH);
+                Some(since.unwrap_or_default().as_secs_f64())
             }),
             sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::files::tls_files::{IdentityFiles, load_authorities};
+use crate::server::tls::protocol;
 use crate::usage_error::UsageError;
 use echoline::Address;
 use echoline::tls::{Authorities, Resumption, TlsClient, TlsError, Trust};
@@ -39,6 +40,11 @@ pub(crate) struct TlsClientArgs {
     /// Name in the certificate of the server [default: the host of ADDR].
     #[arg(long, env = "ECHOLINE_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
+
+    /// Application protocols to offer (ALPN), the preferred one first.
+    #[arg(long, env = "ECHOLINE_CLIENT_ALPN", value_name = "NAME", value_delimiter = ',')]
+    #[arg(value_parser = protocol)]
+    alpn: Vec<String>,
 
     #[command(flatten)]
     shared_files: SharedFilesArgs,
@@ -87,6 +93,7 @@ impl TlsClientArgs {
             None => None,
         };
         let client = TlsClient::new(&trust, identity.as_ref(), resumption)?;
+        let client = client.alpn(self.alpn.iter().map(String::as_str))?;
         Ok(TlsSide { client: Some(client), server_name })
     }
 
@@ -103,6 +110,7 @@ impl TlsClientArgs {
             ("--insecure", self.insecure),
             ("--cert", self.cert.is_some()),
             ("--server-name", self.server_name.is_some()),
+            ("--alpn", !self.alpn.is_empty()),
         ]
         .into_iter()
         .filter(|(flag, _)| !config::may_set(flag.trim_start_matches('-')))

@@ -268,7 +268,7 @@ mod tests {
                 let owner = match (command.get_name(), key) {
                     // These flags have another meaning in other commands, so their variables have a
                     // prefix.
-                    ("send" | "load", "cert" | "key") => "CLIENT_",
+                    ("send" | "load", "alpn" | "cert" | "key") => "CLIENT_",
                     ("load", "timeout") => "LOAD_",
                     _ => "",
                 };

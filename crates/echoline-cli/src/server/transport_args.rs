@@ -157,7 +157,8 @@ impl TransportArgs {
         }
         if address.scheme().is_websocket() {
             let step = AcceptWebSocket::new(address, framing, self.policy(address, listener)?);
-            transport = transport.then(Arc::new(step));
+            // No command reads them.
+            transport = transport.then(Arc::new(step.discard_headers()));
         }
         Ok(transport)
     }
@@ -169,7 +170,7 @@ impl TransportArgs {
         listener: &Listener,
         assets: &[Asset],
     ) -> io::Result<Arc<dyn Step>> {
-        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
+        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?).discard_headers()))
     }
 
     /// Checks the trusted proxies of a Unix socket that the server will create. Adds an error if

@@ -5,6 +5,7 @@
 mod commands;
 mod damaged;
 mod ends;
+mod names;
 mod pairs;
 #[path = "../programs/mod.rs"]
 mod programs;

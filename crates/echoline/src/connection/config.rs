@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::limits::{Closed, Limits};
 use crate::metrics::summary::LineHook;
 use crate::server::shutdown::Shutdown;
-use crate::transport::origin::Origin;
+use crate::transport::origin::{Origin, OriginHistory};
 use crate::transport::steps::{Refusal, Transport};
 use echoline_base::poison::IgnorePoison;
 
@@ -132,13 +132,17 @@ pub(crate) struct ConnectionConfig {
     pub(crate) lingering: Semaphore,
     /// One permit for each connection that may be in its handshake.
     pub(crate) handshakes: Semaphore,
+    /// The origins of a connection that no server has accepted. Such a connection has settings of
+    /// its own; those of a server's connections are in their slots.
+    pub(crate) origins: OriginHistory,
 }
 
 impl ConnectionConfig {
     pub(crate) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
         let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
-        Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
+        let (on_line, origins) = (None, OriginHistory::default());
+        Self { limits, shutdown, eol, farewell, on_line, lingering, handshakes, origins }
     }
 
     /// Returns the same settings with new semaphores, whose sizes are those of the limits. A

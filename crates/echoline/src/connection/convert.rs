@@ -163,8 +163,9 @@ impl Connection {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
             tracing::info!(slot = number, "{why}");
         }
-        if let Some(slot) = &deadlines.slot {
-            slot.note_origin(origin);
+        match &deadlines.slot {
+            Some(slot) => slot.note_origin(origin),
+            None => deadlines.config.origins.note(origin),
         }
         deadlines.note_input();
         let core = Core::with_parts(opened?, input, output, deadlines, is_silent);

@@ -40,6 +40,11 @@ use crate::transport::stream::Stream;
 /// The connection continues to read for a short time, so that a reset does not discard the last
 /// line.
 ///
+/// **Identified.** [`peer`](Self::peer) and [`credentials`](Self::credentials) tell the other end
+/// of the socket. With their features, `tls`, `websocket` and `proxy` tell the certificate of the
+/// peer, the request that opened the WebSocket, and the header of a proxy. Read them before you
+/// split the connection.
+///
 /// All reads are cancel safe: a read that is dropped half-way, for example in `select!`, loses no
 /// bytes.
 ///
@@ -335,7 +340,10 @@ where
     #[doc(alias = "peer_addr")]
     #[doc(alias = "get_extra_info")]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.origin().client()
+        match self.handshake_origin() {
+            Some(origin) => origin.client(),
+            None => self.origin().client(),
+        }
     }
 
     /// Begins a message that takes several reads, such as a header and its body, or the lines of a
@@ -407,12 +415,17 @@ where
         }
     }
 
-    /// Returns the origin of the connection.
+    /// Returns a copy of everything that is known about the origin of the connection.
+    /// [`peer`](Self::peer), [`credentials`](Self::credentials), `tls`, `websocket` and `proxy`
+    /// return its parts without a copy.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
         if let Some(slot) = &core.deadlines.slot {
             return slot.origin();
+        }
+        if let Some(origin) = self.handshake_origin() {
+            return origin.clone();
         }
         let stream: &dyn Any = &core.stream;
         let stream_ref = stream.downcast_ref::<Stream>();
@@ -420,7 +433,8 @@ where
             Some(socket) => socket.peer_addr().ok(),
             None => stream_ref.and_then(Stream::peer_addr),
         };
-        Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
+        let credentials = stream_ref.and_then(Stream::peer_credentials);
+        Origin { peer, credentials, ..Origin::default() }
     }
 
     /// Returns the stream below. It no longer contains the bytes that this connection has read.

@@ -35,6 +35,7 @@ pub(crate) mod config;
 mod convert;
 mod core;
 mod deadlines;
+mod facts;
 pub(crate) mod feed;
 mod halves;
 pub(crate) mod handle;

@@ -19,7 +19,7 @@ use crate::metrics::summary::{
 };
 use crate::metrics::worker_stats::{WorkerCounters, WorkerStats};
 use crate::sources::SourceRefusal;
-use crate::transport::origin::{Origin, PeerId};
+use crate::transport::origin::{Origin, OriginHistory, PeerId};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::network;
 use echoline_base::supervise::catch_panic;
@@ -70,8 +70,8 @@ pub(crate) struct ConnectionSlot {
 /// The parts of a slot that not every connection needs.
 #[derive(Debug, Default)]
 struct SlotExtras {
-    /// The origin that the handshake found.
-    handshake_origin: OnceLock<Box<Origin>>,
+    /// The origins that the handshakes found.
+    handshakes: OriginHistory,
     /// The counts for an access log.
     connection_counters: Option<ConnectionCounters>,
     /// Whether the hook must not be called at the end.
@@ -293,12 +293,13 @@ impl ConnectionSlot {
         self.registry.phase()
     }
 
-    /// Returns the origin of the connection in this slot.
+    /// Returns the origin of the connection in this slot. Without a handshake, it has only the
+    /// facts of the socket.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
             peer: self.peer.address(),
-            uid: self.peer.uid(),
+            credentials: self.peer.credentials(),
             ..Origin::default()
         };
         let handshake_origin = self.handshake_origin().map_or_else(socket, Origin::clone);
@@ -321,12 +322,18 @@ impl ConnectionSlot {
 
     /// Records the origin as the handshake has determined it.
     pub(crate) fn note_origin(&self, origin: Origin) {
-        // A connection has only one handshake.
-        self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
+        self.extras.get_or_init(Box::default).handshakes.note(origin);
     }
 
-    fn handshake_origin(&self) -> Option<&Origin> {
-        self.extras.get()?.handshake_origin.get().map(Box::as_ref)
+    /// Returns the origin as the last handshake has determined it; `None` without a handshake.
+    pub(crate) fn handshake_origin(&self) -> Option<&Origin> {
+        self.extras.get()?.handshakes.latest()
+    }
+
+    /// Returns the client that a proxy has named before the dialogue began. Connections per address
+    /// are counted by it.
+    fn counted_source(&self) -> Option<SocketAddr> {
+        self.extras.get()?.handshakes.first()?.source
     }
 
     /// Returns the counts of this connection alone, if there are any.
@@ -347,9 +354,7 @@ impl ConnectionSlot {
     /// Counts the address that a proxy has named, for a slot whose address was not counted on
     /// accept. Fails if the address has reached its limit.
     pub(crate) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        if let Some(source) =
-            self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)
-        {
+        if let Some(source) = self.counted_source() {
             let counts_address = self.registry.count_address(source, limits)?;
             self.counts_address.store(counts_address, Ordering::Relaxed);
         }
@@ -407,10 +412,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.report_summary();
         if *self.counts_address.get_mut()
-            && let Some(client) = self
-                .handshake_origin()
-                .and_then(|handshake_origin| handshake_origin.source)
-                .or(self.peer.address())
+            && let Some(client) = self.counted_source().or(self.peer.address())
         {
             let network = &network(client.ip());
             let mut by_address = self.registry.by_address.lock().ignore_poison();

@@ -3,6 +3,7 @@
 //! A [`Step`] reads a header, performs a handshake, or adds a [`Layer`] over the [`Stream`]. The
 //! steps of a listener are its [`Transport`].
 
+pub(crate) mod credentials;
 pub(crate) mod fault;
 pub(crate) mod origin;
 #[cfg(feature = "proxy")]
@@ -16,6 +17,7 @@ pub(crate) mod tls;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
+pub use credentials::PeerCredentials;
 pub use origin::{Origin, TlsFacts};
 pub use steps::{OpenFuture, Protocol, Refusal, Step, Transport};
 pub use stream::{Layer, Stream};

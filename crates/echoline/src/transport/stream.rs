@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
+use super::credentials::PeerCredentials;
 use crate::connection::limits::Closed;
 use crate::listener::address::canonical;
 use echoline_base::backoff::Backoff;
@@ -104,12 +105,12 @@ impl Stream {
         self.tcp()?.local_addr().ok().map(canonical)
     }
 
-    /// Returns the user ID of the process at the other end of a Unix socket (`SO_PEERCRED`,
-    /// unix(7)); `None` for a layered stream.
+    /// Returns the process at the other end of a Unix socket; `None` for all other streams.
     #[must_use]
-    pub fn peer_uid(&self) -> Option<u32> {
+    #[doc(alias = "peer_cred")]
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         match &self.0 {
-            StreamKind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            StreamKind::Unix(socket) => socket.peer_cred().ok().map(PeerCredentials::from),
             StreamKind::Tcp(_) | StreamKind::Layered(_) => None,
         }
     }

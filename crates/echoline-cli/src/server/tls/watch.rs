@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WARN_EVERY: u32 = 24 * 60 * 60;
 
 /// The settings that take effect without a restart.
-const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
+const LIVE: [&str; 5] = ["cert", "key", "alpn", "client-ca", "client-auth"];
 
 /// The thread that polls. It ends with the process.
 #[derive(Clone, Debug)]

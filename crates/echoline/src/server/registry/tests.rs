@@ -22,6 +22,8 @@ fn take(
 #[test]
 fn regression_without_an_access_log_no_memory_is_used() {
     assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
+    // The process at a Unix socket takes the room of an address.
+    assert_eq!(size_of::<PeerId>(), size_of::<SocketAddr>());
     assert!(size_of::<SlotExtras>() <= 80, "with an access log: {}", size_of::<SlotExtras>());
 }
 

@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::header::{ProxyHeader, ProxyVersion};
+use super::facts::ProxyFacts;
+use super::header::{HeaderProgress, ProxyVersion, progress};
+use super::tlv::ProxyHeaderError;
 use crate::connection::limits::Closed;
 use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
@@ -52,7 +54,8 @@ impl AcceptProxy {
 
     fn trusts(&self, origin: &Origin) -> bool {
         let Some(peer) = origin.peer else {
-            return self.unix || origin.uid.is_some_and(|uid| self.users.contains(&uid));
+            return self.unix
+                || origin.credentials.is_some_and(|peer| self.users.contains(&peer.uid));
         };
         let ip = peer.ip().to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
@@ -65,8 +68,11 @@ impl Step for AcceptProxy {
             if self.trusts(origin) {
                 let read = timeout(HEADER_TIMEOUT, read_header(&mut stream)).await;
                 match read.unwrap_or(Err(HeaderReadError::Late)) {
-                    Ok(ProxiedClient::Client(source)) => origin.source = source,
-                    Ok(ProxiedClient::Local) => origin.is_proxy_itself = true,
+                    Ok(facts) => {
+                        origin.source = facts.source();
+                        origin.is_proxy_itself = facts.is_local();
+                        origin.proxy = Some(Box::new(facts));
+                    }
                     // This is a health check. A proxy connects every few seconds to check that the
                     // port is open.
                     Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
@@ -92,18 +98,12 @@ impl Step for AcceptProxy {
     }
 }
 
-/// The client of a connection, as the header names it. `Local` is the proxy itself.
-enum ProxiedClient {
-    Client(Option<SocketAddr>),
-    Local,
-}
-
 /// The reason for which no header could be read.
 enum HeaderReadError {
     /// The proxy ended the connection without a byte.
     Nothing,
     Late,
-    Malformed(String),
+    Malformed(ProxyHeaderError),
     Ended(Closed),
 }
 
@@ -114,7 +114,7 @@ impl HeaderReadError {
                 let words = format!("no complete PROXY header arrived within {HEADER_TIMEOUT:?}");
                 (words, Closed::HandshakeTimeout)
             }
-            Self::Malformed(words) => (words, Closed::HandshakeFailed),
+            Self::Malformed(error) => (error.to_string(), Closed::HandshakeFailed),
             Self::Ended(closed) => ("it ended before its PROXY header".to_owned(), closed),
             Self::Nothing => ("it sent nothing".to_owned(), Closed::Finished),
         }
@@ -122,14 +122,12 @@ impl HeaderReadError {
 }
 
 /// Reads exactly the header; the bytes after it stay in the stream.
-async fn read_header(stream: &mut Stream) -> Result<ProxiedClient, HeaderReadError> {
+async fn read_header(stream: &mut Stream) -> Result<ProxyFacts, HeaderReadError> {
     let mut header = Vec::new();
     loop {
-        let more = match ProxyHeader::parse(&header) {
-            Ok(ProxyHeader::Source(source)) => return Ok(ProxiedClient::Client(source)),
-            Ok(ProxyHeader::Local) => return Ok(ProxiedClient::Local),
-            Ok(ProxyHeader::More(more)) => more,
-            Err(malformed) => return Err(HeaderReadError::Malformed(malformed.to_string())),
+        let more = match progress(&header).map_err(HeaderReadError::Malformed)? {
+            HeaderProgress::More(more) => more,
+            HeaderProgress::Complete(details) => return Ok(ProxyFacts::of(&header, &details)),
         };
         let start = header.len();
         header.resize(start + more, 0);
@@ -217,6 +215,7 @@ impl Step for SendProxy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::credentials::PeerCredentials;
 
     #[test]
     fn a_network_gives_one_address_after_the_other() {
@@ -248,7 +247,10 @@ mod tests {
     fn attack_another_local_user_is_no_proxy() {
         let step = AcceptProxy::from_networks(vec!["0.0.0.0/0".parse().unwrap()]);
         let step = step.and_users(vec![1000]);
-        let trusts = |uid| step.trusts(&Origin { uid, ..Origin::default() });
+        let trusts = |uid: Option<u32>| {
+            let credentials = uid.map(|uid| PeerCredentials::new(Some(1), uid, 0));
+            step.trusts(&Origin { credentials, ..Origin::default() })
+        };
         assert!(trusts(Some(1000)));
         assert!(!trusts(Some(1001)) && !trusts(Some(0)) && !trusts(None));
     }

@@ -42,7 +42,7 @@ pub(super) fn sentence(status: StatusCode, words: &str) -> SiteResponse {
 }
 
 /// Returns the answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
-pub(super) fn switch(key: &str) -> SiteResponse {
+pub(super) fn switch(key: &str, subprotocol: Option<&str>) -> SiteResponse {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -50,6 +50,10 @@ pub(super) fn switch(key: &str) -> SiteResponse {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     let key = HeaderValue::from_str(key).expect("Base64 has no letter that a header cannot have");
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if let Some(name) = subprotocol {
+        let name = HeaderValue::from_str(name).expect("a token has only letters of a header");
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
     answer
 }
 

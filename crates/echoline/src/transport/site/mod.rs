@@ -4,7 +4,7 @@ mod answer;
 
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +23,9 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
-use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
+use crate::transport::websocket::{
+    Fields, Framing, InvalidSubprotocol, Subprotocols, WebSocket, WebSocketFacts, check_request,
+};
 use echoline_base::checksum::Fnv1a;
 
 /// The maximum time for the headers of one request, and the maximum idle time between two requests.
@@ -61,6 +63,8 @@ pub struct Asset {
 pub struct Site {
     files: Vec<SiteFile>,
     policy: OriginPolicy,
+    subprotocols: Subprotocols,
+    discards_headers: bool,
 }
 
 #[derive(Debug)]
@@ -75,16 +79,44 @@ impl Site {
     #[must_use]
     pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
         let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
-        Self { files: files.collect(), policy }
+        let (files, subprotocols) = (files.collect(), Subprotocols::default());
+        Self { files, policy, subprotocols, discards_headers: false }
+    }
+
+    /// Sets the subprotocols of the WebSocket, as [`AcceptWebSocket::subprotocols`] does.
+    ///
+    /// # Errors
+    /// Like [`AcceptWebSocket::subprotocols`].
+    ///
+    /// [`AcceptWebSocket::subprotocols`]: crate::websocket::AcceptWebSocket::subprotocols
+    pub fn subprotocols<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, InvalidSubprotocol> {
+        self.subprotocols = Subprotocols::new(names)?;
+        Ok(self)
+    }
+
+    /// Does not keep the headers of the request for the handler, as
+    /// [`AcceptWebSocket::discard_headers`] does.
+    ///
+    /// [`AcceptWebSocket::discard_headers`]: crate::websocket::AcceptWebSocket::discard_headers
+    #[must_use]
+    pub fn discard_headers(mut self) -> Self {
+        self.discards_headers = true;
+        self
     }
 
     /// Speaks HTTP until the client disconnects or requests a WebSocket.
-    async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
+    async fn converse(&self, stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
         let scheme = if origin.tls.is_some() { Some("https://") } else { None };
-        let is_open = AtomicBool::new(false);
+        let opened = OnceLock::new();
         let service = service_fn(|request: Request<Incoming>| {
             let answer = self.answer(&request, scheme);
-            is_open.store(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // HTTP ends with this answer, so no other request sets it.
+                opened.get_or_init(|| Box::new(self.facts(&request)));
+            }
             ready(Ok::<_, Infallible>(answer))
         });
         let mut connection = http1::Builder::new()
@@ -93,16 +125,25 @@ impl Site {
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-        let parts = connection.into_parts();
-        let mut stream = parts.io.into_inner();
-        if ended.is_ok() && is_open.load(Ordering::Relaxed) {
-            let early = parts.read_buf.to_vec();
+        let http1::Parts { io, read_buf, .. } = connection.into_parts();
+        let mut stream = io.into_inner();
+        if let (Ok(()), Some(facts)) = (&ended, opened.into_inner()) {
+            origin.websocket = Some(facts);
+            let early = read_buf.to_vec();
             let socket = WebSocket::server(stream, early, Framing::Lines).keep_alive(PING_AFTER);
             return Ok(Stream::layered(socket));
         }
         // The result does not matter, because the client has its answers.
         let _ = timeout(REST_TIMEOUT, end(&mut stream)).await;
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
+    }
+
+    /// Returns the facts of a request that opens a WebSocket.
+    fn facts(&self, request: &Request<Incoming>) -> WebSocketFacts {
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let headers = pairs(request.headers()).filter(|_| !self.discards_headers);
+        let subprotocol = fields(request.headers()).subprotocol(&self.subprotocols);
+        WebSocketFacts::collect(target, headers, subprotocol)
     }
 
     /// Returns the response to a request. `scheme` is the prefix that a page's origin must have. If
@@ -147,10 +188,10 @@ impl Site {
         if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
             return sentence(StatusCode::FORBIDDEN, "Open the page over https.");
         }
-        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let fields = fields(headers);
         let is_1_1 = request.version() == Version::HTTP_11;
-        match check_request(request.method().as_str(), is_1_1, &Fields::new(fields)) {
-            Ok(accept) => switch(&accept),
+        match check_request(request.method().as_str(), is_1_1, &fields) {
+            Ok(accept) => switch(&accept, fields.subprotocol(&self.subprotocols)),
             Err(_) => {
                 let words = "This path accepts only WebSockets of version 13.";
                 let mut answer = sentence(StatusCode::UPGRADE_REQUIRED, words);
@@ -216,6 +257,14 @@ fn reason(error: &hyper::Error) -> Closed {
         () if error.is_incomplete_message() => Closed::Incomplete,
         () => Closed::HandshakeFailed,
     }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+fn fields(headers: &HeaderMap) -> Fields<'_> {
+    Fields::new(pairs(headers))
 }
 
 /// Returns every value of a header. A value that is not valid text becomes empty.

@@ -86,6 +86,15 @@ pub enum TlsError {
     /// A certificate cannot have this name.
     #[error("'{0}' is not a name that a certificate can have: give one with --server-name NAME")]
     BadName(String),
+    /// Clients can ask for each of several certificates by its names, and this one has none.
+    #[error(
+        "the certificate {0} has no DNS name (subjectAltName), so no client can ask for it: give \
+         it first, or make one with a name"
+    )]
+    Nameless(String),
+    /// This is not the name of an application protocol.
+    #[error("'{0}' is not an ALPN protocol: its name has 1 to 255 bytes")]
+    BadProtocol(String),
     /// The error of rustls about the settings.
     #[error("cannot set up TLS: {0}")]
     Refused(String),

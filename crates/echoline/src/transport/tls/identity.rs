@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::certificate::{CertificateFacts, Validity};
+use super::certificate_facts::{AltName, CertificateFacts, Validity};
 use super::error::TlsError;
 
 /// A certificate, its chain, and its key, by which one end of a connection proves its identity.
@@ -82,6 +82,12 @@ impl Identity {
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         UNIX_EPOCH + self.facts.not_after
+    }
+
+    /// Returns the names for which the certificate was issued.
+    #[must_use]
+    pub fn alt_names(&self) -> &[AltName] {
+        &self.facts.alt_names
     }
 
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {

@@ -61,6 +61,16 @@ fn explain(error: &Error, side: TlsRole) -> String {
         Error::NoCertificatesPresented => {
             "the client sent no certificate, and --client-ca needs one".to_owned()
         }
+        Error::NoApplicationProtocol if side == TlsRole::Server => {
+            "the client offers none of the server's ALPN protocols".to_owned()
+        }
+        Error::NoApplicationProtocol => {
+            "the server chose an ALPN protocol that was not offered".to_owned()
+        }
+        // The text of rustls for a resolver that has chosen no certificate.
+        Error::General(reason) if reason.contains("no server certificate chain resolved") => {
+            "the client asks for no name that a certificate of the server has".to_owned()
+        }
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::PeerIncompatible(reason) => {
             format!(
@@ -137,6 +147,15 @@ fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
         }
         (Alert::CertificateExpired, TlsRole::Client) => {
             "the server says that our certificate has expired".to_owned()
+        }
+        (Alert::NoApplicationProtocol, TlsRole::Client) => {
+            "the server speaks none of the offered ALPN protocols".to_owned()
+        }
+        (Alert::AccessDenied | Alert::UnrecognisedName, TlsRole::Client) => {
+            format!(
+                "the server has no certificate for the requested name (alert {alert:?}): give its \
+                 name with --server-name NAME"
+            )
         }
         (Alert::ProtocolVersion, _) => {
             format!("{} speaks no TLS 1.2 or 1.3 (alert protocol_version)", side.peer())

@@ -9,6 +9,7 @@
 
 mod close;
 mod encode;
+pub(crate) mod facts;
 mod frame;
 mod frame_writer;
 pub(crate) mod origin_policy;
@@ -17,6 +18,9 @@ mod stream;
 mod upgrade;
 mod utf8;
 
+#[cfg(feature = "web")]
+pub(crate) use facts::Subprotocols;
+pub use facts::{InvalidSubprotocol, WebSocketFacts};
 pub use origin_policy::{OriginDenied, OriginPolicy};
 pub use step::{AcceptWebSocket, OpenWebSocket};
 pub use stream::{Framing, WebSocket};
