@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::dial::Dialer;
+use super::plain_socket::SocketTable;
 use crate::settings::LoadSettings;
 use crate::statistics::{MessageOutcome, RunRecord, SkipReason};
 use echoline::internals::{Alarm, Precision};
@@ -30,6 +31,8 @@ pub(crate) struct RunContext {
 pub(crate) struct LoadWorker {
     pub(crate) context: Arc<RunContext>,
     pub(crate) alarm: Alarm,
+    /// The plain sockets of its clients; `None` if the runtime drives them.
+    pub(super) sockets: Option<Arc<SocketTable>>,
     /// Locked by this thread, and ten times per second by the thread that shows the progress.
     /// The lock is held for a few additions only.
     records: Mutex<PhaseRecords>,
@@ -86,10 +89,15 @@ impl StopReason {
 }
 
 impl LoadWorker {
-    pub(crate) fn new(context: Arc<RunContext>, precision: Precision) -> Self {
+    pub(crate) fn new(
+        context: Arc<RunContext>,
+        precision: Precision,
+        sockets: Option<Arc<SocketTable>>,
+    ) -> Self {
         Self {
             context,
             alarm: Alarm::new(precision),
+            sockets,
             records: Mutex::default(),
             open: AtomicU32::new(0),
             open_max: AtomicU32::new(0),

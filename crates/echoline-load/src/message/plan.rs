@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::template::{Template, push_letters, push_number};
+use super::template::{Template, push_letters, write_number};
 use echoline::Eol;
 use echoline_base::random::Random;
 
@@ -217,15 +217,13 @@ impl Plan {
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
         match &self.text {
             MessageText::Numbered { digits, letters } => {
-                let end = message.len() + self.size - self.eol.as_str().len();
-                push_number(client, digits.0, message);
-                message.push(b':');
-                push_number(number, digits.1, message);
-                if message.len() < end {
-                    message.push(b':');
-                }
+                let start = message.len();
+                let text = self.size - self.eol.as_str().len();
+                let header = (digits.0 + 1 + digits.1 + 1).min(text);
+                let body = text - header;
                 let position = Random::new(self.seed, client, number).next_u64();
-                push_letters_of(letters, position, end - message.len(), message);
+                push_letters_of(letters, position, header, body, message);
+                write_numbers(client, number, *digits, &mut message[start..start + header]);
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
             MessageText::Lines(lines) => {
@@ -241,12 +239,30 @@ fn count_digits(number: u32) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Appends `count` letters of `pool`, from the position that the random number `position` selects,
-/// wrapping around.
-fn push_letters_of(pool: &[u8], position: u64, mut count: usize, bytes: &mut Vec<u8>) {
+/// Writes the numbers of a client and of a message with their widths to `header`, each with a colon
+/// after it. The last colon is left out if there is no room.
+fn write_numbers(client: u32, number: u32, widths: (usize, usize), header: &mut [u8]) {
+    let end = widths.0 + 1 + widths.1;
+    write_number(client, &mut header[..widths.0]);
+    header[widths.0] = b':';
+    write_number(number, &mut header[widths.0 + 1..end]);
+    if let Some(last) = header.get_mut(end) {
+        *last = b':';
+    }
+}
+
+/// Appends `header` bytes to be overwritten, and `body` letters of `pool`, from the position that
+/// the random number `position` selects, wrapping around.
+fn push_letters_of(pool: &[u8], position: u64, header: usize, body: usize, bytes: &mut Vec<u8>) {
     // The upper half of the product is below the length, and cheaper than a remainder.
-    let position = (u128::from(position) * pool.len() as u128) >> u64::BITS;
-    let mut rest = &pool[position as usize..];
+    let position = ((u128::from(position) * pool.len() as u128) >> u64::BITS) as usize;
+    let first = position.checked_sub(header);
+    if let Some(all) = first.and_then(|first| pool.get(first..position + body)) {
+        // The header gets the letters before the body: one copy is cheaper than two.
+        return bytes.extend_from_slice(all);
+    }
+    bytes.resize(bytes.len() + header, b'0');
+    let (mut rest, mut count) = (&pool[position..], body);
     while count > 0 {
         let wanted = count.min(rest.len());
         bytes.extend_from_slice(&rest[..wanted]);

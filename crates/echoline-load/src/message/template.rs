@@ -89,19 +89,40 @@ impl Template {
 }
 
 fn push_decimal(number: u32, message: &mut Vec<u8>) {
-    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    push_number(number, width, message);
+    let start = message.len();
+    message.resize(start + number.checked_ilog10().unwrap_or(0) as usize + 1, b'0');
+    write_number(number, &mut message[start..]);
 }
 
-/// Appends `number` with leading zeros. Hand-written, because `write!` costs more than the rest of
-/// a short message.
-pub(crate) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
-    let start = bytes.len();
-    bytes.resize(start + width, b'0');
-    for digit in bytes[start..].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+/// Writes `number` with leading zeros to at most ten digits. Hand-written, because `write!` costs
+/// more than the rest of a short message.
+pub(crate) fn write_number(number: u32, digits: &mut [u8]) {
+    let mut text = [b'0'; 10];
+    let first = number / 100_000_000;
+    text[0] = b'0' + (first / 10) as u8;
+    text[1] = b'0' + (first % 10) as u8;
+    text[2..].copy_from_slice(&eight_digits(number % 100_000_000));
+    let skipped = text.len() - digits.len().min(text.len());
+    // Short numbers are written without the call of a function that copies.
+    if let (2, [.., tens, ones]) = (digits.len(), &text) {
+        (digits[0], digits[1]) = (*tens, *ones);
+    } else {
+        digits.copy_from_slice(&text[skipped..]);
     }
+}
+
+/// Returns the decimal digits of a number below 10^8: splits it into halves, all of them at the same
+/// time, in the parts of one register.
+fn eight_digits(number: u32) -> [u8; 8] {
+    let (high, low) = (u64::from(number / 10_000), u64::from(number % 10_000));
+    let fours = high | (low << 32);
+    // Divides both parts by 100.
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    // Divides the four parts by 10.
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | ((twos - tens * 10) << 8);
+    (ones | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 /// Appends `count` random letters.
@@ -240,6 +261,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_are_written_as_decimal(number: u32, width in 1usize..=10) {
+            let number = number % 10u32.checked_pow(width as u32).unwrap_or(u32::MAX);
+            let mut digits = vec![b'x'; width];
+            write_number(number, &mut digits);
+            prop_assert_eq!(digits, format!("{number:0width$}").into_bytes());
+        }
+
         #[test]
         fn parsing_never_panics(text in r"([{}\\xnseqclint01\u{e9}]|\{seq\}|\PC){0,12}") {
             let _ = written(&text);

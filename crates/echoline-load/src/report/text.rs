@@ -280,13 +280,25 @@ pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
 
 fn write_tester(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(processor) = report.processor else { return Ok(()) };
-    writeln!(
+    write!(
         f,
         "Tester: {:.2} cores (user {:.2} s, system {:.2} s)",
         processor.cores(),
         processor.user.as_secs_f64(),
         processor.system.as_secs_f64()
-    )
+    )?;
+    if processor.polled.is_zero() {
+        return writeln!(f);
+    }
+    let polled = processor.cores() - processor.working_cores();
+    writeln!(f, ", of which {polled:.2} polled to send on time")?;
+    match processor.polling_pauses {
+        0 => Ok(()),
+        1 => writeln!(f, "Polling paused once, because another program needed the core."),
+        pauses => {
+            writeln!(f, "Polling paused {pauses} times, because other programs needed the core.")
+        }
+    }
 }
 
 fn write_reasons(record: &RunRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -233,6 +233,11 @@ impl Pacer {
         !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
     }
 
+    /// Returns whether each event is due as soon as the caller is ready for it.
+    pub(crate) fn is_immediate(&self) -> bool {
+        matches!(self.schedule, ArrivalSchedule::ClosedLoop { think: Duration::ZERO })
+    }
+
     /// Returns the seed of a Poisson process; `None` for others.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {

@@ -71,12 +71,18 @@ impl RunRecord {
 
     /// Records a correct reply.
     pub fn reply(&mut self, reply: CorrectReply) {
-        self.ledger.settle(MessageOutcome::Ok);
-        self.service.record(reply.service);
+        self.many_replies(reply, 1);
+    }
+
+    /// Records `count` correct replies with the same times.
+    #[inline]
+    pub fn many_replies(&mut self, reply: CorrectReply, count: u64) {
+        self.ledger.settle_many(MessageOutcome::Ok, count);
+        self.service.record_many(reply.service, count);
         if let Some(latency) = reply.latency {
-            self.latency.record(latency);
+            self.latency.record_many(latency, count);
         }
-        self.series.answered(reply.at, reply.latency.unwrap_or(reply.service));
+        self.series.many_answered(reply.at, reply.latency.unwrap_or(reply.service), count);
     }
 
     /// Records that a message failed at `at`, with its age from the intended time or from sending.

@@ -75,7 +75,7 @@ pub(crate) struct MeasurementConditions<'run> {
     pub(crate) record: &'run RunRecord,
     pub(crate) processor: Option<ProcessorTime>,
     pub(crate) workers: usize,
-    /// Whether threads poll, and so use up their cores by intent.
+    /// Whether threads poll before due times.
     pub(crate) busy_polls: bool,
     /// Attempts to connect that found no free local port.
     pub(crate) ports_used_up: u64,
@@ -89,11 +89,11 @@ pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<Measu
     let p99 = Percentile::P99;
     let lag = record.lag.percentile(p99).zip(record.latency.percentile(Percentile::P50));
     let processor = conditions.processor.filter(|used| used.elapsed >= PROCESSOR_TIME_MIN);
-    let cores = processor.map_or(0.0, |processor| processor.cores());
+    let cores = processor.map_or(0.0, |processor| processor.working_cores());
     let (wanted, opened) = conditions.connections;
     let workers = conditions.workers;
     let busy_poll = conditions.busy_polls;
-    let saturated = !busy_poll && cores >= SATURATED * workers as f64;
+    let saturated = cores >= SATURATED * workers as f64;
     [
         lag.filter(|&(lag, median)| lag > median / LAG_DIVISOR)
             .map(|(p99, median)| MeasurementWarning::Lag { p99, median, busy_poll }),
@@ -165,6 +165,23 @@ pub struct ProcessorTime {
     /// The wall-clock time over which it was measured.
     #[serde(rename = "elapsed_ns", with = "nanos")]
     pub elapsed: Duration,
+    /// The part of it for which threads polled before due times, to be on time.
+    #[serde(
+        rename = "polled_ns",
+        with = "nanos",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub polled: Duration,
+    /// Pauses in which no thread polled, because another program needed the core.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub polling_pauses: u32,
+}
+
+/// Returns whether there is nothing to write.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl ProcessorTime {
@@ -173,6 +190,14 @@ impl ProcessorTime {
     pub fn cores(&self) -> f64 {
         let elapsed = self.elapsed.as_secs_f64();
         if elapsed > 0.0 { (self.user + self.system).as_secs_f64() / elapsed } else { 0.0 }
+    }
+
+    /// Returns the cores that were used for messages: without those that polled.
+    #[must_use]
+    pub fn working_cores(&self) -> f64 {
+        let elapsed = self.elapsed.as_secs_f64();
+        let polled = if elapsed > 0.0 { self.polled.as_secs_f64() / elapsed } else { 0.0 };
+        (self.cores() - polled).max(0.0)
     }
 }
 
@@ -205,8 +230,8 @@ mod tests {
         let micros = Duration::from_micros;
         let used = |millis| ProcessorTime {
             user: Duration::from_millis(millis),
-            system: Duration::ZERO,
             elapsed: Duration::from_secs(1),
+            ..ProcessorTime::default()
         };
         let late = record(micros(100), micros(11));
         let well = record(micros(100), micros(9));
@@ -222,7 +247,7 @@ mod tests {
         assert_eq!(
             find_warnings(&MeasurementConditions {
                 busy_polls: true,
-                processor: Some(used(999)),
+                processor: Some(ProcessorTime { polled: Duration::from_millis(500), ..used(999) }),
                 ..good
             }),
             []
@@ -251,7 +276,7 @@ mod tests {
         let millis = Duration::from_millis;
         let record = RunRecord::default();
         let found = |elapsed| {
-            let used = ProcessorTime { user: elapsed, system: Duration::ZERO, elapsed };
+            let used = ProcessorTime { user: elapsed, elapsed, ..ProcessorTime::default() };
             find_warnings(&MeasurementConditions {
                 record: &record,
                 processor: Some(used),
