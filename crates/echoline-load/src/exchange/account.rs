@@ -63,6 +63,7 @@ impl InFlightMessage {
     }
 
     /// Records that `count` messages like this one were sent.
+    #[inline]
     fn record_many_sent(&self, sent_at: Duration, record: &mut RunRecord, count: u64) {
         record.ledger.plan(count);
         record.series.many_sent(sent_at, count);
@@ -99,6 +100,7 @@ impl ClientAccount {
     }
 
     /// Records correct replies to the `count` oldest messages in flight.
+    #[inline]
     pub(super) fn reply_to_oldest(&mut self, count: usize, now: Duration) {
         let mut left = count;
         while left > 0
@@ -115,6 +117,7 @@ impl ClientAccount {
     }
 
     /// Records correct replies to `count` messages with the times of this one.
+    #[inline]
     fn reply_many(&mut self, message: &InFlightMessage, count: usize, now: Duration) {
         let at = self.offset(message.is_warm_up, now);
         let service = now.saturating_sub(message.started);
@@ -124,6 +127,11 @@ impl ClientAccount {
         let record = records.of(message.is_warm_up);
         message.record_many_sent(at.saturating_sub(service), record, count as u64);
         record.many_replies(CorrectReply { at, latency, service }, count as u64);
+        if let Some(latency) = latency {
+            record
+                .latency_without_lag
+                .record_many(latency.saturating_sub(message.lag), count as u64);
+        }
         if !message.is_warm_up {
             records.last_reply = at;
         }

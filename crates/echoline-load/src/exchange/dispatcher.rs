@@ -94,6 +94,7 @@ impl Dispatcher {
         self.now = None;
     }
 
+    #[inline]
     pub(super) fn next(&mut self, account: &mut ClientAccount, cx: &Context<'_>) -> Dispatch {
         if !account.worker.is_running() {
             return Dispatch::End(ExchangeEnd::Finished(SkipReason::Stopped));
@@ -115,6 +116,7 @@ impl Dispatcher {
     }
 
     /// Begins a message of `length` bytes.
+    #[inline]
     pub(super) fn begin(
         &mut self,
         account: &mut ClientAccount,
@@ -148,6 +150,7 @@ impl Dispatcher {
     }
 
     /// Notes that a message was settled at `now`, which makes room for another one.
+    #[inline]
     pub(super) fn settle(&mut self, account: &ClientAccount, now: Duration) {
         self.free_since = now;
         if let Some(next) = account.in_flight.front() {
@@ -196,6 +199,7 @@ impl Deadline {
     }
 
     /// Pending until the deadline has passed.
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
         if is_known && !self.timer.is_elapsed() {

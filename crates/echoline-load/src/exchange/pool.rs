@@ -269,3 +269,140 @@ impl std::fmt::Debug for PoolNews {
         write!(f, "PoolNews {{ {woken:?}, {} added, {is_complete} }}", added.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::plain_socket::PlainSocket;
+    use super::*;
+
+    fn pool(clients: u32) -> (ClientPool, ClientSpawner, Arc<SocketTable>) {
+        let sockets = SocketPoll::new(clients, 1).unwrap();
+        let table = Arc::clone(sockets.table());
+        let (pool, spawner) = ClientPool::new(sockets).unwrap();
+        (pool, spawner, table)
+    }
+
+    async fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    fn plain(stream: TcpStream, table: &Arc<SocketTable>, client: u32) -> PlainSocket {
+        let socket = stream.into_std().unwrap().into();
+        PlainSocket::new(socket, Arc::clone(table), client).unwrap()
+    }
+
+    /// More clients than events of one look, each with several rounds in both directions.
+    #[tokio::test]
+    async fn every_client_is_polled_for_each_event_of_its_socket() {
+        const CLIENTS: u32 = 300;
+        let (pool, spawner, table) = pool(CLIENTS);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rounds = Arc::new(AtomicUsize::new(0));
+        for client in 0..CLIENTS {
+            let (here, there) = connect(&listener).await;
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = there.into_split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+            let (table, rounds) = (Arc::clone(&table), Arc::clone(&rounds));
+            spawner.spawn(client, async move {
+                let mut socket = plain(here, &table, client);
+                for round in 0..20u8 {
+                    socket.write_all(&[round; 100]).await.unwrap();
+                    let mut reply = [0; 100];
+                    socket.read_exact(&mut reply).await.unwrap();
+                    assert_eq!(reply, [round; 100]);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        drop(spawner);
+        pool.run().await.unwrap();
+        assert_eq!(rounds.load(Ordering::Relaxed), 20 * CLIENTS as usize);
+    }
+
+    /// The bytes and the end arrive in one event, and the first read is short.
+    #[tokio::test]
+    async fn a_short_read_does_not_hide_the_end_of_the_input() {
+        let (pool, spawner, table) = pool(1);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (here, mut there) = connect(&listener).await;
+        there.write_all(b"bye").await.unwrap();
+        drop(there);
+        let (first, read) = tokio::sync::oneshot::channel();
+        spawner.spawn(0, async move {
+            // Both are there before the socket is registered.
+            here.readable().await.unwrap();
+            let mut socket = plain(here, &table, 0);
+            let mut input = Vec::new();
+            socket.read_to_end(&mut input).await.unwrap();
+            first.send(input).unwrap();
+        });
+        drop(spawner);
+        pool.run().await.unwrap();
+        assert_eq!(read.await.unwrap(), b"bye");
+    }
+
+    /// A write that fills the socket continues when the peer reads.
+    #[tokio::test]
+    async fn a_full_socket_is_written_to_again_when_it_has_room() {
+        let (pool, spawner, table) = pool(1);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (here, mut there) = connect(&listener).await;
+        let sent = vec![b'x'; 20_000_000];
+        let expected = sent.len();
+        spawner.spawn(0, async move {
+            let mut socket = plain(here, &table, 0);
+            socket.write_all(&sent).await.unwrap();
+            socket.shutdown().await.unwrap();
+        });
+        drop(spawner);
+        let mut received = Vec::new();
+        let (ran, read) = tokio::join!(pool.run(), there.read_to_end(&mut received));
+        ran.unwrap();
+        assert_eq!((read.unwrap(), received.len()), (expected, expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timers_and_other_tasks_wake_clients() {
+        let (pool, spawner, _) = pool(2);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        spawner.spawn(0, async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            tell.send(7).unwrap();
+        });
+        spawner.spawn(1, async move { assert_eq!(told.await, Ok(7)) });
+        let begin = tokio::time::Instant::now();
+        let task = tokio::spawn(pool.run());
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert!(!task.is_finished(), "more clients may come");
+        spawner.spawn(0, async {});
+        drop(spawner);
+        task.await.unwrap().unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 9);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_pool_drops_its_clients() {
+        let (pool, spawner, _) = pool(1);
+        let held = Arc::new(());
+        let clone = Arc::clone(&held);
+        spawner.spawn(0, async move {
+            std::future::pending::<()>().await;
+            drop(clone);
+        });
+        let task = tokio::spawn(pool.run());
+        yield_now().await;
+        assert_eq!(Arc::strong_count(&held), 2);
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}

@@ -125,6 +125,7 @@ impl ReplyChecker {
     }
 
     /// Returns whether all received bytes were checked.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
@@ -133,6 +134,7 @@ impl ReplyChecker {
     ///
     /// The buffer is bounded, because a line over `line_bytes_max` is an error before it needs
     /// more.
+    #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -148,12 +150,14 @@ impl ReplyChecker {
     }
 
     /// Marks bytes of [`room`](Self::room) as received.
+    #[inline]
     pub(crate) fn fill(&mut self, count: usize) {
         self.filled += count;
     }
 
     /// Returns whether replies are compared byte for byte by [`echoed`](Self::echoed). Else each is
     /// [checked](Self::check) as a line.
+    #[inline]
     pub(crate) fn is_verbatim(&self) -> bool {
         self.verbatim == Verbatim::Yes
     }
@@ -162,6 +166,7 @@ impl ReplyChecker {
     /// with the oldest one. One comparison checks many replies.
     ///
     /// After the first difference, replies are no longer compared in this way.
+    #[inline]
     pub(crate) fn echoed(&mut self, sent: &[u8]) -> usize {
         let length = (self.filled - self.taken).min(sent.len());
         let received = &self.buffer[self.taken + self.equal..self.taken + length];
@@ -176,6 +181,7 @@ impl ReplyChecker {
     }
 
     /// Takes `count` bytes that [`echoed`](Self::echoed) has compared.
+    #[inline]
     pub(crate) fn take_echoed(&mut self, count: usize) {
         self.taken += count;
         self.scanned = 0;

@@ -106,15 +106,18 @@ impl LoadWorker {
         }
     }
 
+    #[inline]
     pub(crate) fn settings(&self) -> &LoadSettings {
         &self.context.settings
     }
 
+    #[inline]
     pub(crate) fn records(&self) -> MutexGuard<'_, PhaseRecords> {
         // No panic can interrupt a count, so a panicking client leaves a consistent record.
         self.records.lock().ignore_poison()
     }
 
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
         self.context.stop.phase() == Phase::Running
     }
@@ -197,6 +200,7 @@ impl StartBarrier {
     }
 
     /// Returns the time of the start; `None` before it.
+    #[inline]
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at.get().copied()
     }

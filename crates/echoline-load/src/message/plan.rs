@@ -214,16 +214,21 @@ impl Plan {
     }
 
     /// Appends message `number` of `client`, its line end included.
+    #[inline]
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
         match &self.text {
             MessageText::Numbered { digits, letters } => {
                 let start = message.len();
-                let text = self.size - self.eol.as_str().len();
+                let eol = self.eol.as_str().as_bytes();
+                let text = self.size - eol.len();
                 let header = (digits.0 + 1 + digits.1 + 1).min(text);
-                let body = text - header;
                 let position = Random::new(self.seed, client, number).next_u64();
-                push_letters_of(letters, position, header, body, message);
-                write_numbers(client, number, *digits, &mut message[start..start + header]);
+                push_letters_of(letters, position, header, self.size - header, message);
+                let message = &mut message[start..];
+                write_numbers(client, number, *digits, &mut message[..header]);
+                // The letters in its place are overwritten, which is cheaper than to append it.
+                message[text..].copy_from_slice(eol);
+                return;
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
             MessageText::Lines(lines) => {
@@ -241,6 +246,7 @@ fn count_digits(number: u32) -> usize {
 
 /// Writes the numbers of a client and of a message with their widths to `header`, each with a colon
 /// after it. The last colon is left out if there is no room.
+#[inline]
 fn write_numbers(client: u32, number: u32, widths: (usize, usize), header: &mut [u8]) {
     let end = widths.0 + 1 + widths.1;
     write_number(client, &mut header[..widths.0]);
@@ -253,6 +259,7 @@ fn write_numbers(client: u32, number: u32, widths: (usize, usize), header: &mut 
 
 /// Appends `header` bytes to be overwritten, and `body` letters of `pool`, from the position that
 /// the random number `position` selects, wrapping around.
+#[inline]
 fn push_letters_of(pool: &[u8], position: u64, header: usize, body: usize, bytes: &mut Vec<u8>) {
     // The upper half of the product is below the length, and cheaper than a remainder.
     let position = ((u128::from(position) * pool.len() as u128) >> u64::BITS) as usize;

@@ -96,23 +96,25 @@ fn push_decimal(number: u32, message: &mut Vec<u8>) {
 
 /// Writes `number` with leading zeros to at most ten digits. Hand-written, because `write!` costs
 /// more than the rest of a short message.
+#[inline]
 pub(crate) fn write_number(number: u32, digits: &mut [u8]) {
+    if let [tens, ones] = digits {
+        (*tens, *ones) = (b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8);
+        return;
+    }
     let mut text = [b'0'; 10];
-    let first = number / 100_000_000;
-    text[0] = b'0' + (first / 10) as u8;
-    text[1] = b'0' + (first % 10) as u8;
+    if number >= 100_000_000 {
+        let first = number / 100_000_000;
+        (text[0], text[1]) = (b'0' + (first / 10) as u8, b'0' + (first % 10) as u8);
+    }
     text[2..].copy_from_slice(&eight_digits(number % 100_000_000));
     let skipped = text.len() - digits.len().min(text.len());
-    // Short numbers are written without the call of a function that copies.
-    if let (2, [.., tens, ones]) = (digits.len(), &text) {
-        (digits[0], digits[1]) = (*tens, *ones);
-    } else {
-        digits.copy_from_slice(&text[skipped..]);
-    }
+    digits.copy_from_slice(&text[skipped..]);
 }
 
 /// Returns the decimal digits of a number below 10^8: splits it into halves, all of them at the same
 /// time, in the parts of one register.
+#[inline]
 fn eight_digits(number: u32) -> [u8; 8] {
     let (high, low) = (u64::from(number / 10_000), u64::from(number % 10_000));
     let fours = high | (low << 32);

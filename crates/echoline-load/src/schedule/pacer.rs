@@ -229,11 +229,13 @@ impl Pacer {
 
     /// Returns whether events have due times; else each waits for the one before.
     #[must_use]
+    #[inline]
     pub fn is_open(&self) -> bool {
         !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
     }
 
     /// Returns whether each event is due as soon as the caller is ready for it.
+    #[inline]
     pub(crate) fn is_immediate(&self) -> bool {
         matches!(self.schedule, ArrivalSchedule::ClosedLoop { think: Duration::ZERO })
     }

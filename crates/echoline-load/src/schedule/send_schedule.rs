@@ -56,6 +56,7 @@ impl SendSchedule {
     }
 
     /// Returns the next action of a client that could send at `now`.
+    #[inline]
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
         if self.pacer.is_immediate() {
             return self.take_immediate(now);
@@ -74,6 +75,7 @@ impl SendSchedule {
     }
 
     /// Returns the next action in a closed loop without think time, which needs no due times.
+    #[inline]
     fn take_immediate(&mut self, now: Duration) -> NextSend {
         let late = self.end.is_some_and(|end| now >= end);
         self.finished |= late || self.number == self.messages.unwrap_or(u32::MAX);

@@ -28,6 +28,10 @@ pub struct RunRecord {
     /// The latency of correct replies in open loop: from the intended time until the reply was
     /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
+    /// The same without the tester's own [`lag`](Self::lag): as if each message had been sent at its
+    /// intended time, or as soon as its connection was free. A server that gets several late
+    /// messages at once answers slower, so this is an upper bound.
+    pub latency_without_lag: DurationHistogram,
     /// The service time of correct replies: from just before the message was sent until the reply
     /// was complete.
     pub service: DurationHistogram,
@@ -160,6 +164,7 @@ impl RunRecord {
         self.delayed += other.delayed;
         self.anomalies.merge(&other.anomalies);
         self.latency.merge(&other.latency);
+        self.latency_without_lag.merge(&other.latency_without_lag);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
         self.handshake.merge(&other.handshake);

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::nanos;
 use crate::statistics::{Percentile, RunRecord};
-
-/// The lag must be below the median latency divided by this.
-const LAG_DIVISOR: u32 = 10;
+use crate::verdict::lag::{LagEffect, find_dominant};
 
 /// The share of its cores above which the tester may be the bottleneck.
 const SATURATED: f64 = 0.95;
@@ -23,7 +21,7 @@ const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum MeasurementWarning {
-    /// The tester sent late: its lag is a considerable part of the latency.
+    /// The tester sent late: its lag is more than half of a reported percentile.
     Lag {
         /// The 99th percentile of the lag.
         #[serde(rename = "p99_ns", with = "nanos")]
@@ -34,6 +32,25 @@ pub enum MeasurementWarning {
         /// Whether the run used `--busy-poll` already.
         #[serde(default)]
         busy_poll: bool,
+        /// The percentile, from 0 to 100; older reports have none, and no values of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percentile: Option<f64>,
+        /// Its reported value.
+        #[serde(
+            rename = "latency_ns",
+            with = "nanos::option",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        latency: Option<Duration>,
+        /// Its value without the lag.
+        #[serde(
+            rename = "without_lag_ns",
+            with = "nanos::option",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        without_lag: Option<Duration>,
     },
     /// The tester used up the processor time that its threads can have.
     ProcessorSaturated {
@@ -86,8 +103,6 @@ pub(crate) struct MeasurementConditions<'run> {
 /// Returns every warning that applies.
 pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<MeasurementWarning> {
     let record = conditions.record;
-    let p99 = Percentile::P99;
-    let lag = record.lag.percentile(p99).zip(record.latency.percentile(Percentile::P50));
     let processor = conditions.processor.filter(|used| used.elapsed >= PROCESSOR_TIME_MIN);
     let cores = processor.map_or(0.0, |processor| processor.working_cores());
     let (wanted, opened) = conditions.connections;
@@ -95,8 +110,7 @@ pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<Measu
     let busy_poll = conditions.busy_polls;
     let saturated = cores >= SATURATED * workers as f64;
     [
-        lag.filter(|&(lag, median)| lag > median / LAG_DIVISOR)
-            .map(|(p99, median)| MeasurementWarning::Lag { p99, median, busy_poll }),
+        find_dominant(record).and_then(|effect| lag_warning(record, effect, busy_poll)),
         saturated.then_some(MeasurementWarning::ProcessorSaturated { cores, workers }),
         (conditions.ports_used_up > 0)
             .then_some(MeasurementWarning::PortsUsedUp { times: conditions.ports_used_up }),
@@ -107,19 +121,42 @@ pub(crate) fn find_warnings(conditions: &MeasurementConditions<'_>) -> Vec<Measu
     .collect()
 }
 
+fn lag_warning(
+    record: &RunRecord,
+    effect: LagEffect,
+    busy_poll: bool,
+) -> Option<MeasurementWarning> {
+    Some(MeasurementWarning::Lag {
+        p99: record.lag.percentile(Percentile::P99)?,
+        median: record.latency.percentile(Percentile::P50)?,
+        busy_poll,
+        percentile: Some(effect.percentile.percent()),
+        latency: Some(effect.latency),
+        without_lag: Some(effect.without_lag),
+    })
+}
+
 impl fmt::Display for MeasurementWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lag { p99, median, busy_poll } => {
+            Self::Lag { p99, median, busy_poll, percentile, latency, without_lag } => {
                 let remedy = match busy_poll {
                     true => "give the tester idle cores, or use more --workers or a lower --rate",
-                    false => "use --busy-poll, more --workers or a lower --rate",
+                    false => "use --busy-poll auto, more --workers or a lower --rate",
                 };
                 write!(
                     f,
-                    "the tester itself sent late (lag p99 {p99:.1?}, median latency {median:.1?}): \
-                     {remedy}"
-                )
+                    "the tester itself sent late (lag p99 {p99:.1?}, median latency {median:.1?})"
+                )?;
+                if let (Some(p), Some(latency), Some(without)) = (percentile, latency, without_lag)
+                {
+                    write!(
+                        f,
+                        ", which is more than half of p{p}: {latency:.1?}, and {without:.1?} \
+                         without the lag"
+                    )?;
+                }
+                write!(f, ": {remedy}")
             }
             Self::ProcessorSaturated { cores, workers } => write!(
                 f,
@@ -201,6 +238,25 @@ impl ProcessorTime {
     }
 }
 
+impl fmt::Display for ProcessorTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cores, user, system) =
+            (self.cores(), self.user.as_secs_f64(), self.system.as_secs_f64());
+        write!(f, "{cores:.2} cores (user {user:.2} s, system {system:.2} s)")?;
+        if !self.polled.is_zero() {
+            write!(f, ", of which {:.2} polled to send on time", cores - self.working_cores())?;
+        }
+        match self.polling_pauses {
+            0 => Ok(()),
+            1 => f.write_str("\nPolling paused once, because another program needed the core."),
+            pauses => write!(
+                f,
+                "\nPolling paused {pauses} times, because other programs needed the core."
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +267,7 @@ mod tests {
         for _ in 0..1000 {
             let at = Duration::ZERO;
             record.reply(CorrectReply { at, latency: Some(latency), service: latency });
+            record.latency_without_lag.record(latency - lag);
             record.lag.record(lag);
         }
         record
@@ -233,8 +290,8 @@ mod tests {
             elapsed: Duration::from_secs(1),
             ..ProcessorTime::default()
         };
-        let late = record(micros(100), micros(11));
-        let well = record(micros(100), micros(9));
+        let late = record(micros(100), micros(51));
+        let well = record(micros(100), micros(49));
         let good = MeasurementConditions {
             record: &well,
             processor: Some(used(900)),
@@ -268,6 +325,26 @@ mod tests {
         let polling = MeasurementConditions { record: &late, busy_polls: true, ..good };
         let advice = find_warnings(&polling)[0].to_string();
         assert!(advice.contains("idle cores") && !advice.contains("--busy-poll"), "{advice}");
+    }
+
+    #[test]
+    fn the_time_of_polling_is_named_and_is_not_work() {
+        let used = ProcessorTime {
+            user: Duration::from_millis(600),
+            system: Duration::from_millis(400),
+            elapsed: Duration::from_secs(1),
+            polled: Duration::from_millis(750),
+            polling_pauses: 0,
+        };
+        assert_eq!((used.cores(), used.working_cores()), (1.0, 0.25));
+        let text = "1.00 cores (user 0.60 s, system 0.40 s), of which 0.75 polled to send on time";
+        assert_eq!(used.to_string(), text);
+        let paused = ProcessorTime { polling_pauses: 2, ..used }.to_string();
+        assert!(
+            paused.ends_with("\nPolling paused 2 times, because other programs needed the core.")
+        );
+        let idle = ProcessorTime { polled: Duration::ZERO, ..used };
+        assert_eq!(idle.to_string(), "1.00 cores (user 0.60 s, system 0.40 s)");
     }
 
     /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which causes no warning.

@@ -25,6 +25,7 @@ pub enum Eol {
 impl Eol {
     /// Returns the bytes.
     #[must_use]
+    #[inline]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lf => "\n",
