@@ -44,9 +44,10 @@ fn a_tester_on_a_busy_core_stops_polling() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     let core: String = cores.trim().chars().take_while(char::is_ascii_digit).collect();
-    let _hog = Hog(
-        Command::new("taskset").args(["-c", &core, "sh", "-c", "while :; do :; done"]).spawn().unwrap(),
-    );
+    let _hog = Hog(Command::new("taskset")
+        .args(["-c", &core, "sh", "-c", "while :; do :; done"])
+        .spawn()
+        .unwrap());
     let mut tester = Command::new("taskset");
     tester.args(["-c", &core, env!("CARGO_BIN_EXE_echoline"), "load", &server.address]);
     tester.args(["--rate", "20000/s", "--duration", "2s", "--clients", "20", "--workers", "1"]);

@@ -12,7 +12,7 @@ use super::account::ClientAccount;
 use super::dial::describe;
 use super::dispatcher::{Dispatch, Dispatcher, DueMessage, ExchangeEnd};
 use super::reply::{ReplyCheck, ReplyChecker, ReplyFault, excerpt};
-use crate::message::ExpectedReply;
+use crate::message::{ExpectedReply, MessageHeader};
 use crate::statistics::{MessageOutcome, SkipReason};
 
 /// Bytes of settled messages at the front of the buffer, before the others are moved to the front.
@@ -29,6 +29,7 @@ pub(super) struct StreamExchange<'account, S> {
     replies: ReplyChecker,
     /// The messages in flight: `answered..sent` was written, the rest is not.
     outgoing: Vec<u8>,
+    header: MessageHeader,
     answered: usize,
     sent: usize,
     /// The stream may have buffered bytes, as TLS does.
@@ -58,6 +59,7 @@ where
             stream,
             replies: ReplyChecker::new(size, settings.depth.get() as usize, &settings.expect),
             outgoing: Vec::with_capacity(size),
+            header: MessageHeader::default(),
             answered: 0,
             sent: 0,
             unflushed: false,
@@ -121,7 +123,8 @@ where
     fn begin(&mut self, message: DueMessage) {
         let settings = self.account.worker.settings();
         let before = self.outgoing.len();
-        settings.plan.push_message(self.account.index, message.number, &mut self.outgoing);
+        let (client, number) = (self.account.index, message.number);
+        settings.plan.push_next(&mut self.header, client, number, &mut self.outgoing);
         let length = self.outgoing.len() - before;
         self.dispatcher.begin(self.account, message, length);
     }

@@ -3,7 +3,8 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::template::{Template, push_letters, write_number};
+use super::header::{BYTES_MAX, MessageHeader};
+use super::template::{Template, push_letters};
 use echoline::Eol;
 use echoline_base::random::Random;
 
@@ -214,20 +215,25 @@ impl Plan {
     }
 
     /// Appends message `number` of `client`, its line end included.
-    #[inline]
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
+        self.push_next(&mut MessageHeader::default(), client, number, message);
+    }
+
+    /// Appends a message, as [`push_message`](Self::push_message) does. It costs less if `header`
+    /// was used for the message before.
+    #[inline]
+    pub(crate) fn push_next(
+        &self,
+        header: &mut MessageHeader,
+        client: u32,
+        number: u32,
+        message: &mut Vec<u8>,
+    ) {
         match &self.text {
             MessageText::Numbered { digits, letters } => {
-                let start = message.len();
-                let eol = self.eol.as_str().as_bytes();
-                let text = self.size - eol.len();
-                let header = (digits.0 + 1 + digits.1 + 1).min(text);
                 let position = Random::new(self.seed, client, number).next_u64();
-                push_letters_of(letters, position, header, self.size - header, message);
-                let message = &mut message[start..];
-                write_numbers(client, number, *digits, &mut message[..header]);
-                // The letters in its place are overwritten, which is cheaper than to append it.
-                message[text..].copy_from_slice(eol);
+                let header = header.text(client, number, *digits);
+                self.push_numbered(header, *digits, letters, position, message);
                 return;
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
@@ -238,44 +244,52 @@ impl Plan {
         }
         message.extend_from_slice(self.eol.as_str().as_bytes());
     }
+
+    /// Appends a header, letters from the position that the random number `position` selects, and
+    /// a line end.
+    #[inline]
+    fn push_numbered(
+        &self,
+        header: &[u8; BYTES_MAX],
+        digits: (usize, usize),
+        letters: &[u8],
+        position: u64,
+        message: &mut Vec<u8>,
+    ) {
+        let start = message.len();
+        let text = self.size - self.eol.as_str().len();
+        // The last colon is left out if there is no room.
+        let header_bytes = (digits.0 + digits.1 + 2).min(text);
+        message.reserve(self.size + BYTES_MAX);
+        // All of its bytes, because a copy of a constant length is cheaper.
+        message.extend_from_slice(header);
+        message.truncate(start + header_bytes);
+        // Letters in the place of the line end too: to overwrite them is cheaper than to append it.
+        push_letters_of(letters, position, self.size - header_bytes, message);
+        match (&mut message[start + text..], self.eol) {
+            ([lf], Eol::Lf) => *lf = b'\n',
+            (eol, _) => eol.copy_from_slice(self.eol.as_str().as_bytes()),
+        }
+    }
 }
 
 fn count_digits(number: u32) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Writes the numbers of a client and of a message with their widths to `header`, each with a colon
-/// after it. The last colon is left out if there is no room.
+/// Appends `count` letters of `pool`, from the position that the random number `position` selects,
+/// wrapping around.
 #[inline]
-fn write_numbers(client: u32, number: u32, widths: (usize, usize), header: &mut [u8]) {
-    let end = widths.0 + 1 + widths.1;
-    write_number(client, &mut header[..widths.0]);
-    header[widths.0] = b':';
-    write_number(number, &mut header[widths.0 + 1..end]);
-    if let Some(last) = header.get_mut(end) {
-        *last = b':';
-    }
-}
-
-/// Appends `header` bytes to be overwritten, and `body` letters of `pool`, from the position that
-/// the random number `position` selects, wrapping around.
-#[inline]
-fn push_letters_of(pool: &[u8], position: u64, header: usize, body: usize, bytes: &mut Vec<u8>) {
+fn push_letters_of(pool: &[u8], position: u64, mut count: usize, bytes: &mut Vec<u8>) {
     // The upper half of the product is below the length, and cheaper than a remainder.
-    let position = ((u128::from(position) * pool.len() as u128) >> u64::BITS) as usize;
-    let first = position.checked_sub(header);
-    if let Some(all) = first.and_then(|first| pool.get(first..position + body)) {
-        // The header gets the letters before the body: one copy is cheaper than two.
-        return bytes.extend_from_slice(all);
-    }
-    bytes.resize(bytes.len() + header, b'0');
-    let (mut rest, mut count) = (&pool[position..], body);
-    while count > 0 {
-        let wanted = count.min(rest.len());
-        bytes.extend_from_slice(&rest[..wanted]);
-        count -= wanted;
+    let position = (u128::from(position) * pool.len() as u128) >> u64::BITS;
+    let mut rest = &pool[position as usize..];
+    while count > rest.len() {
+        bytes.extend_from_slice(rest);
+        count -= rest.len();
         rest = pool;
     }
+    bytes.extend_from_slice(&rest[..count]);
 }
 
 #[cfg(test)]

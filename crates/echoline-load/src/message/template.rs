@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::header::write_number;
 use echoline_base::random::Random;
 
 /// The letters of a message's body: 32, so that five random bits select one. No white space, which
@@ -92,39 +93,6 @@ fn push_decimal(number: u32, message: &mut Vec<u8>) {
     let start = message.len();
     message.resize(start + number.checked_ilog10().unwrap_or(0) as usize + 1, b'0');
     write_number(number, &mut message[start..]);
-}
-
-/// Writes `number` with leading zeros to at most ten digits. Hand-written, because `write!` costs
-/// more than the rest of a short message.
-#[inline]
-pub(crate) fn write_number(number: u32, digits: &mut [u8]) {
-    if let [tens, ones] = digits {
-        (*tens, *ones) = (b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8);
-        return;
-    }
-    let mut text = [b'0'; 10];
-    if number >= 100_000_000 {
-        let first = number / 100_000_000;
-        (text[0], text[1]) = (b'0' + (first / 10) as u8, b'0' + (first % 10) as u8);
-    }
-    text[2..].copy_from_slice(&eight_digits(number % 100_000_000));
-    let skipped = text.len() - digits.len().min(text.len());
-    digits.copy_from_slice(&text[skipped..]);
-}
-
-/// Returns the decimal digits of a number below 10^8: splits it into halves, all of them at the same
-/// time, in the parts of one register.
-#[inline]
-fn eight_digits(number: u32) -> [u8; 8] {
-    let (high, low) = (u64::from(number / 10_000), u64::from(number % 10_000));
-    let fours = high | (low << 32);
-    // Divides both parts by 100.
-    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = hundreds | ((fours - hundreds * 100) << 16);
-    // Divides the four parts by 10.
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    let ones = tens | ((twos - tens * 10) << 8);
-    (ones | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 /// Appends `count` random letters.
@@ -263,14 +231,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn numbers_are_written_as_decimal(number: u32, width in 1usize..=10) {
-            let number = number % 10u32.checked_pow(width as u32).unwrap_or(u32::MAX);
-            let mut digits = vec![b'x'; width];
-            write_number(number, &mut digits);
-            prop_assert_eq!(digits, format!("{number:0width$}").into_bytes());
-        }
-
         #[test]
         fn parsing_never_panics(text in r"([{}\\xnseqclint01\u{e9}]|\{seq\}|\PC){0,12}") {
             let _ = written(&text);
