@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use mio::event::Event;
@@ -29,13 +29,21 @@ pub(crate) struct SocketTable {
     /// Clients are distributed over this many threads in turn.
     threads: u32,
     readiness: Box<[AtomicU8]>,
+    /// Sockets that are open.
+    open: AtomicUsize,
 }
 
 impl SocketTable {
     /// Creates the table of a thread for its share of `clients`.
     pub(super) fn new(registry: Registry, clients: u32, threads: u32) -> Self {
         let share = clients.div_ceil(threads);
-        Self { registry, threads, readiness: (0..share).map(|_| AtomicU8::new(0)).collect() }
+        let readiness = (0..share).map(|_| AtomicU8::new(0)).collect();
+        Self { registry, threads, readiness, open: AtomicUsize::new(0) }
+    }
+
+    /// Returns the number of open sockets.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Returns the position of a client among those of its thread.
@@ -96,6 +104,7 @@ impl PlainSocket {
         )?;
         // The first read and write find out by themselves.
         table.set(slot, READABLE | WRITABLE);
+        table.open.fetch_add(1, Ordering::Relaxed);
         Ok(Self { socket, table, slot })
     }
 
@@ -129,6 +138,12 @@ impl PlainSocket {
                 done => return Poll::Ready(done),
             }
         }
+    }
+}
+
+impl Drop for PlainSocket {
+    fn drop(&mut self) {
+        self.table.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

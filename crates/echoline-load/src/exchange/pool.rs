@@ -21,8 +21,15 @@ use echoline_base::poison::IgnorePoison;
 /// Events that one look at the sockets returns at most.
 const EVENTS_MAX: usize = 256;
 
-/// Looks at the sockets, while each finds several events, before other tasks run.
+/// Looks at the sockets, while each finds more events, before other tasks run.
 const LOOKS_MAX: u32 = 16;
+
+/// How long a look waits for an event if all clients wait for their sockets and nothing has a due
+/// time. It saves the wait of the runtime. Other events (a stop, a time-out) are late by up to this.
+const DIRECT_WAIT: Duration = Duration::from_millis(1);
+
+/// The same number of looks as [`LOOKS_MAX`] for looks that wait.
+const DIRECT_LOOKS_MAX: u32 = 64;
 
 type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -61,6 +68,8 @@ pub(crate) struct ClientPool {
     inbox: Arc<PoolInbox>,
     /// The woken slots of this turn. Kept to reuse its memory.
     woken: Vec<usize>,
+    /// Whether a look may wait: messages have no due times.
+    may_wait: bool,
 }
 
 /// A client in its slot.
@@ -92,7 +101,8 @@ struct PoolNews {
 }
 
 impl ClientPool {
-    /// Creates a pool without clients. Must be called in the runtime of its thread.
+    /// Creates a pool without clients. Must be called in the runtime of its thread. If messages have
+    /// no due times, a look at the sockets `may_wait` for an event.
     ///
     /// # Errors
     /// If the runtime cannot register the selector.
@@ -101,7 +111,7 @@ impl ClientPool {
         reason = "what replaces it is unsafe, and asks for nothing more than \
         that the descriptor is owned and stays the same: that of a `Poll` is and does"
     )]
-    pub(crate) fn new(sockets: SocketPoll) -> io::Result<(Self, ClientSpawner)> {
+    pub(crate) fn new(sockets: SocketPoll, may_wait: bool) -> io::Result<(Self, ClientSpawner)> {
         let SocketPoll { poll, table } = sockets;
         let inbox = Arc::<PoolInbox>::default();
         let spawner = ClientSpawner { table: Arc::clone(&table), inbox: Arc::clone(&inbox) };
@@ -113,6 +123,7 @@ impl ClientPool {
             running: 0,
             inbox,
             woken: Vec::new(),
+            may_wait,
         };
         Ok((pool, spawner))
     }
@@ -124,13 +135,18 @@ impl ClientPool {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let mut looks = 0;
         while !self.poll_woken() {
-            let events = self.poll_sockets()?;
+            let waits = self.may_wait && self.table.open() == self.running;
+            let (wait, looks_max, events_min) = match waits {
+                true => (DIRECT_WAIT, DIRECT_LOOKS_MAX, 1),
+                false => (Duration::ZERO, LOOKS_MAX, 2),
+            };
+            let events = self.poll_sockets(wait)?;
             looks += 1;
-            if events < 2 {
+            if events < events_min {
                 // Nothing is left: an event that came since then makes the selector readable.
                 looks = 0;
                 std::future::poll_fn(|cx| self.poll_news(cx)).await?;
-            } else if looks >= LOOKS_MAX {
+            } else if looks >= looks_max {
                 looks = 0;
                 yield_now().await;
             }
@@ -163,9 +179,9 @@ impl ClientPool {
     }
 
     /// Polls the clients whose sockets have events, and returns the number of events.
-    fn poll_sockets(&mut self) -> io::Result<usize> {
+    fn poll_sockets(&mut self, wait: Duration) -> io::Result<usize> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let polled = self.sockets.get_mut().poll(&mut events, Some(Duration::ZERO));
+        let polled = self.sockets.get_mut().poll(&mut events, Some(wait));
         let mut count = 0;
         if polled.is_ok() {
             for event in &events {
@@ -281,9 +297,13 @@ mod tests {
     use super::*;
 
     fn pool(clients: u32) -> (ClientPool, ClientSpawner, Arc<SocketTable>) {
+        pool_that(clients, false)
+    }
+
+    fn pool_that(clients: u32, may_wait: bool) -> (ClientPool, ClientSpawner, Arc<SocketTable>) {
         let sockets = SocketPoll::new(clients, 1).unwrap();
         let table = Arc::clone(sockets.table());
-        let (pool, spawner) = ClientPool::new(sockets).unwrap();
+        let (pool, spawner) = ClientPool::new(sockets, may_wait).unwrap();
         (pool, spawner, table)
     }
 
@@ -301,8 +321,14 @@ mod tests {
     /// More clients than events of one look, each with several rounds in both directions.
     #[tokio::test]
     async fn every_client_is_polled_for_each_event_of_its_socket() {
+        for may_wait in [false, true] {
+            exchange_with_many(may_wait).await;
+        }
+    }
+
+    async fn exchange_with_many(may_wait: bool) {
         const CLIENTS: u32 = 300;
-        let (pool, spawner, table) = pool(CLIENTS);
+        let (pool, spawner, table) = pool_that(CLIENTS, may_wait);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let rounds = Arc::new(AtomicUsize::new(0));
         for client in 0..CLIENTS {

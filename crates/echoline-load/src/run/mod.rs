@@ -150,7 +150,7 @@ async fn run_clients(
         let worker = Arc::clone(worker);
         async move { worker.alarm.run().await }
     });
-    let (pool, spawner) = ClientPool::new(sockets)?;
+    let (pool, spawner) = ClientPool::new(sockets, worker.settings().messages.is_immediate())?;
     // Without the budget of a single task: the pool runs many clients, and yields by itself.
     let mut pool = tokio::spawn(unconstrained(pool.run()));
     let stop_reason = {
