@@ -1,23 +1,24 @@
-//! The limits of answers, so that a short question cannot cause a long answer. Pure.
+//! Size limits of answers, so that a short question cannot cause a very long answer.
 
 use crate::Name;
 
-/// The approximate bytes of one page of a list: members, rooms, names or bans.
+/// The size of one page of a list (members, rooms, names or bans), in bytes. The last item may
+/// exceed it.
 pub const LIST_BYTES_MAX: usize = 16 * 1024;
 
-/// The approximate maximum bytes of earlier lines in one answer.
+/// The maximum size of the earlier lines in one answer, in bytes. The last line may exceed it.
 pub const PAST_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum characters of an away text.
+/// The maximum length of an away text, in characters.
 pub const AWAY_CHARACTERS_MAX: usize = 200;
 
-/// The maximum characters of a topic in a list of rooms.
+/// The maximum length of a topic in a list of rooms, in characters.
 const TOPIC_CHARACTERS_MAX: usize = 100;
 
 /// The maximum number of members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
 
-/// The bytes that an answer may still have.
+/// The number of bytes that an answer may still add.
 #[derive(Debug)]
 pub struct Budget(usize);
 
@@ -27,8 +28,8 @@ impl Budget {
         Self(bytes)
     }
 
-    /// Takes the bytes of the next part. Returns `false` if the answer is full. The first part
-    /// always fits, so that no page is empty.
+    /// Subtracts the size of the next part. Returns `false` if the answer was already full. The
+    /// first part always fits, so that no page is empty.
     pub fn take(&mut self, bytes: usize) -> bool {
         let fits = self.0 > 0;
         self.0 = self.0.saturating_sub(bytes);
@@ -36,19 +37,19 @@ impl Budget {
     }
 }
 
-/// Returns the beginning of `text`, at most `most` characters.
+/// Returns the beginning of `text`, at most `most` characters long.
 pub(crate) fn start_of(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Returns a topic as a list of rooms shows it.
+/// Returns a topic, shortened for a list of rooms.
 pub fn topic_in_list(topic: &str) -> String {
     let start = start_of(topic, TOPIC_CHARACTERS_MAX);
     let dots = if start.len() < topic.len() { "…" } else { "" };
     format!("{start}{dots}")
 }
 
-/// Lists names as far as they fit one page, and counts the rest.
+/// Joins as many names as fit on one page, and adds the number of the remaining names.
 pub fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let (total, mut shown, mut budget) = (names.len(), 0, Budget::new(LIST_BYTES_MAX));
     let mut words = String::new();
@@ -63,7 +64,7 @@ pub fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Stri
     words
 }
 
-/// Lists the members that lag behind, with the number of lines.
+/// Lists the members who have not received all lines, each with the number of missing lines.
 pub fn lags_in_words(lags: &[(&Name, u64)]) -> String {
     if lags.is_empty() {
         return "No one is behind".to_owned();
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(topic_in_list(&"é".repeat(101)), "é".repeat(100) + "…");
     }
 
-    /// Issue 12, item 12: a list of names has a bounded length, and says how many are left out.
+    /// Issue 12, item 12: a list of names has a bounded length, and states how many are left out.
     #[test]
     fn attack_a_list_of_names_is_bounded() {
         assert_eq!(names_in_words(["ann", "bob"].into_iter()), "ann, bob");

@@ -1,4 +1,4 @@
-//! The commands of users. Pure.
+//! The commands of users.
 
 pub(crate) mod aliases;
 pub(crate) mod arguments;
@@ -17,7 +17,7 @@ pub use secret_words::without_secrets;
 
 use std::time::Duration;
 
-/// A line of a user as a command. Names are as they were typed, so they may not exist.
+/// A line of a user, parsed as a command. Names are as the user typed them, so they may not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'a> {
@@ -27,7 +27,7 @@ pub enum Command<'a> {
     Me(&'a str),
     /// A private line to one user.
     Message {
-        /// The name of that user.
+        /// The name of the recipient.
         to: &'a str,
         /// The text.
         words: &'a str,
@@ -36,13 +36,13 @@ pub enum Command<'a> {
     Reply(&'a str),
     /// Lists the users in this room, or in another.
     Users(Option<&'a str>),
-    /// Asks for the known properties of a user.
+    /// Shows the known properties of a user.
     Whois(&'a str),
     /// Lists the rooms.
     Rooms,
     /// Joins a room, or returns to it.
     Join {
-        /// Its name, perhaps with a `#`.
+        /// The name of the room, perhaps with a `#` before it.
         room: &'a str,
         /// The password, if the room has one.
         password: Option<CommandSecret<'a>>,
@@ -51,19 +51,19 @@ pub enum Command<'a> {
     Leave(Option<&'a str>),
     /// Shows the topic, or sets it.
     Topic(Option<&'a str>),
-    /// Takes another name.
+    /// Changes the user's name.
     Nick(&'a str),
-    /// Shows earlier lines. `None` leaves their number to the room.
+    /// Shows earlier lines. With `None`, the room chooses how many.
     History(Option<Passage>),
     /// Searches the room's history for words. An empty text continues the last search.
     Search(&'a str),
-    /// Says the line with this number, from 1 up, once more.
+    /// Repeats the line with this number (1 or higher).
     Quote(u64),
-    /// Deletes the words of the line with this number, from 1 up.
+    /// Deletes the text of the line with this number (1 or higher).
     Delete(u64),
     /// Ignores a user, or lists the ignored users.
     Ignore(Option<&'a str>),
-    /// Ignores a user no longer.
+    /// Stops ignoring a user.
     Unignore(&'a str),
     /// Sets the away text, or removes it.
     Away(Option<&'a str>),
@@ -77,15 +77,15 @@ pub enum Command<'a> {
     Lag,
     /// Shows the state of this node in its cluster.
     Status,
-    /// Asks for a token that restores the session.
+    /// Shows a token that restores the session.
     Token,
     /// Restores a session with a token.
     Resume(CommandSecret<'a>),
     /// Lists all commands, or explains one.
     Help(Option<&'a str>),
-    /// Leaves the chat, perhaps with last words.
+    /// Leaves the chat, with an optional farewell.
     Quit(Option<&'a str>),
-    /// Becomes an operator.
+    /// Makes the author an operator, if the password is right.
     Oper(CommandSecret<'a>),
     /// Makes a user an operator of the room.
     Op(&'a str),
@@ -102,20 +102,20 @@ pub enum Command<'a> {
     Ban {
         /// The name or the network.
         target: BanTarget<'a>,
-        /// The duration; `None` is for ever.
+        /// The duration; `None` means for ever.
         length: Option<Duration>,
         /// The reason.
         words: Option<&'a str>,
     },
     /// Lifts a ban.
     Unban(BanTarget<'a>),
-    /// Lists the bans, beginning with this position, counted from 1.
+    /// Lists the bans. The number is the position of the first one, counted from 1.
     Bans(Option<u64>),
     /// Mutes a user in the room.
     Mute {
         /// The name of the user.
         name: &'a str,
-        /// The duration; `None` is for ever.
+        /// The duration; `None` means for ever.
         length: Option<Duration>,
     },
     /// Unmutes a user.
@@ -128,19 +128,20 @@ pub enum Command<'a> {
     Password(Option<CommandSecret<'a>>),
     /// Removes a room and all its lines.
     Forget {
-        /// Its name.
+        /// The name of the room.
         room: &'a str,
         /// Whether the operator has confirmed the loss of all lines.
         is_sure: bool,
     },
-    /// Shows this many of the last entries of the audit log, at least 1.
+    /// Shows the last entries of the audit log. The number of entries is at least 1.
     Audit(Option<u64>),
-    /// Lists the sources that have a penalty, or ends the penalties of one.
+    /// Lists the sources that have a penalty, or ends the penalties of one source.
     Penalties(Option<&'a str>),
 }
 
 impl<'a> Command<'a> {
-    /// Returns whether only an operator may do this. (Every user may try to become one.)
+    /// Returns whether only an operator may use this command. `/oper` is not among them, because
+    /// any user may try the password.
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         matches!(
@@ -162,7 +163,8 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Returns whether other users see text of the author. A mute refuses such commands.
+    /// Returns whether the command shows text of the author to other users. A muted user cannot use
+    /// such commands.
     #[must_use]
     pub fn speaks(&self) -> bool {
         matches!(
@@ -177,7 +179,7 @@ impl<'a> Command<'a> {
         )
     }
 
-    /// Returns whether the command is about the room in which it is typed, so that it has no
+    /// Returns whether the command is about the room in which it is typed. Such a command has no
     /// meaning in a private thread.
     pub fn concerns_current_room(&self) -> bool {
         matches!(

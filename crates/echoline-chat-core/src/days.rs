@@ -1,19 +1,19 @@
-//! Separators with the date between lines of different days. Pure.
+//! Separators with the date, printed between lines of different days.
 
-/// The day of the last line that a reader was shown.
+/// The day of the last line that was shown to a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Days {
     shown: String,
 }
 
 impl Days {
-    /// Creates the state of a reader who expects lines of `today`.
+    /// Creates the state of a reader before the first line. Lines of `today` need no separator.
     pub fn new(today: String) -> Self {
         Self { shown: today }
     }
 
-    /// Returns the separator to print before a line of `day`, if the previous line was of another
-    /// day.
+    /// Returns the separator to print before a line of `day`. Returns `None` if the previous line
+    /// is of the same day.
     pub fn turn(&mut self, day: String) -> Option<String> {
         if day == self.shown {
             return None;
@@ -28,7 +28,8 @@ impl Days {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 16: a separator marks the change from other days to today, and back.
+    /// Issue 11, item 16: a separator is printed when the day changes, also if it changes back to
+    /// today.
     #[test]
     fn regression_a_separator_marks_each_change_of_the_day() {
         let mut days = Days::new("Monday".to_owned());

@@ -1,8 +1,9 @@
-//! The effects of a change outside the chat's state: messages to sessions and records to keep.
-//! Pure.
+//! The effects that a change has outside of the chat's state: messages to sessions, and records for
+//! the store.
 //!
-//! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
-//! So a store and a mailbox see all effects in order, and no effect is allocated.
+//! The caller carries out each effect when it is emitted, while the room or the chat is still
+//! locked. The store and the mailboxes therefore see all effects in order, and effects need no
+//! allocation.
 
 use std::sync::Arc;
 
@@ -24,10 +25,10 @@ pub enum Effect<'a> {
     Disconnect {
         /// The number of the session.
         session: u64,
-        /// The words for the user.
+        /// The message for the user.
         disconnect: Disconnect,
     },
-    /// Keeps a line that was appended to a room.
+    /// Stores a line that was appended to a room.
     KeepLine {
         /// The room.
         room: &'a Room,
@@ -40,22 +41,22 @@ pub enum Effect<'a> {
         /// The text.
         text: &'a str,
     },
-    /// Deletes the words of a stored line.
+    /// Deletes the text of a stored line.
     DeleteLine {
         /// The room.
         room: &'a Room,
         /// The number of the line.
         number: u64,
     },
-    /// Keeps the settings of a room.
+    /// Stores the settings of a room.
     KeepRoom(&'a Room),
-    /// Deletes a room that was removed, with its lines.
+    /// Deletes a removed room and its lines from the store.
     DeleteRoom(&'a Name),
-    /// Keeps a ban.
+    /// Stores a ban.
     KeepBan(&'a Ban),
     /// Deletes a ban that was lifted.
     DeleteBan(&'a Ban),
-    /// Keeps a saved session under the digest of its token.
+    /// Stores a saved session under the digest of its token.
     KeepToken {
         /// The digest of the token.
         token: &'a str,
@@ -64,11 +65,11 @@ pub enum Effect<'a> {
     },
     /// Deletes the token of this digest.
     DeleteToken(&'a str),
-    /// Keeps an entry of the audit log.
+    /// Stores an entry of the audit log.
     Audit {
-        /// Whether the author is an operator of the chat.
+        /// Whether the author is an operator of the whole chat, not only of the room.
         is_of_chat: bool,
-        /// Milliseconds since 1970.
+        /// The time, in milliseconds since 1970 (UTC).
         time_ms: u64,
         /// The name of the author.
         by: &'a str,
@@ -79,7 +80,7 @@ pub enum Effect<'a> {
 
 /// The receiver of effects.
 pub trait Effects {
-    /// Carries an effect out, or notes it.
+    /// Carries out an effect, or records it.
     fn emit(&mut self, effect: Effect<'_>);
 }
 
@@ -106,7 +107,7 @@ impl dyn Effects + '_ {
         self.emit(Effect::Disconnect { session, disconnect });
     }
 
-    /// Keeps a line; emitted under the room's lock, so that lines are kept in their order.
+    /// Stores a line. Emitted under the room's lock, so that lines are stored in their order.
     pub(crate) fn keep_line(
         &mut self,
         room: &Room,
@@ -124,13 +125,13 @@ impl dyn Effects + '_ {
 pub enum Notification {
     /// A private line of another user.
     Private {
-        /// Milliseconds since 1970.
+        /// The time, in milliseconds since 1970 (UTC).
         time_ms: u64,
         /// The name of the author.
         from: Name,
         /// The session of the author.
         session: u64,
-        /// The user's number, the same in all their sessions.
+        /// The author's lineage: a number that is the same in all their sessions.
         lineage: u64,
         /// `Said` or `Action`.
         kind: LineKind,
@@ -141,34 +142,34 @@ pub enum Notification {
     Notice(String),
     /// A user invites the receiver to a room.
     Invitation {
-        /// The name of the inviting user.
+        /// The name of the user who invites.
         by: Name,
-        /// The number of the inviting user, the same in all their sessions.
+        /// The lineage of the user who invites.
         lineage: u64,
         /// The name of the room.
         room: Name,
     },
-    /// Lines of the receiver did not reach the other nodes, or were refused.
+    /// Lines of the receiver were refused, or did not reach the other nodes.
     NotDelivered {
         /// The name of the room.
         room: Name,
-        /// The reason, empty if there is none.
+        /// The reason; empty if there is none.
         reason: String,
         /// The lines.
         lines: Vec<SaidLine>,
     },
-    /// The link to the other nodes is lost, or back.
+    /// The link to the other nodes was lost or restored.
     Link {
         /// Whether the link is lost.
         is_lost: bool,
-        /// The words for the user.
+        /// The message for the user.
         words: String,
     },
     /// The receiver was expelled from a room.
     Expelled {
         /// The name of the room.
         room: Name,
-        /// The words for the user.
+        /// The message for the user.
         words: String,
     },
 }
@@ -176,19 +177,19 @@ pub enum Notification {
 /// The end of a session, with the message for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disconnect {
-    /// The words for the user.
+    /// The message for the user.
     pub words: String,
-    /// The reason for a page, if `words` does not contain it.
+    /// The reason that a page shows, if `words` does not contain it.
     pub reason: Option<String>,
 }
 
 impl Notification {
-    /// Returns whether the session must receive it even if its mailbox is full.
+    /// Returns whether the session must receive the notification even if its mailbox is full.
     pub fn is_essential(&self) -> bool {
         matches!(self, Self::Expelled { .. } | Self::NotDelivered { .. })
     }
 
-    /// Returns the length of the texts in bytes.
+    /// Returns the total length of the texts in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Private { text, .. } => text.len(),

@@ -1,24 +1,24 @@
-//! The rate limits of one user. Pure; time is an argument.
+//! The rate limits of one user. Time is an argument.
 //!
-//! The token bucket is one number: the time at which it will be full again (the generic cell rate
-//! algorithm, ITU-T I.371). A user who writes too fast is first delayed, then warned, and at last
-//! muted.
+//! A token bucket is stored as one number: the time at which it will be full again (the generic
+//! cell rate algorithm, ITU-T I.371). A user who writes too fast is first delayed, then warned, and
+//! finally muted.
 
 use std::time::{Duration, Instant};
 
-/// The interval of a separate bucket for the questions of a page and the commands of a muted user:
-/// 10 units per second, 50 at once. A question takes one unit, a command takes ten.
+/// The separate bucket for questions of a page and commands of a muted user refills one unit in
+/// this time: 10 units per second, at most 50. A question takes one unit, a command takes ten.
 const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
 const ASIDE_UNITS: u32 = 50;
 const COMMAND_UNITS: u32 = 10;
 
-/// A mute is forgiven when the user has stayed within the rate for this time.
+/// A user who has stayed within the rate for this time starts again with the shortest mute.
 pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
-/// The rate limits of one user, and the mutes of users who exceed them.
+/// The rate limits of one user, and the lengths of the mutes for exceeding them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FloodLimits {
-    /// Lines per second in the long run; at least 1.
+    /// The sustained rate in lines per second; at least 1.
     pub rate_per_second: u16,
     /// The number of lines that pass at once after a pause; at least 1.
     pub burst: u16,
@@ -33,8 +33,8 @@ pub struct FloodLimits {
 }
 
 impl Default for FloodLimits {
-    /// 5 lines per second, 20 at once. 45 pasted lines pass silently, 94 with a warning. A user who
-    /// sends more has been at the limit for 15 seconds without a pause.
+    /// 5 lines per second, 20 at once. A user who pastes lines is warned at line 45 and muted at
+    /// line 95, after 15 seconds at the limit.
     fn default() -> Self {
         Self {
             rate_per_second: 5,
@@ -47,18 +47,18 @@ impl Default for FloodLimits {
     }
 }
 
-/// The decision about a line.
+/// The decision about a line or a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Accept the line.
     Pass,
-    /// Accept the line after this time, and read no other line before. The user gets no message.
+    /// Accept the line after this time, and read no other line meanwhile. The user gets no message.
     Delay(Duration),
-    /// Like `Delay`, with a warning that a mute comes next.
+    /// Like `Delay`, with a warning that the user will be muted.
     Warn(Duration),
-    /// Refuse the line, and tell the user for how long all lines are refused.
+    /// Refuse the line, and tell the user that all lines are refused for this time.
     Mute(Duration),
-    /// Refuse the line without a message. All lines are refused for this time.
+    /// Refuse the line without a message. The mute lasts for this time.
     Refuse(Duration),
 }
 
@@ -77,27 +77,27 @@ pub enum Verdict {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Flood {
-    /// The time at which the bucket is full again; `None` before the first line. While the user is
-    /// muted, the bucket is empty when the mute ends.
+    /// The time at which the bucket is full again; `None` before the first line. A mute sets this
+    /// time so that the bucket is empty when the mute ends.
     full_at: Option<Instant>,
-    /// `rate_per_second` is 0 if there is no limit.
+    /// The limits. A `rate_per_second` of 0 means that there is no limit.
     limits: FloodLimits,
     /// The number of delayed lines since the bucket was last half full.
     delays: u16,
-    /// The number of mutes that are not forgiven.
+    /// The number of mutes so far, 0 after a long pause.
     mutes: u8,
-    /// Created on the first question or the first mute: most users need none.
+    /// The state for questions and mutes. Created when first needed, because most users need none.
     aside: Option<Box<Aside>>,
 }
 
-/// Counts of a user that are separate from the count of lines.
+/// The part of the state that only questions of a page and mutes need.
 #[derive(Clone, Debug)]
 struct Aside {
-    /// The time at which the bucket for questions and for commands of a muted user is full again.
+    /// The time at which the bucket for questions, and for commands of a muted user, is full again.
     full_at: Instant,
-    /// The end of the mute; `None` without a mute, and after the user was told of its end.
+    /// The end of the mute. `None` if the user is not muted, or was told that the mute is over.
     muted_until: Option<Instant>,
-    /// The number of lines that were refused since the mute began.
+    /// The number of lines that the mute has refused.
     lost: u64,
 }
 
@@ -124,8 +124,8 @@ impl Flood {
         self.limits.rate_per_second == 0
     }
 
-    /// Continues a mute of an earlier session of the user. `rest` is the time left, and `count` the
-    /// number of mutes that are not forgiven.
+    /// Continues a mute from an earlier session of the user. `rest` is the remaining time, and
+    /// `count` the number of mutes so far.
     pub fn go_on(&mut self, now: Instant, rest: Duration, count: u8) {
         if self.is_off() {
             return;
@@ -138,12 +138,12 @@ impl Flood {
         }
     }
 
-    /// Returns the number of mutes that are not forgiven.
+    /// Returns the number of mutes so far, 0 after a long pause.
     pub fn mutes(&self) -> u8 {
         self.mutes
     }
 
-    /// Decides about a line for others that arrived at `now`, which never goes back.
+    /// Decides about a line for other users that arrived at `now`. `now` must not go backwards.
     pub fn line(&mut self, now: Instant) -> Verdict {
         let verdict = self.count(now);
         if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
@@ -152,8 +152,8 @@ impl Flood {
         verdict
     }
 
-    /// Decides about a command that others do not see. It costs as much as a line. A mute does not
-    /// refuse it, but lets only about one per second pass.
+    /// Decides about a command that other users do not see. It costs as much as a line. During a
+    /// mute such commands are not refused, but limited to about one per second.
     pub fn command(&mut self, now: Instant) -> Verdict {
         match self.is_muted() {
             true => self.ask(now, COMMAND_UNITS),
@@ -162,26 +162,26 @@ impl Flood {
     }
 
     /// Decides about a ping, or a question that a page asks by itself. 10 per second pass, 50 at
-    /// once. More are delayed, never refused.
+    /// once. Further ones are delayed, never refused.
     pub fn question(&mut self, now: Instant) -> Verdict {
         self.ask(now, 1)
     }
 
-    /// Returns whether lines for others are refused, until [`end_mute`](Self::end_mute) ends the
-    /// mute.
+    /// Returns whether the user is muted. A mute lasts until [`end_mute`](Self::end_mute) is
+    /// called.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.muted_until().is_some()
     }
 
-    /// Returns the end of the mute.
+    /// Returns the end of the mute; `None` if the user is not muted.
     #[must_use]
     pub fn muted_until(&self) -> Option<Instant> {
         self.aside.as_ref().and_then(|aside| aside.muted_until)
     }
 
-    /// Ends a mute whose time is over. Returns the number of lines that it refused, once for each
-    /// mute.
+    /// Ends the mute if its time is over. Returns the number of lines that it refused, or `None` if
+    /// no mute has ended.
     pub fn end_mute(&mut self, now: Instant) -> Option<u64> {
         let aside = self.aside.as_mut()?;
         aside.muted_until.take_if(|until| *until <= now)?;
@@ -226,7 +226,8 @@ impl Flood {
         }
     }
 
-    /// Returns the time that one line costs, rounded up, so that the rate is never exceeded.
+    /// Returns the time in which the bucket refills one line. It is rounded up, so that the rate is
+    /// never exceeded.
     fn interval(&self) -> Duration {
         Duration::from_nanos(1_000_000_000_u64.div_ceil(self.limits.rate_per_second.into()))
     }
@@ -236,8 +237,8 @@ impl Flood {
         self.interval() * self.limits.burst.into()
     }
 
-    /// Resets the count of delays when the bucket is half full; a single line that just fitted does
-    /// not reset it. After a long calm, mutes are forgiven.
+    /// Resets the count of delayed lines if the bucket is at least half full. After a long pause,
+    /// resets the count of mutes too.
     fn relax(&mut self, now: Instant) {
         let Some(full_at) = self.full_at else { return };
         if full_at.saturating_duration_since(now) <= self.capacity() / 2 {
@@ -252,7 +253,7 @@ impl Flood {
         let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
-        // Delayed lines count too if the session did not wait for the end of their delay.
+        // If the session did not wait out the delays, their lines also extend the mute.
         let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
         self.full_at = Some(full_at);
         self.aside(now).muted_until = Some(full_at - self.capacity());
@@ -275,7 +276,8 @@ mod tests {
         Instant::now()
     }
 
-    /// Sends one line of a client that always has a line ready, and waits as the verdict says.
+    /// Simulates a client that always has a line ready: sends one line, and waits as long as the
+    /// verdict says.
     fn push(flood: &mut Flood, now: &mut Instant) -> Verdict {
         let verdict = flood.line(*now);
         if let Verdict::Delay(wait) | Verdict::Warn(wait) = verdict {
@@ -289,7 +291,7 @@ mod tests {
         assert!(size_of::<Flood>() <= 40, "{}", size_of::<Flood>());
     }
 
-    /// Fault 69: a user who writes too fast is delayed, then warned, then muted.
+    /// Fault 69: a user who writes too fast is first delayed, then warned, then muted.
     #[test]
     fn a_user_who_keeps_writing_too_fast_is_muted() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
@@ -302,7 +304,7 @@ mod tests {
         assert!(verdicts[45..94].iter().all(|&verdict| verdict == Verdict::Delay(tick)));
         assert_eq!(verdicts[94], Verdict::Mute(seconds(30)));
         assert_eq!(now - begin, tick * 74);
-        assert_eq!(flood.line(now), Verdict::Refuse(seconds(30)), "said once");
+        assert_eq!(flood.line(now), Verdict::Refuse(seconds(30)), "a mute is announced only once");
         assert_eq!(flood.line(now + seconds(29)), Verdict::Refuse(seconds(1)));
         assert_eq!(flood.line(now + seconds(31)), Verdict::Pass);
     }
@@ -314,15 +316,15 @@ mod tests {
         while !matches!(push(&mut flood, &mut now), Verdict::Mute(_)) {}
         assert!((0..104).all(|_| matches!(flood.line(now), Verdict::Refuse(_))));
         assert!(flood.is_muted());
-        assert!((0..5).all(|_| flood.command(now) == Verdict::Pass), "five at once");
-        assert_eq!(flood.command(now), Verdict::Delay(seconds(1)), "then one a second");
+        assert!((0..5).all(|_| flood.command(now) == Verdict::Pass), "five pass at once");
+        assert_eq!(flood.command(now), Verdict::Delay(seconds(1)), "then one per second passes");
         assert_eq!(flood.end_mute(now + seconds(29)), None);
         assert_eq!(flood.end_mute(now + seconds(30)), Some(105));
         assert_eq!((flood.end_mute(now + seconds(30)), flood.is_muted()), (None, false));
         assert_eq!(flood.line(now + seconds(30)), Verdict::Delay(Duration::from_millis(200)));
     }
 
-    /// Issue 11, item 9: commands count as lines before a mute. The command that begins a mute is
+    /// Issue 11, item 9: without a mute, commands count as lines. A command that starts a mute is
     /// not counted as lost.
     #[test]
     fn regression_a_command_that_begins_a_mute_is_not_counted_as_lost() {
@@ -338,7 +340,8 @@ mod tests {
         assert_eq!(flood.end_mute(now + seconds(30)), Some(0));
     }
 
-    /// Issue 11, item 9: a page's pings and questions never count as lines, and are bounded.
+    /// Issue 11, item 9: a page's pings and questions never count as lines, and have their own
+    /// limit.
     #[test]
     fn regression_questions_do_not_count_as_lines() {
         let (mut flood, now) = (Flood::new(FloodLimits::default()), start());
@@ -383,7 +386,7 @@ mod tests {
         let (mut flood, now) = (Flood::new(one), start());
         let last = (0..76).map(|_| flood.line(now)).last();
         assert_eq!(last, Some(Verdict::Mute(seconds(30))));
-        // One line passes at once. The others take 75 seconds.
+        // One line passes at once; the other lines take 75 seconds.
         assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
     }
 
@@ -401,7 +404,7 @@ mod tests {
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
-    /// Pauses between lines, of which most are zero.
+    /// Pauses between lines; most of them are zero.
     fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
         prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
     }
@@ -409,8 +412,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// In any window of `t` seconds at most `burst + rate * t` lines pass, whether or not the
-        /// session waits before it reads on.
+        /// In any window of `t` seconds, at most `burst + rate * t` lines pass, whether or not the
+        /// session waits out the delays.
         #[test]
         fn no_window_has_too_many_lines(
             rate_per_second in 1_u16..50,

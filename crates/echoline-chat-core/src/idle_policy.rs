@@ -1,28 +1,29 @@
-//! Chooses the users who leave first when a server is nearly full: the users who have been silent
-//! for longest, from the sources with the most users. Pure.
+//! Chooses the users who must leave when a server is nearly full: the users who have been silent
+//! for longest, from the sources with the most users.
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// The number of users of one source who may always stay: a user with a phone and a laptop.
+/// The number of users of one source who may always stay, for example a user with a phone and a
+/// laptop.
 const KEPT: usize = 2;
 
-/// One user, as the decision sees them.
+/// The properties of a user that the choice depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presence {
     /// The number of the session.
     pub session: u64,
-    /// The user's network; `None` over a socket without addresses.
+    /// The user's network; `None` if the socket has no addresses.
     pub source: Option<IpNet>,
-    /// The time since the user's last line, or else since their login.
+    /// The time since the user's last line, or since their login if there is none.
     pub silent: Duration,
-    /// Whether the user is an operator of the chat, who never has to leave.
+    /// Whether the user is an operator of the chat. Operators never have to leave.
     pub is_protected: bool,
 }
 
-/// Returns the sessions of at most `most` users who have been silent for `least` or longer, in the
+/// Returns the sessions of at most `most` users who have been silent for at least `least`, in the
 /// order in which they leave. Each one is chosen from the source that has the most users left.
 pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     let mut sources: BTreeMap<Option<IpNet>, SourceUsers> = BTreeMap::new();
@@ -39,7 +40,7 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     while chosen.len() < most
         && let Some(mut source) = largest.pop()
     {
-        // A source always keeps this many users, so a small source keeps all.
+        // This many users of a source always stay. A source with fewer users keeps them all.
         if source.users > KEPT
             && let Some((_, session)) = source.idle.pop_front()
         {
@@ -51,8 +52,8 @@ pub fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u64> {
     chosen
 }
 
-/// The users of one source. Larger sources come first, and among equal ones the source with the
-/// longer silence.
+/// The users of one source. The derived order compares the number of users first, and then the
+/// longest silence.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct SourceUsers {
     users: usize,
@@ -83,19 +84,22 @@ mod tests {
         Presence { session, source, silent: Duration::from_secs(seconds), is_protected }
     }
 
-    /// Issue 12, item 21: if many idle users have one address, those who have been silent for
+    /// Issue 12, item 21: if many idle users share an address, the users who have been silent for
     /// longest leave first. No other user leaves.
     #[test]
     fn attack_idlers_of_one_address_leave_first() {
         let mut users: Vec<_> = (0..50).map(|n| user(n, 1, 1000 - n, false)).collect();
-        // Ten users of another address; an operator and an active user at the crowded one.
+        // Ten users have another address. An operator and an active user share the crowded address.
         users.extend((50..60).map(|n| user(n, 2, 5000, false)));
         users.push(user(60, 1, 9999, true));
         users.push(user(61, 1, 299, false));
         assert_eq!(choose(&users, 5, LEAST), [0, 1, 2, 3, 4]);
         let chosen = choose(&users, usize::MAX, LEAST);
-        assert_eq!(chosen.len(), 50 + 8, "two of the class stay");
-        assert!(chosen[..42].iter().all(|&session| session < 42), "the class is smaller");
+        assert_eq!(chosen.len(), 50 + 8, "two users of the crowded address stay");
+        assert!(
+            chosen[..42].iter().all(|&session| session < 42),
+            "the largest source loses users first"
+        );
     }
 
     #[test]
@@ -136,7 +140,7 @@ mod tests {
                 }
                 left.remove(position);
             }
-            // If fewer are chosen, no other user may leave.
+            // If fewer than `most` are chosen, no other user may leave.
             if chosen.len() < most {
                 for user in &left {
                     let count = left.iter().filter(|other| other.source == user.source).count();

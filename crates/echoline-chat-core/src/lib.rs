@@ -1,58 +1,60 @@
-//! The core of a chat: names, text, commands, rooms, and the operations that change them. Pure.
+//! The core of a chat: names, text, commands, rooms, and the operations that change them.
 //!
-//! [`ChatState::apply`](state::ChatState::apply) is the only way in which a chat changes. This
-//! crate uses no clock, socket, task or lock: time and random numbers are arguments, and each
+//! [`ChatState::apply`](state::ChatState::apply) is the only way to change a chat. This crate is
+//! pure: it uses no clock, socket, task or lock. Time and random numbers are arguments, and each
 //! action outside of the state is an [`Effect`].
 //!
-//! In reading order: [`Name`] and [`text`] define valid input, [`command`] parses a line,
+//! In reading order: [`Name`] and [`text`] define valid input, and [`command`] parses a line.
 //! [`Operation`] and [`Outcome`] are the changes of the chat and their results. [`state`] applies
 //! operations, [`room`] has the lines and members of a room, and [`Effect`] lists the actions
-//! outside of the state. [`protocol`] has the messages of programs and pages, [`ReplicatedState`]
-//! and [`replication`] the exchange between the nodes of a cluster.
+//! outside of the state. [`protocol`] has the messages of programs and pages. [`ReplicatedState`]
+//! and [`replication`] are the exchange between the nodes of a cluster.
 //!
-//! # The way of one line
+//! # How a line travels
 //!
-//! 1. [`Command::parse`](command::Command::parse) recognises the line of a user as a command, or as
+//! 1. [`Command::parse`](command::Command::parse) decides whether a user's line is a command or a
 //!    text to say.
-//! 2. The caller checks the rate with [`Flood`], and proposes an [`Operation`]. In a cluster
-//!    [`replication`] sends it to all nodes and brings it back in the order of the stream.
-//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state. It returns the [`Outcome`]
-//!    for the author, and passes the actions outside of the state to [`Effects`]: private messages,
-//!    and changes to store.
-//! 4. Each member of the [`room`] takes the line from its log as a batch of bytes.
+//! 2. The caller checks the rate with [`Flood`], and proposes an [`Operation`]. In a cluster,
+//!    [`replication`] sends it to all nodes, which receive all operations in the order of the
+//!    stream.
+//! 3. [`ChatState::apply`](state::ChatState::apply) changes the state and returns the [`Outcome`]
+//!    for the author. It passes actions outside of the state to [`Effects`]: private messages, and
+//!    changes to store.
+//! 4. Each member of the [`room`] receives the line from the room's log, in a batch of bytes.
 //!
 //! # Design
 //!
-//! **One order.** A room is a log: an append gives the line its number and its time, both larger
-//! than those before. Joins, leaves, renames and topics are lines too, so membership changes at
-//! one position of the room's order.
+//! **One order.** A room is a log: each appended line gets a number and a time, both larger than
+//! those of the line before. Joins, leaves, renames and topics are lines too, so every change of
+//! the membership has a definite position among the lines.
 //!
 //! **Fan-out without copies.** A line is encoded once, as a terminal shows it, into a chunk of
-//! bytes. A member is a number: the next line to see. A batch for a member is a few slices of those
-//! chunks. A member that does not read costs at most one line of memory. In the end the log drops
-//! the lines that the member has not seen, and counts them as missed.
+//! bytes. In the log, a member is only a number: that of the next line to receive. A batch for a
+//! member is a few slices of those chunks. A member that does not read costs at most one line of
+//! memory. If the log drops lines that a member has not received, they are counted as missed.
 //!
-//! **Names** are looked up by keys that look-alikes share. While a user is renamed, both names are
-//! theirs.
+//! **Names** are looked up by keys, which names that look alike share. While a user is renamed,
+//! both names belong to this user.
 //!
-//! **Lines may be held back.** If each line is synced to the store, a line has its number at once
-//! but is visible only when the store has committed it. During an outage of the store, lines are
-//! visible at once.
+//! **Lines may be held back.** If each line is synced to the store, a line gets its number at once,
+//! but members see it only when the store has committed it. During an outage of the store, lines
+//! are visible at once.
 //!
-//! **Replication.** An operation goes into its author's outbox and leaves in an envelope. It comes
-//! back as an entry of the stream, and all nodes apply it: the result depends on the state, the
-//! operation and the entry's time only. There is no leader and no lock between nodes, and the
-//! snapshots of two nodes after the same entry are the same bytes.
+//! **Replication.** An author's outbox sends an operation in an envelope. The stream delivers it to
+//! all nodes as an entry, and every node applies it. The result depends only on the state, the
+//! operation and the entry's time. There is no leader and no lock between nodes. The snapshots of
+//! two nodes after the same entry are the same, byte for byte.
 //!
-//! * *Exactly once.* An author has one operation on its way. Each author numbers its operations,
-//!   and a number is applied once, even if the stream stores it twice. An operation is sent again
-//!   until it comes back. Only an operation that was never sent can be given up, and its author is
-//!   told.
-//! * *Lines gather* behind the operation on its way, up to 64 KiB: a fast author costs one
-//!   operation for each round trip.
-//! * *A node has a number*, a new one after each start and when it rejoins after its lease expired.
-//!   Operations of the old number have no effect after the entry that says that the node is down.
-//! * *Time* is counted in ticks of the driver and in the times of entries.
+//! * *Exactly once.* Each author has at most one operation in flight. An author numbers its
+//!   operations, and a number is applied only once, even if the stream stores the operation twice.
+//!   An operation is sent again until it comes back. Only an operation that was never sent can be
+//!   given up, and its author is told.
+//! * *Lines gather* behind the operation in flight, up to 64 KiB, so a fast author needs only one
+//!   operation per round trip.
+//! * *Each node has a number.* It gets a new one at each start, and when it rejoins after its lease
+//!   expired. Once the stream contains the entry that the node is down, operations with the old
+//!   number have no effect.
+//! * *Time* is measured in ticks of the driver and in the times of entries.
 
 mod answer_limits;
 pub mod command;

@@ -1,17 +1,17 @@
-//! Detects other protocols on the chat's port, sent by mistake or as an attack. Pure.
+//! Detects clients of other protocols on the chat's port, connected by mistake or as an attack.
 
 /// Another protocol, recognized by its first bytes.
 ///
-/// A web page can make a browser send a POST request to any port. Its lines must not become lines
-/// of the chat (cross-protocol scripting). Clients of the other protocols would wait for ever for
-/// an answer that they understand.
+/// A web page can make a browser send a POST request to any port. The lines of that request must
+/// not become lines of the chat (cross-protocol scripting). Besides, clients of other protocols
+/// would wait for ever for an answer that they understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MisdirectedProtocol {
     /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
     Http,
-    /// A handshake record (RFC 8446, section 5.1).
+    /// A TLS handshake record (RFC 8446, section 5.1).
     Tls,
-    /// A version string (RFC 4253, section 4.2).
+    /// An SSH version string (RFC 4253, section 4.2).
     Ssh,
 }
 
@@ -20,8 +20,9 @@ const METHODS: &[&[u8]] = &[
 ];
 
 impl MisdirectedProtocol {
-    /// Recognizes a protocol by the first line, or by the first bytes if no line end has come: a
-    /// TLS handshake may have none. Returns `None` for input that may be a name.
+    /// Recognizes a protocol by the first line. If no line end has arrived, the first bytes are
+    /// enough, because a TLS handshake may contain none. Returns `None` for input that may be a
+    /// name.
     ///
     /// ```
     /// use echoline_chat_core::MisdirectedProtocol as Protocol;
@@ -39,8 +40,8 @@ impl MisdirectedProtocol {
         }
     }
 
-    /// Returns one line that tells the user what to use instead. It is plain text, because the
-    /// prompt for a name has already been sent.
+    /// Returns one line that tells the user how to connect. It is plain text, because the prompt
+    /// for a name has already been sent.
     #[must_use]
     pub fn answer(self) -> &'static str {
         match self {
@@ -51,8 +52,8 @@ impl MisdirectedProtocol {
     }
 }
 
-/// Returns whether a line begins like an HTTP request: a method, and a target that begins with `/`
-/// or similar, or is followed by a version.
+/// Returns whether a line begins like an HTTP request. The first word must be a method. The second
+/// must begin with `/` or `*`, or a version must follow it.
 fn is_request(start: &[u8]) -> bool {
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or(start);
     let mut words = line.split(|&byte| byte == b' ');
@@ -96,7 +97,7 @@ mod tests {
         }
     }
 
-    /// Fault 25: the answer is one line with advice, and repeats nothing of the input.
+    /// Fault 25: the answer is one line with advice, and repeats no part of the input.
     #[test]
     fn each_answer_is_one_sentence() {
         for foreign in

@@ -1,5 +1,4 @@
-//! Names of users and rooms: their rules, and the check whether two names are equal or look alike.
-//! Pure.
+//! Names of users and rooms: their rules, and checks whether two names are equal or look alike.
 
 pub(crate) mod key;
 pub(crate) mod name_error;
@@ -16,19 +15,20 @@ use crate::text::character::{is_digit, is_letter};
 use crate::text::{CharacterKind, kind};
 use crate::{Key, NameError, NameFault, NameKind};
 
-/// The maximum length of a name's input in bytes: 32 characters of three code points each, with a
-/// margin.
+/// The maximum length of a name before normalisation, in bytes: 32 characters of three code points
+/// each, plus a reserve.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// Names reserved for the server and for all users. No user may have them.
+/// Names reserved for the server, or with a meaning in commands and sentences. No user may have
+/// them.
 const RESERVED_NAMES: &str = "admin administrator all console echoline everybody everyone here me \
     moderator nobody notice oper operator root server system you";
 
 /// Names that no room may have, because sentences about such a room would be ambiguous.
 const RESERVED_ROOMS: &str = "all everyone here server system";
 
-/// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, normalised
-/// (NFKC). Cheap to clone. The keys for comparisons are computed once.
+/// The name of a user or a room: 1 to 32 letters, digits, `_` and `-` of any script, in the normal
+/// form NFKC. Cloning is cheap. The keys for comparisons are computed once.
 ///
 /// ```
 /// use echoline_chat_core::Name;
@@ -68,14 +68,14 @@ impl Name {
         Self::new(name, &RESERVED).map_err(|fault| NameError::new(NameKind::Room, name, fault))
     }
 
-    /// Returns the name of a user who gave none: `User_` and the port of the connection.
+    /// Returns the name of a user who chose none: `User_` and the port of the connection.
     #[must_use]
     pub fn numbered(port: u16) -> Self {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
     }
 
-    /// Returns the name with `_` and a number appended, shortened if it would be too long. Each
-    /// number gives another name.
+    /// Returns the name with `_` and a number appended, shortened if it would be too long.
+    /// Different numbers give different names.
     #[must_use]
     pub fn with_suffix(&self, number: u32) -> Self {
         let suffix = format!("_{number}");
@@ -85,14 +85,14 @@ impl Name {
     }
 
     fn new(text: &str, reserved: &HashSet<Key>) -> Result<Self, NameFault> {
-        // Normalisation makes a text up to 18 times as long, so the length is checked first.
+        // Normalisation can make a text 18 times as long, so the length is checked first.
         if text.len() > TEXT_BYTES_MAX {
             return Err(NameFault::TooLong);
         }
         let text: Box<str> = text.nfkc().collect();
         check(&text)?;
         let name = Self(Arc::new(Spelling::new(text)));
-        // Users would also mistake `_server_` for the server.
+        // `_server_` is reserved too, because users would mistake it for the server.
         let bare = Spelling::new(name.as_str().trim_matches(['_', '-']).into());
         if bare.keys().any(|key| reserved.contains(key)) {
             return Err(NameFault::Reserved);
@@ -100,28 +100,28 @@ impl Name {
         Ok(name)
     }
 
-    /// Returns the name as it is shown.
+    /// Returns the name in the spelling that is shown.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
 
-    /// Returns the key by which this name, typed in any case, finds its user.
+    /// Returns the key that identifies this name in any case.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.0.key
     }
 
-    /// Returns all keys of the name, one or two; the first is [`Name::key`].
+    /// Returns all keys of the name, one or two. The first is [`Name::key`].
     ///
     /// Two names conflict if they share any key, so the user table holds each user under every key.
-    /// The second key represents the look of the name with its capitals: `Ian` (with a capital i)
-    /// and `lan` (with an l) have different first keys, but look alike.
+    /// The second key describes the look of the name with its capitals. For example, `Ian` (with a
+    /// capital i) and `lan` (with an l) have different first keys, but look alike.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.keys()
     }
 
-    /// Returns whether both are the same name in different spellings or cases.
+    /// Returns whether both names are the same except for case or spelling.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
@@ -141,12 +141,12 @@ impl serde::Serialize for Name {
 }
 
 impl<'de> serde::Deserialize<'de> for Name {
-    /// Accepts the name of a user or a room, including reserved names, which are rejected when a
-    /// user types them.
+    /// Accepts the name of a user or a room. Reserved names are accepted too: they are rejected
+    /// earlier, when a user types one.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         Self::new(&text, &HashSet::new())
-            .map_err(|_| serde::de::Error::custom(format!("{text:?} is no name")))
+            .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a name")))
     }
 }
 
@@ -169,8 +169,8 @@ fn keys_of(names: &str) -> HashSet<Key> {
     names.split(' ').map(Key::of_look).collect()
 }
 
-/// Returns the text as a reader perceives it. A capital I looks like an l only next to small
-/// letters.
+/// Returns the text as a reader perceives it. A capital I can be mistaken for an l only next to
+/// small letters.
 fn as_shown(text: &str) -> String {
     if text.chars().any(char::is_lowercase) { text.to_owned() } else { text.replace('I', "i") }
 }
@@ -179,7 +179,7 @@ fn check(text: &str) -> Result<(), NameFault> {
     if text.is_empty() {
         return Err(NameFault::Empty);
     }
-    // `None` while no letter precedes the marks.
+    // The number of marks on the current letter; `None` if there is no letter.
     let mut marks = None;
     for c in text.chars() {
         marks = match part(c)? {
@@ -218,7 +218,7 @@ fn part(c: char) -> Result<Part, NameFault> {
     }
 }
 
-/// Two names are equal if their spelling is equal. [`Name::same_as`] ignores case and spelling.
+/// Two names are equal if they have the same spelling. [`Name::same_as`] ignores case and spelling.
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text
@@ -286,13 +286,17 @@ mod tests {
     fn a_name_has_at_most_32_characters() {
         assert_eq!(name(&"a".repeat(32)).as_str().len(), 32);
         assert_eq!(fault(&"a".repeat(33)), NameFault::TooLong);
-        assert_eq!(fault(&"ﬁ".repeat(17)), NameFault::TooLong, "counted after normalising");
+        assert_eq!(
+            fault(&"ﬁ".repeat(17)),
+            NameFault::TooLong,
+            "characters are counted after normalisation"
+        );
         let error = Name::parse(&"a".repeat(1 << 20)).unwrap_err();
         assert_eq!(error.fault(), NameFault::TooLong);
         assert!(error.to_string().len() < 120, "the sentence stays short");
     }
 
-    /// Fault 69, promise P6: different cases and spellings of a name are the same name.
+    /// Fault 69, promise P6: a name in a different case or spelling is the same name.
     #[test]
     fn case_and_spelling_do_not_make_a_new_name() {
         for (one, other) in [
@@ -400,7 +404,7 @@ mod tests {
         assert_eq!(long.as_str(), "я".repeat(21) + "_4294967295");
     }
 
-    // Letters of scripts with cases, and of one without.
+    // Letters of scripts with upper and lower case, and of one without.
     const CASED: &str = r"[\p{Greek}\p{Cyrillic}\p{Latin}\p{Han}]{1,20}";
 
     proptest! {
@@ -417,10 +421,10 @@ mod tests {
             }
         }
 
-        /// Promise P6: in capitals or not, it is the same name.
+        /// Promise P6: a name in capitals is the same name.
         #[test]
         fn case_never_makes_a_new_name(text in CASED) {
-            // The dotted capital I and the dotless i are separate letters.
+            // In Turkish, the dotted capital I and the dotless i are separate letters.
             let turkic = text.contains(['İ', 'ı']);
             if let (false, Ok(one)) = (turkic, Name::parse(&text)) {
                 for other in [text.to_lowercase(), text.to_uppercase()] {

@@ -1,7 +1,7 @@
-//! Operations: the changes of a chat, as values. A chat changes in no other way. Pure.
+//! Operations: values that describe the changes of a chat. A chat changes in no other way.
 //!
 //! In one process an operation is applied at once. In a cluster it goes through the stream, and
-//! every node applies it when it comes back.
+//! every node applies it when the stream delivers it.
 
 use core::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub struct OperationContext {
     pub node: u32,
     /// Whether this node serves the session.
     pub is_here: bool,
-    /// Milliseconds since 1970.
+    /// The time of the operation, in milliseconds since 1970 (UTC).
     pub now_ms: u64,
 }
 
@@ -41,7 +41,7 @@ pub enum Operation {
         name: Name,
         /// The network address, if it is known.
         address: Option<IpAddr>,
-        /// The part of the session that a token restored.
+        /// The part of an earlier session that a token restored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<RestoredSession>,
     },
@@ -50,11 +50,11 @@ pub enum Operation {
         /// The digest of the token.
         token: String,
     },
-    /// Leaves the chat. `reason` is shown to the others; `None` leaves silently.
+    /// Leaves the chat.
     Exit {
-        /// The text for the others; `None` if they are not told.
+        /// The reason for the other users; `None` if they are not told.
         reason: Option<String>,
-        /// The saved session, if a token restores it.
+        /// The session to save, and its token; `None` if no token restores the session.
         keep: Option<ResumeToken>,
     },
     /// Saves the session under a token that restores it.
@@ -69,10 +69,10 @@ pub enum Operation {
     Join {
         /// The name of the room.
         room: Name,
-        /// The first line that the newcomer sees.
+        /// The first line that the new member sees.
         #[serde(rename = "see")]
         replay_from: ReplayFrom,
-        /// The credential that the newcomer shows.
+        /// The credential that the new member shows.
         #[serde(rename = "pass")]
         credential: Credential,
     },
@@ -88,7 +88,7 @@ pub enum Operation {
         /// The lines.
         lines: Vec<SaidLine>,
     },
-    /// Deletes the words of a line of the author or, as an operator, of another user.
+    /// Deletes the text of a line. The author may delete their own lines, an operator any line.
     Delete {
         /// The name of the room.
         room: Name,
@@ -126,11 +126,11 @@ pub enum Operation {
         /// The text.
         words: String,
     },
-    /// Mutes the author, who wrote too fast. This is the `count`th mute.
+    /// Mutes the author, who wrote too fast.
     FloodMuted {
         /// The end of the mute, in milliseconds since 1970.
         until_ms: u64,
-        /// The number of mutes so far.
+        /// The number of mutes so far, including this one.
         count: u8,
     },
     /// Makes the author an operator of the chat. The author's node has checked the password.
@@ -150,7 +150,7 @@ pub enum Operation {
     Unban {
         /// The banned name or network.
         subject: Subject,
-        /// The scope of the ban: the whole chat or one room.
+        /// Whether the ban applies to the whole chat or to one room.
         scope: Scope,
     },
     /// Changes a setting of a room, or the rights of a member.
@@ -170,17 +170,17 @@ pub enum Operation {
         /// The operator's action.
         what: String,
     },
-    /// A node went down, and all its users with it.
+    /// A node went down. All its users leave.
     #[serde(rename = "gone")]
     NodeDown {
         /// The number of the node.
         node: u32,
         /// The name of the node.
         name: String,
-        /// The words for the others.
+        /// The reason for the other users.
         reason: String,
     },
-    /// Users of a node whose lease had expired rejoin.
+    /// Users rejoin. Their node's lease had expired.
     #[serde(rename = "return")]
     Rejoin {
         /// The users.
@@ -189,12 +189,13 @@ pub enum Operation {
     },
 }
 
-/// The part of a saved session that every node has to know.
+/// The part of a saved session that every node must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredSession {
     /// The user's number, the same in all their sessions; 0 if it was not saved.
     pub lineage: u64,
-    /// Whether the user is still an operator of the chat, as decided by the node that serves them.
+    /// Whether the user is still an operator of the chat. The node that serves the user decides
+    /// this.
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
@@ -233,15 +234,17 @@ fn is_said(kind: &LineKind) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomChange {
-    /// Whether only invited users may join.
+    /// Sets whether only invited users may join.
     Private(bool),
-    /// The hash of the password that users need to join; `None` removes the password.
+    /// Sets the hash of the password that users need to join; `None` removes the password.
     Password(Option<String>),
-    /// Makes the member of this session an operator of the room, or revokes that.
+    /// Makes the member with this session an operator of the room (`true`), or revokes the right
+    /// (`false`).
     Operator(u64, bool),
-    /// Mutes the member of this session until this time (milliseconds since 1970), or unmutes them.
+    /// Mutes the member with this session until this time (milliseconds since 1970). `None` unmutes
+    /// them.
     Mute(u64, Option<u64>),
-    /// Invites the user of this session.
+    /// Invites the user with this session.
     Invite(u64),
 }
 
@@ -264,33 +267,34 @@ pub struct RejoiningUser {
     pub operator: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
-    /// The rooms, and whether the user is an operator of each.
+    /// The user's rooms. The flag is whether the user is an operator of the room.
     pub rooms: Vec<(Name, bool)>,
-    /// The number of the last operation that was applied.
+    /// The number of the user's last operation that was applied.
     pub last: u64,
 }
 
-/// The credential that a newcomer to a room shows.
+/// The credential with which a user joins a room.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
-    /// None.
+    /// No credential.
     Nothing,
-    /// The password that has this hash.
+    /// The hash of a password that the user has typed correctly.
     Password(String),
-    /// A token shows that the newcomer was a member, in the format of an earlier version.
+    /// A token proves that the user was a member. This is the older form of `Return`, and is still
+    /// accepted.
     Token {
-        /// Whether they were an operator of the room.
+        /// Whether the user was an operator of the room.
         operator: bool,
     },
-    /// A token shows that the newcomer was a member, whether they were an operator, and which
-    /// password the room had then.
+    /// A token proves that the user was a member. It also records their rights and the password of
+    /// the room at that time.
     Return {
-        /// Whether they were an operator of the room.
+        /// Whether the user was an operator of the room.
         operator: bool,
-        /// The stamp of the password.
+        /// A digest of the room's password at that time; `None` if the room had none.
         password: Option<String>,
-        /// The number of the room's first line, see
+        /// The number of the room's first line, which identifies the room. See
         /// [`RoomOrigin`](crate::room::RoomOrigin).
         #[serde(default)]
         born: u64,
@@ -298,7 +302,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns whether a token shows that the newcomer was an operator of the room.
+    /// Returns whether a token proves that the user was an operator of the room.
     pub(crate) fn is_operators(&self) -> bool {
         matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
     }

@@ -1,4 +1,4 @@
-//! The outcome of an operation: ids and reasons, never live sessions. Pure.
+//! The outcome of an operation. It contains ids and reasons, never live sessions.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::{Name, ResumeToken};
 pub enum Outcome {
     /// The operation was applied.
     Done,
-    /// The user has logged in, or cannot have the name.
+    /// The user has logged in, or the name was refused.
     Entered(Result<Entered, ClaimNameError>),
-    /// The session that the token restores, and the token.
+    /// The session that the token restores, with the token; `None` if the token is invalid.
     Redeemed(Option<ResumeToken>),
-    /// The user has the name, or cannot have it.
+    /// The user has the new name, or it was refused.
     Renamed(Result<(), ClaimNameError>),
-    /// The user is in the room, or cannot enter it.
+    /// The user has joined the room, or was refused.
     Joined(Result<Joined, JoinError>),
     /// The ban that was lifted, if there was one.
     Unbanned(Option<Ban>),
@@ -39,7 +39,7 @@ pub struct Entered {
 pub struct Joined {
     /// The number of the session.
     pub session: u64,
-    /// The name of the room as its maker wrote it.
+    /// The name of the room, in the spelling of the user who created it.
     pub room: Name,
     /// The number of the member in the room.
     pub member_id: MemberId,
@@ -49,28 +49,28 @@ pub struct Joined {
     pub is_here: bool,
 }
 
-/// The reason for which an operation was refused.
+/// The reason why an operation was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationError {
-    /// The author is not in the room any more.
+    /// The author is no longer in the room.
     NotInRoom,
-    /// The author may not speak there until then (milliseconds since 1970).
+    /// The author is muted in the room until this time, in milliseconds since 1970.
     Muted(u64),
-    /// The author is not an operator there.
+    /// Only an operator may do this, and the author is not one.
     NotOperator,
     /// The user, room or line of the operation does not exist.
     NotFound,
     /// The recipient's mailbox is full.
     MailboxFull,
-    /// The list of bans is full. Contains its maximum.
+    /// The list of bans is full. Contains its maximum length.
     TooManyBans(usize),
     /// The operation did not reach the other nodes, for this reason.
     NotDelivered(&'static str),
 }
 
 impl OperationError {
-    /// Returns the reason as the end of a sentence. `moment` prints a time in milliseconds since
-    /// 1970.
+    /// Returns the reason, worded as the end of a sentence. `moment` formats a time in milliseconds
+    /// since 1970.
     pub fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
             Self::NotInRoom => "you are no longer in that room".to_owned(),
@@ -89,7 +89,7 @@ impl OperationError {
 }
 
 impl Outcome {
-    /// Returns the reason for which the operation was refused.
+    /// Returns the reason if the operation was refused.
     pub fn refusal(&self) -> Option<&OperationError> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -98,44 +98,44 @@ impl Outcome {
     }
 }
 
-/// The reason for which a user cannot have a name.
+/// The reason why a user cannot have a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimNameError {
-    /// Another user has it.
+    /// Another user has the name.
     Taken(Name),
-    /// Another user has a name that looks like it.
+    /// Another user has this name, which looks like the wanted name.
     LooksLike(Name),
-    /// The name is banned. Contains the sentence for the user.
+    /// The name is banned. Contains the message for the user.
     Banned(String),
     /// The operation did not reach the other nodes.
     NotDelivered,
 }
 
-/// The reason for which a user cannot enter a room.
+/// The reason why a user cannot join a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
     /// The user is in the room already.
     Already,
-    /// The user is banned. Contains the sentence for the user.
+    /// The user is banned. Contains the message for the user.
     Banned(String),
     /// Only invited users may enter.
     Invited,
-    /// The room needs the password of this hash.
+    /// The password was missing or wrong. Contains the hash of the right one.
     Password(Arc<str>),
     /// The chat has too many rooms.
     TooManyRooms,
-    /// Users from the same address have already created this many rooms.
+    /// Users from the same address have already created too many rooms. Contains the limit.
     TooManyOfSource(usize),
     /// The user is in too many rooms.
     TooManyOfYours,
-    /// The user is not in the chat any more.
+    /// The user is no longer in the chat.
     Gone,
     /// The operation did not reach the other nodes, for this reason.
     NotDelivered(&'static str),
 }
 
 impl ClaimNameError {
-    /// Returns the sentence for the user who asked for the name.
+    /// Returns the message for the user who asked for the name.
     pub fn sentence(&self) -> String {
         match self {
             Self::Taken(name) => format!("The name {} is taken; choose another", name.as_str()),
@@ -154,7 +154,7 @@ impl ClaimNameError {
 }
 
 impl JoinError {
-    /// Returns the error of a join that was refused before the room was checked.
+    /// Converts the outcome of a join that was refused before the room was checked.
     pub fn of(outcome: &Outcome) -> Self {
         match outcome.refusal() {
             Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
@@ -162,7 +162,7 @@ impl JoinError {
         }
     }
 
-    /// Returns the sentence for the user who wanted to enter `room`.
+    /// Returns the message for the user who wanted to join `room`.
     pub fn sentence(&self, room: &Name) -> String {
         match self {
             Self::Already => format!("You are already in {room}"),

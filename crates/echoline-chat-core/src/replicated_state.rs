@@ -40,48 +40,49 @@ pub enum Link {
 /// The complete state after one entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSnapshot {
-    /// The sequence of the last entry that the state contains.
+    /// The sequence of the last entry that was applied to the state.
     pub sequence: u64,
     /// The encoded state, opaque to the driver. All nodes encode the same state to the same bytes.
     pub state: Bytes,
 }
 
-/// A state machine that the driver of a stream calls. It calls all methods from one thread, and
-/// none of them blocks.
+/// A state machine that the driver of a stream calls. The driver calls all methods from one thread,
+/// and none of them blocks.
 pub trait ReplicatedState: Send + Sync {
-    /// Applies entries in their order. The first one follows [`applied`](Self::applied). An empty
-    /// payload means that the driver refused the entry, because no node of the cluster sent it.
+    /// Applies entries in their order. The first one is the entry after [`applied`](Self::applied).
+    /// An empty payload means that the driver refused the entry, because no node of the cluster
+    /// sent it.
     fn apply(&self, entries: &[StreamEntry]);
 
     /// Returns the sequence of the last applied entry, or 0.
     fn applied(&self) -> u64;
 
-    /// Returns whether the proposal need not be published (again): an entry has contained it, or it
-    /// is obsolete.
+    /// Returns whether the proposal need not be published (again): the stream already delivered it,
+    /// or it is obsolete.
     fn is_settled(&self, proposal: &str) -> bool;
 
     /// Returns the state after the last applied entry.
     fn snapshot(&self) -> StateSnapshot;
 
-    /// Replaces the state by a snapshot of a later entry. The node skips the entries in between,
-    /// and tells its users how many lines they missed.
+    /// Replaces the state by a snapshot of a later entry. The entries in between are skipped, and
+    /// the users are told how many lines they missed.
     ///
     /// # Errors
-    /// The defect of the snapshot, in one sentence; the state is unchanged.
+    /// The defect of the snapshot, in one sentence. After an error, the state is unchanged.
     fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String>;
 
     /// Discards the state, because the stream was replaced. The next entry has sequence 1.
     fn reset(&self);
 
-    /// Notifies the state of each change of the link, which is down at first.
+    /// Tells the state that the link changed. The link is down at first.
     fn link_changed(&self, link: Link);
 
     /// Returns the heartbeat that the driver publishes every few seconds, outside of the stream.
     fn heartbeat(&self) -> Bytes;
 
-    /// Receives a heartbeat of any node, this one included.
+    /// Receives a heartbeat of any node, including this one.
     fn receive_heartbeat(&self, heartbeat: &[u8]);
 
-    /// Notifies the state that about one second has passed.
+    /// Tells the state that about one second has passed. The driver calls it regularly.
     fn tick(&self);
 }

@@ -1,4 +1,4 @@
-//! One room: its log, its members and their rights. Pure; time is an argument.
+//! One room: its log, its members and their rights. Time is an argument.
 
 pub(crate) mod batch;
 pub(crate) mod echo_suppression;
@@ -34,30 +34,31 @@ use echoline_base::source::Source;
 /// One room.
 #[derive(Debug)]
 pub struct Room {
-    /// The name.
+    /// The name of the room.
     pub name: Name,
     /// The topic, empty if none is set.
     pub topic: Arc<str>,
     /// Whether the room is unlisted and open to invited users only.
     pub private: bool,
-    /// A hash of the password.
+    /// The hash of the password; `None` if the room has none.
     pub password: Option<Arc<str>>,
     /// The lines.
     pub log: Log,
     members: Slab<Member>,
-    /// The number of members who were expelled and whose sessions have not noticed it yet.
+    /// The number of expelled or suspended members that are still in `members`.
     outside: usize,
-    /// The number of joins so far, which gives the members their order.
+    /// The number of joins so far. It orders the members.
     arrivals: u32,
-    /// The lineages of invited users, the oldest invitation first.
+    /// The lineages of the invited users, the oldest invitation first.
     pub invited: VecDeque<u64>,
-    /// Muted users, and the ends of their mutes (milliseconds since 1970).
+    /// Muted users, and the ends of their mutes in milliseconds since 1970.
     pub muted: Vec<(Muted, u64)>,
     /// The present and former operators.
     pub operators: RoomOperators,
     /// The origin of the room.
     pub origin: RoomOrigin,
-    /// Whether this is the room that every user enters first: it stays, and elects no operator.
+    /// Whether this is the room that every user enters first. It is never removed, and elects no
+    /// operator.
     pub(crate) is_lobby: bool,
 }
 
@@ -65,21 +66,21 @@ pub struct Room {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct RoomOrigin {
-    /// The number of its first line, which distinguishes it from other rooms of the same name: a
-    /// room that is created after another one was removed begins above all lines of that one. 0 for
-    /// the lobby, and for rooms of an earlier version.
+    /// The number of the room's first line. It distinguishes the room from earlier rooms of the
+    /// same name, because a new room begins above all lines of the old one. 0 for the lobby, and
+    /// for rooms of an earlier version.
     pub born: u64,
-    /// The source of the user who created it, if it is known.
+    /// The source of the user who created the room, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maker: Option<Source>,
 }
 
-/// A line that was appended.
+/// The number and the time of an appended line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Its number.
+    /// The number of the line.
     pub number: u64,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
 }
 
@@ -115,9 +116,9 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Adds a member and appends the join line, which the newcomer sees too. `replay_from` selects
-    /// the earlier lines that they see. A terminal does not show the lines that a replay leaves
-    /// out.
+    /// Adds a member and appends the join line, which the new member sees too. `replay_from`
+    /// selects the earlier lines that the member receives. A terminal does not show the lines that
+    /// a replay leaves out.
     pub fn join(
         &mut self,
         now_ms: u64,
@@ -139,7 +140,8 @@ impl Room {
         (member_id, joined)
     }
 
-    /// Adds a member without a line in the log. `next` is the next line that they see.
+    /// Adds a member without a line in the log. `next` is the number of the first line that the
+    /// member receives.
     pub fn insert_member(
         &mut self,
         identity: MemberIdentity,
@@ -163,8 +165,8 @@ impl Room {
         })
     }
 
-    /// Removes a member, and appends a line with the reason, which may be empty. A member who was
-    /// expelled or suspended before gets no line.
+    /// Removes a member, and appends a leave line with the reason, which may be empty. Appends none
+    /// if the member is expelled or suspended.
     pub fn leave(&mut self, now_ms: u64, member_id: MemberId, reason: &str) -> Option<Appended> {
         let Member { lineage, name, standing, .. } = self.members.remove(member_id);
         if standing != Standing::In {
@@ -174,7 +176,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
-    /// Expels a member at this position of the order. The id is free again when the session leaves.
+    /// Expels a member and appends a leave line. The id stays taken until the session leaves.
     pub(crate) fn expel(
         &mut self,
         now_ms: u64,
@@ -191,7 +193,7 @@ impl Room {
     }
 
     /// Suspends a member without a line in the log; the member may rejoin. Returns `false` if the
-    /// member was already suspended or out.
+    /// member is already suspended or expelled.
     pub fn suspend(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_in = member.standing == Standing::In;
@@ -202,7 +204,8 @@ impl Room {
         was_in
     }
 
-    /// Expels a suspended member permanently. Returns `false` if the member is not suspended.
+    /// Expels a suspended member, who can no longer rejoin. Returns `false` if the member is not
+    /// suspended.
     pub fn cancel_suspension(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_expected = member.standing == Standing::Suspended;
@@ -212,8 +215,8 @@ impl Room {
         was_expected
     }
 
-    /// Resumes a suspended membership. The member counts as a newcomer, but continues at the same
-    /// line.
+    /// Resumes a suspended membership and appends a join line. In the order of the members, the
+    /// member comes last, but their next line is unchanged.
     pub(crate) fn resume_member(
         &mut self,
         now_ms: u64,
@@ -255,8 +258,8 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// Hides line `number`, the last one, from the terminal of a session that this node serves: its
-    /// user wrote the line.
+    /// Hides the room's last line from the terminal of its author, whose session this node serves.
+    /// `number` is the number of the line.
     pub fn hide(&mut self, session: u64, number: u64) {
         let Self { members, log, .. } = self;
         for (_, member) in members.iter_mut() {
@@ -267,7 +270,8 @@ impl Room {
         }
     }
 
-    /// Changes the name of a member from this line on.
+    /// Changes the name of a member, and appends a line about it. Returns `None` if the member was
+    /// expelled.
     pub fn rename(&mut self, now_ms: u64, member_id: MemberId, name: Name) -> Option<Appended> {
         let member = &mut self.members[member_id];
         if member.is_out() {
@@ -278,7 +282,7 @@ impl Room {
         Some(self.append(now_ms, lineage, LineKind::Renamed, old.as_str(), name.as_str()))
     }
 
-    /// Sets the topic, or removes it.
+    /// Sets or removes the topic, and appends a line about it.
     pub(crate) fn set_topic(
         &mut self,
         now_ms: u64,
@@ -300,7 +304,7 @@ impl Room {
     }
 
     /// Fills `batch` with the member's next lines, and marks them as seen. Returns the number of
-    /// missed lines, which the log no longer keeps.
+    /// missed lines: lines that the log has dropped.
     pub fn take(&mut self, member_id: MemberId, batch: &mut Batch) -> u64 {
         let member = &mut self.members[member_id];
         if member.is_out() {
@@ -318,8 +322,8 @@ impl Room {
         self.members[member_id].next = next;
     }
 
-    /// Returns the member's next line. `missed` counts the lines before it that the log no longer
-    /// keeps. The member's own lines are returned and counted only if `own` is `Own::Shown`.
+    /// Takes the member's next line. Adds to `missed` the number of lines before it that the log
+    /// has dropped. The member's own lines are returned and counted only if `own` is `Own::Shown`.
     pub fn take_line(
         &mut self,
         member_id: MemberId,
@@ -351,14 +355,15 @@ impl Room {
         self.log.visible() == self.log.next()
     }
 
-    /// Returns whether a member has seen all lines.
+    /// Returns whether the member has seen all visible lines.
     pub fn is_caught_up(&self, member_id: MemberId) -> bool {
         let member = &self.members[member_id];
         member.is_out() || member.next >= self.log.visible()
     }
 
-    /// Returns the number of lines before `until` that the member will be shown. A member who also
-    /// sees the lines that a replay leaves out starts at most `most` lines before `until`.
+    /// Returns how many lines before `until` the member will be shown. If own lines are shown, the
+    /// member also sees the lines that a replay leaves out. To limit their number, the member first
+    /// skips to the last `most` lines before `until`.
     pub fn earlier(&mut self, member_id: MemberId, until: u64, own: Own, most: u64) -> u64 {
         let Self { members, log, .. } = self;
         let member = &mut members[member_id];
@@ -371,13 +376,14 @@ impl Room {
         log.count(from..until) - hidden.sum::<u64>()
     }
 
-    /// Returns the number of the member's next line, and whether they are an operator of the room.
+    /// Returns the number of the member's next line, and whether the member is an operator of the
+    /// room.
     pub fn standing(&self, member_id: MemberId) -> (u64, bool) {
         let member = &self.members[member_id];
         (member.next, member.operator && !member.is_out())
     }
 
-    /// Returns whether the member was not expelled.
+    /// Returns whether the member is neither expelled nor suspended.
     pub fn is_in(&self, member_id: MemberId) -> bool {
         !self.members[member_id].is_out()
     }
@@ -387,17 +393,18 @@ impl Room {
         self.members[member_id].standing == Standing::Suspended
     }
 
-    /// Returns whether the member was expelled permanently, not only suspended.
+    /// Returns whether the member was expelled; `false` if the membership is only suspended.
     pub fn is_expelled(&self, member_id: MemberId) -> bool {
         self.members[member_id].standing == Standing::Out
     }
 
-    /// Returns whether the member is an operator of the room, or was until they were expelled.
+    /// Returns whether the member is an operator of the room, or was one until they were expelled.
     pub fn is_operator(&self, member_id: MemberId) -> bool {
         self.members[member_id].operator
     }
 
-    /// Like [`standing`](Self::standing), or `None` if the member was expelled.
+    /// Like [`standing`](Self::standing), but returns `None` if the member is expelled or
+    /// suspended.
     pub fn membership(&self, member_id: MemberId) -> Option<(u64, bool)> {
         self.is_in(member_id).then(|| self.standing(member_id))
     }
@@ -407,7 +414,7 @@ impl Room {
         self.members[member_id].operator = operator;
     }
 
-    /// Returns whether an operator of the room is in it.
+    /// Returns whether an operator of the room is present.
     pub(crate) fn has_operator(&self) -> bool {
         self.present().any(|(_, member)| member.operator)
     }
@@ -417,13 +424,13 @@ impl Room {
         &self.members[member_id].name
     }
 
-    /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them. The number of
-    /// mutes is bounded: the oldest is dropped first.
+    /// Mutes a user until `until_ms` (milliseconds since 1970), or unmutes them if it is `None`.
+    /// The number of mutes is bounded: the oldest is dropped first.
     pub fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
         room_operators::mute(&mut self.muted, now_ms, muted, until_ms);
     }
 
-    /// Returns the end of a user's mute, if they are muted.
+    /// Returns the end of a user's mute in milliseconds since 1970, if they are muted.
     pub fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
         room_operators::muted_until(&self.muted, now_ms, key, lineage)
     }
@@ -434,36 +441,36 @@ impl Room {
         self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
-    /// Returns the membership of a session, if its user is in the room.
+    /// Returns the membership of a session in this room, if it has one.
     pub fn member_id_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
     }
 
-    /// Returns the members in the room.
+    /// Returns the members, without those who are expelled or suspended.
     pub fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
-    /// Returns whether a membership is suspended, so that its user may rejoin.
+    /// Returns whether any membership is suspended, so that its user may rejoin.
     pub(crate) fn awaits_members(&self) -> bool {
         self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
-    /// Returns the number of members in the room.
+    /// Returns the number of members, without those who are expelled or suspended.
     pub fn count(&self) -> usize {
         self.members.len() - self.outside
     }
 
-    /// Returns the members in the room, in the order of their joins.
+    /// Returns the members in the order of their joins.
     pub fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| (member.arrival, member.session));
         members
     }
 
-    /// Returns the members who have not seen all lines, and the number of those lines; the largest
-    /// first.
+    /// Returns the members who have not seen all lines, each with the number of missing lines. The
+    /// largest number comes first.
     pub fn lags(&self) -> Vec<(&Name, u64)> {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);

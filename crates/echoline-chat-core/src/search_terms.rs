@@ -1,10 +1,13 @@
-//! The terms of a search, matched without regard to case.
+//! The terms of a search. The case of letters is ignored.
 //!
-//! A search scans the lines of a room one by one, newest first, with a limit for each search.
-//! SQLite's own searches are not suitable. FTS5 doubles the disk space and slows down each write;
-//! its tokens are whole words, or with `trigram` at least three letters; and its index keeps
-//! deleted text. LIKE ignores case only in ASCII. No character of a search has a special meaning,
-//! so nothing has to be escaped.
+//! A search scans the lines of a room one by one, newest first, up to a limit. The search functions
+//! of SQLite are not suitable:
+//!
+//! * FTS5 doubles the disk space and slows down each write. It finds only whole words, or with
+//!   `trigram` at least three letters. Its index keeps deleted text.
+//! * LIKE ignores case only in ASCII.
+//!
+//! No character of a search has a special meaning, so nothing needs to be escaped.
 
 use memchr::memmem::Finder;
 
@@ -15,7 +18,7 @@ pub struct SearchTerms(Vec<Finder<'static>>);
 /// The maximum number of terms, which bounds the cost of a search.
 const TERMS_MAX: usize = 16;
 
-/// A reusable buffer for the lower-case form of a line.
+/// A reusable buffer for the lower-case forms of a line's name and text.
 #[derive(Debug, Default)]
 pub struct CaseFoldBuffer {
     name: String,
@@ -23,7 +26,7 @@ pub struct CaseFoldBuffer {
 }
 
 impl SearchTerms {
-    /// Splits `typed` at white space into terms, and ignores all words after the first 16.
+    /// Splits `typed` at white space into terms. Ignores all terms after the first 16.
     #[must_use]
     pub fn new(typed: &str) -> Self {
         let words = typed.split_whitespace().take(TERMS_MAX).map(str::to_lowercase);
@@ -36,7 +39,7 @@ impl SearchTerms {
         self.0.is_empty()
     }
 
-    /// Returns whether each term occurs in the name or in the text of a line, in any case.
+    /// Returns whether every term occurs in the name or in the text of a line, ignoring case.
     #[must_use]
     pub fn matches_line(&self, name: &str, text: &str, buffer: &mut CaseFoldBuffer) -> bool {
         fold(name, &mut buffer.name);
@@ -47,7 +50,7 @@ impl SearchTerms {
     }
 }
 
-/// Writes the lower-case form of `text` into `folded`. ASCII, the usual case, is fast.
+/// Writes the lower-case form of `text` into `folded`. ASCII text takes a fast path.
 fn fold(text: &str, folded: &mut String) {
     folded.clear();
     if text.is_ascii() {

@@ -1,7 +1,8 @@
-//! The state of a whole chat: its users, rooms, bans and saved sessions. Pure.
+//! The state of a whole chat: its users, rooms, bans and saved sessions.
 //!
-//! Only [`ChatState::apply`] and the replication of a cluster change it. Time is an argument, and
-//! nothing is random: two nodes that apply the same operations have the same state.
+//! The state changes only through [`ChatState::apply`] and through the replication of a cluster.
+//! Time is an argument, and nothing is random: two nodes that apply the same operations have the
+//! same state.
 
 pub(crate) mod apply;
 pub(crate) mod apply_in_rooms;
@@ -46,7 +47,7 @@ use crate::state::user_table::lineage_of_id;
 use crate::{ClaimNameError, JoinError, Key, Name};
 use echoline_base::source::Source;
 
-/// The state of a chat. `R` holds a room.
+/// The state of a chat. `R` is the type that holds a room.
 #[derive(Debug)]
 pub struct ChatState<R> {
     /// The settings.
@@ -55,25 +56,27 @@ pub struct ChatState<R> {
     pub lobby: R,
     /// The users in the chat.
     pub users: UserTable<R>,
-    /// Users of this node who are out of the chat until the node rejoins. Their sessions and
-    /// memberships continue.
+    /// Users of this node who left the chat because the node's lease expired. Their sessions and
+    /// memberships continue when the node rejoins.
     pub suspended: BTreeMap<u64, Box<User<R>>>,
-    /// Every key of every name that is in use, and the session that has it.
+    /// Every key of every name that is in use, and the session that has the name.
     pub names: HashMap<Key, u64>,
     /// All rooms, including the lobby.
     pub rooms: BTreeMap<Key, R>,
-    /// Removed rooms with suspended members, who may rejoin a room of the same name.
+    /// Removed rooms that have suspended members, by name. Those members may rejoin a room of the
+    /// same name.
     pub awaited_rooms: BTreeMap<Key, R>,
     /// The bans.
     pub bans: Bans,
-    /// The saved sessions by their tokens.
+    /// The saved sessions and their tokens.
     pub tokens: Tokens,
-    /// The users who left last.
+    /// The users who left most recently.
     pub former_users: FormerUsers,
     /// The mutes of users who wrote too fast.
     pub flood_mutes: FloodMutes,
-    /// The number of the first line of the next new room. It is higher than the number of any line
-    /// of a removed room, so that a room of the same name does not begin in the middle of it.
+    /// The number that the first line of the next new room gets. It is higher than the number of
+    /// any line of a removed room, so a new room with the same name cannot be confused with the old
+    /// one.
     pub next_first_line: u64,
 }
 
@@ -82,7 +85,7 @@ pub struct ChatState<R> {
 pub struct StateOptions {
     /// The name of the room that every user enters first.
     pub lobby: Name,
-    /// The bounds of each room's log.
+    /// The limits of each room's log.
     pub log: LogLimits,
     /// Whether new lines wait for the store before they are shown.
     pub holds_lines: bool,
@@ -90,9 +93,9 @@ pub struct StateOptions {
     pub keeps_rooms: bool,
     /// Whether this is the state of one node of a cluster.
     pub is_replicated: bool,
-    /// The lineage of session 0. The lineages of new sessions are counted from it.
+    /// The lineage of session 0. A new session's lineage is this number plus the session's number.
     pub lineages_from: u64,
-    /// Prints a time in milliseconds since 1970.
+    /// Formats a time in milliseconds since 1970.
     pub moment: fn(u64) -> String,
 }
 
@@ -103,11 +106,11 @@ pub struct RestoredState {
     pub rooms: Vec<Room>,
     /// The bans.
     pub bans: Bans,
-    /// The saved sessions by their tokens.
+    /// The saved sessions and their tokens.
     pub tokens: Tokens,
 }
 
-/// The number of rooms that a node allows.
+/// The limits for creating rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomLimits {
     /// The maximum number of rooms.
@@ -149,19 +152,18 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Returns the user who has the name, or one that looks like it.
+    /// Returns the user who has this name, or a name that looks like it.
     pub fn find(&self, name: &Name) -> Option<&User<R>> {
         let session = name.keys().find_map(|key| self.names.get(key))?;
         self.user(*session)
     }
 
-    /// Returns the user of this session, while they are in the chat.
+    /// Returns the user of this session, if they are in the chat.
     pub fn user(&self, session: u64) -> Option<&User<R>> {
         self.users.get(&session).map(|user| &**user)
     }
 
-    /// Returns the user of this session. If this node serves the session, a suspended user counts
-    /// too.
+    /// Returns the user of this session. Also finds a suspended user of this node.
     pub fn served_user(&self, session: u64) -> Option<&User<R>> {
         self.suspended.get(&session).map(|user| &**user).or_else(|| self.user(session))
     }
@@ -171,7 +173,7 @@ impl<R: RoomCell> ChatState<R> {
         self.users.of_lineage(lineage_of_id(id)?)
     }
 
-    /// Returns the number of users from this network, without the user of this lineage.
+    /// Counts the users from this network, except the user with this lineage.
     pub fn users_from(&self, network: IpNet, lineage: u64) -> usize {
         let users = self.users.values();
         let from = users.filter(|user| user.address.map(network_of) == Some(network));
@@ -183,8 +185,8 @@ impl<R: RoomCell> ChatState<R> {
         ban.words(self.options.moment)
     }
 
-    /// Returns whether the session can have the name: no other session has it, or one that looks
-    /// like it.
+    /// Checks whether the session can have the name: no other session has this name, or a name that
+    /// looks like it.
     pub fn is_free(&self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
         if let Some(user) = other.and_then(|session| self.users.get(session)) {
@@ -199,7 +201,7 @@ impl<R: RoomCell> ChatState<R> {
         Ok(())
     }
 
-    /// Claims `name` for the session, unless another session has it.
+    /// Gives `name` to the session, unless another session has it.
     pub fn claim(&mut self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         self.is_free(name, session)?;
         for key in name.keys() {
@@ -208,7 +210,7 @@ impl<R: RoomCell> ChatState<R> {
         Ok(())
     }
 
-    /// Frees the keys of a name that the session has.
+    /// Frees the keys of a name, if the session has them.
     pub fn release(&mut self, name: &Name, session: u64) {
         for key in name.keys() {
             if self.names.get(key) == Some(&session) {
@@ -217,8 +219,8 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Returns whether the room exists, or the user may create it. Each node checks its own limits
-    /// before it proposes a room.
+    /// Returns whether the room exists, or whether the user may create it. Each node checks its own
+    /// limits before it proposes to create a room.
     pub fn check_room_limits(
         &self,
         now_ms: u64,
@@ -247,7 +249,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Returns the nodes that serve a user, in ascending order.
+    /// Returns the nodes that serve at least one user, in ascending order.
     pub fn nodes(&self) -> Vec<u32> {
         let mut nodes: Vec<u32> = self.users.values().map(|user| user.node).collect();
         nodes.sort_unstable();
@@ -255,7 +257,8 @@ impl<R: RoomCell> ChatState<R> {
         nodes
     }
 
-    /// Releases the membership of a room from which a session of this node was expelled.
+    /// Releases a session's membership of a room from which it was expelled. This node serves the
+    /// session.
     pub fn release_membership(&mut self, session: u64, room: &R) {
         match self.suspended.get_mut(&session) {
             Some(user) => user.release(room),
@@ -263,7 +266,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Releases all memberships of a session that has ended while its user was out of the chat.
+    /// Releases all memberships of a session that ended while its user was suspended.
     pub fn release_suspended(&mut self, session: u64) {
         if let Some(mut user) = self.suspended.remove(&session) {
             user.release_all();

@@ -1,29 +1,29 @@
-//! A line of a room as the history stores it. Pure.
+//! A line of a room, as the history stores it.
 
 use std::sync::Arc;
 
-/// The text of a line whose words were deleted.
+/// The text that replaces the text of a deleted line.
 pub const DELETED: &str = "[deleted]";
 
-/// The notice in each room when the server starts again.
+/// The notice in each room after the server was restarted.
 pub const RESTARTED: &str = "The server was started again";
 
-/// The text that is shown for a number whose line is missing in the history.
+/// The text that is shown for a line that is missing in the history.
 pub const MISSING: &str = "[missing]";
 
-/// The kind of a line. Stored as a small integer, which never changes its meaning.
+/// The kind of a line. It is stored as a small integer, whose meaning must never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineKind {
-    /// 0: a user said it.
+    /// 0: a user said the line.
     Said,
-    /// 1: an action of a user (`/me`).
+    /// 1: a user described an action (`/me`).
     Action,
     /// 2: a user joined the room.
     Joined,
     /// 3: a user left the room.
     Left,
-    /// 4: a user took another name.
+    /// 4: a user changed their name.
     Renamed,
     /// 5: a user set the topic of the room.
     Topic,
@@ -43,8 +43,8 @@ impl LineKind {
         Self::Notice,
     ];
 
-    /// Returns whether the author chose a text in lines of this kind. Users who ignore the author
-    /// do not see such lines. A new name counts as a text.
+    /// Returns whether the author chose text in lines of this kind. Such lines are hidden from
+    /// users who ignore the author. A new name counts as text.
     #[must_use]
     pub fn has_own_words(self) -> bool {
         self.has_words() || self == Self::Renamed
@@ -64,25 +64,25 @@ impl LineKind {
         }
     }
 
-    /// Returns the number of this kind in the file.
+    /// Returns the number of this kind in the database.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Returns whether a user said lines of this kind. Such lines have their own limit, so that a
-    /// flood of joins and leaves does not evict them.
+    /// Returns whether a user said lines of this kind. Such lines have a limit of their own, so a
+    /// flood of joins and leaves does not displace them.
     #[must_use]
     pub const fn is_said(self) -> bool {
         matches!(self, Self::Said | Self::Action)
     }
 
-    /// Returns whether lines of this kind have words of their author, which can be deleted.
+    /// Returns whether lines of this kind have a text of their author, which can be deleted.
     #[must_use]
     pub const fn has_words(self) -> bool {
         matches!(self, Self::Said | Self::Action | Self::Topic | Self::Left)
     }
 
-    /// Returns the kind with this code; `None` if there is none.
+    /// Returns the kind with this number, or `None` if there is none.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
@@ -91,15 +91,16 @@ impl LineKind {
 /// A line of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLine {
-    /// Its number in the room; at most [`i64::MAX`], the largest integer of SQLite.
+    /// The number of the line in its room; at most [`i64::MAX`], the largest integer of SQLite.
     pub number: u64,
-    /// Milliseconds since 1970, UTC. For display only, because the number gives the order.
+    /// The time, in milliseconds since 1970 (UTC). It is for display only; the order is that of the
+    /// numbers.
     pub time_ms: u64,
-    /// Its kind.
+    /// The kind of the line.
     pub kind: LineKind,
-    /// The name of its author.
+    /// The name of the author.
     pub name: Arc<str>,
-    /// Its text.
+    /// The text of the line.
     pub text: Arc<str>,
 }
 

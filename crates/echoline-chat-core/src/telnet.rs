@@ -1,12 +1,13 @@
-//! Removes Telnet commands from a stream of bytes and answers them (RFC 854, 855). Pure.
+//! Removes Telnet commands from a stream of bytes, and answers them (RFC 854, RFC 855).
 //!
-//! The parser refuses every option, except for the window size if the server asked for it. Every
-//! offer is refused once, so no negotiation loop can arise.
+//! The parser refuses every option, except the window size if the server asked for it. Each offer
+//! is refused only once, so no negotiation loop can arise.
 
 use memchr::memchr2;
 
 const SE: u8 = 240;
-/// Erase character. A client that maps its keys to EC and EL sends no Backspace.
+/// "Erase character". Some clients map their keys to EC and EL ("erase line") and never send
+/// Backspace.
 const EC: u8 = 247;
 const EL: u8 = 248;
 const SB: u8 = 250;
@@ -18,21 +19,23 @@ const IAC: u8 = 255;
 const CR: u8 = b'\r';
 const NUL: u8 = 0;
 
-/// RFC 860: asks for an answer when the input up to this point was processed. A client that was
-/// interrupted with Ctrl-C shows nothing until it is answered.
+/// RFC 860: requests an answer as soon as all earlier input is processed. After Ctrl-C, a client
+/// shows nothing until this answer arrives.
 const TIMING_MARK: u8 = 6;
-/// RFC 1073: the width and height of the window.
+/// RFC 1073: the width and height of the client's window.
 const NAWS: u8 = 31;
 
-/// The maximum length of a subnegotiation in bytes, including the option's number. Later bytes are
-/// data again, so that an unterminated subnegotiation cannot swallow the user's input.
+/// The maximum length of a subnegotiation in bytes, including the option's number. Later bytes
+/// count as data again, so that an unterminated subnegotiation cannot swallow the user's input.
 const SUBNEGOTIATION_BYTES_MAX: u16 = 512;
-/// The number of kept bytes: the option and the four bytes of a window size.
+/// The number of subnegotiation bytes that are kept: the option and the four bytes of a window
+/// size.
 const KEPT_BYTES: usize = 5;
-/// The maximum number of bytes of pending answers. A client that fills them gets no more answers.
+/// The maximum number of bytes of pending answers. A client that reaches it gets no more answers.
 const ANSWERS_BYTES_MAX: usize = 192;
 
-/// Removes the Telnet commands from a client's input, and collects the answers to them.
+/// A parser that removes the Telnet commands from a client's input, and collects the answers to
+/// them.
 ///
 /// The result does not depend on how the input is split into chunks.
 ///
@@ -50,9 +53,9 @@ pub struct Parser {
     state: State,
     subnegotiation: Subnegotiation,
     window: Window,
-    /// The client's own options (WILL) that were refused.
+    /// The options offered with WILL that were refused.
     refused_theirs: Options,
-    /// The server's options (DO) that were refused.
+    /// The options requested with DO that were refused.
     refused_ours: Options,
     answers: Vec<u8>,
 }
@@ -61,7 +64,8 @@ pub struct Parser {
 enum State {
     #[default]
     Data,
-    /// The last byte of data was a CR. A NUL after it belongs to it (RFC 854, page 11).
+    /// The last byte of data was a CR. If a NUL follows, it is part of the line end (RFC 854, page
+    /// 11).
     Cr,
     /// After IAC.
     Command,
@@ -84,36 +88,37 @@ enum Window {
     #[default]
     NotAsked,
     Asked,
-    /// The client agreed to report its window. The width is 0 until it does.
+    /// The client agreed to report its window size. The width is 0 until it does.
     Told {
         width: u16,
     },
     Refused,
 }
 
-/// One bit for each option.
+/// A set of options, one bit for each.
 #[derive(Debug, Default)]
 struct Options([u64; 4]);
 
 impl Parser {
-    /// Returns a parser that asks for the window size first: its question is among
+    /// Creates a parser that first asks for the window size. The request is already in
     /// [`Parser::answers`].
     #[must_use]
     pub fn negotiating() -> Self {
         Self { window: Window::Asked, answers: vec![IAC, DO, NAWS], ..Self::default() }
     }
 
-    /// Returns a parser for the middle of a stream. `cr` is whether the last byte was a CR.
+    /// Creates a parser that begins in the middle of a stream. `cr` is whether the last byte was a
+    /// CR.
     pub fn after(cr: bool) -> Self {
         Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
     }
 
-    /// Removes the commands from `bytes`, which continue those of the previous call. Moves the data
-    /// to the front, and returns its length.
+    /// Removes the commands from `bytes`. A command may continue from the previous call. Moves the
+    /// data to the front, and returns its length.
     ///
-    /// A doubled 255 becomes one byte of data, and CR NUL becomes CR. The commands that erase a
-    /// character or the line become Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them.
-    /// Bytes with neither 255 nor NUL are only searched, once.
+    /// A doubled 255 becomes one byte of data, and CR NUL becomes CR. "Erase character" and "erase
+    /// line" become Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Input without
+    /// 255 and NUL is scanned once and not changed.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
         let (mut kept, mut next) = (0, 0);
         while next < bytes.len() {
@@ -134,7 +139,7 @@ impl Parser {
     }
 
     /// Returns the bytes to send to the client, at most 192. The caller removes the bytes that it
-    /// sends.
+    /// has sent.
     pub fn answers(&mut self) -> &mut Vec<u8> {
         &mut self.answers
     }
@@ -148,7 +153,7 @@ impl Parser {
         }
     }
 
-    /// Returns the number of bytes at the front that are data and need no change.
+    /// Returns the number of bytes at the front that are plain data.
     fn plain_run(&self, bytes: &[u8]) -> usize {
         match self.state {
             State::Data | State::Cr => memchr2(IAC, NUL, bytes).unwrap_or(bytes.len()),
@@ -156,7 +161,7 @@ impl Parser {
         }
     }
 
-    /// Processes one byte that may belong to a command. Returns it if it is data.
+    /// Processes one byte that may belong to a command. Returns the byte if it is data.
     fn step(&mut self, byte: u8) -> Option<u8> {
         match (self.state, byte) {
             (State::Data | State::Cr, IAC) => self.becomes(State::Command),
@@ -173,7 +178,7 @@ impl Parser {
                 self.becomes(State::Data)
             }
             (State::Subnegotiation, _) | (State::SubnegotiationCommand, IAC) => self.keep(byte),
-            // Another command interrupts the subnegotiation.
+            // A command other than SE aborts the subnegotiation.
             (State::SubnegotiationCommand, _) => self.command(byte),
         }
     }
@@ -188,7 +193,7 @@ impl Parser {
         Some(byte)
     }
 
-    /// Processes the byte after IAC. Returns a byte of data, if it means one.
+    /// Processes the byte after IAC. Returns a byte of data if the command means one.
     fn command(&mut self, byte: u8) -> Option<u8> {
         match byte {
             IAC => self.data(IAC),
@@ -199,8 +204,8 @@ impl Parser {
                 self.subnegotiation = Subnegotiation::default();
                 self.becomes(State::Subnegotiation)
             }
-            // These commands have no effect in a chat: no operation, break, go ahead, are you
-            // there.
+            // The other commands have no effect in a chat: "no operation", "break", "go ahead",
+            // "are you there" and so on.
             _ => self.becomes(State::Data),
         }
     }
@@ -227,8 +232,8 @@ impl Parser {
                 self.refuse(DONT, NAWS);
             }
             (WILL, ..) => self.refuse(DONT, option),
-            // This is a question and not an offer, and RFC 860 requires an answer each time. The
-            // answer never causes another question, so no loop can arise.
+            // A timing mark is a request and not an offer, and RFC 860 requires an answer each
+            // time. The answer never causes another request, so no loop can arise.
             (DO, TIMING_MARK, _) => self.answer(WONT, TIMING_MARK),
             (DO, ..) => self.refuse(WONT, option),
             // An option that is off stays off, without an answer (RFC 1143).
@@ -260,7 +265,7 @@ impl Parser {
 }
 
 impl Options {
-    /// Adds an option. Returns whether it was new.
+    /// Adds an option. Returns `true` if it was not in the set.
     fn insert(&mut self, option: u8) -> bool {
         let (word, bit) = (&mut self.0[usize::from(option / 64)], 1 << (option % 64));
         let new = *word & bit == 0;
@@ -275,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the data that is left of `bytes`.
+    /// Returns the data in `bytes`.
     fn take(parser: &mut Parser, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         let kept = parser.take(&mut bytes);
@@ -318,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Ctrl-C in a Telnet client, twice: the client shows nothing until its question is answered.
+    /// If a user presses Ctrl-C in a Telnet client twice, the client gets an answer each time.
     #[test]
     fn every_timing_mark_is_answered() {
         let mut parser = Parser::default();
@@ -354,24 +359,24 @@ mod tests {
         assert_eq!(answers(&mut parser), [IAC, DO, NAWS]);
         let size = |width: u16| {
             let [high, low] = width.to_be_bytes();
-            // A byte 255 is doubled, in a subnegotiation too.
+            // A byte 255 is doubled in a subnegotiation too.
             let bytes = [high, low, 0, 24].map(|b| if b == IAC { vec![b, b] } else { vec![b] });
             [&[IAC, SB, NAWS][..], &bytes.concat(), &[IAC, SE]].concat()
         };
         take(&mut parser, &size(80));
-        assert_eq!(parser.width(), None, "not before the client said that it will");
+        assert_eq!(parser.width(), None, "the client has not agreed to report it yet");
         take(&mut parser, &[IAC, WILL, NAWS]);
         for width in [80, 255, 132, 65535] {
             take(&mut parser, &size(width));
             assert_eq!(parser.width(), Some(width));
         }
         take(&mut parser, &[IAC, SB, NAWS, 0, 9, IAC, SE]);
-        assert_eq!(parser.width(), Some(65535), "too short for a size");
+        assert_eq!(parser.width(), Some(65535), "a size that is too short is ignored");
         take(&mut parser, &size(0));
         assert_eq!(parser.width(), None, "0 is unknown");
         assert!(answers(&mut parser).is_empty());
         take(&mut parser, &[IAC, WONT, NAWS, IAC, WILL, NAWS]);
-        assert_eq!(answers(&mut parser), [IAC, DONT, NAWS], "once off, it stays off");
+        assert_eq!(answers(&mut parser), [IAC, DONT, NAWS], "an option that is off stays off");
     }
 
     /// Fault 24: two connected servers do not answer each other for ever.
@@ -394,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Bytes with and without a meaning for Telnet.
+    /// Bytes with and without a meaning in Telnet.
     fn telnet_bytes() -> impl Strategy<Value = Vec<u8>> {
         let special = vec![IAC, SE, SB, WILL, WONT, DO, DONT, CR, NUL, NAWS, TIMING_MARK, b'a'];
         let byte = prop_oneof![4 => prop::sample::select(special), 1 => any::<u8>()];
@@ -402,9 +407,9 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 24: packet boundaries change nothing.
+        /// Fault 24: splitting the input at other positions does not change the result.
         #[test]
-        fn any_chunking_gives_the_same(
+        fn any_chunking_gives_the_same_result(
             bytes in telnet_bytes(),
             cuts in prop::collection::vec(1_usize..8, 1..80),
             asks in any::<bool>(),

@@ -1,8 +1,9 @@
-//! Cleans text for terminals by an allow-list, once, when a line enters the chat. Pure.
+//! Cleans text once, when a line enters the chat: only allowed characters stay. The result is safe
+//! for terminals.
 //!
-//! People read the chat, so nothing is escaped or marked. Characters that are not allowed are
-//! removed, and the rest is printable text (Unicode Technical Report 36, Unicode Standard Annex 31
-//! for the joiners).
+//! Characters that are not allowed are removed. Nothing is escaped or marked, because people read
+//! the text. The rules follow Unicode Technical Report 36, and Unicode Standard Annex 31 for the
+//! joiners.
 
 pub(crate) mod character;
 mod erase;
@@ -21,18 +22,17 @@ use unicode_script::{Script, UnicodeScript};
 
 use crate::text::character::{is_common, is_letter};
 
-/// The maximum number of consecutive combining marks. More would paint over the lines above and
-/// below.
+/// The maximum number of consecutive combining marks. More would cover the lines around them.
 const MARKS_MAX: u8 = 4;
 
-/// The maximum characters of a foreign text inside a sentence.
+/// The maximum length of an excerpt, in characters.
 const EXCERPT_CHARACTERS_MAX: usize = 24;
 
-/// The maximum bytes of a foreign text in the log.
+/// The maximum number of bytes that [`escape`] prints.
 const ESCAPE_BYTES_MAX: usize = 128;
 
-/// The error for bytes that are not UTF-8: other encodings, telnet commands, surrogates, overlong
-/// forms (RFC 3629, section 3).
+/// The error for bytes that are not UTF-8, such as other encodings, Telnet commands, surrogates and
+/// overlong forms (RFC 3629, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("That line is not UTF-8 (byte {}): set your terminal to UTF-8 and send it again", .at + 1)]
 pub struct NotText {
@@ -40,15 +40,16 @@ pub struct NotText {
     pub at: usize,
 }
 
-/// Returns the part of `bytes` that may be shown on any terminal: printable characters and tabs,
-/// every space as a plain space, nothing else.
+/// Returns the part of `bytes` that is safe on any terminal: printable characters and tabs. Every
+/// other kind of space becomes a plain space.
 ///
-/// A separator of lines or paragraphs becomes a space, so that words stay separate. Other controls
-/// (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use and code points
-/// that Unicode 18 does not assign are removed. The joiners U+200C and U+200D stay where they have
-/// a meaning: between emoji, and between letters of one script that needs them. At most 4
-/// consecutive combining marks stay, and none before the first character. Printable ASCII is
-/// returned without a copy. Cleaning a text twice changes nothing.
+/// Separators of lines or paragraphs become spaces, so that words stay separate. Other control
+/// characters (C0, DEL, C1), direction marks, zero-width characters, tags, fillers, private use
+/// characters and unassigned code points (Unicode 18) are removed. The joiners U+200C and U+200D
+/// stay only between emoji, and between letters of a script that needs them. At most 4 consecutive
+/// combining marks stay, and none before the first character.
+///
+/// Printable ASCII is returned without a copy. Cleaning a text twice changes nothing.
 ///
 /// ```
 /// use echoline_chat_core::text::clean;
@@ -75,7 +76,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
 /// Returns whether [`clean`] returns the text unchanged.
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
-    // Most lines need neither the tables nor the rules about neighbouring characters.
+    // Fast path: most lines need neither the tables nor the rules about neighbouring characters.
     text.chars().all(|c| matches!(c, ' ' | '\t') || is_common(c))
         || Cleaned::new(text).eq(text.chars())
 }
@@ -83,39 +84,39 @@ pub fn is_clean(text: &str) -> bool {
 /// Returns whether all bytes are printable ASCII.
 fn is_plain(bytes: &[u8]) -> bool {
     // Tests the bytes in blocks, so that the compiler can vectorize the loop. The last block may
-    // overlap the one before, so no byte is tested alone.
+    // overlap the one before it, so that no byte needs a separate test.
     const BLOCK: usize = 16;
     let Some(last) = bytes.last_chunk::<BLOCK>() else { return are_plain(bytes) };
     bytes.chunks_exact(BLOCK).all(are_plain) && are_plain(last)
 }
 
-/// Tests all bytes without an early exit, so that a block of known size is one step.
+/// Tests all bytes without an early exit, so that a block of fixed size is vectorized.
 #[inline]
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte))
 }
 
-/// Returns the start of a foreign text, cleaned and at most 24 characters long, for use in a
-/// sentence.
+/// Returns the beginning of an untrusted text for use in a sentence, cleaned and at most 24
+/// characters long.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let spaced = |c| if c == '\t' { ' ' } else { c };
     let mut characters = Cleaned::new(text).map(spaced);
     let mut shown: String = characters.by_ref().take(EXCERPT_CHARACTERS_MAX).collect();
     if characters.next().is_some() {
-        // The character that the joiner needs was cut off.
+        // A joiner at the end has lost the character that it would join.
         shown.truncate(shown.trim_end_matches(is_joiner).len());
         shown.push('…');
     }
     shown
 }
 
-/// The characters of a text that may be shown.
+/// An iterator over the cleaned characters of a text.
 #[derive(Clone)]
 struct Cleaned<'a> {
     characters: Chars<'a>,
     filter: Filter,
-    /// The character that follows the joiner that was just returned.
+    /// The next character to return; the joiner before it was just returned.
     ready: Option<char>,
 }
 
@@ -145,20 +146,20 @@ impl Iterator for Cleaned<'_> {
     }
 }
 
-/// A filter that depends only on the characters that passed before, and not on removed ones.
-/// Cleaning a text twice therefore changes nothing.
+/// A filter for characters. It depends only on the characters that it has let through, and not on
+/// removed ones. Cleaning a text twice therefore changes nothing.
 #[derive(Clone, Default)]
 struct Filter {
-    /// The last character that passed and is neither a mark nor a joiner.
+    /// The last character that was let through and is neither a mark nor a joiner.
     base: Option<char>,
-    /// The number of marks after it.
+    /// The number of marks after `base`.
     marks: u8,
-    /// A joiner after it, held until the next character shows whether it has a meaning.
+    /// A joiner after `base`, held back until the next character shows whether it has a meaning.
     joiner: Option<char>,
 }
 
 impl Filter {
-    /// Returns the output for `c`: the held joiner, if there is one, and a character.
+    /// Returns the output for `c`: the joiner that was held back, if any, and a character.
     fn take(&mut self, c: char) -> (Option<char>, Option<char>) {
         match kind(c) {
             CharacterKind::Visible => {
@@ -211,8 +212,8 @@ fn is_emoji(c: char) -> bool {
     !c.is_ascii() && c.is_emoji_char()
 }
 
-/// Returns whether a presentation selector may follow `c`. Digits, `#` and `*` have one too, in
-/// keycaps.
+/// Returns whether a presentation selector may follow `c`. Besides emoji, these are digits, `#` and
+/// `*`, which form keycaps.
 fn has_presentations(c: char) -> bool {
     c.is_emoji_char()
 }
@@ -245,8 +246,8 @@ fn needs_joiners(script: Script) -> bool {
     )
 }
 
-/// Prints foreign bytes for the log on one line. Characters that may be shown stay, other bytes
-/// become `\x1b`, and a backslash becomes `\\`. After 128 bytes it prints `…`.
+/// Formats untrusted bytes for the log, on one line. Allowed characters stay, other bytes become
+/// for example `\x1b`, and a backslash becomes `\\`. After 128 bytes it prints `…`.
 ///
 /// ```
 /// use echoline_chat_core::text::escape;
@@ -296,7 +297,7 @@ mod tests {
         clean(text.as_bytes()).unwrap().into_owned()
     }
 
-    /// Fault 22: every byte that is not plain is found, alone and at any position of a line.
+    /// Fault 22: a byte that is not printable ASCII is found at any position of any line.
     #[test]
     fn finds_a_byte_that_is_not_plain_at_any_position() {
         for length in 0..70 {
@@ -328,7 +329,7 @@ mod tests {
         }
     }
 
-    /// Faults 22, 23: sequences that other programs have let through.
+    /// Faults 22 and 23: escape sequences that other programs have let through become harmless.
     #[test]
     fn known_attacks_become_plain_text() {
         for (attack, shown) in [
@@ -414,14 +415,18 @@ mod tests {
     fn the_number_of_consecutive_marks_is_bounded() {
         let tower = "\u{301}".repeat(100);
         assert_eq!(cleaned(&format!("a{tower}b")), format!("a{}b", "\u{301}".repeat(4)));
-        assert_eq!(cleaned(&format!("{tower}b")), "b", "none before the first character");
+        assert_eq!(
+            cleaned(&format!("{tower}b")),
+            "b",
+            "marks before the first character are removed"
+        );
         let joined = "ক\u{9cd}".to_owned() + &"\u{200d}\u{9cd}".repeat(50);
         assert!(cleaned(&joined).chars().count() < 10);
-        // The vowels of Hangul also combine with the character before them.
+        // The vowels of Hangul combine with the character before them too.
         assert_eq!(cleaned(&format!("a{}", "\u{1161}".repeat(50))).chars().count(), 5);
     }
 
-    /// Issue 11, item G: the input that the fuzz target `command` found, and its kind.
+    /// Issue 11, item G: the input that the fuzz target `command` found, and similar inputs.
     #[test]
     fn regression_an_excerpt_does_not_end_with_a_joiner() {
         for joined in ["ی\u{200c}خ", "क\u{94d}\u{200d}ष", "👩\u{200d}🚀"] {
@@ -441,7 +446,7 @@ mod tests {
         assert_eq!(excerpt(&"я".repeat(99)), "я".repeat(24) + "…");
     }
 
-    /// Fault 22: a log entry is one readable, short line.
+    /// Fault 22: a log entry is one short, readable line.
     #[test]
     fn every_byte_is_visible_in_the_log() {
         assert_eq!(escape(b"a\\b\r\n").to_string(), r"a\\b\x0d\x0a");
@@ -453,7 +458,7 @@ mod tests {
         assert_eq!(escape(&[b'a'; 128]).to_string(), "a".repeat(128));
     }
 
-    /// Characters from all of Unicode, with a preference for the problematic ones.
+    /// Characters from all of Unicode, most of them problematic ones.
     fn troublesome() -> impl Strategy<Value = String> {
         let c = prop_oneof![
             any::<char>(),

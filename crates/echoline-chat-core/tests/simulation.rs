@@ -1,7 +1,7 @@
-//! A simulation of the core alone: users, rooms and nodes, all derived from a seed.
+//! Simulates users, rooms and nodes of the core alone. Everything is derived from a seed.
 //!
-//! The same seed gives the same trace, byte for byte, on every node and in every process. The keys
-//! of hash maps and memory addresses do not affect it.
+//! The same seed gives the same trace, byte for byte, on every node and in every process. Hash
+//! seeds and memory addresses do not affect it.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::cell::RefCell;
@@ -28,10 +28,10 @@ const OPERATIONS: u64 = 200;
 const SESSIONS: u64 = 6;
 const NAMES: [&str; 7] = ["ann", "ben", "eve", "zoë", "Ann", "b3n", "walter"];
 const ROOMS: [&str; 4] = ["lobby", "den", "attic", "tea"];
-/// The file that a child process writes its traces to.
+/// The environment variable with the path to which a child process writes its traces.
 const OUTPUT: &str = "ECHOLINE_TRACES";
 
-/// One node: its state, and a trace of every operation's outcome.
+/// A node: its state, and a trace of the outcome of every operation.
 struct Node {
     number: u32,
     state: ChatState<Rc<RefCell<Room>>>,
@@ -53,7 +53,8 @@ impl Node {
         Self { number, state, trace: String::new() }
     }
 
-    /// Releases a membership, as the session of a user does who was expelled from a room.
+    /// Releases a membership. A server does this in the session of a user who was expelled from a
+    /// room.
     fn release(&mut self, session: u64, room: &Name) {
         let user = self.state.served_user(session);
         let memberships = user.map(|user| user.memberships()).unwrap_or_default();
@@ -73,7 +74,7 @@ impl Node {
         let Self { state, trace, .. } = self;
         let mut expelled = Vec::new();
         if let Operation::Part { room } = &operation {
-            // The session releases the membership when it learns of the outcome.
+            // The session releases the membership when it receives the outcome.
             expelled.push((session, room.clone()));
         }
         let outcome = state.apply(context, operation, &mut |effect: Effect<'_>| {
@@ -86,8 +87,9 @@ impl Node {
         });
         expelled.iter().for_each(|(session, room)| self.release(*session, room));
         let trace = &mut self.trace;
-        // A node keeps the memberships of its own users until their sessions release them. So only
-        // the ids of members, and whether a node serves a user, differ between nodes.
+        // The trace leaves out the values that differ between nodes: member ids, and whether a node
+        // serves a user. Member ids differ because a node keeps the memberships of its own users
+        // until their sessions release them.
         let text = match &outcome {
             Outcome::Joined(Ok(joined)) => {
                 format!("Joined(Ok {:?} {})", joined.room, joined.number)
@@ -242,7 +244,7 @@ fn evening(seed: u64) -> [String; 2] {
     nodes.map(|node| node.trace)
 }
 
-/// Both nodes change in the same way, no matter which of them serves the author.
+/// Both nodes change in the same way, whichever of them serves the author.
 #[test]
 fn two_nodes_have_the_same_trace() {
     for seed in 0..SEEDS {
@@ -254,7 +256,8 @@ fn two_nodes_have_the_same_trace() {
     }
 }
 
-/// The simulated evenings are not trivial: operations are applied and refused, and lines are kept.
+/// The simulated evenings are not trivial: operations are applied and refused, and lines are
+/// stored.
 #[test]
 fn an_evening_has_every_kind_of_outcome() {
     let all: String = (0..SEEDS).map(|seed| evening(seed)[0].clone()).collect();
@@ -280,7 +283,7 @@ fn an_evening_has_every_kind_of_outcome() {
     }
 }
 
-/// Two processes have different keys of hash maps and different memory addresses.
+/// Two processes have different hash seeds and different memory addresses.
 #[test]
 fn the_same_seed_has_the_same_trace_in_two_processes() {
     let folder = tempfile::tempdir().unwrap();
@@ -288,7 +291,7 @@ fn the_same_seed_has_the_same_trace_in_two_processes() {
         let path = folder.path().join(name);
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "writes_the_traces_of_all_seeds", "--include-ignored"]);
-        // The size of the environment moves the stack.
+        // The size of the environment shifts the addresses of the stack.
         let child = child.env(OUTPUT, &path).env("ECHOLINE_PADDING", "x".repeat(padding));
         let output = child.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -1,4 +1,4 @@
-//! A connection of the driver, whose state its tasks share.
+//! A connection of the driver, with the state that its tasks share.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use super::driver_state::DriverState;
 use super::pending_checks::PendingChecks;
 use echoline_chat_core::StateSnapshot;
 
-/// A connection of the driver. Its tasks run on one thread, until the first error that a new
-/// subscription does not cure.
+/// A connection of the driver. All its tasks run on one thread. It lasts until the first error that
+/// subscribing again does not solve.
 pub(super) struct ActiveConnection<'a> {
     pub(super) driver: &'a DriverState,
     pub(super) client: Client,
@@ -27,7 +27,7 @@ pub(super) struct ActiveConnection<'a> {
     pub(super) checks: RefCell<PendingChecks>,
     /// Notified when a divergence check is requested.
     pub(super) check_requested: Notify,
-    /// Snapshots to write, with the time of their last entry.
+    /// The snapshots that wait to be written, each with the time of its last entry.
     pub(super) snapshots: RefCell<VecDeque<(StateSnapshot, u64)>>,
     /// Notified when a snapshot waits to be written, or may be overdue.
     pub(super) snapshot_requested: Notify,
@@ -53,11 +53,11 @@ impl<'a> ActiveConnection<'a> {
     /// Waits until the client is connected.
     pub(super) async fn until_connected(&self) {
         let mut connected = self.connected.subscribe();
-        // `self` owns the sender, so the channel is open.
+        // This cannot fail, because `self` owns the sender of the channel.
         let _ = connected.wait_for(|connected| *connected).await;
     }
 
-    /// Requests a divergence check of the block of this entry.
+    /// Requests a divergence check of the block that contains this entry.
     pub(super) fn request_check(&self, sequence: u64) {
         self.checks.borrow_mut().request(sequence);
         self.check_requested.notify_one();

@@ -1,8 +1,8 @@
-//! Digests of blocks of entries, which nodes exchange to notice that their copies of the stream
-//! differ. Pure.
+//! Digests of blocks of entries. Nodes exchange them to detect that their copies of the stream
+//! differ.
 //!
-//! Each block has its own digest, so a node that started from a snapshot has the same digests as a
-//! node that has read the whole stream. All versions must compute the same digests.
+//! Each block has its own digest, so a node that started from a snapshot computes the same digests
+//! as a node that has read the whole stream. All versions must compute the same digests.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ const BLOCKS_MAX: usize = 1000;
 /// The number of blocks whose digests a node publishes.
 const PUBLISHED_MAX: usize = 64;
 
-/// The digest of a block, from its first entry up to `sequence`.
+/// The digest of the entries of a block, from its first entry up to `sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockDigest {
     pub(super) sequence: u64,
@@ -27,7 +27,7 @@ pub(super) struct BlockDigest {
 pub(super) struct BlockDigests {
     /// The digests of complete blocks, in their order.
     complete: VecDeque<BlockDigest>,
-    /// The digest of the current block, or `None` if its first entries were not applied here.
+    /// The digest of the current block; `None` if its first entries were not applied by this node.
     open: Option<BlockDigest>,
 }
 
@@ -36,20 +36,21 @@ pub(super) fn first_of_block(sequence: u64) -> u64 {
     sequence.saturating_sub(1) / BLOCK * BLOCK + 1
 }
 
-/// FNV-1a, 64 bits. It does not resist forgery: a client that can publish can also forge entries.
+/// Computes FNV-1a with 64 bits. It does not resist forgery, but a client that can publish digests
+/// can forge entries anyway.
 fn fold(start: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(start, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Returns the digest of an entry: its sequence, its time and its payload.
+/// Returns the digest of an entry, computed from its sequence, its time and its payload.
 pub(super) fn digest(entry: &StreamEntry) -> u64 {
     let start = fold(0xcbf2_9ce4_8422_2325, &entry.sequence.to_le_bytes());
     fold(fold(start, &entry.time_ms.to_le_bytes()), &entry.payload)
 }
 
 impl BlockDigest {
-    /// Extends the digest of a block by its next entry. Returns `None` if the entry does not
-    /// follow.
+    /// Extends the digest of a block with the block's next entry. Returns `None` if the entry does
+    /// not come directly after the digest.
     pub(super) fn extend(before: Option<Self>, sequence: u64, digest: u64) -> Option<Self> {
         if first_of_block(sequence) == sequence {
             return Some(Self { sequence, digest });
@@ -77,7 +78,7 @@ impl BlockDigests {
         found.ok().map(|index| self.complete[index])
     }
 
-    /// Returns the newest digests, oldest first; the last one may be of an incomplete block.
+    /// Returns the newest digests, the oldest first. The last one may be of an incomplete block.
     pub(super) fn newest(&self) -> impl Iterator<Item = BlockDigest> {
         let skipped = self.complete.len().saturating_sub(PUBLISHED_MAX);
         let open = self.open.filter(|open| !open.sequence.is_multiple_of(BLOCK));
@@ -85,7 +86,7 @@ impl BlockDigests {
     }
 }
 
-/// Encodes the digests of the stream with this creation time (nanoseconds since 1970).
+/// Encodes digests. `created_ns` is the creation time of the stream, in nanoseconds since 1970.
 pub(super) fn encode(created_ns: i128, digests: impl Iterator<Item = BlockDigest>) -> String {
     let words = digests.map(|block| format!(" {}:{:x}", block.sequence, block.digest));
     format!("{created_ns}{}", words.collect::<String>())
@@ -121,7 +122,7 @@ mod tests {
     fn a_block_has_the_same_digest_after_any_start() {
         let all = blocks(1..=300, 0);
         let some = blocks(100..=300, 0);
-        assert_eq!(some.at(128), None, "its first entries were not applied");
+        assert_eq!(some.at(128), None, "the first entries of the block were not applied");
         assert!(some.at(192).is_some() && some.at(192) == all.at(192));
         assert_eq!(all.newest().last(), some.newest().last());
         assert_eq!(all.newest().count(), 5);

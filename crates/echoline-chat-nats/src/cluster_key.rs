@@ -1,5 +1,5 @@
-//! Authentication of messages between nodes: HMAC-SHA256 (RFC 2104, FIPS 180-4) with a key that all
-//! nodes of a cluster have and the NATS servers do not have. Pure.
+//! Authenticates messages between nodes with HMAC-SHA256 (RFC 2104, FIPS 180-4). All nodes of a
+//! cluster have the key; the NATS servers do not have it.
 
 use std::fmt;
 
@@ -10,16 +10,17 @@ use sha2::Sha256;
 use super::error::DriverError;
 use echoline_base::SecretText;
 
-/// The first byte of a message with a tag. No message without a tag begins with it.
+/// The first byte of a message with a tag. A message without a tag never begins with it.
 const TAGGED: u8 = 1;
 const TAG_BYTES: usize = 32;
-/// The minimum length of a key: 128 bits in hexadecimal digits.
+/// The minimum length of a key in characters: 128 bits as hexadecimal digits.
 const KEY_LETTERS_MIN: usize = 32;
 
 /// The purpose of a message. A tag is valid for one purpose only.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TagPurpose<'a> {
-    /// An entry of the stream with this creation time (nanoseconds since 1970).
+    /// An entry of a stream. `created_ns` is the creation time of the stream, in nanoseconds since
+    /// 1970.
     Entry { stream: &'a str, created_ns: i128 },
     /// A message outside of the stream.
     Message { subject: &'a str },
@@ -27,15 +28,15 @@ pub(super) enum TagPurpose<'a> {
     Label { prefix: &'a str },
 }
 
-/// The error of a message without a valid tag.
+/// The error if a message has no valid tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotAuthenticated;
 
-/// The keys of a cluster: the first one signs, all of them are accepted.
+/// The keys of a cluster. The first key signs messages; tags of all keys are accepted.
 pub(super) struct ClusterKey(Vec<Hmac<Sha256>>);
 
 impl ClusterKey {
-    /// Reads the lines of a key file; `None` if there is no file.
+    /// Parses the lines of a key file. Returns `None` if there is no file.
     pub(super) fn read(file: Option<&SecretText>) -> Result<Option<Self>, DriverError> {
         let Some(file) = file else { return Ok(None) };
         let lines = file.reveal().lines().map(str::trim);
@@ -44,12 +45,12 @@ impl ClusterKey {
         if keys.is_empty() || keys.iter().any(|key| key.len() < KEY_LETTERS_MIN) {
             return Err(DriverError::KeyFile);
         }
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length, so this cannot fail.
         let keys = keys.into_iter().map(|key| Hmac::new_from_slice(key.as_bytes()));
         Ok(Some(Self(keys.collect::<Result<_, _>>().map_err(|_| DriverError::KeyFile)?)))
     }
 
-    /// Returns the message with a tag before it.
+    /// Returns the message with a tag in front of it.
     pub(super) fn sign(&self, purpose: TagPurpose<'_>, message: &[u8]) -> Bytes {
         let mut signed = BytesMut::with_capacity(1 + TAG_BYTES + message.len());
         signed.put_u8(TAGGED);
@@ -80,7 +81,7 @@ impl ClusterKey {
         format!("{:x}", tag.into_bytes())
     }
 
-    /// Returns whether these hexadecimal digits are a valid tag of the message.
+    /// Returns whether `tag`, in hexadecimal digits, is a valid tag of the message.
     pub(super) fn is_tag_of(&self, purpose: TagPurpose<'_>, message: &[u8], tag: &str) -> bool {
         let digits = |at: usize| u8::from_str_radix(tag.get(at..at + 2)?, 16).ok();
         let tag: Option<Vec<u8>> = (0..tag.len()).step_by(2).map(digits).collect();
@@ -104,8 +105,8 @@ pub(super) fn is_tagged(message: &[u8]) -> bool {
     message.len() > TAG_BYTES && message[0] == TAGGED
 }
 
-/// Computes the tag. A zero byte, which no name contains, ends each part, so that no two purposes
-/// have the same bytes.
+/// Computes the tag. A zero byte ends each part of the input, and no name contains a zero byte.
+/// Different purposes therefore have different inputs.
 fn tag(key: &Hmac<Sha256>, purpose: TagPurpose<'_>, message: &[u8]) -> Hmac<Sha256> {
     let mut tag = key.clone();
     let (kind, name) = match purpose {
@@ -136,7 +137,8 @@ mod tests {
         ClusterKey::read(Some(&file.into())).unwrap().unwrap()
     }
 
-    /// Issue 12, item 10: only a node with the key makes a tag, for one stream and one purpose.
+    /// Issue 12, item 10: only a node with the key can make a tag, and the tag is valid for one
+    /// stream and one purpose.
     #[test]
     fn attack_a_message_without_the_key_is_refused() {
         let ours = key(KEY);
@@ -195,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 10: the cost of a tag.
+    /// Issue 12, item 10: measures the cost of a tag.
     ///
     /// `cargo test --release -p echoline-chat-nats the_cost_of_a_tag -- --ignored --nocapture`
     #[test]

@@ -1,4 +1,4 @@
-//! Connects to a server.
+//! Connects to a NATS server.
 
 use std::error::Error;
 use std::io;
@@ -16,11 +16,11 @@ use super::options::StreamNames;
 use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 
-/// The time-out for one server. Another one may answer.
+/// The time-out for connecting to one server. After it, the next server is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection ends after two pings without an answer.
+/// The interval between pings. The connection ends after two pings without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// The size of a message that a long line may need.
+/// The minimum size of messages that a server must accept, in bytes. A long line may need it.
 const PAYLOAD_MIN: usize = 64 << 10;
 
 /// Connects to one of the servers. The client reconnects by itself later.
@@ -40,14 +40,14 @@ pub(super) async fn connect(
     Ok((client, receiver))
 }
 
-/// The login of a node at the servers, if it has no credentials file.
+/// The login of a node, if it has no credentials file.
 #[derive(PartialEq, Eq)]
 enum NatsLogin {
     User(String, String),
     Token(String),
 }
 
-/// Returns the login of the addresses or of `options.login`. The client ignores logins in
+/// Returns the login from the addresses or from `options.login`. The client ignores logins in
 /// addresses, and uses one login for all servers.
 fn login(options: &NatsOptions, names: &StreamNames) -> Result<Option<NatsLogin>, DriverError> {
     let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -73,8 +73,8 @@ fn login(options: &NatsOptions, names: &StreamNames) -> Result<Option<NatsLogin>
     Ok(logins.pop())
 }
 
-/// Parses the addresses one by one, because the client accepts no lists. The results have no
-/// logins, so that the client does not log them.
+/// Parses the addresses one by one, because the client accepts no lists. The parsed addresses
+/// contain no logins, so that the client cannot log them.
 fn addresses(names: &StreamNames) -> Result<Vec<ServerAddr>, DriverError> {
     let parsed = names
         .servers
@@ -97,7 +97,7 @@ async fn prepared(
             Duration::from_millis(50u64.saturating_mul(attempt as u64).min(1000))
         })
         .event_callback(move |event| {
-            // The receiver is gone if the driver has just started over.
+            // Sending fails if the driver has just started over, because the receiver was dropped.
             let _ = events.send(event);
             std::future::ready(())
         });
@@ -110,13 +110,13 @@ async fn prepared(
     connect.credentials_file(path).await.map_err(unusable)
 }
 
-/// Adds the certificates. Checks their files before, because the client ignores files without a
-/// certificate.
+/// Adds the certificates. Checks their files first, because the client silently ignores a file
+/// without a certificate.
 async fn with_certificates(
     mut connect: ConnectOptions,
     options: &NatsOptions,
 ) -> Result<ConnectOptions, DriverError> {
-    // Options for certificates mean that TLS is required.
+    // If certificates are given, TLS is required.
     if options.authorities.is_some() || options.identity.is_some() {
         connect = connect.require_tls(true);
     }
@@ -132,7 +132,7 @@ async fn with_certificates(
     Ok(connect)
 }
 
-/// Checks that a PEM file has a certificate or a key.
+/// Checks that a PEM file contains a certificate or a key.
 async fn look_for(what: &str, path: &Path) -> Result<(), DriverError> {
     let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
     let found = text.and_then(|text| match text.contains(what) {
@@ -162,12 +162,12 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     inner.is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-/// Returns the causes of an error.
+/// Returns the chain of causes of an error.
 fn below(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |&error| error.source())
 }
 
-/// Returns the text of an error with those of its causes, each once.
+/// Returns the text of an error and its causes. A text that is already contained is left out.
 pub(super) fn reason(error: &dyn Error) -> String {
     below(error).fold(error.to_string(), |text, below| {
         let below = below.to_string();
@@ -175,7 +175,7 @@ pub(super) fn reason(error: &dyn Error) -> String {
     })
 }
 
-/// Logs which server the client is connected to, and its known limits.
+/// Logs the server to which the client is connected, and known defects of its version.
 pub(super) fn log_server(client: &Client) {
     let info = client.server_info();
     tracing::info!("connected to NATS {} at {}:{}", info.version, info.host, info.port);

@@ -1,7 +1,7 @@
 //! The divergence check: compares applied blocks with those of the stream's leader.
 //!
-//! A stream that has lost entries gives their sequences to other entries, and its replicas may
-//! answer differently for a while. Only the leader's entries count.
+//! If a stream has lost entries, it gives their sequences to other entries. Its replicas may answer
+//! differently for a while, so only the leader's entries count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use echoline_chat_core::StreamEntry;
 
 /// The pause before a check. Requests within this time are checked together.
 const DELAY: Duration = Duration::from_secs(1);
-/// Concurrent reads of entries.
+/// The maximum number of concurrent reads of entries.
 const READS_MAX: usize = 16;
 /// The number of newest blocks that are compared after each subscription.
 const NEWEST: usize = 2;
 
 impl ActiveConnection<'_> {
-    /// Runs the requested checks. Returns only with an error.
+    /// Performs the requested checks. Returns only if an error occurs.
     pub(super) async fn check_divergence(&self) -> DriverError {
         loop {
             self.check_requested.notified().await;
@@ -43,12 +43,12 @@ impl ActiveConnection<'_> {
         let (requested, newest) = self.checks.borrow_mut().take();
         let compared = self.compare(&requested, newest).await;
         let after = self.leader().await;
-        // Entries of another leader, or of one that was deposed meanwhile, do not count.
+        // The result does not count if the leader has changed during the comparison.
         if compared.is_err() || after.as_ref().ok() != Some(&before) {
             self.checks.borrow_mut().put_back(requested, newest);
             return compared.and(after).and(Err(self.cannot_compare("its leader has changed")));
         }
-        // The state may have been reset meanwhile.
+        // The state may have been reset since.
         let wrong = compared?.and_then(|block| self.driver.cursor.borrow().first_wrong(&block));
         if let Some(wrong) = wrong {
             self.checks.borrow_mut().found(wrong);
@@ -57,8 +57,8 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Returns the first of these blocks that differs from the applied one, with the leader's
-    /// entries.
+    /// Compares these blocks. Returns the first one that differs from the applied block, with the
+    /// leader's entries.
     async fn compare(
         &self,
         requested: &BTreeSet<u64>,
@@ -70,7 +70,7 @@ impl ActiveConnection<'_> {
             sequences.extend(digests.iter().rev().take(NEWEST).map(|block| block.sequence));
         }
         for sequence in sequences {
-            // Blocks that the stream no longer has cannot be compared. The reader notices a stream
+            // Blocks that the stream no longer has cannot be compared. The reader detects a stream
             // that ends too early.
             let block = self.read_block(sequence).await?;
             if self.driver.cursor.borrow().first_wrong(&block).is_some() {
@@ -80,8 +80,8 @@ impl ActiveConnection<'_> {
         Ok(None)
     }
 
-    /// Reads the block of this entry up to the entry. The entries are read one by one, because only
-    /// the leader answers such reads.
+    /// Reads the entries of a block, up to `sequence`. They are read one by one, because only the
+    /// leader answers such reads.
     async fn read_block(&self, sequence: u64) -> Result<Vec<StreamEntry>, DriverError> {
         let stream = self.jetstream.get_stream_no_info(&self.driver.names.stream).await;
         let stream = stream.map_err(|error| self.cannot_compare(&reason(&error)))?;
@@ -100,7 +100,7 @@ impl ActiveConnection<'_> {
         Ok(entries.into_iter().flatten().collect())
     }
 
-    /// Returns the name of the stream's leader; `None` for a server that is not in a cluster.
+    /// Returns the name of the stream's leader, or `None` if the server is not in a cluster.
     async fn leader(&self) -> Result<Option<String>, DriverError> {
         let info = stream::look_up(&self.jetstream, &self.driver.names).await?;
         let info = info.ok_or_else(|| self.cannot_compare("it does not exist"))?;

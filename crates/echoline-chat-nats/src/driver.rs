@@ -17,24 +17,27 @@ use super::supervisor;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::{Proposal, ReplicatedState};
 
-/// The time that [`StreamDriver::close`] waits for the thread, which publishes the last proposals.
+/// The maximum time that [`StreamDriver::close`] waits for the thread, which publishes the last
+/// proposals.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A running driver. Dropping it stops the thread without waiting for it.
+/// A running driver. If the driver is dropped, its thread stops, but the drop does not wait for
+/// that.
 #[derive(Debug)]
 pub struct StreamDriver {
     status: Arc<StatusCell>,
     closing: watch::Sender<bool>,
-    /// Disconnected when the thread has ended.
+    /// Disconnected when the thread ends.
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
-/// Connects `state` to its stream and blocks until it has applied all entries of the stream. A
-/// thread then applies new entries and publishes the proposals, and recovers from all errors.
+/// Connects `state` to its stream, and blocks until all entries of the stream are applied. After
+/// that, a thread applies new entries and publishes the proposals. The thread recovers from all
+/// errors.
 ///
 /// # Errors
-/// One sentence about an error of the options, the servers or the stream; or [`DriverError::Late`]
-/// after `start_timeout`.
+/// [`DriverError`] if the options, the servers or the stream have a defect, or
+/// [`DriverError::Late`] after `start_timeout`.
 pub fn start(
     options: NatsOptions,
     state: Arc<dyn ReplicatedState>,
@@ -52,7 +55,7 @@ pub fn start(
     let (end, ended) = mpsc::channel();
     let (start_timeout, shared) = (options.start_timeout, Arc::clone(&status));
     let work = move || {
-        // Never used: dropping it, even by a panic, disconnects `ended`.
+        // This sender is never used. When it is dropped, even by a panic, `ended` is disconnected.
         let _end: mpsc::Sender<()> = end;
         let channels = DriverChannels { proposals, closing: closed, ready };
         let driver = DriverState::new(options, names, key, state, shared, channels);
@@ -72,7 +75,7 @@ pub fn start(
     }
 }
 
-/// Returns the reason of a start that took too long, as far as it is known.
+/// Returns the error for a start that took too long, with its cause if that is known.
 fn timed_out(stream: String, seconds: u64, status: &StatusCell) -> DriverError {
     let DriverStatus { applied, last_sequence: last, last_error: reason, .. } = status.read();
     match status.last_error() {
@@ -91,11 +94,11 @@ impl StreamDriver {
         self.status.read()
     }
 
-    /// Publishes the pending proposals for at most two seconds, and stops.
+    /// Publishes the pending proposals for at most two seconds, and stops the driver.
     pub fn close(self) {
         self.closing.send_replace(true);
         let ended = self.ended.into_inner().ignore_poison();
-        // A thread that is too slow is detached.
+        // If the thread is too slow, it is detached.
         let _ = ended.recv_timeout(CLOSE_TIMEOUT);
     }
 }

@@ -23,7 +23,8 @@ use echoline_chat_core::{Link, Proposal, ReplicatedState, StreamEntry};
 /// The minimum interval between two warnings of [`DriverState::log_throttled`].
 const WARNINGS_APART: Duration = Duration::from_secs(1);
 
-/// The state of the driver. Only its thread uses it, and no `RefCell` stays borrowed over an await.
+/// The state of the driver. Only the driver's thread uses it. No `RefCell` stays borrowed across an
+/// await.
 pub(super) struct DriverState {
     pub(super) options: NatsOptions,
     pub(super) names: StreamNames,
@@ -32,9 +33,9 @@ pub(super) struct DriverState {
     /// The replicated state that the driver feeds.
     pub(super) state: Arc<dyn ReplicatedState>,
     pub(super) status: Arc<StatusCell>,
-    /// True once the driver has to stop.
+    /// Becomes true when the driver must stop.
     pub(super) closing: watch::Receiver<bool>,
-    /// Locked by the active connection.
+    /// The proposals to publish. The active connection keeps them locked.
     pub(super) proposals: Mutex<UnboundedReceiver<Proposal>>,
     pub(super) in_flight: RefCell<InFlightPublishes>,
     pub(super) cursor: RefCell<StreamCursor>,
@@ -42,9 +43,9 @@ pub(super) struct DriverState {
     pub(super) reset_backoff: RefCell<ResetBackoff>,
     pub(super) written: RefCell<WrittenSnapshots>,
     pub(super) random: RefCell<Random>,
-    /// The sender for the result of the start; `None` once it is reported.
+    /// Sends the result of the start; `None` after it was sent.
     ready: RefCell<Option<mpsc::Sender<Result<(), DriverError>>>>,
-    /// The link as last reported to the state. It is down at first.
+    /// The state of the link as last reported. It is down at first.
     link: Cell<Link>,
     last_warning: Cell<Option<Instant>>,
     is_connected: Cell<bool>,
@@ -52,13 +53,13 @@ pub(super) struct DriverState {
     is_stuck: Cell<bool>,
 }
 
-/// The driver thread's ends of the channels to the rest of the program.
+/// The ends of the channels that the driver's thread uses to communicate with the program.
 #[derive(Debug)]
 pub(super) struct DriverChannels {
     pub(super) proposals: UnboundedReceiver<Proposal>,
-    /// Becomes true when the driver has to stop.
+    /// Becomes true when the driver must stop.
     pub(super) closing: watch::Receiver<bool>,
-    /// The sender for the result of the start.
+    /// Sends the result of the start.
     pub(super) ready: mpsc::Sender<Result<(), DriverError>>,
 }
 
@@ -73,7 +74,8 @@ impl DriverState {
     ) -> Self {
         let DriverChannels { proposals, closing, ready } = channels;
         let schedule = SnapshotSchedule::new(options.snapshot_entries(), options.snapshot_bytes());
-        // Without random bytes of the system, this node's retries are in step with the others'.
+        // If the system has no random bytes, all nodes retry at the same moments, which is
+        // acceptable.
         let seed = getrandom::u64().unwrap_or_default();
         Self {
             options,
@@ -98,7 +100,8 @@ impl DriverState {
         }
     }
 
-    /// Returns the message for a proposal: with a tag of this stream, if the cluster has a key.
+    /// Returns the message for a proposal. If the cluster has a key, the message has a tag of this
+    /// stream.
     pub(super) fn sign_entry(&self, payload: &Bytes) -> Result<Bytes, String> {
         let Some(key) = &self.key else { return Ok(payload.clone()) };
         let created_ns = self.cursor.borrow().created_ns;
@@ -106,8 +109,8 @@ impl DriverState {
         Ok(key.sign(TagPurpose::Entry { stream: &self.names.stream, created_ns }, payload))
     }
 
-    /// Returns the entries without their tags. The payload of an entry without a valid tag becomes
-    /// empty. Returns `None` if the cluster has no key, so that the entries have no tags.
+    /// Returns the entries without their tags. If an entry has no valid tag, its payload becomes
+    /// empty. Returns `None` if the cluster has no key, because then entries have no tags.
     pub(super) fn verify_entries(
         &self,
         entries: &[StreamEntry],
@@ -133,13 +136,14 @@ impl DriverState {
         Ok(Some(verified))
     }
 
-    /// Returns a message outside of the stream with a tag, if the cluster has a key.
+    /// Returns a message outside of the stream. If the cluster has a key, it has a tag.
     pub(super) fn sign_message(&self, subject: &str, message: Bytes) -> Bytes {
         let key = self.key.as_ref();
         key.map_or(message.clone(), |key| key.sign(TagPurpose::Message { subject }, &message))
     }
 
-    /// Returns such a message without its tag, or `None` if the tag is not valid.
+    /// Returns a message outside of the stream without its tag. Returns `None` if the tag is
+    /// invalid.
     pub(super) fn verify_message(&self, subject: &str, message: &Bytes) -> Option<Bytes> {
         let Some(key) = &self.key else { return Some(message.clone()) };
         let verified = key.verify(TagPurpose::Message { subject }, message).ok();
@@ -147,7 +151,8 @@ impl DriverState {
         verified
     }
 
-    /// Counts messages without a valid tag. Logs the first one, and each doubling of their number.
+    /// Counts messages without a valid tag. Logs the first one, and then each time their number has
+    /// doubled.
     fn count_refused(&self, count: u64) {
         let mut now = 0;
         self.status.update(|status| {
@@ -182,20 +187,20 @@ impl DriverState {
         self.update_link();
     }
 
-    /// Sets whether a publish has failed for too long.
+    /// Sets whether publishing has failed for too long.
     pub(super) fn set_stuck(&self, is_stuck: bool) {
         self.is_stuck.set(is_stuck);
         self.update_link();
     }
 
-    /// Records that there is no connection any more.
+    /// Records that there is no connection.
     pub(super) fn disconnected(&self) {
         self.is_reading.set(false);
         self.set_connected(false);
     }
 
-    /// The link is up while entries can be read and proposals are accepted: a connection alone is
-    /// not enough.
+    /// Updates the link. It is up while entries can be read and proposals are accepted; a
+    /// connection alone is not enough.
     fn update_link(&self) {
         let is_up = self.is_connected.get() && self.is_reading.get() && !self.is_stuck.get();
         let link = if is_up { Link::Up } else { Link::Down };
@@ -205,19 +210,20 @@ impl DriverState {
         }
     }
 
-    /// Reports the result of the start, once. Returns true if the caller still waits for it.
+    /// Sends the result of the start, only once. Returns true if the caller was still waiting for
+    /// it.
     pub(super) fn report_start(&self, outcome: Result<(), DriverError>) -> bool {
         let ready = self.ready.borrow_mut().take();
         ready.is_some_and(|ready| ready.send(outcome).is_ok())
     }
 
-    /// Returns whether the result of the start is not reported yet.
+    /// Returns whether the result of the start has not been sent yet.
     pub(super) fn is_starting(&self) -> bool {
         self.ready.borrow().is_some()
     }
 
-    /// Records an error that is retried. Logs it as a warning if it is a new one and the last
-    /// warning is not too recent.
+    /// Records an error that is retried. Logs it as a warning, unless it is the same as before or
+    /// the last warning was too recent.
     pub(super) fn log_throttled(&self, error: &DriverError) {
         let (is_new, now) = (self.status.record_error(error), Instant::now());
         if is_new && self.last_warning.get().is_none_or(|then| then + WARNINGS_APART <= now) {
@@ -228,7 +234,7 @@ impl DriverState {
         }
     }
 
-    /// Returns the error of the stream for this reason.
+    /// Returns an error of the stream with this reason.
     pub(super) fn stream_error(&self, reason: impl Into<String>) -> DriverError {
         DriverError::Stream { stream: self.names.stream.clone(), reason: reason.into() }
     }

@@ -1,4 +1,4 @@
-//! The errors of the driver. Each text names the failure, its cause and a remedy.
+//! The errors of the driver. Each message names the failure, its cause and a remedy.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub enum DriverError {
     /// The credentials file does not exist or is malformed.
     #[error("the credentials in {path} cannot be used: {reason}")]
     Credentials {
-        /// The file.
+        /// The credentials file.
         path: PathBuf,
         /// The defect.
         reason: String,
@@ -35,29 +35,29 @@ pub enum DriverError {
          logs in to all servers: give the same one in each address, or in one"
     )]
     Logins,
-    /// The key file of the cluster has no key, or a short one.
+    /// The key file of the cluster has no key, or a key that is too short.
     #[error(
         "each line of the cluster's key file must have 32 letters or more: make a key with \
          'openssl rand -hex 32'"
     )]
     KeyFile,
-    /// The other nodes authenticate their entries, and this node has no key.
+    /// The other nodes authenticate their entries, but this node has no key.
     #[error(
         "the entries of the stream {stream} are authenticated with a key that this node does not \
          have: give it the key of the cluster (--cluster-key)"
     )]
     NoKey {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
     },
-    /// No entry of the stream has a valid tag of the key.
+    /// No entry of the stream has a tag that is valid with this node's key.
     #[error(
         "none of the entries of the stream {stream} is from a node with this key: check the key; \
          to introduce a key, give the cluster another name, or remove the stream and all its \
          entries with 'nats stream rm {stream}'"
     )]
     NotAuthentic {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
     },
     /// A certificate or key file does not exist or is malformed.
@@ -80,7 +80,7 @@ pub enum DriverError {
         /// The cause.
         reason: String,
     },
-    /// No server answers.
+    /// No server answers at the addresses.
     #[error(
         "no NATS server answers at {servers} ({reason}): start one with 'nats-server -js', or give \
          another address"
@@ -102,7 +102,7 @@ pub enum DriverError {
         /// The answer of the server.
         reason: String,
     },
-    /// The server has no streams.
+    /// The server does not have JetStream.
     #[error(
         "the NATS server at {servers} has no JetStream: start it with 'nats-server -js' (or \
          another one beside it, with -p and a free port), or enable it for this account"
@@ -111,18 +111,18 @@ pub enum DriverError {
         /// The addresses that were tried.
         servers: String,
     },
-    /// The stream has settings with which a chat does not work.
+    /// The stream has settings that a chat cannot use.
     #[error(
         "a chat cannot use the stream {stream}: {differences}; give the cluster another name, or \
          remove the stream and all its entries with 'nats stream rm {stream}'"
     )]
     Settings {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The differences from the wanted settings.
+        /// The differences between these settings and the wanted ones.
         differences: String,
     },
-    /// The servers are too old to keep several replicas.
+    /// The servers are too old for several replicas.
     #[error(
         "{replicas} replicas of the stream {stream} need NATS 2.10.26 or newer, and the server is \
          NATS {version}, which may lose acknowledged entries when servers are killed: upgrade the \
@@ -130,7 +130,7 @@ pub enum DriverError {
          'nats stream edit {stream} --replicas 1')"
     )]
     OldServers {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
         /// The version of the server.
         version: String,
@@ -140,17 +140,17 @@ pub enum DriverError {
     /// A request about the stream failed.
     #[error("the stream {stream} cannot be used at present: {reason}")]
     Stream {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The answer of the server, or that there was none.
+        /// The answer of the server, or a statement that there was none.
         reason: String,
     },
-    /// The state was reset, because the stream has other entries than the applied ones.
+    /// The state was reset, because the stream differs from the applied entries.
     #[error("the chat was reset, because the stream {stream} was replaced: {reason}")]
     Reset {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The difference.
+        /// The difference between the stream and the applied entries.
         reason: String,
     },
     /// The stream has dropped entries that this node needs.
@@ -160,9 +160,9 @@ pub enum DriverError {
          'nats stream rm {stream}' to start with an empty chat"
     )]
     NoSnapshot {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The first entry of the stream.
+        /// The sequence of the first entry of the stream.
         first: u64,
     },
     /// The start took too long.
@@ -172,13 +172,13 @@ pub enum DriverError {
         .reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
     )]
     Late {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
         /// The time-out, in seconds.
         seconds: u64,
-        /// The last applied entry.
+        /// The sequence of the last applied entry.
         applied: u64,
-        /// The last known entry of the stream.
+        /// The sequence of the last entry of the stream, as far as known.
         last: u64,
         /// The last error.
         reason: Option<String>,
@@ -189,15 +189,15 @@ pub enum DriverError {
         /// The task or subscription.
         what: &'static str,
     },
-    /// The state did not apply all entries.
+    /// The state did not apply all entries that it was given.
     #[error("the chat has applied entry {applied} and was given entries up to {given}")]
     NotApplied {
-        /// The last applied entry.
+        /// The sequence of the last applied entry.
         applied: u64,
-        /// The last entry that it was given.
+        /// The sequence of the last entry that the state was given.
         given: u64,
     },
-    /// The state or the driver panicked, which is a bug.
+    /// The state or the driver panicked. This is a bug.
     #[error("the chat panicked while it applied entries, which is a bug: {message}")]
     Panicked {
         /// The message of the panic.
@@ -212,7 +212,7 @@ pub enum DriverError {
 }
 
 impl DriverError {
-    /// Returns whether another attempt would fail too.
+    /// Returns whether every further attempt would fail too.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,

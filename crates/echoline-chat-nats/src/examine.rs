@@ -1,4 +1,5 @@
-//! Examines the servers and the stream from outside, for `echoline chat doctor` and `--check`.
+//! Examines the servers and the stream, without joining the cluster. Used by `echoline chat doctor`
+//! and `--check`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,9 +27,9 @@ use super::{stream, version};
 pub enum Severity {
     /// Everything is in order.
     Fine,
-    /// For information.
+    /// The finding is only information.
     Note,
-    /// An operator has to act.
+    /// An operator must act.
     Problem,
 }
 
@@ -43,15 +44,16 @@ pub struct ClusterFinding {
 
 /// The time-out of each request to a server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// With a larger difference, users see lines whose times are out of order.
+/// The maximum acceptable difference between two clocks, in milliseconds. Above it, users see lines
+/// whose times are out of order.
 const CLOCKS_APART_MAX_MS: u64 = 2000;
-/// A replica that is more operations behind gets a note.
+/// A replica that is behind by more operations than this gets a note.
 const LAG_MAX: u64 = 1000;
 
-/// Examines the servers, the stream and the snapshots, and changes nothing.
+/// Examines the servers, the stream and the snapshots, without changing anything.
 ///
 /// # Errors
-/// The defect of the options.
+/// [`DriverError`] if the options are invalid.
 pub fn examine(options: &NatsOptions) -> Result<Vec<ClusterFinding>, DriverError> {
     let names = StreamNames::of(options)?;
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -159,7 +161,7 @@ impl ClusterFindings {
         }
     }
 
-    /// Returns whether the account can use streams. The answer is read as JSON, because the
+    /// Returns whether the account can use streams. The answer is parsed as plain JSON, because the
     /// client's type requires fields that NATS 2.9 does not send.
     async fn account(&mut self, jetstream: &Context) -> bool {
         let answer: Result<Value, _> = jetstream.request("INFO", &()).await;
@@ -277,7 +279,8 @@ impl ClusterFindings {
         }
     }
 
-    /// Compares the clocks by a new consumer, whose creation time the server returns.
+    /// Compares the clocks. Creates a consumer for this, because the answer contains the server's
+    /// time of the creation.
     async fn clock(&mut self, jetstream: &Context, names: &StreamNames) {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
@@ -298,7 +301,7 @@ impl ClusterFindings {
         let info = consumer.cached_info();
         let at_ms = u64::try_from(info.created.unix_timestamp_nanos() / 1_000_000);
         let at_ms = at_ms.unwrap_or_default();
-        // A server time between the request and the answer counts as equal.
+        // A server time between the request and the answer counts as no difference.
         let apart_ms = before_ms.saturating_sub(at_ms).max(at_ms.saturating_sub(after_ms));
         if apart_ms > CLOCKS_APART_MAX_MS {
             self.problem(format!(
@@ -313,11 +316,11 @@ impl ClusterFindings {
     }
 }
 
-/// Measures the round trip of a message to this client itself.
+/// Measures the time that a message takes from this client to the server and back.
 async fn round_trip(client: &Client) -> Result<Duration, String> {
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await.map_err(|error| reason(&error))?;
-    // The second one is measured: the first one waits for the subscription.
+    // The second message is measured, because the first one also waits for the subscription.
     let mut trip = Duration::ZERO;
     for _ in 0..2 {
         let since = Instant::now();
@@ -330,7 +333,7 @@ async fn round_trip(client: &Client) -> Result<Duration, String> {
     Ok(trip)
 }
 
-/// Returns the time in milliseconds since 1970, UTC.
+/// Returns the current time, in milliseconds since 1970 (UTC).
 #[expect(clippy::disallowed_methods, reason = "the wall clock is compared with the server's")]
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! The proposals that are published and not settled yet.
+//! The proposals that are published but not settled yet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -8,29 +8,30 @@ use tokio::time::Instant;
 
 use echoline_chat_core::Proposal;
 
-/// Every proposal from its first publish until it is settled.
+/// All proposals, each from its first publish until it is settled.
 #[derive(Debug, Default)]
 pub(super) struct InFlightPublishes {
     publishes: HashMap<String, InFlightPublish>,
-    /// The ids of acknowledged proposals by the sequence of their entry, with the time of the
-    /// acknowledgement.
+    /// The ids of acknowledged proposals, by the sequence of the entry in the acknowledgement. Each
+    /// has the time at which the acknowledgement arrived.
     acknowledged: BTreeMap<u64, Vec<(String, Instant)>>,
 }
 
-/// One proposal, and the round of the message that contains it.
+/// A proposal, and the number of the round in which it is published.
 #[derive(Clone, Debug)]
 pub(super) struct InFlightPublish {
     pub(super) proposal: Rc<Proposal>,
-    /// The number of acknowledged messages of this proposal whose entries were lost.
+    /// The number of earlier messages with this proposal that were acknowledged and whose entries
+    /// were lost.
     pub(super) round: u32,
 }
 
-/// An acknowledged entry that has not arrived after this time may be lost.
+/// If an acknowledged entry has not arrived after this time, it may be lost.
 const OVERDUE: Duration = Duration::from_secs(10);
 
 impl InFlightPublish {
     /// Returns the message id. Each round has a different id, because the server drops messages
-    /// with known ids.
+    /// with ids that it knows.
     pub(super) fn message_id(&self) -> String {
         match self.round {
             0 => self.proposal.id.clone(),
@@ -40,33 +41,34 @@ impl InFlightPublish {
 }
 
 impl InFlightPublishes {
-    /// Adds a proposal.
+    /// Adds a proposal, and returns its first message.
     pub(super) fn add(&mut self, proposal: Proposal) -> InFlightPublish {
         let publish = InFlightPublish { proposal: Rc::new(proposal), round: 0 };
         self.publishes.insert(publish.proposal.id.clone(), publish.clone());
         publish
     }
 
-    /// Returns whether the message carries one of these proposals.
+    /// Returns whether the message contains one of these proposals.
     pub(super) fn contains(&self, message_id: &str) -> bool {
         let without_round = message_id.rsplit_once('.').map(|(id, _)| id);
         self.publishes.contains_key(message_id)
             || without_round.is_some_and(|id| self.publishes.contains_key(id))
     }
 
-    /// Records that the server has acknowledged a proposal as the entry `sequence`.
+    /// Records that the server acknowledged a proposal as the entry `sequence`.
     pub(super) fn acknowledge(&mut self, id: &str, sequence: u64, now: Instant) {
         self.acknowledged.entry(sequence).or_default().push((id.to_owned(), now));
     }
 
-    /// Takes the ids whose entries are at or before `applied`: they were applied, or are lost.
+    /// Takes the ids of proposals that were acknowledged as entries up to `applied`. These entries
+    /// have been applied, or are lost.
     pub(super) fn take_arrived(&mut self, applied: u64) -> Vec<String> {
         let rest = self.acknowledged.split_off(&(applied + 1));
         let arrived = std::mem::replace(&mut self.acknowledged, rest);
         arrived.into_values().flatten().map(|(id, _)| id).collect()
     }
 
-    /// Takes the ids whose entries have not arrived in time.
+    /// Takes the ids of acknowledged proposals whose entries have not arrived in time.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<String> {
         let late =
             |ids: &mut Vec<(String, Instant)>| ids.iter().all(|(_, since)| *since + OVERDUE < now);
@@ -74,7 +76,8 @@ impl InFlightPublishes {
         overdue.flat_map(|(_, ids)| ids).map(|(id, _)| id).collect()
     }
 
-    /// Makes all acknowledged entries count as arrived, because the stream was replaced.
+    /// Treats all acknowledged entries as arrived, because the stream was replaced.
+    /// [`take_arrived`](Self::take_arrived) then returns their ids.
     pub(super) fn stream_replaced(&mut self) {
         let lost = std::mem::take(&mut self.acknowledged).into_values();
         let lost = lost.flatten().collect::<Vec<_>>();
@@ -88,14 +91,15 @@ impl InFlightPublishes {
         self.publishes.remove(id);
     }
 
-    /// Returns the next message for a proposal whose entry was lost.
+    /// Starts another round for a proposal whose entry was lost, and returns the message to
+    /// publish.
     pub(super) fn next_round(&mut self, id: &str) -> Option<InFlightPublish> {
         let publish = self.publishes.get_mut(id)?;
         publish.round += 1;
         Some(publish.clone())
     }
 
-    /// Returns all proposals, to publish them over a new connection.
+    /// Returns all proposals, so that they can be published over a new connection.
     pub(super) fn restart(&mut self) -> Vec<InFlightPublish> {
         self.acknowledged.clear();
         self.publishes.values().cloned().collect()

@@ -1,21 +1,22 @@
-//! The JetStream driver: replicates the state of a chat over one stream of NATS servers.
+//! The JetStream driver. It replicates the state of a chat over one stream of NATS servers.
 //!
-//! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream and
+//! [`start`] connects a [`ReplicatedState`](echoline_chat_core::ReplicatedState) to the stream, and
 //! blocks until the state is up to date. A thread then applies new entries and publishes proposals.
-//! After any error it connects again and continues after the last applied entry, so recovery and
-//! start are the same code. [`examine()`] inspects servers and stream without joining the cluster.
+//! After any error the thread connects again, and continues after the last applied entry. Start and
+//! recovery therefore share the same code. [`examine()`] inspects the servers and the stream
+//! without joining the cluster.
 //!
-//! # The way of one proposal
+//! # How a proposal travels
 //!
-//! 1. The chat puts a [`Proposal`](echoline_chat_core::Proposal) into the channel that it passed to
-//!    [`start`].
-//! 2. `publish` sends it to the stream, again and again until it is settled. The servers drop
-//!    repeated messages with the same id.
-//! 3. `read` receives the entry in the order of the stream, on every node, and passes it to
+//! 1. The chat sends a [`Proposal`](echoline_chat_core::Proposal) over the channel whose other end
+//!    it passed to [`start`].
+//! 2. `publish` sends the proposal to the stream, and repeats this until it is settled. The servers
+//!    drop repeated messages with the same id.
+//! 3. On every node, `read` receives the entry in the order of the stream, and passes it to
 //!    [`ReplicatedState::apply`](echoline_chat_core::ReplicatedState::apply).
-//! 4. The state then reports the proposal as settled, and the driver forgets it.
-//! 5. `snapshots` writes a snapshot from time to time, so that a start need not read the whole
-//!    stream.
+//! 4. The state now reports the proposal as settled, and the driver forgets it.
+//! 5. From time to time, `snapshots` writes a snapshot, so that a node can start without reading
+//!    the whole stream.
 //!
 //! # Modules
 //!
@@ -27,7 +28,7 @@
 //! * calls to the servers: `connect`, `stream`, `snapshot_catalog`
 //! * the tasks of an `active_connection`: `monitor`, `divergence`, `heartbeat`, `publish`,
 //!   `snapshots`, `read`
-//! * `supervisor` and `driver` run the tasks; `examine` is for diagnosis.
+//! * `supervisor` and `driver` run the tasks, and `examine` is for diagnosis.
 
 mod active_connection;
 mod block_digests;

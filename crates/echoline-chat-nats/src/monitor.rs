@@ -24,7 +24,7 @@ impl ActiveConnection<'_> {
                     if !self.connected.send_replace(true) {
                         self.driver.status.update(|status| status.reconnects += 1);
                         log_server(&self.client);
-                        // The server may have lost the consumer.
+                        // The server may have lost the consumer, so the reader subscribes again.
                         self.reread.notify_one();
                     }
                     self.record_server();
@@ -49,7 +49,7 @@ impl ActiveConnection<'_> {
         DriverError::Ended { what: "the connection to NATS" }
     }
 
-    /// Records which server the client is connected to.
+    /// Records the server to which the client is connected.
     pub(super) fn record_server(&self) {
         let info = self.client.server_info();
         self.driver.status.update(|status| {
@@ -59,7 +59,7 @@ impl ActiveConnection<'_> {
         self.driver.set_connected(true);
     }
 
-    /// Looks up the stream every few seconds, because a consumer is not told that the stream was
+    /// Looks up the stream every few seconds, because a consumer is not notified if the stream is
     /// removed or replaced.
     pub(super) async fn watch_stream(&self) -> DriverError {
         loop {
@@ -102,7 +102,7 @@ impl ActiveConnection<'_> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // The client would queue a heartbeat without a connection, and send it too late.
+                // Without a connection, the client would queue the heartbeat and send it too late.
                 _ = ticks.tick() => if *self.connected.borrow()
                     && let Err(reason) = self.publish_heartbeat().await
                 {
@@ -144,7 +144,8 @@ impl ActiveConnection<'_> {
         Some(block_digests::encode(cursor.created_ns?, cursor.newest_digests()))
     }
 
-    /// Compares the digests of another node with ours. The stream's leader decides which is wrong.
+    /// Compares the digests of another node with those of this node. If they differ, the stream's
+    /// leader decides which node is wrong.
     fn receive_digests(&self, message: &[u8]) {
         let Some((created_ns, digests)) = block_digests::decode(message) else { return };
         let cursor = self.driver.cursor.borrow();
@@ -152,8 +153,8 @@ impl ActiveConnection<'_> {
             return;
         }
         let differing = cursor.differing(&digests);
-        // The first differing entry shows where the copies diverge. The stream may have dropped all
-        // of them but the last.
+        // The first differing block shows where the copies diverge. The stream may have dropped all
+        // differing blocks except the last one.
         for &sequence in differing.first().into_iter().chain(differing.last()) {
             self.request_check(sequence);
         }

@@ -1,6 +1,6 @@
-//! The options of the driver, and the names that follow from them.
+//! The options of the driver, and the names that are derived from them.
 
-// `core::net` has addresses without sockets.
+// `core::net` has only the address types, no sockets.
 use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,32 +13,36 @@ use echoline_base::secret::without_login;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsOptions {
-    /// `nats://host:4222`, or several separated by commas; `tls://` requires TLS. Prints as `***`,
-    /// because it may contain a login.
+    /// The addresses of the servers, separated by commas, such as `nats://host:4222`; `tls://`
+    /// requires TLS. `Debug` prints `***`, because they may contain a login.
     pub servers: SecretText,
-    /// The name of the cluster: nodes with the same name share one stream.
+    /// The name of the cluster. Nodes with the same name share one stream.
     pub cluster: String,
-    /// The number of replicas, if this node creates the stream. More than one needs NATS 2.10.26.
+    /// The number of replicas that the stream gets if this node creates it. More than one requires
+    /// NATS 2.10.26 or newer.
     pub replicas: u8,
-    /// A credentials file, as `nsc` writes it.
+    /// A credentials file in the format of `nsc`.
     pub credentials: Option<PathBuf>,
-    /// `user:password` or a token, if the addresses contain neither.
+    /// `user:password` or a token. Used if the addresses contain no login.
     pub login: Option<SecretText>,
-    /// The lines of a key file. The first key authenticates the messages of this node; messages
-    /// without a tag of one of the keys are refused. Without keys, all messages are accepted.
+    /// The lines of a key file. The first key authenticates the messages of this node. Messages
+    /// without a tag that is valid with one of the keys are refused. Without keys, all messages are
+    /// accepted.
     pub keys: Option<SecretText>,
-    /// A PEM file with the only certificate authorities to trust. Read at each connection.
+    /// A PEM file with certificate authorities. If it is given, only these are trusted. Read at
+    /// each connection.
     pub authorities: Option<PathBuf>,
     /// The client certificate, for servers that require one. Read at each connection.
     pub identity: Option<NatsIdentity>,
-    /// The number of entries that the stream keeps, if this node creates it. It drops the oldest
-    /// first.
+    /// The maximum number of entries that the stream keeps. The oldest are dropped first. Used only
+    /// if this node creates the stream.
     pub max_entries: u64,
-    /// The number of bytes of entries that the stream keeps, if this node creates it.
+    /// The maximum size of the entries that the stream keeps, in bytes. Used only if this node
+    /// creates the stream.
     pub max_bytes: u64,
-    /// The time that [`start`](super::start) waits until the state is up to date.
+    /// The maximum time that [`start`](super::start) waits until the state is up to date.
     pub start_timeout: Duration,
-    /// The time after which a publish without an acknowledgement is sent again.
+    /// The time after which a proposal is published again if no acknowledgement has arrived.
     pub publish_timeout: Duration,
     /// The interval between two heartbeats of this node.
     pub heartbeat_interval: Duration,
@@ -50,7 +54,7 @@ pub struct NatsOptions {
 pub struct NatsIdentity {
     /// The certificate chain (PEM).
     pub certificate: PathBuf,
-    /// The private key (PEM); it may be in the same file.
+    /// The private key (PEM). It may be in the same file as the certificate.
     pub key: PathBuf,
 }
 
@@ -85,23 +89,23 @@ impl NatsOptions {
     }
 }
 
-/// The names that follow from the options, checked.
+/// The names that are derived from valid options.
 #[derive(Clone, Debug)]
 pub(super) struct StreamNames {
-    /// The addresses of the servers without their logins.
+    /// The addresses of the servers, without logins.
     pub(super) servers: String,
-    /// The stream of entries.
+    /// The name of the stream of entries.
     pub(super) stream: String,
     pub(super) entry_subject: String,
     pub(super) snapshot_stream: String,
-    /// The beginning of the subjects of snapshots.
+    /// The beginning of the subjects of all snapshots.
     pub(super) snapshot_subject: String,
     pub(super) heartbeat_subject: String,
     pub(super) digest_subject: String,
 }
 
 impl StreamNames {
-    /// Checks the cluster's name and the addresses.
+    /// Checks the cluster's name and the addresses, and returns the names.
     pub(super) fn of(options: &NatsOptions) -> Result<Self, DriverError> {
         let cluster = &options.cluster;
         let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
@@ -119,9 +123,9 @@ impl StreamNames {
         })
     }
 
-    /// Returns a warning if entries and logins may travel to another host without TLS.
+    /// Returns a warning if entries or logins may travel to another host without TLS.
     pub(super) fn warning(&self, options: &NatsOptions) -> Option<String> {
-        // With certificates, the client refuses a connection without TLS.
+        // With certificates, the client refuses connections without TLS.
         if options.authorities.is_some() || options.identity.is_some() {
             return None;
         }
@@ -152,11 +156,12 @@ fn servers(text: &str) -> Result<String, DriverError> {
     for address in text.split(',') {
         let (scheme, rest) = address.split_once("://").unwrap_or(("nats", address));
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        // If a password contains a comma, the part after it has no scheme.
+        // If a password contains a comma, the part after the comma has no scheme.
         let is_cut = address.contains('@') && !address.contains("://");
         let is_wrong = host.is_empty() || host.contains(['/', ' ']) || is_cut;
         if !["nats", "tls"].contains(&scheme) || is_wrong {
-            // A password with a comma spans several parts: hide everything before the last `@`.
+            // A password with a comma spans several parts, so everything before the last `@` is
+            // hidden.
             let address = if text.contains('@') { without_login(text) } else { address.into() };
             return Err(DriverError::Servers { address });
         }
@@ -194,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 10: a plain connection to another host gets a warning.
+    /// Issue 12, item 10: a connection without TLS to another host causes a warning.
     #[test]
     fn attack_a_plain_connection_to_another_host_has_a_warning() {
         let warning = |servers: &str| {
@@ -220,7 +225,8 @@ mod tests {
         assert_eq!(StreamNames::of(&options).unwrap().warning(&options), None);
     }
 
-    /// Issue 12, item 2: a password with characters that should be escaped is not shown either.
+    /// Issue 12, item 2: no part of a password is shown, even if its special characters are not
+    /// escaped.
     #[test]
     fn attack_no_part_of_a_malformed_login_is_shown() {
         for servers in [

@@ -1,4 +1,4 @@
-//! The blocks that a node has to compare with the stream's leader. Pure; time is an argument.
+//! The blocks that a node must compare with the stream's leader. Time is an argument.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,25 +8,27 @@ use tokio::time::Instant;
 
 /// The maximum number of blocks that one check compares.
 const CHECKS_MAX: usize = 8;
-/// The pause after the second reset in a row; each further pause is twice as long.
+/// The pause after the second consecutive reset. Each further pause is twice as long, up to
+/// `PAUSE_MAX`.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After this time without a reset, the pauses start again.
+/// If there was no reset for this time, the next reset counts as the first.
 const CALM: Duration = Duration::from_secs(60);
 
 /// The pending divergence checks and their result.
 #[derive(Debug, Default)]
 pub(super) struct PendingChecks {
-    /// The blocks to compare, each from its first entry up to this one.
+    /// The blocks to compare, each given by the sequence of the last entry to compare.
     sequences: BTreeSet<u64>,
-    /// Whether to compare the newest applied blocks too.
+    /// Whether the next check compares the newest applied blocks too.
     newest: bool,
-    /// The sequence of the first applied entry that differs from the stream's.
+    /// The sequence of the first applied entry that differs from the stream.
     found: Option<u64>,
 }
 
 impl PendingChecks {
-    /// Requests a check of the block of this entry. Ignored if too many checks are pending.
+    /// Requests a check of the block that contains this entry. Ignored if too many checks are
+    /// pending.
     pub(super) fn request(&mut self, sequence: u64) {
         if self.sequences.len() < CHECKS_MAX {
             self.sequences.insert(sequence);
@@ -38,13 +40,12 @@ impl PendingChecks {
         self.newest = true;
     }
 
-    /// Takes the pending checks, leaving none: the sequences, and whether the newest blocks are
-    /// requested.
+    /// Takes all pending checks: the sequences, and whether the newest blocks are requested.
     pub(super) fn take(&mut self) -> (BTreeSet<u64>, bool) {
         (std::mem::take(&mut self.sequences), std::mem::take(&mut self.newest))
     }
 
-    /// Puts checks back that could not be done.
+    /// Puts back checks that could not be performed.
     pub(super) fn put_back(&mut self, sequences: BTreeSet<u64>, newest: bool) {
         self.sequences.extend(sequences);
         self.newest |= newest;
@@ -61,7 +62,7 @@ impl PendingChecks {
     }
 }
 
-/// The pauses between resets whose cause is a divergence.
+/// The pauses after resets that a divergence caused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResetBackoff {
     last: Option<Instant>,
@@ -75,7 +76,7 @@ impl Default for ResetBackoff {
 }
 
 impl ResetBackoff {
-    /// Records a reset. Returns how long to wait after it.
+    /// Records a reset, and returns the pause after it.
     pub(super) fn next(&mut self, now: Instant) -> Duration {
         let is_first = self.last.is_none_or(|last| last + CALM < now);
         self.last = Some(now);

@@ -13,19 +13,21 @@ use super::error::DriverError;
 use super::in_flight::InFlightPublish;
 use echoline_base::backoff::{Backoff, with_jitter};
 
-/// The first and the longest pause between two attempts.
+/// The shortest and the longest pause between two attempts.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// The link counts as down after a publish has failed for this long.
+/// If a publish has failed for this time, the link counts as down.
 const STUCK: Duration = Duration::from_secs(3);
 /// The maximum number of proposals that are taken from the channel at once.
 const TAKE_MAX: usize = 256;
-/// Concurrent publishes. More of them would only wait for each other, until they time out.
+/// The maximum number of concurrent publishes. More would only wait for each other until they time
+/// out.
 const CONCURRENT_MAX: usize = 1024;
 
-/// The outcome of a publish.
+/// The outcome of publishing a proposal.
 enum PublishOutcome {
-    /// The stream has the proposal as this entry, now or since an earlier attempt.
+    /// The stream has the proposal as the entry with this sequence, from this or an earlier
+    /// attempt.
     Acknowledged(u64),
     /// The proposal no longer needs to be published.
     Settled,
@@ -61,8 +63,8 @@ impl ActiveConnection<'_> {
                     let overdue = driver.in_flight.borrow_mut().take_overdue(Instant::now());
                     sending.extend(self.unsettled(overdue).map(|publish| self.send(publish)));
                 }
-                // All proposals were sent before the driver was closed, so an empty channel ends
-                // it.
+                // All proposals were sent to the channel before the driver was closed. The channel
+                // ends after them.
                 _ = closing.wait_for(|closing| *closing), if !is_closing => {
                     is_closing = true;
                     proposals.close();
@@ -81,7 +83,8 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Removes settled proposals. Returns new messages for the others, whose entries are lost.
+    /// Removes the settled proposals. The entries of all other proposals are lost, so new messages
+    /// for them are returned.
     fn unsettled(&self, ids: Vec<String>) -> impl Iterator<Item = InFlightPublish> {
         let mut in_flight = self.driver.in_flight.borrow_mut();
         let mut lost = Vec::new();
@@ -109,7 +112,7 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Publishes until the message is acknowledged or the proposal is settled.
+    /// Publishes a message until it is acknowledged, or until the proposal is settled.
     async fn send(&self, publish: InFlightPublish) -> (InFlightPublish, PublishOutcome) {
         let (driver, mut tries, since) = (self.driver, 0, Instant::now());
         if publish.round > 0 {
@@ -150,7 +153,8 @@ impl ActiveConnection<'_> {
             let subject = self.driver.names.entry_subject.clone();
             self.jetstream.send_publish(subject, message).await?.await
         };
-        // The time-out of the client begins only when the message is handed over.
+        // The client's own time-out starts only after the message was handed over, so another
+        // time-out is needed.
         match timeout(self.driver.options.publish_timeout, acknowledged).await {
             Ok(Ok(acknowledgement)) => Ok(acknowledgement.sequence),
             Ok(Err(error)) => Err(reason(&error)),
@@ -158,14 +162,14 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Returns the pause after `tries` attempts: exponential, with jitter.
+    /// Returns the pause after `tries` attempts. It grows exponentially and is randomized.
     fn pause(&self, tries: u32) -> Duration {
         let longest = Backoff::new(RETRY, RETRY_MAX).after(tries - 1);
         with_jitter(longest, &mut self.driver.random.borrow_mut())
     }
 
-    /// Waits until the next attempt. A new connection or a new entry ends the wait, because the
-    /// attempt may succeed.
+    /// Waits until the next attempt. A new connection or a new entry ends the wait early, because
+    /// the attempt may then succeed.
     async fn until_retry(&self, tries: u32) {
         let (mut connected, mut moved) = (self.connected.subscribe(), self.moved.subscribe());
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Reads the stream: applies every entry once, in order, without a gap.
+//! Reads the stream, and applies every entry once, in order and without gaps.
 
 use std::time::Duration;
 
@@ -15,26 +15,27 @@ use super::stream;
 use super::stream_cursor::StreamIdentity;
 use echoline_chat_core::StreamEntry;
 
-/// The heartbeat of an idle consumer. After two missing ones, the server has lost the consumer.
+/// The interval between heartbeats of an idle consumer. If two are missing, the server has lost the
+/// consumer.
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(2);
 /// The maximum number of entries that are applied at once.
 const BATCH_ENTRIES_MAX: usize = 1000;
 /// The pause between two attempts to read.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The reason why a new consumer has to continue after the last applied entry.
+/// The reason why reading must continue with a new consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RereadReason {
-    /// Another task requested it.
+    /// Another task requested a new consumer.
     Requested,
     /// An entry is missing.
     Gap,
-    /// The server does not send any more.
+    /// The server has stopped sending.
     Silent,
 }
 
 impl ActiveConnection<'_> {
-    /// Reads until an error that another attempt does not cure.
+    /// Reads entries until an error occurs that another attempt does not solve.
     pub(super) async fn read(&self) -> DriverError {
         loop {
             match self.read_on().await {
@@ -94,8 +95,8 @@ impl ActiveConnection<'_> {
         }
     }
 
-    /// Ensures that the stream has the entry after the last applied one. If the stream was
-    /// replaced, resets the state; if entries are missing, restores a snapshot.
+    /// Ensures that the entry after the last applied one can be read. Resets the state if the
+    /// stream was replaced. Restores a snapshot if entries are missing.
     async fn find_position(&self, info: &Info) -> Result<(), DriverError> {
         let driver = self.driver;
         let created_ns = info.created.unix_timestamp_nanos();
@@ -121,7 +122,7 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Resets the state, because the applied entry `first` is not the one of the stream.
+    /// Resets the state, because the stream has a different entry with the sequence `first`.
     fn reset_diverged(&self, first: u64) {
         let driver = self.driver;
         let reason = format!("it has another entry {first}");
@@ -153,8 +154,8 @@ impl ActiveConnection<'_> {
         self.moved.send_replace(());
     }
 
-    /// Reports the end of the start when entry `last` is applied, which was the last one when the
-    /// start began.
+    /// Reports the success of the start when entry `last` has been applied. It was the last entry
+    /// of the stream when the start began.
     fn report_if_started(&self, last: u64) -> Result<(), DriverError> {
         if self.driver.is_starting() && self.driver.state.applied() >= last {
             if self.driver.has_nothing_authentic() {
@@ -166,8 +167,8 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Creates a consumer. It begins with the recent entries, to compare them with the applied
-    /// ones.
+    /// Creates a consumer. It begins with the most recent applied entries, so that they can be
+    /// compared with those of the stream.
     async fn subscribe(&self) -> Result<push::Messages, DriverError> {
         let first_recent = self.driver.cursor.borrow().first_recent();
         let applied = self.driver.state.applied();
@@ -189,7 +190,7 @@ impl ActiveConnection<'_> {
         consumer.messages().await.map_err(|error| unusable(&error))
     }
 
-    /// Applies the messages that follow the last applied entry.
+    /// Applies the messages that come after the last applied entry. Earlier ones are compared.
     fn take(
         &self,
         chunk: Vec<Result<Message, push::MessagesError>>,
@@ -217,7 +218,7 @@ impl ActiveConnection<'_> {
             driver.schedule.borrow_mut().count(&entry);
             entries.push(entry);
             if self.is_snapshot_due(&message) {
-                // All nodes take snapshots after the same entries.
+                // All nodes take their snapshots after the same entries.
                 self.apply(&mut entries)?;
                 self.take_snapshot();
             }
@@ -226,7 +227,7 @@ impl ActiveConnection<'_> {
         Ok(reason)
     }
 
-    /// Requests a divergence check if the entry differs from the one that was applied.
+    /// Requests a divergence check if the entry differs from the applied one.
     fn compare_with_applied(&self, entry: &StreamEntry) -> Result<(), DriverError> {
         let sequence = entry.sequence;
         if self.driver.cursor.borrow().matches(entry) {

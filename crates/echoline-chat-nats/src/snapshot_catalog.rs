@@ -1,5 +1,6 @@
-//! The snapshots on the servers: one stream, in which each snapshot has its own subject. The
-//! subject is the label, the messages are the parts. A snapshot without all parts is ignored.
+//! The snapshots on the servers. They are in one stream, in which each snapshot has its own
+//! subject. The end of the subject is the label of the snapshot, and the messages are its parts. A
+//! snapshot without all parts is ignored.
 
 use std::time::Duration;
 
@@ -22,13 +23,15 @@ use super::stream;
 use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StateSnapshot;
 
-/// The maximum size of a part. It is smaller if the server accepts only smaller messages.
+/// The maximum size of a part, in bytes. Parts are smaller if the server accepts only smaller
+/// messages.
 const PART_BYTES_MAX: usize = 256 << 10;
-/// The maximum size of a message besides its payload.
+/// The maximum size of a message without its payload, in bytes.
 const HEAD_BYTES_MAX: usize = 4096;
-/// The maximum size of a snapshot: forged ones must not fill the memory.
+/// The maximum size of a snapshot, in bytes. Without this limit, a forged snapshot could fill the
+/// memory.
 const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
-/// The time-out of each part of a snapshot.
+/// The time-out for reading or writing one part.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The stream of snapshots.
@@ -58,7 +61,7 @@ impl SnapshotCatalog {
         Self::open(jetstream, names).await
     }
 
-    /// Opens the catalog, whose stream exists.
+    /// Opens the catalog. Its stream must exist.
     pub(super) async fn open(
         jetstream: &Context,
         names: &StreamNames,
@@ -72,7 +75,7 @@ impl SnapshotCatalog {
         Ok(Self { stream, jetstream, prefix })
     }
 
-    /// Returns the labels of the complete and authentic snapshots.
+    /// Returns the labels of all snapshots that are complete and authentic.
     pub(super) async fn labels(
         &self,
         key: Option<&ClusterKey>,
@@ -90,7 +93,7 @@ impl SnapshotCatalog {
         Ok(labels)
     }
 
-    /// Reads a snapshot and verifies its checksum and its proof.
+    /// Reads a snapshot, and verifies its checksum and its proof.
     pub(super) async fn read(&self, label: &SnapshotLabel) -> Result<StateSnapshot, String> {
         let config = push::Config {
             deliver_subject: self.jetstream.client().new_inbox(),
@@ -118,13 +121,13 @@ impl SnapshotCatalog {
             return Err("its checksum is wrong".to_owned());
         }
         if label.proof.as_ref().is_some_and(|proof| proof.digest != digest(&state)) {
-            return Err("it is not what its writer signed".to_owned());
+            return Err("it differs from the state that its writer signed".to_owned());
         }
         Ok(StateSnapshot { sequence: label.sequence, state })
     }
 
-    /// Returns the label of a new snapshot of the stream with this creation time. `time_ms` is the
-    /// time of its last entry, and `writer` a random number.
+    /// Returns the label of a new snapshot. `time_ms` is the time of its last entry, `created_ns`
+    /// the creation time of the stream, and `writer` a random number.
     pub(super) fn label(
         &self,
         (snapshot, time_ms): (&StateSnapshot, u64),
@@ -149,7 +152,7 @@ impl SnapshotCatalog {
         label
     }
 
-    /// Writes all parts of a snapshot. Removes the written ones if it fails.
+    /// Writes all parts of a snapshot. If this fails, removes the parts that were written.
     pub(super) async fn write(&self, label: &SnapshotLabel, state: &Bytes) -> Result<(), String> {
         let subject = label.subject(&self.prefix);
         let part_bytes = state.len().div_ceil(label.parts).max(1);
@@ -172,14 +175,14 @@ impl SnapshotCatalog {
         purge.await.map(|_| ()).map_err(|error| reason(&error))
     }
 
-    /// Returns the maximum size of a part at the connected server.
+    /// Returns the maximum size of a part on the connected server, in bytes.
     fn part_bytes(&self) -> usize {
         let payload = self.jetstream.client().max_payload();
         payload.saturating_sub(HEAD_BYTES_MAX).clamp(1, PART_BYTES_MAX)
     }
 }
 
-/// Returns the SHA-256 of a state, in hexadecimal digits.
+/// Returns the SHA-256 of a state as hexadecimal digits.
 fn digest(state: &[u8]) -> String {
     format!("{:x}", Sha256::digest(state))
 }

@@ -1,38 +1,39 @@
-//! The labels of snapshots, and the choice of the snapshots to restore or to remove. Pure.
+//! The labels of snapshots, and the choice of snapshots to restore and to remove.
 
 use super::cluster_key::{ClusterKey, TagPurpose};
 
-/// The description of a snapshot, which is the end of its subject.
+/// The description of a snapshot. It is the end of the snapshot's subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotLabel {
     /// The creation time of the stream, in nanoseconds since 1970.
     pub(super) created_ns: i128,
-    /// The last entry that the snapshot contains.
+    /// The sequence of the last entry that the snapshot contains.
     pub(super) sequence: u64,
-    /// The time of that entry. If the stream has another time, it has lost entries that the
-    /// snapshot contains.
+    /// The time of the last entry, in milliseconds since 1970. If the stream's entry has a
+    /// different time, the stream has lost entries that the snapshot contains.
     pub(super) time_ms: u64,
-    /// A random number of the writer, so that two snapshots of one entry do not mix.
+    /// A random number of the writer. It distinguishes two snapshots after the same entry.
     pub(super) writer: u32,
-    /// The number of messages. A snapshot with fewer is incomplete.
+    /// The number of messages. A snapshot with fewer messages is incomplete.
     pub(super) parts: usize,
-    /// CRC-32C of the state.
+    /// The CRC-32C of the state.
     pub(super) checksum: u32,
-    /// Present if the cluster has a key.
+    /// The proof of the writer; `None` if the cluster has no key.
     pub(super) proof: Option<SnapshotProof>,
 }
 
-/// The proof that a node with the cluster's key wrote a snapshot, in hexadecimal digits.
+/// The proof that a node with the cluster's key wrote a snapshot. All values are hexadecimal
+/// digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotProof {
-    /// SHA-256 of the state.
+    /// The SHA-256 of the state.
     pub(super) digest: String,
     /// The tag of the rest of the label.
     pub(super) tag: String,
 }
 
 impl SnapshotLabel {
-    /// Returns the subject of the snapshot, which begins with `prefix`.
+    /// Returns the subject of the snapshot. `prefix` is its beginning.
     pub(super) fn subject(&self, prefix: &str) -> String {
         let words = self.words();
         match &self.proof {
@@ -41,18 +42,19 @@ impl SnapshotLabel {
         }
     }
 
-    /// Returns all of the label except the proof.
+    /// Returns the text of the label without the proof.
     fn words(&self) -> String {
         let Self { created_ns, sequence, time_ms, writer, parts, checksum, .. } = self;
         format!("{created_ns}.{sequence}.{time_ms}.{writer:08x}.{parts}.{checksum:08x}")
     }
 
-    /// Returns the text that the tag of the proof authenticates.
+    /// Returns the text that the proof's tag authenticates.
     pub(super) fn proven(&self, digest: &str) -> String {
         format!("{}.{digest}", self.words())
     }
 
-    /// Returns whether a node with the key wrote the snapshot, or there is no key.
+    /// Returns whether a node with the key wrote the snapshot. Without a key, snapshots must have
+    /// no proof.
     pub(super) fn is_authentic(&self, prefix: &str, key: Option<&ClusterKey>) -> bool {
         match (key, &self.proof) {
             (None, proof) => proof.is_none(),
@@ -63,7 +65,7 @@ impl SnapshotLabel {
         }
     }
 
-    /// Parses a subject. Returns `None` if it is not that of a snapshot.
+    /// Parses a subject. Returns `None` if it is not the subject of a snapshot.
     pub(super) fn parse(prefix: &str, subject: &str) -> Option<Self> {
         let mut words = subject.strip_prefix(prefix)?.strip_prefix('.')?.split('.');
         let mut label = Self {
@@ -83,9 +85,10 @@ impl SnapshotLabel {
     }
 }
 
-/// Returns the snapshots from which a state at `applied` can go on in a stream with the entries
-/// `first` to `last`, best first. At a start the oldest one is best, because the entries after it
-/// restore more of the history. Later the newest one is best.
+/// Returns the snapshots that a node can restore, the best first. The node has applied the entries
+/// up to `applied`, and the stream has the entries `first` to `last`. At a start, the oldest
+/// snapshot is best, because more entries after it restore more of the history. Later, the newest
+/// is best.
 pub(super) fn restorable(
     labels: &[SnapshotLabel],
     applied: u64,
@@ -105,8 +108,9 @@ pub(super) fn restorable(
     found
 }
 
-/// Returns the snapshots to remove: those of another stream, and those that end before the stream
-/// begins, except the newest of this stream. The stream has the entries `first` to `last`.
+/// Returns the snapshots to remove: those of another stream, and those that end before entry
+/// `first` - 1. The newest one of this stream is always kept. The stream has the entries `first` to
+/// `last`.
 pub(super) fn useless(
     labels: &[SnapshotLabel],
     created_ns: i128,
@@ -121,8 +125,8 @@ pub(super) fn useless(
     labels.iter().filter(is_useless).collect()
 }
 
-/// Returns the last entry of the newest snapshot of this stream, or 0. Ignores labels beyond
-/// `last`: a forged one would keep all nodes from writing snapshots.
+/// Returns the sequence of the last entry of this stream's newest snapshot, or 0. Ignores labels
+/// above `last`: otherwise a forged label would keep all nodes from writing snapshots.
 pub(super) fn newest(labels: &[SnapshotLabel], created_ns: i128, last: u64) -> u64 {
     let ours = labels.iter().filter(|label| label.created_ns == created_ns);
     ours.map(|label| label.sequence).filter(|&sequence| sequence <= last).max().unwrap_or_default()

@@ -1,21 +1,21 @@
-//! Decides when a snapshot is due, and which snapshots of this node are wrong. Pure.
+//! Decides when a snapshot is due, and which of this node's snapshots are wrong.
 
 use std::collections::VecDeque;
 
 use super::snapshot_label::SnapshotLabel;
 use echoline_chat_core::StreamEntry;
 
-/// The approximate bytes that a server stores with each entry besides its payload.
+/// The approximate number of bytes that a server stores for each entry besides its payload.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// The schedule of the next snapshot.
+/// Decides when the next snapshot is due.
 #[derive(Debug)]
 pub(super) struct SnapshotSchedule {
     every_entries: u64,
     every_bytes: u64,
-    /// The last entry of the newest known snapshot.
+    /// The sequence of the last entry in the newest known snapshot.
     newest: u64,
-    /// Bytes of the entries after it.
+    /// The size of all entries after `newest`, in bytes.
     bytes: u64,
     applied: u64,
 }
@@ -31,20 +31,21 @@ impl SnapshotSchedule {
         self.bytes += entry.payload.len() as u64 + OVERHEAD_BYTES;
     }
 
-    /// Returns whether the node that proposed the last counted entry has to write a snapshot.
+    /// Returns whether a snapshot is due. The node that proposed the last counted entry must write
+    /// it.
     pub(super) fn is_due(&self) -> bool {
         let is_round = self.applied.is_multiple_of(self.every_entries);
         (is_round || self.bytes >= self.every_bytes) && self.applied > self.newest
     }
 
-    /// Returns whether any node has to write a snapshot, because the responsible node seems to be
-    /// down.
+    /// Returns whether a snapshot is overdue because the responsible node seems to be down. Any
+    /// node may write it.
     pub(super) fn is_overdue(&self) -> bool {
         self.applied.saturating_sub(self.newest) >= self.every_entries + self.every_entries / 2
             || self.bytes >= self.every_bytes + self.every_bytes / 4
     }
 
-    /// Records a snapshot whose last entry is `sequence`.
+    /// Records that a snapshot exists whose last entry is `sequence`.
     pub(super) fn record(&mut self, sequence: u64) {
         if sequence > self.newest {
             self.newest = sequence;
@@ -52,7 +53,7 @@ impl SnapshotSchedule {
         }
     }
 
-    /// Starts over with entry 1.
+    /// Starts again with entry 1.
     pub(super) fn reset(&mut self) {
         *self = Self::new(self.every_entries, self.every_bytes);
     }
@@ -61,10 +62,11 @@ impl SnapshotSchedule {
 /// The number of this node's snapshots that are remembered.
 const WRITTEN_MAX: usize = 64;
 
-/// The last snapshots that this node wrote.
+/// The last snapshots that this node has written.
 #[derive(Debug, Default)]
 pub(super) struct WrittenSnapshots {
-    /// The last entry, the writer, and whether the state was that of the stream.
+    /// For each snapshot: the sequence of its last entry, the writer, and whether the snapshot is
+    /// right.
     snapshots: VecDeque<(u64, u32, bool)>,
 }
 
@@ -76,8 +78,8 @@ impl WrittenSnapshots {
         self.snapshots.push_back((label.sequence, label.writer, true));
     }
 
-    /// Marks the snapshots from entry `first` on as wrong, because this node had applied another
-    /// entry than the stream's.
+    /// Marks the snapshots that contain entry `first` as wrong, because this node had applied a
+    /// different entry than the stream's.
     pub(super) fn diverged_at(&mut self, first: u64) {
         let wrong = self.snapshots.iter_mut().filter(|(sequence, ..)| *sequence >= first);
         wrong.for_each(|(.., is_right)| *is_right = false);
@@ -97,7 +99,8 @@ mod tests {
     #[test]
     fn a_snapshot_is_due_at_the_same_entries_on_all_nodes() {
         let mut schedule = SnapshotSchedule::new(10, 2000);
-        // Whether the proposer of the entry has to write a snapshot, and whether any node has to.
+        // Returns whether the proposer of the entry must write a snapshot, and whether any node
+        // must.
         let mut count = |sequence, length| {
             schedule.count(&StreamEntry {
                 sequence,

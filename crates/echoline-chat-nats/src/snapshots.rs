@@ -20,8 +20,8 @@ const WAITING_MAX: usize = 4;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl ActiveConnection<'_> {
-    /// Restores the state from the best snapshot after which the stream has all entries. `first` is
-    /// the first readable entry of the stream.
+    /// Restores the state from the best snapshot whose following entries are all in the stream.
+    /// `first` is the sequence of the first readable entry of the stream.
     pub(super) async fn restore(&self, info: &Info, first: u64) -> Result<(), DriverError> {
         let driver = self.driver;
         let last = info.state.last_sequence;
@@ -54,7 +54,7 @@ impl ActiveConnection<'_> {
         Err(error)
     }
 
-    /// Returns whether the stream has the entry that the snapshot ends with.
+    /// Returns whether the stream still has the last entry of the snapshot.
     async fn has_last_entry_of(&self, label: &SnapshotLabel) -> Result<bool, DriverError> {
         let stream = self.jetstream.get_stream_no_info(&self.driver.names.stream).await;
         let stream = stream.map_err(|error| self.snapshot_error(reason(&error)))?;
@@ -74,9 +74,9 @@ impl ActiveConnection<'_> {
         self.moved.send_replace(());
     }
 
-    /// Returns whether this node has to take a snapshot after the entry in this message. If one is
-    /// overdue, requests it from [`write_snapshots`](Self::write_snapshots), so that reading
-    /// continues.
+    /// Returns whether this node must take a snapshot after the entry in this message. If a
+    /// snapshot of another node is overdue, requests it from
+    /// [`write_snapshots`](Self::write_snapshots) instead, so that reading continues.
     pub(super) fn is_snapshot_due(&self, message: &Message) -> bool {
         let schedule = self.driver.schedule.borrow();
         if schedule.is_due() && self.is_own(message) {
@@ -88,13 +88,13 @@ impl ActiveConnection<'_> {
         false
     }
 
-    /// Returns whether the message carries a proposal of this node.
+    /// Returns whether the message contains a proposal of this node.
     fn is_own(&self, message: &Message) -> bool {
         let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
         id.is_some_and(|id| self.driver.in_flight.borrow().contains(id.as_str()))
     }
 
-    /// Takes a snapshot of the current state, to be written later.
+    /// Takes a snapshot of the current state. It is written later.
     pub(super) fn take_snapshot(&self) {
         let Some(snapshot) = self.current_snapshot() else { return };
         let mut waiting = self.snapshots.borrow_mut();
@@ -113,7 +113,8 @@ impl ActiveConnection<'_> {
         Some((snapshot, time_ms))
     }
 
-    /// Writes snapshots when they are due, and removes useless ones.
+    /// Writes snapshots when they are due, and removes useless ones. Returns only if an error
+    /// occurs.
     pub(super) async fn write_snapshots(&self) -> DriverError {
         loop {
             self.snapshot_requested.notified().await;
@@ -164,7 +165,8 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Returns a snapshot of the current state, if one is overdue and no other node has written it.
+    /// Returns a snapshot of the current state if one is overdue. Returns `None` if another node
+    /// has written one.
     async fn overdue_snapshot(
         &self,
         catalog: &SnapshotCatalog,
@@ -178,7 +180,7 @@ impl ActiveConnection<'_> {
         if !is_overdue || driver.cursor.borrow().created_ns != Some(created_ns) {
             return Ok(None);
         }
-        // No entry is being applied: all tasks run on this thread.
+        // All tasks run on this thread, so no entry is being applied now.
         Ok(self.current_snapshot())
     }
 

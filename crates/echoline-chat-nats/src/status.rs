@@ -6,7 +6,7 @@ use super::error::DriverError;
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::Link;
 
-/// The state of a driver and its counters since the start.
+/// The state of a driver, and its counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverStatus {
@@ -14,48 +14,47 @@ pub struct DriverStatus {
     pub link: Link,
     /// The version of the connected server.
     pub server_version: String,
-    /// The address of the connected server, as the server states it.
+    /// The address of the connected server, as the server itself states it.
     pub server_address: String,
     /// The name of the stream.
     pub stream: String,
-    /// The creation time of the stream, in milliseconds since 1970, UTC.
+    /// The creation time of the stream, in milliseconds since 1970 (UTC).
     pub created_ms: u64,
     /// The sequence of the last applied entry.
     pub applied: u64,
-    /// The last sequence of the stream when it was last looked up.
+    /// The sequence of the stream's last entry, when the stream was last looked up.
     pub last_sequence: u64,
-    /// Applied entries.
+    /// The number of applied entries.
     pub entries: u64,
-    /// Proposals that came back as an entry, or became obsolete.
+    /// The number of proposals that arrived as entries or became obsolete.
     pub settled: u64,
-    /// Proposals that are not settled yet.
+    /// The number of proposals that are not settled yet.
     pub pending: u64,
-    /// Publishes of proposals, retries included.
+    /// The number of publishes, including retries.
     pub publishes: u64,
-    /// Retries of publishes.
+    /// The number of retries of publishes.
     pub retries: u64,
-    /// Entries with a valid tag of the cluster's key; 0 without a key.
+    /// The number of entries with a valid tag of the cluster's key; 0 without a key.
     pub authentic: u64,
-    /// Messages without a valid tag of the cluster's key, which were refused.
+    /// The number of messages that were refused because they had no valid tag of the cluster's key.
     pub refused: u64,
-    /// The number of times that the stream was read again, because an entry was missing or the
+    /// The number of times that the stream was read again because an entry was missing or the
     /// server was silent.
     pub gaps: u64,
-    /// The number of times that the client dropped messages, because they were read too slowly.
+    /// The number of times that the client dropped messages because they were read too slowly.
     pub slow_consumers: u64,
-    /// Snapshots that this node has written.
+    /// The number of snapshots that this node has written.
     pub snapshots: u64,
-    /// Snapshots that this node has restored.
+    /// The number of snapshots that this node has restored.
     pub restores: u64,
-    /// The number of times that the state was reset, because the stream was replaced or had other
-    /// entries.
+    /// The number of times that the state was reset because the stream was replaced or had
+    /// different entries.
     pub resets: u64,
-    /// The resets (counted in `resets` too) whose cause was an entry that differs from the
-    /// stream's.
+    /// The number of resets that were caused by an entry that differs from the stream's.
     pub divergences: u64,
     /// The reason of the last reset.
     pub reset_reason: Option<String>,
-    /// The number of times that the client connected again.
+    /// The number of times that the client reconnected.
     pub reconnects: u64,
     /// The number of times that the driver started again after an error or a panic.
     pub restarts: u64,
@@ -63,7 +62,7 @@ pub struct DriverStatus {
     pub last_error: Option<String>,
 }
 
-/// The status, which the driver updates and other threads read.
+/// The status, updated by the driver and read by other threads.
 #[derive(Debug)]
 pub(super) struct StatusCell {
     status: Mutex<DriverStatus>,

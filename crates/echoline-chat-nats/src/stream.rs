@@ -1,4 +1,4 @@
-//! The stream: created if it does not exist, and checked if it does.
+//! Creates the stream, or checks the configuration of an existing one.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,15 +15,16 @@ use super::options::NatsOptions;
 use super::options::StreamNames;
 use super::version;
 
-/// The time for which the server remembers message ids. It is longer than a node holds a line.
+/// The time for which the server remembers message ids. It is longer than the time for which a node
+/// holds lines back.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The differences between the configuration of a stream and the wanted one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ConfigDifferences {
-    /// Differences with which a chat does not work.
+    /// Differences that make the stream unusable for a chat.
     pub(super) fatal: Vec<String>,
-    /// Differences with which it works.
+    /// Differences with which a chat still works.
     pub(super) harmless: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn wanted(options: &NatsOptions, names: &StreamNames) -> Config {
         num_replicas: usize::from(options.replicas.max(1)),
         max_messages: i64::try_from(options.max_entries).unwrap_or(i64::MAX),
         max_bytes: i64::try_from(options.max_bytes).unwrap_or(i64::MAX),
-        // A limit per subject or of the age would leave gaps between the entries.
+        // A limit per subject or on the age would cause gaps between entries.
         max_messages_per_subject: -1,
         duplicate_window: DUPLICATE_WINDOW,
         allow_direct: true,
@@ -47,8 +48,8 @@ pub(super) fn wanted(options: &NatsOptions, names: &StreamNames) -> Config {
     }
 }
 
-/// Returns the stream. Creates it if it does not exist. Refuses streams that cannot be used, and
-/// several replicas on a server of an old `version`.
+/// Returns the stream. Creates it if it does not exist. Refuses a stream that cannot be used, and
+/// refuses several replicas if `version` is too old for them.
 pub(super) async fn open_or_create(
     jetstream: &Context,
     version: &str,
@@ -93,7 +94,7 @@ pub(super) async fn look_up(
     }
 }
 
-/// Creates a stream. Returns the existing one if another node was faster.
+/// Creates a stream. If another node has just created it, returns that stream.
 pub(super) async fn create(
     jetstream: &Context,
     config: Config,
@@ -130,7 +131,8 @@ fn refused(code: ErrorCode, reason: String, names: &StreamNames) -> DriverError 
     }
 }
 
-/// Maps the error of a request without an answer. Without JetStream, the request has no responder.
+/// Converts the error of a request that got no answer. If JetStream is not enabled, the request has
+/// no responder.
 fn without_answer(error: &dyn Error, names: &StreamNames) -> DriverError {
     let below = error.source().and_then(|below| below.downcast_ref::<RequestError>());
     if below.is_some_and(|below| below.kind() == RequestErrorKind::NoResponders) {
@@ -139,7 +141,7 @@ fn without_answer(error: &dyn Error, names: &StreamNames) -> DriverError {
     DriverError::Stream { stream: names.stream.clone(), reason: reason(error) }
 }
 
-/// Compares a configuration with the wanted one.
+/// Compares the actual configuration `is` with the configuration `wanted`.
 pub(super) fn differences(wanted: &Config, is: &Config) -> ConfigDifferences {
     let mut found = ConfigDifferences::default();
     let mut fatal = |holds: bool, sentence: String| {

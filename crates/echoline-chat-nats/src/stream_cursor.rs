@@ -1,24 +1,24 @@
-//! The position in the stream, and detection of a replaced stream. Pure.
+//! The position in the stream, and detection of a replaced stream.
 
 use std::collections::VecDeque;
 
 use super::block_digests::{BlockDigest, BlockDigests, digest, first_of_block};
 use echoline_chat_core::StreamEntry;
 
-/// The stream that this node follows, with fingerprints of the entries it has applied.
+/// The stream that this node follows, with fingerprints of the entries that it has applied.
 #[derive(Debug, Default)]
 pub(super) struct StreamCursor {
-    /// The creation time of the stream, in nanoseconds since 1970, which identifies it.
+    /// The creation time of the stream in nanoseconds since 1970. It identifies the stream.
     pub(super) created_ns: Option<i128>,
-    /// Fingerprints of the newest entries, without a gap.
+    /// The fingerprints of the newest applied entries, without gaps.
     recent: VecDeque<EntryFingerprint>,
-    /// Digests of more entries than `recent` has.
+    /// The digests of blocks. They cover more entries than `recent`.
     blocks: BlockDigests,
     /// The number of consecutive lookups in which the stream ended before the last applied entry.
     times_short: u32,
-    /// The last gap: the last applied entry, and the entry that came next.
+    /// The last gap: the sequence of the last applied entry, and of the entry that arrived next.
     gap: Option<(u64, u64)>,
-    /// Whether the same gap was seen twice: the stream does not have these entries.
+    /// Whether the same gap was seen twice. The stream then does not have these entries.
     is_gap_permanent: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct StreamCursor {
 /// entries, even acknowledged ones, gives their sequences to other entries.
 pub(super) const RECENT_MAX: usize = 4096;
 
-/// The identity of an applied entry.
+/// The properties that identify an applied entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EntryFingerprint {
     sequence: u64,
@@ -38,19 +38,19 @@ struct EntryFingerprint {
 /// new leader may not have applied its own log yet.
 const TIMES_SHORT_MAX: u32 = 6;
 
-/// The result of comparing the stream at the servers with the followed one.
+/// The result of comparing the stream on the servers with the stream that this node follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamIdentity {
-    /// It is the same one.
+    /// The servers have the same stream.
     Same,
-    /// It seems to end before the last applied entry, which another lookup must confirm.
+    /// The stream seems to end before the last applied entry. Further lookups must confirm this.
     TooShort,
-    /// It is another one.
+    /// The servers have a different stream.
     Replaced,
 }
 
 impl StreamCursor {
-    /// Compares the stream at the servers with the followed one.
+    /// Compares the stream on the servers with the stream that this node follows.
     pub(super) fn compare(&mut self, created_ns: i128, last: u64, applied: u64) -> StreamIdentity {
         if self.created_ns.is_some_and(|known| known != created_ns) {
             return StreamIdentity::Replaced;
@@ -67,16 +67,17 @@ impl StreamCursor {
         }
     }
 
-    /// Records that entry `next` came after entry `applied`. The first time, a message may have
-    /// been dropped on its way. The second time, the stream does not have the entries in between.
+    /// Records that entry `next` arrived directly after entry `applied`. The first time, a message
+    /// may have been lost on the way. The second time, the stream does not have the entries in
+    /// between.
     pub(super) fn record_gap(&mut self, applied: u64, next: u64) {
         let gap = Some((applied, next));
         self.is_gap_permanent = self.gap == gap;
         self.gap = gap;
     }
 
-    /// Returns the first entry that can be read after `applied`: `first`, which is the first of the
-    /// stream, or the one after a permanent gap.
+    /// Returns the sequence of the first entry after `applied` that can be read. This is the entry
+    /// after a permanent gap, or `first`, the first entry of the stream.
     pub(super) fn first_readable(&self, first: u64, applied: u64) -> u64 {
         match self.gap {
             Some((before, next)) if self.is_gap_permanent && before == applied => first.max(next),
@@ -84,12 +85,13 @@ impl StreamCursor {
         }
     }
 
-    /// Follows this stream from its beginning.
+    /// Forgets the current stream, and follows the stream with this creation time from its
+    /// beginning.
     pub(super) fn reset(&mut self, created_ns: i128) {
         *self = Self { created_ns: Some(created_ns), ..Self::default() };
     }
 
-    /// Adds applied entries.
+    /// Records entries that were applied.
     pub(super) fn record(&mut self, entries: &[StreamEntry]) {
         for entry in entries.iter().map(EntryFingerprint::of) {
             if self.recent.len() == RECENT_MAX {
@@ -100,7 +102,8 @@ impl StreamCursor {
         }
     }
 
-    /// Returns the digest of the block of this entry, up to it, if all of it was applied here.
+    /// Returns the digest of the block of this entry, up to the entry. Returns `None` if not all of
+    /// these entries were applied by this node.
     pub(super) fn block_digest(&self, sequence: u64) -> Option<BlockDigest> {
         self.blocks.at(sequence).or_else(|| {
             let mut entries = (first_of_block(sequence)..=sequence).map(|at| self.fingerprint(at));
@@ -112,24 +115,24 @@ impl StreamCursor {
         })
     }
 
-    /// Returns the newest block digests, oldest first.
+    /// Returns the newest block digests, the oldest first.
     pub(super) fn newest_digests(&self) -> impl Iterator<Item = BlockDigest> {
         self.blocks.newest()
     }
 
-    /// Returns the sequences of those digests of another node that differ from ours.
+    /// Returns the sequences of the other node's digests that differ from those of this node.
     pub(super) fn differing(&self, theirs: &[BlockDigest]) -> Vec<u64> {
         let ours = |their: &&BlockDigest| self.block_digest(their.sequence);
         let differs = |their: &&BlockDigest| ours(their).is_some_and(|our| our != **their);
         theirs.iter().filter(differs).map(|their| their.sequence).collect()
     }
 
-    /// Returns the time of the last applied entry, if it was applied here.
+    /// Returns the time of the last applied entry; `None` after a snapshot was restored.
     pub(super) fn time_ms(&self) -> Option<u64> {
         self.recent.back().map(|entry| entry.time_ms)
     }
 
-    /// Returns the sequence of the first entry with a fingerprint, or 0.
+    /// Returns the sequence of the oldest entry that has a fingerprint, or 0.
     pub(super) fn first_recent(&self) -> u64 {
         self.recent.front().map_or(0, |entry| entry.sequence)
     }
@@ -140,14 +143,14 @@ impl StreamCursor {
         self.blocks = BlockDigests::default();
     }
 
-    /// Returns whether the entry is the one that was applied under its sequence, as far as is
-    /// known.
+    /// Returns whether the entry is equal to the applied one. Also returns true if there is no
+    /// fingerprint to compare.
     pub(super) fn matches(&self, entry: &StreamEntry) -> bool {
         self.fingerprint(entry.sequence).is_none_or(|known| *known == EntryFingerprint::of(entry))
     }
 
-    /// Compares entries of one block, as the stream has them, with the applied ones. Returns the
-    /// first that differs, or the first of the block if only the digests can be compared.
+    /// Compares entries of one block of the stream with the applied ones. Returns the first
+    /// sequence that differs. If only digests can be compared, this is the first of the block.
     pub(super) fn first_wrong(&self, entries: &[StreamEntry]) -> Option<u64> {
         if let Some(entry) = entries.iter().find(|entry| !self.matches(entry)) {
             return Some(entry.sequence);
@@ -243,7 +246,10 @@ mod tests {
         let digests: Vec<_> = theirs.newest_digests().collect();
         assert_eq!(ours.differing(&digests), [71]);
         let digests: Vec<_> = ours.newest_digests().collect();
-        assert!(theirs.differing(&digests).is_empty(), "it has not applied these entries");
+        assert!(
+            theirs.differing(&digests).is_empty(),
+            "the other node has not applied these entries"
+        );
         let right: Vec<_> = (65..=71).map(entry).collect();
         assert_eq!((theirs.first_wrong(&right), ours.first_wrong(&right)), (Some(71), None));
         theirs.recent.clear();

@@ -1,4 +1,4 @@
-//! The thread of the driver, which runs one connection after another until the driver is closed.
+//! The thread of the driver. It runs one connection after another until the driver is closed.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::error::DriverError;
 use echoline_base::backoff::Backoff;
 use echoline_base::supervise::{Panicked, catch_panic, supervise};
 
-/// The first and the longest pause between two connections.
+/// The shortest and the longest pause between two connections.
 const RESTART: Duration = Duration::from_millis(200);
 const RESTART_MAX: Duration = Duration::from_secs(5);
-/// After a connection of this length, the next pause is the first one again.
+/// After a connection of at least this length, the pauses start again with the shortest.
 const STEADY: Duration = Duration::from_secs(30);
-/// The time in which proposals may still be published after the driver was closed.
+/// The time in which proposals can still be published after the driver was closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs connections until the driver is closed. A panic ends one connection, not the thread.
@@ -29,8 +29,8 @@ pub(super) fn run(driver: &DriverState) {
     let _ = with_runtime(|_| driver.disconnected());
 }
 
-/// Records the end of a connection and waits before the next one. Returns `Break` if the driver was
-/// closed, or if the start failed permanently.
+/// Records the end of a connection, and waits before the next one. Returns `Break` if the driver
+/// was closed, or if the start failed permanently.
 fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> ControlFlow<()> {
     if error.is_final() && driver.report_start(Err(error.clone())) {
         return ControlFlow::Break(());
@@ -39,14 +39,14 @@ fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> 
     if matches!(error, DriverError::Panicked { .. }) {
         tracing::error!("{error}");
     }
-    // `disconnected` and the ticks call the state, which may be what panics.
+    // `disconnected` and the ticks call the state, which may be the part that panics.
     let closed = with_runtime(|runtime| {
         driver.log_throttled(error);
         driver.disconnected();
         runtime.block_on(rest(driver, pause))
     });
     if closed.is_err() {
-        // A panic ended the pause early, so this completes it.
+        // A panic ended the pause early, so the full pause follows.
         std::thread::sleep(pause);
     }
     match closed.unwrap_or(false) || *driver.closing.borrow() {
@@ -55,12 +55,12 @@ fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> 
     }
 }
 
-/// Runs `work` with its own runtime, so that no task of the client outlives its connection.
+/// Runs `work` with a runtime of its own, so that no task of the client outlives its connection.
 fn with_runtime<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, DriverError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
     let outcome = catch_panic(|| work(&runtime));
-    // Dropping the runtime would wait for a running name lookup.
+    // Does not wait: dropping the runtime would wait for a running name lookup.
     runtime.shutdown_background();
     Ok(outcome?)
 }
@@ -75,7 +75,7 @@ impl From<Panicked> for DriverError {
 async fn run_until_closed(driver: &DriverState) -> Result<(), DriverError> {
     let mut closing = driver.closing.clone();
     let closed = async {
-        // A dropped sender counts as closed too.
+        // A dropped sender also means that the driver is closed.
         let _ = closing.wait_for(|closing| *closing).await;
         sleep(CLOSE_TIMEOUT).await;
     };
@@ -86,8 +86,8 @@ async fn run_until_closed(driver: &DriverState) -> Result<(), DriverError> {
     }
 }
 
-/// Connects and runs all tasks until one of them ends. Returns `Ok` if the driver is closed and all
-/// proposals are settled.
+/// Connects, and runs all tasks until one of them ends. Returns `Ok` if the driver is closed and
+/// all proposals are settled.
 async fn run_connection(driver: &DriverState) -> Result<(), DriverError> {
     let (client, events) = connect(&driver.options, &driver.names).await?;
     log_server(&client);
@@ -114,11 +114,11 @@ async fn rest(driver: &DriverState, pause: Duration) -> bool {
     }
 }
 
-/// Ticks the state every second, connected or not. Does not return.
+/// Ticks the state every second, whether it is connected or not. Never returns.
 async fn tick(driver: &DriverState) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick of an interval is immediate.
+    // The first tick of an interval comes at once, so it is skipped.
     ticks.tick().await;
     loop {
         ticks.tick().await;

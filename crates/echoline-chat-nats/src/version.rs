@@ -1,19 +1,19 @@
-//! The known defects of server versions. Pure.
+//! Known defects of server versions.
 
 use super::error::DriverError;
 
-/// `2.9.10` as numbers.
+/// A version such as `2.9.10`, as three numbers.
 pub(super) type ServerVersion = (u32, u32, u32);
 
-/// The first version without a known defect that matters to one replica.
+/// The first version without a known defect that concerns a stream with one replica.
 pub(super) const RECOMMENDED: ServerVersion = (2, 9, 21);
 
-/// The first version on which several replicas are accepted. Replicas of 2.9.10 lose acknowledged
-/// entries and differ from each other when servers are killed (docs/reliability.md); the versions
-/// between the two were not tried.
+/// The first version for which several replicas are accepted. In 2.9.10, replicas lose acknowledged
+/// entries and differ from each other if servers are killed (docs/reliability.md). Versions between
+/// these two were not tested.
 const REPLICATES: ServerVersion = (2, 10, 26);
 
-/// A defect, and the first version without it.
+/// A defect, and the first version that does not have it.
 struct KnownDefect {
     without: ServerVersion,
     sentence: &'static str,
@@ -37,21 +37,21 @@ const DEFECTS: &[KnownDefect] = &[
     },
 ];
 
-/// Parses a version; `None` for a development build.
+/// Parses a version. Returns `None` for a development build.
 pub(super) fn parse(text: &str) -> Option<ServerVersion> {
     let mut numbers = text.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
 }
 
-/// Returns the known defects of this version, each in a sentence.
+/// Returns the known defects of this version, as sentences.
 pub(super) fn defects(version: ServerVersion) -> impl Iterator<Item = &'static str> {
     DEFECTS.iter().filter(move |defect| version < defect.without).map(|defect| defect.sentence)
 }
 
-/// Refuses several replicas of a stream on servers before [`REPLICATES`].
+/// Refuses several replicas of a stream on servers older than [`REPLICATES`].
 ///
 /// # Errors
-/// [`DriverError::OldServers`].
+/// [`DriverError::OldServers`] if there are several replicas and the server is too old.
 pub(super) fn check_replicas(
     version: &str,
     stream: &str,

@@ -1,4 +1,4 @@
-//! Reads a history while a chat may be using it, for backups and exports, and restores a backup.
+//! Reads a history while a chat may be using it, for backups and exports. Also restores a backup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::options::SharedFolder;
 use super::sql::{read, schema};
 use echoline_chat_core::StoredLine;
 
-/// A read-only connection to a history. A running chat is not disturbed: with a write-ahead log,
+/// A read-only connection to a history. It does not disturb a running chat: with a write-ahead log,
 /// readers and the writer do not wait for each other.
 #[derive(Debug)]
 pub struct HistoryReader {
@@ -25,7 +25,7 @@ impl HistoryReader {
     /// Opens the history in a folder.
     ///
     /// # Errors
-    /// When there is no history, it is of a newer version or of another program, or it cannot be
+    /// If there is no history, if it is from a newer version or another program, or if it cannot be
     /// read.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         if is_absent(folder)? {
@@ -48,20 +48,21 @@ impl HistoryReader {
     }
 
     /// Copies a snapshot of the whole history into the empty file `to`, and checks the copy. The
-    /// copy has all committed transactions, including those in the write-ahead log.
+    /// copy contains all committed transactions, including those in the write-ahead log.
     ///
     /// # Errors
-    /// When the history cannot be read, or the copy cannot be written or is damaged.
+    /// If the history cannot be read, or if the copy cannot be written or is damaged.
     pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         let written = |error: &rusqlite::Error| StoreError::database(to, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | schema::OPEN_FLAGS;
-        // The folder may be a symbolic link, which SQLite does not follow.
+        // The folder may be a symbolic link, which SQLite would not follow.
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = canonical(folder.unwrap_or(Path::new(".")))?;
         let file = folder.join(to.file_name().unwrap_or_default());
         let mut copy = Connection::open_with_flags(file, flags).map_err(|error| written(&error))?;
         let backup = Backup::new(&self.connection, &mut copy).map_err(|error| written(&error))?;
-        // One step for all pages: SQLite restarts a backup if the chat writes between two steps.
+        // All pages are copied in one step. SQLite would restart the backup if the chat wrote
+        // between two steps.
         let step = backup.step(-1).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 StoreError::database(&self.path, &error)
@@ -89,23 +90,24 @@ impl HistoryReader {
     /// Returns the names of all rooms.
     ///
     /// # Errors
-    /// When the history cannot be read.
+    /// If the history cannot be read.
     pub fn rooms(&self) -> Result<Vec<String>, StoreError> {
         read::room_names(&self.connection).map_err(|error| self.failed(&error))
     }
 
-    /// Passes every line of a room to `each`, oldest first, until `each` fails. Reads one snapshot.
-    /// Returns the number of damaged or missing lines between the first and the last.
+    /// Passes every line of a room to `each`, the oldest first, until `each` fails. Reads from one
+    /// snapshot. Returns the number of damaged or missing lines between the first and the last
+    /// line.
     ///
     /// # Errors
-    /// The error of `each`, or when the history cannot be read.
+    /// The error of `each`, or an error if the history cannot be read.
     pub fn lines<E: From<StoreError>>(
         &self,
         room: &str,
         mut each: impl FnMut(StoredLine) -> Result<(), E>,
     ) -> Result<u64, E> {
         let failed = |error: rusqlite::Error| E::from(self.failed(&error));
-        // The transaction still has the lines that the chat trims meanwhile.
+        // The transaction still contains the lines that the chat trims meanwhile.
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let (mut from, mut missing, mut is_first) = (0, 0, true);
         loop {
@@ -121,8 +123,8 @@ impl HistoryReader {
         }
     }
 
-    /// Returns whether a path names a file of this history, existing or not. A backup must not
-    /// replace it.
+    /// Returns whether a path names a file of this history, even if that file does not exist. A
+    /// backup must not replace such a file.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
         let folder = |path: &Path| path.parent().and_then(|folder| fs::canonicalize(folder).ok());
@@ -136,10 +138,10 @@ impl HistoryReader {
     }
 }
 
-/// Installs a backup in a folder without a history. Replaces no file.
+/// Installs a backup in a folder that has no history. Never replaces a file.
 ///
 /// # Errors
-/// When the folder is in use, has a history or cannot be used, or the file is no backup.
+/// If the folder is in use, has a history or cannot be used, or if the file is not a backup.
 pub fn restore(folder: &Path, shared: SharedFolder, backup: &Path) -> Result<(), StoreError> {
     let folder = DataFolder::lock(folder, shared)?;
     for path in [folder.database(), folder.wal()] {

@@ -11,8 +11,8 @@ use echoline_base::file_access::{exposed_data_folder, if_there};
 use super::error::StoreError;
 use super::options::SharedFolder;
 
-/// A folder that this process alone uses, locked by flock(2). The system releases the lock however
-/// the process ends.
+/// A folder that only this process uses, locked with flock(2). The system releases the lock when
+/// the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
@@ -22,20 +22,20 @@ pub(crate) struct DataFolder {
 /// The lock file.
 const LOCK: &str = "chat.lock";
 
-/// The maximum length of the lock file, which contains a process id and a line end.
+/// The maximum length of the lock file in bytes. It contains a process id and a line end.
 const LOCK_BYTES_MAX: u64 = 32;
 
 /// The database file.
 pub(crate) const DATABASE: &str = "chat.sqlite3";
-/// The maximum number of renamed damaged files. Beyond it a start fails until an operator removes
-/// some.
+/// The maximum number of renamed damaged files. If there are more, a start fails until an operator
+/// removes some.
 const DAMAGED_MAX: u32 = 100;
 
 impl DataFolder {
-    /// Creates the folder if it is missing (mode 0700), and locks it.
+    /// Creates the folder with mode 0700 if it does not exist, and locks it.
     pub(crate) fn lock(path: &Path, shared: SharedFolder) -> Result<Self, StoreError> {
         create_folder(path).map_err(|error| StoreError::file(path, error))?;
-        // The canonical path has no symbolic link that could change later.
+        // The canonical path contains no symbolic link that could change later.
         let path = &canonical(path)?;
         if shared == SharedFolder::Refuse {
             refuse_exposed(path)?;
@@ -52,7 +52,8 @@ impl DataFolder {
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::file(&name, error)),
         }
-        // The id is only for the error of another process. On a full disk it stays empty.
+        // The process id is used only in the error message of another process. If the disk is full,
+        // the file stays empty.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         Ok(Self { path: path.to_owned(), lock })
     }
@@ -67,8 +68,8 @@ impl DataFolder {
         self.path.join(format!("{DATABASE}-wal"))
     }
 
-    /// Creates an empty file (mode 0600) for a new database, and removes an unfinished one. The
-    /// database gets its final name by [`install`](Self::install), when it is complete.
+    /// Creates an empty file (mode 0600) for a new database, and removes an unfinished one. When
+    /// the database is complete, [`install`](Self::install) gives it its final name.
     pub(crate) fn prepare(&self) -> Result<PathBuf, StoreError> {
         self.discard()?;
         let path = self.path.join(format!("{DATABASE}.new"));
@@ -95,19 +96,20 @@ impl DataFolder {
         Ok(names)
     }
 
-    /// Gives a prepared database its final name, durably. Fails if there is a file of that name.
+    /// Gives a prepared database its final name, and makes this durable. Fails if a file with that
+    /// name exists.
     pub(crate) fn install(&self, prepared: &Path) -> Result<(), StoreError> {
         rename_new(prepared, &self.database())
             .and_then(|()| self.sync())
             .map_err(|error| StoreError::file(&self.database(), error))
     }
 
-    /// Makes the directory entries durable.
+    /// Makes the entries of the directory durable.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Reads the database and its log completely, to find errors of the disk.
+    /// Reads the database and its log completely, to detect errors of the disk.
     pub(crate) fn read_through(&self) -> Result<(), StoreError> {
         for path in [self.database(), self.wal()] {
             let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
@@ -116,8 +118,8 @@ impl DataFolder {
         Ok(())
     }
 
-    /// Renames a damaged database and its log, so that SQLite can still open them; returns the new
-    /// name. If the log cannot be renamed, the database gets its name back.
+    /// Renames a damaged database together with its log, so that SQLite can still open them.
+    /// Returns the new name. If the log cannot be renamed, the database gets its old name back.
     pub(crate) fn rename_damaged(&self) -> Result<String, StoreError> {
         let name = self.free_name()?;
         let (from, to) = (self.database(), self.path.join(&name));
@@ -129,7 +131,7 @@ impl DataFolder {
             }
             return Err(StoreError::file(&self.wal(), error));
         }
-        // The index of the log, which SQLite rebuilds when needed.
+        // This is the index of the log. SQLite rebuilds it when needed.
         remove(&with_ending(&self.database(), "-shm"))?;
         self.sync().map_err(|error| StoreError::file(&self.path, error))?;
         Ok(name)
@@ -149,32 +151,32 @@ impl DataFolder {
 }
 
 impl Drop for DataFolder {
-    /// Releases the lock at once. Closing the file would not: a child process that another thread
-    /// has forked shares the open file until it calls execve(2).
+    /// Releases the lock at once. Closing the file would not be enough: if another thread has just
+    /// forked a child process, the child has a copy of the descriptor until it calls execve(2).
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
 }
 
-/// Returns whether a file name in the folder belongs to the store: the database, SQLite's files
+/// Returns whether a file name belongs to the store: the database, the files that SQLite keeps
 /// beside it, renamed damaged files, and the lock.
 pub(crate) fn is_store_file(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name == LOCK.as_bytes() || name.starts_with(DATABASE.as_bytes())
 }
 
-/// Returns whether there is no file of that name, not even a dangling symbolic link. Fails if this
+/// Returns whether nothing exists at this path, not even a dangling symbolic link. Fails if this
 /// cannot be determined.
 pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     let found = if_there(fs::symlink_metadata(path));
     found.map(|found| found.is_none()).map_err(|error| StoreError::file(path, error))
 }
 
-/// Renames a file without replacing another. Fails with `AlreadyExists` if `to` exists.
+/// Renames a file, but never replaces one. Fails with `AlreadyExists` if `to` exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from),
-        // The file system has no hard links (FAT, some network file systems).
+        // The file system has no hard links (FAT and some network file systems).
         Err(error)
             if matches!(
                 error.raw_os_error(),
@@ -187,28 +189,29 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Does the same without hard links: replaces only an empty file that this call has created.
+/// Like [`rename_new`], without hard links. The only file that it replaces is an empty one that it
+/// has just created itself.
 fn rename_over_new(from: &Path, to: &Path) -> io::Result<()> {
     private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     fs::rename(from, to)
 }
 
-/// Renames a file if it exists; returns whether it did.
+/// Renames a file if it exists. Returns whether it existed.
 fn rename_if_present(from: &Path, to: &Path) -> io::Result<bool> {
     Ok(if_there(rename_new(from, to))?.is_some())
 }
 
-/// Copies a file to a new name, durably. Fails if `to` exists.
+/// Copies a file to a new name, and makes the copy durable. Fails if `to` exists.
 pub(crate) fn copy_new(mut source: File, to: &Path) -> io::Result<()> {
     let mut copy = private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     io::copy(&mut source, &mut copy)?;
     copy.sync_all()
 }
 
-/// Creates a folder and the missing folders above it.
+/// Creates a folder, and all missing folders above it.
 fn create_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        // A file, or a folder without access, causes the same error.
+        // This error also occurs if the path is a file, or a folder without access.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match fs::metadata(path)?.is_dir() {
                 true => Ok(()),
@@ -219,7 +222,7 @@ fn create_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the path of a folder without symbolic links.
+/// Returns the path of a folder with all symbolic links resolved.
 pub(crate) fn canonical(folder: &Path) -> Result<PathBuf, StoreError> {
     fs::canonicalize(folder).map_err(|error| StoreError::file(folder, error))
 }
@@ -236,14 +239,15 @@ fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens a file of the store for reading. Fails for a symbolic link or a pipe.
+/// Opens a file of the store for reading. Fails if it is a symbolic link or a pipe.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_regular_file()) }
 }
 
-/// Opens or creates the lock file. Fails for another file, because the caller empties it.
+/// Opens or creates the lock file. Fails if the file has different content, because the caller will
+/// empty it.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     private(options.read(true).write(true).create(true).truncate(false));
@@ -298,8 +302,8 @@ mod tests {
         lock(&path).unwrap();
     }
 
-    /// Issue 11, item H: a process that another thread has just forked holds a copy of the lock's
-    /// descriptor until it calls execve(2).
+    /// Issue 11, item H: the lock is released even if another process still has a copy of its
+    /// descriptor. A process that another thread has just forked has one until it calls execve(2).
     #[test]
     fn regression_a_copied_descriptor_does_not_keep_the_lock() {
         let parent = tempfile::tempdir().unwrap();
@@ -310,7 +314,7 @@ mod tests {
         drop(copy);
     }
 
-    /// Issue 11, item A: an existing file of the database's name is never replaced.
+    /// Issue 11, item A: installing a database never replaces an existing file with its name.
     #[test]
     fn regression_installing_never_replaces_a_file() {
         let parent = tempfile::tempdir().unwrap();
@@ -333,7 +337,7 @@ mod tests {
     fn regression_an_error_does_not_count_as_absence() {
         let parent = tempfile::tempdir().unwrap();
         fs::write(parent.path().join("file"), b"").unwrap();
-        // ENOTDIR, which the superuser gets too.
+        // ENOTDIR is an error that the superuser gets too.
         let error = is_absent(&parent.path().join("file/below")).unwrap_err();
         assert!(matches!(error, StoreError::File { .. }), "{error}");
         assert!(is_absent(&parent.path().join("none")).unwrap());
@@ -353,8 +357,8 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 16: a link that replaces the lock is not followed, and its target is not
-    /// emptied. Another file of that name is not emptied either.
+    /// Issue 12, item 16: if the lock is a symbolic link, it is not followed, and its target is not
+    /// emptied. Another file with the name of the lock is not emptied either.
     #[test]
     fn attack_a_symlink_in_place_of_the_lock_empties_no_file() {
         let parent = tempfile::tempdir().unwrap();
@@ -378,8 +382,9 @@ mod tests {
         assert_eq!(text, "precious words, more than a lock has");
     }
 
-    /// Issue 12, item 16: a folder that others may write is refused, and so is one below such a
-    /// folder. A folder of another user is refused, unless root works in it for that user.
+    /// Issue 12, item 16: a folder is refused if other users may write to it or to a folder above
+    /// it. The folder of another user is refused too, unless root works in it on behalf of that
+    /// user.
     #[test]
     fn attack_a_folder_that_others_may_write_is_refused() {
         let parent = tempfile::tempdir().unwrap();
@@ -408,7 +413,7 @@ mod tests {
         assert!(error.contains("belongs to user 54321, who can replace"), "{error}");
     }
 
-    /// Issue 12, item 16: no file of the store is read through a link.
+    /// Issue 12, item 16: no file of the store is read through a symbolic link.
     #[test]
     fn attack_a_symlink_in_place_of_the_log_is_not_read() {
         let parent = tempfile::tempdir().unwrap();

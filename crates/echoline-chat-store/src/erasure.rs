@@ -1,5 +1,5 @@
-//! Erases a user from a history that no chat uses: texts, the name, and remains of both in unused
-//! parts of the file.
+//! Erases a user from a history that no chat uses: their texts, their name, and remains of both in
+//! unused parts of the file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,32 +17,34 @@ use echoline_chat_core::{DELETED, LineKind, StoredLine};
 /// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErasureReport {
-    /// Lines that were changed.
+    /// The number of changed lines.
     pub lines: u64,
-    /// Rooms with such lines.
+    /// The number of rooms with changed lines.
     pub rooms: u64,
-    /// Tokens that were removed.
+    /// The number of removed tokens.
     pub tokens: u64,
-    /// Entries of the audit log and bans in which the name was replaced.
+    /// The number of audit log entries and bans in which the name was replaced.
     pub entries: u64,
-    /// Other names of the user, according to renames.
+    /// Other names that the user had, found in renames.
     pub other_names: BTreeSet<String>,
-    /// Renamed damaged files in the folder, which were not changed.
+    /// The names of renamed damaged files in the folder. They were not changed.
     pub copies: Vec<String>,
 }
 
-/// Erases all users whose name `is_it` accepts. Lines keep their numbers and times:
+/// Erases all users whose name `is_it` accepts. Lines keep their numbers and times. In each line,
+/// these parts become `[deleted]`:
 ///
-/// * said lines and actions: name and text become `[deleted]`;
-/// * joins, leaves and renames: the name becomes `[deleted]`, and so does the text of a leave;
-/// * topics: name and text; a current topic is removed;
+/// * said lines and actions: the name and the text;
+/// * joins, leaves and renames: the name, and the text of a leave;
+/// * topics: the name and the text; a current topic is removed;
 /// * notices, reasons of kicks and the audit log: the name, if it is a whole word.
 ///
-/// Tokens of the name are removed; bans of the name stay. Other users' texts about the user stay.
+/// Tokens of the name are removed, and bans of the name stay. Texts of other users about the user
+/// stay.
 ///
 /// # Errors
-/// When a chat uses the folder, it has no history, or the history cannot be read or written. Then
-/// nothing was changed, unless only rewriting the file failed.
+/// If a chat uses the folder, if it has no history, or if the history cannot be read or written.
+/// After an error nothing has changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
     shared: SharedFolder,
@@ -98,7 +100,7 @@ impl Eraser<'_> {
         let sql = "UPDATE line SET name = ?3, text = ?4, checksum = ?5
                    WHERE room = ?1 AND number = ?2";
         let mut update = self.connection.prepare(sql)?;
-        // Whether the user set the current topic.
+        // Whether an erased line had set the current topic.
         let mut is_topic_erased = false;
         let mut from = 0;
         loop {
@@ -128,7 +130,7 @@ impl Eraser<'_> {
         self.connection.execute(sql, params![id, sum]).map(drop)
     }
 
-    /// Returns the line without the user; `None` if it contains nothing of the user.
+    /// Returns the line without the user's name and texts, or `None` if the line contains neither.
     fn without(&mut self, line: &StoredLine) -> Option<StoredLine> {
         let is_theirs = (self.is_it)(&line.name);
         let name = if is_theirs { DELETED.into() } else { line.name.clone() };
@@ -144,7 +146,7 @@ impl Eraser<'_> {
             }
             LineKind::Notice => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
             _ if is_theirs && !line.text.is_empty() => DELETED.into(),
-            // The reason of a kick names the operator.
+            // The text of a kick contains the name of the operator.
             LineKind::Left => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
             _ => line.text.clone(),
         };
@@ -152,7 +154,8 @@ impl Eraser<'_> {
         (changed != *line).then_some(changed)
     }
 
-    /// Replaces the name by [`DELETED`] in a text; `None` if the text does not have it as a word.
+    /// Replaces the name by [`DELETED`] in a text. Returns `None` if the text does not contain the
+    /// name as a word.
     fn without_name<T: for<'a> From<&'a str>>(&self, text: &str) -> Option<T> {
         let mut found = false;
         let words = text.split(' ').map(|word| {
@@ -178,7 +181,7 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Replaces the operator of bans. A ban of the name itself stays.
+    /// Replaces the name of the operator in bans. A ban of the name itself stays.
     fn bans(&mut self) -> Result<()> {
         for mut ban in read::bans(self.connection, &mut Vec::new())? {
             if (self.is_it)(&ban.by) {

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// The reason why a store cannot be opened, or a query failed.
+/// The reason why a store cannot be opened, or why a query failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The folder, or a file in it, cannot be made, opened or renamed.
+    /// The folder, or a file in it, cannot be created, opened or renamed.
     #[error("the chat cannot access {path}: {reason}")]
     File {
-        /// The folder or file.
+        /// The folder or the file.
         path: PathBuf,
-        /// The error of the system. The message contains it, so it is not the `source()`.
+        /// The error of the system. It is part of the message, so it is not the `source()`.
         reason: io::Error,
     },
     /// Other users can replace files in the folder.
@@ -25,7 +25,7 @@ pub enum StoreError {
     Exposed {
         /// The folder.
         folder: PathBuf,
-        /// The folder, and the users who may write to it.
+        /// The problem: the folder, and the users who may write to it.
         reason: String,
     },
     /// Another process uses the folder.
@@ -36,7 +36,7 @@ pub enum StoreError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The id of that process, if the lock file has it.
+        /// The id of the other process, if the lock file contains it.
         process: Option<u32>,
     },
     /// There is no history in the folder.
@@ -51,7 +51,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A newer version wrote the file.
+    /// A newer version of the program wrote the file.
     #[error(
         "{path} has version {found} but this program knows versions up to {known}: use the newer \
          program, or another folder"
@@ -59,9 +59,9 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// The version of its tables.
+        /// The version of the file's tables.
         found: i64,
-        /// The newest version known.
+        /// The newest version that this program knows.
         known: i64,
     },
     /// The file is an SQLite database of another program.
@@ -78,7 +78,7 @@ pub enum StoreError {
         /// The damage.
         reason: String,
     },
-    /// SQLite failed for another reason, such as an error of the disk.
+    /// SQLite failed for a different reason, such as an error of the disk.
     #[error("the chat's history in {path} cannot be used: {reason}")]
     Database {
         /// The file.
@@ -86,7 +86,7 @@ pub enum StoreError {
         /// The message of SQLite.
         reason: String,
     },
-    /// Too many queries wait: 1,000, or 100 searches.
+    /// Too many queries are waiting: 1,000, or 100 searches.
     #[error("too many queries of the chat's history are waiting: try again later")]
     Busy,
     /// The store is closed.
@@ -95,12 +95,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns an error of the system on a file or folder.
+    /// Returns an error of the system that concerns a file or folder.
     pub(crate) fn file(path: &Path, reason: io::Error) -> Self {
         Self::File { path: path.to_owned(), reason }
     }
 
-    /// Converts an error of SQLite on the file at `path`.
+    /// Converts an error of SQLite that concerns the file at `path`.
     pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
         let reason = error.to_string();
         match ErrorAction::of(error) {
@@ -112,7 +112,7 @@ impl StoreError {
         }
     }
 
-    /// Replaces the path by that of the file that the user named.
+    /// Replaces the path in the error by that of the file that the user named.
     pub(crate) fn about(mut self, file: &Path) -> Self {
         match &mut self {
             Self::File { path, .. }
@@ -125,7 +125,7 @@ impl StoreError {
         self
     }
 
-    /// Returns an error of the disk or its file system, which does not count as damage of the file.
+    /// Returns an error of the disk or its file system. It does not count as damage of the file.
     pub(crate) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
         let reason = format!("{what}: check the disk and its file system, then start again");
         Self::Database { path: path.to_owned(), reason }
@@ -135,15 +135,14 @@ impl StoreError {
 /// The reaction to an error of SQLite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorAction {
-    /// Retry later: the disk is full, or another program locks the file.
+    /// Retry later: the disk is full, or another program has locked the file.
     Retry,
-    /// Open the file again before any use. After a failed fsync(2), the system may treat pages as
-    /// written that are not
-    /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+    /// Open the file again before using it. After a failed fsync(2), the system may treat pages as
+    /// written although they are not (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
     Reopen,
     /// Treat the file as damaged.
     Damage,
-    /// Drop this change, which can never be written.
+    /// Drop this change, because it can never be written.
     Reject,
 }
 
@@ -152,7 +151,7 @@ impl ErrorAction {
     pub(crate) fn of(error: &rusqlite::Error) -> Self {
         match error {
             rusqlite::Error::ToSqlConversionFailure(_) => Self::Reject,
-            // A value has another type than the one that was written, or is not UTF-8.
+            // A value has a different type than the one that was written, or is not UTF-8.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)

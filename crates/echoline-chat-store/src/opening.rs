@@ -1,4 +1,4 @@
-//! Opens the database of a folder: checks it for damage, and renames a damaged one.
+//! Opens the database of a folder. Checks it for damage, and renames it if it is damaged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use super::sql::{miscounted, read, recount, schema};
 use super::worker::now;
 use echoline_chat_core::MISSING;
 
-/// The maximum time of the check for damage at a start. A million lines take about a second.
+/// The maximum time for the check at a start. Checking a million lines takes about a second.
 const CHECK_MAX: Duration = Duration::from_secs(10);
-/// The number of steps of SQLite's virtual machine between two checks of the clock.
+/// The number of steps of SQLite's virtual machine between two looks at the clock.
 const CHECK_STEPS: i32 = 100_000;
-/// The size of SQLite's smallest page, and so of the smallest database.
+/// The size of SQLite's smallest page in bytes, which is also the size of the smallest database.
 const PAGE_MIN: u64 = 512;
 
-/// Opens the database, and creates one if there is none. A damaged one is renamed first, and the
-/// notices report this.
+/// Opens the database, or creates it if it does not exist. A damaged database is renamed first, and
+/// the notices report this.
 ///
-/// An error of the disk counts neither as absence nor as damage: the start fails, and nothing is
-/// renamed or replaced.
+/// An error of the disk counts neither as absence nor as damage. The start then fails, and nothing
+/// is renamed or replaced.
 pub(crate) fn open(
     folder: &DataFolder,
     recent: usize,
@@ -44,8 +44,9 @@ pub(crate) fn open(
     })
 }
 
-/// Opens the database again after a first attempt found damage, and renames it if the damage is
-/// found again. Fails if a byte cannot be read: a transient read error must not cost the history.
+/// Opens the database again, because the first attempt found damage. If the damage is found again,
+/// renames the database. Fails if a byte cannot be read, because a transient read error must not
+/// cost the history.
 fn verify_damage(
     folder: &DataFolder,
     recent: usize,
@@ -61,15 +62,15 @@ fn verify_damage(
     }
 }
 
-/// The state of the files before SQLite opens them. SQLite would treat an empty file as a new
-/// database and delete its log.
+/// The state of the files before SQLite opens them. This must be checked first: SQLite would treat
+/// an empty file as a new database and delete its log.
 #[derive(Debug, PartialEq, Eq)]
 enum FileState {
-    /// There is neither a database nor a log.
+    /// Neither a database nor a log exists.
     Absent,
-    /// There is a database of a possible size.
+    /// A database with a valid size exists.
     Present,
-    /// The files are damaged, for this reason.
+    /// The files are damaged. Contains the reason.
     Damaged(String),
 }
 
@@ -127,7 +128,7 @@ fn read_all(
     Ok(RestoredHistory { rooms, bans, tokens: read::tokens(connection)?, notices })
 }
 
-/// Reads the whole database once, for [`CHECK_MAX`] at most, and reports damage.
+/// Reads the whole database once, for at most [`CHECK_MAX`], and reports damage.
 fn check(
     connection: &mut Connection,
     path: &Path,
@@ -165,17 +166,17 @@ fn check(
 /// The result of a check of the whole database.
 #[derive(Debug)]
 struct IntegrityReport {
-    /// The first damage that `quick_check` found.
+    /// The first damage that `quick_check` found, if any.
     structure: Option<String>,
     /// The number of lines with a wrong checksum.
     damaged_lines: u64,
-    /// Rooms to which another program added lines, or from which it removed lines: the name, the
-    /// expected number of lines, and the real one.
+    /// The rooms to which another program added lines, or from which it removed lines. Each has its
+    /// name, the expected number of lines, and the actual number.
     miscounted: Vec<(String, i64, i64)>,
 }
 
 impl IntegrityReport {
-    /// Adds notices about damaged and missing lines, which leave all other lines usable.
+    /// Adds notices about damaged and missing lines. All other lines stay usable.
     fn add_notices(&self, path: &Path, notices: &mut Vec<String>) {
         let path = path.display();
         match self.damaged_lines {
@@ -204,7 +205,7 @@ fn check_integrity(connection: &Connection) -> SqlResult<IntegrityReport> {
 }
 
 /// Returns whether a result of `quick_check` is a failed read of a page. SQLite reports failed
-/// reads in the same list as damage: `… unable to get the page. error code=8458`.
+/// reads in the same list as damage, for example `… unable to get the page. error code=8458`.
 fn is_read_error(verdict: &str) -> bool {
     let code = verdict.rsplit_once("error code=").and_then(|(_, code)| code.trim().parse().ok());
     code.is_some_and(|code: i32| ErrorAction::of_code(code) != ErrorAction::Damage)
@@ -214,10 +215,10 @@ fn is_read_error(verdict: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Issue 11, item B: `quick_check` lists failed reads among the damage.
+    /// Issue 11, item B: a failed read in the results of `quick_check` does not count as damage.
     #[test]
     fn regression_a_page_that_cannot_be_read_is_not_damaged() {
-        // SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_READ, SQLITE_CORRUPT.
+        // The codes are SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_READ and SQLITE_CORRUPT.
         assert!(is_read_error("Tree 4 page 7: unable to get the page. error code=8458"));
         assert!(is_read_error("Tree 4 page 7: unable to get the page. error code=266"));
         assert!(!is_read_error("Tree 4 page 7: unable to get the page. error code=11"));

@@ -5,25 +5,26 @@ use std::sync::Arc;
 /// The limits of a store, and its durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// The number of lines that a room keeps; the oldest are trimmed. Default 10,000. The newest
-    /// line is always kept, so that its number is not used again.
+    /// The maximum number of lines that a room keeps. The oldest are trimmed first. The newest line
+    /// is always kept, so that its number is not used again. Default: 10,000.
     pub keep_lines: u64,
-    /// The number of bytes that a room keeps: names, texts, and 32 for each line. Default 64 MiB.
+    /// The maximum number of bytes that a room keeps: names, texts, and 32 bytes for each line.
+    /// Default: 64 MiB.
     pub keep_bytes: u64,
-    /// When the store makes changes durable. Default [`SyncPolicy::Second`].
+    /// When the store makes changes durable. Default: [`SyncPolicy::Second`].
     pub sync: SyncPolicy,
-    /// The maximum number of changes in the queue, which has at most 64 MiB. Default 16,384: three
-    /// seconds of a thousand fast writers, who write 5,000 lines per second. Lines, rooms and
-    /// tokens use at most seven eighths of the queue, so that a ban still fits when they do not.
+    /// The maximum number of changes in the queue. The queue also has at most 64 MiB. Lines, rooms
+    /// and tokens use at most seven eighths of it, so there is always space for a ban. Default:
+    /// 16,384, enough for three seconds with 5,000 lines per second.
     pub queue: usize,
-    /// Whether the store accepts a folder in which other users can replace files. Default
+    /// Whether the store accepts a folder in which other users can replace files. Default:
     /// [`SharedFolder::Refuse`].
     pub shared: SharedFolder,
 }
 
-/// The policy for a folder in which a user other than root and this process's user can replace
-/// files. This is a folder of another user, one whose mode lets others write, or one below such a
-/// folder.
+/// The policy for a folder in which other users than root and the user of this process can replace
+/// files. This is possible if another user owns the folder, or may write to it or to a folder above
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SharedFolder {
     /// Opening fails with [`StoreError::Exposed`](super::StoreError::Exposed).
@@ -45,12 +46,12 @@ impl Default for StoreOptions {
     }
 }
 
-/// When changes become durable. Each transaction is synced to the disk in both cases.
+/// When changes become durable. With both policies, each transaction is synced to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// At once. Changes that arrive during a transaction form the next one.
+    /// At once. Changes that arrive during a transaction are written in the next one.
     Each,
-    /// Within a second: at most one transaction per second, unless the queue is half full.
+    /// Within a second. There is at most one transaction per second, unless the queue is half full.
     #[default]
     Second,
 }
@@ -58,14 +59,14 @@ pub enum SyncPolicy {
 /// An event of a store, reported on its writer thread. The receiver must not block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// The lines of these rooms are durable up to these numbers, except lost lines.
+    /// The lines of these rooms are durable up to these numbers, except for lines that were lost.
     Committed(Vec<(Arc<str>, u64)>),
-    /// An outage began, for this reason: nothing can be written, or changes arrive faster than they
-    /// are written. Reported once per outage.
+    /// An outage started, for this reason. Nothing can be written, or changes arrive faster than
+    /// they can be written. Reported once per outage.
     Failing(String),
     /// The outage is over, and all waiting changes are written.
     Recovered {
-        /// Changes that did not fit in the queue, or can never be written.
+        /// The number of changes that did not fit in the queue or can never be written.
         lost: u64,
     },
 }

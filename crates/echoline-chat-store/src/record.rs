@@ -1,4 +1,4 @@
-//! The records of a history besides its lines: changes, and the results of queries. Pure.
+//! The records of a history, except for its lines: changes, and the results of queries.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use echoline_chat_core::StoredLine;
 /// A ban of a name, an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBan {
-    /// The unique key of the ban; opaque to the store.
+    /// The unique key of the ban. The store does not interpret it.
     pub subject: String,
-    /// The name, address or network as it is shown to users.
+    /// The name, address or network, as users see it.
     pub shown: String,
     /// The name of the operator who made the ban.
     pub by: String,
     /// The reason of the ban.
     pub reason: String,
-    /// The end of the ban in milliseconds since 1970, UTC; `None` if it has none.
+    /// The end of the ban, in milliseconds since 1970 (UTC); `None` means for ever.
     pub until_ms: Option<u64>,
-    /// Further properties; opaque to the store, empty if there are none.
+    /// Further properties, or empty. The store does not interpret them.
     pub more: String,
 }
 
@@ -28,29 +28,31 @@ pub struct StoredToken {
     pub token: String,
     /// The name of the user.
     pub name: String,
-    /// The user's rooms: the name, the last number that the user saw, and whether the user was an
-    /// operator there.
+    /// The user's rooms. Each has its name, the number of the last line that the user saw, and
+    /// whether the user was an operator there.
     pub rooms: Vec<(String, u64, bool)>,
-    /// The expiry in milliseconds since 1970, UTC.
+    /// The time at which the token expires, in milliseconds since 1970 (UTC).
     pub until_ms: u64,
-    /// Further properties of the session; opaque to the store, empty if there are none.
+    /// Further properties of the session, or empty. The store does not interpret them.
     pub more: String,
 }
 
-/// A change of the history. The store applies changes in the order of [`Store::write`].
+/// A change of the history. The store applies changes in the order of the calls of
+/// [`Store::write`].
 ///
 /// [`Store::write`]: super::Store::write
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChange {
-    /// Adds a line to a room. An unknown room is created, public and without a topic.
+    /// Adds a line to a room. If the room is unknown, it is created as a public room without a
+    /// topic.
     Line {
         /// The name of the room.
         room: Arc<str>,
-        /// The line. If the room has a line with this number, that line stays as it is.
+        /// The line. If the room already has a line with this number, the existing line is kept.
         line: StoredLine,
     },
-    /// Replaces the text of a line by [`DELETED`](super::DELETED), and removes the text from the
-    /// disk. Does nothing if there is no such line.
+    /// Replaces the text of a line by [`DELETED`](super::DELETED), and removes the old text from
+    /// the disk. Does nothing if there is no such line.
     LineDeleted {
         /// The name of the room.
         room: Arc<str>,
@@ -65,48 +67,48 @@ pub enum StoreChange {
         topic: Option<String>,
         /// Whether the room is hidden from users who are not in it.
         private: bool,
-        /// The hash of the room's password; opaque to the store.
+        /// The hash of the room's password. The store does not interpret it.
         password: Option<String>,
-        /// Further properties; opaque to the store, empty if there are none.
+        /// Further properties, or empty. The store does not interpret them.
         more: String,
     },
-    /// Removes a room with its lines. Tokens keep their positions in it, so that their owners can
-    /// create it again; `more` distinguishes it from another room of the same name.
+    /// Removes a room with its lines. Tokens keep their positions in the room. Their field `more`
+    /// tells this room from a later room with the same name.
     RoomRemoved(String),
     /// Adds a ban, or replaces the ban with the same subject.
     Ban(StoredBan),
     /// Removes the ban with this subject.
     Unban(String),
-    /// Adds a token, or replaces it.
+    /// Adds a token, or replaces the token with the same key.
     Token(StoredToken),
-    /// Removes a token, because it was used.
+    /// Removes a token, because it was redeemed.
     TokenUsed(String),
     /// Counts a wrong operators' password.
     PasswordGuess {
-        /// The time in milliseconds since 1970, UTC.
+        /// The time, in milliseconds since 1970 (UTC).
         time_ms: u64,
         /// The user's name.
         by: String,
         /// The user's address or network.
         source: String,
     },
-    /// Adds an entry to one of two audit logs: of the chat's operators, or of the rooms' operators.
-    /// Each log has its own limit.
+    /// Adds an entry to one of the two audit logs: that of the chat's operators, or that of the
+    /// rooms' operators. Each log has its own limit.
     Audit {
-        /// Whether an operator of the chat did it.
+        /// Whether the action was done by an operator of the chat.
         is_of_chat: bool,
-        /// The time in milliseconds since 1970, UTC.
+        /// The time, in milliseconds since 1970 (UTC).
         time_ms: u64,
         /// The name of the operator.
         by: String,
-        /// The action, as text.
+        /// A description of the action.
         what: String,
     },
 }
 
 impl StoreChange {
-    /// Returns whether users can cause any number of these changes. They leave a part of the queue
-    /// to bans, deletions, used tokens and the audit log.
+    /// Returns whether users can cause any number of such changes. These changes may use only a
+    /// part of the queue. The rest is for bans, deletions, redeemed tokens and the audit log.
     pub(crate) const fn is_unlimited(&self) -> bool {
         matches!(
             self,
@@ -114,7 +116,7 @@ impl StoreChange {
         )
     }
 
-    /// Returns the approximate size in memory, in bytes.
+    /// Returns the approximate size of the change in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let text = match self {
             Self::LineDeleted { room, .. } => room.len(),
@@ -143,49 +145,49 @@ fn length(text: Option<&str>) -> usize {
     text.map_or(0, str::len)
 }
 
-/// The content of a history when it was opened.
+/// The content of a history at the time when it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoredHistory {
-    /// The rooms, by name.
+    /// The rooms, ordered by name.
     pub rooms: Vec<RestoredRoom>,
-    /// The bans, by subject; some may have ended.
+    /// The bans, ordered by subject. Some may have ended.
     pub bans: Vec<StoredBan>,
-    /// The tokens; some may have expired.
+    /// The tokens. Some may have expired.
     pub tokens: Vec<StoredToken>,
-    /// Warnings for an operator about damage and its repair, a sentence each.
+    /// Warnings for an operator about damage and its repair, one sentence each.
     pub notices: Vec<String>,
 }
 
-/// A room of a history when it was opened.
+/// A room of a history at the time when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredRoom {
     /// The name of the room.
     pub name: String,
-    /// The topic of the room.
+    /// The topic of the room, if it has one.
     pub topic: Option<String>,
     /// Whether the room is hidden from users who are not in it.
     pub private: bool,
     /// The hash of the room's password.
     pub password: Option<String>,
-    /// Further properties; opaque to the store, empty if there are none.
+    /// Further properties, or empty. The store does not interpret them.
     pub more: String,
-    /// The number of the next line: one more than the last line has, 1 in an empty room.
+    /// The number of the next line: one more than that of the last line, or 1 in an empty room.
     pub next_number: u64,
-    /// The time of the last line; 0 in an empty room.
+    /// The time of the last line, in milliseconds since 1970; 0 in an empty room.
     pub last_time_ms: u64,
-    /// Up to this number the room keeps only lines that users said.
+    /// Up to this number, the room has only lines that users said.
     pub trimmed: u64,
-    /// The newest lines, oldest first: the requested number of lines, and the same number of lines
-    /// that users said.
+    /// The newest lines, the oldest of them first. They include the requested number of newest
+    /// lines, and the same number of newest lines that users said.
     pub lines: Vec<StoredLine>,
 }
 
-/// A page of a search's result.
+/// A page of search results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPage {
     /// The matching lines, newest first.
     pub lines: Vec<StoredLine>,
-    /// The number below which the search has not scanned the lines; `None` if it has scanned all.
+    /// Lines with numbers below this were not scanned; `None` if all lines were scanned.
     pub before: Option<u64>,
 }
 
@@ -196,9 +198,9 @@ pub struct PasswordGuesses {
     pub source: String,
     /// The number of guesses.
     pub count: u64,
-    /// The time of the first guess, in milliseconds since 1970, UTC.
+    /// The time of the first guess, in milliseconds since 1970 (UTC).
     pub first_ms: u64,
-    /// The time of the last guess.
+    /// The time of the last guess, in milliseconds since 1970 (UTC).
     pub last_ms: u64,
     /// The name of the user who made the last guess.
     pub by: String,

@@ -1,4 +1,4 @@
-//! The handle of an open history: hands changes and queries to the writer thread.
+//! The handle of an open history. It passes changes and queries to the writer thread.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -19,31 +19,31 @@ use super::sql::{audit, read};
 use super::worker::{HistoryWriter, QueryReply, SearchQuery, StoreQuery, WorkQueue, now};
 use echoline_chat_core::{SearchTerms, StoredLine};
 
-/// The longest time that the writer thread retries after [`Store::close`] or a drop.
+/// The maximum time for which the writer thread retries after [`Store::close`] or a drop.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// An open history. If it is dropped without [`close`](Self::close), its thread writes the waiting
-/// changes while the process lives, and nothing waits for it.
+/// An open history. If it is dropped without [`close`](Self::close), nothing waits until the queued
+/// changes are written: the thread writes them as long as the process lives.
 #[derive(Debug)]
 pub struct Store {
     queue: Arc<WorkQueue>,
-    /// `None` once the store is closed.
+    /// The writer thread; `None` after the store was closed.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
-    /// Opens the history in a folder, and reads it. Of each room this returns the `recent` newest
-    /// lines, at most 10,000, and the same number of lines that users said.
+    /// Opens the history in a folder, and reads it. For each room this returns the `recent` newest
+    /// lines (at most 10,000), and the same number of newest lines that users said.
     ///
-    /// If the folder is missing, it is created with mode 0700; files have mode 0600. A damaged file
-    /// is renamed and a new one is created; see [`RestoredHistory::notices`].
+    /// If the folder does not exist, it is created with mode 0700. Files have mode 0600. A damaged
+    /// file is renamed and replaced by a new one; see [`RestoredHistory::notices`].
     ///
-    /// Blocks while it reads the whole file to find damage, for ten seconds at most. `on_event` is
+    /// Blocks for at most ten seconds while it reads the whole file to find damage. `on_event` is
     /// called on the writer thread and must not block.
     ///
     /// # Errors
-    /// When another process uses the folder, the file is of a newer version or of another program,
-    /// other users can replace files in the folder, or the folder or its disk cannot be used.
+    /// If another process uses the folder, if other users can replace files in it, if the file is
+    /// from a newer version or another program, or if the folder or its disk cannot be used.
     pub fn open(
         folder: &Path,
         options: StoreOptions,
@@ -61,19 +61,19 @@ impl Store {
     }
 
     /// Queues a change. Never waits and never fails. If the queue is full, the change is dropped
-    /// and counted; [`StoreEvent::Failing`] and [`StoreEvent::Recovered`] report this.
+    /// and counted. [`StoreEvent::Failing`] and [`StoreEvent::Recovered`] report this.
     pub fn write(&self, change: StoreChange) {
         self.queue.push(change);
     }
 
-    /// Returns lines of a room by their numbers, oldest first, at most `most` and never more than
-    /// 10,000. Missing lines are left out. An unknown room has no lines.
+    /// Returns the lines of a room with these numbers, the oldest first: at most `most`, and never
+    /// more than 10,000. Missing lines are left out. An unknown room has no lines.
     ///
-    /// This and the other queries are cancel safe. Each sees all changes that were written before
+    /// This query and all others are cancel safe. A query sees all changes that were written before
     /// it, durable or not. During an outage it sees only durable changes.
     ///
     /// # Errors
-    /// When the database cannot be read, too many queries wait, or the store is closed.
+    /// If the database cannot be read, if too many queries are waiting, or if the store is closed.
     pub async fn lines(
         &self,
         room: &str,
@@ -84,8 +84,8 @@ impl Store {
         self.read(move |connection| read::lines(connection, &room, from, to, most)).await
     }
 
-    /// Returns the newest `count` lines of a room, 10,000 at most, whose numbers are below
-    /// `before`; oldest first.
+    /// Returns the newest `count` lines of a room (at most 10,000) with numbers below `before`, the
+    /// oldest first.
     ///
     /// # Errors
     /// Like [`lines`](Self::lines).
@@ -99,8 +99,8 @@ impl Store {
         self.read(move |connection| read::last(connection, &room, before, count)).await
     }
 
-    /// Returns the number up to which a room keeps only lines that users said, because others were
-    /// trimmed. Returns 0 if none were.
+    /// Returns the number up to which a room has only lines that users said, because other lines
+    /// were trimmed. Returns 0 if no lines were trimmed.
     ///
     /// # Errors
     /// Like [`lines`](Self::lines).
@@ -109,16 +109,16 @@ impl Store {
         self.read(move |connection| read::trimmed(connection, &room)).await
     }
 
-    /// Returns lines of a room that contain each of the words in the name or the text. Their
-    /// numbers are below `before`. The newest come first, at most `most` and never more than
-    /// 10,000. A word matches parts of words too, in any case of any script. Only the first 16
-    /// words count. Without words nothing matches.
+    /// Searches a room for lines that contain each of the words, in the name or in the text. Only
+    /// lines with numbers below `before` are searched. Returns the newest lines first: at most
+    /// `most`, and never more than 10,000. A word also matches a part of a word, and case is
+    /// ignored in all scripts. Only the first 16 words count. Without words, nothing is found.
     ///
-    /// One call scans 20,000 lines and 4 MiB at most: the page says where the next call goes on.
-    /// Searches run in short steps while no other query waits.
+    /// One call scans at most 20,000 lines and 4 MiB. The result states where the next call must
+    /// continue. Searches run in short steps while no other query is waiting.
     ///
     /// # Errors
-    /// Like [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
+    /// Like [`lines`](Self::lines). [`StoreError::Busy`] if 100 searches are waiting.
     pub async fn search(
         &self,
         room: &str,
@@ -137,9 +137,9 @@ impl Store {
         .await
     }
 
-    /// Returns the newest entries of the audit log, newest first: the time in milliseconds since
-    /// 1970 (UTC), the operator, and the action. The log keeps the newest 10,000 entries of the
-    /// chat's operators, and as many of rooms' operators.
+    /// Returns the newest entries of the audit log, the newest first. Each has the time in
+    /// milliseconds since 1970 (UTC), the operator, and the action. The log keeps the newest 10,000
+    /// entries of the chat's operators, and the same number of rooms' operators.
     ///
     /// # Errors
     /// Like [`lines`](Self::lines).
@@ -147,7 +147,8 @@ impl Store {
         self.read(move |connection| audit::entries(connection, most)).await
     }
 
-    /// Returns the sources of wrong operators' passwords, newest first. The newest 1,000 are kept.
+    /// Returns the sources of wrong operators' passwords, the newest first. The newest 1,000 are
+    /// kept.
     ///
     /// # Errors
     /// Like [`lines`](Self::lines).
@@ -171,25 +172,25 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Does the same as [`close_within`](Self::close_within) with six seconds.
+    /// Like [`close_within`](Self::close_within), with a limit of six seconds.
     pub fn close(self) -> u64 {
         self.close_within(CLOSE_MAX + CLOSE_MAX / 5)
     }
 
     /// Writes and syncs all waiting changes, and closes the file. Returns the number of changes
-    /// that could not be written in time. It is 0 unless the disk fails or another program locks
-    /// the file.
+    /// that could not be written in time. It is 0 unless the disk fails or another program has
+    /// locked the file.
     ///
-    /// Blocks for `limit` at most. Other owners of the store get [`StoreError::Closed`] from
-    /// queries afterwards, and their changes are dropped.
+    /// Blocks for at most `limit`. Afterwards, queries of other owners of the store fail with
+    /// [`StoreError::Closed`], and their changes are dropped.
     pub fn close_within(&self, limit: Duration) -> u64 {
         let start = now();
         self.queue.close(start + limit * 5 / 6);
-        // The last attempt of the thread may end a little after the limit and still counts.
+        // The last attempt of the thread may end slightly after its limit, and still counts.
         let (has_ended, unwritten) = self.queue.wait_for_end(start + limit);
         let thread = self.thread.lock().ignore_poison().take();
         if let Some(thread) = thread.filter(|_| has_ended) {
-            // The thread now only releases the lock of the folder.
+            // At this point, the thread only releases the lock of the folder.
             let _ = thread.join();
         }
         unwritten

@@ -1,5 +1,5 @@
-//! Tests of attacks on the rooms, lines, bans and tokens of other users: against a chat in memory,
-//! with a store, and as one node of a cluster.
+//! Tests of attacks on the rooms, lines, bans and tokens of other users. The chat is in memory,
+//! with a store, or one node of a cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -29,14 +29,14 @@ fn stored(folder: &Path) -> Arc<Chat> {
     Chat::with_store(ChatSettings::default(), folder, StoreOptions::default()).unwrap()
 }
 
-/// One node of a cluster, without any other part of the cluster.
+/// Returns one node of a cluster. There are no other nodes.
 fn node(node: u32) -> Arc<Chat> {
     let (cluster, node_name) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, node_name, node };
     Chat::clustered(ChatSettings::default(), options).0
 }
 
-/// The actions of simulated sessions.
+/// Actions of simulated sessions.
 impl Chat {
     fn does(&self, session: u64, operation: Operation) -> Outcome {
         let is_here = self.cluster.is_none();
@@ -75,7 +75,7 @@ impl Chat {
 }
 
 /// Issue 12, item 3: the founder of a room cannot lift a ban of the chat by banning many names from
-/// the room, also not over a restart or in the snapshot of a cluster.
+/// the room. This also holds after a restart, and in the snapshot of a cluster.
 #[test]
 fn attack_the_founder_of_a_room_cannot_lift_a_ban_of_the_chat() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,12 +92,16 @@ fn attack_the_founder_of_a_room_cannot_lift_a_ban_of_the_chat() {
         }
         let refused = chat.bans_name(2, "one-more", Scope::Room(room("den")));
         let full = OperationError::TooManyBans(ROOM_BANS_MAX);
-        assert_eq!(refused.refusal(), Some(&full), "it is said, and no ban is dropped");
+        assert_eq!(
+            refused.refusal(),
+            Some(&full),
+            "the ban is refused, and no other ban is dropped"
+        );
         let elsewhere = chat.bans_name(1, "ann", Scope::Room(room("nowhere")));
         assert_eq!(
             elsewhere.refusal(),
             Some(&OperationError::NotFound),
-            "no list without its room"
+            "the bans of a removed room are removed"
         );
     };
     let holds = |chat: &Chat, session| {
@@ -121,8 +125,8 @@ fn attack_the_founder_of_a_room_cannot_lift_a_ban_of_the_chat() {
     assert_eq!(late.snapshot().state, here.snapshot().state);
 }
 
-/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too, even
-/// if many users have come and gone since. It writes the same snapshot as the others.
+/// Issue 12, item 4: a node that starts from a snapshot has the said lines too, even if many users
+/// have come and gone since. It writes the same snapshot as the other node.
 #[test]
 fn attack_visits_displace_no_said_line_for_a_late_node() {
     let (here, late) = (node(1), node(2));
@@ -170,9 +174,9 @@ fn leave(chat: &Chat, session: u64) {
     chat.does(session, Operation::Exit { reason: Some(String::new()), keep: None });
 }
 
-/// Issue 12, item 5: a user who creates empty rooms cannot use up the limit of rooms, with a store,
-/// after a restart, and in a cluster. Rooms with said lines stay, but their number is limited for
-/// each address.
+/// Issue 12, item 5: a user who creates empty rooms cannot use up the limit of rooms. This holds
+/// with a store, after a restart, and in a cluster. Rooms with said lines stay, but their number is
+/// limited for each address.
 #[test]
 fn attack_empty_rooms_do_not_use_up_the_room_limit() {
     const MALLORY: &str = "192.0.2.66";
@@ -206,7 +210,7 @@ fn attack_empty_rooms_do_not_use_up_the_room_limit() {
         chat.comes_from(7001, "ann", "192.0.2.1").unwrap();
         chat.joins(7001, "garden").unwrap();
         leave(chat, 7001);
-        assert_eq!(chat.rooms().len(), 1 + each, "the garden is gone again, and no other room");
+        assert_eq!(chat.rooms().len(), 1 + each, "only the empty garden was removed");
     };
     let folder = tempfile::tempdir().unwrap();
     let first = stored(folder.path());
@@ -214,7 +218,7 @@ fn attack_empty_rooms_do_not_use_up_the_room_limit() {
     is_full(&first);
     assert_eq!(first.close(), 0);
     let second = stored(folder.path());
-    assert_eq!(second.rooms().len(), 1 + each, "the rooms are kept");
+    assert_eq!(second.rooms().len(), 1 + each, "rooms with said lines are stored");
     is_full(&second);
     second.close();
 
@@ -228,7 +232,7 @@ fn attack_empty_rooms_do_not_use_up_the_room_limit() {
     assert_eq!(
         check_room_limits(&late, 7000),
         Err(JoinError::TooManyOfSource(each)),
-        "each node knows it"
+        "every node knows the creator's address"
     );
     late.comes_from(7001, "ann", "192.0.2.1").unwrap();
     assert_eq!(check_room_limits(&late, 7001), Ok(()));
@@ -296,15 +300,15 @@ fn attack_a_token_of_a_removed_room_gives_no_right_in_another() {
         };
         let refused = back(&pass);
         assert!(matches!(refused, Outcome::Joined(Err(JoinError::Invited))), "{refused:?}");
-        // A token for the new room does.
+        // A token for the new room gives the right.
         let born = chat.room(&room("den")).unwrap().with(|room| room.origin.born);
         let joined = back(&Credential::Return { operator: true, password: None, born });
         assert!(matches!(joined, Outcome::Joined(Ok(_))), "{joined:?}");
     }
 }
 
-/// Issue 12, item 5: an operator of the chat removes a room and its lines. Other users cannot, and
-/// the lobby cannot be removed.
+/// Issue 12, item 5: an operator of the chat can remove a room and its lines. Other users cannot do
+/// this, and the lobby cannot be removed.
 #[test]
 fn an_operator_removes_a_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -315,16 +319,16 @@ fn an_operator_removes_a_room() {
     say(&chat, 2, "den");
     let forget = |session, what: &str| chat.does(session, Operation::Forget { room: room(what) });
     let not_operator = Some(&OperationError::NotOperator);
-    assert_eq!(forget(2, "den").refusal(), not_operator, "not even its founder");
+    assert_eq!(forget(2, "den").refusal(), not_operator, "the founder cannot remove it");
     chat.does(1, Operation::BecomeOperator);
     assert_eq!(forget(1, "lobby").refusal(), not_operator);
     assert_eq!(forget(1, "nowhere").refusal(), Some(&OperationError::NotFound));
     assert!(matches!(forget(1, "DEN"), Outcome::Done));
     assert!(chat.room(&room("den")).is_none());
-    assert!(chat.session(2).unwrap().mailbox.has_news(), "its member hears of it");
+    assert!(chat.session(2).unwrap().mailbox.has_news(), "its member is notified");
     chat.joins(1, "den").unwrap();
     let first = chat.room(&room("den")).unwrap().with(|room| room.log.first());
-    assert!(first > 3, "no number is given again");
+    assert!(first > 3, "a new room reuses no number");
     assert_eq!(chat.close(), 0);
     let (store, restored) = Store::open(folder.path(), StoreOptions::default(), 9, |_| ()).unwrap();
     let den = restored.rooms.iter().find(|room| room.name == "den");
@@ -332,10 +336,10 @@ fn an_operator_removes_a_room() {
     store.close();
 }
 
-/// Issue 12, item 13: only the new ban is compared with each user, not the earlier bans. With 1,000
-/// users and 10,000 bans that took seconds under the chat's lock.
+/// Issue 12, item 13: a new ban is compared with each user, but the earlier bans are not. With
+/// 1,000 users and 10,000 bans, comparing all of them would take seconds under the chat's lock.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it tells ten thousand steps from ten million")]
+#[expect(clippy::disallowed_methods, reason = "the test tells ten thousand steps from ten million")]
 fn attack_a_ban_takes_no_longer_after_many_bans() {
     let ban = |subject| {
         let (by, reason) = ("u1".to_owned(), String::new());
@@ -357,7 +361,7 @@ fn attack_a_ban_takes_no_longer_after_many_bans() {
         let operation = Operation::Ban(ban(Subject::Name(name(&format!("u{number}")))));
         assert!(matches!(chat.apply_operation(context(1), operation), Outcome::Done));
         let ended = chat.session(number).unwrap().mailbox.ending().is_some();
-        assert!(ended, "it means its user");
+        assert!(ended, "the ban applies to its user");
     }
     assert!(chat.session(12).unwrap().mailbox.ending().is_none());
     assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());

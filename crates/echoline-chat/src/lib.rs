@@ -1,7 +1,7 @@
 //! A chat server: its rooms, its sessions, and the dialogue with each user.
 //!
-//! A [`Chat`] has the rooms and the users in them, and [`serve`] runs the dialogue with one user.
-//! All decisions are in the pure crate `echoline-chat-core`.
+//! A [`Chat`] contains the rooms and the users in them, and [`serve`] runs the dialogue with one
+//! user. The rules of the chat are in the pure crate `echoline-chat-core`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -20,50 +20,50 @@
 //! ```
 //!
 //! A room is a log, and an append gives each line its number. Every member sees the lines in that
-//! order. A member is a cursor in the log, so that fan-out copies nothing.
+//! order. A member is a cursor in the log, so sending a line to all members copies nothing.
 //!
 //! # Reading order
 //!
-//! 1. [`Chat`] holds everything that the users share, and [`ChatSettings`] its options.
-//! 2. [`serve`] runs the dialogue with one user; [`Role`] is the form of the connection: a
-//!    terminal, a program or a page.
+//! 1. [`Chat`] contains everything that the users share, and [`ChatSettings`] its options.
+//! 2. [`serve`] runs the dialogue with one user. [`Role`] is the kind of client: a terminal, a
+//!    program or a page.
 //! 3. The private modules `session` and `commands` contain the dialogue and the commands, and
 //!    `outbound_feed` sends lines to the user.
-//! 4. `cluster` connects the nodes of one chat, and [`history`] keeps the lines on disk.
-//! 5. [`verify`] compares what several clients of a chat saw.
+//! 4. `cluster` connects the nodes of one chat, and [`history`] stores the lines on disk.
+//! 5. [`verify`] compares the output that several clients of a chat received.
 //!
-//! # The way of one line
+//! # How a line travels
 //!
 //! 1. `session::dialogue` reads a line, checks the rate of its author, and parses it as a
 //!    [`Command`]. Text becomes `Command::Say`.
 //! 2. `Chat::say` checks the rights and appends the line to the room. In a cluster it queues the
-//!    line instead, and every node appends it when it comes back from the stream.
+//!    line instead, and every node appends it when the stream delivers it.
 //! 3. When the author has no more input, the sessions of the other members are woken.
-//! 4. The feed of each session reads the new lines from the room, and writes them in the form that
-//!    the role needs.
+//! 4. The feed of each session reads the new lines from the room, and writes them in the format
+//!    that the client needs.
 //!
 //! # Design
 //!
-//! **Locks** are taken in one order: the chat's state, a room, a mailbox. No lock is held across an
-//! await or a system call.
+//! **Locks** are taken in a fixed order: the chat's state, a room, a mailbox. No lock is held
+//! across an await or a system call.
 //!
-//! **Wake-ups are deferred.** A line is appended at once. The members are woken when its author has
-//! no more lines waiting, so a thousand lines in one packet cost one wake-up and one write for each
-//! member. [`Connection::read_line_feeding`](echoline::Connection::read_line_feeding) calls the
-//! session's feed whenever the peer has taken all output. Wakers are grouped by thread, because a
-//! wake-up of another thread is a system call. A member whose connection is blocked is in no list
-//! of wakers.
+//! **Wake-ups are deferred.** A line is appended at once, but the members are woken only when its
+//! author has no more lines waiting. A thousand lines in one packet therefore cost one wake-up and
+//! one write for each member.
+//! [`Connection::read_line_feeding`](echoline::Connection::read_line_feeding) calls the session's
+//! feed whenever the peer has taken all output. Wakers are grouped by thread, because waking
+//! another thread is a system call. A member whose connection is blocked has no waker.
 //!
-//! **Answers are in order.** `/users` is answered under the room's lock, when the user has been
-//! sent every earlier line. So the list agrees with the joins and leaves before it.
+//! **Answers are in order.** `/users` is answered under the room's lock, after the user has been
+//! sent every earlier line. The list therefore agrees with the joins and leaves before it.
 //!
 //! **Costs are bounded.** An answer has at most a few pages, and the next question of a connection
-//! is answered when its peer has read the answer. A search reads a bounded part of a room, in
-//! short steps behind all other queries of the store. Passwords are hashed in a bounded queue
-//! outside of the workers.
+//! is answered only after its peer has read the answer. A search reads a limited part of a room, in
+//! short steps, after all other queries of the store. Passwords are hashed in a bounded queue
+//! outside of the connections' threads.
 //!
-//! **Rights** belong to a session and its token, not to a name. A kick takes effect in the room's
-//! order at once. The session of the user notices it when it next reads its mailbox.
+//! **Rights** belong to a session and its token, not to a name. A kick takes effect at its position
+//! in the room's order. The user's session notices it when it next reads its mailbox.
 
 mod access;
 mod archive;
@@ -100,7 +100,7 @@ use std::sync::Arc;
 
 use echoline::{Closed, Farewell};
 
-/// Returns the sentence for a user whose connection the chat ends.
+/// Returns the farewell messages: one sentence for each way in which the chat ends a connection.
 #[must_use]
 pub fn farewell() -> Farewell {
     Farewell::Custom(Arc::new(|closed| last_words(closed).map(Cow::into_owned)))

@@ -1,4 +1,4 @@
-//! The chat page for browsers: static files that are part of the program. Pure.
+//! The chat page for browsers: static files that are compiled into the program.
 
 use echoline::site::Asset;
 
@@ -7,7 +7,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// The page's files, for a [`Site`](crate::Site) whose users are served as
+/// The page's files, for a [`Site`](crate::Site). Its users are served with
 /// [`Role::Web`](super::Role::Web).
 pub const PAGE: &[Asset] = &[
     asset("/", HTML, include_str!("../web/index.html")),

@@ -1,4 +1,4 @@
-//! Tests of the commands of a user in a chat, and of the protection of other users.
+//! Tests of the commands of a user, and of the protection of other users.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -78,10 +78,10 @@ async fn a_login_has_a_deadline() {
     assert_eq!(chat_harness.chat.people(), 0);
 }
 
-/// Fault 25: browsers, TLS and SSH clients get one clear line and the end of the connection,
-/// whatever they send next.
+/// Fault 25: browsers, TLS clients and SSH clients get one clear line. Then the connection ends,
+/// whatever they send.
 #[tokio::test]
-async fn clients_of_other_protocols_get_a_sentence() {
+async fn clients_of_other_protocols_get_one_line_of_advice() {
     for (hello, words) in [
         (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "not a web server"),
         (b"POST /ann HTTP/1.1\r\n\r\nhello\r\n", "not a web server"),
@@ -97,8 +97,8 @@ async fn clients_of_other_protocols_get_a_sentence() {
     }
 }
 
-/// Fault 19: a line at the limit is said, a line of one byte more is refused with a message, and
-/// the next line works.
+/// Fault 19: a line at the limit is said. A line that is one byte longer is refused with a message,
+/// and the next line works.
 #[tokio::test]
 async fn a_line_has_a_limit() {
     let mut chat_harness = ChatHarness::open();
@@ -112,7 +112,7 @@ async fn a_line_has_a_limit() {
     }
 }
 
-/// Faults 20, 35: the last line needs no line end, and a half-closed client receives all output.
+/// Faults 20 and 35: the last line needs no line end, and a half-closed client receives all output.
 #[tokio::test]
 async fn a_half_closed_stream_is_answered_to_the_end() {
     let chat_harness = ChatHarness::open();
@@ -125,8 +125,8 @@ async fn a_half_closed_stream_is_answered_to_the_end() {
     assert_eq!(ann.session.await.unwrap(), Ok(()));
 }
 
-/// Faults 21, 22, 23: every byte and every control sequence, in everything that other users see.
-/// Only printable text arrives (`Guest::line` checks each line).
+/// Faults 21, 22 and 23: users send every byte and every control sequence in everything that other
+/// users see. Only printable text arrives (`Guest::line` checks each line).
 #[tokio::test]
 async fn only_printable_text_arrives() {
     let mut settings = settings();
@@ -173,7 +173,7 @@ async fn only_printable_text_arrives() {
         ann.say(&end).await;
         while bob.line().await != format!("ann: {end}") {}
         ann.say("/history 3").await;
-        // Answers to offers are Telnet commands and not text.
+        // Replies to Telnet offers are Telnet commands, not text.
         let marker = format!("marker{number}");
         ann.ask_past_telnet(&format!("/users {marker}"), &marker).await;
     }
@@ -185,7 +185,7 @@ async fn only_printable_text_arrives() {
     }
 }
 
-/// Fault 23: no text of a user looks like a notice of the server or a line of another user.
+/// Fault 23: no text of a user looks like a notice of the server or like a line of another user.
 #[tokio::test]
 async fn no_user_can_speak_for_others() {
     let chat_harness = ChatHarness::open();
@@ -216,9 +216,9 @@ async fn telnet_commands_are_not_text() {
     bob.hear("ann: hi!").await;
     let heard = ann.rest().await;
     let refusals: Vec<u8> = heard.iter().copied().filter(|&byte| byte >= 0xf0).collect();
-    assert_eq!(refusals, [0xff, 0xfe, 0xff, 0xfc], "each once: {heard:x?}");
-    // The answers come before the name, so they are in the prompt's line. At a telnet:// address
-    // the server asks first.
+    assert_eq!(refusals, [0xff, 0xfe, 0xff, 0xfc], "each offer is refused once: {heard:x?}");
+    // On a telnet:// address, the server first asks for the width of the window. Its Telnet
+    // commands are in the first line, with the prompt, which is therefore skipped below.
     let mut telnet = chat_harness.knock(Role::Telnet);
     telnet.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x14\0\x18\xff\xf0eve\r\n").await;
     bob.hear("*** ann left the chat ***").await;
@@ -231,8 +231,8 @@ async fn telnet_commands_are_not_text() {
     assert!(text.lines().skip(1).all(|line| line.len() <= 20), "{text}");
 }
 
-/// Fault 33: a user who does not read is told how many lines they missed, then leaves, and the
-/// others see the reason.
+/// Fault 33: a user who does not read is told how many lines they missed, and is then disconnected.
+/// The other users see the reason.
 #[tokio::test(start_paused = true)]
 async fn a_user_who_reads_nothing_misses_lines_and_leaves() {
     let mut chat_harness = ChatHarness::new(ChatSettings {
@@ -248,7 +248,7 @@ async fn a_user_who_reads_nothing_misses_lines_and_leaves() {
     for number in 0..100 {
         ann.say(&format!("line number {number}")).await;
     }
-    // All lines are said at once. Then bob reads again.
+    // All lines were said while bob did not read. Then bob reads again.
     ann.ask("/users", "Online: ann, bob").await;
     let mut heard = Vec::new();
     while heard.last().is_none_or(|line| line != "ann: line number 99") {
@@ -266,7 +266,7 @@ async fn a_user_who_reads_nothing_misses_lines_and_leaves() {
     ann.ask("/users", "Online: ann").await;
 }
 
-/// Fault 58: the clock is set back, and the order of lines is unchanged.
+/// Fault 58: if the clock is set back, the order of lines is unchanged.
 #[tokio::test]
 async fn a_clock_that_jumps_does_not_change_the_order() {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -287,7 +287,7 @@ fn time_of(line: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(line).unwrap()["time_ms"].as_u64().unwrap()
 }
 
-/// Fault 60: a user who leaves leaves no state behind.
+/// Fault 60: after a user has left, nothing of their state remains.
 #[tokio::test(start_paused = true)]
 async fn no_state_of_a_user_is_left_over() {
     let chat_harness = ChatHarness::open();
@@ -304,8 +304,8 @@ async fn no_state_of_a_user_is_left_over() {
     while stayed.line().await != "lobby (1)" {}
 }
 
-/// Issue 11, item 11: a newcomer sees the said lines, even if many users came and left. A terminal
-/// that shows numbers shows every line.
+/// Issue 11, item 11: a new member sees the said lines, even if many users came and left. A
+/// terminal that shows numbers shows every line.
 #[tokio::test]
 async fn regression_a_newcomer_sees_the_said_lines() {
     let chat_harness = ChatHarness::new(ChatSettings { replay: 2, ..settings() });
@@ -331,8 +331,7 @@ async fn regression_a_newcomer_sees_the_said_lines() {
     ann.hear("*** bob joined the chat ***").await;
     ann.hear("bob: three").await;
     bob.ask("/users", "Online: ann, bob").await;
-    // With numbers, no line is left out, because a gap in the numbers would look like a missed
-    // line.
+    // With numbers, no line is left out: a gap in the numbers would look like a missed line.
     ann.ask("/numbers on", "*** numbers on ***").await;
     ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
     ann.hear_of("restores this session and your operator rights ***").await;
@@ -346,8 +345,8 @@ async fn regression_a_newcomer_sees_the_said_lines() {
     ann.ask("/users", "Online: bob, ann").await;
 }
 
-/// A user who types `/quit` right after the name, or after `/join`, sees the lines that the header
-/// announces.
+/// If a user types `/quit` right after the name or after `/join`, the user still sees the earlier
+/// lines that were announced.
 #[tokio::test]
 async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
     let chat_harness = ChatHarness::new(ChatSettings { replay: 2, ..settings() });
@@ -383,14 +382,14 @@ async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
     assert_eq!(bob.rest().await, b"");
 }
 
-/// Fault 54: a panic ends only its own session. The user is told, and the name is free again.
+/// Fault 54: a panic ends only its own session. The user is told, and the name becomes free.
 #[tokio::test]
 async fn a_panic_ends_one_session() {
     use std::sync::atomic::{AtomicBool, Ordering};
     static BROKEN: AtomicBool = AtomicBool::new(false);
     let clock = || match BROKEN.swap(false, Ordering::Relaxed) {
         false => 1_000_000,
-        true => panic!("the clock breaks once, as this test wants"),
+        true => panic!("this test lets the clock panic once"),
     };
     let chat_harness = ChatHarness::new(ChatSettings { clock, ..settings() });
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;

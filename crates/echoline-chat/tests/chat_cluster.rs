@@ -1,11 +1,11 @@
-//! Simulates a chat on several nodes, with thousands of seeds, in which nodes and links fail. The
-//! test checks that all nodes have the same state, that no line is lost without a notice or
-//! delivered twice, and that the lists of members are right.
+//! Simulates a chat on several nodes in which nodes and links fail, with many seeds. Checks that
+//! all nodes have the same state, that no line is lost without a notice or delivered twice, and
+//! that the lists of members are right.
 //!
-//! `ECHOLINE_SEEDS` sets the number of seeds, and `ECHOLINE_SEED` runs one. `ECHOLINE_TRANSCRIPT`
-//! also prints the output of the users whose names start with its value. `scripts/simulate.sh` runs
-//! as many seeds as its time allows.
-#![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
+//! `ECHOLINE_SEEDS` sets the number of seeds, and `ECHOLINE_SEED` runs a single one. With
+//! `ECHOLINE_TRANSCRIPT`, the output of the users whose names start with its value is printed too.
+//! `scripts/simulate.sh` runs as many seeds as its time allows.
+#![allow(clippy::print_stderr, reason = "the output of a failed test is shown")]
 
 mod chat_harness;
 mod cluster;
@@ -34,7 +34,7 @@ fn show(outcome: &evening::Outcome, name: &str) {
     }
 }
 
-/// Faults 67, 68: after any failures, all nodes agree again within 15 s.
+/// Faults 67 and 68: whatever fails, all nodes agree again within 15 s.
 #[test]
 fn all_nodes_agree_again_after_any_failure() {
     seeds::check_all("chat_cluster", SEEDS, run);

@@ -1,4 +1,4 @@
-//! Tests of the bounds on the processor time and the memory that one user can cost.
+//! Tests of the limits on the processor time and the memory that one user can cost.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -11,7 +11,7 @@ use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::{ChatSettings, LogLimits, Role};
 use tokio::time::Instant;
 
-/// Issue 12, item 13: one search reads a bounded number of lines, and the next one continues.
+/// Issue 12, item 13: one search reads a limited number of lines, and the next one continues.
 #[tokio::test]
 async fn attack_a_search_in_memory_reads_a_bounded_number_of_lines() {
     let log = LogLimits { lines: 50_000, bytes: 16 << 20 };
@@ -35,12 +35,12 @@ async fn attack_a_search_in_memory_reads_a_bounded_number_of_lines() {
     }
 }
 
-/// Reads up to a line that contains these words.
+/// Reads lines until one contains these words.
 async fn until(guest: &mut Guest, words: &str) {
     while !guest.line().await.contains(words) {}
 }
 
-/// Issue 12, item 13: a wrong password of a room costs its user a second, and a connection has one
+/// Issue 12, item 13: a wrong password of a room costs its user a second. A connection has only one
 /// attempt at a time.
 #[tokio::test(start_paused = true)]
 async fn attack_a_wrong_room_password_is_refused_after_a_pause() {
@@ -63,7 +63,7 @@ async fn attack_a_wrong_room_password_is_refused_after_a_pause() {
     eve.hear_of("You are now talking in den").await;
 }
 
-/// Sends a line of a program and returns the bytes of all lines before the answer to a ping.
+/// Sends a line of a program. Returns the size of all lines before the answer to a ping, in bytes.
 async fn cost(bot: &mut Guest, line: &str) -> usize {
     bot.say(line).await;
     bot.say(r#"{"ping": 7}"#).await;
@@ -77,8 +77,8 @@ async fn cost(bot: &mut Guest, line: &str) -> usize {
     }
 }
 
-/// Issue 12, item 12: a page of a room's members is small, for names and away texts of any length.
-/// All pages together have all members.
+/// Issue 12, item 12: a page of a room's members is small, however long the names and away texts
+/// are. All pages together contain all members.
 #[tokio::test]
 async fn attack_a_query_of_the_members_has_a_small_answer() {
     let chat_harness = ChatHarness::open();
@@ -118,7 +118,7 @@ async fn attack_a_query_of_the_members_has_a_small_answer() {
     assert_eq!(away.chars().count(), 200);
 }
 
-/// Issue 12, item 12: no list and no query of earlier lines has an answer of more than a few pages.
+/// Issue 12, item 12: the answer to a list or a query of earlier lines has at most a few pages.
 #[tokio::test]
 async fn attack_no_command_has_a_large_answer() {
     let mut chat_harness = ChatHarness::open();
@@ -171,16 +171,16 @@ async fn attack_idle_users_leave_a_full_chat_and_active_users_stay() {
         chat_harness.all(["ann", "bob", "eve", "olga"]).await;
     oper.say("/oper open sesame").await;
     until(&mut oper, "You are now an operator").await;
-    assert_eq!(chat_harness.chat.end_idle_users(4), 0, "they have just come");
+    assert_eq!(chat_harness.chat.end_idle_users(4), 0, "no user has been silent for long");
     SECONDS.store(600, Ordering::Relaxed);
     ann.say("hello").await;
     until(&mut eve, "ann: hello").await;
     bob.say("/msg ann hi").await;
     until(&mut bob, "[you -> ann] hi").await;
     SECONDS.store(899, Ordering::Relaxed);
-    assert_eq!(chat_harness.chat.end_idle_users(0), 0, "there is room");
+    assert_eq!(chat_harness.chat.end_idle_users(0), 0, "the server is not nearly full");
     assert_eq!(chat_harness.chat.end_idle_users(4), 1);
-    assert_eq!(chat_harness.chat.end_idle_users(1), 0, "the first one is about to leave");
+    assert_eq!(chat_harness.chat.end_idle_users(1), 0, "the session that was ended counts");
     let words =
         "*** The server is nearly full, and you have been silent for 14 minutes. Goodbye! ***";
     let rest = String::from_utf8(eve.rest().await).unwrap();
@@ -188,9 +188,9 @@ async fn attack_idle_users_leave_a_full_chat_and_active_users_stay() {
     until(&mut ann, "eve left the chat").await;
     SECONDS.store(2000, Ordering::Relaxed);
     chat_harness.chat.renew(&ChatSettings { idle_when_full: None, clock, ..settings() });
-    assert_eq!(chat_harness.chat.end_idle_users(4), 0, "it is off");
+    assert_eq!(chat_harness.chat.end_idle_users(4), 0, "evictions are switched off");
     chat_harness.chat.renew(&ChatSettings { clock, ..settings() });
-    assert_eq!(chat_harness.chat.end_idle_users(4), 1, "two of a source always stay");
+    assert_eq!(chat_harness.chat.end_idle_users(4), 1, "two users of a source always stay");
     until(&mut oper, "left the chat").await;
     oper.say("/users").await;
     until(&mut oper, "Online: ").await;

@@ -18,7 +18,7 @@ const MEMBERS: usize = 300;
 /// Held by each test, because the allocator counts for the whole process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Returns a connection as a server makes it, and its other end.
+/// Returns a connection like those of a server, and its other end.
 fn pair() -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = tokio::io::duplex(4096);
     (
@@ -40,7 +40,7 @@ async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
     there
 }
 
-/// Starts a connection that only waits for a line.
+/// Starts a connection that only waits for lines.
 async fn wait(number: usize) -> DuplexStream {
     let (mut client, mut there) = pair();
     tokio::spawn(async move {
@@ -74,8 +74,8 @@ fn read_now(member: &mut DuplexStream) -> usize {
     buffer.filled().iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// A broadcast line is encoded once, without an allocation per reader. An idle member needs little
-/// more memory than an idle connection: its membership and its name.
+/// A line is encoded once, without an allocation per reader. An idle member needs little more
+/// memory than an idle connection: only its membership and its name.
 #[tokio::test(flavor = "current_thread")]
 async fn a_line_uses_no_memory_per_reader_and_a_member_little() {
     let _alone = ALONE.lock().await;
@@ -98,12 +98,12 @@ async fn a_line_uses_no_memory_per_reader_and_a_member_little() {
     read_all(&mut members).await;
     let chat = HeapStats::get().curr_bytes - empty;
     let extra = chat.saturating_sub(plain) / MEMBERS;
-    // This includes the room's log, which has its own bound.
-    assert!(extra < 1200, "{extra} bytes more than an idle connection, each");
+    // This includes the room's log, which has a limit of its own.
+    assert!(extra < 1200, "each member needs {extra} bytes more than an idle connection");
 
     let before = HeapStats::get();
     members[0].write_all(b"hello\n").await.unwrap();
-    assert_eq!(read_all(&mut members).await, MEMBERS - 1, "all but its author have it");
+    assert_eq!(read_all(&mut members).await, MEMBERS - 1, "everyone but the author gets the line");
     let after = HeapStats::get();
     let (blocks, bytes) =
         (after.total_blocks - before.total_blocks, after.total_bytes - before.total_bytes);
@@ -111,7 +111,8 @@ async fn a_line_uses_no_memory_per_reader_and_a_member_little() {
     assert!(bytes < 64 * 1024, "{bytes} bytes for {MEMBERS} readers");
 }
 
-/// A command is boxed while it runs, which takes more than 2 KiB. Text for the room is not.
+/// A command needs more than 2 KiB, because its future is boxed while it runs. Text for the room
+/// does not.
 #[tokio::test(flavor = "current_thread")]
 async fn saying_lines_allocates_no_boxed_future() {
     const LINES: usize = 600;
@@ -119,7 +120,7 @@ async fn saying_lines_allocates_no_boxed_future() {
     let _profiler = dhat::Profiler::builder().testing().build();
     for (role, hello, line, most) in [
         (Role::User, "ann\n", "hello\n", 512),
-        // Most of it is for parsing the JSON.
+        // Most of this is needed for parsing the JSON.
         (Role::Bot, "{\"name\": \"bot\"}\n", "{\"say\": \"hello\"}\n", 3072),
     ] {
         let settings = ChatSettings { flood: None, ..ChatSettings::default() };
@@ -140,7 +141,7 @@ async fn saying_lines_allocates_no_boxed_future() {
 }
 
 /// Issue 12, item 12: 60 pages that ask for the members of a room and do not read the answers cost
-/// little memory each. Before the fix they cost 2 MB each.
+/// little memory each.
 #[tokio::test(flavor = "current_thread")]
 async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     const PAGES: usize = 60;

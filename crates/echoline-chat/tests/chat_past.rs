@@ -1,4 +1,4 @@
-//! Tests of earlier lines: deleted lines, and lines of other days.
+//! Tests of earlier lines: deleted lines, and lines of earlier days.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::{ChatSettings, LogLimits, Role};
 
-/// Issue 11, item 14: the author deletes a line. The others and programs are told, and later
+/// Issue 11, item 14: an author deletes a line. The other users and programs are told, and later
 /// readers see `[deleted]` for its number.
 #[tokio::test]
 async fn regression_a_line_is_deleted_by_its_author() {
@@ -60,7 +60,7 @@ async fn regression_a_deleted_topic_is_removed() {
         guest.hear("*** ann removed the topic ***").await;
     }
     bob.ask("/topic", "*** No topic is set ***").await;
-    // Deleting the line of an earlier topic does not remove the current one.
+    // Deleting a line that set an earlier topic does not remove the current topic.
     for topic in ["first", "second"] {
         let words = format!("*** ann set the topic: {topic} ***");
         ann.ask(&format!("/topic {topic}"), &words).await;
@@ -71,7 +71,7 @@ async fn regression_a_deleted_topic_is_removed() {
     bob.ask("/topic", "*** Topic: second ***").await;
 }
 
-/// Issue 11, item 14: an operator can delete any line, and the audit log records it without its
+/// Issue 11, item 14: an operator can delete any line, and the audit log records it without the
 /// text. A user who returned with a token still owns the lines of the previous connection.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
@@ -110,8 +110,8 @@ async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
     assert_eq!(heard.iter().filter(|line| *line == "bob: [deleted]").count(), 2, "{heard:?}");
 }
 
-/// Issue 11, item 16: `/history`, `/search` and the replay for a newcomer show the date of lines of
-/// other days. New lines have no date.
+/// Issue 11, item 16: `/history`, `/search` and the replay show the date of lines of earlier days.
+/// New lines have no date.
 #[tokio::test]
 async fn regression_lines_of_other_days_show_their_date() {
     static DAY: AtomicU64 = AtomicU64::new(1);
@@ -151,7 +151,7 @@ async fn regression_lines_of_other_days_show_their_date() {
     bob.ask("/history 1", "#5 09:30 bob: a new day").await;
 }
 
-/// Logs a newcomer in. Also returns the earlier lines that were shown.
+/// Logs a user in. Also returns the earlier lines that were shown.
 async fn enter_past_replay(chat_harness: &ChatHarness, name: &str) -> (Guest, Vec<String>) {
     let mut guest = chat_harness.knock(Role::User);
     guest.say(name).await;
@@ -162,8 +162,9 @@ async fn enter_past_replay(chat_harness: &ChatHarness, name: &str) -> (Guest, Ve
     (guest, heard)
 }
 
-/// Issue 12, item 4: no number of visits displaces a said line. Newcomers see it, `/history` and
-/// `/search` find it, and a program learns how many lines are missing in between.
+/// Issue 12, item 4: visits displace no said line, however many there are. New members see the
+/// line, and `/history` and `/search` find it. A program is told how many lines are missing in
+/// between.
 #[tokio::test]
 async fn attack_visits_displace_no_said_line() {
     const VISITS: u64 = 150;
@@ -187,7 +188,7 @@ async fn attack_visits_displace_no_said_line() {
     cat.ask("/history 1-3", "#2 09:30 ann: first").await;
     cat.hear("#3 09:30 * ann waves").await;
     cat.ask("/search first", "#2 09:30 ann: first").await;
-    // The numbers have no gaps except for those that a program is told.
+    // The numbers have no gaps, except those that the program is told about.
     let mut bot =
         chat_harness.program(r#"{"name": "bot", "rooms": ["lobby"], "after": {"lobby": 1}}"#).await;
     let (mut next, mut missed, mut texts) = (2, 0, Vec::new());
@@ -210,7 +211,7 @@ async fn attack_visits_displace_no_said_line() {
         }
     }
     assert!(missed > VISITS && texts.len() == 2, "{missed}: {texts:?}");
-    // All lines before were joins and leaves. A page that scrolls back gets the said lines.
+    // All lines in between were joins and leaves. A page that scrolls back gets the said lines.
     bot.say(r#"{"ask": "history", "before": 50, "count": 100}"#).await;
     let history = bot.hear_of(r#""kind":"history""#).await;
     assert!(history.contains("first") && history.contains(r#""more":false"#), "{history}");

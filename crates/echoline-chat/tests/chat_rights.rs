@@ -1,4 +1,4 @@
-//! Tests of resumed sessions: the current room, rights, and the limits of both.
+//! Tests of restored sessions: the current room and the rights, and their limits.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod chat_harness;
@@ -12,13 +12,13 @@ use chat_harness::{ChatHarness, Guest, settings};
 use echoline_chat::history::StoreOptions;
 use echoline_chat::{Chat, ChatSettings, FloodLimits, Role};
 
-/// Opens a chat that keeps its history in `folder`.
+/// Opens a chat that stores its history in `folder`.
 fn stored(folder: &Path) -> ChatHarness {
     let chat = Chat::with_store(settings(), folder, StoreOptions::default()).unwrap();
     ChatHarness { chat, ..ChatHarness::open() }
 }
 
-/// Closes the chat after all sessions have ended. Their clients have left before.
+/// Closes the chat after all sessions have ended. All clients must have left.
 async fn close(chat_harness: ChatHarness) {
     let ChatHarness { chat, .. } = chat_harness;
     let sessions_end = async {
@@ -31,7 +31,7 @@ async fn close(chat_harness: ChatHarness) {
     assert_eq!(chat.close(), 0);
 }
 
-/// Reads up to a line that contains these words, and returns it.
+/// Reads lines until one contains these words, and returns it.
 async fn until(guest: &mut Guest, words: &str) -> String {
     loop {
         let line = guest.line().await;
@@ -42,7 +42,7 @@ async fn until(guest: &mut Guest, words: &str) -> String {
     }
 }
 
-/// Joins these rooms in turn.
+/// Joins these rooms, one after the other.
 async fn join(guest: &mut Guest, rooms: &[&str]) {
     for room in rooms {
         guest.say(&format!("/join {room}")).await;
@@ -56,7 +56,7 @@ async fn token(guest: &mut Guest) -> String {
     line.split(' ').nth(2).unwrap().to_owned()
 }
 
-/// Leaves the chat and waits for the end of the session.
+/// Leaves the chat, and waits for the end of the session. Returns the remaining output.
 async fn quit(mut guest: Guest) -> String {
     guest.say("/quit").await;
     let heard = String::from_utf8(guest.rest().await).unwrap();
@@ -70,7 +70,7 @@ async fn resume(chat_harness: &ChatHarness, token: &str) -> Guest {
     guest
 }
 
-/// Issue 11, item 6: a resumed session has the same current room as before, and says so.
+/// Issue 11, item 6: a restored session has the same current room as before, and names it.
 #[tokio::test]
 async fn regression_resume_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
@@ -90,13 +90,13 @@ async fn regression_resume_keeps_the_current_room() {
     assert_eq!(until(&mut bob, "beans").await, "ann: among the beans");
 }
 
-/// Issue 11, item 6: the same, if the previous connection hangs and never left.
+/// Issue 11, item 6: the current room is kept even if the previous connection hangs and never left.
 #[tokio::test]
 async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     let chat_harness = ChatHarness::open();
     let mut ann = chat_harness.enter("ann").await;
     let token = token(&mut ann).await;
-    // Later changes are saved under the token too.
+    // Changes after `/token` are saved under the token too.
     join(&mut ann, &["garden", "attic", "garden"]).await;
     let mut again = resume(&chat_harness, &token).await;
     until(&mut again, "*** You are now talking in garden ***").await;
@@ -109,7 +109,8 @@ async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     until(&mut program, "*** You are now talking in attic ***").await;
 }
 
-/// Issue 11, item 6: the same, if the server was restarted in between. The order of rooms is kept.
+/// Issue 11, item 6: the current room and the order of rooms are kept across a restart of the
+/// server.
 #[tokio::test]
 async fn regression_resume_after_a_restart_keeps_the_current_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,8 +141,8 @@ async fn become_operator(guest: &mut Guest) {
     until(guest, "You are now an operator").await;
 }
 
-/// Issue 11, item 13: `/resume` restores the right of an operator of the chat and the display
-/// choices, also after a restart. It does not restore the right if the password has changed.
+/// Issue 11, item 13: `/resume` restores the display settings, and the right of an operator of the
+/// chat. This also works after a restart. The right is not restored if the password has changed.
 #[tokio::test]
 async fn regression_resume_restores_rights_and_choices() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,7 +154,7 @@ async fn regression_resume_restores_rights_and_choices() {
         ann.say(command).await;
         ann.hear_of("***").await;
     }
-    // Neither session has left, so everything was saved at the time of the change.
+    // Neither session has left, so everything was saved at the time of each change.
     let mut again = resume(&chat_harness, &first).await;
     until(&mut again, "*** Settings restored: numbers on, quiet on, you ignore eve ***").await;
     again.hear("*** You are marked as away: tea ***").await;
@@ -184,7 +185,7 @@ async fn regression_resume_restores_rights_and_choices() {
     .await;
     again.say("/audit").await;
     until(&mut again, "*** Only an operator can do that ***").await;
-    // The right is not restored, although the old password is set again.
+    // The right is not restored, even if the old password is set again.
     let fourth = token(&mut again).await;
     chat_harness.chat.renew(&settings());
     let mut again = resume(&chat_harness, &fourth).await;
@@ -215,8 +216,8 @@ async fn regression_deop_revokes_the_right_in_saved_sessions() {
     until(&mut again, "*** Only an operator can do that ***").await;
 }
 
-/// Issue 11, item 13: a user who creates a room is told the token with which they can return, so
-/// that a lost connection does not lock them out of a private room.
+/// Issue 11, item 13: a user who creates a room is told the token with which they can return. A
+/// lost connection therefore does not lock them out of a private room.
 #[tokio::test]
 async fn regression_the_creator_of_a_private_room_can_return() {
     let chat_harness = ChatHarness::open();
@@ -240,8 +241,8 @@ async fn regression_the_creator_of_a_private_room_can_return() {
     assert!(welcome.contains(r#""token":""#), "{welcome}");
 }
 
-/// Issue 11, item 13: an operator who leaves a room voluntarily and joins it again is its operator,
-/// even if the room is private meanwhile. An operator who was kicked is not.
+/// Issue 11, item 13: an operator who leaves a room and joins it again is its operator again, even
+/// if the room was made private meanwhile. An operator who was kicked is not.
 #[tokio::test]
 async fn regression_leave_and_join_keep_the_operator() {
     let chat_harness = ChatHarness::open();
@@ -266,7 +267,7 @@ async fn regression_leave_and_join_keep_the_operator() {
 }
 
 /// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said.
-/// The lobby does not.
+/// The lobby gets none.
 #[tokio::test]
 async fn regression_a_room_without_an_operator_gets_one() {
     static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -299,7 +300,7 @@ async fn regression_a_room_without_an_operator_gets_one() {
     }
 }
 
-/// Issue 11, item 3: a ban of a name applies to its user under another name too.
+/// Issue 11, item 3: a ban of a name also applies to its user under another name.
 #[tokio::test]
 async fn regression_a_ban_follows_its_user() {
     let chat_harness = ChatHarness::open();
@@ -330,8 +331,8 @@ async fn regression_a_ban_follows_its_user() {
     ann.hear_of("The ban covers only the name: no user has it or had it recently").await;
 }
 
-/// Issue 11, item 3: a token does not admit a user to a room with a new password, except for an
-/// operator of the room.
+/// Issue 11, item 3: after the password of a room has changed, a token no longer admits a user to
+/// the room. An operator of the room is still admitted.
 #[tokio::test]
 async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     let chat_harness = ChatHarness::open();
@@ -361,8 +362,8 @@ async fn regression_a_new_room_password_invalidates_the_access_of_a_token() {
     until(&mut again, "*** You are now talking in den ***").await;
 }
 
-/// Writes too fast until the mute is announced, in a chat in which the fifth line at once begins a
-/// mute.
+/// Sends lines too fast until the mute is announced. Expects a chat that mutes a user at the fifth
+/// line that is sent at once.
 async fn flood(guest: &mut Guest, seconds: u64) {
     guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
     until(guest, &format!("Not sent: you wrote too fast and are muted for {seconds} s")).await;
@@ -398,7 +399,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     until(&mut eve, "ann: calm").await;
     pass(5).await;
     flood(&mut ann, 60).await;
-    // The mute follows the token, from a hanging connection and under another name.
+    // The mute follows the token, even from a hanging connection and under another name.
     let token = token(&mut eve).await;
     flood(&mut eve, 30).await;
     let mut again = resume(&chat_harness, &token).await;
@@ -430,8 +431,8 @@ async fn regression_an_operators_mute_follows_the_token() {
     until(&mut again, "You are muted in this room").await;
 }
 
-/// Issue 11, item 13: an ignored user stays ignored under another name, also after a resume and
-/// after a restart.
+/// Issue 11, item 13: an ignored user stays ignored under another name, also after a resume and a
+/// restart.
 #[tokio::test]
 async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
     let folder = tempfile::tempdir().unwrap();

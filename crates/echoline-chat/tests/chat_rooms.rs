@@ -7,7 +7,7 @@ mod moderation;
 use chat_harness::{ChatHarness, Guest};
 use echoline_chat::Role;
 
-/// Ann creates the room den, so she is its operator. Bob joins it.
+/// Returns ann and bob, both in the room den. Ann created it, so she is its operator.
 async fn ann_and_bob_in_den(chat_harness: &ChatHarness) -> [Guest; 2] {
     let [mut ann, mut bob] = chat_harness.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You are now talking in den: no one else is here ***").await;
@@ -184,7 +184,7 @@ async fn an_expelled_user_is_out_at_once() {
     let [mut ann, mut bob] = ann_and_bob_in_den(&chat_harness).await;
     ann.ask("/op bob", "*** bob is an operator of den ***").await;
     bob.hear("*** You are an operator of den ***").await;
-    // Both act before either session has noticed the other's action.
+    // Both users act before either session notices the other's action.
     ann.send("/kick bob\n/users\n").await;
     ann.hear("*** You kicked bob from den ***").await;
     ann.hear("*** bob left the chat (kicked by ann) ***").await;
@@ -252,8 +252,8 @@ fn token(line: &str) -> &str {
     line.strip_prefix("*** /resume ").unwrap().split(' ').next().unwrap()
 }
 
-/// Promise P3: a token restores the name, the rooms and the position, once. Missed lines are shown,
-/// and no line twice.
+/// Promise P3: a token restores the name, the rooms and the positions, once. Lines that were missed
+/// meanwhile are shown, and no line is shown twice.
 #[tokio::test(start_paused = true)]
 async fn a_token_restores_a_session_once() {
     let chat_harness = ChatHarness::open();
@@ -279,8 +279,8 @@ async fn a_token_restores_a_session_once() {
     thief.hear_of("That token is unknown or has expired").await;
 }
 
-/// A token takes over a live session. The old session gets a notice and ends, and the user is in
-/// the room once.
+/// A token takes over a live session. The old session gets a notice and ends. The user is in the
+/// room only once.
 #[tokio::test(start_paused = true)]
 async fn a_token_takes_over_a_live_session() {
     let chat_harness = ChatHarness::open();
@@ -289,7 +289,7 @@ async fn a_token_takes_over_a_live_session() {
     let line = bob.line().await;
     let token = token(&line).to_owned();
     let mut again = chat_harness.knock(Role::User);
-    // The old connection sends more lines than its rate allows.
+    // The old connection sends more lines than its rate limit allows.
     bob.send("/join den\n".repeat(3)).await;
     again.say(&format!("/resume {token}")).await;
     again.hear_of("*** Back in lobby, from line 3 on ***").await;
@@ -352,8 +352,8 @@ async fn programs_speak_json() {
     }
 }
 
-/// Promise P5: `/users` is answered at the user's own position in the order, even if the user lags
-/// far behind.
+/// Promise P5: `/users` is answered at the user's own position among the lines, even if the user
+/// lags far behind.
 #[tokio::test]
 async fn a_user_who_lags_gets_the_list_of_users_in_order() {
     let mut chat_harness = ChatHarness::open();
@@ -361,7 +361,7 @@ async fn a_user_who_lags_gets_the_list_of_users_in_order() {
     chat_harness.pipe = 64;
     let mut ann = chat_harness.enter("ann").await;
     bob.hear("*** ann joined the chat ***").await;
-    // Own lines are between the others' lines, so that batches consist of many pieces.
+    // Bob's own lines are between ann's lines, so that batches for bob consist of many pieces.
     for number in 0..100 {
         bob.say(&format!("bob {number}")).await;
         ann.say(&format!("ann {number}")).await;
@@ -377,8 +377,8 @@ async fn a_user_who_lags_gets_the_list_of_users_in_order() {
     ann.hear("Online: ann").await;
 }
 
-/// Issue 12, item 8: an invitation is for a user. A stranger who takes the name is not invited, the
-/// user is invited under every name, and only a user in the chat can be invited.
+/// Issue 12, item 8: an invitation is for a user. Another user who takes the name is not invited,
+/// the user is invited under every name, and only users in the chat can be invited.
 #[tokio::test]
 async fn attack_a_stranger_with_the_name_of_an_invited_user_stays_out() {
     let chat_harness = ChatHarness::open();
@@ -405,7 +405,7 @@ async fn attack_a_stranger_with_the_name_of_an_invited_user_stays_out() {
 }
 
 /// Issue 12, item 20: no invitation, away text, topic or name of an ignored user reaches the users
-/// who ignore them. A look-alike name is ignored too.
+/// who ignore them. A name that looks alike is ignored too.
 #[tokio::test]
 async fn attack_an_ignored_user_cannot_reach_users_by_an_invitation() {
     let chat_harness = ChatHarness::open();

@@ -1,4 +1,5 @@
-//! The Russian page translates sentences of the server, whose English text is its key.
+//! Checks the Russian translations of the page. The key of each is an English sentence of the
+//! server.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::fs;
@@ -6,8 +7,8 @@ use std::path::Path;
 
 const SENTENCES: &str = include_str!("../web/sentences.js");
 
-/// The source files whose sentences the page receives, with line continuations joined and the
-/// arguments of formats removed.
+/// Returns the source code that contains the sentences. Line continuations are joined, and the
+/// arguments of formats are removed.
 fn sources() -> String {
     let mut text = String::new();
     for source in ["src", "../echoline-chat-core/src", "../echoline/src/sources"] {
@@ -31,14 +32,14 @@ fn add_files(folder: &Path, text: &mut String) {
     }
 }
 
-/// The English keys: the strings that a colon follows.
+/// Returns the English keys: the strings before a colon.
 fn keys() -> Vec<String> {
     let entries = SENTENCES.lines().filter_map(|line| line.strip_prefix("  \""));
     let keys = entries.filter_map(|entry| entry.split("\":").next());
     keys.map(str::to_owned).collect()
 }
 
-/// The parts of a sentence that do not vary.
+/// Returns the parts of a sentence that do not vary.
 fn fixed_parts(key: &str) -> Vec<String> {
     let parts = key.split(['{', '<']).enumerate();
     parts.map(|(index, part)| if index == 0 { part } else { &part[2..] }.to_owned()).collect()

@@ -1,4 +1,4 @@
-// The page: connects the messages of the server with the actions of the reader.
+// The page: connects the messages of the server with the actions of the user.
 
 import { Asks } from "./asks.js";
 import { SPOKEN, Thread, key, typed } from "./chat.js";
@@ -19,15 +19,15 @@ const REFRESH_EVERY = 60_000;
 
 const state = {
   name: "", token: null, threads: new Map(), current: null, commands: [], others: [],
-  /** The most bytes of one message to the server, which the server sets. */
+  /** The maximum size of a message to the server, in bytes. The welcome message changes it. */
   maxLine: 4096,
   view: { numbers: false, times: false, quiet: false },
   isIn: false,
-  /** The current thread has been drawn. */
+  /** Whether the current thread has been drawn. */
   isShown: false,
-  /** The server's reason for closing the connection permanently. */
+  /** The server's reason for closing the connection permanently, or null. */
   ended: null,
-  /** The name of a user whose id the page has asked for. */
+  /** The name of a user whose private thread opens when the server has sent their id. */
   opening: null,
 };
 
@@ -67,7 +67,7 @@ function start() {
   $("name").focus();
 }
 
-/** Collects the state that a reload needs. */
+/** Collects the state that must survive a reload of the page. */
 function collect() {
   if (!state.token || !state.isIn || state.ended) return null;
   const { token, name, current } = state;
@@ -87,7 +87,7 @@ document.addEventListener("visibilitychange", look);
 addEventListener("focus", look);
 setInterval(() => document.hidden || refresh(), REFRESH_EVERY);
 
-/** The first message of a connection: a name or a token, and the last lines seen. */
+/** Creates the first message of a connection: a name or a token, and the last lines received. */
 function hello() {
   asks.forget();
   state.joining = false;
@@ -104,7 +104,7 @@ function changed(how, seconds) {
   const words = { connecting: say("connecting"), open: say("connected"), ended }[how];
   const offline = how === "waiting" && !navigator.onLine;
   showState(words ?? (offline ? say("offline") : say("lost", seconds)), how !== "open");
-  // A screen reader reads it once, and not again each second.
+  // A screen reader announces the waiting state once, and not again each second.
   $("state-words").setAttribute("aria-live", how === "waiting" && state.wasWaiting ? "off" : "polite");
   state.wasWaiting = how === "waiting";
   $("retry").hidden = how !== "waiting" && how !== "ended";
@@ -119,14 +119,14 @@ function showState(words, isLost) {
   $("chat").classList.toggle("apart", isLost);
 }
 
-/** Returns the thread of this room or server, and creates it if it is new. */
+/** Returns the thread of a room or of the server. Creates it if it does not exist. */
 function at(kind, name) {
   const place = key(kind, name);
   if (!state.threads.has(place)) state.threads.set(place, new Thread(kind, name));
   return state.threads.get(place);
 }
 
-/** Returns the private thread with the user of this id, and creates it if it is new. */
+/** Returns the private thread with the user of this id. Creates it if it does not exist. */
 function privateThread(name, id) {
   const place = key("private", id);
   if (state.threads.has(place)) return state.threads.get(place);
@@ -139,12 +139,12 @@ function privateThread(name, id) {
   return thread;
 }
 
-/** Returns the thread of a message, by its room or user id; undefined if there is none. */
+/** Returns the thread that a message names by room or user id, or undefined if there is none. */
 function thread({ room, person }) {
   return state.threads.get(person ? key("private", person) : key("room", room ?? ""));
 }
 
-/** Adds a line to a thread, and counts it if the reader does not see it. */
+/** Adds a line to a thread. Counts it as unread if the user does not see it. */
 function put(thread, message) {
   const isSpoken = SPOKEN.has(message.kind) || message.kind === "private";
   message.mentioned = isSpoken && !message.mine && thread.kind === "room" && mentions(message.text, state.name);
@@ -165,7 +165,7 @@ function put(thread, message) {
   return true;
 }
 
-/** Shows an own line that did not arrive, with buttons to send it again or edit it. */
+/** Shows a line of the user that did not arrive, with buttons to send it again or to edit it. */
 function alert(thread, words, kind, text) {
   const line = typed(kind, text);
   const buttons = [
@@ -175,7 +175,7 @@ function alert(thread, words, kind, text) {
   put(thread, { kind: "alert", text: words, time_ms: Date.now(), buttons });
 }
 
-/** Puts a line into the field of its thread, before the text in the field. */
+/** Puts a line into the message field of its thread, before the text that is already there. */
 function edit(thread, line) {
   show(thread.key);
   const rest = composer.field.value;
@@ -183,7 +183,7 @@ function edit(thread, line) {
   composer.field.focus();
 }
 
-/** Shows a line only to the reader, in this thread or else in the current one. */
+/** Shows a line only to this user, in the given thread or in the current one. */
 function inform(text, kind = "notice", thread = undefined) {
   const current = state.threads.get(state.current) ?? [...state.threads.values()][0];
   const place = thread ?? current ?? at("server", "echoline");
@@ -213,7 +213,7 @@ function show(place) {
   if (thread.kind === "room" && thread.people && thread.more && thread.lines.length < 30) askOlder();
 }
 
-/** Marks the shown thread as read if the reader can see it. */
+/** Marks the current thread as read, if the user can see it. */
 function look() {
   const thread = state.threads.get(state.current);
   if (thread && state.isShown && !document.hidden && document.hasFocus()) {
@@ -239,7 +239,7 @@ function refresh() {
   asks.put({ ask: "rooms" });
 }
 
-/** Opens the private thread with a user; asks the server for an unknown id. */
+/** Opens the private thread with a user. If the id is unknown, asks the server for it first. */
 function write(name, id) {
   if (name === state.name) return;
   if (id) return show(privateThread(name, id).key);
@@ -258,7 +258,7 @@ function leaveThread(thread) {
   panels.draw();
 }
 
-/** Shows the login form with the reason why the server refused the login. */
+/** Shows the login form, with the reason why the server refused the login. */
 function openDoor(words) {
   state.isIn = false;
   link.end();

@@ -1,4 +1,4 @@
-// Questions to the server, one at a time, because they count against the flood limit.
+// Questions to the server. They are asked one at a time, because each counts against a limit.
 
 const ANSWER_WITHIN = 10_000;
 
@@ -9,7 +9,10 @@ export class Asks {
     this.asked = null;
   }
 
-  /** Asks after the answers to earlier questions. Does not repeat a question that waits. */
+  /**
+   * Asks a question after earlier questions were answered. Drops it if the same question is already
+   * waiting.
+   */
   put(question) {
     const same = (other) => ["ask", "room", "person", "name", "after"].every((part) => other[part] === question[part]);
     if (this.waiting.some(same)) return;
@@ -23,7 +26,7 @@ export class Asks {
     this.next();
   }
 
-  /** Forgets the questions of an earlier connection. */
+  /** Drops the questions of an earlier connection. */
   forget() {
     clearTimeout(this.deadline);
     this.waiting = [];

@@ -1,43 +1,43 @@
-// The threads of the page: rooms and private dialogues, with their lines and people. No DOM here.
+// The threads of the page: rooms and private dialogues, with their lines and users. No DOM here.
 
 const LINES_MAX = 2000;
 const SENT_MAX = 50;
 export const SPOKEN = new Set(["said", "action"]);
-/** Kinds of lines that announce a join or a leave. */
+/** The kinds of lines that announce a join or a leave. */
 export const PRESENCE = new Set(["joined", "left"]);
 
-/** One room, one private dialogue, or the server's messages outside of all rooms. */
+/** A room, a private dialogue, or the server's messages that belong to no room. */
 export class Thread {
-  /** `id` is the id of the other user of a private dialogue. */
+  /** `id` is the id of the other user in a private dialogue. */
   constructor(kind, name, id) {
     this.kind = kind;
     this.name = name;
     this.id = id;
-    /** The other user of a private dialogue has left the chat. */
+    /** Whether the other user of a private dialogue has left the chat. */
     this.gone = false;
     this.lines = [];
-    /** Number and time of the last line seen: the server continues after it. */
+    /** The number and the time of the last line received. The server continues after it. */
     this.last = null;
     this.topic = "";
-    /** Users by name; null until the server has answered. */
+    /** The users by name, or null until the server has sent them. */
     this.people = null;
     this.count = 0;
     this.unread = 0;
     this.mentions = 0;
-    /** The last line before the first unread one. */
+    /** The last line that was read: the mark for unread lines comes after it. */
     this.mark = null;
-    /** The number of that line while it is not loaded after a reload. */
+    /** After a reload: the number of the last line that was read, until that line is loaded. */
     this.markNumber = null;
-    /** There may be earlier lines on the server. */
+    /** Whether the server may have earlier lines. */
     this.more = kind === "room";
     this.draft = "";
-    /** Texts sent from here, oldest first. */
+    /** The texts that the user sent in this thread, the oldest first. */
     this.sent = [];
   }
 
   get key() { return key(this.kind, this.id ?? this.name); }
 
-  /** Adds a line; returns false if the thread already has it. */
+  /** Adds a line. Returns false if the thread already has it. */
   add(line) {
     if (line.number !== undefined) {
       if (this.last && line.number <= this.last[0]) return false;
@@ -55,7 +55,7 @@ export class Thread {
   /** The number of the first line in the thread. */
   get first() { return this.lines.find((line) => line.number !== undefined)?.number; }
 
-  /** Puts earlier lines before the others; returns the lines that were new. */
+  /** Inserts earlier lines at the beginning. Returns the lines that were new. */
   addBefore(lines) {
     const first = this.first ?? Infinity;
     const earlier = lines.filter((line) => line.number < first);
@@ -82,19 +82,19 @@ export class Thread {
     this.markNumber = null;
   }
 
-  /** Keeps a sent text, so that it can be edited and sent again. */
+  /** Remembers a sent text, so that the user can recall it and send it again. */
   keepSent(text) {
     this.sent = [...this.sent.filter((other) => other !== text), text].slice(-SENT_MAX);
   }
 
-  /** Removes the text of a deleted line; returns whether the thread has the line. */
+  /** Removes the text of a deleted line. Returns whether the thread has the line. */
   erase(number) {
     const line = this.lines.find((line) => line.number === number);
     if (line) line.text = "[deleted]";
     return Boolean(line);
   }
 
-  /** Updates the topic and the users after this line. */
+  /** Updates the topic and the users according to this line. */
   follow(line) {
     if (line.kind === "topic") this.topic = line.text;
     if (!this.people) return;
@@ -111,7 +111,7 @@ export class Thread {
   }
 }
 
-/** A line as the user typed it: `//x` says `/x`. */
+/** Returns a line as the user typed it. (The text `/x` is typed as `//x`.) */
 export const typed = (kind, text) =>
   kind === "action" ? `/me ${text}` : text.startsWith("/") ? `/${text}` : text;
 

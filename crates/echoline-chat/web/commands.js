@@ -1,4 +1,4 @@
-// Completions of commands, names and rooms. No DOM here.
+// Completes commands, names and rooms. No DOM here.
 
 /**
  * Returns the completions of the word before the cursor, or `null` if there are none:

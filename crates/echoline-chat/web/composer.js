@@ -6,13 +6,13 @@ import { Question } from "./question.js";
 import { $, make } from "./view.js";
 import { purpose, say, usage } from "./words.js";
 
-/** The most lines that are pasted without a question. */
+/** The maximum number of lines that are pasted without asking the user. */
 const PASTE_MAX = 10;
-/** The key code of an input method's key, because Safari does not set `isComposing` on Enter. */
+/** The key code while an input method is active. Safari does not set `isComposing` for Enter. */
 const IME = 229;
 
 export class Composer {
-  /** `submit(text)` returns the part of the text that stays in the field. */
+  /** `submit(text)` sends a text, and returns the part that stays in the field. */
   constructor(state, { submit, changed }) {
     Object.assign(this, { state, submit, changed, field: $("input"), offered: null, chosen: 0 });
     this.question = new Question();
@@ -45,11 +45,11 @@ export class Composer {
     this.recalled = null;
     this.grow();
     this.close();
-    // On a phone, the keyboard would cover the messages.
+    // Not on a phone, because its keyboard would cover the messages.
     if (matchMedia("(min-width: 801px)").matches) this.field.focus();
   }
 
-  /** Names the room or user that the text goes to. */
+  /** Shows in the empty field which room or user the text goes to. */
   name() {
     const { kind, name } = this.thread ?? {};
     const words = say(kind === "private" ? "placeholder_private" : "placeholder", name ?? "");
@@ -61,7 +61,7 @@ export class Composer {
     const text = this.field.value;
     if (!text.trim()) return;
     const rest = this.submit(text);
-    // A command may have switched to another thread, whose draft is in the field now.
+    // If a command switched to another thread, the field now has the draft of that thread.
     if (this.field.value === text) this.fill(rest);
     this.close();
   }
@@ -74,7 +74,7 @@ export class Composer {
     this.changed();
   }
 
-  /** Puts an unsent text back into an empty field; returns whether the field was empty. */
+  /** Puts a text that was not sent back into an empty field. Returns whether it was empty. */
   restore(thread, text) {
     const isFree = !(thread === this.thread ? this.field.value : thread.draft).trim();
     if (!isFree) return false;
@@ -84,7 +84,7 @@ export class Composer {
     return true;
   }
 
-  /** Asks before it inserts a text of many lines, because each one becomes a message. */
+  /** Asks the user before inserting many lines, because each line becomes a message. */
   async paste(event, data) {
     const text = data?.getData("text/plain") ?? "";
     const count = linesOf(text).length;
@@ -99,7 +99,7 @@ export class Composer {
     this.fill(field.value);
   }
 
-  /** Recalls the text that was sent before (`step` -1) or after (1) the one in the field. */
+  /** Recalls the text that was sent before (`step` -1) or after (`step` 1) the recalled one. */
   recall(step) {
     const sent = this.thread?.sent ?? [];
     const now = this.recalled === null ? sent.length : sent.indexOf(this.recalled);
@@ -109,7 +109,7 @@ export class Composer {
     this.recalled = next ?? null;
   }
 
-  /** Whether an arrow key recalls sent texts instead of moving the cursor. */
+  /** Returns whether an arrow key recalls sent texts instead of moving the cursor. */
   recalls(event) {
     if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey) return false;
     const { value, selectionStart, selectionEnd } = this.field;
@@ -147,7 +147,7 @@ export class Composer {
     }
   }
 
-  /** Takes a completion. If there is none, Tab moves to the next element as usual. */
+  /** Inserts a completion. If there is none, Tab moves to the next element as usual. */
   tab(event) {
     if (!this.offered) this.offer(true);
     if (!this.offered) return;

@@ -1,15 +1,15 @@
-// Joins and leaves in a row, as one sentence. No DOM here.
+// Summarizes consecutive joins and leaves in one sentence. No DOM here.
 
 import { PRESENCE } from "./chat.js";
 
 const NAMES_MAX = 5;
 
-/** Whether this line may be folded with others. */
+/** Returns whether this line may be folded together with others. */
 export const folds = (line) => PRESENCE.has(line.kind);
 
 /**
- * Sums up joins and leaves as `[{ key, names, more }]`, with the keys of `words.js`. A user who
- * joined and left is named once.
+ * Summarizes joins and leaves as `[{ key, names, more }]`, where `key` is a key of `words.js`. A
+ * user who joined and left again is named only once.
  */
 export function summary(lines) {
   const people = new Map();

@@ -1,30 +1,30 @@
-// Handles the messages of the server by their kind. docs/protocol.md lists them.
+// Handles the messages of the server, by their kind. docs/protocol.md lists the kinds.
 
 import { key, typed } from "./chat.js";
 import { translated, translatedReason } from "./sentences.js";
 import { $ } from "./view.js";
 import { say } from "./words.js";
 
-/** The most users of a room, and the most other rooms, in a list. */
+/** The maximum number of users, and of other rooms, in a list. */
 const PEOPLE_MAX = 500;
 const ROOMS_MAX = 100;
 
-/** The kinds of messages that a method of the same name handles. */
+/** The kinds of messages that are handled by the method with the same name. */
 const HANDLED = new Set([
   "welcome", "seats", "private", "missed", "reply", "error", "refused", "undelivered", "link",
   "view", "renewed", "people", "person", "rooms", "history", "commands", "pong", "end",
 ]);
-/** The kinds of room lines. */
+/** The kinds of messages that are lines of a room. */
 const ROOM_LINES = new Set(["said", "action", "joined", "left", "renamed", "topic", "notice"]);
 
 export class Incoming {
-  /** `page` is everything in `app.js` that a message can change. */
+  /** `page` has everything in `app.js` that a message can change. */
   constructor(page) {
     this.page = page;
     this.state = page.state;
   }
 
-  /** Handles one message. Ignores unknown kinds, which a newer server may send. */
+  /** Handles one message. Ignores unknown kinds, because a newer server may send them. */
   take(message) {
     if (HANDLED.has(message.kind)) this[message.kind](message);
     else if (ROOM_LINES.has(message.kind)) this.roomLine(message);
@@ -50,7 +50,7 @@ export class Incoming {
     }
   }
 
-  /** The rooms of the user from now on. */
+  /** Handles the list of rooms that the user is in. */
   seats({ rooms, current }) {
     const { page, state } = this;
     const names = new Set(rooms.map((seat) => seat.room));
@@ -66,7 +66,7 @@ export class Incoming {
       page.asks.put({ ask: "people", room: seat.room });
     }
     const isGone = !state.threads.has(state.current);
-    // After a reconnect the reader stays in the same thread. A newly joined room is shown.
+    // After a reconnect, the user stays in the same thread. A newly joined room is shown.
     const isJoined = state.joining && current && key("room", current) !== state.current;
     if (current && (isGone || isJoined)) page.show(key("room", current));
     else if (isGone && state.threads.size) page.show([...state.threads.keys()][0]);
@@ -86,7 +86,8 @@ export class Incoming {
   roomLine(message) {
     const { page, state } = this;
     const thread = page.at("room", message.room);
-    // A resume repeats earlier renames of the user. Only one of the current name counts.
+    // After a resume, earlier renames of the user arrive again. Only a rename of the current name
+    // counts.
     if (message.kind === "renamed" && message.own && message.name === state.name) {
       state.name = message.text;
     }
@@ -97,7 +98,7 @@ export class Incoming {
     if (isErased) page.redraw(thread);
     thread.follow(message);
     this.checkPrivate(message);
-    // All users of a node have left at once.
+    // A node went down, so all its users have left. The list of users must be loaded again.
     if (message.kind === "notice" && message.text.includes(", and with it ")) {
       page.asks.put({ ask: "people", room: message.room });
     }
@@ -105,7 +106,7 @@ export class Incoming {
     page.memory.soon();
   }
 
-  /** Checks whether the other user of a private thread has left, come back or changed the name. */
+  /** Updates a private thread if the other user has left, come back or changed their name. */
   checkPrivate({ kind, name, text }) {
     if (!["joined", "left", "renamed"].includes(kind)) return;
     for (const thread of this.state.threads.values()) {
@@ -115,13 +116,13 @@ export class Incoming {
     }
   }
 
-  /** The server has lost or regained the link to the other nodes. */
+  /** The server's link to the other nodes was lost or restored. */
   link({ lost }) {
     this.page.showState(say(lost ? "apart" : "connected"), lost);
     this.page.inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
   }
 
-  /** A line of this user did not reach the other nodes. */
+  /** Handles a line of this user that did not reach the other nodes. */
   undelivered({ room, of, text, reason }) {
     const { page } = this;
     const thread = page.at("room", room);
@@ -130,7 +131,7 @@ export class Incoming {
     page.alert(thread, `${words} ${typed(of, text)}`, of, text);
   }
 
-  /** The server has refused a line of this user. */
+  /** Handles a line of this user that the server refused. */
   refused({ room, person, of, text, reason }) {
     const { page } = this;
     const thread = page.thread({ room, person });
@@ -144,11 +145,14 @@ export class Incoming {
   }
 
   pong({ ping, held }) {
-    // Lines of this user may still be on their way to other nodes.
+    // If `held` is set, lines of this user have not reached the other nodes yet.
     if (!held) this.page.sent.answered(ping);
   }
 
-  /** A page of the users of a room, from position `from`. The next page is at `after`. */
+  /**
+   * Handles a page of the users of a room. `from` is the position of this page, and `after` the
+   * position of the next one.
+   */
   people({ room, people, count, topic, from, more, after }) {
     const { page } = this;
     page.asks.answered();
@@ -158,7 +162,7 @@ export class Incoming {
     Object.assign(thread, { count, topic });
     if (more && thread.people.size < PEOPLE_MAX) page.asks.put({ ask: "people", room, after });
     if (from) return page.panels.draw();
-    // All lines up to now came before this answer, so a missing line did not arrive.
+    // This answer comes after all earlier lines, so a line that is still missing did not arrive.
     this.tellMissing(thread, say("unsent"));
     if (thread.key === this.state.current && thread.more && thread.lines.length < 30) page.askOlder();
     page.panels.draw();
@@ -170,7 +174,7 @@ export class Incoming {
     }
   }
 
-  /** Whether one user is in the chat, and under which name. */
+  /** Handles the answer whether a user is in the chat, and under which name. */
   person({ person, name, here }) {
     const { page, state } = this;
     page.asks.answered();
@@ -219,7 +223,7 @@ export class Incoming {
     this.state.commands = commands;
   }
 
-  /** Applies the choices of `/numbers`, `/times` and `/quiet`. */
+  /** Applies the settings of `/numbers`, `/times` and `/quiet`. */
   view({ view }) {
     this.state.view = view;
     this.page.log.draw();
@@ -229,7 +233,7 @@ export class Incoming {
     this.page.put(this.page.at("room", room), { kind: "alert", text: say("missed", count) });
   }
 
-  /** A private line, by another user or by this one. */
+  /** Handles a private line, from another user or from this user. */
   private(message) {
     const { page, state } = this;
     const other = message.own ? message.to : message.name;
@@ -255,7 +259,7 @@ export class Incoming {
   error({ text, about, room, person, wait_ms }) {
     const { page, state } = this;
     const words = translated(text);
-    // Too many logins from this address: send the same first message again after the wait.
+    // Too many logins came from this address, so the first message is sent again after the wait.
     if (about === "wait") {
       if (!state.isIn) return page.openDoor(words);
       setTimeout(() => page.link.send(page.hello()), wait_ms);
@@ -266,16 +270,17 @@ export class Incoming {
       return page.inform(words, "alert", page.thread({ room, person }));
     }
     state.token = null;
-    // The server has forgotten the session: log in by name, with the last lines seen.
+    // The server does not know the session any more. The page logs in with the name, and sends the
+    // last lines received.
     if (about === "token" && state.name) return page.link.send(page.hello());
     page.openDoor(words);
   }
 
-  /** The server ends the connection. */
+  /** Handles the end of the connection by the server. */
   end({ text, final }) {
     const { page, state } = this;
     const words = translated(text).replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
-    // The page reconnects by itself.
+    // Without `final`, the page reconnects by itself.
     if (!final && state.isIn) return;
     if (final) page.memory.clear();
     if (!state.isIn) return page.openDoor(words);

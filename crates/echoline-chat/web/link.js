@@ -1,19 +1,22 @@
-// The connection: reopened automatically, and tested when it may be dead.
+// The connection to the server. It is reopened automatically, and tested if it may be dead.
 
 const PING_EVERY = 20_000;
 const PONG_WITHIN = 15_000;
-/** After a sleep, or when the page is visible again, the answer must come sooner. */
+/**
+ * The time limit for the answer to a test. A test is sent after the computer was asleep, and when
+ * the page becomes visible.
+ */
 const PROBE_WITHIN = 4_000;
-/** A connection without a welcome within this time is opened again. */
+/** A connection that gets no welcome message within this time is opened again. */
 const OPEN_WITHIN = 15_000;
-/** Milliseconds between two checks for a sleep of the computer. */
+/** The interval between two checks whether the computer was asleep, in milliseconds. */
 const TICK = 5_000;
 const WAIT_FIRST = 500;
 const WAIT_MOST = 30_000;
 
 /**
- * Holds one WebSocket at a time. `hello()` returns the first message of each connection,
- * `serverMessage(message)` receives every message, and `changed(state, seconds)` the state:
+ * Has at most one WebSocket at a time. `hello()` returns the first message of each connection.
+ * `serverMessage(message)` receives every message. `changed(state, seconds)` receives the state:
  * connecting, open, waiting or ended.
  */
 export class Link {
@@ -61,26 +64,26 @@ export class Link {
     socket.onclose = () => socket === this.socket && this.wait();
   }
 
-  /** Sends a message; returns false without a connection. */
+  /** Sends a message. Returns false if there is no connection. */
   send(message) {
     if (this.socket?.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** Closes the connection until the next call of `open`. */
+  /** Closes the connection until `open` is called again. */
   end() {
     this.ended = true;
     this.drop();
     this.changed("ended");
   }
 
-  /** Reconnects now if the connection is lost. */
+  /** Reconnects at once if the connection is lost. */
   hurry() {
     if (!this.ended && !this.socket) this.open();
   }
 
-  /** Tests the connection within seconds. */
+  /** Tests the connection. The answer must arrive within a few seconds. */
   probe() {
     if (this.ended) return;
     if (!this.socket) return this.open();
@@ -89,7 +92,7 @@ export class Link {
     else if (Date.now() - this.opened > PROBE_WITHIN) this.open();
   }
 
-  /** Detects a sleep of the computer, during which timers stop. */
+  /** Detects whether the computer was asleep: timers stop meanwhile. */
   noticeSleep() {
     const now = Date.now();
     if (now - this.tick > 2 * TICK && !document.hidden) this.probe();
@@ -108,7 +111,7 @@ export class Link {
     if (this.ended) return;
     const most = Math.min(WAIT_MOST, WAIT_FIRST * 2 ** this.failures);
     this.failures += 1;
-    // A random wait, so that a thousand pages do not reconnect at the same moment.
+    // The wait is random, so that a thousand pages do not reconnect at the same moment.
     const until = performance.now() + most * (0.5 + Math.random() / 2);
     const tick = () => {
       const left = until - performance.now();

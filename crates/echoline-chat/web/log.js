@@ -1,11 +1,11 @@
-// The lines of the thread that is shown.
+// Shows the lines of the current thread.
 
 import { PRESENCE } from "./chat.js";
 import { folds } from "./folding.js";
 import { $, dayElement, foldElement, lineElement, markElement } from "./view.js";
 import { say } from "./words.js";
 
-/** The most lines with elements at first. Scrolling up adds more. */
+/** The maximum number of lines that are drawn at first. Scrolling up adds more. */
 const SHOWN_MAX = 400;
 const SHOWN_MORE = 200;
 
@@ -21,7 +21,7 @@ export class Log {
       if (this.isAtEnd()) this.follow();
     });
     $("newest").addEventListener("click", () => this.follow());
-    // The end stays in view when a keyboard opens or the window changes its size.
+    // Keeps the end in view when a keyboard opens or the window changes its size.
     new ResizeObserver(() => this.stays && this.follow()).observe(this.list);
   }
 
@@ -51,7 +51,7 @@ export class Log {
     });
   }
 
-  /** Draws again with `count` lines, and keeps the scroll position. */
+  /** Draws the last `count` lines again, and keeps the scroll position. */
   extend(count) {
     const { scrollHeight, scrollTop } = this.list;
     const wasAtEnd = this.isAtEnd();
@@ -60,7 +60,7 @@ export class Log {
     else this.list.scrollTop = scrollTop + this.list.scrollHeight - scrollHeight;
   }
 
-  /** Shows earlier lines from the thread, or asks the server for them. */
+  /** Shows earlier lines from the thread. If there are none, asks the server for them. */
   showEarlier() {
     const count = this.thread?.lines.length ?? 0;
     if (this.shown < count) this.extend(Math.min(count, this.shown + SHOWN_MORE));
@@ -81,7 +81,7 @@ export class Log {
     $("newest").hidden = false;
   }
 
-  /** Adds a line to a row. Opened details stay open, and the focus stays. */
+  /** Adds a line to a row of folded lines. The row stays open, and the focus stays. */
   fold(row, line) {
     const button = row.querySelector("[aria-expanded]");
     const hasFocus = button !== null && button === document.activeElement;
@@ -90,19 +90,19 @@ export class Log {
     if (hasFocus) next.querySelector("[aria-expanded]").focus({ preventScroll: true });
   }
 
-  /** The last element that shows lines. */
+  /** Returns the last element that shows lines. */
   lastRow() {
     let row = this.list.lastElementChild;
     while (row && !row.lines) row = row.previousElementSibling;
     return row;
   }
 
-  /** Shows the earlier lines that the server sent. */
+  /** Shows earlier lines that the server has just sent. */
   prepend(count) {
     if (count) this.extend(this.shown + count);
   }
 
-  /** Marks the first unread line. */
+  /** Puts a mark before the first unread line. */
   mark() {
     this.list.querySelector(".mark")?.remove();
     const last = this.thread.mark;
@@ -134,13 +134,13 @@ export class Log {
     return this.state.view.quiet && (PRESENCE.has(line.kind) || line.kind === "renamed");
   }
 
-  /** Whether a line is folded into the row before it. */
+  /** Returns whether a line is folded into the row before it. */
   continues(row, line) {
     const before = row?.lines?.at(-1);
     return before && folds(before) && folds(line) && before !== this.thread.mark && !dayElement(line, before);
   }
 
-  /** The elements of these lines, which come after `before`. */
+  /** Returns the elements for these lines, which come after the line `before`. */
   elements(lines, before = undefined) {
     const elements = [];
     let previous = before;
@@ -159,7 +159,7 @@ export class Log {
     return elements.map((row) => (row instanceof Element ? row : this.row(row.lines, row.before)));
   }
 
-  /** The element of one line, or of several that are folded. */
+  /** Returns the element for one line, or for several folded lines. */
   row(lines, before, replaced = null) {
     const element = lines.length > 1 ? foldElement(lines, this.state.view, replaced)
       : lineElement(lines[0], before, this.state.view);

@@ -1,14 +1,14 @@
-// State that outlives a reload of the page, in this tab.
+// Saves state in the browser's tab, so that it survives a reload of the page.
 
 import { Thread } from "./chat.js";
 
 const STORE = "echoline";
 const SAVE_AFTER = 300;
-/** The most private lines kept for each thread, because no server stores them. */
+/** The maximum number of private lines saved for each thread. No server stores private lines. */
 const PRIVATE_LINES_MAX = 200;
 
 export class Memory {
-  /** `collect()` returns the state to save, or null to save nothing now. */
+  /** `collect()` returns the state to save, or null if nothing can be saved now. */
   constructor(collect) {
     this.collect = collect;
     addEventListener("pagehide", () => this.save());
@@ -47,7 +47,7 @@ export class Memory {
   }
 }
 
-/** Returns the saved form of a thread. */
+/** Converts a thread to its saved form. */
 export function saved(thread) {
   const { kind, name, id, gone, last, unread, mentions, draft, sent, lines } = thread;
   const before = thread.mark ? lines.slice(0, lines.indexOf(thread.mark) + 1) : [];
@@ -60,7 +60,7 @@ export function saved(thread) {
   return { ...record, mark: numbered?.number ?? thread.markNumber };
 }
 
-/** Returns the thread of a saved form. */
+/** Converts the saved form back to a thread. */
 export function restored({ kind, name, id, mark, lines, ...rest }) {
   const thread = Object.assign(new Thread(kind, name, id), rest);
   if (kind === "private") {

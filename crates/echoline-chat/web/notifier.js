@@ -1,4 +1,4 @@
-// Notifications of the browser, if the reader switches them on.
+// Notifications of the browser, if the user switches them on.
 
 import { $ } from "./view.js";
 import { say } from "./words.js";
@@ -6,7 +6,7 @@ import { say } from "./words.js";
 const STORE = "echoline-notify";
 
 export class Notifier {
-  /** `show(key)` shows the thread whose notification is clicked. */
+  /** `show(key)` shows the thread whose notification the user clicked. */
   constructor({ show }) {
     this.show = show;
     $("notify").addEventListener("click", () => this.toggle());
@@ -37,7 +37,7 @@ export class Notifier {
     $("notify-words").textContent = words;
   }
 
-  /** Notifies an absent reader of a mention or a private line. */
+  /** Notifies a user who does not see the page about a mention or a private line. */
   tell(thread, line) {
     if (!this.isOn || (!document.hidden && document.hasFocus())) return;
     const title = thread.kind === "private" ? line.name : `${line.name} · ${thread.name}`;
@@ -49,7 +49,7 @@ export class Notifier {
         notification.close();
       };
     } catch {
-      // Android shows only notifications of service workers.
+      // On Android, only service workers can show notifications.
       this.draw(say("notify_blocked"));
     }
   }

@@ -1,4 +1,4 @@
-// Sends the lines and commands of the reader.
+// Sends the lines and commands of the user.
 
 import { linesOf } from "./chat.js";
 import { $ } from "./view.js";
@@ -10,7 +10,7 @@ export class Outgoing {
     this.state = page.state;
   }
 
-  /** Sends all lines of a text, or none; returns the text that stays in the field. */
+  /** Sends all lines of a text, or none of them. Returns the text that stays in the field. */
   submit(text) {
     const { page, state } = this;
     const thread = state.threads.get(state.current);
@@ -36,7 +36,7 @@ export class Outgoing {
     return "";
   }
 
-  /** The message for one line that is typed in a thread. */
+  /** Creates the message for one line that was typed in a thread. */
   message(line, thread) {
     const place = thread?.kind === "private" ? { to: thread.id }
       : thread?.kind === "room" ? { room: thread.name } : {};
@@ -45,7 +45,7 @@ export class Outgoing {
     return { do: line, ...place };
   }
 
-  /** Sends one line; returns whether it was sent. */
+  /** Sends one line. Returns whether it was sent. */
   send(line, thread) {
     const message = this.message(line, thread);
     if (message.do) return this.act(line, thread, message);
@@ -67,14 +67,14 @@ export class Outgoing {
     return true;
   }
 
-  /** Returns the command of a line, by its name here or in another chat. */
+  /** Returns the command of a line, given by its name or by an alias from another chat. */
   command(line) {
     const word = /^\/([^\s/]+)/.exec(line)?.[1].toLowerCase();
     const known = this.state.commands.find(({ name, aliases }) => name === word || aliases?.includes(word));
     return known?.name ?? word;
   }
 
-  /** Remembers a line until it comes back. */
+  /** Remembers a line until the server has sent it back. */
   note(thread, kind, text) {
     if (thread) this.page.sent.add(thread.key, kind, text, this.page.link.pings + 1);
   }
@@ -83,7 +83,7 @@ export class Outgoing {
   logOut(message = { do: "/quit" }) {
     const { page } = this;
     const isSent = page.link.send(message);
-    // The server needs a moment to read it.
+    // The server needs a moment to read the message.
     setTimeout(() => page.leave(), isSent ? 200 : 0);
     return true;
   }

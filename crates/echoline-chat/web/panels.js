@@ -1,4 +1,4 @@
-// The parts around the lines: rooms, users, header and title.
+// The parts of the page around the lines: rooms, users, header and title.
 
 import { hue } from "./text.js";
 import { $, badge, make } from "./view.js";
@@ -53,7 +53,10 @@ export class Panels {
     this.head(threads);
   }
 
-  /** One thread, with a button that leaves or closes it if `ends`. */
+  /**
+   * Creates the entry of a thread. If `ends` is set, it has a button that leaves or closes the
+   * thread.
+   */
   entry(thread, ends) {
     const note = thread.gone ? make("small", {}, say("has_left")) : null;
     const button = make("button", { type: "button", "data-thread": thread.key },
@@ -94,7 +97,7 @@ export class Panels {
     document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
   }
 
-  /** The line below the name in the header. */
+  /** Returns the text below the name in the header. */
   about(thread) {
     if (thread?.kind !== "private") return thread?.topic ?? "";
     return say(thread.gone ? "person_gone" : "alone", thread.name);
@@ -112,7 +115,7 @@ export class Panels {
     set($("topic"), this.about(thread));
   }
 
-  /** The two users of a private thread. */
+  /** Returns the two users of a private thread. */
   dialogue({ name, id, gone }) {
     return [...(gone ? [] : [[name, { person: id }]]), [this.state.name, {}]];
   }
@@ -128,14 +131,14 @@ export class Panels {
   }
 }
 
-/** Replaces the children, and keeps the focus at its position. */
+/** Replaces the children of a list, and keeps the focus at its position. */
 function replace(list, children) {
   const place = [...list.children].findIndex((child) => child.contains(document.activeElement));
   list.replaceChildren(...children);
   if (place >= 0) list.children[Math.min(place, children.length - 1)]?.querySelector("button")?.focus();
 }
 
-/** Changes a text only if it differs, so that a screen reader does not repeat it. */
+/** Changes a text only if it is different, so that a screen reader does not repeat it. */
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

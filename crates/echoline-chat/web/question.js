@@ -1,4 +1,4 @@
-// A question with two answers, asked above the message field.
+// A question with two answers, shown above the message field.
 
 import { $ } from "./view.js";
 
@@ -13,14 +13,16 @@ export class Question {
     });
   }
 
-  /** Asks, and resolves to true for yes. A newer question answers this one with no. */
+  /**
+   * Asks a question, and resolves to true for yes. A newer question answers an open one with no.
+   */
   ask(words, yes, no) {
     this.answer(false);
     $("question-words").textContent = words;
     $("question-yes").textContent = yes;
     $("question-no").textContent = no;
     $("question").hidden = false;
-    // Enter, pressed without reading, gives the harmless answer.
+    // Enter gives the harmless answer, because it may be pressed without reading.
     $("question-no").focus();
     return new Promise((resolve) => { this.resolve = resolve; });
   }

@@ -1,34 +1,34 @@
-// Lines that were sent from here and have not come back from the server.
+// Lines that this page has sent and that the server has not sent back yet.
 
 import { SPOKEN, typed } from "./chat.js";
 import { $, make } from "./view.js";
 import { say } from "./words.js";
 
-/** Milliseconds until a line that has not come back is shown as waiting. */
+/** After this time, in milliseconds, a line that was not sent back is shown as waiting. */
 const SHOW_AFTER = 1000;
 
 export class Sent {
   constructor(state) {
     this.state = state;
-    /** Sent on this connection, in order: { thread, kind, text, pings, since }. */
+    /** The lines sent on this connection, in order: { thread, kind, text, pings, since }. */
     this.lines = [];
-    /** Sent on the connection before this one. */
+    /** The lines sent on earlier connections, which may not have arrived. */
     this.suspects = [];
   }
 
-  /** Adds a line of the thread with this key, sent after this number of pings. */
+  /** Adds a line to the thread with this key. `pings` is the number of the next ping. */
   add(thread, kind, text, pings) {
     this.lines.push({ thread, kind, text: text.trim(), pings, since: performance.now() });
     setTimeout(() => this.draw(), SHOW_AFTER);
   }
 
-  /** Starts a new connection, which will show whether the lines of the old one have arrived. */
+  /** Starts a new connection, which will show whether lines of earlier connections have arrived. */
   begin() {
     this.suspects = [...this.suspects, ...this.lines];
     this.lines = [];
   }
 
-  /** The lines that a reload of the page would lose. */
+  /** Returns the lines that a reload of the page would lose. */
   saved() {
     return [...this.suspects, ...this.lines].map(({ thread, kind, text }) => ({ thread, kind, text }));
   }
@@ -37,7 +37,7 @@ export class Sent {
     this.suspects = lines.map((line) => ({ ...line, since: 0 }));
   }
 
-  /** A line has arrived in a thread: settles the oldest unsettled line of this user. */
+  /** Handles a line that arrived in a thread: settles the oldest unsettled line of this user. */
   settle(thread, { text, mine, kind }) {
     if (!mine || !SPOKEN.has(kind)) return;
     this.take(this.lines, (said) => said.thread === thread);
@@ -45,19 +45,19 @@ export class Sent {
     this.draw();
   }
 
-  /** The server has said that this line did not arrive. */
+  /** Drops a line, because the server reported that it did not arrive. */
   giveUp(thread, kind, text) {
     this.take(this.lines, this.is(thread, kind, text));
     this.draw();
   }
 
-  /** The server has handled all lines that were sent before this ping. */
+  /** Drops the lines that were sent before this ping, because the server has handled them. */
   answered(ping) {
     this.lines = this.lines.filter((said) => said.pings >= ping);
     this.draw();
   }
 
-  /** Returns the lines of the old connection that have not arrived in the thread with this key. */
+  /** Returns the lines of earlier connections that have not arrived in the thread with this key. */
   missing(thread) {
     const missing = this.suspects.filter((said) => said.thread === thread);
     this.suspects = this.suspects.filter((said) => said.thread !== thread);

@@ -1,5 +1,5 @@
-// Russian translations of the server's sentences. The messages have no codes, so the English
-// sentence is the key. `{0}` is a name, a number or a text; `<0>` is a clause to translate too.
+// Russian translations of the server's sentences. Messages have no codes, so the English sentence
+// is the key. `{0}` is a name, a number or a text. `<0>` is a clause that is translated too.
 
 import { language, purpose, usage } from "./words.js";
 
@@ -239,7 +239,7 @@ const sentences = {
   "The password could not be set; try again": "Задать пароль не удалось; попробуйте ещё раз",
 };
 
-/** Parts of sentences. */
+/** Parts of sentences, which replace `<0>` and so on. */
 const clauses = {
   ", for example {0}": ", например {0}",
   ": <0>": ": <0>",
@@ -317,15 +317,15 @@ const clauses = {
 
 const HOLE = /[{<]\d[}>]/g;
 
-/** Returns a pattern for each entry, the longest sentences first. */
+/** Returns a pattern for each entry. Entries with more fixed text come first. */
 function compile(table) {
   const escaped = (text) => text.replace(/[.*+?^$()|[\]\\/]/g, "\\$&");
   return Object.entries(table).map(([english, russian]) => {
-    // A sentence that begins with a variable part begins with a name.
+    // A variable part at the beginning of a sentence is a name, which has no spaces.
     const any = (hole, place) => (place === 0 && hole[0] === "{" ? "(\\S+)" : "(.+?)");
     const pattern = escaped(english).replace(HOLE, any);
     const own = english.replace(HOLE, "").length;
-    // An entry that begins with a clause is tried before the clause alone.
+    // An entry that begins with a clause must be tried before the entry of that clause alone.
     const weight = english[0] === "<" ? own + 1000 : own;
     return { pattern: new RegExp(`^${pattern}$`, "su"), russian, weight };
   }).sort((one, other) => other.weight - one.weight);
@@ -349,7 +349,7 @@ function translatedPart(text) {
   return found ?? (text.startsWith("/") ? usage({ usage: text }) : text);
 }
 
-/** Returns a line of `/help` with the Russian usage and purpose of its command. */
+/** Translates a line of `/help`: the usage and the purpose of a command. */
 function helpLine(text, commands) {
   const command = commands.find((one) => text.startsWith(one.usage) && text.includes(one.purpose));
   if (!command) return null;
@@ -357,12 +357,14 @@ function helpLine(text, commands) {
   return `${usage(command)} — ${purpose(command)}${forOperators}`;
 }
 
-/** Returns a server sentence in the language of the page. An unknown one is not changed. */
+/**
+ * Returns a sentence of the server in the language of the page. Unknown sentences are unchanged.
+ */
 export function translated(text, commands = []) {
   if (!known || /^[#>]/.test(text)) return text;
   const inner = text.replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
   return find(known.sentences, inner) ?? helpLine(inner, commands) ?? text;
 }
 
-/** Translates the reason why a user left, unless it is the last message of the user. */
+/** Translates the reason why a user left. A reason that the user typed is unchanged. */
 export const translatedReason = (text) => (known ? find(known.clauses, text) ?? text : text);

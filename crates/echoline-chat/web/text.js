@@ -20,7 +20,7 @@ export function parts(text) {
   return found;
 }
 
-/** Cuts off the punctuation of the sentence around a link: a full stop, an unpaired bracket. */
+/** Removes punctuation of the sentence from the end of a link: a full stop, an unpaired bracket. */
 function withoutSentenceEnd(text) {
   const counts = {};
   for (const letter of text) counts[letter] = (counts[letter] ?? 0) + 1;
@@ -35,7 +35,7 @@ function withoutSentenceEnd(text) {
   return text.slice(0, end);
 }
 
-/** Returns the address of a link; null if a reader could mistake it for another address. */
+/** Returns the address of a link, or null if a user could mistake it for another address. */
 function address(text) {
   try {
     const url = new URL(text);
@@ -46,12 +46,12 @@ function address(text) {
   }
 }
 
-/** Whether `text` has `name` as a separate word. */
+/** Returns whether `text` contains `name` as a separate word. */
 export function mentions(text, name) {
   const [long, short] = [text.toLowerCase(), name.toLowerCase()];
   const letter = /[\p{L}\p{N}\p{M}_-]/u;
   for (let at = long.indexOf(short); at >= 0; at = long.indexOf(short, at + 1)) {
-    // The neighbouring characters, of one or two code units.
+    // The neighbouring characters, each of one or two code units.
     const before = [...long.slice(Math.max(0, at - 2), at)].pop() ?? " ";
     const end = at + short.length;
     const after = [...long.slice(end, end + 2)][0] ?? " ";
@@ -60,7 +60,7 @@ export function mentions(text, name) {
   return false;
 }
 
-/** The class of a name's colour: always the same for the same name (FNV-1a over its letters). */
+/** Returns the colour class of a name. The same name always gets the same (FNV-1a hash). */
 export function hue(name) {
   let hash = 0x811c9dc5;
   for (const letter of name.toLowerCase()) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);

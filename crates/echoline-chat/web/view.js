@@ -1,4 +1,4 @@
-// Elements of the page. Text of users becomes text nodes and links, never markup.
+// Creates elements of the page. Text of users becomes text nodes and links, never markup.
 
 import { day, hour, names, say, second } from "./words.js";
 import { translated, translatedReason } from "./sentences.js";
@@ -8,7 +8,7 @@ import { hue, parts } from "./text.js";
 
 export const $ = (id) => document.getElementById(id);
 
-/** Creates an element with these properties and children. A string becomes text. */
+/** Creates an element with these properties and children. A child that is a string becomes text. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -22,7 +22,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Sets the page's own texts in the browser's language. */
+/** Sets the page's own texts in the user's language. */
 export function translate(language) {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-words]")) {
@@ -33,7 +33,7 @@ export function translate(language) {
   }
 }
 
-/** Returns the element of a text, with links that can be clicked. */
+/** Returns an element for a text, with clickable links. */
 function textElement(text) {
   const link = (part) => make("a", {
     href: part.href, title: part.href, target: "_blank", rel: "noopener noreferrer",
@@ -44,7 +44,7 @@ function textElement(text) {
 
 const nameElement = (name, extra = "") => make("b", { className: `who ${hue(name)}${extra}` }, name);
 
-/** Returns the text of a line that no user said. */
+/** Returns the text of a line that is not said by a user. */
 function news({ kind, name, text }) {
   switch (kind) {
     case "joined": return say("joined", name);
@@ -63,7 +63,7 @@ function stampElement(line, { times }) {
   return make("time", { dateTime: date.toISOString(), title }, times ? second(date) : hour(date));
 }
 
-/** Returns the element of one line after `before`, with the choices of `/numbers` and `/times`. */
+/** Returns the element for a line after the line `before`. `choices` are the display settings. */
 export function lineElement(line, before, choices) {
   const spoken = SPOKEN.has(line.kind) || line.kind === "private";
   const isAction = line.kind === "action" || line.action;
@@ -102,8 +102,8 @@ function buttonElement(label, act) {
 }
 
 /**
- * Returns the element of several joins and leaves: a sentence, and a button that shows the single
- * lines. Reuses the elements of the row that this one replaces, because a busy room has many.
+ * Returns the element for several joins and leaves: a sentence, and a button that shows the single
+ * lines. Reuses the elements of the row `replaced`, because a busy room has many of them.
  */
 export function foldElement(lines, choices, replaced = null) {
   const sentence = summary(lines).map(({ key, names: list, more }) => {
@@ -127,7 +127,7 @@ export function foldElement(lines, choices, replaced = null) {
 
 export const markElement = () => make("li", { className: "mark", role: "separator" }, say("new_below"));
 
-/** Returns a line with the date if `line` is from a different day than `before`. */
+/** Returns an element with the date, if `line` is from a different day than `before`. */
 export function dayElement(line, before) {
   if (!line.time_ms) return null;
   const [now, then] = [new Date(line.time_ms), before?.time_ms && new Date(before.time_ms)];
@@ -136,7 +136,7 @@ export function dayElement(line, before) {
   return make("li", { className: "day" }, day(now));
 }
 
-/** Returns the number of unread lines, in words for a screen reader. */
+/** Returns the badge with the number of unread lines, worded for screen readers. */
 export function badge(count, hot) {
   if (!count) return null;
   return make("span", { className: hot ? "badge hot" : "badge" },

@@ -1,4 +1,4 @@
-// The texts of the page, in the browser's language. Texts of users stay as they are.
+// The texts of the page, in the user's language. Texts of users are not translated.
 
 const english = {
   your_name: "Your name", name_help: "1 to 32 letters, digits, _ or -", come_in: "Join the chat",
@@ -90,7 +90,7 @@ const russian = {
   notify_blocked: "Браузер не разрешает этой странице показывать уведомления.",
 };
 
-// The purpose of each command. In English the server sends it.
+// The purpose of each command. The server sends only the English one.
 const russianCommands = {
   me: "описать своё действие", msg: "отправить личное сообщение",
   reply: "ответить на последнее личное сообщение", users: "кто в этой комнате или в другой",
@@ -115,7 +115,7 @@ const russianCommands = {
   penalties: "кто превысил ограничения; end — снять ограничение",
 };
 
-// The words for the arguments in the usage of a command.
+// The words for arguments in the usage of commands.
 const russianArguments = {
   ADDRESS: "АДРЕС", COMMAND: "КОМАНДА", DURATION: "СРОК", FROM: "ОТ", NAME: "ИМЯ",
   PASSWORD: "ПАРОЛЬ", ROOM: "КОМНАТА", SOURCE: "ИСТОЧНИК", TO: "ДО", TOKEN: "КОД", WORD: "ПАРОЛЬ",
@@ -125,7 +125,7 @@ const russianArguments = {
 export const language = navigator.language?.toLowerCase().startsWith("ru") ? "ru" : "en";
 const words = language === "ru" ? russian : english;
 
-/** The text of the page for `key`, with `values` in the places of `{0}`, `{1}` and so on. */
+/** Returns the page's text for `key`. `values` replace `{0}`, `{1}` and so on. */
 export function say(key, ...values) {
   return words[key].replace(/\{(\d)\}/g, (_, place) => values[place]);
 }

@@ -1,15 +1,15 @@
-//! Command names of other chats. Some are aliases of a command, others only get a hint. Pure.
+//! Command names that other chats use. Some are aliases of a command, others only get a hint.
 
 /// The meaning of a command name of another chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alias {
-    /// The same as this command.
+    /// The name of the equivalent command.
     Command(&'static str),
-    /// No equivalent command; the sentence tells the user what to do instead.
+    /// A sentence with the alternative, because there is no equivalent command.
     Hint(&'static str),
 }
 
-/// Looks up a command name of another chat, in any case.
+/// Looks up a command name of another chat. The case does not matter.
 pub(crate) fn find_alias(name: &str) -> Option<Alias> {
     let (_, alias) = all().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
     Some(alias)
@@ -20,14 +20,15 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Alias)> {
     ALIASES.iter().flat_map(|(names, alias)| names.split(' ').map(|name| (name, *alias)))
 }
 
-/// Returns the names of other chats for a command.
+/// Returns the names that other chats use for a command.
 pub fn aliases_of(command: &'static str) -> impl Iterator<Item = &'static str> {
     all().filter(move |(_, alias)| *alias == Command(command)).map(|(name, _)| name)
 }
 
 use Alias::{Command, Hint};
 
-/// Names from IRC clients, Discord, Slack, Twitch and games. None is also a command.
+/// Names from IRC clients, Discord, Slack, Twitch and games. None of them is the name of one of our
+/// commands.
 #[rustfmt::skip]
 static ALIASES: &[(&str, Alias)] = &[
     ("action em emote", Command("me")),

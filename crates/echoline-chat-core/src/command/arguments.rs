@@ -1,6 +1,6 @@
-//! The arguments of a command, taken one after the other, and their values. Pure.
+//! The arguments of a command, parsed one after the other, and their values.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// `core::net` has only the address types. Pure code must not use the sockets of `std::net`.
 use core::net::IpAddr;
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::command::duration::{self, looks_like_duration};
 
-/// The rest of a command's line, after the arguments that were taken.
+/// The part of a command's line that is not parsed yet.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandArguments<'a> {
     text: &'a str,
@@ -26,17 +26,17 @@ pub enum WrongDuration<'a> {
 }
 
 impl<'a> CommandArguments<'a> {
-    /// Returns the arguments in the rest of a line.
+    /// Creates the arguments from the text after the command's name.
     pub fn new(text: &'a str) -> Self {
         Self { text: text.trim(), wrong_duration: None }
     }
 
-    /// Returns whether nothing is left.
+    /// Returns whether no argument is left.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Returns the next word; `None` at the end.
+    /// Takes the next word; returns `None` at the end.
     pub fn word(&mut self) -> Option<&'a str> {
         let (word, rest) = self.text.split_once([' ', '\t']).unwrap_or((self.text, ""));
         self.text = rest.trim_start();
@@ -49,10 +49,11 @@ impl<'a> CommandArguments<'a> {
         (!words.is_empty()).then_some(words)
     }
 
-    /// Takes the next duration, with or without `for` before it. Returns `Some(None)`, which means
-    /// for ever, if the next word is `forever` or does not look like a duration. Only `forever` is
-    /// consumed then. Returns `None` if the word looks like a duration but is invalid, because a
-    /// typing mistake must not ban or mute for ever.
+    /// Takes the next duration, with or without `for` before it.
+    ///
+    /// Returns `Some(None)`, which means for ever, if the next word is `forever` or does not look
+    /// like a duration; only `forever` is consumed. Returns `None` if the word looks like a
+    /// duration but is invalid, because a typing mistake must not ban or mute for ever.
     pub fn length(&mut self) -> Option<Option<Duration>> {
         let mut ahead = *self;
         let first = ahead.word().unwrap_or_default();
@@ -73,7 +74,8 @@ impl<'a> CommandArguments<'a> {
         read.map(Some)
     }
 
-    /// Returns `None` if a duration comes next, because this command takes none.
+    /// Checks that no duration comes next. Returns `None` if one does, because this command takes
+    /// none.
     pub(crate) fn no_length(&mut self) -> Option<()> {
         let read = { *self }.duration();
         self.wrong_duration = read.map(|_| WrongDuration::NotTaken);
@@ -90,7 +92,7 @@ impl<'a> CommandArguments<'a> {
         Some(duration)
     }
 
-    /// Returns the reason why a duration was refused, if one was.
+    /// Returns the reason why the last duration was refused, or `None` if it was not refused.
     pub(crate) fn wrong_duration(&self) -> Option<WrongDuration<'a>> {
         self.wrong_duration
     }
@@ -122,9 +124,9 @@ impl fmt::Debug for CommandSecret<'_> {
 /// A choice between on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
-    /// `on`
+    /// The switch is on.
     On,
-    /// `off`
+    /// The switch is off.
     Off,
 }
 
@@ -148,7 +150,7 @@ impl Switch {
 /// A range of a room's history. The room limits the number of lines that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// This many last lines, at least 1.
+    /// The last lines. Contains their number, at least 1.
     Last(u64),
     /// The lines with the numbers `from` to `to`, both included. `from` is at least 1 and at most
     /// `to`.
@@ -174,8 +176,8 @@ impl Passage {
 pub enum BanTarget<'a> {
     /// A name, as it was typed.
     Name(&'a str),
-    /// An address or a network; one address is a network of one. An IPv4 address that is mapped
-    /// into IPv6 is the IPv4 address.
+    /// An address or a network. A single address is a network with one address. An IPv4 address
+    /// that is mapped into IPv6 is stored as IPv4.
     Network(IpNet),
 }
 
@@ -201,7 +203,7 @@ fn without_mapping(network: IpNet) -> IpNet {
     prefix.and_then(|prefix| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
 }
 
-/// Parses a number from 1 up. (`u64::from_str` would accept "+7".)
+/// Parses a number of at least 1. (`u64::from_str` would also accept "+7".)
 pub(crate) fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&number| digits && number > 0)
@@ -228,11 +230,11 @@ mod tests {
         assert_eq!(
             CommandArguments::new("0m spam").length(),
             None,
-            "not banned for ever by mistake"
+            "an invalid duration does not ban for ever"
         );
     }
 
-    /// Issue 11, item 12: only words that do not look like a duration are a reason.
+    /// Issue 11, item 12: a word that looks like a duration is never taken as part of the reason.
     #[test]
     fn regression_a_length_that_cannot_be_read_is_none() {
         for (text, length, rest) in [

@@ -1,11 +1,10 @@
-//! The table of all commands: how each is parsed, how `/help` shows it, and how its errors explain
-//! it. Pure.
+//! The table of all commands: the parser, the line in `/help` and the usage errors of each.
 
 use crate::command::aliases::{self, find_alias};
 use crate::command::arguments::number;
 use crate::command::{Alias, BanTarget, Command, CommandArguments, CommandSecret, Passage, Switch};
 
-/// The rank of the users whose `/help` lists a command.
+/// The rank of a user, which decides what commands `/help` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
     /// Every user.
@@ -27,8 +26,8 @@ pub struct CommandEntry {
     pub example: &'static str,
     /// The rank that the command needs.
     pub rank: Rank,
-    /// Parses the arguments; returns `None` if they are wrong. Arguments that it leaves are wrong
-    /// too.
+    /// Parses the arguments; returns `None` if they are wrong. Arguments that remain afterwards are
+    /// an error too.
     pub read: Read,
 }
 
@@ -43,15 +42,15 @@ pub(crate) fn find(name: &str) -> Option<&'static CommandEntry> {
     })
 }
 
-/// Returns the command whose name, or whose alias from other chats, is most similar to `name`. At
-/// most a third of its letters may differ.
+/// Returns the command whose name or alias is most similar to `name`. At most a third of the
+/// letters may differ.
 pub(crate) fn nearest(name: &str) -> Option<&'static CommandEntry> {
-    // The name is longer than any command, so none is similar. This avoids comparing long texts.
+    // No command has such a long name. Comparing long texts would be slow.
     if name.len() > 12 {
         return None;
     }
     let name = name.to_ascii_lowercase();
-    // Short names are similar to almost everything.
+    // Short aliases are similar to almost every word.
     let aliases = aliases::all().map(|(alias, _)| alias).filter(|alias| alias.len() >= ALIAS_MIN);
     let names = COMMANDS.iter().map(|entry| entry.name).chain(aliases);
     let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
@@ -59,7 +58,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static CommandEntry> {
     find(known).filter(|_| distance(known) <= known.len().div_ceil(3))
 }
 
-/// The shortest name of another chat that can be the correction of a misspelled name, in letters.
+/// The minimum length of an alias that is suggested for a misspelled name, in letters.
 const ALIAS_MIN: usize = 4;
 
 const fn member(
@@ -84,8 +83,8 @@ const fn operator(
 
 use Command as C;
 
-/// The commands in the order of `/help`: talking, rooms, earlier lines, one's own settings,
-/// leaving; then the commands of operators.
+/// The commands in the order of `/help`: talking, rooms, earlier lines, the user's own settings,
+/// leaving, and then the commands of operators.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandEntry] = &[
     member("me", "/me WORDS", "describe what you do: * anna waves", "/me waves",
@@ -231,7 +230,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, items 3 and 18: the page explains each command in Russian too.
+    /// Issue 11, items 3 and 18: the page explains every command in Russian too.
     #[test]
     fn regression_the_page_explains_every_command_in_russian() {
         let words = include_str!("../../../echoline-chat/web/words.js");

@@ -1,4 +1,4 @@
-//! Durations as people type them: `10m`, `1h30m`, `3 days`, `1w`. Pure.
+//! Durations as users type them: `10m`, `1h30m`, `3 days`, `1w`.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest duration: ten years.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-/// The maximum number of words of a duration: a number and a unit for each of the seven units.
+/// The maximum number of words in a duration: a number and a unit, for each of the seven units.
 const WORDS_MAX: usize = 14;
 
-/// Reads the duration at the front of a list of words, and returns it with the number of words
-/// that belong to it.
+/// Parses the duration at the beginning of a list of words. Returns it with the number of words
+/// that it takes.
 ///
-/// A duration is a sequence of numbers and units, in one word or in several: `90s`, `1h30m`,
-/// `1h 30m`, `3 days`. Each unit is smaller than the one before it. Returns `None` if the list does
-/// not begin with a duration, and if the duration is zero or longer than ten years.
+/// A duration is a sequence of numbers and units, in one word or in several: `90s`, `1h30m`, `1h
+/// 30m`, `3 days`. Each unit is smaller than the one before it. Returns `None` if the list does not
+/// begin with a duration, or if the duration is zero or longer than ten years.
 pub(crate) fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
     let (mut text, mut found) = (String::new(), None);
     for (index, word) in words.take(WORDS_MAX).enumerate() {
-        // A sentence may end with a full stop after the duration, so decimals are not supported.
+        // Decimals are not supported, because a full stop may end the sentence.
         if word.contains('.') {
             break;
         }
@@ -33,8 +33,9 @@ pub(crate) fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration
     found.filter(|(duration, _)| !duration.is_zero() && *duration <= LONGEST)
 }
 
-/// Returns whether a word looks like a duration, readable or not: it begins with a digit of any
-/// script, perhaps behind a sign, a point or a bracket. An ordinal number such as `2nd` does not.
+/// Returns whether a word looks like a duration, even if it is not a valid one. Such a word begins
+/// with a digit of any script, optionally after a sign, a point or a bracket. Ordinal numbers such
+/// as `2nd` are excluded.
 pub(crate) fn looks_like_duration(word: &str) -> bool {
     let bare = word.trim_start_matches(|c| "+-\u{2212}\u{2013}~<>=.,([\"'".contains(c));
     let rest = bare.trim_start_matches(char::is_numeric);
@@ -42,8 +43,8 @@ pub(crate) fn looks_like_duration(word: &str) -> bool {
     rest.len() < bare.len() && !is_ordinal
 }
 
-/// Returns the nanoseconds of a unit of a second or more, in any case. `M` alone is refused,
-/// because it could mean minutes or months.
+/// Returns the length of a unit in nanoseconds; units below a second are refused. The case does not
+/// matter, except that `M` alone is refused: it could mean minutes or months.
 fn nanos_of(unit: &str) -> Option<u64> {
     let days = |days: u32| u64::try_from((DAY * days).as_nanos()).ok();
     match unit.to_ascii_lowercase().as_str() {
@@ -73,7 +74,7 @@ mod tests {
         Some((duration.as_secs(), rest.join(" ")))
     }
 
-    /// Issue 11, item 12: the forms that people type.
+    /// Issue 11, item 12: all forms that users type are parsed.
     #[test]
     fn regression_durations_parse_in_the_forms_that_people_type() {
         for (text, expected) in [
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_duration() {
+    fn refuses_words_that_are_not_a_duration() {
         for text in [
             "",
             "m",

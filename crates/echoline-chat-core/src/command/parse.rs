@@ -1,4 +1,4 @@
-//! Reads a line as a command, and explains a line that is none. Pure.
+//! Parses a line as a command, and explains why a line is not a valid one.
 
 use crate::command::aliases::find_alias;
 use crate::command::{
@@ -7,8 +7,8 @@ use crate::command::{
 use crate::text::excerpt;
 
 impl<'a> Command<'a> {
-    /// Parses a line that is clean (see `clean`) and trimmed. The case of a command does not
-    /// matter, and `//x` says `/x`. The result borrows the line.
+    /// Parses a trimmed line that [`clean`](crate::text::clean) has cleaned. The case of a command
+    /// does not matter. `//x` is the text `/x`, not a command. The result borrows the line.
     ///
     /// ```
     /// use echoline_chat_core::command::Command;
@@ -34,39 +34,39 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The reason why a line is not a valid [`Command`]. It prints as one sentence with
-/// the correct form.
+/// The reason why a line is not a valid [`Command`]. `Display` prints one sentence with the correct
+/// form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// A `/` with no word after it.
     #[error("A command needs a name after the /: /help lists them, and //text says /text")]
     NoName,
-    /// There is no such command, but one with a similar name.
+    /// The command does not exist, but one with a similar name does.
     #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
     Misspelled {
-        /// The name that was typed, cleaned and shortened.
+        /// The name as the user typed it, cleaned and shortened.
         name: String,
-        /// The nearest command.
+        /// The most similar command.
         nearest: &'static str,
     },
-    /// There is no such command, and no similar one.
+    /// Neither the command nor a similar one exists.
     #[error("There is no /{0}. /help lists all.")]
     Unknown(String),
-    /// A command of other chats, which this chat does not have.
+    /// The command exists in other chats, but not in this chat.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
-        /// The name that was typed.
+        /// The name as the user typed it.
         name: String,
-        /// The sentence about the command to use instead.
+        /// A sentence that names the command to use instead.
         hint: &'static str,
     },
-    /// Too few arguments, too many, or an invalid one.
+    /// There are too few or too many arguments, or one is invalid.
     #[error("Wrong arguments for /{name}: type {usage}, for example {example}")]
     Usage {
         /// The command.
         name: &'static str,
-        /// All its arguments.
+        /// The command with all its arguments.
         usage: &'static str,
         /// An example of a valid use.
         example: &'static str,
@@ -76,12 +76,12 @@ pub enum CommandError {
         "'{typed}' is not a duration: type {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever"
     )]
     Duration {
-        /// The word that was typed, cleaned and shortened.
+        /// The word as the user typed it, cleaned and shortened.
         typed: String,
-        /// All arguments of the command.
+        /// The command with all its arguments.
         usage: &'static str,
     },
-    /// A duration for a command that takes none.
+    /// The command takes no duration, but the line has one.
     #[error("A kick has no duration: /ban NAME 10m keeps a user out for 10 minutes")]
     KickDuration,
 }

@@ -1,21 +1,22 @@
-//! Hides passwords and tokens in lines that are logged. Pure.
+//! Hides passwords and tokens in lines that are logged.
 
 use std::borrow::Cow;
 
 use crate::command::command_table::{find, nearest};
 use crate::text::{clean, erase, is_clean};
 
-/// Commands whose first argument is a secret.
+/// The commands whose first argument is a secret.
 const SECRET: [&str; 3] = ["oper", "password", "resume"];
 
 /// The command whose second argument is a secret.
 const JOIN: &str = "join";
 
-/// The key of a program's token.
+/// The JSON key of the token in a program's message.
 const TOKEN: &str = "\"token\"";
 
-/// Returns the line for a log, with everything from a password or a token on replaced by `…`. This
-/// also works if the command is misspelled, or was corrected with the editing keys of a terminal.
+/// Returns the line for a log. A password or a token, and everything after it, is replaced by `…`.
+/// This also works if the command is misspelled, or if the user corrected it with the editing keys
+/// of a terminal.
 ///
 /// ```
 /// use echoline_chat_core::command::without_secrets;
@@ -29,14 +30,16 @@ pub fn without_secrets(line: &str) -> Cow<'_, str> {
     if matches!(hidden, Cow::Owned(_)) || is_clean(line) {
         return hidden;
     }
-    // The chat applies some control characters and removes others, and the result can be a command.
+    // The chat removes control characters or applies them as editing keys. The result can be a
+    // command even if the raw line is not one.
     match clean(&erase(line.as_bytes())).as_deref().map(hide) {
         Ok(Cow::Owned(shown)) => Cow::Owned(shown),
         _ => hidden,
     }
 }
 
-/// Hides the secret of a line without editing keys. Returns the line borrowed if it has none.
+/// Hides the secret of a line without editing keys. Returns the line unchanged (borrowed) if it has
+/// no secret.
 fn hide(line: &str) -> Cow<'_, str> {
     let token = line.find(TOKEN).map(|at| at + TOKEN.len());
     let commands = line.match_indices('/').filter_map(|(at, _)| secret_after(line, at));
@@ -46,7 +49,7 @@ fn hide(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the end of the part before a secret, if a command with a secret begins at `slash`.
+/// Returns the position at which a secret begins, if a command with a secret begins at `slash`.
 fn secret_after(line: &str, slash: usize) -> Option<usize> {
     let starts_word = !line[..slash].ends_with(|letter: char| letter.is_alphanumeric());
     let rest = &line[slash + 1..];
@@ -62,7 +65,7 @@ fn secret_after(line: &str, slash: usize) -> Option<usize> {
     }
 }
 
-/// Returns the command that is probably meant.
+/// Returns the command that the user probably meant.
 fn meant(word: &str) -> Option<&'static str> {
     let begun = |name: &&&str| word.len() > 1 && name.starts_with(word);
     let begun = || SECRET.iter().find(begun).copied();
@@ -74,7 +77,7 @@ fn meant(word: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 48: no password and no token gets into a log of messages.
+    /// Issue 11, item 48: passwords and tokens do not appear in a log of messages.
     #[test]
     fn regression_secrets_are_hidden_in_a_log() {
         for (line, shown) in [

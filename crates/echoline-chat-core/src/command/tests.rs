@@ -1,4 +1,4 @@
-//! Tests of the forms of each command.
+//! Tests of all forms of each command.
 
 use proptest::prelude::*;
 
@@ -195,7 +195,7 @@ fn an_unknown_command_names_the_nearest() {
     assert_eq!((error("/").as_str(), error("/ me").as_str()), (no_name, no_name));
 }
 
-/// Issue 11, item 19: command names of other chats work, or lead to the right command.
+/// Issue 11, item 19: command names of other chats work, or their error names the right command.
 #[test]
 fn regression_command_names_of_other_chats_work() {
     for (word, command) in [
@@ -234,8 +234,8 @@ fn regression_command_names_of_other_chats_work() {
     }
 }
 
-/// Issue 11, item 9: a flood mute refuses all commands with text that other users see, including
-/// `/quote`, and no others.
+/// Issue 11, item 9: a flood mute refuses every command that shows text to other users, including
+/// `/quote`. It refuses no other command.
 #[test]
 fn regression_a_muted_user_cannot_quote() {
     for line in ["hi", "//x", "/me x", "/msg a x", "/reply x", "/quote 3", "/topic x", "/nick x"] {
@@ -269,7 +269,7 @@ proptest! {
         }
     }
 
-    /// Issue 11, item G: a cut word is clean, also if joiners connect its characters.
+    /// Issue 11, item G: a shortened word is clean, even if joiners connect its characters.
     #[test]
     fn regression_a_sentence_with_a_cut_word_is_clean(
         line in "/(ban a )?[0aی\u{200c}\u{200d}क\u{94d}👩]{20,60}",

@@ -1,15 +1,15 @@
-//! Keys for the comparison of names: case folding and visual likeness. Pure.
+//! Keys for the comparison of names: case folding and visual similarity.
 
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::skeleton;
 
-/// The maximum bytes of a key in input; no name has a longer one.
+/// The maximum length of a key in input, in bytes. No valid name has a longer key.
 const KEY_BYTES_MAX: usize = 8192;
 
-/// The key that two names share if they are the same or look alike. It is opaque, and stable within
-/// one process.
+/// A key that two names share if they are equal or look alike. Its text has no meaning outside of
+/// this process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -30,8 +30,8 @@ impl<'de> serde::Deserialize<'de> for Key {
 }
 
 impl Key {
-    /// Returns the key of the look of `text` in any case (UTS 39, section 4). Its letters are
-    /// folded again, because the skeleton of `0` is a capital `O`.
+    /// Returns the key for the look of `text`, regardless of case (UTS 39, section 4). The skeleton
+    /// is folded again, because it may contain capitals: the skeleton of `0` is `O`.
     pub(crate) fn of_look(text: &str) -> Self {
         let skeleton: String = skeleton(text).collect();
         Self(fold(&skeleton).into())
@@ -43,8 +43,9 @@ pub(crate) fn fold(text: &str) -> Box<str> {
     text.chars().flat_map(fold_character).nfkc().collect()
 }
 
-/// Folds to capitals and back, because some small letters share one capital, and a capital sharp s
-/// has its own capitals. The dotless i stays: its capital is the capital of another letter.
+/// Converts to lower case, to upper case and back to lower case. Several small letters can share
+/// one capital, and the capital sharp s has capitals of its own. The dotless i is left alone,
+/// because its capital is the capital of another letter.
 fn fold_character(c: char) -> impl Iterator<Item = char> {
     let dotless = (c == 'ı').then_some(c);
     let other = (c != 'ı').then_some(c).into_iter().flat_map(char::to_lowercase);
@@ -60,8 +61,8 @@ mod tests {
     use super::*;
     use crate::text::character::is_letter;
 
-    /// The folding agrees with Unicode's table for every character that a name may have, including
-    /// the dotted capital I, which folds to an i and a dot.
+    /// The folding agrees with Unicode's table for every character that a name may have. This
+    /// includes the dotted capital I, which folds to an i and a dot.
     #[test]
     fn folding_agrees_with_unicode() {
         for c in '\0'..=char::MAX {
@@ -70,7 +71,7 @@ mod tests {
             }
             let theirs = default_case_fold_str(&c.to_string());
             let ours = fold(&c.to_string());
-            // The table has Unicode 16, so it does not fold letters of later versions.
+            // The table is for Unicode 16, so it does not fold letters that later versions added.
             let newer =
                 theirs.contains(c) && c.general_category() == GeneralCategory::UppercaseLetter;
             assert!(newer || *fold(&theirs) == *ours, "{c} {:04x}", u32::from(c));

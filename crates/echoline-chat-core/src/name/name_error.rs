@@ -1,40 +1,40 @@
-//! The errors of names, each as one sentence with the rule for names. Pure.
+//! The errors of names. Each prints as one sentence with the rule for names.
 
 use std::fmt;
 
 use crate::text::{CharacterKind, excerpt, kind};
 
-/// The reason why a text is not a valid [`Name`](super::Name). It prints as one sentence with the
-/// rule.
+/// The reason why a text is not a valid [`Name`](super::Name). `Display` prints one sentence with
+/// the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     kind: NameKind,
-    /// The text, cleaned and shortened, because logs show it.
+    /// The text, cleaned and shortened so that it is safe in logs.
     shown: String,
     fault: NameFault,
 }
 
-/// The fault of a text that should be a name.
+/// The rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameFault {
     /// The text is empty.
     Empty,
-    /// More than 32 characters.
+    /// The text has more than 32 characters.
     TooLong,
-    /// This character is not a letter, a digit, `_` or `-`.
+    /// The text contains this character, which is not a letter, a digit, `_` or `-`.
     Character(char),
-    /// A combining mark with no letter before it.
+    /// A combining mark does not follow a letter.
     LoneMark,
-    /// More than 2 combining marks on one letter.
+    /// A letter has more than 2 combining marks.
     TooManyMarks,
-    /// Only `_` and `-`.
+    /// The text consists of `_` and `-` only.
     OnlySigns,
     /// The name is reserved, or looks like a reserved name.
     Reserved,
 }
 
-/// The kind of name.
+/// Whether a name is for a user or a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameKind {
     /// The name of a user.
@@ -49,7 +49,7 @@ impl NameError {
         Self { kind, shown: excerpt(text), fault }
     }
 
-    /// Returns the fault of the text.
+    /// Returns the rule that the text breaks.
     #[must_use]
     pub fn fault(&self) -> NameFault {
         self.fault
@@ -96,7 +96,7 @@ impl fmt::Display for NameKind {
     }
 }
 
-/// Prints a character in words, for an error message.
+/// A character, displayed in words for an error message.
 struct Described(char);
 
 impl fmt::Display for Described {
@@ -111,10 +111,10 @@ impl fmt::Display for Described {
     }
 }
 
-/// The maximum characters of a name, after normalisation.
+/// The maximum length of a name after normalisation, in characters.
 pub(super) const NAME_CHARACTERS_MAX: usize = 32;
 
-/// The maximum combining marks on one letter of a name.
+/// The maximum number of combining marks on one letter of a name.
 pub(super) const MARKS_MAX: u8 = 2;
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
     use crate::Name;
     use crate::text::is_clean;
 
-    /// Each fault's message states the rule for names and the character that breaks it.
+    /// Each error states the rule for names and the character that breaks it.
     #[test]
     fn errors_state_the_rule_and_the_wrong_character() {
         for (text, wanted, said) in [

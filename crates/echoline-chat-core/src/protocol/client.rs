@@ -1,4 +1,4 @@
-//! The messages of a program or a page to the server. Pure.
+//! The messages that a program or a page sends to the server.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,31 @@ use echoline_base::SecretText;
 
 /// A message of a program or a page.
 ///
-/// The first message is parsed as a [`Hello`] only, so that an error names the wrong field.
+/// The first message of a connection is parsed as a [`Hello`] only, so that an error can name the
+/// wrong field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum ClientMessage {
-    /// Asks for information as fields instead of sentences.
+    /// Asks a question. The answer has fields instead of sentences.
     Ask {
         /// The subject of the question.
         ask: Query,
-        /// The room of the question. Default: the room of the last message.
+        /// The room that the question is about. Default: the room of the last message.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<String>,
-        /// `history`: the number of the line after the last one in the answer.
+        /// `history`: the answer ends before the line with this number.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<u64>,
-        /// `history`: the most lines in the answer.
+        /// `history`: the maximum number of lines in the answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         count: Option<u64>,
-        /// `people`, `rooms`: the field `after` of the answer that this one continues.
+        /// `people`, `rooms`: the value of `after` in the previous answer, to get the next page.
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<u32>,
         /// `person`: the id of a user.
         #[serde(skip_serializing_if = "Option::is_none")]
         person: Option<String>,
-        /// `person`: the name of a user, if there is no id.
+        /// `person`: the name of a user, if no id is given.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
@@ -48,7 +49,7 @@ pub enum ClientMessage {
         /// The room. Default: the room of the last message.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<String>,
-        /// The id of the only user who receives it.
+        /// The id of a user. Only this user receives the text.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
@@ -64,7 +65,7 @@ pub enum ClientMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// Enters the chat; allowed only as the first message.
+    /// Enters the chat. Allowed only as the first message.
     Hello(Hello),
 }
 
@@ -75,21 +76,21 @@ pub struct Hello {
     /// The name of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The token of an earlier session, which it restores.
+    /// The token of an earlier session, which the server restores.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
     pub token: Option<SecretText>,
     /// The rooms to join. Default: the lobby.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<String>,
-    /// The last line that the client has received of each room.
+    /// The last line that the client has received, for each room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub after: BTreeMap<String, LastSeen>,
 }
 
 /// The last line of a room that a client has received.
 ///
-/// The time shows whether the number still means the same line, because a server without a history
-/// counts from 1 again after a restart.
+/// A server without a history counts from 1 again after a restart. The time shows whether the
+/// number still means the same line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LastSeen {
@@ -103,7 +104,7 @@ pub enum LastSeen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Query {
-    /// The members of the room, as of the present line.
+    /// The members of the room.
     People,
     /// The rooms of the chat.
     Rooms,

@@ -1,7 +1,7 @@
-//! The messages between the chat and its programs and pages: one JSON object per line. Pure.
+//! The messages between the chat and its programs and pages: one JSON object per line.
 //!
-//! [`ClientMessage`] is everything that a program or a page may send, [`ServerMessage`] everything
-//! that it may receive. `docs/protocol.md` is the reference; a test compares it with these types.
+//! A program or a page sends [`ClientMessage`] and receives [`ServerMessage`]. `docs/protocol.md`
+//! is the reference; a test compares it with these types.
 
 mod client;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use serde::Serializer;
 
 use echoline_base::SecretText;
 
-/// Serializes a token as text, which only these messages need.
+/// Serializes a token in plain text. [`SecretText`] itself never prints its content.
 fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(secret.reveal()),
@@ -26,7 +26,7 @@ fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S
     }
 }
 
-/// Returns whether a flag is off, so that its field is left out.
+/// Returns whether a flag is `false`, so that its field is left out.
 fn is_off(flag: &bool) -> bool {
     !flag
 }

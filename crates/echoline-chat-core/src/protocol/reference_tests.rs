@@ -15,7 +15,7 @@ const PAGE: &str =
 
 const VIEW: DisplayChoices = DisplayChoices { numbers: true, times: true, quiet: true };
 
-/// A section of the reference, about one message or several messages with the same fields.
+/// A section of the reference: one message, or several messages with the same fields.
 struct Section<'a> {
     names: BTreeSet<&'a str>,
     examples: Vec<&'a str>,
@@ -40,7 +40,8 @@ fn section(text: &'static str) -> Section<'static> {
     }
 }
 
-/// Collects the names of the fields of an object, such as `rooms[].topic` for objects in a list.
+/// Collects the names of all fields of an object. The field of an object in a list gets a name such
+/// as `rooms[].topic`.
 fn fields_of(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     for (key, value) in value.as_object().unwrap() {
         let name = format!("{prefix}{key}");
@@ -221,7 +222,7 @@ fn kind_of(text: &str) -> String {
     serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned()
 }
 
-/// Returns the kinds of all server messages. Serde lists them in the error for an unknown kind.
+/// Returns the kinds of all server messages, which serde lists in the error for an unknown kind.
 fn kinds() -> BTreeSet<String> {
     let error = serde_json::from_str::<ServerMessage<'_>>(r#"{"kind":"?"}"#).unwrap_err();
     let error = error.to_string();

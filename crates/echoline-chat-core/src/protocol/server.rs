@@ -1,4 +1,4 @@
-//! The messages of the server to a program or a page. Pure.
+//! The messages that the server sends to a program or a page.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,11 +10,11 @@ use crate::LineKind;
 use echoline_base::SecretText;
 
 /// A message to a program or a page. `Display` writes it as one JSON object without a line end,
-/// with the fields in alphabetical order.
+/// with its fields in alphabetical order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum ServerMessage<'a> {
-    /// The user is in the chat: the answer to the first message.
+    /// The answer to the first message: the user is in the chat.
     Welcome {
         /// The name of the user.
         name: Cow<'a, str>,
@@ -24,13 +24,13 @@ pub enum ServerMessage<'a> {
         /// The maximum length of a message from a page, in bytes.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_line: Option<usize>,
-        /// The choices about the display.
+        /// The display settings of the user.
         #[serde(skip_serializing_if = "Option::is_none")]
         view: Option<DisplayChoices>,
     },
-    /// The rooms of the user from now on.
+    /// The rooms that the user is in, sent after each change.
     Seats {
-        /// The room in which the user speaks; `null` if the user is in no room.
+        /// The room in which the user's lines are said; `null` if the user is in no room.
         current: Option<Cow<'a, str>>,
         /// The rooms.
         rooms: Vec<JoinedRoom<'a>>,
@@ -43,33 +43,33 @@ pub enum ServerMessage<'a> {
     Joined(RoomLine<'a>),
     /// A user left.
     Left(RoomLine<'a>),
-    /// A user has another name: `text` is the new one.
+    /// A user changed their name; `text` is the new name.
     Renamed(RoomLine<'a>),
-    /// The topic was set.
+    /// A user set or removed the topic.
     Topic(RoomLine<'a>),
-    /// The server says something to the room.
+    /// The server tells the room something.
     Notice(RoomLine<'a>),
-    /// A private line from another user, or from this one.
+    /// A private line from or to another user.
     Private {
         /// The author.
         name: Cow<'a, str>,
         /// The receiver, if this user is the author.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<Cow<'a, str>>,
-        /// Milliseconds since 1970.
+        /// The time, in milliseconds since 1970 (UTC).
         time_ms: u64,
         /// The text.
         text: Cow<'a, str>,
         /// The id of the other user.
         person: Cow<'a, str>,
-        /// Whether it is an action (`/me`).
+        /// Whether the line is an action (`/me`).
         #[serde(default, skip_serializing_if = "is_off")]
         action: bool,
-        /// Whether this user wrote it.
+        /// Whether this user wrote the line.
         #[serde(default, skip_serializing_if = "is_off")]
         own: bool,
     },
-    /// Lines of a room that the client did not receive.
+    /// The client missed lines of a room.
     Missed {
         /// The name of the room.
         room: Cow<'a, str>,
@@ -80,7 +80,7 @@ pub enum ServerMessage<'a> {
     Reply {
         /// The text.
         text: Cow<'a, str>,
-        /// The room or private thread of the line.
+        /// The room or private thread of the command.
         #[serde(flatten)]
         thread: Thread<'a>,
     },
@@ -91,17 +91,17 @@ pub enum ServerMessage<'a> {
         /// The cause of the error.
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<ErrorTopic>,
-        /// The action that the source of the client did too often.
+        /// The action that the client's source did too often.
         #[serde(skip_serializing_if = "Option::is_none")]
         action: Option<Cow<'a, str>>,
-        /// The time in milliseconds after which the client may try again.
+        /// The time after which the client may try again, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         wait_ms: Option<u64>,
-        /// The room or private thread of the line.
+        /// The room or private thread of the refused message.
         #[serde(flatten)]
         thread: Thread<'a>,
     },
-    /// The server refused a line that was typed on this page.
+    /// The server refused a line that the user typed on this page.
     Refused {
         /// The kind of the line.
         of: LineKind,
@@ -124,19 +124,19 @@ pub enum ServerMessage<'a> {
         /// The reason.
         reason: Cow<'a, str>,
     },
-    /// The other nodes cannot be reached, or can be reached again.
+    /// The link to the other nodes was lost or restored.
     Link {
         /// Whether the link is lost.
         lost: bool,
         /// The text.
         text: Cow<'a, str>,
     },
-    /// The choices about the display have changed.
+    /// The display settings of the user have changed.
     View {
-        /// The choices about the display.
+        /// The new settings.
         view: DisplayChoices,
     },
-    /// The room's lines were reset because the server has started again.
+    /// The numbers of the room's lines start again, because the server was restarted.
     Renewed {
         /// The name of the room.
         room: Cow<'a, str>,
@@ -147,22 +147,22 @@ pub enum ServerMessage<'a> {
         room: Cow<'a, str>,
         /// The topic, empty if none is set.
         topic: Cow<'a, str>,
-        /// The number of the room's last line before the answer.
+        /// The number of the room's last line when the answer was made.
         number: u64,
         /// The number of members in the room.
         count: usize,
         /// The members on this page.
         people: Vec<ListedMember<'a>>,
-        /// Whether more follow.
+        /// Whether another page follows.
         more: bool,
-        /// The position of the page.
+        /// The position of this page.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<u32>,
         /// The position of the next page.
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<u32>,
     },
-    /// One user. If the user is not in the chat, `person` and `name` are those of the question.
+    /// One user. If the user is not in the chat, `person` and `name` repeat the question.
     Person {
         /// Whether the user is in the chat.
         here: bool,
@@ -178,9 +178,9 @@ pub enum ServerMessage<'a> {
     Rooms {
         /// The rooms.
         rooms: Vec<ListedRoom<'a>>,
-        /// Whether more follow.
+        /// Whether another page follows.
         more: bool,
-        /// The position of the page.
+        /// The position of this page.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<u32>,
         /// The position of the next page.
@@ -193,7 +193,7 @@ pub enum ServerMessage<'a> {
         room: Cow<'a, str>,
         /// The lines.
         lines: Vec<EarlierLine<'a>>,
-        /// Whether more follow.
+        /// Whether the room has earlier lines than these.
         more: bool,
     },
     /// The commands.
@@ -203,9 +203,9 @@ pub enum ServerMessage<'a> {
     },
     /// The answer to a ping.
     Pong {
-        /// The number from the question.
+        /// The number from the ping.
         ping: u64,
-        /// Whether lines of this user are still on their way to the other nodes.
+        /// Whether lines of this user have not reached the other nodes yet.
         #[serde(default, skip_serializing_if = "is_off")]
         held: bool,
     },
@@ -226,23 +226,24 @@ pub struct RoomLine<'a> {
     pub room: Cow<'a, str>,
     /// The number of the line.
     pub number: u64,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// The name of the user.
     pub name: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
-    /// Whether this user wrote it.
+    /// Whether this user wrote the line.
     pub own: bool,
-    /// The number of the line that this notice deletes.
+    /// The number of the line whose text this notice deletes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// Whether the author is ignored. A page tracks the line's number and does not show the line.
+    /// Whether this user ignores the author. A page counts such a line, but does not show it.
     #[serde(default, skip_serializing_if = "is_off")]
     pub ignored: bool,
 }
 
-/// The room or the private thread that a message to a page belongs to. Empty for a program.
+/// The room or the private thread that a message to a page belongs to. Both fields are empty for a
+/// program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread<'a> {
     /// The name of the room.
@@ -271,18 +272,18 @@ pub enum ErrorTopic {
     History,
 }
 
-/// The choices of a user that a page carries out by itself.
+/// The display settings of a user. A page applies them itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisplayChoices {
-    /// Whether lines have their numbers.
+    /// Whether lines are shown with their numbers.
     pub numbers: bool,
-    /// Whether lines have their times.
+    /// Whether lines are shown with their times.
     pub times: bool,
-    /// Whether joins, leaves and renames are left out.
+    /// Whether joins, leaves and renames are hidden.
     pub quiet: bool,
 }
 
-/// A room of the user.
+/// A room that the user is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinedRoom<'a> {
     /// The name of the room.
@@ -315,13 +316,13 @@ pub struct ListedMember<'a> {
 pub struct ListedRoom<'a> {
     /// The name of the room.
     pub room: Cow<'a, str>,
-    /// The number of its members.
+    /// The number of members of the room.
     pub count: usize,
     /// The topic, empty if none is set.
     pub topic: Cow<'a, str>,
-    /// Whether this user needs a password.
+    /// Whether this user needs a password to join.
     pub password: bool,
-    /// Whether this user is in it.
+    /// Whether this user is in the room.
     #[serde(rename = "in")]
     pub is_in: bool,
 }
@@ -333,7 +334,7 @@ pub struct EarlierLine<'a> {
     pub kind: LineKind,
     /// The number of the line.
     pub number: u64,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// The name of the user.
     pub name: Cow<'a, str>,
@@ -348,16 +349,16 @@ pub struct ListedCommand<'a> {
     pub name: Cow<'a, str>,
     /// The command with its arguments.
     pub usage: Cow<'a, str>,
-    /// The purpose in a few words.
+    /// The purpose of the command, in a few words.
     pub purpose: Cow<'a, str>,
-    /// Whether it is for operators.
+    /// Whether only operators may use the command.
     pub operator: bool,
-    /// The names of the command in other chats.
+    /// The names that other chats use for the command.
     pub aliases: Vec<Cow<'a, str>>,
 }
 
 impl<'a> ServerMessage<'a> {
-    /// Returns the message of a room's line of this kind.
+    /// Returns the message for a line of a room.
     pub fn of_line(kind: LineKind, line: RoomLine<'a>) -> Self {
         match kind {
             LineKind::Said => Self::Said(line),
@@ -385,8 +386,8 @@ impl<'a> ServerMessage<'a> {
         Self::End { text: text.into(), is_final: false }
     }
 
-    /// Creates the message that ends the connection by an operator, or because the user has another
-    /// session now. A page must not reconnect by itself, because it would try again and again.
+    /// Creates the message that ends the connection for good: an operator ended it, or the user has
+    /// another session. A page must not reconnect by itself, because it would be sent away again.
     pub fn dismissal(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: true }
     }
@@ -394,7 +395,7 @@ impl<'a> ServerMessage<'a> {
 
 impl fmt::Display for ServerMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The map of `serde_json` sorts the fields.
+        // `serde_json` collects the fields in a map, which sorts them.
         let value = serde_json::to_value(self).map_err(|_| fmt::Error)?;
         value.fmt(f)
     }

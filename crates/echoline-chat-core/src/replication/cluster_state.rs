@@ -1,5 +1,5 @@
-//! The state of one node in its cluster: its authors' outboxes, the leases of the nodes, and the
-//! applied operations. Pure; time is counted in ticks of about a second.
+//! The state of one node in its cluster: the outboxes of its authors, the leases of the nodes, and
+//! the applied operations. Time is counted in ticks of about a second.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,41 +11,44 @@ use super::{GONE_MAX, HELD_TICKS, JUMP_MAX, NODE, NODES_MAX, UNHEARD_TICKS};
 use crate::state::LastOperation;
 use crate::{Link, Operation, Proposal};
 
-/// The cluster as one node sees it. `T` is a caller who waits for an outcome.
+/// The cluster as one node sees it. `T` is a caller that waits for an outcome.
 #[derive(Debug)]
 pub struct Replication<T> {
-    /// The number of this node. It changes after its lease has expired.
+    /// The number of this node. The node gets another number when it rejoins after its lease
+    /// expired.
     pub node: u32,
-    /// The last entry that was applied.
+    /// The sequence of the last entry that was applied.
     pub applied: u64,
     /// The current tick. A tick is about a second.
     pub now: u64,
     /// The link to the stream.
     pub link: Link,
-    /// Whether the other nodes cannot be reached.
+    /// Whether the other nodes are considered unreachable.
     pub is_lost: bool,
-    /// The operations of each author that are in flight or queued.
+    /// The outbox of each session: its operations that are in flight or queued.
     pub outboxes: BTreeMap<u64, Outbox<T>>,
-    /// The author of each proposal that is in flight.
+    /// The session of the author for each proposal that is in flight.
     pub sent: BTreeMap<String, u64>,
     /// The leases of the nodes.
     pub leases: Leases,
     /// The number of heartbeats that this node has sent.
     pub heartbeats: u64,
-    /// For each node, the number of the last operation whose author is the node itself.
+    /// For each node: the number of the last operation whose author is the node itself, not a user.
     pub nodes: BTreeMap<u32, u64>,
-    /// The last nodes that went down.
+    /// The nodes that went down most recently.
     pub gone_nodes: VecDeque<u32>,
-    /// The last sessions that have ended.
+    /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, the session count up to which no session can begin. It covers the sessions
-    /// that `gone_sessions` has dropped, so an old entry that is sent again changes nothing.
+    /// For each node: the highest count (the lower half of a session's number) of an ended session
+    /// that `gone_sessions` has dropped. Sessions up to this count cannot begin again, even if an
+    /// old entry is sent again.
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.
     pub gone_with: VecDeque<LastOperation>,
     /// The suspended sessions that will rejoin with this node.
     pub returning: BTreeSet<u64>,
-    /// Whether this node rejoins. Meanwhile only its own operations are sent.
+    /// Whether this node is about to rejoin. Meanwhile it sends only its own operations, not those
+    /// of users.
     pub is_returning: bool,
     /// Whether this node leaves the cluster.
     pub leave: LeaveState,
@@ -58,26 +61,26 @@ pub struct Replication<T> {
 pub enum LeaveState {
     /// The node stays in the cluster.
     Stays,
-    /// The node leaves when its operations have come back.
+    /// The node leaves as soon as all its operations have been applied.
     Leaves,
     /// The node has left.
     Left,
 }
 
-/// Counts of events since the start.
+/// Counts of events since the start, for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClusterCounts {
-    /// Entries that were applied.
+    /// The number of entries that were applied.
     pub entries: u64,
-    /// Entries that were refused.
+    /// The number of entries that were invalid, and therefore not applied.
     pub unreadable: u64,
-    /// Lines that were not delivered.
+    /// The number of lines that were not delivered.
     pub not_delivered: u64,
-    /// Losses of the link.
+    /// The number of times that the link was lost.
     pub losses: u64,
-    /// Rejoins of this node.
+    /// The number of times that this node rejoined.
     pub returns: u64,
-    /// Gaps after which entries were missing.
+    /// The number of times that entries of the stream were missing.
     pub gaps: u64,
 }
 
@@ -124,8 +127,8 @@ impl<T: PendingReply> Replication<T> {
         floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
     }
 
-    /// Removes the empty outboxes of sessions that are not `here` any more. Returns the sessions
-    /// that are over.
+    /// Removes the outboxes of sessions that are over, and returns these sessions. A session is
+    /// over if its outbox is empty, and if it is neither in `here` nor about to rejoin.
     pub fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<u64> {
         let Self { outboxes, returning, .. } = self;
         let is_over = |session: &u64, outbox: &mut Outbox<T>| {
@@ -136,11 +139,12 @@ impl<T: PendingReply> Replication<T> {
         over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
     }
 
-    /// Returns whether the node saves the session of a user who is not in the chat, and if so,
-    /// notes it. There are two cases: the session's node went down a moment ago, or the session
-    /// never entered and returns a token that it could not use. The same entry may arrive again at
-    /// any time. It must not replace what the session saved later, and must not restore a used
-    /// token.
+    /// Returns whether to save the session of a user who is not in the chat, and if so, records
+    /// that. There are two cases: either the session's node has just gone down, or the session
+    /// never entered the chat, and gives back a token that it could not use.
+    ///
+    /// The stream may deliver the same entry again at any time. A repeated entry must not replace a
+    /// later save, and must not restore a used token.
     pub fn accepts_late_save(&mut self, session: u64, number: u64) -> bool {
         let is_over = self.gone_sessions.contains(&session);
         if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
@@ -157,7 +161,7 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Returns whether this is the next operation of a node, and if so, notes it. The first
+    /// Returns whether this is the next operation of a node, and if so, records it. The first
     /// operation may have any number, because a node that rejoins continues its count.
     pub fn is_next_of(&mut self, node: u32, number: u64) -> bool {
         let is_next = match self.nodes.get(&node) {
@@ -170,15 +174,15 @@ impl<T: PendingReply> Replication<T> {
         is_next
     }
 
-    /// Returns whether an operation was sent a while ago and has not come back.
+    /// Returns whether an operation was sent several ticks ago and has not come back.
     pub fn is_unheard(&self) -> bool {
         let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
         let mut sent = outboxes.filter_map(|outbox| outbox.sent());
         sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
     }
 
-    /// Takes the operations that have waited too long, with their sessions. A sent operation stays,
-    /// because it may have arrived.
+    /// Takes the operations that have waited too long, with their sessions. An operation that was
+    /// already sent stays, because it may have arrived.
     pub fn expire(&mut self) -> Vec<(u64, QueuedOperation<T>)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
@@ -189,8 +193,7 @@ impl<T: PendingReply> Replication<T> {
         expired
     }
 
-    /// Puts the sent operations back into the queue, because their proposals can no longer have an
-    /// effect.
+    /// Puts the sent operations back into the queue. Their proposals can no longer have an effect.
     pub fn take_back(&mut self) {
         for session in std::mem::take(&mut self.sent).into_values() {
             if let Some(outbox) = self.outboxes.get_mut(&session) {
@@ -202,7 +205,7 @@ impl<T: PendingReply> Replication<T> {
         }
     }
 
-    /// Notes that a node went down. Returns `false` if this was already known.
+    /// Records that a node went down. Returns `false` if this was already known.
     pub fn note_gone(&mut self, node: u32) -> bool {
         if self.gone_nodes.contains(&node) {
             return false;
@@ -212,7 +215,7 @@ impl<T: PendingReply> Replication<T> {
         true
     }
 
-    /// Settles the sent operations that the snapshot includes, and returns them.
+    /// Settles the sent operations that a snapshot already contains, and returns them.
     pub fn forget_done(
         &mut self,
         known: &AppliedOperations,
@@ -240,7 +243,8 @@ impl<T: PendingReply> Replication<T> {
         settled
     }
 
-    /// Takes the next proposal of an author, if no operation of the author is in flight.
+    /// Takes the next operation of an author as a proposal. Returns `None` if one of the author's
+    /// operations is in flight, or if there is none to send.
     pub fn next_proposal(&mut self, session: u64) -> Option<Proposal> {
         if self.is_returning && session != NODE {
             return None;
@@ -254,8 +258,8 @@ impl<T: PendingReply> Replication<T> {
         Some(Proposal { id, payload: envelope.encode() })
     }
 
-    /// Proposes that a node went down. Returns `None` if that proposal is in flight. All nodes give
-    /// the proposal the same id.
+    /// Proposes that a node went down. Returns `None` if this proposal is already in flight. Every
+    /// node gives it the same id, so that the stream can drop duplicates.
     pub fn propose_gone(&mut self, node: u32, name: &str, reason: &str) -> Option<Proposal> {
         let operation =
             Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
@@ -265,8 +269,8 @@ impl<T: PendingReply> Replication<T> {
         is_new.then(|| Proposal { id, payload: envelope.encode() })
     }
 
-    /// Notes that a proposal has come back. Returns `None` if this node has not sent it. Otherwise
-    /// returns the operation, if it is the one in flight.
+    /// Records that a proposal has come back. Returns `None` if this node did not send it.
+    /// Otherwise the inner value is the operation, if it is still the one in flight.
     pub fn settle(&mut self, id: &str, session: u64) -> Option<Option<Sent<T>>> {
         self.sent.remove(id)?;
         Some(self.outboxes.get_mut(&session).and_then(|outbox| {
@@ -276,7 +280,7 @@ impl<T: PendingReply> Replication<T> {
     }
 }
 
-/// Appends to a bounded list. Returns the item that is dropped.
+/// Appends to a bounded list. If the list becomes too long, removes and returns its oldest item.
 pub fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
     deque.push_back(one);
     if deque.len() > GONE_MAX { deque.pop_front() } else { None }

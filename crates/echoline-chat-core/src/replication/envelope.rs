@@ -1,4 +1,4 @@
-//! The wire format of an operation: author, per-author sequence number and origin node. Pure.
+//! The wire format of an operation: author, per-author sequence number and origin node.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,12 @@ const VERSION: u16 = 1;
 pub struct Envelope {
     #[serde(rename = "v")]
     version: u16,
-    /// The node of the author. A node gets another number at each start.
+    /// The author's node. A node gets a new number at each start.
     pub node: u32,
     /// The session of the author; 0 if the author is the node itself.
     pub session: u64,
-    /// The number of the operation, counted from 1 for each author. An operation that was sent
-    /// twice is applied once.
+    /// The number of the operation, counted from 1 for each author. It ensures that an operation
+    /// that is sent twice is applied once.
     pub number: u64,
     /// The operation.
     #[serde(rename = "act")]
@@ -32,8 +32,8 @@ impl Envelope {
         Self { version: VERSION, node, session, number, operation }
     }
 
-    /// Returns the unique id of the proposal. The end of a node has the same id from every
-    /// proposer.
+    /// Returns the unique id of the proposal. The proposal that a node went down has the same id
+    /// whichever node proposes it.
     pub fn id(&self) -> String {
         match &self.operation {
             Operation::NodeDown { node, .. } => id_of_end(*node),
@@ -70,7 +70,7 @@ impl Envelope {
     }
 }
 
-/// Returns the id of the proposal that a node is down.
+/// Returns the id of the proposal that a node went down.
 pub(crate) fn id_of_end(node: u32) -> String {
     format!("gone-{node:08x}")
 }
@@ -166,8 +166,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 7: decodes operations of an earlier version, which has no resumed sessions
-    /// and no private actions.
+    /// Issue 11, item 7: operations of an earlier version are decoded. They have no restored
+    /// sessions and no private actions.
     #[test]
     fn regression_operations_without_the_new_fields_are_decoded() {
         let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
@@ -186,7 +186,8 @@ mod tests {
         }
     }
 
-    /// A later version may add fields, and an earlier version may have had other ones.
+    /// A later version may have further fields, and an earlier version may have had different
+    /// fields.
     #[test]
     fn ignores_a_field_of_another_version() {
         let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],
@@ -210,7 +211,10 @@ mod tests {
             .into_iter()
             .map(|operation| Envelope::new(1, 2, 3, operation).id())
             .collect();
-        assert!(ids.contains(&"gone-00000007".to_owned()), "one name, whoever proposes it");
+        assert!(
+            ids.contains(&"gone-00000007".to_owned()),
+            "the id does not depend on the proposer"
+        );
         assert!(ids.contains(&"00000001-2-3".to_owned()));
     }
 }

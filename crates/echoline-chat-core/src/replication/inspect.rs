@@ -1,8 +1,8 @@
-//! Checks the operations from the stream, like any other input. Pure.
+//! Checks the operations that arrive from the stream, like any other input.
 //!
-//! The operations of an honest node pass unchanged. All nodes must get the same result, so the
-//! bounds are constants. Texts are cleaned and cut. An operation that no honest node sends is
-//! refused.
+//! An operation of a correct node passes unchanged. Long texts are cut and cleaned; an operation
+//! that no correct node sends is refused. The bounds are constants, so that all nodes get the same
+//! result.
 
 use super::{NODE, SAY_LINES};
 use crate::Credential;
@@ -12,27 +12,27 @@ use crate::{
     LineKind, Name, Operation, RejoiningUser, RestoredSession, ResumeToken, RoomChange, SaidLine,
 };
 
-/// The highest number of an operation, a line or an entry: beyond it, JSON numbers are not exact.
+/// The highest number of an operation, a line or an entry. Larger numbers are not exact in JSON.
 pub const NUMBER_MAX: u64 = 1 << 53;
 /// The end of the year 9999, in milliseconds since 1970.
 pub const TIME_MAX_MS: u64 = 253_402_300_799_999;
-/// The maximum bytes of a topic, a reason or any other text that is not a line.
+/// The maximum length of a topic, a reason or any other text that is not a line, in bytes.
 const WORDS_BYTES_MAX: usize = 4096;
-/// The maximum bytes of a line: more than a node accepts from a user.
+/// The maximum length of a line, in bytes: more than a node accepts from a user.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// The maximum bytes of a password hash, or of a part of it.
+/// The maximum length of a password hash, or of a part of it, in bytes.
 const HASH_BYTES_MAX: usize = 256;
-/// The maximum number of users that rejoin in one operation.
+/// The maximum number of users who rejoin in one operation.
 pub const REJOINING_MAX: usize = 200;
 /// The maximum number of rooms of one user.
 const ROOMS_MAX: usize = 1000;
-/// The maximum bytes of the name of a node.
+/// The maximum length of the name of a node, in bytes.
 const NODE_NAME_BYTES_MAX: usize = 64;
 
-/// Checks an operation of this author and number, and cleans its texts.
+/// Checks an operation with this session as the author and this number. Cleans its texts.
 ///
 /// # Errors
-/// The reason why no honest node can have sent it.
+/// The reason why no correct node can have sent it.
 pub(crate) fn inspect(session: u64, number: u64, operation: &mut Operation) -> Result<(), String> {
     let is_of_node = session == NODE;
     match operation {
@@ -180,17 +180,17 @@ pub(crate) fn tidy_ban(ban: &mut Ban) {
     tidy(&mut ban.reason);
 }
 
-/// Checks that a user may have the name: it is not reserved for the server.
+/// Checks the name of a user: reserved names are refused.
 pub(crate) fn user_name(name: &Name) -> Result<(), String> {
     Name::parse(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Checks that a room may have the name.
+/// Checks the name of a room: reserved names are refused.
 pub(crate) fn room_name(name: &Name) -> Result<(), String> {
     Name::parse_room(name.as_str()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Returns whether a node may have this name.
+/// Returns whether the text is a valid name of a node.
 pub(crate) fn is_node_name(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
@@ -200,11 +200,11 @@ pub(crate) fn is_node_name(name: &str) -> bool {
 pub(crate) fn check_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
-        false => Err("a hash of a password has another form".to_owned()),
+        false => Err("the hash of a password has an invalid form".to_owned()),
     }
 }
 
-/// Checks that a user can say a line of this kind. All other kinds come from the server's own
+/// Checks that a user can say a line of this kind. Lines of the other kinds are made by other
 /// operations.
 fn check_spoken(kind: LineKind) -> Result<(), String> {
     match kind {
@@ -230,7 +230,7 @@ pub(crate) fn tidy_line(text: &mut String) {
 fn cut_and_clean(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
     if !is_clean(text) {
-        // Only bytes that are not UTF-8 are refused.
+        // Cleaning fails only for invalid UTF-8, which a `String` cannot have.
         *text = clean(text.as_bytes()).unwrap_or_default().into_owned();
     }
 }

@@ -1,4 +1,4 @@
-//! Checks a snapshot, like any other input. Pure.
+//! Checks a snapshot, like any other input.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
@@ -12,19 +12,19 @@ use super::{GONE_MAX, NODE};
 use crate::room::{LINES_MAX, LineRecord, RoomRecord};
 use crate::text::is_clean;
 
-/// The maximum number of rooms: more than a node accepts from its users.
+/// The maximum number of rooms: more than a node lets its users create.
 pub const ROOMS_MAX: usize = 100_000;
 /// The maximum number of tokens, of nodes, and of users in one list.
 const LIST_MAX: usize = 10_000;
 /// The maximum number of invitations, and of mutes, in one room.
 const ROOM_LIST_MAX: usize = 1000;
-/// The maximum bytes of a name, which has 32 characters.
+/// The maximum length of a name in bytes: 32 characters of 4 bytes.
 const NAME_BYTES_MAX: usize = 128;
 
 /// Decodes a snapshot, and checks it like any other input.
 ///
 /// # Errors
-/// The reason why the snapshot is invalid, or why no honest node can have written it.
+/// The reason why the snapshot is invalid, or why no correct node can have written it.
 pub fn read_snapshot(state: &[u8]) -> Result<Record, String> {
     let mut record: Record = serde_json::from_slice(state).map_err(|error| error.to_string())?;
     if record.version > Record::VERSION {
@@ -34,7 +34,7 @@ pub fn read_snapshot(state: &[u8]) -> Result<Record, String> {
     Ok(record)
 }
 
-/// Cleans the texts of a snapshot, and drops the entries of each list beyond its bound.
+/// Cleans the texts of a snapshot. A list that exceeds its limit is shortened.
 fn inspect(record: &mut Record) -> Result<(), String> {
     let Record { rooms, users, bans, tokens, former_users, flood_mutes, .. } = record;
     number("of a line", record.next_first_line)?;
@@ -57,7 +57,7 @@ fn inspect(record: &mut Record) -> Result<(), String> {
             return Err(format!("it has the session {} twice", user.session));
         }
     }
-    // Each list of bans has its own bound and refuses more.
+    // The number of bans is limited later, when they are added to the state.
     bans.retain(|ban| ban.scope.room().is_none_or(|room| keys.contains(room)));
     bans.iter_mut().for_each(tidy_ban);
     keep_last(tokens, LIST_MAX);

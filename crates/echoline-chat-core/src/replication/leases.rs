@@ -1,19 +1,20 @@
-//! The leases of the nodes. Each node sends a heartbeat every few seconds; the lease of a node
-//! without heartbeats expires. Pure; time is counted in ticks of about a second.
+//! The leases of the nodes. Each node sends a heartbeat every few seconds. The lease of a node
+//! expires if no heartbeat arrives. Time is counted in ticks of about a second.
 
 use std::collections::BTreeMap;
 
 use super::inspect::is_node_name;
 
-/// Ticks without a heartbeat after which the lease of a node expires.
+/// The number of ticks without a heartbeat after which the lease of a node expires.
 pub(crate) const LEASE_TICKS: u64 = 10;
 
-/// Ticks without its own heartbeat after which a node knows that it receives nothing.
+/// The number of ticks after which a node that misses its own heartbeats concludes that it receives
+/// nothing.
 const DEAF_TICKS: u64 = 5;
 
-/// The maximum number of nodes with a lease: more than any cluster has.
+/// The maximum number of nodes with a lease: more than any real cluster has.
 const NODES_MAX: usize = 1000;
-/// The maximum bytes of the version in a heartbeat.
+/// The maximum length of the version in a heartbeat, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
 
 /// The heartbeat of a node.
@@ -23,25 +24,26 @@ pub struct Heartbeat {
     pub node: u32,
     /// The name of the node.
     pub name: String,
-    /// The number of the last entry that the node has applied.
+    /// The sequence of the last entry that the node has applied.
     pub applied: u64,
-    /// The version of its program.
+    /// The version of the node's program.
     pub version: String,
-    /// The number of the heartbeat, counted from 1; 0 from an earlier version.
+    /// The number of the heartbeat, counted from 1. It is 0 if the node has an earlier version.
     #[serde(default)]
     pub count: u64,
 }
 
-/// The last heartbeat of each node, and its time.
+/// The last heartbeat of each node, and the tick at which it arrived.
 #[derive(Debug, Default)]
 pub struct Leases {
     heard: BTreeMap<u32, (u64, Option<Heartbeat>)>,
 }
 
 impl Leases {
-    /// Records a heartbeat of a node, which may be this node, `own`.
+    /// Records a heartbeat of a node. `own` is the number of this node, whose heartbeats arrive
+    /// too.
     pub fn record(&mut self, now: u64, own: u32, heartbeat: Heartbeat) {
-        // There may be any number of forged heartbeats, with any name.
+        // An attacker can forge any number of heartbeats, with any name.
         let is_known = self.heard.contains_key(&heartbeat.node);
         let is_plain =
             is_node_name(&heartbeat.name) && heartbeat.version.len() <= VERSION_BYTES_MAX;
@@ -52,7 +54,7 @@ impl Leases {
             && heartbeat.count > 0
             && heartbeat.count <= last.count
         {
-            // An old heartbeat was recorded and sent again.
+            // This is a replay: the node has already sent a later heartbeat.
             return;
         }
         if heartbeat.node == own && self.is_deaf(now, own) {
@@ -70,9 +72,11 @@ impl Leases {
         self.heard.values_mut().for_each(|(heard, _)| *heard = now);
     }
 
-    /// Returns the nodes of `nodes` whose lease expired. Returns none while this node, `own`,
-    /// misses its own heartbeats. The lease of a node without any heartbeat begins with the first
-    /// call. Leases of nodes that are not in `nodes` any more are dropped when they expire.
+    /// Returns those of `nodes` whose lease has expired. Returns none while this node, `own`,
+    /// misses its own heartbeats.
+    ///
+    /// The lease of a node without any heartbeat begins with the first call. Leases of nodes that
+    /// are not in `nodes` are dropped when they expire.
     pub fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
             self.heard.entry(node).or_insert((now, None));
@@ -86,7 +90,8 @@ impl Leases {
         nodes.iter().filter(overdue).copied().collect()
     }
 
-    /// Returns the last heartbeats of the nodes whose lease holds, by number.
+    /// Returns the last heartbeats of the nodes whose lease has not expired, in the order of their
+    /// numbers.
     pub fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
         let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
         self.heard.values().filter(alive).filter_map(|(_, heartbeat)| heartbeat.as_ref())
@@ -109,7 +114,7 @@ mod tests {
     }
 
     /// Issue 12, item 10: forged heartbeats cannot show an attacker's text or fill the memory. A
-    /// recorded heartbeat does not renew the lease of a node that went down.
+    /// replayed heartbeat does not renew the lease of a node that went down.
     #[test]
     fn attack_forged_heartbeats_are_ignored() {
         let mut leases = Leases::default();
@@ -121,14 +126,14 @@ mod tests {
         leases.record(0, OWN, Heartbeat { count: 5, ..heartbeat(1) });
         leases.record(9, OWN, Heartbeat { count: 5, ..heartbeat(1) });
         leases.record(9, OWN, Heartbeat { count: 4, ..heartbeat(1) });
-        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
+        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "its only heartbeat was at tick 0");
         leases.record(9, OWN, Heartbeat { count: 6, ..heartbeat(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
         (2..5000).for_each(|node| leases.record(9, OWN, heartbeat(node)));
         assert_eq!(leases.heard.len(), NODES_MAX);
         leases.record(10, OWN, heartbeat(6000));
         leases.record(10, 6000, heartbeat(6000));
-        assert!(leases.name(6000).is_some(), "its own is always heard");
+        assert!(leases.name(6000).is_some(), "a node always records its own heartbeat");
     }
 
     /// The number of this node.
@@ -139,8 +144,8 @@ mod tests {
         leases.overdue(now, OWN, nodes)
     }
 
-    /// Fault 68: the lease of a silent node expires, also if the node was never heard. Heartbeats
-    /// renew it.
+    /// Fault 68: the lease of a silent node expires, even if the node never sent a heartbeat.
+    /// Heartbeats renew the lease.
     #[test]
     fn the_lease_of_a_silent_node_expires() {
         let mut leases = Leases::default();
@@ -160,17 +165,17 @@ mod tests {
         assert_eq!(overdue(&mut leases, 21, &[1, 2]), [1, 2]);
         leases.record(22, OWN, heartbeat(1));
         assert_eq!(overdue(&mut leases, 22, &[1, 2]), [2]);
-        assert_eq!(leases.alive(22).count(), 2, "with the one that asks");
+        assert_eq!(leases.alive(22).count(), 2, "the node itself is alive too");
         assert_eq!(leases.name(1), Some("node-1"));
     }
 
-    /// Fault 68: a node that hears no heartbeat, not even its own, lets no lease expire. The leases
-    /// start again when it hears its own heartbeat.
+    /// Fault 68: no lease expires while a node receives no heartbeat, not even its own. All leases
+    /// restart when its own heartbeat arrives again.
     #[test]
     fn a_node_that_receives_nothing_expires_no_lease() {
         let mut leases = Leases::default();
         assert!(leases.overdue(0, OWN, &[1]).is_empty());
-        assert!(leases.overdue(50, OWN, &[1]).is_empty(), "it never heard itself");
+        assert!(leases.overdue(50, OWN, &[1]).is_empty(), "its own heartbeat never arrived");
         assert!(overdue(&mut leases, 60, &[1]).is_empty());
         assert!(leases.overdue(80, OWN, &[1]).is_empty());
         for now in 81..=91 {

@@ -1,13 +1,13 @@
-//! The line that announces that a node went down with its users, and the parser for it, which the
-//! comparison of transcripts uses. Pure.
+//! The line that announces that a node went down with its users, and its parser. The comparison of
+//! transcripts uses the parser.
 
-/// The maximum number of names in the line; further users are only counted.
+/// The maximum number of names in the line. Further users are only counted.
 const NAMED_MAX: usize = 100;
 
-/// The words before the names.
+/// The text between the reason and the names.
 const BEFORE: &str = ", and with it ";
 
-/// Returns the line: `east is gone, and with it ann, ben`.
+/// Returns the line, for example `east is gone, and with it ann, ben`.
 pub fn node_down_line(node: &str, reason: &str, names: &[String]) -> String {
     let named = names.len().min(NAMED_MAX);
     let mut words = format!("{node} {reason}{BEFORE}{}", names[..named].join(", "));
@@ -17,7 +17,7 @@ pub fn node_down_line(node: &str, reason: &str, names: &[String]) -> String {
     words
 }
 
-/// Parses the line. Returns `None` if it is another one.
+/// Parses such a line. Returns `None` for any other line.
 pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
     let (_, names) = words.split_once(BEFORE)?;
     let (names, is_all) = match names.split_once(" and ") {
@@ -28,12 +28,12 @@ pub fn read_node_down_line(words: &str) -> Option<NodeDownLine<'_>> {
     Some(NodeDownLine { names: names.split(", ").collect(), is_all })
 }
 
-/// The users of a node that went down, as the line names them.
+/// The users that the line of a downed node names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NodeDownLine<'a> {
     /// The names of the users.
     pub names: Vec<&'a str>,
-    /// Whether all of them are named.
+    /// Whether the line names all users of the node.
     pub is_all: bool,
 }
 

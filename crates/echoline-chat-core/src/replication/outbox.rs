@@ -1,6 +1,7 @@
-//! The operations of one author that the other nodes do not have yet. One is in flight, and the
-//! others wait for it, so the author's order is kept even if an operation is sent again. Pure; time
-//! is counted in ticks of about a second.
+//! The operations of one author that the other nodes do not have yet.
+//!
+//! One operation is in flight, and the others wait for it. This keeps the author's order even if an
+//! operation is sent again. Time is counted in ticks of about a second.
 
 use std::collections::VecDeque;
 
@@ -8,19 +9,20 @@ use super::SAY_LINES;
 use super::envelope::Envelope;
 use crate::{Name, Operation, SaidLine};
 
-/// The maximum bytes of text in one operation, far below the limit of the stream.
+/// The maximum size of the text in one operation, in bytes. It is far below the limit of the
+/// stream.
 const SAY_BYTES: usize = 64 * 1024;
 
-/// A caller who waits for the outcome of an operation.
+/// A caller that waits for the outcome of an operation.
 pub trait PendingReply {
     /// Returns whether the caller no longer waits.
     fn is_closed(&self) -> bool;
 
-    /// Tells the caller that all earlier operations are done.
+    /// Tells the caller that all its earlier operations are done.
     fn complete(self);
 }
 
-/// The operations of one author. `T` is a caller who waits.
+/// The operations of one author. `T` is a caller that waits for an outcome.
 #[derive(Debug)]
 pub struct Outbox<T> {
     /// The number of the last operation that was sent.
@@ -34,24 +36,24 @@ pub struct Outbox<T> {
 /// An operation that is in flight.
 #[derive(Debug)]
 pub struct Sent<T> {
-    /// The id of its proposal.
+    /// The id of the proposal that contains the operation.
     pub id: String,
-    /// The tick at which it was sent.
+    /// The tick at which the operation was sent.
     pub since: u64,
     /// The operation.
     pub operation: Operation,
-    /// The caller who waits for its outcome.
+    /// The caller that waits for the outcome of the operation.
     pub reply: Option<T>,
 }
 
 /// An operation that waits for its turn.
 #[derive(Debug)]
 pub struct QueuedOperation<T> {
-    /// The operation; `None` only waits for the operations before it.
+    /// The operation. `None` marks a caller that waits only for the operations before it.
     pub operation: Option<Operation>,
-    /// The caller who waits for its outcome.
+    /// The caller that waits for the outcome of the operation.
     pub reply: Option<T>,
-    /// The tick at which it was queued.
+    /// The tick at which the operation was queued.
     pub since: u64,
 }
 
@@ -62,12 +64,13 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T: PendingReply> Outbox<T> {
-    /// Appends an operation. With `None`, appends only a wait for all operations before it.
+    /// Appends an operation. With `None`, `reply` only waits for all operations before it.
     pub fn push(&mut self, now: u64, operation: Option<Operation>, reply: Option<T>) {
         self.waiting.push_back(QueuedOperation { operation, reply, since: now });
     }
 
-    /// Appends a line, to the last operation if that one has room for it.
+    /// Appends a line to the last queued operation. If that operation has no space for the line,
+    /// adds a new operation.
     pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
         if let Some(QueuedOperation {
             operation: Some(Operation::Say { room: last, lines }), ..
@@ -88,7 +91,8 @@ impl<T: PendingReply> Outbox<T> {
     }
 
     /// Takes the next operation, if none is in flight. `seal` puts it into an envelope with its
-    /// number. Completes the waits before it. Drops operations whose caller no longer waits.
+    /// number. Replies to callers that only wait for the operations before it. Drops operations
+    /// whose caller no longer waits.
     pub fn next(
         &mut self,
         now: u64,
@@ -113,7 +117,7 @@ impl<T: PendingReply> Outbox<T> {
         None
     }
 
-    /// Returns the number of the operation that is in flight, or else of the last one.
+    /// Returns the number of the operation that is in flight, or of the last one if none is.
     pub fn number(&self) -> u64 {
         self.last
     }
@@ -123,13 +127,13 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.as_ref()
     }
 
-    /// Takes the operation that was in flight. It has come back, or never will.
+    /// Takes the operation that was in flight, because it has come back or is lost.
     pub fn settle(&mut self) -> Option<Sent<T>> {
         self.sent.take()
     }
 
-    /// Puts the operation that was in flight back to the front of the queue. Its first copy has no
-    /// effect, so it is sent again.
+    /// Puts the operation that was in flight back to the front of the queue. The copy that was sent
+    /// has no effect, so the operation is sent again.
     pub fn take_back(&mut self) {
         if let Some(Sent { operation, reply, since, .. }) = self.sent.take() {
             self.waiting.push_front(QueuedOperation { operation: Some(operation), reply, since });
@@ -153,8 +157,9 @@ impl<T: PendingReply> Outbox<T> {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes the unsent operations that have waited since before `since`, if they say lines or if a
-    /// caller waits for their outcome. The others stay: for example, a user must be able to leave.
+    /// Takes the unsent operations that were queued before tick `since`, if they say lines or if a
+    /// caller waits for their outcome. All other operations stay queued: a user must be able to
+    /// leave, for example.
     pub fn expire(&mut self, since: u64) -> Vec<QueuedOperation<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
@@ -231,7 +236,7 @@ mod tests {
         assert_eq!(outbox.settle().unwrap().id, "00000001-2-1");
         assert_eq!(texts(next(&mut outbox)), ["b", "c"]);
         outbox.settle();
-        assert_eq!(texts(next(&mut outbox)), ["d"], "another room is another act");
+        assert_eq!(texts(next(&mut outbox)), ["d"], "lines of another room need another operation");
         outbox.settle();
         assert!(outbox.is_empty() && outbox.number() == 3);
     }
@@ -265,10 +270,7 @@ mod tests {
         assert_eq!(expired.len(), 1);
         assert_eq!(outbox.lines(), 2);
         outbox.settle();
-        assert!(
-            matches!(next(&mut outbox), Some(Operation::Exit { .. })),
-            "who leaves has to leave"
-        );
+        assert!(matches!(next(&mut outbox), Some(Operation::Exit { .. })), "an exit never expires");
         outbox.settle();
         assert_eq!(texts(next(&mut outbox)), ["c"]);
         assert!(outbox.sent().is_some());

@@ -1,4 +1,4 @@
-//! The recorded state at one entry of the stream, and how a node continues from it. Pure.
+//! The recorded state after one entry of the stream, and how a node continues from it.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,9 +17,9 @@ use crate::{Key, Name, Notification, Operation, OperationContext};
 /// The recorded state. Its lists are ordered, so that all nodes write the same bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The version.
+    /// The version of the format.
     pub version: u16,
-    /// The number of the first line of the next new room.
+    /// The number that the first line of the next new room gets.
     #[serde(rename = "numbers_from")]
     pub next_first_line: u64,
     /// The rooms.
@@ -29,21 +29,22 @@ pub struct Record {
     pub users: Vec<UserRecord>,
     /// The bans.
     pub bans: Vec<Ban>,
-    /// The saved sessions by their tokens.
+    /// The saved sessions, each with the digest of its token.
     pub tokens: Vec<(String, SavedSession)>,
-    /// The users who left last.
+    /// The users who left most recently.
     #[serde(default)]
     pub former_users: FormerUsers,
     /// The mutes of users who wrote too fast.
     #[serde(default)]
     pub flood_mutes: FloodMutes,
-    /// For each node, the number of the last operation whose author is the node itself.
+    /// For each node: the number of the last operation whose author is the node itself, not a user.
     pub nodes: BTreeMap<u32, u64>,
-    /// The last nodes that went down.
+    /// The nodes that went down most recently.
     pub gone_nodes: VecDeque<u32>,
-    /// The last sessions that have ended.
+    /// The sessions that ended most recently.
     pub gone_sessions: VecDeque<u64>,
-    /// For each node, the session count up to which no session can begin.
+    /// For each node: the highest count (the lower half of a session's number) of an ended session
+    /// that `gone_sessions` has dropped.
     #[serde(default)]
     pub session_floors: BTreeMap<u32, u32>,
     /// The last operations of users whose node went down.
@@ -69,23 +70,23 @@ pub struct UserRecord {
     pub address: Option<IpAddr>,
     /// Whether the user is an operator.
     pub operator: bool,
-    /// Whether the user continues in another session.
+    /// Whether the user has moved to another session.
     pub retired: bool,
     /// The away text, if the user is away.
     pub away: Option<String>,
-    /// The number of the last operation that was applied.
+    /// The number of the user's last operation that was applied.
     pub last: u64,
-    /// Whether the last operation was refused.
+    /// Whether the user's last operation was refused.
     pub refused: bool,
 }
 
 impl Record {
-    /// The version of the form.
+    /// The current version of the format.
     pub const VERSION: u16 = 1;
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Removes all users from the chat. Suspends those that this node serves, and returns their
+    /// Removes all users from the chat. Users that this node serves are suspended; returns their
     /// sessions.
     pub fn suspend_all(&mut self) -> Vec<u64> {
         self.names.clear();
@@ -104,7 +105,7 @@ impl<R: RoomCell> ChatState<R> {
         here
     }
 
-    /// Adds a user; this node does not serve them.
+    /// Adds a user that another node serves.
     fn restore_user(&mut self, record: UserRecord) {
         let UserRecord { session, node, .. } = record;
         let context = OperationContext { session, node, is_here: false, now_ms: 0 };
@@ -115,7 +116,7 @@ impl<R: RoomCell> ChatState<R> {
         if record.retired {
             user.retire();
         } else {
-            // No other user has the name, because the record gives it to this one.
+            // This cannot fail, because the record gives each name to one user only.
             let _ = self.claim(&user.name(), session);
         }
         user.set_away(record.away.as_deref());
@@ -135,7 +136,7 @@ impl<R: RoomCell> ChatState<R> {
         }
     }
 
-    /// Drops everything except the lobby, which is empty then.
+    /// Removes all rooms except the lobby, and empties the lobby.
     pub fn reset(&mut self) {
         let lobby = &self.lobby;
         self.rooms.retain(|_, cell| cell.is_same(lobby));
@@ -154,13 +155,13 @@ impl<R: RoomCell> StateChange<'_, R> {
             record.rooms.iter().map(|room| room.name.key().clone()).collect();
         self.state.bans = Bans::default();
         for ban in record.bans.drain(..) {
-            // A snapshot of an earlier version may have too many bans of a room. All nodes drop the
-            // same ones.
+            // A snapshot of an earlier version may have too many bans for a room. The excess is
+            // dropped, in the same way on all nodes.
             let _ = self.state.bans.add(0, ban);
         }
         self.state.tokens = Tokens::default();
         for (token, saved) in record.tokens.drain(..) {
-            // No token is dropped, unless an earlier version had more for one source.
+            // A token is dropped only if an earlier version allowed more tokens for one source.
             let _ = self.state.tokens.keep(0, digest_of_kept(token).into(), saved);
         }
         self.state.next_first_line = record.next_first_line;
@@ -174,7 +175,7 @@ impl<R: RoomCell> StateChange<'_, R> {
             let cell = found.unwrap_or_else(|| self.make_room(&room.name, None));
             self.state.restore_room(&cell, room);
         }
-        // The other nodes have removed these rooms.
+        // Removes the rooms that are not in the record: the other nodes have removed them.
         let lobby = &self.state.lobby;
         self.state.rooms.retain(|key, cell| names.contains(key) || cell.is_same(lobby));
         for &session in served {
@@ -182,7 +183,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Keeps the memberships of a suspended user in the rooms in which the record has them.
+    /// Keeps a suspended user's memberships only in the rooms in which the record has them.
     fn match_memberships(&mut self, session: u64) {
         let Some((suspended, recorded)) =
             self.state.suspended.get(&session).zip(self.state.user(session))
@@ -227,12 +228,12 @@ impl UserRecord {
     }
 }
 
-/// The operations that a snapshot includes.
+/// The operations that a snapshot already contains.
 #[derive(Debug)]
 pub struct AppliedOperations {
     /// The last operation of each author, and whether it was refused.
     lasts: BTreeMap<u64, LastOperation>,
-    /// The nodes that are gone.
+    /// The nodes that went down.
     pub gone_nodes: BTreeSet<u32>,
     /// The sessions that have ended.
     pub gone_sessions: BTreeSet<u64>,
@@ -285,7 +286,7 @@ impl AppliedOperations {
             Some(last) if number == last.number && last.refused => OperationStatus::Refused,
             Some(last) if number == last.number => OperationStatus::Applied,
             _ if is_over => OperationStatus::Applied,
-            // The record may have dropped the operation. To lose it is better than to apply it
+            // It is unknown whether the operation was applied. Losing it is better than applying it
             // twice.
             None if self.gone_nodes.contains(&node)
                 && !matches!(operation, Operation::Exit { .. }) =>

@@ -1,4 +1,4 @@
-//! The lines that a member has not seen, as a batch of bytes for one write. Pure.
+//! The lines that a member has not seen, as a batch of bytes for one write.
 
 use std::io::IoSlice;
 
@@ -6,41 +6,41 @@ use arrayvec::ArrayVec;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter};
 
-/// The maximum number of pieces in one write.
+/// The maximum number of pieces in one batch.
 const PIECES_MAX: usize = 32;
 
-/// Whole lines in a few pieces of bytes.
+/// Whole lines, in a few pieces of bytes.
 #[derive(Debug, Default)]
 pub struct Batch {
     pieces: ArrayVec<Piece, PIECES_MAX>,
-    /// The number after the last line of the batch.
+    /// The number of the line after the batch.
     pub until: u64,
 }
 
 /// Whole, contiguous lines.
 #[derive(Debug)]
 struct Piece {
-    /// The number of the first of them.
+    /// The number of the first line.
     first: u64,
     bytes: Bytes,
 }
 
-/// The progress of a member whose connection took a part of a batch.
+/// The state of a member after the connection took only a part of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The next line that the member has to see from its beginning.
+    /// The next line that the member must receive from its beginning.
     pub next: u64,
-    /// The rest of a line whose beginning the member has received.
+    /// The rest of a line whose beginning was already sent.
     pub rest: &'a [u8],
 }
 
 impl Batch {
-    /// Adds lines. Returns `false` if no more pieces fit.
+    /// Adds lines. `first` is the number of the first line. Returns `false` if no more pieces fit.
     pub fn push(&mut self, first: u64, bytes: Bytes) -> bool {
         self.pieces.try_push(Piece { first, bytes }).is_ok()
     }
 
-    /// Returns whether it has no lines.
+    /// Returns whether the batch has no lines.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -53,7 +53,7 @@ impl Batch {
     /// Runs `write` on all pieces.
     pub fn with_slices<T>(&self, write: impl FnOnce(&mut [IoSlice<'_>]) -> T) -> T {
         if let [only] = &*self.pieces {
-            // The usual case of one piece needs no list and no vectored write.
+            // The usual single piece needs no list and no vectored write.
             return write(&mut [IoSlice::new(&only.bytes)]);
         }
         let mut slices = [IoSlice::new(&[]); PIECES_MAX];
@@ -63,7 +63,7 @@ impl Batch {
         write(&mut slices[..self.pieces.len()])
     }
 
-    /// Returns the progress of a member whose connection took the first `taken` bytes.
+    /// Returns the state of a member whose connection took the first `taken` bytes.
     pub fn progress(&self, mut taken: usize) -> Progress<'_> {
         for Piece { first, bytes } in &self.pieces {
             if taken >= bytes.len() {
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the lines that a member receives if the connection takes the batch in two parts.
+    /// Returns the bytes that a member receives if the connection takes the batch in two parts.
     fn taken(batch: &Batch, length: usize) -> Vec<u8> {
         let all: Vec<u8> = batch.pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
         let progress = batch.progress(length);

@@ -1,6 +1,6 @@
 //! The lines of a room that a member's terminal does not show: the member's own lines, and the
-//! lines that a newcomer's replay leaves out. Lines that the member has passed are not tracked.
-//! Pure.
+//! lines that a new member's replay leaves out. Once the member has passed a line, it is no longer
+//! tracked.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,35 +10,36 @@ use std::ops::Range;
 pub enum Own {
     /// Own lines are shown.
     Shown,
-    /// Own lines are hidden, because the terminal has shown the input.
+    /// Own lines are hidden, because the terminal already showed them while the user typed.
     Hidden,
 }
 
-/// The lines that the member's terminal does not show: lines that the member wrote, and lines that
-/// the replay left out. Takes no memory if there are none.
+/// The lines that the member's terminal does not show: the member's own lines, and lines that the
+/// replay left out. If there are none, it needs no memory.
 #[derive(Debug, Default)]
 pub struct HiddenLines(Option<Box<Written>>);
 
-/// The number of ranges whose memory is kept after the member has passed them.
+/// If more ranges than this were allocated, the memory is freed after the member has passed them.
 const RANGES_KEPT: usize = 8;
 
 #[derive(Debug, Default)]
 struct Written {
     ranges: VecDeque<Range<u64>>,
-    /// The number of lines that the log dropped before the member passed them.
+    /// The number of hidden lines that the log dropped before the member passed them.
     forgotten: u64,
 }
 
 impl HiddenLines {
-    /// Notes that the member wrote line `number`. `next` is the member's next line, and `first` the
-    /// first line of the log.
+    /// Records that the member wrote line `number`. `next` is the member's next line, and `first`
+    /// the first line of the log.
     pub fn push(&mut self, number: u64, next: u64, first: u64) {
         let Written { ranges, forgotten } = &mut **self.0.get_or_insert_default();
         if let Some(last) = ranges.back_mut().filter(|last| last.end == number) {
             last.end += 1;
             return;
         }
-        // Bounds the memory of a member who writes without reading.
+        // Forgets passed and dropped lines. This bounds the memory of a member who writes without
+        // reading.
         while let Some(range) = ranges.front().filter(|range| range.end <= next.max(first)) {
             *forgotten += range.end.saturating_sub(range.start.max(next));
             ranges.pop_front();
@@ -46,7 +47,7 @@ impl HiddenLines {
         ranges.push_back(number..number + 1);
     }
 
-    /// Hides the lines that the replay of a newcomer leaves out.
+    /// Creates the hidden lines of a new member from the ranges that the replay leaves out.
     pub(crate) fn left_out(ranges: Vec<Range<u64>>) -> Self {
         if ranges.is_empty() {
             return Self::default();
@@ -65,12 +66,13 @@ impl HiddenLines {
         self.0.take_if(|written| is_passed(written));
     }
 
-    /// Returns the ranges of hidden lines in order. The member may have passed some of them.
+    /// Returns the ranges of hidden lines in order. The member may already have passed some of
+    /// them.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = &Range<u64>> {
         self.0.iter().flat_map(|written| &written.ranges)
     }
 
-    /// Returns the number of the first line from `next` on that is not hidden.
+    /// Returns the number of the first line that is not hidden, starting at `next`.
     pub fn pass(&self, next: u64) -> u64 {
         let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
         // The ranges are disjoint and not adjacent.
@@ -78,8 +80,8 @@ impl HiddenLines {
         mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
     }
 
-    /// Returns how many of the lines from `next` up to `first` are hidden. The log has dropped
-    /// these lines, so the member skips them.
+    /// Returns how many lines from `next` up to `first` are hidden. The log has dropped these
+    /// lines, so the member skips them.
     pub(crate) fn take_missed(&mut self, next: u64, first: u64) -> u64 {
         let Some(written) = &mut self.0 else { return 0 };
         let missed =
@@ -95,8 +97,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Promise P3: missed lines are counted without the member's own lines, for any order of
-        /// drops.
+        /// Promise P3: missed lines are counted without the member's own lines, in whatever order
+        /// the log drops them.
         #[test]
         fn own_lines_are_counted_once(
             mine in prop::collection::vec(any::<bool>(), 1..100),

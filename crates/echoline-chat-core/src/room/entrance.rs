@@ -1,4 +1,4 @@
-//! The conditions for joining a room. Pure.
+//! The conditions for joining a room.
 
 use crate::Credential;
 use crate::JoinError;
@@ -8,48 +8,48 @@ use crate::state::Position;
 /// The maximum number of invitations of one room. The oldest is dropped first.
 const INVITED_MAX: usize = 1000;
 
-/// The condition for entering a room.
+/// The condition for joining a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Every user may enter.
+    /// Every user may join.
     Open,
-    /// Only invited users may enter.
+    /// Only invited users may join.
     Invited,
-    /// Only users who know the password may enter.
+    /// Only users who know the password may join.
     Password,
 }
 
-/// A user who wants to enter.
+/// A user who wants to join.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer {
     /// The number of the session.
     pub session: u64,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// Whether the user is an operator of the whole chat, who may enter every room.
+    /// Whether the user is an operator of the whole chat. Such users may join every room.
     pub is_operator: bool,
 }
 
-/// Returns the stamp of a password: the last part of its PHC string, which differs each time a
-/// password is set.
+/// Returns the stamp of a password hash: the last part of its PHC string. It differs each time a
+/// password is set, even if the password is the same.
 fn stamp(hash: &str) -> &str {
     hash.rsplit('$').next().unwrap_or_default()
 }
 
 impl Room {
-    /// Returns the position of a newcomer, for a saved session.
+    /// Returns the position of a user who joins now, in the form for a saved session.
     pub fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
         let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
         Position { room, next, operator: false, password, born }
     }
 
-    /// Returns whether the room has another password than when the session was saved.
+    /// Returns whether the room's password was changed after the session was saved.
     fn has_new_password(&self, saved: Option<&str>) -> bool {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
 
-    /// Returns the condition under which the user of this lineage may enter.
+    /// Returns the condition under which the user with this lineage may join.
     pub fn entrance(&self, lineage: u64) -> Entrance {
         match () {
             () if self.invited.contains(&lineage) => Entrance::Open,
@@ -59,7 +59,7 @@ impl Room {
         }
     }
 
-    /// Invites the user of this lineage, under any name. Another user who takes the name later is
+    /// Invites the user with this lineage, under any name. Another user who takes the name later is
     /// not invited.
     pub fn invite(&mut self, lineage: u64) {
         self.invited.retain(|&invited| invited != lineage);
@@ -69,8 +69,8 @@ impl Room {
         self.invited.push_back(lineage);
     }
 
-    /// Returns the credential. If it is for a removed room of the same name, returns
-    /// [`Credential::Nothing`].
+    /// Returns the credential, or [`Credential::Nothing`] if it is for an earlier room with the
+    /// same name.
     pub fn valid<'a>(&self, credential: &'a Credential) -> &'a Credential {
         match credential {
             Credential::Return { born, .. } if *born != self.origin.born => &Credential::Nothing,
@@ -78,7 +78,7 @@ impl Room {
         }
     }
 
-    /// Returns whether a user with this credential may enter.
+    /// Checks whether a user with this credential may join.
     pub fn admit(&self, newcomer: Newcomer, credential: &Credential) -> Result<(), JoinError> {
         if self.member_id_of(newcomer.session).is_some() {
             return Err(JoinError::Already);
@@ -131,6 +131,9 @@ mod tests {
             room.invite(lineage);
         }
         assert_eq!(room.invited.len(), INVITED_MAX);
-        assert!(!admits(&room, 7, 7) && admits(&room, 100, 100), "the oldest is forgotten");
+        assert!(
+            !admits(&room, 7, 7) && admits(&room, 100, 100),
+            "the oldest invitation is dropped"
+        );
     }
 }

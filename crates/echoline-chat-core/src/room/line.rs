@@ -1,4 +1,4 @@
-//! Lines: their shape in the log, and their views. Pure.
+//! The encoding of lines in the log, and views of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use crate::{LineKind, StoredLine};
 /// The end of a line on a terminal.
 pub const EOL: &str = "\r\n";
 
-/// Returns a line as a terminal shows it, without its end.
+/// Returns a line as a terminal shows it, without the line end.
 #[must_use]
 pub fn terminal_text(line: &StoredLine) -> String {
     Shape::encode(line.kind, &line.name, &line.text).1.concat()
 }
 
-/// Returns the fixed parts of a line: before the name, between name and text, and after the text.
+/// Returns the fixed parts of a line: before the name, between the name and the text, and after the
+/// text.
 const fn frame(kind: LineKind, has_text: bool) -> [&'static str; 3] {
     match (kind, has_text) {
         (LineKind::Said, _) => ["", ": ", ""],
@@ -29,7 +30,7 @@ const fn frame(kind: LineKind, has_text: bool) -> [&'static str; 3] {
     }
 }
 
-/// The positions of name and text in an encoded line.
+/// The positions of the name and the text in an encoded line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// The kind of the line.
@@ -40,10 +41,10 @@ pub struct Shape {
 
 impl Shape {
     /// Encodes a line without its line end. Returns the pieces of its bytes, and the positions of
-    /// name and text in them.
+    /// the name and the text.
     ///
-    /// A name has at most 128 bytes (32 letters); a text that does not fit into 32 bits cannot
-    /// have come through a line limit.
+    /// A name has at most 128 bytes (32 characters). A text always fits into 32 bits, because lines
+    /// have a limit.
     pub fn encode<'a>(kind: LineKind, name: &'a str, text: &'a str) -> (Self, [&'a str; 5]) {
         let [before, between, after] = frame(kind, !text.is_empty());
         let shape = Self {
@@ -54,13 +55,13 @@ impl Shape {
         (shape, [before, name, between, text, after])
     }
 
-    /// Returns the range of the name.
+    /// Returns the range of the name, in bytes.
     pub fn name(self) -> Range<usize> {
         let start = self.frame()[0].len();
         start..start + usize::from(self.name)
     }
 
-    /// Returns the range of the text.
+    /// Returns the range of the text, in bytes.
     pub fn text(self) -> Range<usize> {
         let start = self.name().end + self.frame()[1].len();
         start..start + self.text as usize
@@ -71,14 +72,15 @@ impl Shape {
     }
 }
 
-/// One line of a room with its parts.
+/// One line of a room, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineView<'a> {
     /// The number of the line.
     pub number: u64,
-    /// Milliseconds since 1970, UTC; larger than those of the line before.
+    /// The time, in milliseconds since 1970 (UTC). It is larger than that of the line before.
     pub time_ms: u64,
-    /// The lineage of the author; 0 if the server wrote the line, or if it was read from the store.
+    /// The lineage of the author. 0 if the server wrote the line, or if the line was read from the
+    /// store.
     pub author: u64,
     /// The kind of the line.
     pub kind: LineKind,
@@ -86,12 +88,12 @@ pub struct LineView<'a> {
     pub name: &'a str,
     /// The text.
     pub text: &'a str,
-    /// The line as a terminal shows it, without its end.
+    /// The line as a terminal shows it, without the line end.
     pub shown: &'a str,
 }
 
 impl<'a> LineView<'a> {
-    /// Creates a line from its bytes, as a terminal shows it and with its end.
+    /// Creates a line from the bytes that a terminal shows, with the line end.
     pub(super) fn new(
         number: u64,
         time_ms: u64,
@@ -99,8 +101,8 @@ impl<'a> LineView<'a> {
         shape: &Shape,
         bytes: &'a [u8],
     ) -> Self {
-        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
-        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
+        let shown = std::str::from_utf8(bytes).expect("lines are UTF-8");
+        let shown = shown.strip_suffix(EOL).expect("every line in the log has a line end");
         let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
         Self { number, time_ms, author, kind: shape.kind, name, text, shown }
     }

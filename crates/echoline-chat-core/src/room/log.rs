@@ -1,11 +1,11 @@
-//! The log of a room: its lines in order, numbered, encoded once and bounded. Pure.
+//! The log of a room: its lines in order, numbered and encoded once. Its size is bounded.
 //!
-//! The append encodes a line, as a terminal shows it, into a chunk of bytes. A member is a cursor:
-//! a line number. All unread lines of a member are a few slices of those chunks. No line is copied
-//! or stored for a member.
+//! An append encodes a line, as a terminal shows it, into a chunk of bytes. A member is only a
+//! cursor: the number of the next line. All unread lines of a member are a few slices of those
+//! chunks, so no line is copied or stored per member.
 //!
-//! Lines that users said have their own bound. When other lines fill the log, the said lines that
-//! leave it move to `OlderLines`, so that a flood of joins does not displace them.
+//! Lines that users said have a limit of their own. If other lines fill the log, the said lines
+//! that leave it move to `OlderLines`, so a flood of joins does not displace them.
 
 mod older;
 #[cfg(test)]
@@ -21,8 +21,8 @@ use crate::room::LineView;
 use crate::room::{Batch, EOL, Shape};
 use crate::{DELETED, LineKind};
 
-/// Minimum and maximum bytes of one chunk; a longer line has its own chunk. Chunks grow with the
-/// room, so that many rooms with a few lines cost little memory.
+/// The minimum and maximum size of a chunk, in bytes. A longer line has its own chunk. Chunks grow
+/// with the room, so that many rooms with a few lines cost little memory.
 const CHUNK_BYTES_MIN: usize = 1024;
 const CHUNK_BYTES_MAX: usize = 128 * 1024;
 
@@ -31,33 +31,37 @@ const DELETED_MAX: usize = 1000;
 
 /// The lines of one room in memory.
 ///
-/// Invariants: `entries` has the lines `first..next()` in order; their bytes are without gaps in
-/// `chunks`, then in `tail`, and no line is in two of them; times increase strictly; `visible` is
-/// between `first` and `next()`. The lines of `older` have numbers below `first`. It and `entries`
-/// together have no more said lines, and no more bytes of them, than `limits` allow.
+/// Invariants:
+///
+/// * `entries` has the lines `first..next()` in order. Their bytes are in `chunks` and then in
+///   `tail`, without gaps; no line is split between two of them.
+/// * Times increase strictly.
+/// * `visible` is between `first` and `next()`.
+/// * The lines of `older` have numbers below `first`. The said lines in `older` and `entries`
+///   together do not exceed `limits`.
 #[derive(Debug)]
 pub struct Log {
     limits: LogLimits,
     older: OlderLines,
     first: u64,
     entries: VecDeque<LineEntry>,
-    /// The said lines of `entries`.
+    /// The number and size of the said lines in `entries`.
     said: SaidLines,
     chunks: VecDeque<Chunk>,
     /// The bytes that were appended since the last [`freeze`](Self::freeze).
     tail: BytesMut,
     tail_start: u64,
-    /// The lines before this one may be shown.
+    /// Lines with smaller numbers may be shown.
     visible: u64,
-    /// Whether appended lines become visible only by [`show`](Self::show).
+    /// Whether appended lines stay invisible until [`show`](Self::show) is called.
     pub holds: bool,
     last_time_ms: u64,
-    /// The highest numbers of deleted lines, including lines that are no longer kept. A node that
-    /// missed a deletion learns of it from these numbers.
+    /// The highest numbers of deleted lines, including lines that were dropped since. A node that
+    /// missed a deletion learns about it from these numbers.
     pub deleted: BTreeSet<u64>,
 }
 
-/// A number of lines that users said, and their bytes.
+/// The number and size of lines that users said.
 #[derive(Clone, Copy, Debug, Default)]
 struct SaidLines {
     lines: usize,
@@ -66,7 +70,7 @@ struct SaidLines {
 
 #[derive(Clone, Copy, Debug)]
 struct LineEntry {
-    /// The offset of the line in all bytes that the room ever had.
+    /// The offset of the line in the sequence of all bytes that were ever appended.
     start: u64,
     time_ms: u64,
     author: u64,
@@ -85,19 +89,19 @@ impl Chunk {
     }
 }
 
-/// The properties of a line, without its words.
+/// The properties of a line without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The kind of the line.
     pub kind: LineKind,
-    /// As in [`LineView`].
+    /// The lineage of the author, as in [`LineView`].
     pub author: u64,
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
 }
 
 impl Log {
-    /// Creates an empty log whose first line will have the number `first`, later than
+    /// Creates an empty log. Its first line will have the number `first` and a time after
     /// `last_time_ms`.
     pub fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
         Self {
@@ -116,8 +120,8 @@ impl Log {
         }
     }
 
-    /// Appends a line. Returns its number and its time, which is `now_ms`, or a little later if the
-    /// clock has not advanced.
+    /// Appends a line. Returns its number and its time. The time is `now_ms`, or slightly later if
+    /// that is not after the last line.
     pub fn append(
         &mut self,
         now_ms: u64,
@@ -147,8 +151,8 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
-    /// Replaces the text of a kept line with `[deleted]`, if its kind has a text. The number and
-    /// the time stay. Copies one chunk.
+    /// Replaces the text of a line with `[deleted]`, if the log has the line and its kind has a
+    /// text. The number and the time stay the same. Copies one chunk.
     pub fn delete(&mut self, number: u64) {
         self.deleted.insert(number);
         if self.deleted.len() > DELETED_MAX {
@@ -161,7 +165,7 @@ impl Log {
         let index = (number - self.first) as usize;
         let LineEntry { start, shape, .. } = self.entries[index];
         let end = self.start_of(number + 1);
-        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
+        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are UTF-8");
         if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
             return;
         }
@@ -177,7 +181,7 @@ impl Log {
         if shape.kind.is_said() {
             self.said.bytes = self.said.bytes + line.len() - (end - start) as usize;
         }
-        // All later lines move by the change in length.
+        // All later offsets shift by the difference in length.
         let by = (line.len() as u64).wrapping_sub(end - start);
         let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
         let starts =
@@ -192,8 +196,8 @@ impl Log {
         self.last_time_ms
     }
 
-    /// Drops all lines. The next line will have the number `number`, which must not be lower than
-    /// the current one.
+    /// Drops all lines. The next line will have this number, which must not be lower than the
+    /// current one.
     pub(crate) fn jump(&mut self, number: u64) {
         self.tail_start += self.tail.len() as u64;
         self.tail.clear();
@@ -204,7 +208,7 @@ impl Log {
         (self.first, self.visible) = (number, number);
     }
 
-    /// Makes the next line later than `time_ms`.
+    /// Ensures that the next line is later than `time_ms`.
     pub fn set_last_time(&mut self, time_ms: u64) {
         self.last_time_ms = self.last_time_ms.max(time_ms);
     }
@@ -214,18 +218,18 @@ impl Log {
         self.visible = until.clamp(self.visible, self.next());
     }
 
-    /// Returns the number from which on all lines are kept.
+    /// Returns the number from which on the log has all lines.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// Returns the number of the oldest line that is kept.
+    /// Returns the number of the oldest line that the log still has.
     pub fn oldest(&self) -> u64 {
         self.older.first().unwrap_or(self.first)
     }
 
-    /// Returns the number of the first kept line from `number` on. A line after the last one counts
-    /// as kept.
+    /// Returns the number of the first line, starting at `number`, that the log still has. Numbers
+    /// after the last line are returned unchanged.
     pub(crate) fn kept_from(&self, number: u64) -> u64 {
         if number >= self.first {
             return number;
@@ -233,7 +237,7 @@ impl Log {
         self.older.at_or_after(number).unwrap_or(self.first)
     }
 
-    /// Returns the number of the last kept line before `number`.
+    /// Returns the number of the last line before `number` that the log still has.
     pub fn kept_before(&self, number: u64) -> Option<u64> {
         match number.min(self.next()) {
             number if number > self.first => Some(number - 1),
@@ -241,7 +245,7 @@ impl Log {
         }
     }
 
-    /// Counts the kept lines with these numbers.
+    /// Counts the lines in this range of numbers that the log still has.
     pub fn count(&self, numbers: Range<u64>) -> u64 {
         let newer = numbers.end.saturating_sub(numbers.start.max(self.first));
         newer + self.older.count(numbers)
@@ -252,8 +256,8 @@ impl Log {
         self.said.lines > 0 || !self.older.is_empty()
     }
 
-    /// Adds an older said line. Its number is below [`first`](Self::first), and above the numbers
-    /// of the older lines that are there.
+    /// Adds an older said line. Its number must be below [`first`](Self::first), and above the
+    /// numbers of all older lines that were added before. Otherwise nothing is added.
     pub fn restore_said(&mut self, line: &LineView<'_>) {
         let LineView { number, time_ms, author, kind, name, text, .. } = *line;
         if number >= self.first || !kind.is_said() || self.older.last() >= Some(number) {
@@ -275,9 +279,9 @@ impl Log {
         self.visible
     }
 
-    /// Fills `batch` with the visible lines from number `from` on, except for the lines in `own`
-    /// (ranges in order). The log must still keep line `from`. The batch ends at a gap before
-    /// [`first`](Self::first).
+    /// Fills `batch` with the visible lines, starting at number `from`. Skips the lines in `own`,
+    /// which are ranges in order. The log must still have line `from`. The batch ends at the first
+    /// missing line before [`first`](Self::first).
     pub(crate) fn gather<'a>(
         &mut self,
         from: u64,
@@ -312,7 +316,7 @@ impl Log {
     }
 
     /// Adds the lines with these numbers to `batch`. Returns `false` if not all of them fit. The
-    /// batch then ends before the first line that does not.
+    /// batch then ends before the first line that does not fit.
     fn gather_all(&self, numbers: Range<u64>, batch: &mut Batch) -> bool {
         if numbers.is_empty() {
             return true;
@@ -337,7 +341,7 @@ impl Log {
         true
     }
 
-    /// Returns the properties of a line that is kept, visible or not.
+    /// Returns the properties of a line that the log still has, even if it is not visible.
     pub(crate) fn mark(&self, number: u64) -> Option<Mark> {
         if let Some(older) = self.older.get(number) {
             let OlderLine { time_ms, author, shape, .. } = *older;
@@ -348,7 +352,7 @@ impl Log {
         Some(Mark { kind: shape.kind, author, time_ms })
     }
 
-    /// Returns the line of this number, if it is kept and may be seen.
+    /// Returns the line with this number, if the log still has it and it is visible.
     pub fn line(&self, number: u64) -> Option<LineView<'_>> {
         if !(self.first..self.visible).contains(&number) {
             return self.older.get(number).map(OlderLine::view);
@@ -367,7 +371,8 @@ impl Log {
         &bytes[(start - origin) as usize..(end - origin) as usize]
     }
 
-    /// Returns the offset at which line `number` begins, or would begin.
+    /// Returns the offset at which line `number` begins. For the next line, returns the end of all
+    /// bytes.
     fn start_of(&self, number: u64) -> u64 {
         match self.entries.get((number - self.first) as usize) {
             Some(entry) => entry.start,
@@ -379,7 +384,7 @@ impl Log {
         self.first + self.entries.partition_point(|entry| entry.start < start) as u64
     }
 
-    /// Ensures that the tail has room for `length` more bytes without moving its content.
+    /// Ensures that the tail has space for `length` more bytes without moving its content.
     fn make_room(&mut self, length: usize) {
         if self.tail.capacity() - self.tail.len() < length {
             self.freeze();
@@ -417,8 +422,8 @@ impl Log {
         }
     }
 
-    /// Removes the first line from the entries. If a user said it, it becomes an older line, while
-    /// it fits.
+    /// Removes the first line from the entries. If a user said it, it moves to the older lines,
+    /// provided that it fits.
     fn forget_first(&mut self) {
         let end = self.start_of(self.first + 1);
         let Some(LineEntry { start, time_ms, author, shape }) = self.entries.pop_front() else {
@@ -433,14 +438,14 @@ impl Log {
         self.said.lines -= 1;
         self.said.bytes -= length;
         let (lines, bytes) = self.room_for_older();
-        // A line that still waits for the store was never shown, so it is dropped.
+        // A line that still waits for the store was never shown, so it is dropped instead of kept.
         if lines > 0 && length <= bytes && number < self.visible {
             let bytes = Bytes::copy_from_slice(self.bytes(start, end));
             self.older.push(OlderLine { number, time_ms, author, shape, bytes });
         }
     }
 
-    /// Returns the number of lines and bytes that are left for the older lines, besides the said
+    /// Returns how many lines and bytes the older lines may have. The limit is shared with the said
     /// lines in the entries.
     fn room_for_older(&self) -> (usize, usize) {
         let LogLimits { lines, bytes } = self.limits;
@@ -453,12 +458,12 @@ impl Log {
     }
 }
 
-/// The size up to which a log keeps lines.
+/// The limits up to which a log keeps lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Maximum number of lines. Default 10,000.
+    /// The maximum number of lines. Default: 10,000.
     pub lines: usize,
-    /// Maximum bytes of the lines as they are shown. Default 1 MiB.
+    /// The maximum size of the lines as they are shown, in bytes. Default: 1 MiB.
     pub bytes: usize,
 }
 
@@ -469,7 +474,7 @@ impl Default for LogLimits {
 }
 
 impl LogLimits {
-    /// Returns the larger of the two values for each limit.
+    /// Returns limits with the larger of the two values for each field.
     pub fn at_least(self, other: Self) -> Self {
         Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
     }

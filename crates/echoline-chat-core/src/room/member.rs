@@ -1,9 +1,9 @@
-//! A member of a room. Pure.
+//! A member of a room.
 
 use super::echo_suppression::{HiddenLines, Own};
 use crate::Name;
 
-/// The number of a member in its room, which is free again when the member leaves.
+/// The number of a member in its room. It can be reused after the member leaves.
 pub type MemberId = usize;
 
 /// A user in a room.
@@ -13,7 +13,7 @@ pub struct Member {
     pub session: u64,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// The name.
+    /// The name of the user.
     pub name: Name,
     /// Whether the member is an operator of the room.
     pub operator: bool,
@@ -24,29 +24,29 @@ pub struct Member {
     pub arrival: u32,
     /// The number of the member's next line.
     pub(super) next: u64,
-    /// The lines that this member wrote and has not passed, which a terminal does not show again.
+    /// The lines that a terminal does not show to this member.
     pub(super) own: HiddenLines,
 }
 
-/// The status of a membership.
+/// The state of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// In the room.
+    /// The user is in the room.
     In,
-    /// For the others, the member has left. The membership resumes if the member's node rejoins.
+    /// Other members see that the user has left. The membership resumes if the user's node rejoins.
     Suspended,
-    /// For the others, the member has left. The member's own session has not noticed yet.
+    /// Other members see that the user has left. The user's own session has not noticed it yet.
     Out,
 }
 
-/// The user of a member.
+/// The identity of the user behind a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberIdentity {
     /// The number of the session.
     pub session: u64,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// Whether this node serves them.
+    /// Whether this node serves the user.
     pub is_here: bool,
 }
 
@@ -55,8 +55,8 @@ impl Member {
         self.standing != Standing::In
     }
 
-    /// Advances the member to line `first`, unless they have already reached it. Returns the number
-    /// of visible lines that the member misses.
+    /// Advances the member to line `first`, unless the member has already reached it. Returns the
+    /// number of skipped lines that the member would have been shown.
     pub(super) fn skip_to(&mut self, first: u64, own: Own) -> u64 {
         if self.next >= first {
             return 0;

@@ -1,44 +1,45 @@
-//! The replay for a newcomer: the last lines of users before the join. Pure.
+//! The replay for a new member: the last lines that users said before the join.
 
 use std::ops::Range;
 
 use crate::LineKind;
 use crate::room::Log;
 
-/// The maximum number of joins, leaves and renames that are shown between two other lines: the last
-/// ones.
+/// The maximum number of joins, leaves and renames shown between two other lines. If there are
+/// more, the last ones are shown.
 const SHOWN_BETWEEN: usize = 3;
 
-/// A join and a leave of one user within this time (milliseconds) are not shown.
+/// If a user joins and leaves within this time, neither line is shown. In milliseconds.
 const VISIT_MS: u64 = 10 * 60 * 1000;
 
-/// The maximum number of joins and leaves between two other lines that are compared with each
-/// other. Earlier ones are not shown.
+/// The maximum number of consecutive joins and leaves that are matched with each other. Earlier
+/// ones are not shown.
 const COMPARED: u64 = 64;
 
-/// The earlier lines that a newcomer sees.
+/// The earlier lines that a new member sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ReplayFrom {
-    /// At most this many lines of users, with a few of the joins and leaves between them.
+    /// The last lines that users said, with a few of the joins and leaves between them. Contains
+    /// the maximum number of said lines.
     Last(u64),
-    /// All kept lines from this number on.
+    /// All lines that the log still has, starting at this number.
     From(u64),
 }
 
-/// The first line of the replay for a newcomer, and the later lines that it leaves out.
+/// The first line of the replay for a new member, and the later lines that the replay leaves out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The number of the first line that is shown.
     pub first: u64,
-    /// The ranges in order. No two of them are adjacent.
+    /// The ranges of left-out lines, in order. No two of them are adjacent.
     pub(crate) left_out: Vec<Range<u64>>,
 }
 
-/// Returns the replay of the last `said` lines of users before the line `before`. Topics and
-/// notices among them are shown too. If `said` is 0 there is none.
+/// Returns the replay of the last `said` lines that users said before the line `before`. Topics and
+/// notices between them are shown too. If `said` is 0, the replay is empty.
 pub(crate) fn replay(log: &Log, before: u64, said: u64) -> Replay {
     let (mut first, mut left, mut at) = (before, said, before);
-    // Collected from the end to the start.
+    // Ranges are collected from the end to the start, and reversed later.
     let mut left_out = Vec::new();
     let mut gap_end = before;
     while left > 0 {
@@ -65,7 +66,8 @@ fn is_presence(kind: LineKind) -> bool {
 }
 
 /// Finds the lines that the replay leaves out of `row`, a run of joins, leaves and renames. Appends
-/// their ranges, the last one first. Returns the first number that is shown, or the end of `row`.
+/// their ranges, the last one first. Returns the first number that is shown, or the end of `row` if
+/// none is.
 fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 {
     let mut end = row.end;
     for &shown in shown(log, row.clone()).iter().rev() {
@@ -76,14 +78,14 @@ fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 
     end
 }
 
-/// The user of a join or leave. Lines of an earlier run have no lineage.
+/// The user of a join or leave. Lines from before the last restart have no lineage, only a name.
 #[derive(PartialEq)]
 enum Author<'a> {
     Lineage(u64),
     Name(&'a str),
 }
 
-/// Returns the numbers that are shown of consecutive joins, leaves and renames, in order.
+/// Returns the numbers of the lines that are shown, out of consecutive joins, leaves and renames.
 fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
     let mut open: Vec<(Author<'_>, u64)> = Vec::new();
     for number in row.end.saturating_sub(COMPARED).max(row.start)..row.end {
@@ -119,8 +121,8 @@ mod tests {
     use super::*;
     use crate::room::LogLimits;
 
-    /// Returns a log of lines such as `+1` (session 1 joins), `-1` (leaves), `=1` (has another
-    /// name) and `1` (says something), one minute apart.
+    /// Returns a log with lines one minute apart: `+1` (session 1 joins), `-1` (leaves), `=1`
+    /// (changes their name) and `1` (says something).
     fn log(lines: &str) -> Log {
         let mut log = Log::new(LogLimits::default(), 1, 0);
         for (minute, line) in lines.split_whitespace().enumerate() {
@@ -132,14 +134,14 @@ mod tests {
                 _ => (LineKind::Said, line),
             };
             let author: u64 = author.parse().unwrap();
-            // Sessions from 50 on belong to an earlier run and are known only by their names.
+            // Sessions from 50 on are from before a restart, and are known only by their names.
             let session = if author < 50 { author } else { 0 };
             log.append(minute as u64 * 60_000, session, kind, &format!("n{author}"), "x");
         }
         log
     }
 
-    /// Returns the part of `lines` that a newcomer is shown.
+    /// Returns the part of `lines` that a new member is shown.
     fn shown_of(lines: &str, said: u64) -> String {
         let log = log(lines);
         let Replay { first, left_out } = replay(&log, log.next(), said);
@@ -148,7 +150,7 @@ mod tests {
         numbers.map(|number| words[number as usize - 1]).collect::<Vec<_>>().join(" ")
     }
 
-    /// Issue 11, item 11: a newcomer sees the said lines, even if many users join and leave.
+    /// Issue 11, item 11: a new member sees the said lines, even if many users join and leave.
     #[test]
     fn regression_a_replay_counts_said_lines() {
         let visits: String = (3..40).map(|n| format!("+{n} -{n} ")).collect();
@@ -164,18 +166,22 @@ mod tests {
         assert_eq!(shown_of("+1 1 t1 1", 2), "1 t1 1");
     }
 
-    /// Issue 11, item 11: joins and leaves of one user in a short time are not shown.
+    /// Issue 11, item 11: if a user joins and leaves within a short time, neither line is shown.
     #[test]
     fn regression_a_short_visit_is_not_shown() {
         assert_eq!(shown_of("1 +2 -2 1", 9), "1 1");
-        assert_eq!(shown_of("1 -2 +2 1", 9), "1 1", "a broken connection");
-        assert_eq!(shown_of("1 +2 -2 +2 1", 9), "1 +2 1", "who is here at the end");
-        assert_eq!(shown_of("1 +2 2 -2 1", 9), "1 +2 2 -2 1", "who said something");
+        assert_eq!(shown_of("1 -2 +2 1", 9), "1 1", "a reconnect is hidden");
+        assert_eq!(shown_of("1 +2 -2 +2 1", 9), "1 +2 1", "a user who stays is shown");
+        assert_eq!(shown_of("1 +2 2 -2 1", 9), "1 +2 2 -2 1", "a user who said something is shown");
         assert_eq!(shown_of("1 +2 =2 -2 1", 9), "1 =2 1");
-        assert_eq!(shown_of("1 +60 -60 1", 9), "1 1", "of an earlier run");
+        assert_eq!(shown_of("1 +60 -60 1", 9), "1 1", "a visit before the restart is hidden");
         assert_eq!(shown_of("1 +60 -61 1", 9), "1 +60 -61 1");
         let longer = format!("1 +2 {} -2 1", "=3 ".repeat(11));
-        assert_eq!(shown_of(&longer, 9), "1 =3 =3 -2 1", "eleven minutes are no short time");
+        assert_eq!(
+            shown_of(&longer, 9),
+            "1 =3 =3 -2 1",
+            "a leave and a join eleven minutes apart are shown"
+        );
     }
 
     proptest! {

@@ -1,28 +1,28 @@
-//! The rights of users in a room: its operators over time, and its mutes. Pure; time is
-//! an argument.
+//! The rights of users in a room: its operators, and its mutes. Time is an argument.
 
 use std::collections::VecDeque;
 
 use crate::Key;
 
-/// The time without an operator in the room after which a member becomes one, in milliseconds.
+/// The time in milliseconds without an operator in the room after which a member becomes one.
 pub(super) const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The maximum number of users who left as operators. The oldest is dropped first.
+/// The maximum number of remembered users who left as operators. The oldest is dropped first.
 const FORMER_MAX: usize = 100;
 
-/// The former operators of a room, and the time since which it has none.
+/// The former operators of a room, and the beginning of the time without an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct RoomOperators {
-    /// Lineages of users who left the room as its operators.
+    /// The lineages of users who left the room as its operators.
     former: VecDeque<u64>,
-    /// The time since which no operator has been in the room, in milliseconds since 1970.
+    /// The beginning of the time without an operator, in milliseconds since 1970. `None` while an
+    /// operator is in the room.
     vacant_since_ms: Option<u64>,
 }
 
 impl RoomOperators {
-    /// Remembers an operator who leaves voluntarily. The user is an operator again on return.
+    /// Remembers an operator who leaves voluntarily. The user becomes an operator again on return.
     pub fn remember(&mut self, lineage: u64) {
         self.forget(lineage);
         self.former.push_back(lineage);
@@ -31,12 +31,12 @@ impl RoomOperators {
         }
     }
 
-    /// Drops the oldest users beyond the bound, which a forged snapshot may have.
+    /// Drops the oldest users above the limit. A forged snapshot may exceed it.
     pub fn bound(&mut self) {
         self.former.drain(..self.former.len().saturating_sub(FORMER_MAX));
     }
 
-    /// Removes a former operator, who stays an ordinary member on their return. Returns `false` if
+    /// Forgets a former operator, who will not be an operator again on return. Returns `false` if
     /// the user was not in the list.
     pub fn forget(&mut self, lineage: u64) -> bool {
         let before = self.former.len();
@@ -49,22 +49,22 @@ impl RoomOperators {
         self.former.contains(&lineage)
     }
 
-    /// Notes that an operator is in the room.
+    /// Records that an operator is in the room.
     pub(super) fn note_present(&mut self) {
         self.vacant_since_ms = None;
     }
 
-    /// Notes that no operator is in the room.
+    /// Records that no operator is in the room.
     pub(super) fn note_absent(&mut self, now_ms: u64) {
         self.vacant_since_ms.get_or_insert(now_ms);
     }
 
-    /// Returns the time since which no operator has been in the room.
+    /// Returns the beginning of the time without an operator, in milliseconds since 1970.
     pub(crate) fn vacant_since_ms(&self) -> Option<u64> {
         self.vacant_since_ms
     }
 
-    /// Returns whether the room has had no operator for so long that a member becomes one.
+    /// Returns whether the room has had no operator for so long that a member must become one.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
     }
@@ -73,11 +73,11 @@ impl RoomOperators {
 /// The maximum number of muted users of one room.
 const MUTED_MAX: usize = 1000;
 
-/// A muted user, by name and by lineage: the user cannot escape the mute by leaving, or with a new
-/// name or a token.
+/// A muted user. The mute applies to the name and to the lineage, so leaving, a new name or a token
+/// does not end it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Muted {
-    /// The key of the name.
+    /// The key of the user's name.
     pub key: Key,
     /// The user's number, the same in all their sessions.
     #[serde(rename = "session")]
@@ -90,7 +90,8 @@ impl Muted {
     }
 }
 
-/// Mutes a user until `until_ms`, or unmutes them. Drops the oldest mute beyond the bound.
+/// Mutes a user until `until_ms`, or unmutes them if it is `None`. Drops the oldest mute if there
+/// are too many.
 pub(super) fn mute(
     mutes: &mut Vec<(Muted, u64)>,
     now_ms: u64,
@@ -104,7 +105,7 @@ pub(super) fn mute(
     }
 }
 
-/// Returns the end of a user's mute, if they are muted.
+/// Returns the end of a user's mute in milliseconds since 1970, if they are muted.
 pub(super) fn muted_until(
     mutes: &[(Muted, u64)],
     now_ms: u64,

@@ -1,4 +1,4 @@
-//! A room in a snapshot of the cluster. Pure.
+//! The record of a room in a snapshot of the cluster.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,46 +9,49 @@ use crate::room::{
 };
 use crate::{Key, LineKind, Name};
 
-/// The maximum number of a room's last lines in a snapshot, and the maximum of their bytes.
+/// The maximum number of a room's last lines in a snapshot, and the maximum size of their texts in
+/// bytes.
 pub const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
-/// The minimum limits of a log in a cluster, so that all lines of a snapshot fit, with names of any
-/// length.
+/// The minimum limits of a log in a cluster. All lines of a snapshot fit into such a log, whatever
+/// the length of the names.
 pub const LOG_MIN: LogLimits = LogLimits { lines: LINES_MAX as usize, bytes: 128 * 1024 };
 
 /// A room with its settings and its last lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomRecord {
-    /// The name.
+    /// The name of the room.
     pub name: Name,
     /// The topic, empty if none is set.
     pub topic: String,
     /// Whether only invited users may enter.
     pub private: bool,
-    /// The hash of the password, or its stamp.
+    /// The hash of the password, or only the last part of the hash; `None` if the room has no
+    /// password.
     pub password: Option<String>,
     /// The number of the next line.
     pub next: u64,
     /// The time of the last line, in milliseconds since 1970.
     pub last_time_ms: u64,
-    /// The lines before `next`.
+    /// The last lines, up to the one before `next`.
     pub lines: Vec<LineRecord>,
-    /// Said lines before the lines in `lines`, by number.
+    /// Said lines from before `lines`, each with its number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<(u64, LineRecord)>,
-    /// Sessions in the order of their joins, and whether they are operators.
+    /// The sessions of the members, in the order of their joins. The flag is whether the member is
+    /// an operator.
     pub members: Vec<(u64, bool)>,
-    /// The names that an earlier version invited. They have no effect, because invitations name a
-    /// user.
+    /// The names that an earlier version invited. They have no effect, because an invitation is for
+    /// a user and not for a name.
     #[serde(default)]
     invited: Vec<Key>,
     /// The lineages of the invited users.
     #[serde(default)]
     pub guests: VecDeque<u64>,
-    /// Muted users, and the ends of their mutes (milliseconds since 1970).
+    /// Muted users, and the ends of their mutes in milliseconds since 1970.
     pub muted: Vec<(Muted, u64)>,
-    /// The operators over time.
+    /// The present and former operators.
     #[serde(default)]
     pub operators: RoomOperators,
     /// The origin of the room.
@@ -59,23 +62,23 @@ pub struct RoomRecord {
     pub deleted: BTreeSet<u64>,
 }
 
-/// A line.
+/// A line in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineRecord {
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// The author's lineage; 0 for the server.
     pub author: u64,
     /// The kind of the line.
     pub kind: LineKind,
-    /// The name.
+    /// The name in the line.
     pub name: String,
     /// The text.
     pub text: String,
 }
 
 impl Room {
-    /// Returns the parts of a room that other nodes need.
+    /// Returns the record of the room, with everything that other nodes need.
     pub fn record(&self) -> RoomRecord {
         let lines = last_lines(&self.log);
         let from = self.log.next() - lines.len() as u64;
@@ -98,8 +101,9 @@ impl Room {
         }
     }
 
-    /// Restores the room from a record. Returns the sessions of its members, and whether each is an
-    /// operator. Lines that the log already has stay, unless there is a gap after them.
+    /// Restores the room from a record. Returns the sessions of its members; the flag is whether
+    /// the member is an operator. The lines that the log already has are kept, unless lines are
+    /// missing between them and the record.
     pub fn fill(&mut self, record: RoomRecord) -> Vec<(u64, bool)> {
         self.topic = record.topic.into();
         self.private = record.private;
@@ -143,7 +147,7 @@ impl Room {
     }
 }
 
-/// Returns the last lines of a log within the bounds of a record. They are the same on every node.
+/// Returns the last lines of a log, within the limits of a record. They are the same on every node.
 fn last_lines(log: &Log) -> Vec<LineRecord> {
     let mut bytes = 0;
     let numbers = log.next().saturating_sub(LINES_MAX).max(log.first())..log.next();
@@ -156,8 +160,8 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
     lines
 }
 
-/// Returns the said lines before `from` that belong to the last said lines of the room. They are
-/// the same on every node, because each log keeps the same number of lines.
+/// Returns the older said lines of the record, with numbers below `from`. They are the same on
+/// every node, because each log keeps the same number of lines.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

@@ -20,7 +20,7 @@ fn names(room: &Room) -> Vec<&str> {
     room.members().iter().map(|member| member.name.as_str()).collect()
 }
 
-/// Promise P5: an expulsion takes effect at once, even if the member's session has not noticed it.
+/// Promise P5: an expulsion takes effect at once, even before the member's session notices it.
 #[test]
 fn an_expelled_member_gets_and_says_nothing_more() {
     let mut room = room(100);
@@ -37,14 +37,14 @@ fn an_expelled_member_gets_and_says_nothing_more() {
     assert_eq!(room.say(0, bob, LineKind::Said, "still here"), None);
     assert_eq!(room.rename(0, bob, name("rob")), None);
     assert_eq!(room.set_topic(0, bob, "x"), None);
-    assert!(!room.standing(bob).1, "no longer an operator");
+    assert!(!room.standing(bob).1, "an expelled member is no operator");
     assert!(room.is_caught_up(bob) && room.lags().iter().all(|(other, _)| other.as_str() != "bob"));
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
-    assert_eq!(room.leave(0, bob, ""), None, "the others have heard of it");
+    assert_eq!(room.leave(0, bob, ""), None, "the expulsion was already announced");
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
 }
 
-/// Promise P3: the count of missed lines includes the member's own lines only if they are shown.
+/// Promise P3: missed lines include the member's own lines only if those are shown.
 #[test]
 fn missed_lines_are_counted_as_they_would_be_shown() {
     for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {

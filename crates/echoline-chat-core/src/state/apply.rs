@@ -1,7 +1,7 @@
-//! Applies operations to the chat's state. Pure.
+//! Applies operations to the chat's state.
 //!
-//! The result depends only on the state, the operation and its time. There is no clock and no
-//! randomness. So every node of a cluster reaches the same state.
+//! The result depends only on the state, the operation and its time. No clock and no random numbers
+//! are used, so every node of a cluster reaches the same state.
 
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{
     OperationContext, OperationError, Outcome, RestoredSession, ResumeToken,
 };
 
-/// The message for a session whose token was used in another connection.
+/// The message for a session whose token was redeemed in another connection.
 pub const GOES_ON: &str = "You continue in another connection";
 
 impl<R: RoomCell> ChatState<R> {
@@ -103,7 +103,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(Entered { session: self.context.session, flood_mute })
     }
 
-    /// Gives a user a new name, in all their rooms.
+    /// Changes the name of the author, in all their rooms.
     fn rename(&mut self, name: &Name) -> Result<Result<(), ClaimNameError>, OperationError> {
         let user = self.author()?;
         let (old, memberships) = (user.name(), user.memberships());
@@ -127,12 +127,13 @@ impl<R: RoomCell> StateChange<'_, R> {
             user.set_name(name.clone());
         }
         self.state.release(&old, self.context.session);
-        // Releasing the old name also released a key that both names share.
+        // Releasing the old name also released any key that both names share, so the new name is
+        // claimed again.
         Ok(self.state.claim(name, self.context.session))
     }
 
-    /// Removes a user from the chat and from all rooms, which show the reason. With `None`, the
-    /// rooms show nothing.
+    /// Removes the author from the chat and from all rooms. Each room shows the reason; with `None`
+    /// it shows no line.
     fn exit(
         &mut self,
         reason: Option<&str>,
@@ -146,7 +147,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         let name = user.name();
         for (cell, member_id) in user.take_memberships() {
             cell.leave(member_id, |room| {
-                // Other nodes have already removed an expelled user from the room.
+                // An expelled user has already left this room on all nodes.
                 let was_in = room.is_in(member_id);
                 match reason {
                     Some(reason) => {
@@ -175,7 +176,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Writes a private line to one user. The caller reports a full mailbox.
+    /// Delivers a private line to one user. The caller reports a full mailbox.
     fn write(&mut self, to: u64, kind: LineKind, words: &str) -> Result<(), OperationError> {
         let state = &*self.state;
         let from = state.user(self.context.session).filter(|_| state.user(to).is_some());
@@ -199,8 +200,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Saves a session, unless its user continues in another one. The token then restores the other
-    /// session, and the state of this one is out of date.
+    /// Saves a session. Does nothing if its user has moved to another session: the token then
+    /// belongs to that session, and this session's state is out of date.
     fn save_session(&mut self, token: &str, saved: SavedSession) {
         if !self.state.user(self.context.session).is_some_and(User::is_retired) {
             self.keep_token(token, saved);
@@ -214,8 +215,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Uses a token up, and returns the session that it restores. If that session is still open, it
-    /// is ended.
+    /// Redeems a token, and returns the session that it restores. If that session is still open, it
+    /// is ended. The token cannot be used again.
     fn redeem(&mut self, token: &str) -> Option<ResumeToken> {
         let (token, mut saved) = self.state.tokens.redeem(self.context.now_ms, token)?;
         self.effects.emit(Effect::DeleteToken(&token));
@@ -236,8 +237,9 @@ impl<R: RoomCell> StateChange<'_, R> {
         Some(ResumeToken { token: token.to_string(), saved })
     }
 
-    /// Returns the positions of a user in their rooms. Only the node that serves the user knows how
-    /// far they have read. In a cluster, the position therefore comes from the saved session.
+    /// Returns the positions of a user in their rooms. In a cluster, only the node that serves the
+    /// user knows which lines the user has read. The position of the next line is therefore taken
+    /// from the saved session.
     fn positions(&self, memberships: &[(R, usize)], saved: &[Position]) -> Vec<Position> {
         let position = |(cell, member_id): &(R, usize)| {
             cell.with(|room| {
@@ -260,7 +262,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         self.state.former_users.note(FormerUser { name, lineage, address, left_ms });
     }
 
-    /// Notes that a user wrote too fast, so that the mute lasts if they reconnect.
+    /// Records that the author wrote too fast, so that the mute continues if they reconnect.
     fn flood_muted(&mut self, until_ms: u64, count: u8) -> Result<(), OperationError> {
         let writer = self.author()?.writer();
         self.state.flood_mutes.begin(self.context.now_ms, writer, until_ms, count);

@@ -1,4 +1,4 @@
-//! Applies operations that concern one room: joining, leaving and saying lines. Pure.
+//! Applies operations that concern one room: joining, leaving and saying lines.
 
 use crate::Credential;
 use crate::room::{Appended, MemberId, Newcomer, ReplayFrom, Room};
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Adds a user to a room. Creates the room if it does not exist.
+    /// Adds the author to a room. Creates the room if it does not exist.
     pub(crate) fn join(
         &mut self,
         room: &Name,
@@ -49,7 +49,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(joined)
     }
 
-    /// Removes a user from a room that they leave. An operator who returns is an operator again.
+    /// Removes the author from a room. An operator who leaves this way becomes an operator again on
+    /// return.
     pub(crate) fn part(&mut self, room: &Name) -> Result<(), OperationError> {
         let (user, cell) = self.author_and_room(room)?;
         let (member_id, lineage, cell) = (user.member_id_in(cell), user.lineage, cell.clone());
@@ -61,8 +62,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Expels a member from a room. Returns the room's name, or `None` if they are not in it. The
-    /// session of a member on this node releases the membership later.
+    /// Expels a member from a room. Returns the room's name, or `None` if they are not in it. If
+    /// this node serves the member, their session releases the membership later.
     fn take_out(&mut self, session: u64, cell: &R, reason: &str) -> Option<Name> {
         let user = self.state.user(session)?;
         let member_id = user.member_id_in(cell)?;
@@ -81,7 +82,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Some(room)
     }
 
-    /// Cancels the suspended membership of a user of this node, so that a rejoin skips this room.
+    /// Cancels a suspended membership of a user of this node, so that a rejoin skips this room.
     fn cancel_suspension(&self, session: u64, cell: &R) {
         let suspended = self.state.suspended.get(&session);
         if let Some(member_id) = suspended.and_then(|user| user.member_id_in(cell)) {
@@ -89,8 +90,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Removes a member from a room. The member gets the text `words`, the others get `reason`.
-    /// Returns `false` if the user is not in the room.
+    /// Expels a member from a room. `words` is the message for the member, and `reason` the text
+    /// for the other members. Returns `false` if the user is not in the room.
     pub(crate) fn expel(&mut self, session: u64, cell: &R, words: &str, reason: &str) -> bool {
         let Some(room) = self.take_out(session, cell, reason) else { return false };
         self.effects.notify(session, Notification::Expelled { room, words: words.to_owned() });
@@ -100,7 +101,8 @@ impl<R: RoomCell> StateChange<'_, R> {
     /// Says lines in a room.
     pub(crate) fn say(&mut self, room: &Name, lines: &[SaidLine]) -> Result<(), OperationError> {
         let (member_id, cell) = self.member(room)?;
-        // The author's session displays its own lines, also while its user is suspended here.
+        // This node has already displayed the author's own lines, even if the author is suspended
+        // here.
         let is_suspended = self.state.suspended.contains_key(&self.context.session);
         cell.change(|room| {
             for SaidLine { kind, text } in lines {
@@ -129,7 +131,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         })
     }
 
-    /// Returns the author's member in the room of this name.
+    /// Returns the author's membership of the room with this name.
     fn member(&self, room: &Name) -> Result<(MemberId, R), OperationError> {
         let (user, cell) = self.author_and_room(room)?;
         let member_id = user.member_id_in(cell).ok_or(OperationError::NotInRoom)?;
@@ -138,7 +140,7 @@ impl<R: RoomCell> StateChange<'_, R> {
 }
 
 impl Room {
-    /// Applies a line of a member. No other code adds said lines to a room.
+    /// Appends a line of a member, and stores it. Said lines are added to a room only here.
     pub fn say_line(
         &mut self,
         now_ms: u64,
@@ -160,20 +162,21 @@ impl Room {
     }
 }
 
-/// Returns the notice to a room that a line was deleted.
+/// Returns the notice that tells a room about a deleted line.
 fn announcement(number: u64, by: &Name) -> String {
     format!("Line {number} was deleted by {by}")
 }
 
-/// Returns the number of the deleted line from a notice of the server. Users cannot write notices.
+/// Parses a notice that a line was deleted, and returns the line's number. Users cannot write
+/// notices, so the number can be trusted.
 pub fn deleted_by(notice: &str) -> Option<u64> {
     let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
     (!by.is_empty()).then(|| number.parse().ok())?
 }
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Deletes the words of a line. The node that serves the author has checked that a line is
-    /// `own`; the rights of an operator are part of the state.
+    /// Deletes the text of a line. Whether the line is the author's own was checked by the author's
+    /// node. Whether the author is an operator is checked here.
     pub(crate) fn delete_line(
         &mut self,
         room: &Name,

@@ -24,7 +24,7 @@ fn room(text: &str) -> Name {
     Name::parse_room(text).unwrap()
 }
 
-/// A chat in one thread that notes its effects.
+/// A chat in one thread that records its effects.
 struct Simulation {
     state: State,
     now_ms: u64,
@@ -46,8 +46,8 @@ impl Simulation {
         Self { state, now_ms: 5, effects: Vec::new() }
     }
 
-    /// Returns a chat with ann, an operator of the chat, and with ben and eve. All are in the
-    /// lobby, and ben has created the room `den`.
+    /// Returns a chat with ann, ben and eve, all in the lobby. Ann is an operator of the chat, and
+    /// ben has created the room `den`.
     fn with_users() -> Self {
         let mut chat = Self::new(false);
         for (session, text) in [(1, "ann"), (2, "ben"), (3, "eve")] {
@@ -117,7 +117,7 @@ impl Simulation {
     }
 }
 
-/// Returns an effect in a few words.
+/// Returns a short description of an effect.
 fn words(effect: &Effect<'_>) -> String {
     match effect {
         Effect::Notify { session, notification } => format!("notify {session} {notification:?}"),
@@ -166,7 +166,10 @@ fn a_name_belongs_to_one_user() {
     assert!(matches!(renamed, Outcome::Renamed(Err(ClaimNameError::Taken(_)))), "{renamed:?}");
     assert!(matches!(chat.does(2, rename("bob")), Outcome::Renamed(Ok(()))));
     assert_eq!(chat.takes(), ["lobby renamed ben: bob", "den renamed ben: bob"]);
-    assert!(matches!(chat.does(4, rename("ben")), Outcome::Renamed(Ok(()))), "it is free now");
+    assert!(
+        matches!(chat.does(4, rename("ben")), Outcome::Renamed(Ok(()))),
+        "the old name is free again"
+    );
     assert_eq!(chat.refusal(9, rename("zoe")), Some(OperationError::NotInRoom));
 }
 
@@ -174,7 +177,7 @@ fn a_name_belongs_to_one_user() {
 fn a_line_is_said_by_members_who_may_speak() {
     let mut chat = Simulation::with_users();
     assert!(chat.is_done(2, say("den", "hi")));
-    assert_eq!(chat.takes(), ["den said ben: hi"], "kept as it is said");
+    assert_eq!(chat.takes(), ["den said ben: hi"], "the line is stored");
     assert_eq!(chat.refusal(3, say("den", "hi")), Some(OperationError::NotInRoom));
     assert_eq!(chat.refusal(9, say("lobby", "hi")), Some(OperationError::NotInRoom));
     chat.joins(3, "den").unwrap();
@@ -204,8 +207,12 @@ fn a_room_is_created_by_its_first_member_and_removed_after_its_last() {
         check_room_limits(&chat, 3, "new", limits(9, 2)),
         Err(JoinError::TooManyOfSource(2))
     );
-    assert_eq!(check_room_limits(&chat, 1, "new", limits(9, 2)), Ok(()), "an operator of the chat");
-    assert_eq!(check_room_limits(&chat, 3, "den", limits(0, 0)), Ok(()), "it is there");
+    assert_eq!(
+        check_room_limits(&chat, 1, "new", limits(9, 2)),
+        Ok(()),
+        "an operator of the chat is exempt"
+    );
+    assert_eq!(check_room_limits(&chat, 3, "den", limits(0, 0)), Ok(()), "the room exists");
     assert!(chat.is_done(3, Operation::Part { room: room("pit") }));
     assert_eq!(chat.takes(), ["pit left eve: ", "delete room pit"]);
     assert_eq!(chat.refusal(3, Operation::Part { room: room("pit") }), {
@@ -251,7 +258,11 @@ fn an_operator_kicks_members_of_their_room() {
     assert!(effects[1].starts_with("notify 3 Expelled") && effects.len() == 2, "{effects:?}");
     assert_eq!(chat.members("den"), [2, 1]);
     assert!(chat.is_done(1, kick("lobby", 3)));
-    assert_eq!(chat.takes().last().unwrap(), "disconnect 3 Goodbye", "there is no other room");
+    assert_eq!(
+        chat.takes().last().unwrap(),
+        "disconnect 3 Goodbye",
+        "a kick from the lobby ends the session"
+    );
 }
 
 #[test]
@@ -345,7 +356,10 @@ fn a_token_moves_its_user_to_another_session() {
     assert_eq!(effects[0], "delete token digest");
     assert!(effects.contains(&"lobby left ben: goes on elsewhere".to_owned()), "{effects:?}");
     assert!(effects.last().unwrap().starts_with("disconnect 2 You continue"), "{effects:?}");
-    assert!(chat.is_done(2, Operation::SaveSession(keep())), "it is out of date");
+    assert!(
+        chat.is_done(2, Operation::SaveSession(keep())),
+        "saving a retired session has no effect"
+    );
     assert!(matches!(chat.does(4, Operation::Redeem { token }), Outcome::Redeemed(None)));
     let back = Some(RestoredSession { lineage: 2, operator: false, away: None });
     let entered = chat.does(4, Operation::Enter { name: name("ben"), address: None, back });
@@ -366,7 +380,7 @@ fn users_of_a_node_leave_in_one_line_and_rejoin() {
     chat.does_in(there(2), join);
     let down = |node| Operation::NodeDown { node, name: "n".into(), reason: "is gone".into() };
     chat.does_in(there(0), down(2));
-    assert_eq!(chat.members("lobby"), [1], "ben is not awaited here");
+    assert_eq!(chat.members("lobby"), [1], "ben has left");
     assert!(chat.state.suspended.is_empty() && chat.state.user(2).is_none());
     chat.does_in(there(0), down(1));
     assert_eq!((chat.members("lobby"), chat.state.users.len()), (vec![], 0));
@@ -377,8 +391,7 @@ fn users_of_a_node_leave_in_one_line_and_rejoin() {
     assert!(chat.state.suspended.is_empty() && chat.is_done(1, say("lobby", "back")));
 }
 
-/// Two states that apply the same operations are the same, also if their nodes serve different
-/// users.
+/// Two states that apply the same operations are equal, even if their nodes serve different users.
 #[test]
 fn every_node_reaches_the_same_state() {
     let play = |is_here| {

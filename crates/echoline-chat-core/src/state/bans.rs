@@ -1,6 +1,6 @@
-//! Bans of names, addresses and networks, for a time or for ever. Pure.
+//! Bans of names, addresses and networks, for a limited time or for ever.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// `core::net` has only the address types. Pure code must not use the sockets of `std::net`.
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ pub const ROOM_BANS_MAX: usize = 200;
 /// The subject of a ban.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Subject {
-    /// Users with this name, or one that looks like it.
+    /// Users with this name, or with a name that looks like it.
     Name(Name),
     /// Users from this network.
     Network(IpNet),
@@ -39,13 +39,13 @@ pub enum Scope {
 pub struct Ban {
     /// The name or network.
     pub subject: Subject,
-    /// The part of the chat.
+    /// The part of the chat in which the ban applies.
     pub scope: Scope,
-    /// The name of the operator.
+    /// The name of the operator who added the ban.
     pub by: String,
     /// The reason, which may be empty.
     pub reason: String,
-    /// The end of the ban, in milliseconds since 1970; `None` is for ever.
+    /// The end of the ban, in milliseconds since 1970; `None` means for ever.
     pub until_ms: Option<u64>,
     /// The user who had the banned name when the ban was added. The ban applies to this user under
     /// any name.
@@ -53,7 +53,7 @@ pub struct Ban {
     pub lineage: Option<u64>,
 }
 
-/// The known properties of a user that a ban may apply to.
+/// The known properties of a user, to be compared with bans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Suspect<'a> {
     /// The name of the user.
@@ -64,8 +64,8 @@ pub struct Suspect<'a> {
     pub lineage: Option<u64>,
 }
 
-/// Returns the end of a ban or a mute, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
-/// `moment` prints a time in milliseconds since 1970. `None` and `u64::MAX` mean for ever.
+/// Returns the end of a ban or a mute in words: `until 2026-11-23 17:04 +01:00` or `for good`.
+/// `moment` formats a time in milliseconds since 1970. `None` and `u64::MAX` mean for ever.
 pub fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String {
     match until_ms {
         None | Some(u64::MAX) => "for good".to_owned(),
@@ -80,12 +80,12 @@ pub struct Bans {
     rooms: BTreeMap<Key, Vec<Ban>>,
 }
 
-/// The error for a full list of bans of which none has ended. Contains the maximum.
+/// The error if a list of bans is full and none of them has ended. Contains the maximum length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyBans(pub(super) usize);
 
 /// Returns the network that a ban covers and that `--max-per-ip` counts. For IPv6 it is at least a
-/// /64, because one host can have any address in it.
+/// /64, because a single host can use any address of a /64.
 pub fn counted(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(v6) if v6.prefix_len() > 64 => {
@@ -95,7 +95,7 @@ pub fn counted(network: IpNet) -> IpNet {
     }
 }
 
-/// Returns the network of a host, as it is banned and counted.
+/// Returns the network of an address, as bans and limits count it.
 pub fn network_of(address: IpAddr) -> IpNet {
     counted(IpNet::from(address.to_canonical()))
 }
@@ -168,11 +168,11 @@ impl Ban {
         is_same_user || self.subject.means(suspect)
     }
 
-    /// Returns whether the ban is of this subject.
+    /// Returns whether the ban has this subject.
     fn is_of(&self, subject: &Subject) -> bool {
         match (&self.subject, subject) {
             (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
-            // A ban of an earlier version may cover a single IPv6 address.
+            // An earlier version may have stored a ban of a single IPv6 address.
             (Subject::Network(a), Subject::Network(b)) => counted(*a) == counted(*b),
             _ => false,
         }
@@ -180,11 +180,11 @@ impl Ban {
 }
 
 impl Bans {
-    /// Adds a ban, and replaces the ban with the same subject and scope. Returns the removed bans:
-    /// the replaced one, and the expired ones of this list.
+    /// Adds a ban. Replaces a ban with the same subject and scope. Returns the removed bans: the
+    /// replaced one, and those of this list that have ended.
     ///
     /// # Errors
-    /// [`TooManyBans`] if the list is full. Then no ban has changed.
+    /// [`TooManyBans`] if the list is full. If so, the list is unchanged.
     pub fn add(&mut self, now_ms: u64, ban: Ban) -> Result<Vec<Ban>, TooManyBans> {
         let (list, most) = match ban.scope.room() {
             None => (&mut self.chat, CHAT_BANS_MAX),
@@ -199,7 +199,7 @@ impl Bans {
         Ok(removed)
     }
 
-    /// Lifts a ban and returns it. Returns `None` if there is none.
+    /// Lifts a ban and returns it. Returns `None` if there is no such ban.
     pub fn remove(&mut self, subject: &Subject, scope: &Scope) -> Option<Ban> {
         let list = match scope.room() {
             None => &mut self.chat,
@@ -209,7 +209,7 @@ impl Bans {
         Some(list.remove(index))
     }
 
-    /// Removes all bans of a room that is removed.
+    /// Removes all bans of a room, because the room is removed.
     pub fn remove_room(&mut self, room: &Key) -> Vec<Ban> {
         self.rooms.remove(room).unwrap_or_default()
     }
@@ -291,13 +291,13 @@ mod tests {
         let suspect = Suspect { name: Some(&ann), ..Suspect::default() };
         let finds = |bans: &Bans, now| bans.find(now, suspect, Some(dev.key())).is_some();
         assert!(finds(&bans, 999) && !finds(&bans, 1000));
-        assert!(bans.find(0, suspect, None).is_none(), "only in the room");
+        assert!(bans.find(0, suspect, None).is_none(), "the ban applies only in the room");
         assert!(bans.remove(&Subject::Name(name("Ann")), &room).is_some());
         assert!(!finds(&bans, 0));
     }
 
-    /// Issue 11, item 3: an IPv6 address is banned with the /64 network that `--max-per-ip` counts,
-    /// also if an earlier version stored a ban of the single address.
+    /// Issue 11, item 3: a ban of an IPv6 address covers its /64 network, which `--max-per-ip`
+    /// counts too. This also holds if an earlier version stored a ban of the single address.
     #[test]
     fn regression_a_ban_of_an_ipv6_address_is_of_its_network() {
         let mut bans = Bans::default();
@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(counted("10.1.2.3/8".parse().unwrap()).to_string(), "10.0.0.0/8");
     }
 
-    /// Issue 12, item 3: the operator of a room can fill only the room's own list. A full list
-    /// refuses new bans, and drops only bans that have ended.
+    /// Issue 12, item 3: an operator of a room can fill only the room's own list. A full list
+    /// refuses new bans; only bans that have ended are dropped.
     #[test]
     fn attack_a_flood_of_room_bans_lifts_no_other_ban() {
         let mut bans = Bans::default();
@@ -336,9 +336,9 @@ mod tests {
         assert_eq!((count(&bans, None), count(&bans, Some(&name("dev")))), (1, 1));
         assert_eq!(count(&bans, Some(&name("den"))), ROOM_BANS_MAX);
         let before = vec![ban("u7", den.clone(), None)];
-        assert_eq!(flood(&mut bans, 0, 7, Some(9)), Ok(before), "in place of the same ban");
+        assert_eq!(flood(&mut bans, 0, 7, Some(9)), Ok(before), "it replaces the same ban");
         let ended = flood(&mut bans, 5, 999, None).unwrap();
-        assert_eq!(ended, [ban("u0", den.clone(), Some(5))], "it has ended");
+        assert_eq!(ended, [ban("u0", den.clone(), Some(5))], "only the ended ban is dropped");
         assert_eq!(bans.remove_room(name("den").key()).len(), ROOM_BANS_MAX);
         assert_eq!((count(&bans, None), bans.all().count()), (1, 2));
         for number in 1..CHAT_BANS_MAX {
@@ -349,7 +349,7 @@ mod tests {
         assert!(bans.remove(&Subject::Name(name("mallory")), &Scope::Chat).is_some());
     }
 
-    /// Issue 11, item 3: a ban of a name applies to its user under other names too.
+    /// Issue 11, item 3: a ban of a name also applies to its user under other names.
     #[test]
     fn regression_a_ban_of_a_name_applies_to_its_user() {
         let mut bans = Bans::default();

@@ -1,10 +1,10 @@
-//! The mutes of users who wrote too fast, so that a new connection does not end them. Pure; time is
-//! an argument.
+//! The mutes of users who wrote too fast. A new connection does not end such a mute. Time is an
+//! argument.
 //!
-//! A mute follows the user's name and the token that restores their session. It follows their
-//! address to one session only: the first one from that address after the muted user has left,
-//! under another name and without a token. So a user who reconnects stays muted, and other users of
-//! the address who are already in the chat do not become muted.
+//! A mute follows the user's name, and the token that restores their session. It also follows the
+//! user's address, but only once. After the user has left, the first new session from that address
+//! is muted, even under another name and without a token. A user who reconnects therefore stays
+//! muted. Other users of the address who are already in the chat are not muted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::Key;
 use crate::flood::FORGIVEN_AFTER;
 use crate::state::source::most_frequent;
 
-/// The maximum number of mutes. Beyond it, the network with the most mutes loses its oldest one, so
-/// a flood of muted sessions ends no mute of another network.
+/// The maximum number of mutes. If there are more, the network with the most mutes loses its oldest
+/// one. A flood of muted sessions therefore ends no mute of another network.
 const MUTES_MAX: usize = 1000;
 
 /// A mute and its user.
@@ -24,38 +24,41 @@ const MUTES_MAX: usize = 1000;
 struct FloodMute {
     key: Key,
     lineage: u64,
-    /// The network from which one more session takes over the mute; `None` after a session has.
+    /// The network from which the next new session takes over the mute; `None` after a session has
+    /// taken it over.
     network: Option<IpNet>,
-    /// Whether the user has left, so that their address counts.
+    /// Whether the user has left. Only then is the mute matched by address.
     has_left: bool,
     until_ms: u64,
-    /// The number of the user's mutes that are not forgiven: the next one is longer.
+    /// The number of the user's mutes so far. Each further mute is longer.
     count: u8,
 }
 
-/// The properties of a user by which a mute is found.
+/// The properties of a user by which their mute is found.
 #[derive(Clone, Debug)]
 pub struct MuteSubject {
-    /// The key of the name.
+    /// The key of the user's name.
     pub key: Key,
     /// The user's number, the same in all their sessions.
     pub lineage: u64,
-    /// The network of the address.
+    /// The network of the user's address.
     pub network: Option<IpNet>,
 }
 
-/// The mute that continues in a new session.
+/// A mute that continues in a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContinuedMute {
-    /// The end of the mute, in milliseconds since 1970; in the past if only the count continues.
+    /// The end of the mute, in milliseconds since 1970. It is in the past if the mute is over and
+    /// only the count continues.
     pub until_ms: u64,
     /// The number of mutes so far.
     pub count: u8,
-    /// Whether another user of the same address caused it.
+    /// Whether the mute was found only by address, so it may belong to another user.
     pub is_by_address: bool,
 }
 
-/// All mutes that are not forgiven yet, the oldest first. Some may have ended.
+/// All mutes, the oldest first. Some have ended, but still count towards the length of the next
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FloodMutes(VecDeque<FloodMute>);
 
@@ -67,7 +70,7 @@ impl FloodMutes {
         self.push(FloodMute { key, lineage, network, has_left: false, until_ms, count });
     }
 
-    /// Notes that a user leaves under this name.
+    /// Records that a user leaves under this name.
     pub fn leave(&mut self, lineage: u64, key: &Key) {
         let mut theirs = self.0.iter_mut().filter(|mute| mute.lineage == lineage);
         let Some(mute) = theirs.next() else { return };
@@ -98,7 +101,8 @@ impl FloodMutes {
             }),
         };
         let mute = found?;
-        // The mute was matched by address once. The next user from that address is another one.
+        // Only one session is matched by address. A later session from that address probably
+        // belongs to another user.
         mute.network = None;
         let (until_ms, count) = (mute.until_ms, mute.count);
         if mute.lineage == writer.lineage {
@@ -111,7 +115,7 @@ impl FloodMutes {
         Some(ContinuedMute { until_ms, count, is_by_address })
     }
 
-    /// Drops the oldest mutes beyond the bound, which a forged snapshot may have.
+    /// Drops the oldest mutes above the limit. A forged snapshot may exceed it.
     pub fn bound(&mut self) {
         self.0.drain(..self.0.len().saturating_sub(MUTES_MAX));
     }
@@ -134,8 +138,8 @@ impl FloodMute {
 }
 
 impl ContinuedMute {
-    /// Returns the rest of the mute, at most `most`, so that a clock that was set back does not
-    /// prolong it.
+    /// Returns the remaining time of the mute, at most `most`. The bound prevents a longer mute if
+    /// the clock was set back.
     pub fn rest(&self, now_ms: u64, most: Duration) -> Duration {
         Duration::from_millis(self.until_ms.saturating_sub(now_ms)).min(most)
     }
@@ -153,7 +157,7 @@ mod tests {
 
     const HOME: &str = "192.0.2.7/32";
 
-    /// Returns a chat in which the troll is muted until 30 s and has left.
+    /// Returns the mutes after the troll was muted until second 30 and has left.
     fn left() -> FloodMutes {
         let mut mutes = FloodMutes::default();
         mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);
@@ -172,15 +176,20 @@ mod tests {
         assert_eq!(left().enter(1, writer("imp", 2, HOME), false), muted(true), "the address");
         let mut mutes = left();
         mutes.leave(1, &writer("eve", 1, HOME).key);
-        assert_eq!(mutes.enter(1, writer("eve", 2, other), false), muted(false), "the last name");
-        // The mute also follows the new session.
+        assert_eq!(
+            mutes.enter(1, writer("eve", 2, other), false),
+            muted(false),
+            "the last name of the user is muted"
+        );
+        // The new session is muted too, so the mute continues after this session leaves.
         let mut mutes = left();
         assert_eq!(mutes.enter(1, writer("imp", 2, HOME), false), muted(true));
         mutes.leave(2, &writer("imp", 2, HOME).key);
         assert_eq!(mutes.enter(2, writer("gnome", 3, HOME), false), muted(true));
     }
 
-    /// Issue 11, item 4: a class behind one address is not muted because one user writes too fast.
+    /// Issue 11, item 4: if one user of an address writes too fast, the other users of that address
+    /// are not muted.
     #[test]
     fn regression_a_flood_mute_does_not_spread_over_an_address() {
         let mut mutes = FloodMutes::default();
@@ -190,16 +199,26 @@ mod tests {
         };
         assert!(
             (10..70).all(|pupil| come(&mut mutes, pupil, false).is_none()),
-            "the troll is here"
+            "the troll is still in the chat"
         );
         mutes.leave(1, &writer("troll", 1, HOME).key);
-        assert_eq!(come(&mut mutes, 70, true), None, "a token tells pupils from trolls");
+        assert_eq!(
+            come(&mut mutes, 70, true),
+            None,
+            "a restored session is not matched by address"
+        );
         assert!(come(&mut mutes, 71, false).is_some(), "one pays");
-        assert!((72..130).all(|pupil| come(&mut mutes, pupil, false).is_none()), "no other does");
-        assert!(mutes.enter(2, writer("troll", 131, HOME), false).is_some(), "the troll does too");
+        assert!(
+            (72..130).all(|pupil| come(&mut mutes, pupil, false).is_none()),
+            "no further session takes over the mute"
+        );
+        assert!(
+            mutes.enter(2, writer("troll", 131, HOME), false).is_some(),
+            "the troll is still muted"
+        );
     }
 
-    /// Issue 12, item 4: a flood of sessions that write too fast ends no mute but its own.
+    /// Issue 12, item 4: a flood of sessions that write too fast ends no mute of another network.
     #[test]
     fn attack_a_flood_of_mutes_ends_no_mute_of_another_network() {
         let mut mutes = FloodMutes::default();
@@ -214,9 +233,9 @@ mod tests {
     #[test]
     fn mutes_end_are_forgiven_and_bounded() {
         let mut mutes = left();
-        assert_eq!(mutes.enter(30_000, writer("imp", 2, HOME), false), None, "it is over");
+        assert_eq!(mutes.enter(30_000, writer("imp", 2, HOME), false), None, "the mute is over");
         let again = mutes.enter(60_000, writer("troll", 3, HOME), false).unwrap();
-        assert_eq!((again.until_ms, again.count), (30_000, 1), "the next one is longer");
+        assert_eq!((again.until_ms, again.count), (30_000, 1), "the count continues");
         assert_eq!(again.rest(60_000, Duration::from_secs(600)), Duration::ZERO);
         assert_eq!(again.rest(0, Duration::from_secs(7)), Duration::from_secs(7));
         assert_eq!(mutes.enter(630_000, writer("troll", 4, HOME), false), None, "forgiven");

@@ -1,6 +1,6 @@
-//! The users who left last, so that operators can still use `/whois` and `/ban` for them. Pure.
+//! The users who left most recently. Operators can still use `/whois` and `/ban` on them.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// `core::net` has only the address types. Pure code must not use the sockets of `std::net`.
 use core::net::IpAddr;
 use std::collections::VecDeque;
 
@@ -20,17 +20,17 @@ pub struct FormerUser {
     pub lineage: u64,
     /// The network address, if it is known.
     pub address: Option<IpAddr>,
-    /// Milliseconds since 1970.
+    /// The time at which the user left, in milliseconds since 1970 (UTC).
     pub left_ms: u64,
 }
 
-/// The users who left last. If there are too many, the oldest user of the source with the most
-/// users is dropped. A flood of visits therefore displaces only its own users.
+/// The users who left most recently. If there are too many, the oldest user of the source with the
+/// most users is dropped, so a flood of visits displaces only its own users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FormerUsers(VecDeque<FormerUser>);
 
 impl FormerUsers {
-    /// Notes a user who has left.
+    /// Records a user who has left.
     pub fn note(&mut self, user: FormerUser) {
         self.0.retain(|old| old.lineage != user.lineage || !old.name.same_as(&user.name));
         self.0.push_back(user);
@@ -42,12 +42,12 @@ impl FormerUsers {
         }
     }
 
-    /// Drops the oldest users beyond the bound, which a forged snapshot may have.
+    /// Drops the oldest users above the limit. A forged snapshot may exceed it.
     pub fn bound(&mut self) {
         self.0.drain(..self.0.len().saturating_sub(FORMER_MAX));
     }
 
-    /// Returns the user who left last under this name.
+    /// Returns the last user who left under this name.
     pub fn find(&self, name: &Name) -> Option<&FormerUser> {
         self.0.iter().rev().find(|user| user.name.same_as(name))
     }

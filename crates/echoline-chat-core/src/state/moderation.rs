@@ -1,4 +1,4 @@
-//! Applies operations that need the rights of an operator. Pure.
+//! Applies operations that need the rights of an operator.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use crate::state::{Ban, RoomCell, Scope, StateChange, Subject, TooManyBans, User
 use crate::{Disconnect, Effect, Name, Notification, OperationError, RoomChange};
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Returns whether the author may ban in `scope`. An operator of the chat may ban anywhere, an
-    /// operator of a room only there.
+    /// Returns whether the author may ban in `scope`. An operator of the chat may ban anywhere, and
+    /// an operator of a room only in that room.
     fn may_ban(&self, scope: &Scope) -> bool {
         let Ok(user) = self.author() else { return false };
         match scope {
@@ -20,7 +20,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Returns the author and the room of this name, if the author is an operator there.
+    /// Returns the author and the room with this name. Fails if the author is not an operator
+    /// there.
     pub(crate) fn authority(&self, room: &Name) -> Result<(&User<R>, &R), OperationError> {
         let (user, cell) = self.author_and_room(room)?;
         if !user.is_operator() && !is_room_operator(user, cell) {
@@ -49,14 +50,14 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
         self.lose_room(&BTreeSet::from([lineage]), &cell);
         if cell.is_same(&self.state.lobby) {
-            // The member has no other room, so the session ends.
+            // In the lobby, the user has no other room to go to, so the session ends.
             let disconnect = Disconnect { words: "Goodbye".to_owned(), reason: Some(told) };
             self.effects.emit(Effect::Disconnect { session, disconnect });
         }
         Ok(())
     }
 
-    /// Lifts a ban and returns it. Returns `None` if there is none.
+    /// Lifts a ban and returns it. Returns `None` if there is no such ban.
     pub(crate) fn unban(
         &mut self,
         subject: &Subject,
@@ -72,7 +73,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(lifted)
     }
 
-    /// Adds a ban, and ends the membership or session of each banned user.
+    /// Adds a ban. Ends the session or the membership of each banned user.
     pub(crate) fn ban(&mut self, ban: &Ban) -> Result<(), OperationError> {
         let words = self.state.ban_words(ban);
         if !self.may_ban(&ban.scope) {
@@ -106,9 +107,9 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Returns the sessions and lineages of the users that a ban applies to, in the order of their
-    /// sessions. Operators of the chat cannot be banned. Compares each user with this ban only,
-    /// because earlier bans took effect when they were added.
+    /// Returns the sessions and lineages of all users that a ban applies to, ordered by session.
+    /// Operators of the chat cannot be banned. Only this ban is checked, because earlier bans took
+    /// effect when they were added.
     fn banned_users(&self, ban: &Ban) -> Vec<(u64, u64)> {
         let users = self.state.users.values().filter(|user| !user.is_operator());
         let banned = users.filter(|user| ban.means(user.suspect()));
@@ -116,7 +117,7 @@ impl<R: RoomCell> StateChange<'_, R> {
     }
 
     /// Removes a room from the saved sessions of users who were expelled from it. Scans the tokens
-    /// once for all users.
+    /// only once for all users.
     fn lose_room(&mut self, lineages: &BTreeSet<u64>, cell: &R) {
         let room = cell.with(|room| room.name.clone());
         for (token, saved) in self.state.tokens.lose_room(lineages, &room) {
@@ -155,7 +156,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         });
     }
 
-    /// Mutes a user until `until_ms`, or unmutes them.
+    /// Mutes a user until `until_ms`, or unmutes them if it is `None`.
     fn mute(
         &mut self,
         session: u64,
@@ -176,8 +177,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         Ok(())
     }
 
-    /// Makes a user an operator of the room, or revokes that. If both users are operators of the
-    /// whole chat, the revocation applies to the whole chat.
+    /// Makes a user an operator of the room, or revokes that right. If both users are operators of
+    /// the whole chat, the right for the whole chat is revoked.
     fn appoint(&mut self, session: u64, cell: &R, is_operator: bool) -> Result<(), OperationError> {
         let (user, other) = self.author_and_other(session)?;
         if !is_operator && is_above(other, user) {
@@ -219,8 +220,8 @@ fn is_room_operator<R: RoomCell>(user: &User<R>, cell: &R) -> bool {
     member_id.is_some_and(|member_id| cell.with(|room| room.standing(member_id).1))
 }
 
-/// Returns whether the other user is an operator of the whole chat, and this one is not. If so,
-/// this user cannot moderate the other one.
+/// Returns whether `other` is an operator of the whole chat and `user` is not. If so, `user` cannot
+/// moderate `other`.
 fn is_above<R>(other: &User<R>, user: &User<R>) -> bool {
     other.is_operator() && !user.is_operator()
 }

@@ -1,4 +1,4 @@
-//! Users whose node went down, and users who rejoin with their node. Pure.
+//! Users whose node went down, and users who rejoin with their node.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ pub struct LastOperation {
     pub session: u64,
     /// The number of the operation.
     pub number: u64,
-    /// Whether it was refused.
+    /// Whether the operation was refused.
     pub refused: bool,
 }
 
 /// A user who went down with their node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DownUser {
-    /// The last operation that was applied.
+    /// The user's last operation that was applied.
     pub last: LastOperation,
-    /// Whether this node serves the session, which is suspended now.
+    /// Whether this node serves the session. The session is suspended now.
     pub is_here: bool,
 }
 
 impl<R: RoomCell> StateChange<'_, R> {
     /// Removes all users of a node from the chat. Each of their rooms gets one line about it.
-    /// Returns the users in the order of their sessions.
+    /// Returns the users, ordered by session.
     pub fn node_down(&mut self, node: u32, name: &str, reason: &str) -> Vec<DownUser> {
         let sessions: Vec<u64> = self
             .state
@@ -53,7 +53,8 @@ impl<R: RoomCell> StateChange<'_, R> {
             }
         }
         for (cell, members) in rooms.values() {
-            // Under one lock, so that a list of members is from before that line or from after it.
+            // The changes and the line happen under one lock, so that no list of members is taken
+            // between them.
             cell.change(|room| {
                 let gone = members.iter().filter(|(member_id, _)| room.suspend(*member_id));
                 let names: Vec<String> = gone.map(|(_, name)| name.to_string()).collect();
@@ -75,8 +76,8 @@ impl<R: RoomCell> StateChange<'_, R> {
         users
     }
 
-    /// Resumes the memberships of a user whose node rejoins, under their name if it is still free.
-    /// If the user `is_suspended` on this node, their session continues.
+    /// Resumes the memberships of a user whose node rejoins. The user keeps the name if it is still
+    /// free. If `is_suspended`, this node serves the user, whose session continues.
     pub fn rejoin(&mut self, rejoining: RejoiningUser, is_suspended: bool) {
         let RejoiningUser { session, since_ms, name, address, operator, away, rooms, last, .. } =
             rejoining;
@@ -126,7 +127,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         let name = user.name();
         let member_id = cell.change(|room| {
             let (member_id, joined) = match kept {
-                // A session of this node continues at the same line.
+                // A session that this node serves continues at the same line.
                 Some(member_id) => {
                     (member_id, room.resume_member(self.context.now_ms, member_id, name.clone()))
                 }
@@ -149,7 +150,7 @@ impl<R: RoomCell> StateChange<'_, R> {
 }
 
 impl<R: RoomCell> ChatState<R> {
-    /// Returns the properties of a suspended user that the other nodes need.
+    /// Returns the properties of a suspended user that other nodes need to let the user rejoin.
     pub fn rejoining_user(&self, session: u64) -> Option<RejoiningUser> {
         let user = self.suspended.get(&session)?;
         let room = |(cell, member_id): (R, MemberId)| {
@@ -171,16 +172,16 @@ impl<R: RoomCell> ChatState<R> {
         })
     }
 
-    /// Claims a user's name, or the first one like it that is free.
+    /// Claims the user's name. If it is taken, claims the first free name with a number appended.
     fn free_name(&mut self, name: &Name, session: u64) -> Name {
         let others = (2..).map(|number| name.with_suffix(number));
         let mut names = std::iter::once(name.clone()).chain(others);
-        names.find(|name| self.claim(name, session).is_ok()).expect("there are names without end")
+        names.find(|name| self.claim(name, session).is_ok()).expect("the numbers do not end")
     }
 }
 
-/// Returns the lineage of a session. An earlier version sends none (0), so the session's number
-/// takes its place.
+/// Returns the lineage of a user. An earlier version sends 0; then the number of the session is
+/// used instead.
 pub(crate) fn known_lineage(lineage: u64, session: u64) -> u64 {
     if lineage > 0 { lineage } else { session }
 }

@@ -1,34 +1,34 @@
-//! The trait by which the chat's state accesses its rooms. Pure.
+//! The trait through which the chat's state accesses its rooms.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::room::{MemberId, Room};
 
-/// A room that the chat's state shares with its readers.
+/// A handle to a room, shared between the chat's state and the sessions.
 ///
-/// The state never accesses two rooms at once. A server implements this with a lock and wakers; a
-/// simulation in one thread needs neither.
+/// The state never accesses two rooms at once. A server implements this trait with a lock and
+/// wakers; a simulation in one thread needs neither.
 pub trait RoomCell: Clone {
-    /// Creates a cell that holds a room.
+    /// Creates a handle to a new room.
     fn new(room: Room) -> Self;
 
-    /// Reads the room, or changes it without new lines.
+    /// Runs `look` on the room. It may change the room, but must not add lines.
     fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T;
 
-    /// Changes the room, then wakes the members that wait for new lines.
+    /// Runs `change` on the room, then wakes the members that wait for new lines.
     fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
         self.with(change)
     }
 
-    /// Like [`change`](Self::change), if `leave` removes a member. The member's task is not woken
-    /// again.
+    /// Like [`change`](Self::change), for a `leave` that removes a member. The removed member's
+    /// task is not woken.
     fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let _ = member_id;
         self.change(leave)
     }
 
-    /// Returns whether both are the same room, not only rooms of the same name.
+    /// Returns whether both are the same room, not only rooms with the same name.
     fn is_same(&self, other: &Self) -> bool;
 }
 

@@ -1,8 +1,8 @@
-//! Creates and removes rooms, identically on every node. Pure.
+//! Creates and removes rooms, in the same way on every node.
 //!
-//! A room is removed when the last member leaves it. If rooms outlive their members (with a store,
-//! and in a cluster), a room stays if it is worth keeping. So rooms without a said line cannot use
-//! up the limit of rooms.
+//! A room is removed when its last member leaves. With a store or in a cluster, rooms may outlive
+//! their members, but only rooms that are worth keeping do. Rooms in which nothing was said
+//! therefore cannot use up the limit of rooms.
 
 use core::net::IpAddr;
 
@@ -12,14 +12,15 @@ use crate::{Effect, Name, OperationError};
 use echoline_base::source::Source;
 
 impl<R: RoomCell> StateChange<'_, R> {
-    /// Creates a room. `maker` is the address of the user who creates it; `None` if the room is
-    /// restored.
+    /// Creates a room. `maker` is the address of the user who creates it: `Some(None)` if the
+    /// address is unknown, and `None` if the room is restored.
     pub(crate) fn make_room(&mut self, name: &Name, maker: Option<Option<IpAddr>>) -> R {
         let born = self.state.next_first_line.max(1);
         let origin = RoomOrigin { born, maker: maker.map(Source::from) };
         let limits = self.state.options.log;
         let cell = match self.state.awaited_rooms.remove(name.key()) {
-            // Suspended members of this node rejoin the room that had the name before.
+            // Suspended members of this node will rejoin the new room, because it has the name of
+            // their old one.
             Some(cell) => {
                 cell.with(|room| room.renew(name.clone(), limits, origin));
                 cell
@@ -36,7 +37,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         cell
     }
 
-    /// Removes a room that its last member has left, unless it is kept.
+    /// Removes a room after its last member left, unless it is worth keeping.
     pub(crate) fn remove_if_empty(&mut self, cell: &R) {
         let keeps = self.state.options.keeps_rooms;
         if cell.with(|room| room.count() == 0 && !(keeps && room.is_worth_keeping())) {
@@ -44,15 +45,15 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Removes the rooms whose members went down with their node and have not rejoined.
+    /// Removes the rooms whose members went down with their node and have not rejoined in time.
     pub(crate) fn remove_abandoned(&mut self) {
         let mut abandoned: Vec<R> = self.state.rooms.values().cloned().collect();
         abandoned.retain(|cell| cell.with(|room| room.is_abandoned(self.context.now_ms)));
         abandoned.iter().for_each(|cell| self.remove_room(cell));
     }
 
-    /// Removes the rooms that a store restored although they are not worth keeping. If a token
-    /// leads to such a room, its members get time to return.
+    /// Removes the rooms that a store restored although they are not worth keeping. If a saved
+    /// session is in such a room, its user gets time to return.
     pub fn remove_worthless(&mut self) {
         let awaited = self.state.tokens.rooms(self.context.now_ms);
         let mut rooms: Vec<R> = self.state.rooms.values().cloned().collect();
@@ -65,7 +66,7 @@ impl<R: RoomCell> StateChange<'_, R> {
         }
     }
 
-    /// Removes a room with its lines and bans, from the store too. The lobby stays.
+    /// Removes a room with its lines and bans, also from the store. The lobby is never removed.
     pub(crate) fn remove_room(&mut self, cell: &R) {
         let (name, next, is_awaited) =
             cell.with(|room| (room.name.clone(), room.log.next(), room.awaits_members()));

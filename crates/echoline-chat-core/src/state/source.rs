@@ -1,10 +1,10 @@
-//! Finds the source with the largest part of a shared resource, so that no source can use up the
-//! resource.
+//! Finds the source that has the largest part of a shared resource, so that no source can use up
+//! the resource.
 
 use std::collections::BTreeMap;
 
-/// Returns the source that occurs most often. If several do, it is the first in their order, so
-/// that all nodes of a cluster choose the same one.
+/// Returns the source that occurs most often. If several sources occur equally often, returns the
+/// smallest, so that all nodes of a cluster choose the same source.
 pub(crate) fn most_frequent<T: Copy + Ord>(sources: impl Iterator<Item = T>) -> Option<T> {
     let mut counts = BTreeMap::<T, usize>::new();
     sources.for_each(|source| *counts.entry(source).or_default() += 1);

@@ -1,4 +1,4 @@
-//! Tokens, each of which restores a user's session with name, rooms and positions. Pure.
+//! Tokens and saved sessions. A token restores a user's session with its name, rooms and positions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use crate::{Key, Name};
 use echoline_base::SecretText;
 use echoline_base::source::Source;
 
-/// The maximum number of tokens. Beyond it, the source with the most tokens loses one.
+/// The maximum number of tokens. If there are more, the source with the most tokens loses one.
 const TOKENS_MAX: usize = 10_000;
 
-/// The maximum number of tokens of one source, so that a flood only displaces tokens of its own
-/// source: sixteen for each of sixty users behind one address.
+/// The maximum number of tokens of one source, for example sixteen for each of sixty users behind
+/// one address. A flood of tokens displaces only tokens of its own source.
 pub(crate) const SOURCE_TOKENS_MAX: usize = 1000;
 
-/// A session that lasted for less than this time (in milliseconds) is dropped before others of its
-/// source.
+/// A session that lasted for less than this time, in milliseconds, is brief. Brief sessions are
+/// dropped before other sessions of the same source.
 pub const BRIEF_MS: u64 = 60 * 1000;
 
-/// The letters of a token: 32 that do not look alike.
+/// The characters of a token: 32 that do not look alike.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
-/// The number of letters of a token, which is shown in groups of four. They are 100 bits, so its
-/// digest cannot be reversed by trying all tokens.
+/// The number of characters in a token, which is shown in groups of four. A token has 100 random
+/// bits, so it is impossible to find the token of a digest by trying.
 pub const TOKEN_LETTERS: usize = 20;
 
-/// The beginning of a digest. No token begins with it.
+/// The beginning of a digest. No token begins like this.
 const DIGEST_PREFIX: &str = "sha256:";
 
 /// The session that a token restores.
@@ -39,36 +39,36 @@ pub struct SavedSession {
     pub rooms: Vec<Position>,
     /// The time at which the token expires, in milliseconds since 1970.
     pub until_ms: u64,
-    /// The session that has the token, while it lasts.
+    /// The session that has the token, while that session lasts.
     pub session: Option<u64>,
-    /// The state besides the rooms. It is the default if an earlier version saved the session.
+    /// The state besides the rooms. Earlier versions did not save it; then it has default values.
     #[serde(default)]
     pub more: SessionState,
 }
 
-/// The state that a session has besides its rooms, and that a token restores too.
+/// The state of a session besides its rooms. A token restores it too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct SessionState {
     /// The room in which the user speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<Name>,
-    /// The choices about the display.
+    /// The display settings and the ignored users.
     #[serde(skip_serializing_if = "Preferences::is_usual")]
     pub preferences: Preferences,
-    /// The user's number, which stays the same from session to session; 0 if it was not saved.
+    /// The user's number, the same in all their sessions; 0 if it was not saved.
     pub lineage: u64,
-    /// The text for users who write to this user while they are away.
+    /// The away text, if the user is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub away: Option<String>,
-    /// The hash of the operators' password that the user gave. The user is an operator of the chat
-    /// again if the password has not changed.
+    /// The hash of the operators' password that the user typed. The user becomes an operator of the
+    /// chat again if that password is still valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
-    /// The source of the user; `None` if an earlier version saved it.
+    /// The source of the user; `None` if an earlier version saved the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Whether the session lasted for less than a minute, like the sessions of a flood.
+    /// Whether the session lasted for less than a minute, as in a flood of sessions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_brief: bool,
 }
@@ -80,12 +80,13 @@ pub struct Position {
     pub room: Name,
     /// The number of the user's next line.
     pub next: u64,
-    /// Whether the user is an operator.
+    /// Whether the user is an operator of the room.
     pub operator: bool,
-    /// The stamp of the password that the room had.
+    /// The stamp of the room's password: a part of its hash that differs each time a password is
+    /// set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// The number of the room's first line, see
+    /// The number of the room's first line, which identifies the room. See
     /// [`RoomOrigin`](crate::room::RoomOrigin).
     #[serde(default)]
     pub born: u64,
@@ -94,17 +95,17 @@ pub struct Position {
 /// All valid tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// The saved sessions by the digest of their token.
+    /// The saved sessions, by the digests of their tokens.
     sessions: HashMap<Arc<str>, SavedSession>,
-    /// The tokens of each source; tokens of earlier versions have no source.
+    /// The tokens of each source. Tokens of earlier versions have no source.
     by_source: BTreeMap<Option<Source>, BTreeSet<EvictionRank>>,
-    /// All tokens by the times at which they expire.
+    /// All tokens, ordered by the time at which they expire.
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// The position of a token among the tokens of its source: brief sessions are evicted first, then
-/// the tokens that expire first. The token makes each rank unique, so that all nodes choose the
-/// same.
+/// The rank of a token among the tokens of its source. Tokens of brief sessions are dropped first,
+/// then the tokens that expire first. The token itself makes each rank unique, so that all nodes
+/// drop the same token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct EvictionRank {
     is_lasting: bool,
@@ -119,23 +120,23 @@ impl EvictionRank {
     }
 }
 
-/// Returns the token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
+/// Returns the token made from these random bytes, such as `ab2c-d3ef-gh45-ab2c-d3ef`.
 pub fn token(random: [u8; TOKEN_LETTERS]) -> SecretText {
     let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
     SecretText::from(groups.join("-"))
 }
 
-/// Returns the digest of a typed token. Only the digest is sent and stored. A digest that is typed
-/// as a token gets another digest, so it is not a valid token.
+/// Returns the digest of a typed token. Only the digest is sent and stored. If a digest is typed
+/// instead of a token, it is hashed again, so it restores nothing.
 pub fn digest(typed: &str) -> String {
     let token = typed.trim().to_ascii_lowercase();
     let digest = Sha256::new().chain_update("echoline resume token ").chain_update(token);
     format!("{DIGEST_PREFIX}{:x}", digest.finalize())
 }
 
-/// Returns the digest of a token in an entry, a snapshot or a history. An earlier version wrote the
-/// token itself.
+/// Returns the digest of a token from an entry, a snapshot or a history. An earlier version wrote
+/// the token itself there.
 pub fn digest_of_kept(kept: String) -> String {
     let hex = kept.strip_prefix(DIGEST_PREFIX);
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -146,8 +147,8 @@ pub fn digest_of_kept(kept: String) -> String {
 }
 
 impl Tokens {
-    /// Saves the session of a token, in place of an earlier one. Returns the tokens that were
-    /// dropped because there are too many.
+    /// Saves a session under the digest of its token, replacing an earlier one. Returns the tokens
+    /// that were dropped because there are too many.
     pub fn keep(&mut self, now_ms: u64, token: Arc<str>, saved: SavedSession) -> Vec<Arc<str>> {
         self.remove(&token);
         let mut dropped = Vec::new();
@@ -195,7 +196,7 @@ impl Tokens {
         Some((token, saved))
     }
 
-    /// Revokes the right of an operator of the chat in the saved sessions of a user. Returns the
+    /// Revokes the right of an operator of the chat in all saved sessions of a user. Returns the
     /// changed sessions.
     pub(crate) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, SavedSession)> {
         let theirs = self.sessions.iter_mut().filter(|(_, saved)| saved.more.lineage == lineage);
@@ -222,29 +223,29 @@ impl Tokens {
         had.collect()
     }
 
-    /// Returns the highest first number of a room in a saved session. No room that is made later
-    /// may begin there.
+    /// Returns the highest [`Position::born`] of all saved sessions. A new room must begin above
+    /// it.
     pub(crate) fn last_born(&self) -> Option<u64> {
         self.sessions.values().flat_map(|saved| &saved.rooms).map(|at| at.born).max()
     }
 
-    /// Returns the rooms to which a token leads.
+    /// Returns the rooms of all saved sessions that have not expired.
     pub fn rooms(&self, now_ms: u64) -> BTreeSet<Key> {
         let sessions = self.sessions.values().filter(|saved| saved.until_ms > now_ms);
         sessions.flat_map(|saved| &saved.rooms).map(|at| at.room.key().clone()).collect()
     }
 
-    /// Returns whether there is a saved session of this user.
+    /// Returns whether this user has a saved session.
     pub fn has(&self, lineage: u64) -> bool {
         self.sessions.values().any(|saved| saved.more.lineage == lineage)
     }
 
-    /// Returns the session that the token of this digest would restore.
+    /// Returns the session that the token with this digest would restore.
     pub fn find(&self, now_ms: u64, digest: &str) -> Option<&SavedSession> {
         self.sessions.get(digest).filter(|saved| saved.until_ms > now_ms)
     }
 
-    /// Returns all saved sessions, by the digest of their token.
+    /// Returns all saved sessions with the digests of their tokens, ordered by digest.
     pub fn all(&self) -> Vec<(String, SavedSession)> {
         let sessions =
             self.sessions.iter().map(|(token, saved)| (token.to_string(), saved.clone()));
@@ -253,7 +254,8 @@ impl Tokens {
         all
     }
 
-    /// Returns the digest and the session that its token restores, and uses the token up.
+    /// Removes the saved session of the token with this digest. Returns the digest and the session,
+    /// or `None` if the token is unknown or has expired.
     pub fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
         self.remove(digest).filter(|(_, saved)| saved.until_ms > now_ms)
     }
@@ -262,37 +264,38 @@ impl Tokens {
 /// The maximum number of users that one user may ignore.
 pub const IGNORED_MAX: usize = 100;
 
-/// The choices of a user about how they see the chat, which a token restores.
+/// The display settings of a user, and the users they ignore. A token restores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Preferences {
-    /// Lines are shown with their numbers.
+    /// Whether lines are shown with their numbers.
     pub numbers: bool,
-    /// Lines are shown with their times.
+    /// Whether lines are shown with their times.
     pub times: bool,
-    /// Joins, leaves and renames are not shown.
+    /// Whether joins, leaves and renames are hidden.
     pub quiet: bool,
     /// The ignored users.
     pub ignored: Vec<Ignored>,
 }
 
-/// A user whose lines are hidden, by name and by lineage, so that a new name does not help.
+/// An ignored user. Their lines are hidden by name and by lineage, so a new name does not help
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ignored {
-    /// The name that the user had.
+    /// The name that the user had when they were ignored.
     pub name: Name,
-    /// `None` if an earlier version saved it in a history.
+    /// The user's lineage; `None` if an earlier version saved it.
     #[serde(default, alias = "session")]
     pub lineage: Option<u64>,
 }
 
 impl Preferences {
-    /// Drops ignored users beyond the bound, which a forged saved session may have.
+    /// Drops ignored users above the limit. A forged saved session may exceed it.
     pub fn bound(&mut self) {
         self.ignored.truncate(IGNORED_MAX);
     }
 
-    /// Returns whether these are the choices of a newcomer.
+    /// Returns whether all settings have their default values.
     pub fn is_usual(&self) -> bool {
         *self == Self::default()
     }
@@ -340,14 +343,14 @@ mod tests {
         IpAddr::from(Ipv4Addr::from_bits(number)).into()
     }
 
-    /// Issue 12, item 10: a reader of the stream or of a history does not learn a token.
+    /// Issue 12, item 10: reading the stream or a history does not reveal a token.
     #[test]
     fn attack_a_digest_is_no_token() {
         let random = token([7; TOKEN_LETTERS]);
         let kept = digest(random.reveal());
         assert_eq!(kept.len(), DIGEST_PREFIX.len() + 64);
         assert!(!kept.contains(&random.reveal()[..4]), "{kept}");
-        assert_ne!(digest(&kept), kept, "typed, it is another token");
+        assert_ne!(digest(&kept), kept, "a typed digest is hashed again");
         assert_eq!(digest_of_kept(kept.clone()), kept);
         assert_eq!(digest_of_kept("ab2c-d3ef-gh45".into()), digest("ab2c-d3ef-gh45"));
         let short = format!("{DIGEST_PREFIX}00");
@@ -365,11 +368,11 @@ mod tests {
         assert!(tokens.redeem(0, "20").is_some());
         assert_eq!(tokens.keep(0, Arc::from("one"), saved(1)), Vec::<Arc<str>>::new());
         let dropped = tokens.keep(1, Arc::from("two"), saved(2000));
-        assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
+        assert_eq!(dropped, [Arc::from("one")], "expired tokens are dropped first");
     }
 
-    /// Issue 12, item 9: a flood of tokens displaces only tokens of its own source, whether it
-    /// comes from one address or many. Sixty other users behind that address keep their sessions.
+    /// Issue 12, item 9: a flood of tokens, from one address or many, displaces only tokens of its
+    /// own source. Sixty other users behind the same address keep their sessions.
     #[test]
     fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
         let mut tokens = Tokens::default();
@@ -389,7 +392,7 @@ mod tests {
         let one_address: usize = (0..3000)
             .map(|number| keep(&mut tokens, format!("one-{number}"), brief(number, 2)))
             .sum();
-        assert_eq!(one_address, 60 + 3000 - SOURCE_TOKENS_MAX, "each that goes is told");
+        assert_eq!(one_address, 60 + 3000 - SOURCE_TOKENS_MAX, "every dropped token is returned");
         for number in 0..30_000 {
             keep(&mut tokens, format!("many-{number}"), brief(number, 10 + number % 20));
         }

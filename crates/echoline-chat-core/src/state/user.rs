@@ -1,4 +1,4 @@
-//! A user, as every node of a cluster sees them. Pure.
+//! A user, as every node of a cluster sees them.
 
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -8,25 +8,24 @@ use crate::room::{MemberId, MemberIdentity};
 use crate::state::{MuteSubject, RoomCell, Suspect, network_of};
 use crate::{AWAY_CHARACTERS_MAX, Name, OperationContext};
 
-/// A user in the chat. `R` holds a room.
+/// A user in the chat. `R` is the type that holds a room.
 #[derive(Clone, Debug)]
 pub struct User<R> {
-    /// The number of the session, which no other has.
+    /// The number of the session, which is unique.
     pub session: u64,
-    /// The number of the user, which is the same in all sessions that a token restored.
+    /// The user's number, the same in all sessions that a token restores.
     pub lineage: u64,
     /// The time at which the session began, in milliseconds since 1970.
     pub since_ms: u64,
     /// Whether this node serves the session.
     pub is_here: bool,
-    /// The network address; `None` over a stream without addresses.
+    /// The network address; `None` if the stream has no addresses.
     pub address: Option<IpAddr>,
-    /// The node that serves the session. It changes if the node rejoins after its lease has
-    /// expired.
+    /// The node that serves the session. Its number changes if it rejoins after its lease expired.
     pub node: u32,
-    /// The number of the user's last operation that was applied, in a cluster.
+    /// The number of the user's last operation that was applied. Used in a cluster only.
     pub last: u64,
-    /// Whether that operation was refused.
+    /// Whether the user's last operation was refused.
     pub was_refused: bool,
     name: Name,
     is_operator: bool,
@@ -66,7 +65,7 @@ impl<R> User<R> {
         Self { since_ms, ..self }
     }
 
-    /// Returns the properties that a ban may apply to.
+    /// Returns the properties to compare with bans.
     pub fn suspect(&self) -> Suspect<'_> {
         Suspect { name: Some(&self.name), address: self.address, lineage: Some(self.lineage) }
     }
@@ -77,12 +76,12 @@ impl<R> User<R> {
         MuteSubject { key, lineage: self.lineage, network }
     }
 
-    /// Returns the identity that the user has as a member of rooms.
+    /// Returns the user's identity as a member of rooms.
     pub fn identity(&self) -> MemberIdentity {
         MemberIdentity { session: self.session, lineage: self.lineage, is_here: self.is_here }
     }
 
-    /// Returns the name that the user has now.
+    /// Returns the user's current name.
     pub fn name(&self) -> Name {
         self.name.clone()
     }
@@ -91,13 +90,13 @@ impl<R> User<R> {
         self.name = name;
     }
 
-    /// Returns the away text.
+    /// Returns the away text, if the user is away.
     pub fn away(&self) -> Option<Arc<str>> {
         self.away.clone()
     }
 
-    /// Sets the away text. Cuts it to the limit, because an earlier version may have stored a
-    /// longer one.
+    /// Sets or removes the away text. Shortens it to the limit, because an earlier version may have
+    /// stored a longer text.
     pub fn set_away(&mut self, words: Option<&str>) {
         let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.away = words.map(Arc::from);
@@ -108,29 +107,29 @@ impl<R> User<R> {
         self.is_operator
     }
 
-    /// Makes the user an operator of the whole chat, or revokes that.
+    /// Makes the user an operator of the whole chat, or revokes that right.
     pub fn make_operator(&mut self, is_operator: bool) {
         self.is_operator = is_operator;
     }
 
-    /// Returns whether the user continues in another session, so that this one cannot be resumed.
+    /// Returns whether the user continues in another session. This session then cannot be restored.
     pub fn is_retired(&self) -> bool {
         self.is_retired
     }
 
-    /// Notes that the user continues in another session.
+    /// Records that the user continues in another session.
     pub fn retire(&mut self) {
         self.is_retired = true;
     }
 }
 
 impl<R: RoomCell> User<R> {
-    /// Returns the user's rooms, and their member in each.
+    /// Returns the user's rooms with the member id in each.
     pub fn memberships(&self) -> Vec<(R, MemberId)> {
         self.memberships.clone()
     }
 
-    /// Takes all memberships, which releases them.
+    /// Takes all memberships out of the user. The caller must release them.
     pub(crate) fn take_memberships(&mut self) -> Vec<(R, MemberId)> {
         std::mem::take(&mut self.memberships)
     }
@@ -140,8 +139,9 @@ impl<R: RoomCell> User<R> {
         self.memberships.push((room, member_id));
     }
 
-    /// Returns the user's member in a room. A user who was expelled and joined again before the
-    /// session released the first membership has two. The last one counts, as on the other nodes.
+    /// Returns the user's member id in a room. A user who was expelled and joined again, before the
+    /// session released the first membership, has two memberships. The last one counts, as on the
+    /// other nodes.
     pub fn member_id_in(&self, room: &R) -> Option<MemberId> {
         let mut memberships = self.memberships.iter().rev();
         memberships.find(|(theirs, _)| theirs.is_same(room)).map(|&(_, member_id)| member_id)

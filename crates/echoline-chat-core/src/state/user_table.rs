@@ -1,4 +1,4 @@
-//! The sessions in the chat, by their number and by the lineage of their user. Pure.
+//! The users in the chat, by session and by lineage.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -9,18 +9,19 @@ use crate::state::User;
 #[derive(Debug)]
 pub struct UserTable<R> {
     users: BTreeMap<u64, Box<User<R>>>,
-    /// The sessions that a token restored, by lineage, because they cannot be calculated from it.
+    /// The sessions that a token restored, by lineage. Other sessions are calculated from the
+    /// lineage.
     restored: BTreeMap<u64, u64>,
     lineages_from: u64,
 }
 
 impl<R> UserTable<R> {
-    /// Creates an empty table, in which the lineage of session 0 is `lineages_from`.
+    /// Creates an empty table. `lineages_from` is the lineage of session 0.
     pub fn new(lineages_from: u64) -> Self {
         Self { users: BTreeMap::new(), restored: BTreeMap::new(), lineages_from }
     }
 
-    /// Returns the lineage of a session that does not continue another one.
+    /// Returns the lineage of a new session, one that no token restored.
     pub fn lineage(&self, session: u64) -> u64 {
         self.lineages_from.wrapping_add(session)
     }
@@ -53,7 +54,7 @@ impl<R> UserTable<R> {
         std::mem::take(&mut self.users)
     }
 
-    /// Returns the user of this lineage, in the session in which they are now.
+    /// Returns the user with this lineage, in the session that they use now.
     pub(crate) fn of_lineage(&self, lineage: u64) -> Option<&User<R>> {
         let restored = self.restored.get(&lineage).copied();
         let session = restored.unwrap_or(lineage.wrapping_sub(self.lineages_from));
@@ -70,12 +71,13 @@ impl<R> Deref for UserTable<R> {
     }
 }
 
-/// Returns the id of a user for pages and programs. It is the same after each resume.
+/// Returns the id of a user for pages and programs. It stays the same in all sessions that a token
+/// restores.
 pub fn person_id(lineage: u64) -> String {
     format!("{lineage:x}")
 }
 
-/// Returns the lineage that a [`person_id`] names; `None` for text of another form.
+/// Parses a [`person_id`] and returns the lineage. Returns `None` for any other text.
 pub(crate) fn lineage_of_id(id: &str) -> Option<u64> {
     let lineage = u64::from_str_radix(id, 16).ok()?;
     (person_id(lineage) == id).then_some(lineage)
@@ -91,8 +93,8 @@ mod tests {
         Box::new(User::new(context, None, Name::parse("ann").unwrap(), lineage))
     }
 
-    /// Issue 11, item 7: an id means the same user after each resume, also while the previous
-    /// session has not ended. It never means another user.
+    /// Issue 11, item 7: an id means the same user in all sessions that a token restores, even
+    /// while the previous session has not ended. It never means another user.
     #[test]
     fn regression_a_lineage_finds_the_session_in_which_its_user_is() {
         let mut sessions = UserTable::new(u64::MAX - 1);
@@ -100,12 +102,12 @@ mod tests {
             sessions.of_lineage(lineage).map(|user| user.session)
         };
         let lineage = sessions.lineage(3);
-        assert_eq!(lineage, 1, "it wraps around");
+        assert_eq!(lineage, 1, "the sum wraps around");
         sessions.insert(user(3, lineage));
         sessions.insert(user(4, sessions.lineage(4)));
         assert_eq!((find(&sessions, lineage), find(&sessions, 2)), (Some(3), Some(4)));
         sessions.get_mut(3).unwrap().retire();
-        assert_eq!(find(&sessions, lineage), None, "it goes on elsewhere");
+        assert_eq!(find(&sessions, lineage), None, "the user has moved to another session");
         sessions.insert(user(8, lineage));
         assert_eq!(find(&sessions, lineage), Some(8));
         sessions.remove(3);

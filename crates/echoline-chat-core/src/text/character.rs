@@ -1,29 +1,31 @@
-//! The classes of characters on a terminal: the allow-list for text and names. Pure.
+//! The classes of characters on a terminal: the allow-list for text and names.
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_width::UnicodeWidthChar;
 
-/// The effect of a character on a terminal. Characters of no other kind are `Unwanted`.
+/// The effect of a character on a terminal. All characters without another kind are `Unwanted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CharacterKind {
-    /// A letter, digit, punctuation mark or symbol with a width of its own.
+    /// A letter, digit, punctuation mark or symbol that takes at least one column.
     Visible,
-    /// A tab, or any space, which is shown as one plain space.
+    /// A tab or any space, shown as one plain space.
     Space,
-    /// Ends a line or a paragraph; see `is_break`.
+    /// A separator of lines or paragraphs; see `is_break`.
     Break,
-    /// Shown on top of the character before it: a combining mark, or a vowel of a Hangul syllable.
+    /// A character shown on top of the one before it: a combining mark, or a vowel of a Hangul
+    /// syllable.
     Mark,
-    /// U+200C and U+200D, which some scripts and emoji need between two characters.
+    /// U+200C or U+200D, which some scripts and emoji need between two characters.
     Joiner,
-    /// U+FE0E and U+FE0F, which show the emoji before it as text or as a picture.
+    /// U+FE0E or U+FE0F, which select whether the character before it is shown as text or as a
+    /// picture.
     Presentation,
-    /// Invisible, or changes how other text is shown: controls, directions, tags, fillers, private
-    /// use and unassigned code points.
+    /// An invisible character, or one that changes how other text is shown: control characters,
+    /// direction marks, tags, fillers, private use and unassigned code points.
     Unwanted,
 }
 
-/// Returns the kind of `c`, by Unicode's general category and the exceptions to it.
+/// Returns the kind of `c`, derived from Unicode's general category, with some exceptions.
 pub fn kind(c: char) -> CharacterKind {
     if is_common(c) {
         return CharacterKind::Visible;
@@ -38,28 +40,27 @@ pub fn kind(c: char) -> CharacterKind {
     }
 }
 
-/// Returns whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex
-/// 14 and the ASCII separators of files, groups and records.
+/// Returns whether `c` ends a line or a paragraph. These are the mandatory breaks of Unicode
+/// Standard Annex 14, and the ASCII separators of files, groups and records.
 pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Returns whether `c` is one of the characters that most lines consist of. Needs no search in the
-/// tables.
+/// Returns whether `c` is among the most frequent characters. They need no search in the tables.
 pub(crate) fn is_common(c: char) -> bool {
     matches!(c,
         '!'..='~'
-        // Latin, Greek, Cyrillic.
+        // Latin, Greek and Cyrillic.
         | '\u{A1}'..='\u{AC}' | '\u{AE}'..='\u{2FF}' | '\u{3B1}'..='\u{3FF}'
         | '\u{400}'..='\u{482}' | '\u{48A}'..='\u{52F}'
-        // Kana, ideographs, Hangul syllables.
+        // Kana, ideographs and Hangul syllables.
         | '\u{3041}'..='\u{3096}' | '\u{30A0}'..='\u{30FF}' | '\u{4E00}'..='\u{9FFF}'
         | '\u{AC00}'..='\u{D7A3}')
 }
 
-/// Returns whether `c` is a letter, mark or symbol by category, but shows nothing: the grapheme
-/// joiner, fillers (Hangul, Khmer, Khitan), variation selectors, blank hieroglyphs, the null
-/// notehead.
+/// Returns whether `c` is invisible although its category is letter, mark or symbol. These are the
+/// grapheme joiner, fillers (Hangul, Khmer, Khitan), variation selectors, blank hieroglyphs and the
+/// null notehead.
 fn is_blank(c: char) -> bool {
     matches!(c,
         '\u{034F}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
@@ -70,7 +71,7 @@ fn is_blank(c: char) -> bool {
 fn by_category(c: char) -> CharacterKind {
     use GeneralCategoryGroup as Group;
     match c.general_category_group() {
-        // A character of width 0 combines with its neighbour, for any category.
+        // A character of width 0 combines with its neighbour, whatever its category.
         Group::Letter | Group::Number | Group::Punctuation | Group::Symbol => match c.width() {
             Some(1..) => CharacterKind::Visible,
             _ => CharacterKind::Mark,
@@ -83,7 +84,7 @@ fn by_category(c: char) -> CharacterKind {
     }
 }
 
-/// Returns whether `c` is a letter of any script, but not a letter-like number or symbol.
+/// Returns whether `c` is a letter of any script. Letter-like numbers and symbols do not count.
 pub(crate) fn is_letter(c: char) -> bool {
     c.general_category_group() == GeneralCategoryGroup::Letter
 }
@@ -98,7 +99,7 @@ pub fn has_break(text: &str) -> bool {
     text.contains(is_break)
 }
 
-/// Returns the lines of a text, by any separator, without blank lines at its start and end.
+/// Splits a text into lines at any separator. Separators at the start and the end are ignored.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text.trim_matches(is_break));
     std::iter::from_fn(move || {
@@ -185,7 +186,7 @@ mod tests {
         assert!(breaks.chars().all(|c| kind(c) == CharacterKind::Break));
     }
 
-    /// Issue 11, item 10: every separator keeps the words beside it apart.
+    /// Issue 11, item 10: every separator keeps the words on its two sides apart.
     #[test]
     fn regression_every_separator_of_lines_separates() {
         for separator in

@@ -1,26 +1,27 @@
-//! Applies the keys that edit a line, such as Backspace, as a terminal driver does. Pure.
+//! Applies editing keys such as Backspace to a line, as a terminal driver does.
 //!
-//! A client in character mode sends each key at once, so that a mistake and its correction arrive
-//! together. The line is the text that is left after all keys.
+//! A client in character mode sends each key at once, so a typing mistake and its correction arrive
+//! together. The result is the text that the user sees after all keys.
 
 use std::borrow::Cow;
 use std::str;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Erases the last character: Ctrl-H, and the key Backspace of most terminals.
+/// The keys that erase the last character: Ctrl-H, and the code that most terminals send for
+/// Backspace.
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
-/// Ctrl-U erases the whole line (`kill` of termios).
+/// Ctrl-U: erases the whole line (`kill` of termios).
 const KILL_LINE: u8 = 0x15;
-/// Ctrl-W erases the last word (`werase` of termios).
+/// Ctrl-W: erases the last word (`werase` of termios).
 const KILL_WORD: u8 = 0x17;
 
-/// The maximum bytes at the end of a line in which its last character is looked for. A longer
-/// character is erased in parts. The bound keeps the time linear.
+/// The number of bytes at the end of a line in which the last character is searched. A longer
+/// character is erased in parts. The limit keeps the time linear.
 const CHARACTER_BYTES_MAX: usize = 64;
 
-/// Applies the editing keys in a line. Returns a line without them unchanged, without a copy.
+/// Applies the editing keys in a line. A line without such keys is returned without a copy.
 pub fn erase(line: &[u8]) -> Cow<'_, [u8]> {
     if !line.iter().any(|&byte| is_key(byte)) {
         return Cow::Borrowed(line);
@@ -41,11 +42,11 @@ fn is_key(byte: u8) -> bool {
     matches!(byte, BACKSPACE | DELETE | KILL_LINE | KILL_WORD)
 }
 
-/// Erases the last grapheme cluster (Unicode Standard Annex 29), which is one character for the
-/// user. Bytes that are not UTF-8 are erased one by one.
+/// Erases the last grapheme cluster (Unicode Standard Annex 29), which a user sees as one
+/// character. Bytes that are not UTF-8 are erased one by one.
 fn erase_character(line: &mut Vec<u8>) {
     let mut start = line.len().saturating_sub(CHARACTER_BYTES_MAX);
-    // Begins at the start of a character.
+    // Skips bytes of a character that began earlier.
     while start < line.len() && (0x80..0xc0).contains(&line[start]) {
         start += 1;
     }
@@ -53,13 +54,13 @@ fn erase_character(line: &mut Vec<u8>) {
     let erased = match end.as_ref().map(|end| (end.valid(), end.invalid())) {
         Some((_, [_, ..])) => 1,
         Some((text, [])) => text.graphemes(true).next_back().map_or(0, str::len),
-        // Only continuation bytes, or no bytes at all.
+        // The bytes are only continuation bytes, or there are none.
         None => 1,
     };
     line.truncate(line.len().saturating_sub(erased));
 }
 
-/// Erases the white space at the end and the word before it.
+/// Erases the last word and the white space after it.
 fn erase_word(line: &mut Vec<u8>) {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let word = line.iter().rposition(|byte| !is_space(byte)).map_or(0, |last| last + 1);
@@ -77,7 +78,7 @@ mod tests {
         erase(line).into_owned()
     }
 
-    /// Issue 11, item 15: Backspace and Delete erase one typed character.
+    /// Issue 11, item 15: Backspace and Delete erase the last character.
     #[test]
     fn regression_backspace_and_delete_are_obeyed() {
         for (typed, left) in [
@@ -107,7 +108,8 @@ mod tests {
         assert_eq!(obeyed(&[&[0x80; 100][..], b"\x7f"].concat()), [0x80; 99]);
     }
 
-    /// A line of flags is the worst case, because UAX 29 looks back to its beginning.
+    /// A line of flag emoji is the worst case: for each of them, the rules of Unicode Standard
+    /// Annex 29 look back to the beginning of the line.
     #[test]
     fn erasing_takes_linear_time() {
         let flags = "🇦".repeat(200_000);

@@ -1,27 +1,27 @@
-//! Wraps long lines for narrow terminals. Pure.
+//! Wraps long lines for narrow terminals.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::text::is_joiner;
 
-/// The prefix of every part except the first, so that no part looks like a separate line.
+/// The indentation of every part except the first, so that no part looks like a separate line.
 const INDENT: &str = "  ";
 
-/// Columns between two tab stops.
+/// The number of columns between two tab stops.
 const TAB_COLUMNS: usize = 8;
 
-/// The narrowest window. A narrower one counts as this wide, so that a line does not become
-/// hundreds of parts.
+/// The minimum width in columns. A narrower window is treated as this wide, so that a line is not
+/// split into hundreds of parts.
 const COLUMNS_MIN: usize = 20;
 
-/// Returns the parts of a line on a terminal of `columns` columns, each with its indentation: none
-/// for the first, two spaces for the others.
+/// Returns the parts of a line for a terminal with `columns` columns, each with its indentation:
+/// none for the first part, two spaces for the others.
 ///
-/// Parts end at spaces if possible. Those spaces are omitted. A joiner (U+200C, U+200D) at the end
-/// of a part has nothing to join and is omitted too. A character is never separated from its
-/// marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next column that is a
-/// multiple of 8.
+/// Parts end at spaces if possible, and those spaces are omitted. A joiner (U+200C, U+200D) at the
+/// end of a part joins nothing and is omitted too. Otherwise no character is lost, and a character
+/// is never separated from its marks (Unicode Standard Annex 29). A tab advances to the next
+/// multiple of 8 columns.
 ///
 /// ```
 /// use echoline_chat_core::text::wrap;
@@ -45,22 +45,22 @@ pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &st
     })
 }
 
-/// Returns the first part, which begins at column `start` and ends before column `room`, and the
-/// rest if there is one.
+/// Returns the first part and the rest, if there is any. The part begins at column `start` and ends
+/// before column `room`.
 fn split(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     let clusters = text.grapheme_indices(true);
     split_at_edge(text, start, room, clusters.map(|(at, cluster)| (at, cluster, cluster.width())))
 }
 
-/// Does the same as `split` for printable ASCII and tabs, where each byte is a character of one
-/// column.
+/// Like `split`, for printable ASCII and tabs: each byte is one character.
 fn split_simple(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     let bytes = 0..text.len();
     split_at_edge(text, start, room, bytes.map(|at| (at, &text[at..=at], 1)))
 }
 
-/// Splits at any character. It reads each character of a part once, and the characters after its
-/// last space again in the next part, so the time is linear in the length of the line.
+/// Splits before any character that exceeds the edge, preferably at a space. Reads each character
+/// of a part once. The characters after the last space are read again for the next part, so the
+/// time is linear in the length of the line.
 fn split_at_edge<'t>(
     text: &'t str,
     start: usize,
@@ -69,7 +69,7 @@ fn split_at_edge<'t>(
 ) -> (&'t str, Option<&'t str>) {
     let mut taken = start;
     let mut last_space = None;
-    // A part must not end at the spaces in front of its first word.
+    // A part must not end at the spaces before its first word.
     let mut has_words = false;
     for (at, character, width) in characters {
         taken += if character == "\t" { TAB_COLUMNS - taken % TAB_COLUMNS } else { width };
@@ -82,7 +82,7 @@ fn split_at_edge<'t>(
             has_words = true;
         }
     }
-    // Only spaces can exceed the edge here.
+    // At this point, only spaces can exceed the edge.
     if taken > room { cut(text, last_space.unwrap_or(text.len())) } else { (text, None) }
 }
 
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the part as a terminal shows it, with spaces for tabs.
+    /// Returns the part as a terminal shows it, with spaces instead of tabs.
     fn expand(part: &str) -> String {
         part.split_inclusive('\t').fold(String::new(), |mut shown, piece| {
             shown.push_str(piece.trim_end_matches('\t'));
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(wrapped(&family, 20)[1], "  👨\u{200d}👩\u{200d}👧");
     }
 
-    /// Issue 11, item 15: a tab takes the columns that a terminal gives it.
+    /// Issue 11, item 15: a tab takes as many columns as on a terminal.
     #[test]
     fn regression_a_tab_takes_columns() {
         assert_eq!(wrapped("ann: x\ty\tz end", 20), ["ann: x\ty\tz", "  end"]);
@@ -173,10 +173,11 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 13: the time that a line takes is linear in its length, also if it consists
-    /// of spaces, tabs or characters without a width. Quadratic time for 100 kB would be minutes.
+    /// Issue 12, item 13: the time to wrap a line is linear in its length, even if the line
+    /// consists of spaces, tabs or characters without a width. Quadratic time would be minutes for
+    /// 100 kB.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "it tells linear time from quadratic time")]
+    #[expect(clippy::disallowed_methods, reason = "the test tells linear time from quadratic time")]
     fn attack_a_line_of_spaces_is_wrapped_in_linear_time() {
         let start = std::time::Instant::now();
         for filler in [" ", "\t", "\u{3000} ", "x ", "\u{200b}"] {

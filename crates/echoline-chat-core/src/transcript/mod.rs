@@ -1,5 +1,5 @@
-//! Transcripts of clients: reads the output that each client received, and compares the transcripts
-//! with each other.
+//! Transcripts of clients: parses the output that each client received, and compares the
+//! transcripts with each other.
 
 mod reader;
 mod verify;

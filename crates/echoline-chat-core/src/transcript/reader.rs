@@ -1,23 +1,23 @@
-//! Reads a transcript: the lines that one client received, for a comparison with other clients.
-//! Pure.
+//! Parses a transcript: the output that one client received, for a comparison with other clients.
 
 use serde_json::Value;
 
 use crate::{Key, LineKind, Name};
 
-/// The comparable part of the output that one connection received.
+/// The comparable part of the output that one client received.
 ///
-/// Two formats are supported: JSON lines, as a program receives them on a `--bot` address, and a
-/// terminal's lines with `/numbers on`. Lines without a number are skipped, because they have no
-/// position in the room's order. So are lines that were looked up (`/history`, or all lines with
-/// `/times on`).
+/// Two formats are supported: JSON lines, which a program receives on a `--bot` address, and the
+/// lines of a terminal with `/numbers on`.
+///
+/// Lines without a number are skipped, because they have no position in the room's order. Lines
+/// with a time are skipped too: the client looked them up with `/history`, or `/times` was on.
 #[derive(Debug)]
 pub struct Transcript {
     pub(crate) source: String,
     pub(crate) events: Vec<Event>,
 }
 
-/// An event in a transcript, and the number of its line, from 1.
+/// An event in a transcript, with the number of its line, counted from 1.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) line: usize,
@@ -27,21 +27,21 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum EventKind {
     Seen(Seen),
-    /// The server announces that this many lines of the room are missing.
+    /// The server states that `count` lines of the room are missing.
     Missed {
         room: Key,
         count: u64,
     },
-    /// The client joined or left the room, so its position there starts again.
+    /// The client joined or left the room, so its position in the room is unknown again.
     Anew(Key),
-    /// Another connection begins here, so all rooms start again.
+    /// Another connection begins here, so the positions in all rooms are unknown again.
     Connected,
     /// The server lists the members of the room.
     Users {
         room: Key,
         names: Vec<String>,
     },
-    /// A line that does not follow its format, so no chat can have sent it.
+    /// A line with an invalid format, which the chat cannot have sent.
     Unreadable,
 }
 
@@ -66,8 +66,8 @@ pub(crate) struct Seen {
 pub struct NotNumbered(String);
 
 impl Transcript {
-    /// Reads the output that a client received. `source` is the name of the transcript, and `lobby`
-    /// is the room that every user joins first.
+    /// Parses the output that a client received. `source` is the name of the transcript, and
+    /// `lobby` is the room that every user joins first.
     ///
     /// # Errors
     /// [`NotNumbered`] if no line has a number.
@@ -88,14 +88,15 @@ impl Transcript {
     }
 }
 
-/// The maximum number of rooms in which a client is followed at once. No chat allows so many. More
-/// would make the time quadratic in the length of the file.
+/// The maximum number of rooms of one client that are tracked at once. No chat allows so many.
+/// Without a limit, the time would be quadratic in the length of the file.
 const ROOMS_MAX: usize = 1000;
 
 /// A room that the client is in.
 struct KnownRoom {
     name: String,
-    /// `None` if the name is invalid. All rooms with invalid names count as one.
+    /// The key of the name; `None` if the name is invalid. All rooms with invalid names count as
+    /// one.
     key: Option<Key>,
 }
 
@@ -105,13 +106,13 @@ impl KnownRoom {
     }
 }
 
-/// A reader that tracks the room in which a client speaks, because a terminal's lines of that room
-/// do not name it.
+/// Reads the lines of one transcript. Keeps track of the client's current room, because a terminal
+/// shows lines of that room without its name.
 #[derive(Default)]
 struct TranscriptReader {
     rooms: Vec<KnownRoom>,
     current: usize,
-    /// Whether the room is only a guess (the lobby), because no line has confirmed it yet.
+    /// Whether the current room is only assumed (the lobby), because no line has confirmed it yet.
     is_guess: bool,
     events: Vec<Event>,
 }
@@ -130,7 +131,7 @@ impl TranscriptReader {
         self.push(KnownRoom::new(room));
     }
 
-    /// Adds a room. If there are too many, removes the room that the client joined first.
+    /// Adds a room. If there are too many, drops the room that the client joined first.
     fn push(&mut self, room: KnownRoom) {
         if self.rooms.len() == ROOMS_MAX {
             self.rooms.remove(0);
@@ -143,7 +144,7 @@ impl TranscriptReader {
         let what = if text.starts_with('{') {
             self.json(text, lobby)
         } else {
-            // The prompt has no line end, so the next line follows it directly.
+            // The prompt has no line end, so the next output follows on the same line.
             let mut rest = text;
             while let Some(after) = rest.strip_prefix("Enter your name: ") {
                 self.connect(line, lobby);
@@ -173,12 +174,12 @@ impl TranscriptReader {
                 room: key(word("room"))?,
                 count: value["count"].as_u64()?,
             }),
-            // A program may speak in another room with every line. The list is therefore only used
-            // if the client is in a single room.
+            // With every line, a program may speak in another room, so the room of this list is
+            // unknown. The list is used only if the client is in a single room.
             "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
             "reply" => self.words(word("text")),
             "" => Some(EventKind::Unreadable),
-            // Other kinds are messages about the link, members or a page, or come from a newer
+            // Other kinds are messages about the link, members or a page, or are from a newer
             // version.
             label => {
                 let kind = LineKind::ALL.into_iter().find(|kind| kind.label() == label)?;
@@ -203,7 +204,8 @@ impl TranscriptReader {
         }
     }
 
-    /// Notes a room of a program. Only the lines of a room show that the program named it at login.
+    /// Records that a program is in this room. The rooms that a program named at login are known
+    /// only from their lines.
     fn note_room(&mut self, room: &str) {
         let wanted = key(room);
         if !self.rooms.iter().any(|known| known.key == wanted) {
@@ -296,7 +298,8 @@ fn key(room: &str) -> Option<Key> {
     Some(Name::parse_room(room).ok()?.key().clone())
 }
 
-/// Returns whether a line begins with the time of day: it was looked up, or `/times` is on.
+/// Returns whether a line begins with a time of day. Such a line was looked up with `/history`, or
+/// `/times` is on.
 fn has_time(shown: &str) -> bool {
     let word = shown.split(' ').next().unwrap_or_default();
     word.split_once(':').is_some_and(|(hours, minutes)| {
@@ -305,7 +308,7 @@ fn has_time(shown: &str) -> bool {
     })
 }
 
-/// Returns the kind, the author and the text of a line as a terminal shows it.
+/// Parses a line as a terminal shows it, into its kind, author and text.
 pub(crate) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
     let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
     if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
@@ -369,8 +372,7 @@ mod tests {
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
     }
 
-    /// Found by the simulation: the checker rejected the messages about the link that a program in
-    /// a cluster gets.
+    /// Programs in a cluster receive messages about the link, which have no number.
     #[test]
     fn messages_without_a_number_are_skipped() {
         let lobby = Name::parse_room("lobby").unwrap();
@@ -427,8 +429,8 @@ mod tests {
         assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
     }
 
-    /// Issue 12: counts that overflow, and files with very many rooms, are still compared, in a
-    /// time that is linear in the length of the file.
+    /// Issue 12: transcripts with overflowing counts and very many rooms are compared too. The time
+    /// is linear in the length of the file.
     #[test]
     fn attack_large_counts_and_many_rooms_are_compared_in_linear_time() {
         let lobby = Name::parse_room("lobby").unwrap();
@@ -459,7 +461,7 @@ mod tests {
     );
 
     proptest! {
-        /// Issue 12: files with any content are compared, always with the same result.
+        /// Issue 12: transcripts with any content can be compared, always with the same result.
         #[test]
         fn attack_no_transcript_makes_the_comparison_fail(
             texts in prop::collection::vec(prop::collection::vec(prop_oneof![

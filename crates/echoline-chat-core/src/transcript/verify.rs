@@ -1,9 +1,9 @@
-//! Checks whether the transcripts of several clients are consistent. Pure.
+//! Checks whether the transcripts of several clients are consistent.
 //!
-//! The lines of all transcripts of a room are ordered by their numbers. Each transcript must follow
-//! that order without a repetition, and without a gap that no notice counts. All transcripts must
-//! agree on the line of each number. Times must increase, and a user must join before they speak or
-//! leave.
+//! The lines of a room, from all transcripts, are ordered by their numbers. Each transcript must
+//! follow that order: without repetitions, and with a notice for each gap that states the number of
+//! missed lines. All transcripts must agree on the line of each number. Times must increase. A user
+//! must join before they speak or leave.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -12,32 +12,32 @@ use super::reader::{EventKind, Seen, Transcript};
 use crate::replication::{NodeDownLine, read_node_down_line};
 use crate::{DELETED, Key, LineKind, MISSING, Name, RESTARTED};
 
-/// The maximum number of contradictions in a report. More are only counted.
+/// The maximum number of contradictions in a report. Further ones are only counted.
 const SHOWN_MAX: usize = 100;
 
 /// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct TranscriptReport {
-    /// Rooms that were seen.
+    /// The number of rooms in the transcripts.
     pub rooms: usize,
-    /// Lines of rooms, each counted once.
+    /// The number of different lines.
     pub lines: usize,
-    /// Lines of rooms, counted once for each transcript that has them.
+    /// The number of lines, counted once for each transcript that has them.
     pub seen: usize,
     /// The first 100 contradictions.
     pub contradictions: Vec<Contradiction>,
-    /// The number of all contradictions.
+    /// The total number of contradictions.
     pub found: usize,
 }
 
-/// A line that contradicts other lines.
+/// A line of a transcript that contradicts other lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contradiction {
     /// The transcript that has the line.
     pub source: String,
-    /// The line of that transcript, from 1.
+    /// The number of the line in that transcript, counted from 1.
     pub line: usize,
-    /// The contradiction, with the line's number and room.
+    /// A description of the contradiction, with the line's number and room.
     pub what: String,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// Compares the transcripts of several clients of one run of a server.
+/// Compares the transcripts of several clients. All must be from the same run of a server.
 #[must_use]
 pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     let mut verifier = Verifier { transcripts, ..Verifier::default() };
@@ -63,7 +63,7 @@ pub fn verify(transcripts: &[Transcript]) -> TranscriptReport {
     verifier.report
 }
 
-/// A location: the transcript and the line in it.
+/// A location: a transcript, and the number of a line in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spot {
     transcript: usize,
@@ -74,7 +74,8 @@ struct Spot {
 struct SeenRoom {
     name: String,
     lines: BTreeMap<u64, (Seen, Spot)>,
-    /// Lists of members: the number of the next line, the names, and the location in a transcript.
+    /// The lists of members in the transcripts. Each has the number of the room's next line, the
+    /// names, and its location.
     users: Vec<(u64, Vec<String>, Spot)>,
 }
 
@@ -94,7 +95,7 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    /// Follows one client through its lines.
+    /// Checks the order of the lines that one client received.
     fn follow(&mut self, transcript: usize) {
         let mut positions = HashMap::<Key, RoomCursor>::new();
         for event in &self.transcripts[transcript].events {
@@ -125,7 +126,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Promise P3: no line is repeated, and a notice counts the lines of each gap.
+    /// Promise P3: no line is repeated, and a notice states the number of lines in each gap.
     fn step(&mut self, position: &mut RoomCursor, seen: &Seen, spot: Spot) {
         let missed = std::mem::take(&mut position.missed);
         let next = position.next.replace(seen.number.saturating_add(1));
@@ -160,7 +161,8 @@ impl Verifier<'_> {
         let same_time = same_time || is_missing(first) || is_missing(seen);
         let same = is_same_line(first, seen);
         if first.text == DELETED || first.name == DELETED || is_missing(first) {
-            // Other transcripts are compared with the text before the deletion.
+            // The line is not deleted in this transcript. Later transcripts are compared with the
+            // original text.
             first.kind = seen.kind;
             (first.name, first.text) = (seen.name.clone(), seen.text.clone());
         }
@@ -174,7 +176,7 @@ impl Verifier<'_> {
         self.object(spot, what);
     }
 
-    /// Promises P5, P6, P10: checks membership and time along one room's order.
+    /// Promises P5, P6 and P10: checks memberships and times, in the order of the room's lines.
     fn fold(&mut self, room: &SeenRoom) {
         let mut presence = RoomPresence::default();
         let mut users = room.users.iter().collect::<Vec<_>>();
@@ -205,7 +207,8 @@ impl Verifier<'_> {
         }
     }
 
-    /// Compares a list of `/users` with the result of all joins, leaves and renames before it.
+    /// Compares the output of `/users` with the members that result from all earlier joins, leaves
+    /// and renames.
     fn compare(
         &mut self,
         presence: &RoomPresence,
@@ -233,8 +236,7 @@ impl Verifier<'_> {
     }
 }
 
-/// Returns whether two clients saw the same line: the same text, or in one of them the deleted
-/// text.
+/// Returns whether two clients saw the same line. The text may be deleted in one of them.
 fn is_same_line(one: &Seen, other: &Seen) -> bool {
     let is_deleted = |one: &str, other: &str| one == DELETED || other == DELETED;
     let same_text = one.text == other.text || is_deleted(&one.text, &other.text);
@@ -242,7 +244,7 @@ fn is_same_line(one: &Seen, other: &Seen) -> bool {
     (one.kind == other.kind && same_text && same_name) || is_missing(one) || is_missing(other)
 }
 
-/// Returns whether the server no longer had the content of this line, only its number.
+/// Returns whether the server had only the number of this line, and no longer its content.
 fn is_missing(seen: &Seen) -> bool {
     seen.kind == LineKind::Notice && seen.text == MISSING
 }
@@ -253,9 +255,9 @@ struct RoomPresence {
     /// The members in the order of their joins.
     here: Vec<Name>,
     keys: HashMap<Key, Name>,
-    /// The users that left and have not joined again.
+    /// The users who left and have not joined again.
     gone: HashSet<Key>,
-    /// Whether no line is missing since the first one.
+    /// Whether all lines since the first one are known.
     is_complete: bool,
 }
 
@@ -282,7 +284,7 @@ impl RoomPresence {
                     self.forget();
                 }
                 if seen.text == RESTARTED {
-                    // After a restart no line says that the earlier members left.
+                    // After a restart, the members are gone without a line about it.
                     *self = Self { is_complete: self.is_complete, ..Self::default() };
                 }
                 return Ok(());
@@ -343,7 +345,7 @@ impl RoomPresence {
         Ok(())
     }
 
-    /// Removes a member, and returns the index at which the name was listed.
+    /// Removes a member. Returns the index at which the member was listed.
     fn go(&mut self, name: &Name) -> Option<usize> {
         for key in name.keys() {
             self.keys.remove(key);
@@ -397,7 +399,8 @@ mod tests {
         assert_eq!(found(&[GOOD, other]), [""; 0]);
     }
 
-    /// Issue 11, item 14: a deleted line agrees with the line that others saw before its deletion.
+    /// Issue 11, item 14: a deleted line agrees with the line that other clients saw before its
+    /// deletion.
     #[test]
     fn regression_a_deleted_line_is_no_contradiction() {
         let late = "#2 *** bob joined the chat ***\n#3 ann: [deleted]\n#4 ann: a\n\
@@ -485,7 +488,7 @@ mod tests {
         );
     }
 
-    /// Issue 11, item 47: a list of members is compared only if all lines before it were seen.
+    /// Issue 11, item 47: a list of members is compared only if all lines before it are known.
     #[test]
     fn regression_a_list_after_missing_lines_is_not_compared() {
         assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);

@@ -9,8 +9,8 @@ use echoline_chat_nats::{Severity, examine};
 use crate::recorder::{Node, assert_exactly_once, wait_for};
 use crate::server::{NatsServer, installed_version};
 
-/// Fault 67: the leader of the stream is killed during traffic, and starts again after the others
-/// have elected another one.
+/// Fault 67: the leader of the stream is killed during traffic. It starts again after the other
+/// servers have elected a new leader.
 #[test]
 fn exactly_once_while_the_leader_is_killed() {
     let Some(mut servers) = NatsServer::start_three() else { return };
@@ -32,7 +32,7 @@ fn exactly_once_while_the_leader_is_killed() {
     nodes.iter().for_each(|node| node.propose(600..900));
     for node in &nodes {
         node.wait_for_ids(1800);
-        wait_for("all to be settled", || node.driver.status().pending == 0);
+        wait_for("all proposals to be settled", || node.driver.status().pending == 0);
         assert_exactly_once(&node.ids(), 1800);
     }
     assert_eq!(nodes[0].ids(), nodes[1].ids());
@@ -40,7 +40,7 @@ fn exactly_once_while_the_leader_is_killed() {
     assert!(findings.iter().all(|found| found.severity < Severity::Problem), "{findings:?}");
 }
 
-/// Servers before 2.10.26 keep a stream with several replicas, and a node does not use it.
+/// Servers older than 2.10.26 accept a stream with several replicas, but a node does not use it.
 #[test]
 fn refuses_an_existing_stream_with_three_replicas_on_old_servers() {
     let Some([2, minor @ ..=9, _]) = installed_version() else { return };
@@ -69,7 +69,7 @@ fn refuses_an_existing_stream_with_three_replicas_on_old_servers() {
     assert_eq!(problem.map(|found| &found.sentence), Some(&sentence));
 }
 
-/// Fault 67: without a majority nothing is acknowledged, and nothing is lost either.
+/// Fault 67: without a majority of servers nothing is acknowledged, and nothing is lost.
 #[test]
 fn applies_each_proposal_once_after_the_majority_was_lost() {
     let Some(servers) = NatsServer::start_three() else { return };
@@ -88,7 +88,7 @@ fn applies_each_proposal_once_after_the_majority_was_lost() {
     servers[1..].iter().for_each(|server| server.signal("-CONT"));
     for node in &nodes {
         node.wait_for_ids(800);
-        wait_for("all to be settled", || node.driver.status().pending == 0);
+        wait_for("all proposals to be settled", || node.driver.status().pending == 0);
         assert_exactly_once(&node.ids(), 800);
         let record = node.recorder.look();
         assert_eq!(record.links.last(), Some(&Link::Up));

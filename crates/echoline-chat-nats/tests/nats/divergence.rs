@@ -1,4 +1,4 @@
-//! Tests of nodes that have applied other entries than those of the stream's leader.
+//! Tests of nodes that have applied different entries than those of the stream's leader.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use echoline_chat_nats::NatsOptions;
 use crate::recorder::{Node, assert_exactly_once, wait_for};
 use crate::server::NatsServer;
 
-/// Longer than a divergence check takes after a node has started to read.
+/// A time that is longer than a divergence check takes after a node has started to read.
 const COMPARED: Duration = Duration::from_secs(4);
 
 fn options(server: &NatsServer) -> NatsOptions {
@@ -25,8 +25,8 @@ fn options(server: &NatsServer) -> NatsOptions {
     options
 }
 
-/// A proxy between a node and its server that can change entries, like a server whose copy of the
-/// stream differs. It does not change entries that are read one by one, which have another form.
+/// A proxy between a node and its server. It can change entries, like a server whose copy of the
+/// stream differs. Entries that are read one by one have a different format and are not changed.
 struct LyingProxy {
     port: u16,
     lies: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ impl LyingProxy {
     }
 }
 
-/// Copies all bytes. While `lies` is set, `ann-5` and `ann-50` become `ann-x` and `ann-x0`.
+/// Copies all bytes. While `lies` is set, `ann-5` becomes `ann-x`, and `ann-50` becomes `ann-x0`.
 fn pass(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
     let mut bytes = vec![0; 1 << 20];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -93,7 +93,7 @@ async fn leaders_order(context: Context) -> Vec<String> {
     futures_util::stream::iter(sequences).map(read).buffered(16).collect().await
 }
 
-/// Fault 68: another node has other entries, and this node is wrong.
+/// Fault 68: two nodes have different entries, and this node has the wrong ones.
 #[test]
 fn a_node_with_wrong_entries_is_reset() {
     let Some(server) = NatsServer::start() else { return };
@@ -118,7 +118,7 @@ fn a_node_with_wrong_entries_is_reset() {
     assert!(because.contains("it has another entry"), "{because}");
 }
 
-/// Fault 68: no other node exists whose digests could differ.
+/// Fault 68: a single node has wrong entries. There is no other node whose digests could differ.
 #[test]
 fn a_single_node_compares_its_first_entries_with_the_stream() {
     let Some(server) = NatsServer::start() else { return };
@@ -130,7 +130,7 @@ fn a_single_node_compares_its_first_entries_with_the_stream() {
     let proxy = LyingProxy::before(&server);
     let bob = Node::start("bob", &proxy.options());
     assert_ne!(bob.ids(), right);
-    // Each check finds wrong entries while the proxy changes them; the pauses grow.
+    // While the proxy changes entries, each check finds wrong ones. The pauses between resets grow.
     wait_for("two resets", || bob.driver.status().divergences == 2);
     proxy.lies.store(false, Ordering::Relaxed);
     wait_for("the right order", || bob.ids() == right);
@@ -138,7 +138,7 @@ fn a_single_node_compares_its_first_entries_with_the_stream() {
     assert!(bob.driver.status().divergences <= 3 && bob.ids() == right);
 }
 
-/// Fault 68: another node has other entries, and that node is wrong.
+/// Fault 68: two nodes have different entries, and the other node has the wrong ones.
 #[test]
 fn a_node_with_right_entries_continues_after_wrong_digests() {
     let Some(server) = NatsServer::start() else { return };
@@ -157,7 +157,7 @@ fn a_node_with_right_entries_continues_after_wrong_digests() {
         for lie in ["nonsense", "5 64:1", &format!("{created} 64:1 100:2 164:3")] {
             client.publish("echoline.tea.digest", lie.to_owned().into()).await.unwrap();
         }
-        // The node reads both blocks from the leader, and they match.
+        // The node reads both blocks from the leader, and finds that its own entries are right.
         for _ in 0..100 {
             asked.next().await.unwrap();
         }
@@ -167,13 +167,13 @@ fn a_node_with_right_entries_continues_after_wrong_digests() {
     assert_eq!(ann.driver.status().restarts, 0);
 }
 
-/// The variable with the number of runs of the next test.
+/// The environment variable with the number of runs of the next test.
 const RUNS: &str = "ECHOLINE_RUNS";
-/// The time after the last kill in which all nodes have the entries of the stream.
+/// The time after the last kill within which all nodes must have the entries of the stream.
 const HEALED: Duration = Duration::from_secs(20);
 
-/// To run it 40 times, set `ECHOLINE_RUNS=40` and run
-/// `cargo nextest run -p echoline-chat-nats --run-ignored only --no-capture one_order`.
+/// To run this test 40 times, set `ECHOLINE_RUNS=40` and use `cargo nextest run -p
+/// echoline-chat-nats --run-ignored only --no-capture one_order`.
 #[test]
 #[ignore = "takes a minute each time, and needs three servers of NATS 2.10.26 or newer"]
 fn one_order_while_leaders_are_killed_and_come_back_at_once() {
@@ -249,7 +249,7 @@ fn unique(ids: Vec<String>) -> Vec<String> {
     ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
-/// Waits for the server that leads the stream.
+/// Waits for a leader of the stream, and returns its server.
 fn leader(servers: &mut [NatsServer; 3]) -> &mut NatsServer {
     let name = servers[0].with(async |context| {
         loop {

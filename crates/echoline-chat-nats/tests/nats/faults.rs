@@ -9,7 +9,7 @@ use echoline_chat::Link;
 use crate::recorder::{Node, assert_exactly_once, wait_for};
 use crate::server::NatsServer;
 
-/// Runs two nodes that propose all the time while `harm` is done to their server.
+/// Runs two nodes that propose all the time, and calls `harm` on their server meanwhile.
 fn under_traffic(server: &mut NatsServer, harm: impl Fn(&mut NatsServer)) {
     let nodes = ["ann", "bob"].map(|name| Node::start(name, &server.options()));
     for round in 0..3 {
@@ -24,7 +24,7 @@ fn under_traffic(server: &mut NatsServer, harm: impl Fn(&mut NatsServer)) {
     }
     for node in &nodes {
         node.wait_for_ids(3000);
-        wait_for("all to be settled", || node.driver.status().pending == 0);
+        wait_for("all proposals to be settled", || node.driver.status().pending == 0);
     }
     assert_exactly_once(&nodes[0].ids(), 3000);
     assert_eq!(nodes[0].ids(), nodes[1].ids());
@@ -44,13 +44,13 @@ fn exactly_once_while_the_server_is_killed() {
     });
 }
 
-/// Fault 67: the server does not answer for a while, so that acknowledgements are late or lost.
+/// Fault 67: the server does not answer for a while, so acknowledgements are late or lost.
 #[test]
 fn exactly_once_while_the_server_is_stopped() {
     let Some(mut server) = NatsServer::start() else { return };
     under_traffic(&mut server, |server| {
         server.signal("-STOP");
-        // Longer than a publish waits for its acknowledgement.
+        // This is longer than a publish waits for its acknowledgement.
         sleep(Duration::from_millis(2500));
         server.signal("-CONT");
     });
@@ -97,14 +97,14 @@ fn a_lost_acknowledged_entry_is_published_again() {
     ann.propose(0..10);
     wait_for("all entries", || ann.recorder.look().applied >= 10);
     ann.recorder.forgets.store(false, Ordering::Relaxed);
-    // The server treats none of them as a duplicate.
+    // The server does not treat the new messages as duplicates.
     ann.wait_for_ids(10);
     assert_exactly_once(&ann.ids(), 10);
     assert_eq!(ann.recorder.look().doubles, 0);
-    wait_for("all to be settled", || ann.driver.status().pending == 0);
+    wait_for("all proposals to be settled", || ann.driver.status().pending == 0);
 }
 
-/// Fault 67: after a power failure acknowledged entries may be lost.
+/// Fault 67: a power failure may lose acknowledged entries.
 #[test]
 fn nodes_notice_that_a_server_has_lost_entries() {
     let Some(mut server) = NatsServer::start() else { return };
@@ -120,7 +120,7 @@ fn nodes_notice_that_a_server_has_lost_entries() {
         nodes.iter().for_each(|node| node.wait_for_ids(ids + 10));
         server.kill();
         server.roll_back(&kept);
-        // At first the stream is too short; then it has other entries.
+        // At first the stream is shorter than before. Later it has different entries.
         nodes[1].propose(0..more);
         server.start_again();
         for node in &nodes {
@@ -132,7 +132,7 @@ fn nodes_notice_that_a_server_has_lost_entries() {
     }
 }
 
-/// Fault 55: a panic must not leave a thread that looks alive.
+/// Fault 55: after a panic, the driver must not leave a thread that only seems to work.
 #[test]
 fn the_driver_continues_after_a_panic() {
     let Some(server) = NatsServer::start() else { return };

@@ -1,4 +1,4 @@
-//! Tests of a cluster with a key, and of a stranger who may publish to its stream.
+//! Tests of a cluster with a key. Another client, the stranger, can publish to its stream.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
@@ -17,10 +17,10 @@ fn options(server: &NatsServer, keys: &str) -> NatsOptions {
     options
 }
 
-/// Returns the error of a node that does not start.
+/// Starts a node, and returns the error with which the start fails.
 fn refusal(options: &NatsOptions) -> DriverError {
     match Node::try_start("eve", options) {
-        Ok(_) => panic!("it started"),
+        Ok(_) => panic!("the node started"),
         Err(error) => error,
     }
 }
@@ -30,8 +30,8 @@ async fn publish(jetstream: &Context, subject: &str, payload: Vec<u8>) {
     publish.await.unwrap();
 }
 
-/// Issue 12, item 10: nodes with a key accept no entry, heartbeat or snapshot of a stranger. They
-/// also refuse one of their own entries that the stranger sends to another stream.
+/// Issue 12, item 10: nodes with a key accept no entry, heartbeat or snapshot of a stranger. If a
+/// stranger copies one of their own entries to another stream, they refuse it too.
 #[test]
 fn attack_a_stranger_without_the_key_is_ignored() {
     let Some(server) = NatsServer::start() else { return };
@@ -63,7 +63,7 @@ fn attack_a_stranger_without_the_key_is_ignored() {
         .collect();
     assert_eq!(strangers, [""], "a refused entry has no payload");
     assert!(!nodes[0].recorder.look().heard.contains("eve"));
-    // The same entry in a stream that was created later.
+    // Publishes the same entry in a stream that was created later.
     let info = server.info("ECHOLINE_tea");
     drop(nodes);
     server.with(async |jetstream| {
@@ -79,7 +79,8 @@ fn attack_a_stranger_without_the_key_is_ignored() {
     assert_eq!(late.ids(), ["cat-0", ""]);
 }
 
-/// Issue 12, item 10: a node without the key, or with another one, does not take part, and says so.
+/// Issue 12, item 10: a node without the key, or with a wrong key, does not take part. Its error
+/// states this.
 #[test]
 fn attack_a_node_without_the_key_does_not_take_part() {
     let Some(server) = NatsServer::start() else { return };
@@ -92,7 +93,7 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     assert!(matches!(error, DriverError::NotAuthentic { .. }), "{error}");
     let error = refusal(&options(&server, "short"));
     assert!(matches!(error, DriverError::KeyFile), "{error}");
-    // Keys can be replaced on one node after another.
+    // The key can be replaced on one node after another.
     let bob = Node::start("bob", &options(&server, &format!("{OTHER}\n{KEY}\n")));
     assert_eq!(bob.ids(), ann.ids());
     ann.propose(10..20);
@@ -109,7 +110,8 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     assert!(error.contains("give the cluster another name, or remove the stream"), "{error}");
 }
 
-/// Issue 12, item 10: no node restores a forged snapshot, and nodes still write their own.
+/// Issue 12, item 10: no node restores a forged snapshot, and nodes still write their own
+/// snapshots.
 #[test]
 fn attack_a_forged_snapshot_is_not_taken() {
     let Some(server) = NatsServer::start() else { return };

@@ -1,5 +1,5 @@
-//! Tests of the NATS driver, with real servers and with states that record the calls of the driver.
-//! Without a `nats-server` the tests print that they are skipped.
+//! Tests of the NATS driver with real servers. The replicated states of the nodes record the calls
+//! of the driver. If `nats-server` is not installed, the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod cluster;
@@ -37,7 +37,7 @@ fn all_nodes_apply_the_same_entries() {
     assert_exactly_once(&nodes[0].ids(), 2000);
     assert_eq!(nodes[0].ids(), nodes[1].ids());
     for node in nodes {
-        wait_for("the last acknowledgement", || node.driver.status().pending == 0);
+        wait_for("the last proposal to be settled", || node.driver.status().pending == 0);
         let status = node.driver.status();
         assert_eq!((status.link, status.applied, status.settled), (Link::Up, 2000, 1000));
         assert_eq!((status.retries, status.restarts, status.gaps), (0, 0, 0));
@@ -53,10 +53,10 @@ fn a_later_node_applies_all_entries() {
     let ann = Node::start("ann", &server.options());
     ann.propose(0..3000);
     ann.wait_for_ids(3000);
-    // `start` returns when all entries are applied.
+    // `start` returns after all entries were applied.
     let bob = Node::start("bob", &server.options());
     assert_eq!(bob.ids(), ann.ids());
-    assert!(bob.recorder.look().batches < 1000, "entries are applied many at once");
+    assert!(bob.recorder.look().batches < 1000, "entries are applied in batches");
     bob.propose(0..1);
     ann.wait_for_ids(3001);
 }
@@ -83,11 +83,10 @@ fn publishes_the_last_proposals_before_it_closes() {
     bob.wait_for_ids(100);
 }
 
-/// Issue 11, item 46: the measured run is also correct. Every id is there once. The ids of one node
-/// are in order if each is proposed after the one before has come back. A later node has the same
-/// ids.
+/// Issue 11, item 46: the measured run also has the right result. Every id is there once. If a node
+/// proposes one id after another, its ids are in order. A node that starts later has the same ids.
 ///
-/// `cargo nextest run --release -p echoline-chat-nats --run-ignored only --no-capture`
+/// Run it with `cargo nextest run --release -p echoline-chat-nats --run-ignored only --no-capture`.
 #[test]
 #[ignore = "measures, which needs a release build on an idle machine"]
 fn regression_a_measured_run_has_all_entries_in_order() {
@@ -100,7 +99,7 @@ fn regression_a_measured_run_has_all_entries_in_order() {
             let since = Instant::now();
             ann.propose([number]);
             while ann.recorder.look().ids.len() <= number {
-                assert!(since.elapsed() < PATIENCE, "ann-{number} does not come back");
+                assert!(since.elapsed() < PATIENCE, "ann-{number} does not arrive");
                 std::hint::spin_loop();
             }
             since.elapsed()
@@ -127,5 +126,5 @@ fn regression_a_measured_run_has_all_entries_in_order() {
         assert!(node.times_are_in_order());
         assert_eq!(node.driver.status().gaps, 0);
     }
-    wait_for("all to be settled", || ann.driver.status().pending == 0);
+    wait_for("all proposals to be settled", || ann.driver.status().pending == 0);
 }

@@ -1,5 +1,5 @@
-//! Tests of the shipped server configuration: nodes have all rights that they need, and no other
-//! user can write.
+//! Tests of the server configuration in `packaging`: nodes have all rights that they need, and no
+//! other user can write.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use echoline_chat_nats::{NatsOptions, Severity, examine};
 use crate::recorder::{Node, wait_for};
 use crate::server::NatsServer;
 
-/// The shipped configuration, with passwords, and with a user of the chat's account who may read.
+/// The configuration from `packaging`. The test adds passwords, and a user of the chat's account
+/// who may only read.
 const CONFIG: &str = include_str!("../../../../packaging/nats-server.conf");
 const READER: &str = r#"users: [
       {
@@ -35,7 +36,7 @@ async fn client(server: &NatsServer, user: &str, password: &str) -> Option<Conte
     Some(jetstream::new(client))
 }
 
-/// Tries all write operations of a stranger, and asserts that each fails.
+/// Tries all write operations as an attacker, and asserts that each fails.
 async fn attack(jetstream: &Context, attacker: &str) {
     for subject in ["echoline.chat.order", "echoline.chat.snapshot.7.1.9.000000ab.1.00000000"] {
         let published = match jetstream.publish(subject, "forged".into()).await {
@@ -66,8 +67,8 @@ async fn attack(jetstream: &Context, attacker: &str) {
     }
 }
 
-/// Issue 12, item 10: with the shipped configuration the nodes work. A stranger, a user of another
-/// account, and a user of the chat's account with read rights cannot publish or purge.
+/// Issue 12, item 10: with this configuration the nodes work. A client without a login, a user of
+/// another account, and a user with only read rights can neither publish nor purge.
 #[test]
 fn attack_only_the_nodes_write_on_the_shipped_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +93,7 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
     let late = Node::start("cat", &options);
     assert_eq!(late.ids(), nodes[0].ids());
     assert_eq!(late.driver.status().restores, 1);
-    wait_for("signs of life", || late.recorder.look().heard.len() == 3);
+    wait_for("heartbeats", || late.recorder.look().heard.len() == 3);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -101,7 +102,7 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
         for (user, password) in [("other", "other's"), ("reader", "reading")] {
             attack(&client(&server, user, password).await.unwrap(), user).await;
         }
-        // A node itself has no right to remove entries.
+        // Even a node has no right to remove entries.
         let node = client(&server, "node", "node's").await.unwrap();
         assert!(node.delete_stream("ECHOLINE_chat").await.is_err());
         assert!(node.get_stream("ECHOLINE_chat").await.unwrap().purge().await.is_err());
@@ -110,7 +111,7 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
     for node in nodes.iter().chain([&late]) {
         node.wait_for_ids(320);
         assert!(!node.ids().contains(&"forged".to_owned()));
-        assert_eq!(node.recorder.look().heard.len(), 3, "no forged sign of life");
+        assert_eq!(node.recorder.look().heard.len(), 3, "no forged heartbeat");
         assert_eq!(node.driver.status().resets, 0);
     }
 }

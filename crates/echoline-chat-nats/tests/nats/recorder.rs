@@ -1,4 +1,4 @@
-//! A replicated state that records the calls of the driver, and a node that has one.
+//! A replicated state that records the calls of the driver, and a node with such a state.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +12,14 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use echoline_chat::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 use echoline_chat_nats::{DriverError, NatsOptions, StreamDriver, start};
 
-/// The recorded calls.
+/// The calls that were recorded.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedCalls {
     pub(crate) applied: u64,
-    /// The payloads of entries, which are the ids of the proposals, without repetitions.
+    /// The payloads of entries without repetitions. They are the ids of the proposals.
     pub(crate) ids: Vec<String>,
     seen: HashSet<String>,
-    /// The number of entries with a known id, which a chat ignores.
+    /// The number of entries with an id that was already known. A chat ignores such entries.
     pub(crate) doubles: usize,
     pub(crate) batches: usize,
     pub(crate) restored: Vec<u64>,
@@ -35,12 +35,12 @@ pub(crate) struct Recorder {
     name: String,
     record: Mutex<RecordedCalls>,
     pub(crate) panics: AtomicBool,
-    /// Whether the state counts entries and forgets them, as if their publishes had been lost.
+    /// Whether the state only counts entries and forgets their ids, as if they had been lost.
     pub(crate) forgets: AtomicBool,
 }
 
 impl Recorder {
-    /// Locks the record. All calls come from one thread.
+    /// Locks the record. Asserts that all calls come from one thread.
     fn record(&self) -> MutexGuard<'_, RecordedCalls> {
         let mut record = self.look();
         let here = std::thread::current().id();
@@ -55,7 +55,7 @@ impl Recorder {
 
 impl ReplicatedState for Recorder {
     fn apply(&self, entries: &[StreamEntry]) {
-        assert!(!self.panics.load(Ordering::Relaxed), "as it was asked to");
+        assert!(!self.panics.load(Ordering::Relaxed), "this test makes the state panic");
         let mut record = self.record();
         record.batches += 1;
         for entry in entries {
@@ -153,7 +153,7 @@ impl Node {
         Ok(Self { recorder, driver, proposals, name: name.to_owned() })
     }
 
-    /// Proposes `name-1`, `name-2` and so on, whose entries come in any order.
+    /// Proposes `name-1`, `name-2` and so on. Their entries may arrive in any order.
     pub(crate) fn propose(&self, numbers: impl IntoIterator<Item = usize>) {
         for number in numbers {
             let id = format!("{}-{number}", self.name);
@@ -166,7 +166,10 @@ impl Node {
         let deadline = Instant::now() + PATIENCE;
         while self.recorder.look().ids.len() < count {
             let (name, status) = (&self.name, self.driver.status());
-            assert!(Instant::now() < deadline, "waited in vain at {name} for {count}: {status:?}");
+            assert!(
+                Instant::now() < deadline,
+                "{name} has not applied {count} ids in time: {status:?}"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -175,8 +178,8 @@ impl Node {
         self.recorder.look().ids.clone()
     }
 
-    /// Returns whether the times of entries never go back, which holds while one server writes
-    /// them.
+    /// Returns whether the times of entries never go back. This is true as long as a single server
+    /// writes them.
     pub(crate) fn times_are_in_order(&self) -> bool {
         self.recorder.look().times.is_sorted()
     }
@@ -185,12 +188,12 @@ impl Node {
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "timed out while waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Asserts that there are `count` ids, each once.
+/// Asserts that there are `count` different ids, and no id twice.
 pub(crate) fn assert_exactly_once(ids: &[String], count: usize) {
     assert_eq!(ids.len(), count);
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), count);

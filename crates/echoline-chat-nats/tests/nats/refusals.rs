@@ -1,4 +1,4 @@
-//! Tests that each refusal is a sentence that says what to do.
+//! Tests that each refusal is a sentence that tells the user what to do.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn refuses_several_replicas_on_a_server_before_2_10_26() {
     };
     assert!(findings.iter().any(found), "{findings:?}");
     let stream = server.with(async |context| context.get_stream("ECHOLINE_tea").await);
-    assert!(stream.is_err(), "the refused start made a stream");
+    assert!(stream.is_err(), "the refused start created a stream");
 }
 
 #[test]

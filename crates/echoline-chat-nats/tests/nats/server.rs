@@ -1,5 +1,4 @@
-//! NATS servers for one test, with their own ports and stores. They are killed at the end of the
-//! test.
+//! NATS servers for one test, with their own ports and stores. They are killed when the test ends.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +23,8 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts a server with JetStream. Returns `None` if there is no NATS server: the test skips.
+    /// Starts a server with JetStream. Returns `None` if NATS is not installed, so that the test is
+    /// skipped.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(|store| vec!["--jetstream".to_owned(), format!("--store_dir={store}")])
     }
@@ -99,19 +99,19 @@ impl NatsServer {
         assert!(self.is_up());
     }
 
-    /// Copies the store of a stopped server.
+    /// Copies the store. The server must be stopped.
     pub(crate) fn keep(&self) -> TempDir {
         let kept = tempfile::tempdir().unwrap();
         replace(self.store.path(), kept.path());
         kept
     }
 
-    /// Replaces the store of a stopped server by such a copy.
+    /// Replaces the store by a copy. The server must be stopped.
     pub(crate) fn roll_back(&self, kept: &TempDir) {
         replace(kept.path(), self.store.path());
     }
 
-    /// Replaces one stream of a stopped server by such a copy.
+    /// Replaces one stream of the store by that of a copy. The server must be stopped.
     pub(crate) fn roll_back_stream(&self, kept: &TempDir, stream: &str) {
         let folder = format!("jetstream/$G/streams/{stream}");
         replace(&kept.path().join(&folder), &self.store.path().join(&folder));
@@ -122,7 +122,7 @@ impl NatsServer {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// Waits until the server greets. Returns false if it has ended.
+    /// Waits until the server sends its greeting. Returns false if the server has ended.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {
@@ -140,7 +140,7 @@ impl NatsServer {
         false
     }
 
-    /// Runs `work` with its own client.
+    /// Runs `work` with a client of its own.
     pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Context) -> T) -> T {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -165,12 +165,12 @@ impl Drop for NatsServer {
     }
 }
 
-/// Starts servers. Tries other ports if another process takes one in between.
+/// Starts servers. Tries again with other ports if another process has taken one of the ports.
 fn some_start<const COUNT: usize>(spawn: impl Fn() -> [NatsServer; COUNT]) -> [NatsServer; COUNT] {
     let mut tries = (0..10).map(|_| spawn());
     let started =
         tries.find_map(|mut servers| servers.iter_mut().all(NatsServer::is_up).then_some(servers));
-    started.expect("NATS servers that start with these flags")
+    started.expect("NATS servers start with these flags")
 }
 
 /// Replaces the folder `to` by a copy of `from`.

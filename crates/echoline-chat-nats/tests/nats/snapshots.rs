@@ -5,14 +5,14 @@ use echoline_chat_nats::NatsOptions;
 use crate::recorder::{Node, wait_for};
 use crate::server::NatsServer;
 
-/// Returns options with so few entries that snapshots are needed all the time.
+/// Returns options for a stream with so few entries that snapshots are needed often.
 fn options(server: &NatsServer) -> NatsOptions {
     let mut options = server.options();
     options.max_entries = 100;
     options
 }
 
-/// Proposes in portions that the stream holds, so that others can follow.
+/// Proposes in small portions that the stream can hold, so that other nodes can follow.
 fn propose(node: &Node, count: usize) {
     for start in (0..count).step_by(20) {
         node.propose(start..start + 20);
@@ -35,10 +35,10 @@ fn a_node_starts_from_the_oldest_snapshot_that_reaches_the_stream() {
     });
     let bob = Node::start("bob", &options(&server));
     assert_eq!(bob.ids(), ann.ids());
-    // The stream begins with entry 901, and there is a snapshot at about every 25th entry.
+    // The stream begins with entry 901. There is a snapshot after about every 25th entry.
     let restored = bob.recorder.look().restored.clone();
     assert!(restored.len() == 1 && (900..=925).contains(&restored[0]), "{restored:?}");
-    assert!(server.info("ECHOLINE_tea_SNAPSHOTS").state.messages < 20, "old ones are removed");
+    assert!(server.info("ECHOLINE_tea_SNAPSHOTS").state.messages < 20, "old snapshots are removed");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_snapshot_of_many_parts() {
 fn another_node_takes_an_overdue_snapshot() {
     let Some(server) = NatsServer::start() else { return };
     let ann = Node::start("ann", &options(&server));
-    // No node has proposed these entries.
+    // Entries that no node has proposed.
     server.with(async |context| {
         for number in 0..60 {
             let payload = format!("stranger-{number}").into();
@@ -77,10 +77,10 @@ fn a_node_that_lags_continues_from_the_newest_snapshot() {
     let bob = Node::start("bob", &options(&server));
     propose(&ann, 40);
     bob.wait_for_ids(40);
-    // While this lock is held, the driver of bob cannot apply entries.
+    // While this lock is held, bob's driver cannot apply entries.
     let held = bob.recorder.look();
     propose(&ann, 1000);
-    // Without the consumers, the entries that bob has not read yet are lost.
+    // Removes the consumers, so that bob loses the entries that he has not read yet.
     server.with(async |context| {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         let consumers = stream.consumer_names();
@@ -91,11 +91,13 @@ fn a_node_that_lags_continues_from_the_newest_snapshot() {
     });
     drop(held);
     propose_more(&ann);
-    wait_for("all of it", || bob.recorder.look().applied == ann.recorder.look().applied);
+    wait_for("bob to apply all entries", || {
+        bob.recorder.look().applied == ann.recorder.look().applied
+    });
     assert_eq!(bob.ids(), ann.ids());
 }
 
-/// Proposes ids beyond the first thousand.
+/// Proposes further ids, after the first thousand.
 fn propose_more(node: &Node) {
     node.propose(1000..1010);
     node.wait_for_ids(1010);
@@ -143,7 +145,7 @@ fn a_snapshot_of_lost_entries_is_not_used() {
     wait_for("another snapshot", || ann.driver.status().snapshots >= 2);
     ann.driver.close();
     server.kill();
-    // The stream is rolled back to entry 40, and the snapshots stay.
+    // The stream is rolled back to entry 40, but the snapshots stay.
     server.roll_back_stream(&kept, "ECHOLINE_tea");
     server.start_again();
     let bob = Node::start("bob", &options(&server));
@@ -155,7 +157,7 @@ fn a_snapshot_of_lost_entries_is_not_used() {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         stream.purge().sequence(45).await.unwrap();
     });
-    // There are now two snapshots after entry 50.
+    // Now there are two snapshots after entry 50.
     let cid = Node::start("cid", &options(&server));
     assert_eq!(cid.recorder.look().restored, [50]);
     assert_eq!(cid.ids(), bob.ids());

@@ -1,5 +1,5 @@
 //! The audit log: actions of the chat's operators, actions of rooms' operators, and wrong
-//! operators' passwords. Each has its own table with its own limit, so that none of them evicts
+//! operators' passwords. Each kind has its own table with its own limit, so that none displaces
 //! another.
 
 use rusqlite::{Connection, Result, Row, params};
@@ -8,13 +8,13 @@ use super::super::record::PasswordGuesses;
 use super::read::LINES_MAX;
 use super::schema::{saturating, unsigned};
 
-/// The limit of entries of the chat's operators, and of rooms' operators.
+/// The maximum number of entries, separately for the chat's operators and for rooms' operators.
 const ENTRIES_MAX: i64 = 10_000;
 
-/// The limit of sources of wrong passwords.
+/// The maximum number of sources of wrong passwords.
 const SOURCES_MAX: i64 = 1000;
 
-/// Adds an entry. Both tables take their ids from one sequence.
+/// Adds an entry. The ids of both tables come from one sequence.
 pub(crate) fn put(
     connection: &Connection,
     is_of_chat: bool,
@@ -24,7 +24,7 @@ pub(crate) fn put(
     let table = if is_of_chat { "audit" } else { "room_audit" };
     let insert = format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3, ?4)");
     connection.execute(&insert, params![id, saturating(time_ms), by, what])?;
-    // Trimming scans the whole table, so only every 64th entry trims.
+    // Trimming scans the whole table, so it is done only at every 64th entry.
     if id % 64 != 0 {
         return Ok(());
     }
@@ -35,8 +35,8 @@ pub(crate) fn put(
     connection.execute(&trim, [ENTRIES_MAX]).map(drop)
 }
 
-/// Counts a wrong password, with one row for each source. Removes the source with the oldest last
-/// guess if there are too many.
+/// Counts a wrong password. Each source has one row. If there are too many rows, removes the source
+/// whose last guess is oldest.
 pub(crate) fn put_guess(
     connection: &Connection,
     time_ms: u64,
@@ -54,14 +54,14 @@ pub(crate) fn put_guess(
     connection.execute(sql, [SOURCES_MAX]).map(drop)
 }
 
-/// Returns the id of the newest entry; 0 if there is none.
+/// Returns the id of the newest entry, or 0 if there is none.
 pub(crate) fn last_id(connection: &Connection) -> Result<i64> {
     let sql = "SELECT max(coalesce((SELECT max(id) FROM audit), 0),
                           coalesce((SELECT max(id) FROM room_audit), 0))";
     connection.query_row(sql, (), |row| row.get(0))
 }
 
-/// Returns the newest entries, newest first: the time, the operator, the action.
+/// Returns the newest entries, the newest first. Each has its time, the operator, and the action.
 pub(crate) fn entries(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
     let sql = "SELECT * FROM (SELECT * FROM audit ORDER BY id DESC LIMIT ?1) UNION ALL
                SELECT * FROM (SELECT * FROM room_audit ORDER BY id DESC LIMIT ?1)
@@ -71,7 +71,7 @@ pub(crate) fn entries(connection: &Connection, most: usize) -> Result<Vec<(u64, 
     entries.query_map([most.min(LINES_MAX) as i64], entry)?.collect()
 }
 
-/// Returns the sources of the newest wrong passwords, newest first.
+/// Returns the sources of the newest wrong passwords, the newest first.
 pub(crate) fn guesses(connection: &Connection, most: usize) -> Result<Vec<PasswordGuesses>> {
     let sql = "SELECT source, count, first_ms, last_ms, by FROM guess
                ORDER BY last_ms DESC, source LIMIT ?1";

@@ -1,5 +1,5 @@
-//! CRC-32C checksums of rows. SQLite has no checksums of pages, and a text with a flipped bit is
-//! still a valid text.
+//! CRC-32C checksums of rows. They are needed because SQLite has no checksums of pages, and a text
+//! with a flipped bit is still a valid text.
 
 use crc::Digest;
 
@@ -8,8 +8,8 @@ use super::schema::saturating;
 use echoline_base::checksum::CRC_32C;
 use echoline_chat_core::StoredLine;
 
-/// The checksum of a row's fields. Each field is framed with its length, so that "ab", "c" differs
-/// from "a", "bc".
+/// The checksum of a row's fields. The length of each text is included, so that "ab", "c" and "a",
+/// "bc" have different checksums.
 #[derive(Clone)]
 struct RowChecksum(Digest<'static, u32>);
 
@@ -18,7 +18,7 @@ impl RowChecksum {
         Self(CRC_32C.digest())
     }
 
-    /// Adds 8 bytes, little endian.
+    /// Adds the number as 8 bytes, in little-endian order.
     fn number(self, number: u64) -> Self {
         self.bytes(&number.to_le_bytes())
     }
@@ -28,7 +28,7 @@ impl RowChecksum {
         self.number(text.len() as u64).bytes(text.as_bytes())
     }
 
-    /// Adds 1 and the text, or 0 if there is none.
+    /// Adds 1 and the text, or only 0 if there is no text.
     fn optional(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
@@ -70,7 +70,7 @@ pub(crate) fn room_sum(
 pub(crate) fn ban_sum(ban: &StoredBan) -> i64 {
     let sum =
         RowChecksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
-    // The stored value: a time above `i64::MAX` is stored as `i64::MAX`.
+    // This is the value that is stored: a time above `i64::MAX` is stored as `i64::MAX`.
     let sum = sum.number(ban.until_ms.map_or(0, |until| saturating(until) as u64 + 1));
     // Rows of the first version have an empty `more`, and a checksum without it.
     if ban.more.is_empty() { sum.finish().into() } else { sum.text(&ban.more).finish().into() }
@@ -84,11 +84,11 @@ mod tests {
     #[test]
     fn the_check_value_is_that_of_crc_32c() {
         assert_eq!(RowChecksum::new().bytes(b"123456789").finish(), 0xE306_9283);
-        // RFC 3720, B.4: 32 bytes of zeros.
+        // The example of RFC 3720, section B.4: 32 bytes of zeros.
         assert_eq!(RowChecksum::new().bytes(&[0; 32]).finish(), 0x8A91_36AA);
     }
 
-    /// Files of earlier versions have these checksums.
+    /// Files of earlier versions contain these checksums, so they must not change.
     #[test]
     fn checksums_of_rows_never_change() {
         let kind = echoline_chat_core::LineKind::Said;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fault 62: a flipped bit at any position changes the checksum.
+        /// Fault 62: a flipped bit changes the checksum, whatever its position.
         #[test]
         fn a_flipped_bit_changes_it(
             bytes in prop::collection::vec(any::<u8>(), 1..200),

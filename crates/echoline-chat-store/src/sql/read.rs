@@ -8,16 +8,18 @@ use super::checksum::{ban_sum, line_sum, room_sum};
 use super::schema::{saturating, unsigned};
 use echoline_chat_core::{CaseFoldBuffer, LineKind, SearchTerms, StoredLine};
 
-/// The limit of lines in one result.
+/// The maximum number of lines in one result.
 pub(crate) const LINES_MAX: usize = 10_000;
-/// The maximum lines and bytes that one step of a search scans: about 0.1 ms.
+/// The maximum number of lines and bytes that one step of a search scans. A step takes about 0.1
+/// ms.
 const SEARCH_STEP_LINES: usize = 256;
 const SEARCH_STEP_BYTES: usize = 64 * 1024;
 
 /// The columns that [`line()`] reads.
 const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
 
-/// Returns the oldest `most` lines of a room with these numbers, oldest first.
+/// Returns the lines of a room with the numbers `from` to `to`, the oldest first. If there are more
+/// than `most`, returns the oldest ones.
 pub(crate) fn lines(
     connection: &Connection,
     room: &str,
@@ -36,7 +38,7 @@ pub(crate) fn lines(
     )
 }
 
-/// Returns the newest `count` lines of a room below a number, oldest first.
+/// Returns the newest `count` lines of a room with numbers below `before`, the oldest first.
 pub(crate) fn last(
     connection: &Connection,
     room: &str,
@@ -46,7 +48,8 @@ pub(crate) fn last(
     last_of(connection, (room, ""), before, count)
 }
 
-/// Returns the newest lines of a room that meet a condition, which begins with `AND`.
+/// Returns the newest lines of a room that meet `condition`. The condition is SQL that begins with
+/// `AND`.
 fn last_of(
     connection: &Connection,
     (room, condition): (&str, &str),
@@ -63,28 +66,28 @@ fn last_of(
     Ok(lines)
 }
 
-/// Returns the number up to which a room keeps only lines that users said.
+/// Returns the number up to which a room has only lines that users said.
 pub(crate) fn trimmed(connection: &Connection, room: &str) -> Result<u64> {
     let sql = "SELECT trimmed FROM room WHERE name = ?1";
     let trimmed = connection.query_row(sql, [room], |row| unsigned(row, 0)).optional()?;
     Ok(trimmed.unwrap_or_default())
 }
 
-/// The lines of a room that one step of a search scans, newest first.
+/// The part of a room that one step of a search scans, the newest lines first.
 #[derive(Debug)]
 pub(crate) struct SearchRange<'a> {
     pub(crate) room: &'a str,
     pub(crate) terms: &'a SearchTerms,
-    /// The step scans lines below this number.
+    /// The step scans lines with numbers below `before`.
     pub(crate) before: u64,
-    /// The limit of lines that the step finds.
+    /// The maximum number of lines that the step finds.
     pub(crate) most: usize,
 }
 
 /// The result of one step of a search.
 #[derive(Debug)]
 pub(crate) struct ScanProgress {
-    /// The search has not scanned the lines below this number; `None` if there are none.
+    /// Lines with numbers below this were not scanned; `None` if all lines were scanned.
     pub(crate) before: Option<u64>,
     pub(crate) lines: usize,
     pub(crate) bytes: usize,
@@ -106,14 +109,14 @@ pub(crate) fn search_step(
     let mut progress = ScanProgress { before: None, lines: 0, bytes: 0 };
     let (enough, mut buffer) = (found.len() + range.most, CaseFoldBuffer::default());
     while let Some(row) = rows.next()? {
-        // In a damaged row these columns may not be text.
+        // In a damaged row, these columns may not be text.
         let text_of = |column| row.get_ref(column).map(|it| it.as_str().unwrap_or_default());
         let (name, text) = (text_of(4)?, text_of(5)?);
         progress.before = Some(unsigned(row, 1)?);
         progress.lines += 1;
         progress.bytes += name.len() + text.len();
         if range.terms.matches_line(name, text, &mut buffer) {
-            // Only a matching line needs its checksum verified.
+            // The checksum is verified only for matching lines.
             found.extend(line(row)?);
         }
         if found.len() >= enough || progress.bytes >= SEARCH_STEP_BYTES {
@@ -178,7 +181,7 @@ pub(crate) fn rooms(
     Ok(restored)
 }
 
-/// Returns number and time of a room's last line.
+/// Returns the number and the time of a room's last line.
 fn newest(connection: &Connection, room: i64) -> Result<Option<(u64, u64)>> {
     let sql = "SELECT number, time_ms FROM line WHERE room = ?1 ORDER BY number DESC LIMIT 1";
     let mut newest = connection.prepare(sql)?;
@@ -186,7 +189,7 @@ fn newest(connection: &Connection, room: i64) -> Result<Option<(u64, u64)>> {
     rows.next()?.map(|row| Ok((unsigned(row, 0)?, unsigned(row, 1)?))).transpose()
 }
 
-/// Returns all bans. Adds a notice for each damaged one.
+/// Returns all bans. Adds a notice for each damaged ban.
 pub(crate) fn bans(connection: &Connection, notices: &mut Vec<String>) -> Result<Vec<StoredBan>> {
     let mut bans = connection.prepare(
         "SELECT subject, shown, by, reason, until_ms, checksum, more FROM ban ORDER BY subject",
@@ -226,7 +229,7 @@ pub(crate) fn tokens(connection: &Connection) -> Result<Vec<StoredToken>> {
     all.collect()
 }
 
-/// Reads every line of every room, and returns the number of damaged ones.
+/// Reads every line of every room. Returns the number of damaged lines.
 pub(crate) fn check_lines(connection: &Connection) -> Result<u64> {
     let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM line"))?;
     let mut rows = all.query(())?;
@@ -237,7 +240,7 @@ pub(crate) fn check_lines(connection: &Connection) -> Result<u64> {
     Ok(damaged)
 }
 
-/// Returns the lines of a query without the damaged ones, which [`Store::open`] has reported.
+/// Returns the lines of a query, without damaged ones. [`Store::open`] has already reported those.
 ///
 /// [`Store::open`]: super::super::Store::open
 fn collect(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Vec<StoredLine>> {
@@ -253,7 +256,7 @@ fn collect(connection: &Connection, sql: &str, parameters: impl Params) -> Resul
     Ok(lines)
 }
 
-/// Reads a line; `None` if its checksum is wrong, or a column has another type.
+/// Reads a line. Returns `None` if its checksum is wrong, or if a column has the wrong type.
 fn line(row: &Row<'_>) -> Result<Option<StoredLine>> {
     let read = || {
         let room = row.get_ref(0)?.as_i64()?;

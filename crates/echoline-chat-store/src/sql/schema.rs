@@ -7,19 +7,19 @@ use rusqlite::{Connection, OpenFlags, Result, Row, config::DbConfig};
 
 use super::super::error::StoreError;
 
-/// The `application_id` in the header of the file: "echo" as a number.
+/// The `application_id` in the header of the file: the letters "echo" as a number.
 const APPLICATION: i64 = 0x6563_686F;
 
-/// The longest wait for another program that has locked the file.
+/// The maximum time to wait for another program that has locked the file.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Flags of every connection: one thread at a time uses it, and a symbolic link in the path of the
-/// file is an error.
+/// The flags of every connection. Only one thread at a time uses a connection. A symbolic link in
+/// the path of the file is an error.
 pub(crate) const OPEN_FLAGS: OpenFlags =
     OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-/// The migrations from each version to the next. The first one creates the tables. Never change a
-/// released migration: add another one.
+/// The migrations, each from one version to the next. The first one creates the tables. Never
+/// change a released migration; add another one instead.
 const STEPS: &[&str] = &[
     "
     -- `lines` and `bytes` are what the room holds, so that nobody has to count.
@@ -78,10 +78,10 @@ const STEPS: &[&str] = &[
 ",
 ];
 
-/// The newest known version.
+/// The newest version that this program knows.
 const VERSION: i64 = STEPS.len() as i64;
 
-/// Creates a database of the newest version in the empty file at `path`, and syncs it.
+/// Creates a database with the newest version in the empty file at `path`, and syncs it.
 pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     let made = connect(path).and_then(|mut connection| {
         connection.pragma_update(None, "application_id", APPLICATION)?;
@@ -91,12 +91,12 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     made.map_err(|error| StoreError::database(path, &error))
 }
 
-/// Opens the database at `path`, migrates its tables to the newest version, and makes its whole
+/// Opens the database at `path`. Migrates its tables to the newest version, and makes its whole
 /// content durable.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::database(path, &error);
     let mut connection = connect(path).map_err(failed)?;
-    // SQLite opens a file for reading if it cannot be opened for writing.
+    // If a file cannot be opened for writing, SQLite opens it for reading without an error.
     if connection.is_readonly("main").map_err(failed)? {
         let reason = "it cannot be opened for writing".to_owned();
         return Err(StoreError::Database { path: path.to_owned(), reason });
@@ -108,7 +108,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Fails unless the file is a history of a known version.
+/// Fails unless the file is a history with a version that this program knows.
 pub(crate) fn check_version(
     connection: &Connection,
     path: &Path,
@@ -129,12 +129,12 @@ pub(crate) fn check_version(
     Ok(())
 }
 
-/// Opens a connection with `synchronous = FULL`: a commit syncs before it returns.
+/// Opens a connection with `synchronous = FULL`, so that a commit syncs before it returns.
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OPEN_FLAGS;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // The schema of a damaged or forged file must not run code or reach other files.
+    // A damaged or forged file must not run code or reach other files through its schema.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
@@ -146,7 +146,7 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Runs the missing migrations, all or none.
+/// Runs the missing migrations, either all or none.
 fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<()> {
     let version = usize::try_from(integer(connection, "user_version")?).unwrap_or(usize::MAX);
     let Some(missing @ [_, ..]) = steps.get(version..) else { return Ok(()) };
@@ -158,7 +158,7 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<()> {
     transaction.commit()
 }
 
-/// Fails unless the tables are those of a new database, so that a flipped bit in the schema is
+/// Fails unless the tables are those of a new database. A flipped bit in the schema is thus
 /// reported as damage at once.
 fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let tables = |connection: &Connection| {
@@ -182,7 +182,7 @@ fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> 
 
 /// Copies the write-ahead log into the database, syncs the database, and truncates the log.
 ///
-/// This makes data durable that an earlier process or connection wrote and failed to sync. Such
+/// Makes data durable that an earlier process or connection has written but failed to sync. Such
 /// data may be only in the page cache, and a later sync of the log would not write it to the disk.
 fn checkpoint(connection: &Connection) -> Result<()> {
     let busy: i64 =
@@ -195,20 +195,20 @@ fn checkpoint(connection: &Connection) -> Result<()> {
     Err(rusqlite::Error::SqliteFailure(busy, Some(reason)))
 }
 
-/// The largest file that is rewritten while the chat runs, in bytes; this takes about half a
-/// second.
+/// The maximum size of a file that is rewritten while the chat runs, in bytes. Rewriting it takes
+/// about half a second.
 const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 
-/// Removes deleted text from the disk: from the log, and from unused parts of the file.
+/// Removes deleted text from the disk, both from the log and from unused parts of the file.
 ///
-/// `secure_delete` overwrites deleted text in its place. When SQLite split a page before, it may
-/// have left a second copy in the unused part of a page (measured: for two lines of a hundred).
-/// Rewriting the file removes such copies. A file above [`REWRITE_MAX`] is rewritten only by
-/// [`rewrite`], while no chat runs.
+/// `secure_delete` overwrites deleted text in its place. But when SQLite splits a page, a copy of
+/// the text may stay in an unused part of the page. (In a measurement, this happened to two of a
+/// hundred lines.) Rewriting the file removes such copies. A file larger than [`REWRITE_MAX`] is
+/// rewritten only by [`rewrite`], while no chat runs.
 ///
-/// If another program is reading the file, the log cannot be truncated. Then this fails at once,
-/// and must be called again. `is_rewritten` keeps later calls from rewriting the file again, which
-/// would extend the log each time.
+/// If another program is reading the file, the log cannot be truncated. This function then fails at
+/// once, and must be called again. `is_rewritten` ensures that the file is rewritten only once,
+/// because each rewrite extends the log.
 pub(crate) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) -> Result<()> {
     if !*is_rewritten {
         let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
@@ -217,7 +217,7 @@ pub(crate) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) ->
         }
         *is_rewritten = true;
     }
-    // New lines must not wait for a reader.
+    // New lines must not wait until the reader has finished.
     connection.busy_timeout(Duration::ZERO)?;
     let truncated = checkpoint(connection);
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -230,12 +230,12 @@ pub(crate) fn rewrite(connection: &Connection) -> Result<()> {
     checkpoint(connection)
 }
 
-/// Converts a number for SQLite; numbers above `i64::MAX` become `i64::MAX`.
+/// Converts a number for SQLite. Numbers above `i64::MAX` become `i64::MAX`.
 pub(crate) fn saturating(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Reads a number. A negative one, which only damage can cause, becomes 0.
+/// Reads a number. A negative number is a sign of damage, and becomes 0.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
 }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// Issue 11, item 14: a program that reads for a long time, such as an export into a pager,
-    /// neither delays the chat nor makes the log longer.
+    /// neither delays the chat nor extends the log.
     #[test]
     fn regression_a_reader_does_not_make_the_rewrite_repeat() {
         let (_folder, path) = new();
@@ -329,8 +329,8 @@ mod tests {
         assert_eq!(log(), 0);
     }
 
-    /// Issue 12, item 7: the audit log of the second version is still there, and new entries and
-    /// guesses find their tables.
+    /// Issue 12, item 7: the audit log of the second version is kept. New entries and guesses are
+    /// written to the right tables.
     #[test]
     fn a_history_of_the_second_version_keeps_its_audit_log() {
         let (_folder, path) = new();
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(audit::guesses(&connection, 9).unwrap().len(), 1);
     }
 
-    /// Issue 11, items 3 and 6: saved sessions and bans of the first version are still there.
+    /// Issue 11, items 3 and 6: saved sessions and bans of the first version are kept.
     #[test]
     fn regression_a_history_of_the_first_version_keeps_its_tokens_and_bans() {
         let (_folder, path) = new();
@@ -369,7 +369,8 @@ mod tests {
         assert_eq!(more("SELECT subject || by || more FROM ban").unwrap(), "chat name eveann");
     }
 
-    /// Issue 12, item 4: opening an earlier history counts the lines that no user said.
+    /// Issue 12, item 4: when an earlier history is opened, the lines that no user said are
+    /// counted.
     #[test]
     fn regression_an_earlier_history_counts_its_notices() {
         let (_folder, path) = new();

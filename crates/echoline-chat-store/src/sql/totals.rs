@@ -1,28 +1,28 @@
-//! The number and bytes of a room's lines, and trimming of rooms that exceed their limits. Lines
-//! that users said and all others have separate limits, so that a flood of joins and leaves does
-//! not evict said lines.
+//! The number and size of each room's lines, and the trimming of rooms that exceed a limit. Lines
+//! that users said and all other lines have separate limits, so that a flood of joins and leaves
+//! does not displace said lines.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::options::StoreOptions;
 use super::schema::saturating;
 
-/// The number of bytes that a line counts besides its name and text.
+/// The number of bytes that are counted for each line in addition to its name and its text.
 pub(super) const LINE_BYTES: u64 = 32;
 
-/// The totals of a room's row.
+/// The totals of a room, from its row.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoomTotals {
     pub(super) id: i64,
     /// Lines that users said.
     pub(super) said: LineTotals,
-    /// Joins, leaves and all other lines.
+    /// All other lines, such as joins and leaves.
     pub(super) notices: LineTotals,
-    /// Up to this number no line of `notices` is kept.
+    /// Lines of `notices` up to this number were trimmed.
     pub(super) trimmed: u64,
 }
 
-/// The totals of one sort of lines.
+/// The number and size of lines of one kind: said lines, or all others.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LineTotals {
     pub(super) lines: u64,
@@ -30,7 +30,7 @@ pub(super) struct LineTotals {
 }
 
 impl RoomTotals {
-    /// Reads the totals of a room; `None` if there is no such room.
+    /// Reads the totals of a room. Returns `None` if the room does not exist.
     pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Self>> {
         let sql = "SELECT id, lines, bytes, notices, notice_bytes, trimmed FROM room
                    WHERE name = ?1";
@@ -48,7 +48,7 @@ impl RoomTotals {
         Ok(Self { id: row.get(0)?, said, notices, trimmed: count(5)? })
     }
 
-    /// Returns the totals of the lines that users said, or of all others.
+    /// Returns the totals of said lines, or of all other lines.
     pub(super) const fn of_sort(&mut self, is_said: bool) -> &mut LineTotals {
         if is_said { &mut self.said } else { &mut self.notices }
     }
@@ -58,7 +58,7 @@ impl RoomTotals {
         self.said.exceeds(options) || self.notices.exceeds(options)
     }
 
-    /// Deletes the oldest lines while the room exceeds a limit, at most `most` of them.
+    /// Deletes the oldest lines as long as the room exceeds a limit, but at most `most` lines.
     pub(super) fn trim(
         &mut self,
         connection: &Connection,
@@ -101,7 +101,8 @@ impl RoomTotals {
         Ok(count)
     }
 
-    /// Deletes the oldest of the other lines, and records the number up to which none is left.
+    /// Deletes the oldest lines that no user said, and records up to which number they were
+    /// deleted.
     fn trim_notices(
         &mut self,
         connection: &Connection,
@@ -141,7 +142,7 @@ impl LineTotals {
     }
 }
 
-/// Counts the lines of all rooms again, after another program or [`erase`] changed them.
+/// Counts the lines of all rooms again. Needed after another program or [`erase`] has changed them.
 ///
 /// [`erase`]: super::super::erase
 pub(crate) fn recount(connection: &Connection) -> Result<()> {
@@ -154,8 +155,8 @@ pub(crate) fn recount(connection: &Connection) -> Result<()> {
     connection.execute(sql, [saturating(LINE_BYTES)]).map(drop)
 }
 
-/// Returns the rooms whose stored count differs from their lines: the name, the count, the number
-/// of lines.
+/// Returns the rooms whose stored count of lines is wrong. Each has its name, the stored count, and
+/// the actual number of lines.
 pub(crate) fn miscounted(connection: &Connection) -> Result<Vec<(String, i64, i64)>> {
     let mut rooms = connection.prepare(
         "SELECT name, lines, (SELECT count(*) FROM line WHERE room = id) AS found FROM room

@@ -1,4 +1,4 @@
-//! Applies changes to the tables, within a transaction of the caller.
+//! Applies changes to the tables. The caller begins and commits the transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,33 +14,35 @@ use super::schema::saturating;
 use super::totals::{LINE_BYTES, RoomTotals};
 use echoline_chat_core::{DELETED, StoredLine};
 
-/// Applies changes. Caches the totals of rooms, so that they need not be counted; a failed
-/// transaction must [`reset`](Self::reset) the cache.
+/// Applies changes. Caches the totals of rooms, so that lines need not be counted each time. After
+/// a failed transaction, the cache must be [`reset`](Self::reset).
 #[derive(Debug, Default)]
 pub(crate) struct TableWriter {
     rooms: BTreeMap<Arc<str>, RoomTotals>,
-    /// Rooms that exceed a limit.
+    /// The rooms that exceed a limit.
     oversized: BTreeSet<Arc<str>>,
-    /// Rooms whose totals differ from their rows.
+    /// The rooms whose cached totals differ from those in the table.
     changed: BTreeSet<Arc<str>>,
     /// Whether a room with said lines was removed.
     has_removed_words: bool,
 }
 
-/// A change that could not be written, with its index among the others.
+/// A change that could not be written, with its index in the list of changes.
 #[derive(Debug)]
 pub(crate) struct RejectedChange {
     pub(crate) index: usize,
     pub(crate) error: rusqlite::Error,
 }
 
-/// The most lines of a room that one transaction trims, beyond the number of lines that it adds.
+/// The maximum number of a room's lines that one transaction trims, in addition to the number of
+/// lines that it adds.
 const TRIM_STEP: u64 = 256;
-/// The limit of tokens; the one that expires first is removed. The chat keeps fewer.
+/// The maximum number of tokens. If there are more, the token that expires first is removed. The
+/// chat itself has a lower limit.
 const TOKENS_MAX: i64 = 100_000;
 
 impl TableWriter {
-    /// Marks the rooms that exceed a limit, because the limits were lowered.
+    /// Marks all rooms that exceed a limit. Needed because the limits may be lower than before.
     pub(crate) fn find_oversized(
         &mut self,
         connection: &Connection,
@@ -73,8 +75,8 @@ impl TableWriter {
         !self.oversized.is_empty()
     }
 
-    /// Applies changes in their order. Entries of the audit log get the ids after `audit_id`, so
-    /// that applying the same changes again adds no entry twice.
+    /// Applies changes in their order. Entries of the audit log get consecutive ids after
+    /// `audit_id`. Applying the same changes again therefore adds no entry twice.
     pub(crate) fn apply(
         &mut self,
         connection: &Connection,
@@ -117,7 +119,7 @@ impl TableWriter {
             StoreChange::PasswordGuess { time_ms, by, source } => {
                 audit::put_guess(connection, *time_ms, by, source)
             }
-            // Written by `apply`.
+            // `apply` handles these changes itself.
             StoreChange::Line { .. } | StoreChange::Audit { .. } => Ok(()),
         }
     }
@@ -165,7 +167,7 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Returns the totals of a room, and creates the room if there is none.
+    /// Returns the totals of a room. Creates the room if it does not exist.
     fn room(&mut self, connection: &Connection, name: &Arc<str>) -> Result<&mut RoomTotals> {
         if !self.rooms.contains_key(name) {
             let room = match RoomTotals::find(connection, name)? {
@@ -177,7 +179,7 @@ impl TableWriter {
             };
             self.rooms.insert(Arc::clone(name), room);
         }
-        Ok(self.rooms.get_mut(name).expect("it was inserted above"))
+        Ok(self.rooms.get_mut(name).expect("the room was inserted above"))
     }
 
     fn remove_room(&mut self, connection: &Connection, name: &str) -> Result<()> {
@@ -191,8 +193,9 @@ impl TableWriter {
         connection.execute("DELETE FROM room WHERE name = ?1", [name]).map(drop)
     }
 
-    /// Ends a transaction that added `added` lines, before its commit: trims a part of every room
-    /// that exceeds a limit, and writes the totals of changed rooms.
+    /// Completes a transaction before its commit. Trims a part of every room that exceeds a limit,
+    /// and writes the totals of changed rooms. `added` is the number of lines that the transaction
+    /// added.
     pub(crate) fn finish(
         &mut self,
         connection: &Connection,
@@ -240,7 +243,7 @@ fn upsert_room(
     connection.execute(sql, params![name, topic, private, password, sum, more]).map(drop)
 }
 
-/// Adds or replaces a ban. The chat limits its lists of bans, so the table has no limit.
+/// Adds or replaces a ban. The table has no limit, because the chat limits its lists of bans.
 fn put_ban(connection: &Connection, ban: &StoredBan) -> Result<()> {
     let until = ban.until_ms.map(saturating);
     let sql = "INSERT OR REPLACE INTO ban (subject, shown, by, reason, until_ms, checksum, more)
@@ -274,7 +277,7 @@ fn drop_token(connection: &Connection, token: &str) -> Result<()> {
     connection.execute("DELETE FROM token WHERE token = ?1", [token]).map(drop)
 }
 
-/// Converts a number that must not change. Fails if it is too large for SQLite.
+/// Converts a number that must be stored exactly. Fails if it is too large for SQLite.
 fn exactly(number: u64) -> Result<i64> {
     i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }

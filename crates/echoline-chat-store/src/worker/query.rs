@@ -11,37 +11,38 @@ use super::super::record::SearchPage;
 use super::super::sql::read;
 use echoline_chat_core::{SearchTerms, StoredLine};
 
-/// The channel for a result. Its receiver may be gone.
+/// The channel for a result. Its receiver may have been dropped.
 pub(crate) type QueryReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// The database and its path, or the reason why it cannot be read.
+/// The database and its path, or the reason why the database cannot be read.
 type ReadAccess<'a> = Result<(&'a Connection, &'a Path), StoreError>;
 
-/// A query. A search takes several steps, all others take one.
+/// A query. A search takes several steps, and any other query takes one.
 pub(crate) enum StoreQuery {
     Read(Box<dyn FnOnce(ReadAccess<'_>) + Send>),
     Search(SearchQuery),
 }
 
-/// The maximum lines and bytes that one search scans: about 5 ms. Another search can continue it.
+/// The maximum number of lines and bytes that one search scans, which takes about 5 ms. Another
+/// search can continue from there.
 const SEARCH_LINES_MAX: usize = 20_000;
 const SEARCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A search with its progress.
+/// A search, and its progress.
 #[derive(Debug)]
 pub(crate) struct SearchQuery {
     pub(crate) room: String,
     pub(crate) terms: SearchTerms,
     pub(crate) most: usize,
     pub(crate) before: u64,
-    /// Lines and bytes that were scanned.
+    /// The number of lines and bytes that were scanned.
     pub(crate) scanned: (usize, usize),
     pub(crate) found: Vec<StoredLine>,
     pub(crate) reply: QueryReply<SearchPage>,
 }
 
 impl StoreQuery {
-    /// A query that reads the database, and sends what it has read.
+    /// Creates a query that runs `read` on the database, and sends the result to `reply`.
     pub(crate) fn read<T: Send + 'static>(
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         reply: QueryReply<T>,
@@ -54,7 +55,8 @@ impl StoreQuery {
         }))
     }
 
-    /// Runs the query, or one step of it, and sends the result. Returns an unfinished query.
+    /// Runs the query, or one step of a search, and sends the result. Returns the search if it is
+    /// not finished.
     pub(crate) fn run(self, connection: &Connection, path: &Path) -> Option<Self> {
         match self {
             Self::Read(read) => {
@@ -65,7 +67,7 @@ impl StoreQuery {
         }
     }
 
-    /// Sends an error as the result.
+    /// Sends an error as the result of the query.
     pub(crate) fn fail(self, error: StoreError) {
         match self {
             Self::Read(read) => read(Err(error)),
@@ -85,7 +87,7 @@ impl fmt::Debug for StoreQuery {
 
 impl SearchQuery {
     fn step(mut self, connection: &Connection, path: &Path) -> Option<Self> {
-        // The caller no longer waits for the result.
+        // The caller no longer waits for the result, so the search ends.
         if self.reply.is_closed() {
             return None;
         }
@@ -110,7 +112,7 @@ impl SearchQuery {
         }
     }
 
-    /// Sends the result, even if the caller no longer waits. The search is over.
+    /// Sends the result and ends the search. The caller may no longer be waiting.
     fn send(self, result: Result<SearchPage, StoreError>) -> Option<Self> {
         let _ = self.reply.send(result);
         None

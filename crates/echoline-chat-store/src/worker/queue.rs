@@ -1,4 +1,4 @@
-//! The bounded queue of the writer thread: changes, queries and searches.
+//! The bounded queue of the writer thread. It contains changes, queries and searches.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -12,22 +12,22 @@ use super::super::record::StoreChange;
 use super::query::StoreQuery;
 use super::schedule::{NextCommit, QueueLoad};
 
-/// The limit of waiting changes, in bytes.
+/// The maximum size of waiting changes, in bytes.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The limit of waiting queries, without searches.
+/// The maximum number of waiting queries, not counting searches.
 const QUERIES_MAX: usize = 1000;
-/// The limit of waiting searches.
+/// The maximum number of waiting searches.
 const SEARCHES_MAX: usize = 100;
 
-/// A bounded queue. Changes that the thread is writing count until they are durable.
+/// A bounded queue. Changes that the thread is writing still count until they are durable.
 #[derive(Debug)]
 pub(crate) struct WorkQueue {
     state: Mutex<State>,
     /// Wakes the writer thread.
     work: Condvar,
-    /// Wakes the callers that wait for the end of the thread.
+    /// Wakes the callers that wait until the thread has ended.
     end: Condvar,
-    /// The limit of changes.
+    /// The maximum number of changes.
     limit: usize,
     sync: SyncPolicy,
 }
@@ -36,29 +36,29 @@ pub(crate) struct WorkQueue {
 struct State {
     changes: VecDeque<StoreChange>,
     bytes: usize,
-    /// The number and bytes of the changes that the thread is writing.
+    /// The number and the size of the changes that the thread is writing.
     in_flight: (usize, usize),
-    /// Dropped changes that are not reported yet.
+    /// The number of dropped changes that were not reported yet.
     lost: u64,
     queries: VecDeque<StoreQuery>,
-    /// Searches run in turn, one step at a time, while no other query waits.
+    /// The searches. They take turns, one step at a time, while no other query waits.
     searches: VecDeque<StoreQuery>,
-    /// The time at which the thread stops retrying; set when the store is closed.
+    /// The time at which the thread stops retrying. Set when the store is closed.
     closing: Option<Instant>,
-    /// The number of unwritten changes; set when the thread has ended.
+    /// The number of changes that were not written. Set when the thread has ended.
     ended: Option<u64>,
-    /// Whether the thread waits. It is woken only then, because a wake-up is a system call.
+    /// Whether the thread is waiting. Otherwise it need not be woken, which saves a system call.
     asleep: bool,
 }
 
-/// The next work of the thread.
+/// The next work for the thread.
 #[derive(Debug)]
 pub(crate) struct WorkItem {
     pub(crate) query: Option<StoreQuery>,
     pub(crate) write: bool,
-    /// Changes lost since the last item.
+    /// The number of changes that were lost since the last item.
     pub(crate) lost: u64,
-    /// Whether the thread must end: nothing is left to do, or the time is over.
+    /// Whether the thread must end, because there is no work left or no time.
     pub(crate) end: bool,
 }
 
@@ -68,7 +68,7 @@ impl WorkQueue {
         Self { state, work, end, limit: limit.max(8), sync }
     }
 
-    /// Adds a change, or counts it as lost.
+    /// Adds a change, or counts it as lost if it does not fit.
     pub(crate) fn push(&self, change: StoreChange) {
         let size = change.size();
         let mut state = self.lock();
@@ -82,14 +82,14 @@ impl WorkQueue {
             state.changes.push_back(change);
             state.bytes += size;
         }
-        // One more line does not shorten the wait for the next commit.
+        // A further line does not make the next commit earlier, so it needs no wake-up.
         let must_wake = self.sync == SyncPolicy::Each
             || count == 0
             || (!was_half_full && self.is_half_full(&state));
         self.wake(state, must_wake);
     }
 
-    /// Adds a query. Fails if too many wait, or the thread has ended.
+    /// Adds a query. Fails if too many are waiting, or if the thread has ended.
     pub(crate) fn push_query(&self, query: StoreQuery) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -108,7 +108,7 @@ impl WorkQueue {
         Ok(())
     }
 
-    /// Waits for work: a query, or the time that `next` returns.
+    /// Waits for work. `next` returns the time of the next commit.
     pub(crate) fn wait(&self, next: impl Fn(QueueLoad) -> NextCommit) -> WorkItem {
         let mut state = self.lock();
         loop {
@@ -145,25 +145,25 @@ impl WorkQueue {
         taken
     }
 
-    /// Removes the changes in flight, which are written or given up.
+    /// Stops counting the changes in flight, because they were written or given up.
     pub(crate) fn done(&self) {
         self.lock().in_flight = (0, 0);
     }
 
-    /// Adds an unfinished search again, after all others.
+    /// Puts an unfinished search back, after all other searches.
     pub(crate) fn requeue(&self, search: StoreQuery) {
         self.lock().searches.push_back(search);
     }
 
-    /// Tells the thread to write all changes and to end by `until`.
+    /// Tells the thread to write all changes, and to end by `until`.
     pub(crate) fn close(&self, until: Instant) {
         let mut state = self.lock();
         state.closing = Some(until);
         self.wake(state, true);
     }
 
-    /// Waits for the end of the thread, at most until a time. Returns whether it ended, and the
-    /// number of unwritten changes.
+    /// Waits until the thread has ended, but not longer than until `until`. Returns whether it has
+    /// ended, and the number of changes that were not written.
     pub(crate) fn wait_for_end(&self, until: Instant) -> (bool, u64) {
         let mut state = self.lock();
         loop {
@@ -176,7 +176,7 @@ impl WorkQueue {
         }
     }
 
-    /// Records that the thread has ended. Drops all queries, whose callers get an error.
+    /// Records that the thread has ended. Drops all queries, so that their callers get an error.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = Some(state.count() as u64 + state.lost);
@@ -221,7 +221,8 @@ impl State {
     }
 }
 
-/// Returns the time of the writer thread, which waits for the disk and not for tokio's clock.
+/// Returns the current time of the system. The writer thread does not use tokio's clock, because it
+/// waits for the disk.
 #[expect(clippy::disallowed_methods, reason = "the writer thread does not use tokio's clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
@@ -241,8 +242,7 @@ mod tests {
         StoreQuery::Search(SearchQuery { room, terms, most: 1, before: 9, scanned, found, reply })
     }
 
-    /// Issue 12, item 13: searches run after all other queries, and do not count towards their
-    /// limit.
+    /// Issue 12, item 13: searches run after all other queries, and have a limit of their own.
     #[test]
     fn attack_searches_delay_no_other_query() {
         let queue = WorkQueue::new(8, SyncPolicy::Second);

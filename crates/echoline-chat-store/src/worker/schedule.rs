@@ -1,4 +1,4 @@
-//! The schedule of commits, with a backoff after failures. Pure.
+//! The times of commits, and the pauses after failures.
 
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,19 @@ pub(crate) enum NextCommit {
     Idle,
 }
 
-/// The load of the queue, on which the next commit depends.
+/// The state of the queue, on which the time of the next commit depends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueLoad {
-    /// Whether changes wait.
+    /// Whether changes are waiting.
     pub(crate) waiting: bool,
-    /// Whether the queue is half full, so that the commit must not wait for the end of a second.
+    /// Whether the queue is half full. A commit of a half-full queue must not wait for the end of
+    /// the second.
     pub(crate) half_full: bool,
     /// Whether the store is being closed.
     pub(crate) closing: bool,
 }
 
-/// The last commit, and the attempts that failed since.
+/// Decides when to commit, from the last commit and the failures since.
 #[derive(Debug)]
 pub(crate) struct CommitSchedule {
     sync: SyncPolicy,
@@ -35,7 +36,7 @@ pub(crate) struct CommitSchedule {
     retry: Option<ScheduledRetry>,
 }
 
-/// The next retry, and the pause before it.
+/// The time of the next retry, and the pause before it.
 #[derive(Clone, Copy, Debug)]
 struct ScheduledRetry {
     at: Instant,
@@ -44,11 +45,11 @@ struct ScheduledRetry {
 
 /// The interval between two commits with [`SyncPolicy::Second`].
 const SECOND: Duration = Duration::from_secs(1);
-/// The pause after a first failure; each further failure doubles it.
+/// The pause after the first failure. Each further failure doubles it.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause.
+/// The maximum pause between retries.
 const RETRY_LAST: Duration = Duration::from_secs(5);
-/// The longest pause while the store is being closed.
+/// The maximum pause while the store is being closed.
 const RETRY_CLOSING: Duration = Duration::from_millis(500);
 
 impl CommitSchedule {
@@ -72,7 +73,7 @@ impl CommitSchedule {
         }
     }
 
-    /// Records a commit, which ends the backoff.
+    /// Records a commit. The next failure starts with the shortest pause again.
     pub(crate) const fn committed(&mut self, now: Instant) {
         self.last_commit = Some(now);
         self.backoff.reset();
@@ -110,14 +111,14 @@ mod tests {
     #[test]
     fn waits_a_second_between_commits_unless_the_queue_is_half_full() {
         let (mut schedule, now) = (CommitSchedule::new(SyncPolicy::Second), Instant::now());
-        assert_eq!(schedule.next(LOAD), NextCommit::Now, "nothing was written before");
+        assert_eq!(schedule.next(LOAD), NextCommit::Now, "nothing was committed before");
         schedule.committed(now);
         assert_eq!(schedule.next(LOAD), NextCommit::At(now + SECOND));
         assert_eq!(schedule.next(QueueLoad { half_full: true, ..LOAD }), NextCommit::Now);
         assert_eq!(schedule.next(QueueLoad { closing: true, ..LOAD }), NextCommit::Now);
     }
 
-    /// Fault 63: retries on a full disk become rarer, no matter how many changes wait.
+    /// Fault 63: while the disk is full, retries become rarer, no matter how many changes wait.
     #[test]
     fn backs_off_to_five_seconds_until_a_commit_succeeds() {
         let (mut schedule, now) = (CommitSchedule::new(SyncPolicy::Each), Instant::now());

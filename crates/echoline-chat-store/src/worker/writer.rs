@@ -1,5 +1,5 @@
-//! The writer thread: owns the connection, writes waiting changes in one transaction when a commit
-//! is due, and runs queries in between.
+//! The writer thread. It owns the connection, writes the waiting changes in one transaction when a
+//! commit is due, and runs queries in between.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,47 +22,48 @@ pub(crate) struct HistoryWriter<E: Fn(StoreEvent)> {
     options: StoreOptions,
     queue: Arc<WorkQueue>,
     on_event: E,
-    /// `None` after an error: the database must be opened again before any use.
+    /// `None` after an error. The database must be opened again before it is used.
     connection: Option<Connection>,
     tables: TableWriter,
     batch: WriteBatch,
     schedule: CommitSchedule,
     outage: Option<WriteOutage>,
-    /// The time of the next rewrite, because words were deleted from the file.
+    /// The time of the next rewrite of the file; `None` if no text was deleted.
     rewrite_at: Option<Instant>,
     /// The time of the last rewrite.
     rewritten_at: Option<Instant>,
-    /// The interval between two rewrites.
+    /// The minimum interval between two rewrites.
     rewrite_pause: Duration,
-    /// Whether the file is rewritten, but the write-ahead log is not truncated yet.
+    /// Whether the file was rewritten, but the write-ahead log could not be truncated yet.
     is_rewritten: bool,
 }
 
-/// The shortest interval between two rewrites of the file.
+/// The shortest possible interval between two rewrites of the file.
 const REWRITE_EVERY: Duration = Duration::from_secs(5);
-/// The interval between two rewrites, as a multiple of the duration of the last one. So rewriting
-/// takes at most a twentieth of the time, even if users delete many lines.
+/// The interval between two rewrites, as a multiple of the duration of the last one. Rewriting
+/// therefore takes at most a twentieth of the time, even if users delete many lines.
 const REWRITE_SHARE: u32 = 20;
 
-/// The changes in flight: a transaction that can be repeated.
+/// The changes in flight. Their transaction can be repeated.
 #[derive(Debug, Default)]
 struct WriteBatch {
     changes: Vec<StoreChange>,
-    /// The number of changes in the open transaction; `None` if there is none.
+    /// The number of changes that were applied in the open transaction; `None` if there is none.
     applied: Option<usize>,
     /// The id of the last durable entry of the audit log.
     audit_id: i64,
 }
 
-/// An outage, which lasts from the first failure until all waiting changes are written.
+/// An outage. It lasts from the first failure until all waiting changes are written.
 #[derive(Debug)]
 struct WriteOutage {
     lost: u64,
-    /// The earliest end, so that a steady flood is one outage and not thousands.
+    /// The earliest time at which the outage may end. Without this limit, a long flood of changes
+    /// would be thousands of outages.
     earliest_end: Instant,
 }
 
-/// The shortest time between the last lost change and the end of an outage.
+/// The minimum time between the last lost change and the end of an outage.
 const QUIET_PERIOD: Duration = Duration::from_secs(1);
 
 /// The error of a transaction.
@@ -80,7 +81,7 @@ impl From<rusqlite::Error> for WriteError {
 }
 
 impl<E: Fn(StoreEvent)> HistoryWriter<E> {
-    /// Returns the state over a connection that was just opened.
+    /// Creates the state of the thread, with a connection that was just opened.
     pub(crate) fn new(
         folder: DataFolder,
         options: StoreOptions,
@@ -113,13 +114,13 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         })
     }
 
-    /// Runs until the store is closed and all changes are written, or the time is over.
+    /// Runs until the store is closed and all changes are written, or until the time is over.
     pub(crate) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
         loop {
             let item = queue.wait(|load| self.next(load));
             if item.lost > 0 {
-                self.lose(item.lost, "more is said than can be written");
+                self.lose(item.lost, "changes arrive faster than they can be written");
             }
             if let Some(query) = item.query {
                 self.run_query(query);
@@ -139,11 +140,11 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         if self.rewrite_at.is_some() {
             self.rewrite();
         }
-        // Dropping `self` reports the end of the thread, so the file must be closed before.
+        // Dropping `self` reports that the thread has ended. The file must be closed before that.
         self.connection = None;
     }
 
-    /// Returns the time of the next commit, end of an outage, or rewrite.
+    /// Returns the time of the next event: a commit, the end of an outage, or a rewrite.
     fn next(&self, load: QueueLoad) -> NextCommit {
         let waiting = load.waiting || (self.tables.has_oversized() && !load.closing);
         match (self.schedule.next(QueueLoad { waiting, ..load }), &self.outage, self.rewrite_at) {
@@ -178,8 +179,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         Ok(())
     }
 
-    /// Opens the database again after an error. A damaged database stays under its name until the
-    /// next start.
+    /// Opens the database again after an error. Only a start moves a damaged database aside.
     fn connect(&mut self) -> Result<(), WriteError> {
         if self.connection.is_none() {
             self.connection =
@@ -188,7 +188,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         Ok(())
     }
 
-    /// Applies all waiting changes in the open transaction, or begins one.
+    /// Applies all waiting changes in the open transaction. Begins a transaction if there is none.
     fn apply(&mut self) -> Result<(), WriteError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         self.batch.changes.extend(self.queue.take());
@@ -233,8 +233,8 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
     }
 
-    /// Removes deleted text from the disk. An error does not count as an outage; a later call tries
-    /// again.
+    /// Removes deleted text from the disk. An error does not count as an outage, because a later
+    /// call tries again.
     fn rewrite(&mut self) {
         let Some(connection) = &self.connection else { return };
         let start = now();
@@ -244,7 +244,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
                 self.rewrite_pause = REWRITE_EVERY.max(start.elapsed() * REWRITE_SHARE);
             }
             Err(error) => {
-                tracing::warn!(%error, "deleted words are still on the disk; trying again");
+                tracing::warn!(%error, "deleted text is still on the disk; trying again");
                 self.rewrite_at = Some(now() + REWRITE_EVERY);
             }
         }
@@ -262,7 +262,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
                 let action = ErrorAction::of(&error);
                 if action == ErrorAction::Reject {
                     self.batch.changes.remove(index);
-                    return self.lose(1, &format!("something can never be written ({error})"));
+                    return self.lose(1, &format!("a change can never be written ({error})"));
                 }
                 (action, StoreError::database(&path, &error).to_string())
             }
@@ -286,13 +286,13 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
     }
 
-    /// Counts lost changes in an outage.
+    /// Counts lost changes as a part of an outage.
     fn lose(&mut self, count: u64, reason: &str) {
         let reason = format!("the chat's history falls behind: {reason}");
         self.outage(&reason, now() + QUIET_PERIOD).lost += count;
     }
 
-    /// Returns the current outage, or begins one and reports it.
+    /// Returns the current outage. If there is none, begins one and reports it.
     fn outage(&mut self, reason: &str, earliest_end: Instant) -> &mut WriteOutage {
         if self.outage.is_none() {
             (self.on_event)(StoreEvent::Failing(reason.to_owned()));
@@ -302,7 +302,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         outage
     }
 
-    /// Ends the outage and reports this, if all changes are written.
+    /// Ends the outage if all changes are written, and reports this.
     fn recover(&mut self) {
         if self.batch.changes.is_empty()
             && !self.schedule.is_failing()
@@ -312,8 +312,8 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
     }
 
-    /// Runs a query, or one step of it. It sees all changes that were written before it, durable or
-    /// not. During an outage it sees only durable changes.
+    /// Runs a query, or one step of a search. It sees all changes that were written before it,
+    /// durable or not. During an outage it sees only durable changes.
     fn run_query(&mut self, query: StoreQuery) {
         if !self.schedule.is_failing()
             && let Err(error) = self.apply()
@@ -322,7 +322,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
         }
         let path = self.folder.database();
         let Some(connection) = &self.connection else {
-            let reason = "it could not be opened anew yet after an error".to_owned();
+            let reason = "it could not be opened again yet after an error".to_owned();
             return query.fail(StoreError::Database { path, reason });
         };
         if let Some(unfinished) = query.run(connection, &path) {
@@ -332,7 +332,7 @@ impl<E: Fn(StoreEvent)> HistoryWriter<E> {
 }
 
 impl<E: Fn(StoreEvent)> Drop for HistoryWriter<E> {
-    /// Wakes all threads that wait for the end of this one. A panic is reported as an outage.
+    /// Wakes all threads that wait until this thread has ended. A panic is reported as an outage.
     fn drop(&mut self) {
         self.queue.end();
         if std::thread::panicking() {

@@ -1,15 +1,16 @@
-//! A small disk for tests that fill it.
+//! A small disk, for tests that fill it.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A small disk in memory, which is unmounted when this value is dropped.
+/// A small disk in memory. It is unmounted when this value is dropped.
 pub(crate) struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// Mounts a disk of this size. If this user may not mount, prints that and returns `None`.
+    /// Mounts a disk of this size. If this user has no right to mount, prints that and returns
+    /// `None`.
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");

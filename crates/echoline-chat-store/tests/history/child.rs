@@ -1,5 +1,5 @@
-//! A process that writes lines until it is killed and prints the store's events. It is this test
-//! program, started again.
+//! A child process that writes lines and prints the store's events until it is killed. It is this
+//! test program, started again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,21 +15,22 @@ use echoline_chat_store::{Store, StoreEvent, StoreOptions, SyncPolicy};
 use super::{NEVER, Random, said};
 
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "кухня", "dev"];
-/// So few that lines are trimmed all the time.
+/// The number of lines that a room keeps. It is so low that lines are trimmed all the time.
 pub(crate) const KEEP_LINES: u64 = 700;
-/// The number of lines that may be sent ahead of the last commit. It is more than half of the
-/// queue, so that no commit waits for its one-second timer, and less than the seven eighths of the
-/// queue that lines may fill.
+/// The maximum number of lines that are sent ahead of the last commit. It is more than half of the
+/// queue, so that no commit waits for its one-second timer. It is less than the seven eighths of
+/// the queue that lines may use.
 const AHEAD_MAX: u64 = 900;
 
-/// A child, and the lines that it prints.
+/// A child process, and the lines that it prints.
 pub(crate) struct Writer {
     process: Child,
     lines: Receiver<String>,
 }
 
 impl Writer {
-    /// Starts the child by the command `words` of another program, which executes or watches it.
+    /// Starts the child through another program, which runs or traces the child. `words` is the
+    /// command of that program.
     pub(crate) fn start(words: &[&str], folder: &Path, sync: SyncPolicy, seed: u64) -> Self {
         let me = std::env::current_exe().unwrap();
         let me = [me.to_str().unwrap(), "child::writes_until_it_is_killed", "--exact"];
@@ -48,7 +49,7 @@ impl Writer {
         let (tell, lines) = channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                // The test harness prints too, and ends its line only when a test has ended.
+                // The test harness prints too, and may print on the same line as the child.
                 if let Some((_, ours)) = line.split_once("child: ") {
                     let _ = tell.send(ours.to_owned());
                 }
@@ -57,17 +58,17 @@ impl Writer {
         Self { process, lines }
     }
 
-    /// Returns the next line that the child prints; `None` at its end.
+    /// Returns the next line that the child prints, or `None` after its end.
     pub(crate) fn next(&mut self) -> Option<String> {
         self.lines.recv_timeout(NEVER).ok()
     }
 
-    /// Returns the next line, if there is one in time.
+    /// Returns the next line, if the child prints it in time.
     pub(crate) fn next_within(&mut self, length: Duration) -> Option<String> {
         self.lines.recv_timeout(length).ok()
     }
 
-    /// Kills the child, and notes the commits that it had printed.
+    /// Kills the child, and records the commits that it has printed.
     pub(crate) fn kill(mut self, committed: &mut BTreeMap<String, u64>) {
         self.process.kill().unwrap();
         while let Some(line) = self.next() {
@@ -83,7 +84,7 @@ impl Drop for Writer {
     }
 }
 
-/// Notes the commits in a printed line.
+/// Records the commits in a printed line.
 pub(crate) fn note(line: &str, committed: &mut BTreeMap<String, u64>) {
     if let Some(rooms) = line.strip_prefix("committed ") {
         for (room, number) in rooms.split_whitespace().filter_map(|one| one.split_once('=')) {
@@ -92,10 +93,10 @@ pub(crate) fn note(line: &str, committed: &mut BTreeMap<String, u64>) {
     }
 }
 
-/// The last committed number of each room.
+/// The number of the last committed line, for each room.
 static COMMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Not a test, but the process that [`Writer`] starts.
+/// Runs as the process that [`Writer`] starts. It does nothing in a normal run of the tests.
 #[test]
 fn writes_until_it_is_killed() {
     let Ok(folder) = std::env::var("ECHOLINE_CHILD") else { return };

@@ -1,5 +1,4 @@
-//! Fault 62: tests with files that were truncated, or in which bits were flipped, while no store
-//! was open.
+//! Fault 62: tests with files that were truncated or got flipped bits while no store was open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +22,7 @@ fn files(folder: &Path) -> Files {
     read.collect()
 }
 
-/// Returns the files of a closed store: everything is in the database.
+/// Returns the files of a closed store. Everything is in the database.
 fn closed() -> Files {
     closed_with(&ROOMS)
 }
@@ -36,7 +35,7 @@ pub(crate) fn closed_with(rooms: &[(&str, u64)]) -> Files {
     files(folder.path())
 }
 
-/// Returns the files of a killed store: everything is in the log, in many transactions.
+/// Returns the files of a killed store. Everything is in the log, in many transactions.
 fn killed() -> Files {
     killed_with(&ROOMS)
 }
@@ -61,16 +60,17 @@ pub(crate) fn put(files: &Files) -> tempfile::TempDir {
     folder
 }
 
-/// Opens damaged files. Either the start fails with an error of one line, or the lines are right,
-/// notices report the missing lines, and the store works. Returns the notices, or the error.
+/// Opens damaged files. The start may fail with an error of one line. Otherwise the lines must be
+/// right, notices must report the missing lines, and the store must work. Returns the notices or
+/// the error.
 ///
-/// SQLite drops the end of a damaged log without an error. So if there is a log, a room may lack
-/// its last lines without a notice. A gap before a line that exists always has a notice.
+/// SQLite drops the end of a damaged log without an error. If there is a log, a room may therefore
+/// lack its last lines without a notice. A gap before an existing line always has a notice.
 fn open(files: &Files, what: &str) -> Vec<String> {
     open_and_count(files, what).0
 }
 
-/// Does the same as `open`. Also returns the number of missing lines.
+/// Like `open`, but also returns the number of missing lines.
 fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     let folder = put(files);
     let restored = match Store::open(folder.path(), EACH, 10_000, drop) {
@@ -87,10 +87,13 @@ fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     let missing = missing(&restored, what);
     let is_tail = files.contains_key("chat.sqlite3-wal") && restored.rooms.iter().all(is_whole);
     let is_said = !restored.notices.is_empty();
-    assert!(missing == 0 || is_tail || is_said, "{what}: {missing} lines, and no word");
+    assert!(
+        missing == 0 || is_tail || is_said,
+        "{what}: {missing} lines are missing without a notice"
+    );
     if restored.notices.iter().any(|notice| notice.contains("set aside")) {
         let aside = fs::read(folder.path().join("chat.sqlite3.damaged-1"));
-        assert!(aside.is_ok() || files.len() < 2, "{what}: nothing may be deleted");
+        assert!(aside.is_ok() || files.len() < 2, "{what}: a file was deleted");
     }
     let rig = Rig::open(folder.path(), EACH);
     rig.write("after", 1..=3);
@@ -101,13 +104,13 @@ fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
     (restored.notices, missing)
 }
 
-/// Returns whether a room has all lines from the first one to the last one.
+/// Returns whether a room has all lines from number 1 to the last one.
 fn is_whole(room: &RestoredRoom) -> bool {
     room.lines.iter().map(|line| line.number).eq(1..room.next_number)
 }
 
-/// Returns the number of missing lines. Checks that the remaining lines are correct, except in a
-/// room whose name is damaged and reported.
+/// Returns the number of missing lines. Checks that all other lines are correct, except in rooms
+/// whose name is damaged and reported.
 fn missing(restored: &RestoredHistory, what: &str) -> u64 {
     let mut found = 0;
     for room in &restored.rooms {
@@ -120,7 +123,7 @@ fn missing(restored: &RestoredHistory, what: &str) -> u64 {
             }
             None => assert!(
                 restored.notices.iter().any(|notice| notice.contains(&format!("{:?}", room.name))),
-                "{what}: {:?} without a word",
+                "{what}: {:?} without a notice",
                 room.name
             ),
         }
@@ -128,8 +131,8 @@ fn missing(restored: &RestoredHistory, what: &str) -> u64 {
     ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
 }
 
-/// Issue 11, item 17: a killed chat left its lines in the log. Reading and copying them changes
-/// neither file.
+/// Issue 11, item 17: the lines of a killed chat are still in the log. Reading and copying them
+/// changes neither file.
 #[test]
 fn regression_a_killed_history_is_read_and_copied() {
     for before in [closed(), killed()] {
@@ -147,10 +150,10 @@ fn regression_a_killed_history_is_read_and_copied() {
         fs::write(&copy, b"").unwrap();
         reader.back_up(&copy).unwrap();
         drop(reader);
-        // SQLite makes an empty log for a reader if there is none.
+        // If there is no log, SQLite creates an empty one for a reader.
         let mut after = files(folder.path());
         after.retain(|_, bytes| !bytes.is_empty());
-        assert!(after == before, "the files are others");
+        assert!(after == before, "the files have changed");
         let whole = folder_in_memory();
         restore(whole.path(), SharedFolder::Refuse, &copy).unwrap();
         let restored = Rig::open(whole.path(), EACH).restored;
@@ -165,7 +168,7 @@ fn undamaged_files_cause_no_notice() {
     }
 }
 
-/// Fault 62: the database is truncated to any length, from zero bytes on.
+/// Fault 62: the database is truncated to any length, even to zero bytes.
 #[test]
 fn a_truncated_database_is_renamed() {
     let whole = closed();
@@ -182,12 +185,12 @@ fn a_truncated_database_is_renamed() {
     }
 }
 
-/// Fault 62: SQLite's own check finds damage outside of the lines. (Issue 11, item 46: every test
-/// passed without it, because checksums find damaged lines too.)
+/// Fault 62: SQLite's own check finds damage outside of the lines. (Issue 11, item 46: the other
+/// tests do not need that check, because checksums find damaged lines too.)
 #[test]
 fn regression_damage_outside_of_the_lines_is_found() {
     let mut files = closed();
-    // The header counts unused pages; there are none in this file.
+    // The header contains the number of unused pages. This file has none.
     let unused = &mut files.get_mut("chat.sqlite3").unwrap()[32..40];
     assert_eq!(unused, [0; 8]);
     unused[7] = 5;
@@ -196,14 +199,14 @@ fn regression_damage_outside_of_the_lines_is_found() {
 }
 
 /// Fault 62: the log is truncated to any length. SQLite recovers all transactions before the cut.
-/// This does not count as damage, and needs no notice.
+/// This does not count as damage and needs no notice.
 #[test]
 fn a_truncated_log_gives_its_complete_transactions() {
     let whole = killed();
     let mut random = Random::new("a_truncated_log_gives_its_complete_transactions");
     let log = &whole["chat.sqlite3-wal"];
     let mut before = None;
-    // Half of the cuts are between two frames, most of them within a transaction.
+    // Half of the cuts are at the end of a frame, mostly within a transaction.
     let cut = |round| {
         let anywhere = random.below(log.len() as u64);
         if round % 2 == 0 { anywhere } else { 32 + anywhere / 4120 * 4120 }
@@ -216,7 +219,7 @@ fn a_truncated_log_gives_its_complete_transactions() {
         let folder = put(&files);
         let restored = Rig::open(folder.path(), EACH).restored;
         let missing = missing(&restored, &format!("log cut to {cut}"));
-        // A longer log has more lines, and rooms have no gaps.
+        // A longer log never has fewer lines, and rooms have no gaps.
         assert!(before.is_none_or(|before| missing <= before), "cut to {cut}");
         for room in &restored.rooms {
             assert!(is_whole(room), "cut to {cut}");
@@ -233,7 +236,7 @@ fn opens_a_database_without_its_log_or_a_log_without_its_database() {
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
-    // Issue 11, item 46: without its log the database has an older consistent state: rooms have no
+    // Issue 11, item 46: without its log, the database has an older consistent state. Rooms have no
     // gaps, and only their last lines are missing.
     let mut files = killed();
     files.remove("chat.sqlite3-wal").unwrap();
@@ -255,15 +258,15 @@ fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
     std::os::unix::fs::symlink(&target, &log).unwrap();
     let error = Store::open(folder.path(), EACH, 10_000, drop).unwrap_err();
     assert!(error.to_string().contains("chat.sqlite3"), "{error}");
-    assert!(fs::read(&target).unwrap() == whole["chat.sqlite3-wal"], "the target is another");
-    // The history is unchanged.
+    assert!(fs::read(&target).unwrap() == whole["chat.sqlite3-wal"], "the target was changed");
+    // The history is unchanged too.
     fs::remove_file(&log).unwrap();
     fs::rename(&target, &log).unwrap();
     let restored = Rig::open(folder.path(), EACH).restored;
     assert_eq!((missing(&restored, "no link"), restored.notices), (0, Vec::new()));
 }
 
-/// Fault 62: one or several bits are flipped at any position.
+/// Fault 62: one or more bits are flipped, at any positions.
 #[test]
 fn flipped_bits_are_never_returned() {
     let mut random = Random::new("flipped_bits_are_never_returned");
@@ -287,7 +290,8 @@ fn flipped_bits_are_never_returned() {
     }
 }
 
-/// Fault 62: blocks of zeros or random bytes, as after a disk failure, and files of other programs.
+/// Fault 62: blocks are replaced by zeros or random bytes, as after a disk failure. Files of other
+/// programs are used too.
 #[test]
 fn damaged_blocks_are_never_returned() {
     let mut random = Random::new("damaged_blocks_are_never_returned");
@@ -308,13 +312,13 @@ fn damaged_blocks_are_never_returned() {
     assert!(said[0].contains("not a database"), "{said:?}");
 }
 
-/// Damage is announced at each start, and the undamaged data is kept.
+/// If one line is damaged, each start reports it, and all other data is kept.
 #[test]
 fn a_flipped_bit_in_a_text_loses_one_line() {
     let mut files = closed();
     let bytes = files.get_mut("chat.sqlite3").unwrap();
     let text = line("dev", 60).text.to_string();
-    // A page that was split may still hold an old copy of the text, so all copies are flipped.
+    // A page that was split may contain an old copy of the text, so a bit is flipped in each copy.
     for position in 0..bytes.len() - text.len() {
         if bytes[position..].starts_with(text.as_bytes()) {
             bytes[position] ^= 1;

@@ -1,4 +1,4 @@
-//! Fault 63: tests with a disk that is full or cannot be written.
+//! Fault 63: tests with a disk that is full or read-only.
 
 use std::process::{Command, Stdio};
 
@@ -24,17 +24,18 @@ fn failing(event: StoreEvent) -> Option<String> {
     }
 }
 
-/// Returns the number of lost lines after recovery. Panics on a second `Failing` before that.
+/// Returns the number of lost changes after the recovery. Panics if `Failing` is reported again
+/// before.
 fn recovered(event: StoreEvent) -> Option<u64> {
     match event {
         StoreEvent::Recovered { lost } => Some(lost),
-        StoreEvent::Failing(reason) => panic!("said twice: {reason}"),
+        StoreEvent::Failing(reason) => panic!("reported twice: {reason}"),
         StoreEvent::Committed(_) => None,
     }
 }
 
-/// Fault 63: a full disk is reported once. Changes during the outage wait, and are written when
-/// there is space again.
+/// Fault 63: a full disk is reported once. Changes during the outage wait, and are written as soon
+/// as there is space again.
 #[test]
 fn changes_wait_for_space_on_a_full_disk() {
     let Some(disk) = Disk::mount("1m") else { return };
@@ -43,11 +44,11 @@ fn changes_wait_for_space_on_a_full_disk() {
         rig.write("lobby", 1..=10);
         rig.await_committed("lobby", 10);
         disk.fill();
-        // More lines than the existing log has space for.
+        // The existing log has no space for so many lines.
         rig.write("lobby", 11..=1000);
         let reason = rig.await_event(failing);
         assert!(reason.contains("full"), "{reason}");
-        // Queries are answered during the outage.
+        // Queries are answered during the outage too.
         let durable = block_on(rig.store.last("lobby", u64::MAX, 1)).unwrap();
         assert!(durable[0].number >= 10);
         rig.write("lobby", 1001..=1100);
@@ -59,7 +60,7 @@ fn changes_wait_for_space_on_a_full_disk() {
     }
 }
 
-/// Fault 63: changes that do not fit in the queue are counted, and only those are missing.
+/// Fault 63: changes that do not fit in the queue are counted, and only those are lost.
 #[test]
 fn lost_changes_on_a_full_disk_are_counted() {
     let Some(disk) = Disk::mount("1m") else { return };
@@ -78,8 +79,8 @@ fn lost_changes_on_a_full_disk_are_counted() {
     assert_eq!(rig.store.close(), 0);
 }
 
-/// Fault 63: closing does not wait for space for ever, and returns the number of unwritten changes.
-/// Committed changes are there afterwards.
+/// Fault 63: closing does not wait for space for ever. It returns the number of changes that were
+/// not written. Committed changes are there afterwards.
 #[test]
 fn closing_on_a_full_disk_is_bounded() {
     let Some(disk) = Disk::mount("1m") else { return };
@@ -99,23 +100,23 @@ fn closing_on_a_full_disk_is_bounded() {
     assert_eq!(rig.restored.rooms[0].next_number - 1, 3000 - left);
 }
 
-/// Fault 63: a file that may not grow any further. This test needs no special rights.
+/// Fault 63: the file may not grow any further. This test needs no special rights.
 #[test]
 fn changes_wait_while_the_file_may_not_grow() {
     if !has("prlimit") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    // Beyond the limit a write fails, because the signal is ignored. 512 KiB are enough for the
-    // start.
+    // Above this limit a write fails. It does not end the process, because the signal is ignored.
+    // 512 KiB are enough for the start.
     let shell = "trap '' XFSZ; exec \"$@\"";
     let words = ["prlimit", "--fsize=524288:unlimited", "bash", "-c", shell, "bash"];
     let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);
-    let open = writer.next().expect("the child opens");
+    let open = writer.next().expect("the child has opened the store");
     let id = open.strip_prefix("open ").unwrap();
     let mut committed = std::collections::BTreeMap::new();
     loop {
-        let line = writer.next().expect("the child goes on");
+        let line = writer.next().expect("the child continues");
         child::note(&line, &mut committed);
         if line.starts_with("failing") {
             break;
@@ -124,7 +125,7 @@ fn changes_wait_while_the_file_may_not_grow() {
     let prlimit = Command::new("prlimit").args(["--pid", id, "--fsize=unlimited"]).status();
     assert!(prlimit.unwrap().success());
     let recovered = loop {
-        let line = writer.next().expect("the child goes on");
+        let line = writer.next().expect("the child continues");
         child::note(&line, &mut committed);
         if let Some(lost) = line.strip_prefix("recovered ") {
             break lost.to_owned();
@@ -135,7 +136,7 @@ fn changes_wait_while_the_file_may_not_grow() {
     super::killed::check(folder.path(), &committed, 0);
 }
 
-/// Fault 63: a folder that cannot be written is refused in one sentence.
+/// Fault 63: a read-only folder is refused with an error of one sentence.
 #[test]
 fn a_read_only_disk_is_refused_in_one_sentence() {
     let Some(disk) = Disk::mount("1m") else { return };

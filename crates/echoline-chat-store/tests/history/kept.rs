@@ -1,4 +1,4 @@
-//! Tests that written data is restored, within the retention limits.
+//! Tests that written data is restored, within the limits of the store.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -65,14 +65,14 @@ fn every_kind_of_change_is_restored() {
     assert_eq!(restored.notices, [""; 0]);
 }
 
-/// Issue 11, item 14: deleted text is nowhere on the disk, the line keeps its number, and the next
-/// start finds no damage.
+/// Issue 11, item 14: deleted text is completely removed from the disk. The line keeps its number,
+/// and the next start finds no damage.
 #[test]
-fn regression_deleted_words_leave_the_disk() {
+fn regression_deleted_text_is_removed_from_the_disk() {
     let folder = super::folder_in_memory();
     let rig = Rig::open(folder.path(), EACH);
     let secret = |number| format!("secret-{number}-{}", "words ".repeat(number as usize * 7 % 900));
-    // Writes to the rooms in turn, so that pages are split, which leaves copies.
+    // Writing to the rooms in turn splits pages, which leaves copies of lines.
     for number in 1..=400 {
         for room in ["a", "b", "c"] {
             let line = StoredLine {
@@ -97,7 +97,7 @@ fn regression_deleted_words_leave_the_disk() {
         }
     }
     rig.store.write(StoreChange::LineDeleted { room: "a".into(), number: 9999 });
-    // The text disappears while the store is open, and not only when it is closed.
+    // The text disappears while the store is open, not only when it is closed.
     let begun = now();
     while on_disk(200..=240) > 0 {
         assert!(begun.elapsed() < super::NEVER);
@@ -115,8 +115,8 @@ fn regression_deleted_words_leave_the_disk() {
     assert!(restored.rooms.iter().all(|room| room.next_number == 401));
 }
 
-/// Issue 11, item 14: rows that another program has removed are reported once. Everything else
-/// stays.
+/// Issue 11, item 14: if another program has removed rows, this is reported once. Everything else
+/// is kept.
 #[test]
 fn regression_missing_rows_do_not_count_as_damage() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,7 +145,7 @@ fn tokens_keep_the_positions_of_a_removed_room() {
     rig.write("lobby", 1..=50);
     rig.store.write(StoreChange::Token(token("ab12")));
     rig.store.write(StoreChange::RoomRemoved("lobby".to_owned()));
-    // A new room of the same name counts its lines from 1.
+    // A new room with the same name counts its lines from 1.
     rig.write("lobby", 1..=2);
     rig.store.close();
     let restored = Rig::open(folder.path(), EACH).restored;
@@ -169,7 +169,7 @@ fn files_belong_to_their_owner_and_to_one_process() {
     assert!(
         matches!(error, StoreError::InUse { process: Some(id), .. } if id == std::process::id())
     );
-    // The folder is free as soon as the store is closed.
+    // The folder can be used again as soon as the store is closed.
     rig.store.close();
     assert_eq!(Rig::open(&path, EACH).restored.rooms[0].next_number, 2);
 }
@@ -183,10 +183,10 @@ fn lines_are_found_by_number() {
     let lines =
         |room: &str, range, most| numbers(block_on(rig.store.lines(room, range, most)).unwrap());
     let last = |before, count| numbers(block_on(rig.store.last("lobby", before, count)).unwrap());
-    // Lines that were just written are found, durable or not.
+    // Lines that were just written are found, whether they are durable or not.
     assert_eq!(lines("lobby", 98..=200, 10), [98, 99, 100]);
     assert_eq!(lines("lobby", 0..=u64::MAX, 2), [1, 2]);
-    #[expect(clippy::reversed_empty_ranges, reason = "somebody will ask for it")]
+    #[expect(clippy::reversed_empty_ranges, reason = "a caller may pass a reversed range")]
     let reversed = lines("lobby", 50..=40, 2);
     assert_eq!(reversed, [0; 0]);
     assert_eq!(lines("nowhere", 1..=9, 9), [0; 0]);
@@ -218,7 +218,7 @@ fn a_search_finds_the_newest_lines_first_in_a_room_of_any_size() {
     assert_eq!(search("USER2 привет", 10), [3307, 2207, 1107, 7]);
 }
 
-/// Issue 12, item 13: one search reads at most 20,000 lines, also if it finds nothing.
+/// Issue 12, item 13: one search reads at most 20,000 lines, even if it finds nothing.
 #[test]
 fn attack_a_search_reads_a_bounded_part_of_a_room() {
     let folder = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ fn actions_of_operators_are_in_the_audit_log() {
     }
 }
 
-/// Old lines are trimmed in the transaction that adds new ones. The newest line always stays.
+/// Old lines are trimmed in the same transaction that adds new ones. The newest line always stays.
 #[test]
 fn a_room_keeps_lines_up_to_its_limits() {
     let folder = tempfile::tempdir().unwrap();
@@ -263,14 +263,14 @@ fn a_room_keeps_lines_up_to_its_limits() {
     for first in (1..1000).step_by(50) {
         rig.write("lobby", first..=first + 49);
         let lines = block_on(rig.store.lines("lobby", 1..=u64::MAX, 1000)).unwrap();
-        // Trimming happens at the end of the transaction. Lines that users said have their own
-        // limit.
+        // Lines are trimmed only at the end of a transaction. Lines that users said have a limit of
+        // their own.
         assert!(lines.len() <= 250 && lines[lines.len() - 1].number == first + 49);
     }
     rig.store.close();
     let rig = Rig::open(folder.path(), StoreOptions { keep_bytes: 1, ..EACH });
     assert_eq!(rig.restored.rooms[0].lines.len(), 200);
-    // The limits were lowered, so the room is trimmed without a new line.
+    // The limits are lower now, so the room is trimmed even without a new line.
     let begun = now();
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 1000)).unwrap().len() > 2 {
         assert!(begun.elapsed() < super::NEVER);
@@ -281,7 +281,7 @@ fn a_room_keeps_lines_up_to_its_limits() {
     assert_eq!(rig.restored.rooms[0].next_number, 1001);
 }
 
-/// Lowering the limits of a large room does not delay the writer, because trimming takes many small
+/// Lowering the limits of a large room does not delay the writer: the room is trimmed in many small
 /// transactions.
 #[test]
 fn trimming_takes_small_steps() {
@@ -296,28 +296,28 @@ fn trimming_takes_small_steps() {
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 10_000)).unwrap().len() > 20 {
         assert!(begun.elapsed() < super::NEVER);
     }
-    // The progress at the time of the write depends on the machine, so only the number of steps is
+    // The progress of the trimming depends on the speed of the machine. Only the number of steps is
     // checked.
     let log = fs::read(folder.path().join("chat.sqlite3-wal")).unwrap();
     let steps = commits(&log);
-    assert!(steps > 30, "8,980 lines in {steps} steps");
+    assert!(steps > 30, "8,980 lines were trimmed in {steps} steps");
 }
 
 /// Returns the number of transactions in a write-ahead log.
 fn commits(log: &[u8]) -> usize {
-    // The header of a frame contains the database's size if the frame ends a transaction.
+    // If a frame ends a transaction, its header contains the size of the database.
     let frames = log[32..].chunks_exact(24 + 4096);
     frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
 
 #[test]
 fn a_second_passes_between_two_transactions() {
-    // A folder in memory: the time that a disk needs for a sync would disturb the measurement.
+    // The folder is in memory, because the time for a sync to a disk would disturb the measurement.
     let folder = super::folder_in_memory();
     let rig =
         Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, queue: 400, ..EACH });
-    // Measured from before the first write, which does not wait, so that no delay of this thread
-    // shortens the time.
+    // The time is measured from before the first write. That write does not wait, so a delay of
+    // this thread cannot shorten the time.
     let begun = now();
     rig.write("lobby", 1..=1);
     rig.await_committed("lobby", 1);
@@ -326,7 +326,7 @@ fn a_second_passes_between_two_transactions() {
     assert_eq!(committed, StoreEvent::Committed(vec![(Arc::from("lobby"), 100)]));
     let length = begun.elapsed().as_millis();
     assert!((1000..5000).contains(&length), "{length} ms");
-    // When the queue is half full, the commit does not wait.
+    // If the queue is half full, the commit does not wait for the end of the second.
     let begun = now();
     rig.write("lobby", 101..=340);
     rig.await_event(Some);
@@ -334,7 +334,7 @@ fn a_second_passes_between_two_transactions() {
     assert_eq!(rig.store.close(), 0);
 }
 
-/// A line that can never be written does not stop the others, and is counted as lost.
+/// A line that can never be written does not stop other lines, and is counted as lost.
 #[test]
 fn changes_that_can_never_be_written_are_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -353,8 +353,8 @@ fn changes_that_can_never_be_written_are_counted() {
     assert_eq!(block_on(rig.store.lines("lobby", 1..=9, 9)).unwrap().len(), 6);
 }
 
-/// More changes than the queue holds are an outage, which is reported once. A ban still fits when
-/// lines do not.
+/// If there are more changes than the queue holds, this is an outage and is reported once. A ban
+/// still fits when lines do not.
 #[test]
 fn a_flood_is_counted_and_does_not_keep_a_ban_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -383,7 +383,7 @@ fn a_flood_is_counted_and_does_not_keep_a_ban_out() {
     assert_eq!(restored.bans, [ban("mallory", None)]);
 }
 
-/// Fault 58: the clock jumps back and forth, and the order is still that of the numbers.
+/// Fault 58: the clock jumps back and forth. The order is still that of the numbers.
 #[test]
 fn a_clock_that_jumps_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -400,7 +400,7 @@ fn a_clock_that_jumps_changes_nothing() {
     assert_eq!(room.last_time_ms, 1_700_000_000_000);
 }
 
-/// Texts with quotes or zeros, empty texts and very long texts are restored unchanged.
+/// Empty texts, very long texts, and texts with quotes or NUL characters are restored unchanged.
 #[test]
 fn any_text_is_restored() {
     let folder = tempfile::tempdir().unwrap();
@@ -420,8 +420,8 @@ fn any_text_is_restored() {
     }
 }
 
-/// Issue 11, item C: a store whose thread panics reports an outage, so that held lines are shown,
-/// and refuses queries.
+/// Issue 11, item C: if the thread of a store panics, an outage is reported, so that lines that
+/// wait for the store are shown. Queries are refused.
 #[test]
 fn regression_a_store_whose_thread_panics_reports_an_outage() {
     let folder = tempfile::tempdir().unwrap();
@@ -438,8 +438,8 @@ fn regression_a_store_whose_thread_panics_reports_an_outage() {
     assert!(matches!(block_on(store.audit(1)), Err(StoreError::Closed)));
 }
 
-/// Issue 12, item 4: joins and leaves displace no said line, in the store and after its restart.
-/// The store returns the number of the last trimmed line.
+/// Issue 12, item 4: joins and leaves displace no said line, neither in the running store nor after
+/// a restart. The store returns the number of the last trimmed line.
 #[test]
 fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
     let folder = super::folder_in_memory();
@@ -467,7 +467,7 @@ fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
     assert_eq!(numbers(&lines), expected);
     assert_eq!(block_on(rig.store.trimmed("lobby")).unwrap(), 1950);
     rig.store.close();
-    // Only the newest ten lines are requested, and ten that users said.
+    // Only the ten newest lines are requested, and the ten newest lines that users said.
     let (store, restored) = Store::open(folder.path(), options, 10, |_| ()).unwrap();
     let room = &restored.rooms[0];
     let expected: Vec<u64> = (31..=40).chain(1991..=2000).collect();

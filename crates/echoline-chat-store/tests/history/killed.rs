@@ -1,4 +1,4 @@
-//! Faults 14, 62: tests with a process that is killed at any moment.
+//! Faults 14 and 62: tests with a process that is killed at any moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,9 @@ use echoline_chat_store::{StoreOptions, SyncPolicy};
 use super::child::{self, KEEP_LINES, ROOMS, Writer};
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds, say};
 
-/// Fault 62: kill -9 at random moments, repeatedly with the same file. Committed lines are there,
-/// every line is unchanged, and no number is missing before the last one. Fault 14: the OOM killer
-/// does the same.
+/// Fault 62: a process is killed with `kill -9` at random moments, repeatedly with the same file.
+/// All committed lines are there, every line is unchanged, and no number is missing before the last
+/// line. Fault 14: the OOM killer has the same effect.
 #[test]
 fn committed_lines_survive_kill_9() {
     let mut random = Random::new("committed_lines_survive_kill_9");
@@ -34,15 +34,15 @@ fn committed_lines_survive_kill_9() {
 fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTreeMap<String, u64>) {
     let commits = random.below(12);
     for _ in 0..commits {
-        child::note(&writer.next().expect("the child goes on"), committed);
+        child::note(&writer.next().expect("the child continues"), committed);
     }
     let most = if commits == 0 { 60_000 } else { 3000 };
     std::thread::sleep(Duration::from_micros(random.below(most)));
     writer.kill(committed);
 }
 
-/// Returns the numbers below `next` that a room keeps: the last lines that users said, and the last
-/// other lines after the last trimmed said line.
+/// Returns the numbers below `next` that a room keeps. These are the last said lines, and the last
+/// other lines. Other lines are kept only if they come after the last trimmed said line.
 fn kept(room: &str, next: u64) -> Vec<u64> {
     let is_said = |number: &u64| line(room, *number).kind.is_said();
     let most = KEEP_LINES as usize;
@@ -56,7 +56,7 @@ fn kept(room: &str, next: u64) -> Vec<u64> {
 }
 
 /// Checks that every committed line is there, and that the start reports no damage. An interrupted
-/// transaction does not count as damage, because SQLite drops its frames.
+/// transaction does not count as damage, because SQLite drops it.
 pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64) {
     let rig = Rig::open(folder, StoreOptions { keep_lines: KEEP_LINES, ..EACH });
     for (room, number) in committed {
@@ -78,8 +78,8 @@ pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64
 
 const CALLS: &str = "trace=openat,fsync,fdatasync";
 
-/// Fault 62: after a failed fsync nothing is reported as committed, because the system marks the
-/// unwritten data as written. When the disk works again, nothing is missing.
+/// Fault 62: after a failed fsync nothing is reported as committed, because the system may mark the
+/// data as written although it is not. When the disk works again, nothing is missing.
 #[test]
 fn nothing_is_committed_after_a_failed_sync() {
     if !super::full::has("strace") {
@@ -87,21 +87,21 @@ fn nothing_is_committed_after_a_failed_sync() {
     }
     for (when, recovers) in [("when=9+", false), ("when=9", true)] {
         let folder = tempfile::tempdir().unwrap();
-        // Creating the file needs syncs, which must succeed.
+        // The file is created first, because its creation needs syncs that succeed.
         assert_eq!(Rig::open(folder.path(), EACH).store.close(), 0);
         let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
         let trace = format!("-o{}", folder.path().join("trace").display());
         let words = ["strace", "-f", "-qq", &trace, "-e", CALLS, "-e", &inject];
         let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);
         let mut committed = BTreeMap::new();
-        let open = writer.next().expect("the child opens");
+        let open = writer.next().expect("the child has opened the store");
         let id = open.strip_prefix("open ").unwrap();
-        // Issue 11, item 46: without syncs no failure would ever occur.
+        // Issue 11, item 46: if commits were not synced, the injected failure would never occur.
         let mut commits = 0;
         let failing = loop {
             commits += 1;
             assert!(commits < 100, "commits are not synced");
-            let line = writer.next().expect("the child goes on");
+            let line = writer.next().expect("the child continues");
             child::note(&line, &mut committed);
             if line.starts_with("failing") {
                 break line;
@@ -111,16 +111,16 @@ fn nothing_is_committed_after_a_failed_sync() {
         if recovers {
             assert!(writer.next().is_some_and(|line| line.starts_with("committed")));
             assert_eq!(writer.next().unwrap(), "recovered 0");
-            // A descriptor that was open during a failed sync may report success later, so the
-            // store must open the file again.
+            // If a sync of a descriptor fails, a later sync of the same descriptor may succeed
+            // without writing the data. The store must therefore open the file again.
             let trace = fs::read_to_string(folder.path().join("trace")).unwrap();
             let (_, after) = trace.split_once("(INJECTED)").unwrap();
-            assert!(after.contains("chat.sqlite3\""), "not opened anew:\n{after}");
+            assert!(after.contains("chat.sqlite3\""), "not opened again:\n{after}");
         } else {
             let after = writer.next_within(Duration::from_secs(2));
-            assert_eq!(after, None, "nothing more is said, least of all that it is committed");
+            assert_eq!(after, None, "nothing is reported after a failed sync");
         }
-        // The child continues when strace ends, so it is killed by its own id.
+        // The child continues when strace ends, so it is killed by its process id.
         Command::new("kill").args(["-9", id]).status().unwrap();
         writer.kill(&mut committed);
         check(folder.path(), &committed, 0);

@@ -1,4 +1,4 @@
-//! Tests of the chat's store through its public interface: retention, recovery, and events.
+//! Tests of the chat's store through its public interface: limits, recovery, and events.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod child;
@@ -25,7 +25,7 @@ use echoline_chat_store::{
     StoredLine, SyncPolicy,
 };
 
-/// The time after which a test gives up. Only a failing test waits this long.
+/// The time after which a test gives up. Only failing tests wait this long.
 const NEVER: Duration = Duration::from_secs(30);
 
 const EACH: StoreOptions = StoreOptions {
@@ -36,7 +36,7 @@ const EACH: StoreOptions = StoreOptions {
     shared: SharedFolder::Refuse,
 };
 
-/// A store and the receiver of its events.
+/// A store, and the receiver of its events.
 struct Rig {
     store: Store,
     events: Receiver<StoreEvent>,
@@ -56,11 +56,11 @@ impl Rig {
         numbers.for_each(|number| self.store.write(said(room, number)));
     }
 
-    /// Waits for the next event for which `wanted` returns a value. Skips others.
+    /// Waits for the next event for which `wanted` returns a value. Skips all other events.
     #[track_caller]
     fn await_event<T>(&self, mut wanted: impl FnMut(StoreEvent) -> Option<T>) -> T {
         loop {
-            let event = self.events.recv_timeout(NEVER).expect("the event comes");
+            let event = self.events.recv_timeout(NEVER).expect("the event is reported in time");
             if let Some(found) = wanted(event) {
                 return found;
             }
@@ -78,13 +78,12 @@ impl Rig {
     }
 }
 
-/// Returns the line with this number in this room, which is the same in every test and in every
-/// process.
+/// Returns the line with this number in this room. It is the same in every test and every process.
 fn line(room: &str, number: u64) -> StoredLine {
     let kind = LineKind::ALL[(number % 7) as usize];
     let text = format!("{room} {number} {}", "привет ".repeat((number % 11) as usize));
     let (name, text) = (format!("user{}", number % 5).into(), text.into());
-    // The time sometimes goes back, as it does on real clocks.
+    // Sometimes the time goes back, as on real clocks.
     StoredLine { number, time_ms: 1_700_000_000_000 + number * 7919 % 100_000, kind, name, text }
 }
 
@@ -92,12 +91,12 @@ fn said(room: &str, number: u64) -> StoreChange {
     StoreChange::Line { room: Arc::from(room), line: line(room, number) }
 }
 
-/// A generator of pseudo-random numbers: xorshift64.
+/// A generator of pseudo-random numbers (xorshift64).
 struct Random(u64);
 
 impl Random {
-    /// Takes the seed from `ECHOLINE_SEED`, or else from the system. Prints it, so that a failure
-    /// can be repeated.
+    /// Takes the seed from `ECHOLINE_SEED`, or from the system if that is not set. Prints the seed,
+    /// so that a failure can be repeated.
     fn new(test: &str) -> Self {
         let given = std::env::var("ECHOLINE_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(test)) | 1;
@@ -113,25 +112,25 @@ impl Random {
     }
 }
 
-/// Creates a folder, in memory if possible. Most tests do not need real syncs, and the writes of a
-/// killed process survive in either case.
+/// Creates a folder, in memory if possible. Most tests do not need real syncs, because the writes
+/// of a killed process survive in memory too.
 fn folder_in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Returns the number of repetitions of a randomised test: `ECHOLINE_ROUNDS`, or `usual` if it is
+/// Returns the number of repetitions of a randomised test: `ECHOLINE_ROUNDS`, or `usual` if that is
 /// not set.
 fn rounds(usual: u64) -> u64 {
     std::env::var("ECHOLINE_ROUNDS").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
 }
 
-/// Prints a line. `eprintln!` is not enough, because the test harness hides its output if a test
+/// Prints a line. `eprintln!` is not enough, because the test harness hides its output if the test
 /// passes.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a whole program lives in real time")]
+#[expect(clippy::disallowed_methods, reason = "these tests run in real time")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -11,7 +11,7 @@ use super::{EACH, Rig, now, say};
 
 const LINES: u64 = 200_000;
 
-/// Returns a line with 64 bytes of text and a name of eight bytes.
+/// Returns a line with a text of 64 bytes and a name of eight bytes.
 fn line(number: u64) -> StoreChange {
     let text = format!("{number:064}").into();
     let (kind, name, time_ms) = (LineKind::Said, "somebody".into(), 1_700_000_000_000 + number);
@@ -21,7 +21,7 @@ fn line(number: u64) -> StoreChange {
     }
 }
 
-/// Writes lines, with at most `ahead` of them not committed yet.
+/// Writes lines. At most `ahead` of them are not committed yet at any time.
 fn run(sync: SyncPolicy, ahead: u64, lines: u64, keep_lines: u64) {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions { sync, keep_lines, ..EACH });

@@ -1,4 +1,4 @@
-//! Compares a store with a simple model, over random changes and restarts.
+//! Compares a store with a simple model, with random changes and restarts.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,11 @@ use super::{EACH, Rig, block_on, line};
 
 const OPTIONS: StoreOptions = StoreOptions { keep_lines: 6, keep_bytes: 600, ..EACH };
 
-/// One step. Rooms and users are few, so that their steps interact.
+/// One step. There are only a few rooms and users, so that the steps affect each other.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A line in a room, with this distance to the last number; 0 is a number that already exists.
+    /// Adds a line to a room. The number is the distance from the last line; 0 is a number that
+    /// already exists.
     Line(u8, u64),
     Room(u8, bool),
     Gone(u8),
@@ -81,7 +82,7 @@ impl Model {
         }
     }
 
-    /// Changes the model, and returns the change for the store.
+    /// Applies the step to the model, and returns the change for the store.
     fn take(&mut self, step: &Step) -> Option<StoreChange> {
         let name = |room: &u8| format!("room{room}");
         Some(match step {
@@ -139,7 +140,7 @@ impl Model {
     }
 }
 
-/// Returns whether a room has more lines of this sort than it may.
+/// Returns whether the room has more said lines, or more other lines, than its limits allow.
 fn is_beyond(room: &RestoredRoom, said: bool) -> bool {
     let lines = room.lines.iter().filter(|line| line.kind.is_said() == said);
     let bytes: usize = lines.clone().map(|line| line.name.len() + line.text.len() + 32).sum();
@@ -148,7 +149,7 @@ fn is_beyond(room: &RestoredRoom, said: bool) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-    /// Promise P11: written data is the same after a restart, and between restarts.
+    /// Promise P11: written data is the same between restarts and after them.
     #[test]
     fn a_store_agrees_with_its_model(steps in prop::collection::vec(step(), 1..60)) {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Tests of a start while the disk fails: it is refused with a sentence, or it is complete, and
-//! nothing is lost.
+//! Tests of a start while the disk fails. The start is refused with one sentence, or it is
+//! complete. Nothing is lost in either case.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::{EACH, Rig, line};
 
 const LINES: u64 = 300;
 
-/// The system calls with which a start examines, opens, reads and changes the files.
+/// The system calls with which a start examines, opens, reads and changes files.
 const CALLS: [&str; 4] = [
     "stat,lstat,newfstatat,statx,access,faccessat,faccessat2",
     "fstat,fcntl,flock,lseek",
@@ -20,7 +20,8 @@ const CALLS: [&str; 4] = [
     "write,pwrite64,ftruncate,fsync,fdatasync,unlink,unlinkat,link,linkat,rename,renameat2",
 ];
 
-/// Not a test, but a separate process: opens the given folder, and prints the result.
+/// Runs as a separate process that opens the given folder and prints the result. It does nothing in
+/// a normal run of the tests.
 #[test]
 fn opens_once() {
     let Ok(folder) = std::env::var("ECHOLINE_OPENS_ONCE") else { return };
@@ -34,7 +35,7 @@ fn opens_once() {
     let _ = fs::write(Path::new(&folder).with_extension("said"), text);
 }
 
-/// Starts with the files while call number `when` on them fails. Returns the output of the start,
+/// Starts with these files, and lets the call number `when` fail. Returns the output of the start,
 /// or `None` if there are fewer calls.
 fn start_with(files: &Files, calls: &str, error: &str, when: usize) -> Option<(String, String)> {
     let parent = put(&Files::new());
@@ -69,8 +70,8 @@ fn start_with(files: &Files, calls: &str, error: &str, when: usize) -> Option<(S
     Some((injected, said))
 }
 
-/// Checks that every line is there, that nothing was renamed, and that a later start reports
-/// nothing.
+/// Checks that every line is there, that no file was renamed, and that a later start has no
+/// notices.
 fn check(folder: &Path, what: &str) {
     for file in fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name();
@@ -83,7 +84,7 @@ fn check(folder: &Path, what: &str) {
     assert_eq!(rig.restored.notices, [""; 0], "{what}");
 }
 
-/// Issue 11, items A and B: if any system call of a start fails, the start is refused with a
+/// Issue 11, items A and B: if any system call of a start fails, the start is refused with one
 /// sentence, or all lines are there. A failing disk must cause neither an empty history nor a
 /// renamed one.
 fn sweep(files: &Files) {
@@ -92,7 +93,7 @@ fn sweep(files: &Files) {
     }
     let (mut points, mut refused) = (0, 0);
     for (index, calls) in CALLS.into_iter().enumerate() {
-        // EACCES is the error for a folder that the process may not enter.
+        // EACCES is the error if the process may not enter a folder.
         let errors = if index == 0 { &["EIO", "EACCES"][..] } else { &["EIO"] };
         for error in errors {
             for when in 1.. {
@@ -105,13 +106,13 @@ fn sweep(files: &Files) {
     assert!(points > 30 && refused > 15, "{points} points, {refused} refused");
 }
 
-/// Issue 11, items A and B.
+/// Issue 11, items A and B: most lines are in the database.
 #[test]
 fn regression_a_failing_call_over_a_closed_folder_loses_no_line() {
     sweep(&closed_with(&[("lobby", LINES)]));
 }
 
-/// Issue 11, items A and B: here most lines are in the write-ahead log.
+/// Issue 11, items A and B: most lines are in the write-ahead log.
 #[test]
 fn regression_a_failing_call_over_a_killed_folder_loses_no_line() {
     sweep(&killed_with(&[("lobby", LINES)]));

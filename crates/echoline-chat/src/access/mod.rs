@@ -1,4 +1,4 @@
-//! Passwords, and the limits of each source: who may enter, and how often they may try.
+//! Passwords, and the limits of each source on expensive work.
 
 pub(crate) mod operator_password;
 pub(crate) mod password_checks;

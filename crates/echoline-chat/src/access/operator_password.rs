@@ -1,26 +1,27 @@
-//! Checks the operators' password, and the proof of it in saved sessions.
+//! Checks the operators' password, and the proof in a saved session that its user has typed the
+//! password.
 //!
-//! The setting is the password itself, or its Argon2id hash as a PHC string
-//! (`echoline chat hash-password`).
+//! The setting contains the password itself, or its Argon2id hash as a PHC string (`echoline chat
+//! hash-password`).
 
 use std::sync::Arc;
 
 use crate::access::password_checks::{PasswordError, check_hash};
 use crate::chat::Chat;
 
-/// The result of a comparison.
+/// The result of checking a password.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
     Wrong,
-    /// The password is right. Contains the proof by which a token restores the right, as long as
-    /// the password stays the same.
+    /// The password is right. Contains the proof for the saved session: a hash that is valid as
+    /// long as the password does not change.
     Right(Option<Arc<str>>),
 }
 
 /// Compares a password with the operators' password. Cancel safe.
 ///
 /// # Errors
-/// [`PasswordError`], if the setting is a hash.
+/// [`PasswordError`] if the setting is a hash and the comparison fails.
 pub(crate) async fn check(chat: &Chat, given: String) -> Result<Checked, PasswordError> {
     let Some(right) = setting(chat) else { return Ok(Checked::Wrong) };
     if check_hash(&right) {
@@ -35,7 +36,7 @@ pub(crate) async fn check(chat: &Chat, given: String) -> Result<Checked, Passwor
     }
 }
 
-/// Returns whether a proof is valid for the current password.
+/// Returns whether a proof from a saved session is valid for the current password.
 pub(crate) async fn is_proof(chat: &Chat, proof: &str) -> bool {
     match setting(chat) {
         None => false,
@@ -48,7 +49,7 @@ fn setting(chat: &Chat) -> Option<Arc<str>> {
     chat.rules().operator_password.as_ref().map(|password| Arc::from(password.reveal()))
 }
 
-/// Compares two passwords in a time that depends only on the length of the given one.
+/// Compares two passwords. The time depends only on the length of the given one.
 fn is_same(right: &str, given: &str) -> bool {
     let cycle = right.bytes().cycle();
     let differs = given.bytes().zip(cycle).fold(0, |differs, (a, b)| differs | (a ^ b));

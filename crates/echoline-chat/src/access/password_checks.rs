@@ -1,5 +1,5 @@
-//! Hashes and checks passwords with Argon2id (RFC 9106), in a bounded queue and outside of the
-//! connections' threads.
+//! Hashes and checks passwords with Argon2id (RFC 9106). The queue is bounded, and the work runs
+//! outside of the connections' threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,21 +9,24 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
 
-/// The maximum number of concurrent hashes. Each takes a core for tens of milliseconds, and 19 MiB.
+/// The maximum number of concurrent hashes. Each occupies a core for tens of milliseconds, and 19
+/// MiB.
 const AT_WORK_MAX: usize = 2;
 
-/// The maximum number of waiting and running hashes. More are refused, because in a longer queue
+/// The maximum number of waiting and running hashes. Further ones are refused: in a longer queue,
 /// every user would wait for more than a second.
 const QUEUE_MAX: usize = 32;
 
-/// The pause before a wrong password is refused, and before the next attempt of its connection.
+/// The pause before the answer to a wrong password. It delays the next attempt of the connection
+/// too.
 pub(crate) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before a check that must not be refused tries to enter the queue again.
+/// The interval at which [`hash_patiently`](PasswordChecks::hash_patiently) and
+/// [`fits_patiently`](PasswordChecks::fits_patiently) retry while the queue is full.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The most expensive parameters of a hash that is checked: 256 MiB, 16 passes and 16 lanes. A
-/// forged hash may ask for gigabytes and hours.
+/// forged hash may demand gigabytes and hours.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 const PASSES_MAX: u32 = 16;
 const LANES_MAX: u32 = 16;
@@ -35,17 +38,17 @@ pub(crate) struct PasswordChecks {
     queued: AtomicUsize,
 }
 
-/// The reason that a password was neither hashed nor compared.
+/// The reason why a password was neither hashed nor compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordError {
     /// The queue is full.
     Busy,
-    /// The system has no random bytes, or no memory.
+    /// The system has no random bytes, or not enough memory.
     Failed,
 }
 
 impl PasswordError {
-    /// Returns the sentence for the user.
+    /// Returns the message for the user.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Busy => "Too many passwords are being checked: try again in a moment",
@@ -54,7 +57,8 @@ impl PasswordError {
     }
 }
 
-/// An entry of the queue, which is removed on drop, also if the connection ends while it waits.
+/// A place in the queue. The place becomes free when this value is dropped, for example if the
+/// connection ends while its task waits.
 struct Queued<'a>(&'a AtomicUsize);
 
 impl Drop for Queued<'_> {
@@ -64,7 +68,7 @@ impl Drop for Queued<'_> {
 }
 
 impl Default for PasswordChecks {
-    /// Creates a queue that leaves one core to the chat, if there are several.
+    /// Creates a queue that uses at most half of the cores.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_work = Arc::new(Semaphore::new((cores / 2).clamp(1, AT_WORK_MAX)));
@@ -76,16 +80,17 @@ impl PasswordChecks {
     /// Returns the hash of a password. Cancel safe.
     ///
     /// # Errors
-    /// [`PasswordError`].
+    /// [`PasswordError`] if the queue is full, or if there are no random bytes or not enough
+    /// memory.
     pub(crate) async fn hash(&self, password: String) -> Result<Arc<str>, PasswordError> {
         let work = move || hash(&password).map(|hash| Arc::from(&*hash));
         self.run(work).await?.ok_or(PasswordError::Failed)
     }
 
-    /// Returns whether a hash belongs to this password. Cancel safe.
+    /// Returns whether the hash belongs to this password. Cancel safe.
     ///
     /// # Errors
-    /// [`PasswordError`].
+    /// [`PasswordError`] if the queue is full, or if there is not enough memory.
     pub(crate) async fn fits(
         &self,
         password: String,
@@ -94,7 +99,8 @@ impl PasswordChecks {
         self.run(move || verify(&password, &hash)).await
     }
 
-    /// Like [`hash`](Self::hash), but waits while the queue is full.
+    /// Like [`hash`](Self::hash), but waits while the queue is full. Returns `None` if hashing
+    /// fails.
     pub(crate) async fn hash_patiently(&self, password: String) -> Option<Arc<str>> {
         loop {
             match self.hash(password.clone()).await {
@@ -125,7 +131,8 @@ impl PasswordChecks {
         let at_work = Arc::clone(&self.at_work).acquire_owned().await;
         let at_work = at_work.map_err(|_| PasswordError::Failed)?;
         let work = move || {
-            // The work itself holds the permit, because it continues after its session has ended.
+            // The blocking task holds the permit, because it continues even if its session has
+            // ended.
             let _at_work = at_work;
             work()
         };
@@ -141,7 +148,7 @@ pub fn hash(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())
 }
 
-/// Returns whether `hash` is a PHC string that a password can be compared with.
+/// Returns whether `hash` is a PHC string that can be compared with a password.
 pub fn check_hash(hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| is_affordable(&hash) && hash.hash.is_some())
 }
@@ -175,14 +182,14 @@ mod tests {
         let checks = PasswordChecks::default();
         let first = checks.hash("open sesame".into()).await.unwrap();
         let second = checks.hash("open sesame".into()).await.unwrap();
-        assert_ne!(first, second, "each has its salt");
+        assert_ne!(first, second, "each hash has its own salt");
         assert_eq!(checks.fits("open sesame".into(), Arc::clone(&first)).await, Ok(true));
         assert_eq!(checks.fits("open barley".into(), first).await, Ok(false));
         assert_eq!(checks.fits("open sesame".into(), Arc::from("no hash")).await, Ok(false));
     }
 
-    /// Issue 12, item 13: the number of waiting attempts is bounded, and attempts of ended
-    /// connections leave the queue.
+    /// Issue 12, item 13: the number of waiting checks is bounded, and checks of ended connections
+    /// leave the queue.
     #[tokio::test]
     async fn attack_passwords_are_checked_in_a_bounded_queue() {
         let checks = PasswordChecks::default();
@@ -203,7 +210,7 @@ mod tests {
         assert!(checks.hash("an honest one".into()).await.is_ok());
     }
 
-    /// Issue 12, item 13: a hash from another node or a store cannot demand gigabytes.
+    /// Issue 12, item 13: a hash from another node or a store cannot make this node use gigabytes.
     #[test]
     fn attack_an_expensive_hash_is_not_checked() {
         let cheap = hash("open sesame").unwrap();

@@ -1,5 +1,5 @@
-//! Limits the concurrent expensive work of one source: password checks and searches. All users
-//! share the queues of this work, so no source must fill them.
+//! Limits how much expensive work one source can do at the same time: password checks and searches.
+//! All users share the queues for this work, so one source must not fill them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,25 +9,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use echoline::sources::Source;
 use echoline_base::poison::IgnorePoison;
 
-/// The maximum concurrent work of one source. More work waits, and the rates bound the waiting
-/// work.
+/// The maximum number of concurrent tasks of one source. Further tasks wait; rate limits bound
+/// their number.
 const AT_ONCE: usize = 4;
 
-/// The sources that have expensive work at the moment.
+/// The sources that do expensive work at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct SourceGates(Mutex<HashMap<Source, Arc<Semaphore>>>);
 
-/// The right to do one piece of work.
+/// The permission to do one task.
 #[derive(Debug)]
 pub(crate) struct Passed<'a> {
     gates: &'a SourceGates,
     source: Source,
-    /// Dropped before the gate is checked.
+    /// `None` while the task waits. The permit is released before `drop` checks whether the gate is
+    /// unused.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl SourceGates {
-    /// Waits until this source has less than the maximum of concurrent work. Cancel safe.
+    /// Waits until this source has less than the maximum number of concurrent tasks. Cancel safe.
     pub(crate) async fn pass(&self, source: Source) -> Passed<'_> {
         let mut passed = Passed { gates: self, source, permit: None };
         let gate = Arc::clone(
@@ -46,7 +47,8 @@ impl Drop for Passed<'_> {
     fn drop(&mut self) {
         drop(self.permit.take());
         let mut gates = self.gates.lock();
-        // Each permit and each waiter holds a reference to the gate, and the map holds one.
+        // Each permit and each waiting task holds a reference to the gate, and so does the map. If
+        // only the map is left, the gate is unused.
         if gates.get(&self.source).is_some_and(|gate| Arc::strong_count(gate) == 1) {
             gates.remove(&self.source);
         }
@@ -61,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    /// Issue 12, item 13: work of a source waits at its maximum, and work of another source does
-    /// not.
+    /// Issue 12, item 13: the work of a source waits at its maximum, and the work of other sources
+    /// does not.
     #[tokio::test]
     async fn attack_one_source_does_not_block_the_work_of_others() {
         let gates = SourceGates::default();
@@ -81,6 +83,6 @@ mod tests {
             let _ = given_up.as_mut().poll(&mut cx);
         }
         held.clear();
-        assert!(gates.lock().is_empty(), "the table does not grow");
+        assert!(gates.lock().is_empty(), "unused gates are removed");
     }
 }

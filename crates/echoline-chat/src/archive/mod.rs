@@ -1,5 +1,5 @@
-//! The records that a chat keeps in its store, and their format. Without a store, the chat keeps
-//! them in memory only, and they are lost when the process ends.
+//! The records that a chat stores, and their format. Without a store, the chat has them only in
+//! memory, and they are lost when the process ends.
 
 pub(crate) mod persistence;
 
@@ -13,11 +13,11 @@ use echoline_chat_core::state::{Ban, Position, SavedSession, Scope, SessionState
 use echoline_chat_core::{Effect, Name, StoredLine};
 use echoline_chat_store::{self, PasswordGuesses, Store, StoreChange, SyncPolicy};
 
-/// The optional store and the audit log. Both outlive a room; the store also outlives the process.
+/// The optional store and the audit log. Both outlive a room. The store also outlives the process.
 #[derive(Debug, Default)]
 pub(crate) struct Archive {
     store: Option<Arc<Store>>,
-    /// Whether lines are shown only when they are stored.
+    /// Whether lines are shown only after they are stored.
     pub(crate) holds: bool,
     /// Whether the last write failed.
     is_failing: AtomicBool,
@@ -25,7 +25,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Creates an archive that keeps everything in `store`.
+    /// Creates an archive that writes everything to `store`.
     pub(crate) fn in_store(store: Store, sync: SyncPolicy) -> Self {
         Self { store: Some(Arc::new(store)), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
@@ -40,7 +40,7 @@ impl Archive {
         self.store.is_some()
     }
 
-    /// Returns whether the store accepts writes.
+    /// Returns whether the last write to the store succeeded.
     pub(crate) fn is_well(&self) -> bool {
         !self.is_failing.load(Ordering::Relaxed)
     }
@@ -55,7 +55,7 @@ impl Archive {
         }
     }
 
-    /// Writes an effect of an operation to the store or the audit log, if it must be kept.
+    /// Writes an effect to the store or the audit log, if it is one that must be stored.
     pub(crate) fn keep(&self, effect: Effect<'_>) {
         match effect {
             Effect::KeepLine { room, appended, kind, name, text } => {
@@ -82,7 +82,7 @@ impl Archive {
                 private: room.private,
                 password: room.password.as_deref().map(str::to_owned),
                 more: serde_json::to_string(&room.origin)
-                    .expect("it is made of numbers and addresses"),
+                    .expect("an origin has only numbers and addresses"),
             }),
             Effect::DeleteRoom(room) => self.write(|| StoreChange::RoomRemoved(room.to_string())),
             Effect::KeepBan(ban) => self.write(|| StoreChange::Ban(stored_ban(ban))),
@@ -98,7 +98,8 @@ impl Archive {
         }
     }
 
-    /// Records an action of an operator, either of the chat or only of rooms.
+    /// Records an action of an operator. `is_of_chat` is whether they are an operator of the whole
+    /// chat.
     pub(crate) fn audit(&self, is_of_chat: bool, (time_ms, by, what): AuditEntry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
@@ -106,8 +107,8 @@ impl Archive {
         self.write(|| StoreChange::Audit { is_of_chat, time_ms, by, what });
     }
 
-    /// Counts a wrong operators' password that the user called `by` gave. In a cluster, each node
-    /// counts only its own users.
+    /// Counts a wrong operators' password, which the user with the name `by` typed. In a cluster,
+    /// each node counts only its own users.
     pub(crate) fn guess(&self, time_ms: u64, by: &str, source: &str) {
         if !self.is_lasting() {
             return self.audit_log().add_guess(time_ms, by, source);
@@ -120,7 +121,7 @@ impl Archive {
         self.audit.lock().ignore_poison()
     }
 
-    /// Returns the last entries of the audit log, oldest first.
+    /// Returns the last entries of the audit log, the oldest first.
     pub(crate) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
         let mut audit_entries = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
@@ -130,8 +131,7 @@ impl Archive {
         audit_entries
     }
 
-    /// Returns the sources of the last guesses at the operators' password, the oldest of them
-    /// first.
+    /// Returns the sources of the last wrong operators' passwords, the oldest first.
     pub(crate) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
@@ -141,14 +141,14 @@ impl Archive {
         guesses
     }
 
-    /// Writes the pending changes and closes the store, for at most `limit`. Returns the number of
-    /// changes that could not be written.
+    /// Writes the pending changes and closes the store. Blocks for at most `limit`. Returns the
+    /// number of changes that could not be written.
     pub(crate) fn close(&self, limit: Duration) -> u64 {
         self.store.as_ref().map_or(0, |store| store.close_within(limit))
     }
 }
 
-/// The part of a saved session that the store keeps as JSON, beside the table of rooms.
+/// The part of a saved session that the store has as JSON, beside the table of rooms.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(crate) struct SavedMore {
@@ -158,28 +158,29 @@ pub(crate) struct SavedMore {
     pub(crate) state: SessionState,
 }
 
-/// A room of a saved session, and the stamp of the password that it had.
+/// A room of a saved session. `password` is the stamp of the room's password: a part of its hash.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SavedRoom {
     pub(crate) room: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<String>,
-    /// The number of the room's first line.
+    /// The number of the room's first line, which identifies the room.
     #[serde(default)]
     pub(crate) born: u64,
 }
 
-/// The part of a ban that the store keeps as JSON, beside the other columns.
+/// The part of a ban that the store has as JSON, beside the other columns.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct BanMore {
     lineage: Option<u64>,
 }
 
 impl BanMore {
-    /// Returns an empty text if there is no value, as in a history of the first version.
+    /// Returns the JSON text. It is empty if there is no lineage, as in a history of the first
+    /// version.
     fn write(&self) -> String {
         match self.lineage {
-            Some(_) => serde_json::to_string(self).expect("it is a number"),
+            Some(_) => serde_json::to_string(self).expect("a lineage is a number"),
             None => String::new(),
         }
     }
@@ -197,11 +198,11 @@ impl SavedMore {
     }
 
     fn write(&self) -> String {
-        serde_json::to_string(self).expect("it is made of names and numbers")
+        serde_json::to_string(self).expect("a saved session has only names and numbers")
     }
 
-    /// Parses the output of `write`. The session of an earlier version has no such text, which
-    /// gives the default.
+    /// Parses the output of `write`. An earlier version stored no such text; then the default is
+    /// returned.
     pub(crate) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
@@ -230,7 +231,7 @@ fn stored_token(token: &str, saved: &SavedSession) -> echoline_chat_store::Store
 }
 
 /// Returns the key of a ban in the store: its scope, its kind and its subject, separated by spaces.
-/// No name contains a space.
+/// Names contain no spaces.
 fn subject(ban: &Ban) -> String {
     let (kind, subject) = match &ban.subject {
         Subject::Name(_) => ("name", ban.subject.to_string()),
@@ -242,7 +243,7 @@ fn subject(ban: &Ban) -> String {
     }
 }
 
-/// Converts a stored ban. Returns `None` if this version does not know its format.
+/// Converts a ban from the store. Returns `None` if its format is unknown to this version.
 pub(crate) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
@@ -260,16 +261,16 @@ pub(crate) fn restored(ban: &echoline_chat_store::StoredBan) -> Option<Ban> {
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
 }
 
-/// The number of kept actions of the chat's operators, and of rooms' operators.
+/// The maximum number of remembered actions, separately for operators of the chat and of rooms.
 const ACTS_MAX: usize = 1000;
 
-/// The number of kept sources of guesses.
+/// The maximum number of sources of wrong passwords that are remembered.
 const SOURCES_MAX: usize = 200;
 
-/// An entry: time (milliseconds since 1970), name of the operator, action.
+/// An entry: the time (milliseconds since 1970), the name of the operator, and the action.
 pub(crate) type AuditEntry = (u64, String, String);
 
-/// The log; the newest entries come first.
+/// The audit log in memory. The newest entries come first.
 #[derive(Debug, Default)]
 pub(crate) struct AuditLog {
     audit_entries: u64,
@@ -279,7 +280,7 @@ pub(crate) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Adds an action of an operator of the chat, or of rooms only.
+    /// Adds an action. `is_of_chat` is whether the operator is one of the whole chat.
     pub(crate) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
         self.audit_entries += 1;
         let audit_entries = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
@@ -287,8 +288,8 @@ impl AuditLog {
         audit_entries.push_front((self.audit_entries, entry));
     }
 
-    /// Counts a guess, in one entry for each source. If the list is full, the source that has been
-    /// quiet for longest is dropped.
+    /// Counts a wrong password in the entry of its source. If the list is full, the source whose
+    /// last wrong password is oldest is dropped.
     pub(crate) fn add_guess(&mut self, time_ms: u64, by: &str, source: &str) {
         let found = self.guesses.iter().position(|guesses| guesses.source == source);
         let known = found.and_then(|index| self.guesses.remove(index));
@@ -303,7 +304,7 @@ impl AuditLog {
         });
     }
 
-    /// Returns the latest actions, newest first.
+    /// Returns the last actions, the newest first.
     pub(crate) fn newest(&self, most: usize) -> Vec<AuditEntry> {
         let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
         let mut audit_entries: Vec<_> = audit_entries.collect();
@@ -311,7 +312,7 @@ impl AuditLog {
         audit_entries.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// Returns the sources of the newest guesses, newest first.
+    /// Returns the sources of the last wrong passwords, the newest first.
     pub(crate) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         self.guesses.iter().take(most).cloned().collect()
     }
@@ -321,10 +322,10 @@ impl AuditLog {
 mod tests {
     use super::*;
 
-    /// Issue 12, item 7: neither guesses nor the actions of a room's operator evict the actions of
-    /// the chat's operators.
+    /// Issue 12, item 7: neither wrong passwords nor actions of a room's operator displace the
+    /// actions of the chat's operators.
     #[test]
-    fn attack_neither_guesses_nor_acts_in_rooms_evict_acts_of_the_chat() {
+    fn attack_guesses_and_actions_in_rooms_displace_no_actions_of_the_chat() {
         let mut log = AuditLog::default();
         log.add(true, (1, "root".into(), "kicked eve".into()));
         for number in 0..10_800_u64 {

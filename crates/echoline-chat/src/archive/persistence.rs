@@ -19,11 +19,11 @@ use echoline_chat_store::{
 };
 
 impl Chat {
-    /// Creates a chat that keeps its rooms, lines, bans and tokens in this folder, and continues
-    /// with the stored ones. Reads the whole store, and blocks meanwhile.
+    /// Creates a chat that stores its rooms, lines, bans and tokens in this folder, and continues
+    /// with the stored ones. Blocks while it reads the store.
     ///
     /// # Errors
-    /// Describes the problem with the folder in one sentence.
+    /// [`StoreError`] if the folder cannot be used. Its message is one sentence.
     pub fn with_store(
         settings: ChatSettings,
         folder: &Path,
@@ -46,13 +46,13 @@ impl Chat {
         }
         let kept = kept(&settings, found);
         let chat = Arc::new(Self::open(settings, archive, kept));
-        // From here on, the store's events reach this chat.
+        // From now on, this chat receives the store's events.
         let _ = chat_cell.set(Arc::downgrade(&chat));
         chat.start_rooms();
         Ok(chat)
     }
 
-    /// Removes rooms that are not worth keeping. Announces the restart in every other room.
+    /// Removes rooms that are not worth keeping. Announces the restart in all other rooms.
     fn start_rooms(&self) {
         let context = OperationContext::of_server(self.now_ms());
         self.change(&mut self.lock(), context, |change| change.remove_worthless());
@@ -96,8 +96,8 @@ impl Chat {
         }
     }
 
-    /// Tells every room with members about the store's state, and starts or stops holding lines for
-    /// the store.
+    /// Tells every room that has members about the state of the store. While the store fails, new
+    /// lines are shown without waiting for it.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
         self.lock().options.holds_lines = self.holds();
@@ -115,21 +115,21 @@ impl Chat {
         }
     }
 
-    /// Returns whether lines are shown only when they are stored.
+    /// Returns whether new lines are shown only after they are stored.
     pub(crate) fn holds(&self) -> bool {
         self.archive.holds && self.archive.is_well()
     }
 
-    /// Does the same as [`close_within`](Self::close_within) with six seconds.
+    /// Like [`close_within`](Self::close_within), with a limit of six seconds.
     pub fn close(self: Arc<Self>) -> u64 {
         self.close_within(Duration::from_secs(6))
     }
 
-    /// Writes the pending changes to the store and closes it, once all sessions have ended. Returns
-    /// the number of changes that could not be written. Blocks, for `limit` at most.
+    /// Writes the pending changes to the store and closes it. Call it after all sessions have
+    /// ended. Returns the number of changes that could not be written. Blocks for at most `limit`.
     ///
     /// The store is closed even if the chat has other owners, such as the hooks of a server that is
-    /// being dropped. Their later changes are lost.
+    /// being dropped. Changes that they make later are lost.
     pub fn close_within(self: Arc<Self>, limit: Duration) -> u64 {
         self.archive.close(limit)
     }
@@ -156,7 +156,7 @@ fn kept(settings: &ChatSettings, found: RestoredHistory) -> RestoredChat {
     RestoredChat { state: RestoredState { rooms, bans, tokens }, dropped_tokens }
 }
 
-/// Replaces a token of an earlier version, which stored the token itself, by its digest.
+/// Replaces the token of an earlier version by its digest. That version stored the token itself.
 fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(saved_session) = saved_session(&token).filter(|_| digest != token.token) {
@@ -185,10 +185,10 @@ fn saved_session(token: &StoredToken) -> Option<SavedSession> {
     })
 }
 
-/// Restores a room from the store, with as many of its last lines as the log keeps.
+/// Restores a room from the store, with as many of its last lines as the log holds.
 ///
-/// Up to `trimmed` the store keeps only lines that users said. If another number before the last
-/// line has no line, the room shows [`MISSING`] for it, and a warning is logged.
+/// Up to the line number `trimmed`, the store has only lines that users said. If a later line is
+/// missing, the room shows [`MISSING`] instead, and a warning is logged.
 fn restore(settings: &ChatSettings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
@@ -228,7 +228,7 @@ fn view(line: &StoredLine) -> LineView<'_> {
 }
 
 impl Archive {
-    /// Keeps a line of the server.
+    /// Stores a notice of the server.
     fn notice(&self, room: &Room, appended: echoline_chat_core::room::Appended, words: &str) {
         self.keep(Effect::KeepLine {
             room,
@@ -245,8 +245,7 @@ mod tests {
     use super::*;
     use echoline_chat_store::StoreChange;
 
-    /// Issue 13, section 6: a number without a line is not an error. The room shows a notice for
-    /// it.
+    /// Issue 13, section 6: a missing line is not an error. The room shows a notice instead.
     #[test]
     fn shows_a_notice_for_each_missing_line() {
         let folder = tempfile::tempdir().unwrap();
@@ -267,8 +266,8 @@ mod tests {
         assert_eq!(chat.close(), 0);
     }
 
-    /// Issue 11, item F: the store is closed, and the number of unwritten changes is returned, even
-    /// if the chat has another owner, such as a server's hook.
+    /// Issue 11, item F: the store is closed even if the chat has another owner, such as a server's
+    /// hook. The number of unwritten changes is returned.
     #[test]
     fn regression_a_store_is_closed_although_the_chat_has_other_owners() {
         let folder = tempfile::tempdir().unwrap();
@@ -279,7 +278,7 @@ mod tests {
         let chat = open();
         let other = Arc::clone(&chat);
         assert_eq!(chat.close(), 0);
-        // The folder is no longer locked.
+        // The folder is no longer locked, so the chat can be opened again.
         let (chat, locker) = (open(), folder.path().join("chat.sqlite3"));
         let another = Arc::clone(&chat);
         let locker = rusqlite::Connection::open(locker).unwrap();

@@ -11,9 +11,9 @@ use echoline_chat_core::state::network_of;
 use echoline_chat_core::{Presence, choose};
 
 impl Chat {
-    /// Ends the sessions of silent users while more than nine tenths of a server's connection slots
-    /// are in use. Chooses the users who have been silent for longest, from the addresses with the
-    /// most users. Each has said nothing for at least
+    /// Ends the sessions of silent users on a server that has more than nine tenths of its
+    /// connection slots in use. Chooses the users who have been silent for longest, from the
+    /// addresses with the most users. Each has been silent for at least
     /// [`idle_when_full`](crate::ChatSettings::idle_when_full). Operators of the chat stay.
     /// `excess` is the number of connections above nine tenths.
     ///
@@ -38,7 +38,8 @@ impl Chat {
             is_protected: user.is_operator(),
         };
         let presences: Vec<Presence> = users.iter().map(presence).collect();
-        // Sessions that were ended by an earlier call will soon release their slots.
+        // Sessions that an earlier call ended will release their slots soon, so they are
+        // subtracted.
         let chosen = choose(&presences, excess.saturating_sub(leaving.len()), least);
         let by_session: BTreeMap<u64, &SessionHandle> =
             users.iter().map(|(user, session)| (user.session, &**session)).collect();

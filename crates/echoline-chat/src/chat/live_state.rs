@@ -1,5 +1,5 @@
-//! The chat's state and the sessions that this node serves: the mailbox of each session, and its
-//! data that is not replicated.
+//! The chat's state, and the sessions that this node serves. A session has a mailbox, and data that
+//! is not replicated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -42,13 +42,13 @@ impl DerefMut for LiveState {
 }
 
 impl LiveState {
-    /// Creates the state without any session.
+    /// Creates the live state without any session.
     pub(crate) fn new(chat: ChatState<SharedRoom>) -> Self {
         Self { chat, sessions: HashMap::new() }
     }
 
-    /// Changes the state and carries its effects out under the lock. Returns the session whose
-    /// mailbox was full, if there is one.
+    /// Changes the state, and carries out the effects under the lock. Returns the session whose
+    /// mailbox was full, if there was one.
     pub(crate) fn change<T>(
         &mut self,
         archive: &Archive,
@@ -61,12 +61,12 @@ impl LiveState {
         (result, effects.unread)
     }
 
-    /// Adds a session that this node serves from now on.
+    /// Adds a session that this node serves.
     pub(crate) fn add_session(&mut self, handle: SessionHandle) {
         self.sessions.insert(handle.session, Arc::new(handle));
     }
 
-    /// Returns the session that this node serves.
+    /// Returns the session with this number, if this node serves it.
     pub(crate) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
         self.sessions.get(&session)
     }
@@ -83,7 +83,7 @@ impl LiveState {
     }
 }
 
-/// Carries effects out: in the store, and in the mailboxes of the sessions that this node serves.
+/// Carries out effects: in the store, and in the mailboxes of the sessions that this node serves.
 struct LiveEffects<'a> {
     archive: &'a Archive,
     sessions: &'a HashMap<u64, Arc<SessionHandle>>,
@@ -110,35 +110,36 @@ impl Effects for LiveEffects<'_> {
     }
 }
 
-/// A live session. The user's name and rights are in the chat's state and are looked up there, so
-/// do not ask for them while the state or a room is locked.
+/// A live session. The user's name and rights are looked up in the chat's state, which is locked
+/// for that. Do not ask for them while the state or a room is locked.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
-    /// The number of the session, which no other has.
+    /// The number of the session, which is unique.
     pub(crate) session: u64,
-    /// The number of the user, which is the same in all sessions that a token restored.
+    /// The user's number, the same in all sessions that a token restores.
     pub(crate) lineage: u64,
     /// The time at which the session began, in milliseconds since 1970.
     pub(crate) since_ms: u64,
-    /// The network address; `None` over a stream without addresses.
+    /// The network address; `None` if the stream has no addresses.
     pub(crate) address: Option<IpAddr>,
     pub(crate) mailbox: Mailbox,
-    /// The time of the user's last line, or else of their login, in milliseconds since 1970.
+    /// The time of the user's last line, or of their login if there is none, in milliseconds since
+    /// 1970.
     spoke_ms: AtomicU64,
-    /// The user's name at login, for a user who is no longer in the chat.
+    /// The user's name at login, used after the user has left the chat.
     first_name: Name,
     state: Weak<Mutex<LiveState>>,
-    /// Created on first use, because most sessions need none.
+    /// The extras are created on first use, because most sessions need none of them.
     extras: Mutex<Option<Box<SessionExtras>>>,
 }
 
 #[derive(Debug, Default)]
 struct SessionExtras {
-    /// The token that restores the session in another connection; created when it is first needed.
+    /// The token that restores the session in another connection. Created when it is first needed.
     token: Option<SecretText>,
-    /// A mute for writing too fast that the session began with.
+    /// The mute for writing too fast that was active when the session began.
     flood_mute: Option<ContinuedMute>,
-    /// The hash of the operators' password that the user gave.
+    /// The hash of the operators' password that the user typed.
     operator_proof: Option<Arc<str>>,
 }
 
@@ -167,12 +168,12 @@ impl SessionHandle {
         state.served_user(self.session).map(look)
     }
 
-    /// Returns the name that the user has now.
+    /// Returns the user's current name.
     pub(crate) fn name(&self) -> Name {
         self.user(ChatUser::name).unwrap_or_else(|| self.first_name.clone())
     }
 
-    /// Returns the away text.
+    /// Returns the away text, if the user is away.
     pub(crate) fn away(&self) -> Option<Arc<str>> {
         self.user(ChatUser::away).flatten()
     }
@@ -182,22 +183,22 @@ impl SessionHandle {
         self.user(ChatUser::is_operator).unwrap_or_default()
     }
 
-    /// Returns whether the user continues in another session, so that this one cannot be resumed.
+    /// Returns whether the user continues in another session. This session then cannot be restored.
     pub(crate) fn is_retired(&self) -> bool {
         self.user(ChatUser::is_retired).unwrap_or_default()
     }
 
-    /// Returns the mute for writing too fast that the session began with.
+    /// Returns the mute for writing too fast that was active when the session began.
     pub(crate) fn flood_mute(&self) -> Option<ContinuedMute> {
         self.extras().as_ref()?.flood_mute
     }
 
-    /// Returns the time of the user's last line, or else of their login.
+    /// Returns the time of the user's last line, or of their login if there is none.
     pub(crate) fn spoke_ms(&self) -> u64 {
         self.spoke_ms.load(Ordering::Relaxed)
     }
 
-    /// Notes that the user says something, in a room or to one user.
+    /// Records that the user says something now, in a room or to one user.
     pub(crate) fn note_speech(&self, now_ms: u64) {
         self.spoke_ms.store(now_ms, Ordering::Relaxed);
     }
@@ -221,8 +222,8 @@ impl SessionHandle {
         self.extras().as_ref()?.token.clone()
     }
 
-    /// Returns the proof for the saved session that the user is an operator of the chat; `None` if
-    /// they are not one now.
+    /// Returns the proof, for the saved session, that the user is an operator of the chat. Returns
+    /// `None` if the user is not an operator.
     pub(crate) fn operator_proof(&self) -> Option<Arc<str>> {
         let proof = self.extras().as_ref()?.operator_proof.clone();
         proof.filter(|_| self.is_operator())
@@ -237,7 +238,7 @@ impl SessionHandle {
     }
 }
 
-/// Returns a token that no other session has.
+/// Creates a random token.
 fn new_token() -> SecretText {
     let mut random = [0; TOKEN_LETTERS];
     getrandom::fill(&mut random).expect("the system has random bytes");

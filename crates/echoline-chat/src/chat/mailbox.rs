@@ -1,4 +1,4 @@
-//! The pending notifications of one session: private lines, notices, and its end.
+//! The pending notifications of one session: private lines, notices, and the end of the session.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,17 +8,17 @@ use std::task::{Context, Waker};
 use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::{Disconnect, Notification};
 
-/// The maximum number of pending notifications. Beyond it, the sender is told that a notification
-/// cannot be delivered.
+/// The maximum number of pending notifications. If the mailbox is full, the sender is told that the
+/// notification was not delivered.
 const NOTIFICATIONS_MAX: usize = 100;
 
-/// The maximum bytes of the texts of pending notifications.
+/// The maximum total size of the texts of pending notifications, in bytes.
 const NOTIFICATION_BYTES_MAX: usize = 64 * 1024;
 
-/// The notifications for one session. The sender never waits.
+/// The notifications for one session. Senders never wait.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Whether the mailbox has content. It is read often, and mostly `false`.
+    /// Whether the mailbox may have content. The flag is read often, and is mostly `false`.
     has_news: AtomicBool,
     state: Mutex<State>,
 }
@@ -33,7 +33,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Post {
     notifications: VecDeque<Notification>,
-    /// The bytes of their texts.
+    /// The total size of the texts, in bytes.
     bytes: usize,
     ending: Option<Disconnect>,
 }
@@ -53,8 +53,8 @@ impl Post {
 
 impl Mailbox {
     /// Delivers a notification. Returns `false` if the mailbox is full. An essential notification
-    /// is always delivered, because there is at most one for each room and operation of the
-    /// session.
+    /// is always delivered: the session gets at most one of them for each of its rooms and
+    /// operations.
     pub(crate) fn deliver(&self, notification: Notification) -> bool {
         let mut state = self.lock();
         let post = state.post();
@@ -76,13 +76,13 @@ impl Mailbox {
         self.announce(state);
     }
 
-    /// Returns whether there may be a notification, or a reason to end.
+    /// Returns whether there may be a notification or a reason to end.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.has_news.load(Ordering::Acquire)
     }
 
-    /// Takes the next notification.
+    /// Takes the next notification, if there is one.
     pub(crate) fn take(&self) -> Option<Notification> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
@@ -96,7 +96,7 @@ impl Mailbox {
         notification
     }
 
-    /// Returns the reason for which the session has to end, if there is one.
+    /// Returns the reason why the session must end, if there is one.
     pub(crate) fn ending(&self) -> Option<Disconnect> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
@@ -147,10 +147,10 @@ mod tests {
             assert_eq!(mailbox.take(), Some(notice(number)));
         }
         assert_eq!(mailbox.take(), None);
-        assert!(mailbox.deliver(notice(1)), "there is room again");
+        assert!(mailbox.deliver(notice(1)), "there is space again");
     }
 
-    /// Issue 12, item 12: users cannot fill the memory of a server with lines for a user who does
+    /// Issue 12, item 12: users cannot fill the memory of a server by writing to a user who does
     /// not read.
     #[test]
     fn attack_notifications_of_a_user_who_does_not_read_are_bounded_in_bytes() {
@@ -162,7 +162,7 @@ mod tests {
         assert!(mailbox.deliver(long()) && !mailbox.deliver(long()));
         while mailbox.take().is_some() {}
         let larger = Notification::Notice("x".repeat(NOTIFICATION_BYTES_MAX + 1));
-        assert!(mailbox.deliver(larger), "one notification always has a place");
+        assert!(mailbox.deliver(larger), "an empty mailbox accepts any notification");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The running chat: the pure state behind its lock, the live sessions, and the services that they
-//! share.
+//! The running chat: the pure state behind its lock, the live sessions, and the services that all
+//! sessions share.
 //!
-//! Locks are taken in one order: the chat's, then a room's, then a mailbox's. They are never held
-//! across an await. Saying a line takes only the room's lock.
+//! Locks are taken in a fixed order: first the chat's, then a room's, then a mailbox's. They are
+//! never held across an await. Saying a line takes only the room's lock.
 
 pub(crate) mod evictions;
 pub(crate) mod live_state;
@@ -41,30 +41,30 @@ use echoline_chat_core::{
 /// A chat with all its rooms and users. Its sessions share it.
 #[derive(Debug)]
 pub struct Chat {
-    /// The settings at the start of the chat. Later changes are in `rules`.
+    /// The settings with which the chat started. Later changes are in `rules`.
     pub(crate) settings: ChatSettings,
     rules: Mutex<Arc<ChatSettings>>,
     pub(crate) archive: Archive,
     pub(crate) batchers: WakeBatchers,
     pub(crate) passwords: PasswordChecks,
-    /// Bounds the concurrent password checks and searches of one source.
+    /// Limits the concurrent password checks and searches of each source.
     pub(crate) gates: SourceGates,
     pub(crate) lobby: SharedRoom,
-    /// The other nodes, if there are any.
+    /// This node's part of the cluster; `None` without a cluster.
     pub(crate) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
     state: Arc<Mutex<LiveState>>,
 }
 
-/// The chat as it was read from a store.
+/// The part of a chat that a store restores.
 #[derive(Debug, Default)]
 pub(crate) struct RestoredChat {
     pub(crate) state: RestoredState,
-    /// Tokens of the store beyond the limit, for deletion from the store.
+    /// Tokens that exceed the limit, to be deleted from the store.
     pub(crate) dropped_tokens: Vec<Arc<str>>,
 }
 
-/// A user's membership in a room, as their session holds it.
+/// A user's membership in a room, as the user's session holds it.
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) shared_room: SharedRoom,
@@ -72,8 +72,8 @@ pub(crate) struct Membership {
     pub(crate) member_id: MemberId,
     /// The number of the member's join line.
     pub(crate) joined: u64,
-    /// The day of the last line shown, until the member has seen their own join. Earlier lines may
-    /// be of other days.
+    /// The day of the last line shown, until the member has seen their own join. Lines before the
+    /// join may be from earlier days.
     pub(crate) past: Option<Box<Days>>,
 }
 
@@ -85,7 +85,7 @@ impl Membership {
 }
 
 impl Chat {
-    /// Creates an empty chat that keeps everything in memory.
+    /// Creates an empty chat that has everything in memory only.
     #[must_use]
     pub fn new(settings: ChatSettings) -> Self {
         Self::open(settings, Archive::default(), RestoredChat::default())
@@ -96,7 +96,7 @@ impl Chat {
         let options = StateOptions {
             holds_lines: archive.holds,
             keeps_rooms: archive.is_lasting(),
-            // Each process numbers its sessions from 1. The random start keeps lineages unique
+            // Each process counts its sessions from 1. The random start makes lineages unique
             // across restarts.
             lineages_from: random(),
             ..options(&settings, false)
@@ -106,7 +106,7 @@ impl Chat {
         Self::with_state(settings, archive, ChatState::new(options, state), None)
     }
 
-    /// Creates a chat that is one node of a cluster. Its session numbers never repeat.
+    /// Creates a chat that is one node of a cluster. Its session numbers are unique in the cluster.
     pub(crate) fn replicated(settings: ChatSettings, cluster: Cluster) -> Self {
         let state = ChatState::new(options(&settings, true), RestoredState::default());
         Self::with_state(settings, Archive::default(), state, Some(Arc::new(cluster)))
@@ -136,15 +136,16 @@ impl Chat {
         }
     }
 
-    /// Returns the rates and penalties of each source.
+    /// Returns the rates and penalties of all sources.
     #[must_use]
     pub fn sources(&self) -> &Arc<Sources> {
         &self.settings.sources
     }
 
-    /// Takes from `settings` the values that can change while the chat runs: the number of rooms,
-    /// the earlier lines that newcomers see, the time for a login, the rate of lines and the
-    /// operators' password. Users in the chat keep their rate, and operators stay operators.
+    /// Changes the settings of the running chat. Only these values of `settings` are used: the
+    /// limits of rooms, the earlier lines for new members, the time for a login, the rate of lines
+    /// and the operators' password. Users who are in the chat keep their rate, and operators stay
+    /// operators.
     pub fn renew(&self, settings: &ChatSettings) {
         *self.rules.lock().ignore_poison() = Arc::new(settings.clone());
     }
@@ -163,7 +164,7 @@ impl Chat {
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
     }
 
-    /// Applies an operation to the state, and carries its effects out.
+    /// Applies an operation to the state, and carries out its effects.
     pub(crate) fn apply_operation(
         &self,
         context: OperationContext,
@@ -210,12 +211,12 @@ impl Chat {
         live.change(&self.archive, context, change).0
     }
 
-    /// Returns the session that this node serves.
+    /// Returns the session with this number, if this node serves it.
     pub(crate) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
         self.lock().session(session).cloned()
     }
 
-    /// Returns the membership that a join has led to.
+    /// Returns the membership that a join created.
     pub(crate) fn joined(&self, outcome: Outcome) -> Result<Membership, JoinError> {
         match outcome {
             Outcome::Joined(joined) => self.membership(joined?).ok_or(JoinError::Gone),
@@ -224,7 +225,7 @@ impl Chat {
     }
 
     /// Resolves the outcome of a join on the node that serves the user. Returns `None` if the
-    /// membership was released meanwhile.
+    /// membership was released since.
     fn membership(&self, joined: Joined) -> Option<Membership> {
         let Joined { session, room, member_id, number, .. } = joined;
         let memberships = self.lock().served_user(session)?.memberships();
@@ -234,7 +235,7 @@ impl Chat {
         Some(Membership { shared_room, room, member_id, joined: number, past: None })
     }
 
-    /// Returns the sentence that refuses a connection from `address`, if it is banned.
+    /// Returns the message for a client whose address is banned, or `None` if it is not banned.
     pub(crate) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
         let suspect = Suspect { address, ..Suspect::default() };
@@ -242,32 +243,32 @@ impl Chat {
         state.bans.find(now_ms, suspect, None).map(|ban| state.ban_words(ban))
     }
 
-    /// Returns the user who has the name, or one that looks like it.
+    /// Returns the user who has this name, or a name that looks like it.
     pub(crate) fn find(&self, name: &Name) -> Option<ChatUser> {
         self.lock().find(name).cloned()
     }
 
-    /// Returns the user of this session, while they are in the chat.
+    /// Returns the user of this session, if they are in the chat.
     pub(crate) fn user(&self, session: u64) -> Option<ChatUser> {
         self.lock().user(session).cloned()
     }
 
-    /// Returns the user who left last under this name.
+    /// Returns the last user who left under this name.
     pub(crate) fn former_user(&self, name: &Name) -> Option<FormerUser> {
         self.lock().former_users.find(name).cloned()
     }
 
-    /// Returns whether a token restores a session of this user.
+    /// Returns whether a token can restore a session of this user.
     pub(crate) fn has_token(&self, lineage: u64) -> bool {
         self.lock().tokens.has(lineage)
     }
 
-    /// Returns the number of users from this network, without the user of this lineage.
+    /// Counts the users from this network, except the user with this lineage.
     pub(crate) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
         self.lock().users_from(network, lineage)
     }
 
-    /// Returns the bans that apply to this user: of the chat and of its rooms.
+    /// Returns all bans that apply to this user, of the chat and of rooms.
     pub(crate) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.all_of(now_ms, user.suspect()).cloned().collect()
@@ -284,7 +285,7 @@ impl Chat {
         sessions.map(|session| state.user(session)?.away()).collect()
     }
 
-    /// Returns the room of this name.
+    /// Returns the room with this name.
     pub(crate) fn room(&self, name: &Name) -> Option<SharedRoom> {
         self.lock().rooms.get(name.key()).cloned()
     }
@@ -294,14 +295,14 @@ impl Chat {
         self.lock().rooms.values().cloned().collect()
     }
 
-    /// Returns the bans that hold for the chat (`None`) or a room.
+    /// Returns the active bans of the chat (`None`) or of a room.
     pub(crate) fn bans(&self, room: Option<&Key>) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.list(now_ms, room).cloned().collect()
     }
 
-    /// Returns whether the room exists, or the user may create it. The node that serves the user
-    /// checks this.
+    /// Returns whether the room exists, or whether the user may create it. Only the node that
+    /// serves the user checks this.
     pub(crate) fn check_room_limits(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         self.check_room_limits_in(&self.lock(), session, room)
     }
@@ -317,12 +318,12 @@ impl Chat {
         live.check_room_limits(self.now_ms(), session, room, limits)
     }
 
-    /// Releases a membership from which the session was expelled.
+    /// Releases a membership of a room from which the session was expelled.
     pub(crate) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
         self.lock().release_membership(session.session, shared_room);
     }
 
-    /// Returns the number of users in the chat, all rooms together.
+    /// Returns the number of users in the whole chat.
     #[must_use]
     pub fn people(&self) -> usize {
         self.lock().users.len()
@@ -332,8 +333,8 @@ impl Chat {
         self.state.lock().ignore_poison()
     }
 
-    /// Refuses a private line because the recipient's mailbox is full. If another node serves the
-    /// author, an operation tells them.
+    /// Tells the author of a private line that the recipient's mailbox is full. If another node
+    /// serves the author, the message is sent as an operation.
     fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
         if self.is_replicated() && !context.is_here {
             let words = format!("Not delivered: the mailbox of {to} is full");
@@ -343,7 +344,8 @@ impl Chat {
     }
 }
 
-/// Returns the options of the state of a node, or of a chat without a store.
+/// Returns the options for the state of a node, or of a chat without a store. Such a state is not
+/// stored.
 fn options(settings: &ChatSettings, is_replicated: bool) -> StateOptions {
     StateOptions {
         lobby: settings.lobby.clone(),
@@ -351,7 +353,7 @@ fn options(settings: &ChatSettings, is_replicated: bool) -> StateOptions {
         holds_lines: false,
         keeps_rooms: is_replicated,
         is_replicated,
-        // Each node has to calculate the same lineages.
+        // All nodes must calculate the same lineages.
         lineages_from: 0,
         moment: settings.moment,
     }
@@ -386,6 +388,6 @@ mod tests {
         assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
         assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
-        assert!(!format!("{chat:?}").contains("sesame"), "a password is in no log");
+        assert!(!format!("{chat:?}").contains("sesame"), "the password is not printed");
     }
 }

@@ -1,4 +1,4 @@
-//! The list of a room's members for a page, with a bounded number in each answer.
+//! The list of a room's members for a page. Each answer has a limited number of members.
 
 use crate::chat::Chat;
 use crate::session::view::DisplaySettings;
@@ -10,18 +10,18 @@ use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name};
 /// The maximum number of members in one answer.
 const NAMED_MAX: usize = 100;
 
-/// The approximate bytes of an entry without its texts.
+/// The approximate size of an entry without its texts, in bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// A part of the members of a room, at one position of the room's order.
+/// A page of the members of a room, taken between two lines of the room.
 #[derive(Debug)]
 pub(crate) struct MemberList {
     room: Name,
     topic: String,
-    /// The number of the last line before this list.
+    /// The number of the last line before this list was taken.
     number: u64,
     count: usize,
-    /// The arrival after which this part begins; 0 for the first part.
+    /// The arrival number after which this page begins; 0 for the first page.
     after: u32,
     /// The members in the order of their joins.
     named: Vec<Named>,
@@ -39,7 +39,7 @@ struct Named {
 }
 
 impl MemberList {
-    /// Returns the first page of the members who joined after the arrival `after`.
+    /// Returns a page of the members whose arrival number is above `after`.
     pub(crate) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();
@@ -68,7 +68,8 @@ impl MemberList {
         }
     }
 
-    /// Makes the list for a page with this view. Leaves out the away texts of ignored users.
+    /// Creates the message for a page in a browser. Leaves out the away texts of users that `view`
+    /// ignores.
     pub(crate) fn message(&self, chat: &Chat, view: &DisplaySettings) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);

@@ -1,8 +1,8 @@
-//! A room behind its lock, and the wakers of the members that wait for its next line.
+//! A room behind its lock, and the wakers of the members who wait for its next line.
 //!
-//! The lock is held for a short decision, and never across an await or a system call. A member that
-//! has seen all lines registers its waker. A member whose peer does not read registers none, so it
-//! costs the others nothing.
+//! The lock is held only for short steps, never across an await or a system call. A member who has
+//! seen all lines registers a waker. A member whose peer does not read registers no waker, and
+//! therefore does not slow down other members.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -12,27 +12,27 @@ use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::room::{Batch, LineView, MemberId, Own, Room};
 use echoline_chat_core::state::RoomCell;
 
-/// A room that sessions share. A clone is the same room.
+/// A room that sessions share. Clones refer to the same room.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedRoom(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     room: Room,
-    /// The waiters, indexed by member id.
+    /// For each member id: the waker of the member, if the member waits.
     waiters: Vec<Waiter>,
-    /// The members to wake at the next line, by thread.
+    /// The members to wake at the next line, grouped by thread.
     waiting: Vec<WaitingMembers>,
-    /// The number of the line up to which all waiting members were woken.
+    /// The waiting members have been woken for all lines before this number.
     told: u64,
 }
 
-/// The members that wait on one thread.
+/// The members who wait on one thread.
 #[derive(Debug)]
 struct WaitingMembers {
     batcher: Arc<WakeBatcher>,
     memberships: Vec<MemberId>,
-    /// A spare list for the next wake-up, which saves an allocation.
+    /// A list that the next wake-up reuses, to save an allocation.
     spare: Vec<Waker>,
 }
 
@@ -47,7 +47,7 @@ struct Waiter {
 pub(crate) struct TakeResult {
     /// The number of lines that the log dropped before the member saw them.
     pub(crate) missed: u64,
-    /// Pending if the batch has all lines. Then the task is woken for more.
+    /// `Pending` if there are no more lines. The task is woken when there are.
     pub(crate) more: Poll<()>,
 }
 
@@ -57,20 +57,21 @@ impl SharedRoom {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Reads or changes the room. A caller that appends lines calls [`wake`](Self::wake)
-    /// afterwards, so that many lines cause one wake-up.
+    /// Reads or changes the room. After appending lines, the caller must call [`wake`](Self::wake).
+    /// Many lines can share one wake-up.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
         look(&mut self.lock().room)
     }
 
-    /// Like [`with`](Self::with), then wakes the members that wait for new lines.
+    /// Like [`with`](Self::with), but then wakes the members who wait for new lines.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
         let result = self.with(change);
         self.wake();
         result
     }
 
-    /// Fills `batch` with the member's next lines. If these are all, the next line wakes the task.
+    /// Fills `batch` with the member's next lines. If no more lines are left, the next line wakes
+    /// the task.
     pub(crate) fn take(
         &self,
         member_id: MemberId,
@@ -83,8 +84,9 @@ impl SharedRoom {
         TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
-    /// Passes the member's next lines to `each`, one by one, until it returns `false` or no line is
-    /// left. If no line is left, the next line wakes the task. Returns the number of missed lines.
+    /// Passes the member's next lines to `each`, one by one, until `each` returns `false` or no
+    /// line is left. If no line is left, the next line wakes the task. Returns the number of missed
+    /// lines.
     pub(crate) fn take_lines(
         &self,
         member_id: MemberId,
@@ -104,17 +106,18 @@ impl SharedRoom {
         TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
-    /// Notes that the member's connection did not take the whole batch.
+    /// Sets the member's next line back to `next`, because the connection did not take the whole
+    /// batch.
     pub(crate) fn put_back(&self, member_id: MemberId, next: u64) {
         self.lock().room.put_back(member_id, next);
     }
 
-    /// Runs `leave`, which removes a member. The member's task is not woken any more.
+    /// Runs `leave`, which removes a member. The member's task is no longer woken.
     fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let result = {
             let mut state = self.lock();
             if let Some(waiter) = state.waiters.get_mut(member_id) {
-                // The waker is dropped, because it keeps its task alive.
+                // Drops the waker, because it keeps its task alive.
                 *waiter = Waiter::default();
             }
             leave(&mut state.room)
@@ -123,8 +126,8 @@ impl SharedRoom {
         result
     }
 
-    /// Returns the result of `look` if the member has seen all lines and, with `settled`, no line
-    /// waits for the store. Returns `None` otherwise.
+    /// Runs `look` if the member has seen all lines. If `settled` is set, additionally requires
+    /// that no line waits for the store. Returns `None` if `look` was not run.
     pub(crate) fn at_end<T>(
         &self,
         member_id: MemberId,
@@ -132,7 +135,8 @@ impl SharedRoom {
         look: impl FnOnce(&Room) -> T,
     ) -> Option<T> {
         let State { room, .. } = &*self.lock();
-        // A suspended member has not seen the latest lines. It is asked again after it rejoins.
+        // A suspended member does not see the latest lines. This is called again after the member
+        // rejoins.
         let has_seen_all = room.is_caught_up(member_id) && !room.is_suspended(member_id);
         let at_end = has_seen_all && (!settled || room.is_settled());
         at_end.then(|| look(room))
@@ -148,7 +152,7 @@ impl SharedRoom {
             }
             state.take_wakers()
         };
-        // Outside of the lock, because a task that wakes on another thread takes the lock at once.
+        // The lock is released first, because a task that wakes on another thread takes it at once.
         for (batcher, wakers) in &mut lists {
             batcher.wake(wakers);
         }
@@ -159,7 +163,8 @@ impl SharedRoom {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Even after a panic under the lock, the room's lines are still in order.
+        // A panic under the lock cannot break the order of the room's lines, so the lock is still
+        // usable.
         self.0.lock().ignore_poison()
     }
 }
@@ -211,12 +216,13 @@ impl State {
         Poll::Pending
     }
 
-    /// Returns the members that wait on the thread of this batcher. A linear search is enough,
-    /// because there are few threads.
+    /// Returns the members who wait on the thread of this batcher. There are few threads, so a
+    /// linear search is enough.
     fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut WaitingMembers {
         let same = |waiting: &WaitingMembers| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {
-            // Removes the lists of ended threads, which have no waiting members.
+            // Drops the lists of threads that have no waiting members, because such a thread may
+            // have ended.
             self.waiting.retain(|waiting| !waiting.memberships.is_empty());
             let batcher = Arc::clone(batcher);
             self.waiting.push(WaitingMembers {

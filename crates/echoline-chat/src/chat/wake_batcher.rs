@@ -1,13 +1,12 @@
-//! Wakes the members of one thread in batches.
+//! Wakes the members of each thread in batches.
 //!
-//! Waking a task that runs on another thread costs a system call each time. The members to wake are
-//! therefore collected in one list for each thread. Each thread has a batcher task, which is woken
-//! once for its list. It wakes the members from their own thread, which only pushes them to its
-//! queue.
+//! Waking a task on another thread costs a system call. The members to wake are therefore collected
+//! in one list per thread. Each thread has a batcher task, and only this task is woken from other
+//! threads. It then wakes the members on its own thread, which needs no system call.
 //!
-//! The batcher task wakes a few members, then yields to the end of that queue. Other work on the
-//! thread, above all reading the next line, does not wait until a thousand members have been
-//! written to. A member that is woken late gets more lines at once.
+//! The batcher task wakes a few members and then yields. Other work on the thread, above all
+//! reading the next line, need not wait until a thousand members were written to. A member that is
+//! woken late gets more lines at once.
 
 use echoline_base::poison::IgnorePoison;
 use std::collections::{HashMap, VecDeque};
@@ -16,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
-/// The number of members that are woken at a time. A runtime polls for I/O after a similar number
-/// of tasks (tokio: 61), so a smaller number gains little.
+/// The number of members that are woken before the task yields. A runtime polls for I/O after a
+/// similar number of tasks (tokio: 61), so a smaller number gains little.
 const AT_ONCE: usize = 32;
 
 /// The batchers of one chat, one for each thread that serves it.
@@ -26,7 +25,7 @@ pub(crate) struct WakeBatchers {
     by_thread: Mutex<HashMap<ThreadId, Arc<WakeBatcher>>>,
 }
 
-/// Wakes the tasks of one thread.
+/// The batcher of one thread. It wakes the tasks of this thread.
 #[derive(Debug)]
 pub(crate) struct WakeBatcher {
     thread: ThreadId,
@@ -35,15 +34,15 @@ pub(crate) struct WakeBatcher {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The wakers that the batcher's task has yet to call.
+    /// The wakers that the batcher's task must still call.
     wakers: VecDeque<Waker>,
-    /// Wakes the batcher's task; `None` once it has ended.
+    /// The waker of the batcher's task; `None` before it has run and after it has ended.
     task: Option<Waker>,
     is_over: bool,
 }
 
 impl WakeBatchers {
-    /// Returns the batcher of this thread, whose runtime must be the current one.
+    /// Returns the batcher of the current thread. Must be called within the runtime of this thread.
     pub(crate) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
         let mut by_thread = self.by_thread.lock().ignore_poison();
@@ -68,7 +67,7 @@ impl Drop for WakeBatchers {
 }
 
 impl WakeBatcher {
-    /// Wakes all of `wakers`, and leaves the list empty for the next time.
+    /// Wakes all of `wakers`, and empties the list for its next use.
     pub(crate) fn wake(&self, wakers: &mut Vec<Waker>) {
         if let Some(task) = self.hand_over(wakers) {
             return task.wake();
@@ -77,8 +76,8 @@ impl WakeBatcher {
     }
 
     /// Moves `wakers` to the batcher's task, and returns the waker of that task. Returns `None` and
-    /// leaves the list unchanged if there are only a few wakers of the current thread, or if the
-    /// task is not running.
+    /// leaves the list unchanged if the task is not running. The same applies if there are only a
+    /// few wakers and this is their thread.
     fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
             return None;
@@ -99,9 +98,9 @@ impl WakeBatcher {
     }
 }
 
-/// Runs the task of a batcher. It ends with its chat.
+/// Runs the task of a batcher until the chat is dropped.
 async fn run(batcher: Arc<WakeBatcher>) {
-    // If the runtime drops the task, the guard still calls the remaining wakers.
+    // If the runtime drops this task, the guard calls the remaining wakers.
     let batcher = AtEnd(batcher);
     let mut next = Vec::with_capacity(AT_ONCE);
     poll_fn(|cx| {
@@ -156,7 +155,8 @@ mod tests {
         (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
     }
 
-    /// All members are woken: from this thread, from another one, and after the runtime has ended.
+    /// All members are woken: from this thread, from another thread, and after the runtime has
+    /// ended.
     #[test]
     fn every_member_is_woken() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
@@ -172,22 +172,34 @@ mod tests {
             .unwrap();
         };
         other(1);
-        assert_eq!(count.0.load(Ordering::SeqCst), 1, "its task has not begun yet");
+        assert_eq!(
+            count.0.load(Ordering::SeqCst),
+            1,
+            "without a running task, the member is woken at once"
+        );
         runtime.block_on(tokio::task::yield_now());
         other(10);
-        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the task has them");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the wakers wait in the task");
         runtime.block_on(tokio::task::yield_now());
         assert_eq!(count.0.load(Ordering::SeqCst), 11);
         batcher.wake(&mut wakers(&count, 5));
-        assert_eq!(count.0.load(Ordering::SeqCst), 16, "on its own thread at once");
+        assert_eq!(
+            count.0.load(Ordering::SeqCst),
+            16,
+            "a few members of this thread are woken at once"
+        );
         other(20);
         drop(runtime);
-        assert_eq!(count.0.load(Ordering::SeqCst), 36, "the end wakes whom it still had");
+        assert_eq!(
+            count.0.load(Ordering::SeqCst),
+            36,
+            "the end of the task calls the remaining wakers"
+        );
         other(30);
-        assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end at once");
+        assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end, members are woken at once");
     }
 
-    /// Waits for one turn of the task queue. (tokio's `yield_now` waits until the queue is empty.)
+    /// Waits for one turn of the task queue. (`yield_now` of tokio waits until the queue is empty.)
     async fn next_turn() {
         let mut is_next = false;
         poll_fn(|cx| {
@@ -205,7 +217,7 @@ mod tests {
     fn other_tasks_run_between_the_batches() {
         let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        // This runs as a task, so it takes turns with the other tasks.
+        // This runs as a task, so that it takes turns with the other tasks.
         let work = runtime.spawn(async move {
             let batcher = batchers.here();
             next_turn().await;

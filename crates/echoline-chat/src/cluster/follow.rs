@@ -10,7 +10,7 @@ use echoline_chat_core::{
     ReplicatedState, StateSnapshot, StreamEntry,
 };
 
-/// The maximum characters of a refusal's reason, because the rest of it is a foreign text.
+/// The maximum length of a logged error, in characters. It may contain text of an attacker.
 const ERROR_CHARACTERS_MAX: usize = 200;
 
 impl ReplicatedState for Chat {
@@ -65,11 +65,11 @@ impl ClusterNode<'_> {
         match Envelope::decode(&entry.payload) {
             Ok(envelope) => self.apply_envelope(entry, envelope),
             Err(error) => {
-                // All nodes do the same: the state does not change.
+                // All nodes refuse the entry in the same way: the state does not change.
                 let mut state = self.cluster.lock();
                 state.counts.unreadable += 1;
                 let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
-                // A flood of such entries must not become a flood of log lines.
+                // Logs only some of them, so that a flood of such entries does not flood the log.
                 if unreadable.is_power_of_two() {
                     let error: String = error.chars().take(ERROR_CHARACTERS_MAX).collect();
                     tracing::error!(sequence, unreadable, error, "refused an entry of the stream");
@@ -101,7 +101,7 @@ impl ClusterNode<'_> {
         self.settle(&id, session, outcome);
     }
 
-    /// Applies an operation whose author is a node. Refuses a duplicate.
+    /// Applies an operation whose author is a node. A duplicate is refused.
     fn apply_of_node(
         &self,
         context: OperationContext,
@@ -118,8 +118,8 @@ impl ClusterNode<'_> {
         self.chat.apply_operation(context, operation)
     }
 
-    /// Applies a user's operation. Drops a duplicate silently, because its first application
-    /// already sent the reply. A duplicate only arrives if its number was already used before the
+    /// Applies a user's operation. A duplicate is dropped silently: its first application already
+    /// sent the reply. A duplicate reaches this function only if its number was used before the
     /// chat was reset.
     fn apply_of_user(
         &self,
@@ -135,7 +135,7 @@ impl ClusterNode<'_> {
             Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
                 return Outcome::Refused(OperationError::NotInRoom);
             }
-            // The session is already in the chat.
+            // The session is already in the chat, so it cannot enter again.
             Some(_) if enters => return Outcome::Refused(OperationError::NotInRoom),
             Some(user) => user.last = number,
             None if matches!(operation, Operation::SaveSession(_))
@@ -160,7 +160,8 @@ impl ClusterNode<'_> {
         if let Outcome::Redeemed(Some(redeemed)) = &outcome
             && let Some(session) = redeemed.saved.session
         {
-            // The token has ended its earlier session, which must not rejoin if it is suspended.
+            // The token ended its earlier session. That session must not rejoin, even if it is
+            // suspended.
             self.cluster.lock().end_session(session);
         }
         let has_entered = matches!(&outcome, Outcome::Entered(Ok(_)));
@@ -168,13 +169,14 @@ impl ClusterNode<'_> {
             if has_entered {
                 user.last = number;
             } else if is_in {
-                // Only operations that say lines are recorded as refused. The outcome of others may
-                // differ between nodes, for example if a mailbox is full.
+                // Only refusals of operations that say lines are recorded. The outcome of other
+                // operations may differ between nodes, for example if a mailbox is full.
                 user.was_refused = says && outcome.refusal().is_some();
             }
         }
         if !has_entered && (exits || enters) {
-            // Replaying the entry must produce the same result.
+            // Records that the session has ended, so that the entry has the same result if it is
+            // applied again.
             let mut state = self.cluster.lock();
             state.returning.remove(&context.session);
             state.end_session(context.session);
@@ -231,7 +233,7 @@ impl ClusterNode<'_> {
 
     fn answer(&self, reply: ReplySender, outcome: Outcome) {
         let outcome = match outcome {
-            // This node no longer knows that it serves the session.
+            // The other nodes removed this node, so it does not serve the session any more.
             Outcome::Joined(Ok(joined)) if !joined.is_here => {
                 Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }
@@ -243,7 +245,7 @@ impl ClusterNode<'_> {
     }
 }
 
-/// A chat that is one node of a cluster, as the driver of the stream sees it.
+/// A chat that is one node of a cluster, with everything that applying entries needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClusterNode<'a> {
     pub(super) chat: &'a Chat,
@@ -251,7 +253,7 @@ pub(super) struct ClusterNode<'a> {
 }
 
 impl Chat {
-    /// Returns this chat as a node of a cluster; `None` if it is one process.
+    /// Returns this chat as a node of a cluster; `None` without a cluster.
     pub(super) fn node(&self) -> Option<ClusterNode<'_>> {
         let cluster = self.cluster.as_deref()?;
         Some(ClusterNode { chat: self, cluster })

@@ -1,4 +1,4 @@
-//! Tests with entries on the stream that no honest node sends.
+//! Tests with entries of the stream that no correct node sends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use echoline_chat_core::replication::{GONE_MAX, JUMP_MAX, NUMBER_MAX, TIME_MAX_M
 use echoline_chat_core::text::is_clean;
 use echoline_chat_core::{Key, Name, ReplicatedState, StateSnapshot, StreamEntry};
 
-/// A text with an escape sequence, a line break and a bidirectional control.
+/// A text with an escape sequence, a line break and a bidirectional control character.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
@@ -34,7 +34,7 @@ fn apply_operation(chat: &Chat, session: u64, number: u64, operation: &Value) {
     apply(chat, entry.to_string());
 }
 
-/// Returns a node with ann in the lobby, after her operations 1 and 2.
+/// Returns a node that has applied ann's operations 1 and 2. She is in the lobby.
 fn with_ann() -> Arc<Chat> {
     let chat = node(9);
     apply_operation(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
@@ -77,7 +77,7 @@ fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
     chat.restore(&StateSnapshot { sequence, state: state.to_string().into() })
 }
 
-/// Asserts that the node still applies honest entries.
+/// Asserts that the node still applies correct entries.
 fn works(chat: &Chat) {
     apply_operation(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
     apply_operation(chat, 70, 2, &join("lobby"));
@@ -86,7 +86,8 @@ fn works(chat: &Chat) {
     assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
 
-/// Issue 12, item 10: texts of any publisher reach users clean and short.
+/// Issue 12, item 10: text that anyone publishes to the stream is cleaned and shortened before
+/// users see it.
 #[test]
 fn attack_texts_of_the_stream_are_cleaned() {
     let chat = with_ann();
@@ -129,8 +130,8 @@ fn attack_a_jump_of_numbers_is_refused() {
     assert_eq!(snapshot(&chat)["people"][0]["last"], 3);
 }
 
-/// Issue 12, item 10: the node refuses a reserved name, a second login of a session, the server's
-/// kinds of lines, and operations of the wrong author.
+/// Issue 12, item 10: the node refuses reserved names, a second login of a session, lines of the
+/// server's kinds, and operations of the wrong author.
 #[test]
 fn attack_operations_that_no_node_sends_are_refused() {
     let chat = with_ann();
@@ -160,8 +161,8 @@ fn attack_operations_that_no_node_sends_are_refused() {
     works(&chat);
 }
 
-/// Issue 12, item 10: a recorded entry that is sent again changes nothing, also long after the end
-/// of its session.
+/// Issue 12, item 10: an entry that was recorded and sent again changes nothing, even long after
+/// its session has ended.
 #[test]
 fn attack_a_recorded_session_does_not_begin_again() {
     let chat = with_ann();
@@ -187,7 +188,7 @@ fn attack_a_recorded_session_does_not_begin_again() {
         apply_operation(&chat, origin | session, 1, &again);
         assert_eq!(names(&chat), ["ann"], "{session}");
     }
-    // Another node knows this from a snapshot.
+    // A node that starts from a snapshot refuses the old entry too.
     let late = node(8);
     restore(&late, &snapshot(&chat)).unwrap();
     apply_operation(
@@ -201,7 +202,8 @@ fn attack_a_recorded_session_does_not_begin_again() {
     works(&chat);
 }
 
-/// Issue 12, item 10: tokens of an earlier version are read, and stored as digests from then on.
+/// Issue 12, item 10: tokens of an earlier version are accepted, and stored as digests from then
+/// on.
 #[test]
 fn attack_no_snapshot_has_a_token() {
     let chat = with_ann();
@@ -217,12 +219,12 @@ fn attack_no_snapshot_has_a_token() {
     assert!(!snapshot(&late).to_string().contains("ab2c"));
     for chat in [chat, late] {
         apply_operation(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
-        assert_eq!(snapshot(&chat)["tokens"], json!([]), "it is used up");
+        assert_eq!(snapshot(&chat)["tokens"], json!([]), "the token was redeemed");
     }
 }
 
-/// An entry that saves a session may arrive again after the session has ended. It does not replace
-/// the state that the session saved last, and does not restore a used token.
+/// An entry that saves a session may arrive again after the session has ended. It must not replace
+/// the state that was saved last, and must not restore a redeemed token.
 #[test]
 fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     let keep = |token: &str, until_ms: u64| {
@@ -243,8 +245,8 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     assert_eq!(saved(&chat), [99_002]);
     apply_operation(&chat, 6, 1, &redeem);
     apply_operation(&chat, 5, 3, &old);
-    assert!(saved(&chat).is_empty(), "it is used up");
-    // A node that could not use a token saves its session again, once.
+    assert!(saved(&chat).is_empty(), "the token was redeemed");
+    // If a node redeems a token but cannot restore the session, it saves the session again, once.
     let back = json!({ "keep": keep("a", 99_003) });
     apply_operation(&chat, 7, 1, &back);
     assert_eq!(saved(&chat), [99_003]);
@@ -253,12 +255,12 @@ fn regression_an_old_saved_session_that_is_sent_again_is_refused() {
     restore(&late, &snapshot(&chat)).unwrap();
     for chat in [chat, late] {
         apply_operation(&chat, 7, 1, &back);
-        assert!(saved(&chat).is_empty(), "it is used up");
+        assert!(saved(&chat).is_empty(), "the token was redeemed");
     }
 }
 
-/// If a node goes down, its sessions can still be saved a moment later, with the node's next
-/// number. A session that a token has already resumed elsewhere is not saved.
+/// After a node went down, its sessions can still be saved, with the node's next number. A session
+/// that a token has already restored elsewhere is not saved.
 #[test]
 fn the_session_of_a_downed_node_can_still_be_saved() {
     let late = |chat: &Chat, number: u64, until_ms: u64| {
@@ -273,14 +275,14 @@ fn the_session_of_a_downed_node_can_still_be_saved() {
     let gone = json!({ "gone": { "node": 1, "name": "east", "reason": "is gone" } });
     apply_operation(&chat, 0, 0, &gone);
     assert!(names(&chat).is_empty());
-    assert_eq!(late(&chat, 2, 99_001), None, "it was sent before");
+    assert_eq!(late(&chat, 2, 99_001), None, "the number was already used");
     assert_eq!(late(&chat, 3, 99_002), Some(99_002));
     assert_eq!(late(&chat, 4, 99_003), Some(99_003));
     assert_eq!(late(&chat, 3, 99_002), Some(99_003));
     let redeem = json!({ "redeem": { "token": "a" } });
     let entry = json!({ "v": 1, "node": 3, "session": 6, "number": 1, "act": redeem });
     apply(&chat, entry.to_string());
-    assert_eq!(late(&chat, 5, 99_004), None, "the session goes on elsewhere");
+    assert_eq!(late(&chat, 5, 99_004), None, "the session was restored elsewhere");
 }
 
 /// Issue 12, item 10: a forged snapshot is refused, or its texts are cleaned.
@@ -390,7 +392,7 @@ fn hostile_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Collects the paths of all values below this one.
+/// Collects the paths of this value and all values below it.
 fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -416,7 +418,7 @@ fn replace_one(value: &mut Value, which: prop::sample::Index, by: Value) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Issue 12, item 10: no entry makes a node panic, stop, or show text that is not clean.
+    /// Issue 12, item 10: no entry makes a node panic, stop, or show unclean text.
     #[test]
     fn attack_no_entry_harms_a_node(
         forged in prop::collection::vec(
@@ -439,7 +441,7 @@ proptest! {
         restore(&late, &snapshot(&chat)).unwrap();
     }
 
-    /// Issue 12, item 10: the same for snapshots.
+    /// Issue 12, item 10: no snapshot makes a node panic, stop, or show unclean text.
     #[test]
     fn attack_no_snapshot_harms_a_node(
         forged in prop::collection::vec((any::<prop::sample::Index>(), hostile_value()), 1..4),

@@ -10,7 +10,7 @@ use crate::chat::live_state::SessionHandle;
 use echoline_chat_core::replication::{HELD_TICKS, Heartbeat, LeaveState, QueuedOperation};
 use echoline_chat_core::{Link, Notification, OperationError, Outcome};
 
-/// The interval, in ticks, between two sweeps for the remains of ended sessions.
+/// The number of ticks between two sweeps that remove the outboxes of ended sessions.
 const SWEEP_TICKS: u64 = 10;
 
 impl ClusterNode<'_> {
@@ -23,8 +23,8 @@ impl ClusterNode<'_> {
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
         }
-        // A node without a link receives no heartbeats, so all leases start again when the link is
-        // back.
+        // Without a link, a node receives no heartbeats. All leases restart, so that none expires
+        // because of that.
         let now = state.now;
         state.leases.renew(now);
         state.counts.losses += u64::from(is_lost);
@@ -75,7 +75,7 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Returns the sessions that this node serves, in order, including the sessions that are about
+    /// Returns the sessions that this node serves, in order. Includes the sessions that are about
     /// to rejoin.
     fn served_here(&self) -> Vec<Arc<SessionHandle>> {
         let mut served = self.cluster.lock().returning.clone();
@@ -97,7 +97,7 @@ impl Cluster {
             applied: state.applied,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        serde_json::to_vec(&heartbeat).expect("it is made of texts and numbers").into()
+        serde_json::to_vec(&heartbeat).expect("a heartbeat has only texts and numbers").into()
     }
 
     pub(super) fn receive_heartbeat(&self, heartbeat: &[u8]) {

@@ -1,9 +1,9 @@
-//! A chat as one node of a cluster: each operation is sent to the stream first, and every node
-//! applies it when it comes back, in the order of the stream.
+//! A chat as one node of a cluster. Each operation is first sent to the stream, and every node
+//! applies it when the stream delivers it.
 //!
-//! Nothing here blocks. A proposal leaves through a channel, and the author learns the outcome
-//! later. `proposals` and `newcomers` do not use [`Chat`](super::Chat): the chat owns them, and the
-//! other files connect both.
+//! Nothing here blocks. A proposal leaves through a channel, and its author learns the outcome
+//! later. `proposals` and `newcomers` do not depend on [`Chat`](super::Chat), because the chat owns
+//! them. The other files connect the two.
 
 mod follow;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Bounds the operations of connections before login. Any client can make such connections, and
-//! they must not fill the stream.
+//! Limits the operations of connections that have not logged in. Any client can open such
+//! connections, and they must not fill the stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,27 +8,27 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// The maximum number of in-flight operations before login.
+/// The maximum number of in-flight operations of such connections.
 const ENTRANCES_MAX: usize = 64;
 
-/// The interval between two rounds in which this node checks whether it has caught up.
+/// The minimum interval between two checks whether this node has caught up with the stream.
 const ROUNDS_APART: Duration = Duration::from_secs(1);
 
-/// Bounds the operations before login.
+/// The limits for connections that have not logged in.
 #[derive(Debug)]
 pub(super) struct Newcomers {
-    /// One permit for each in-flight operation before login.
+    /// One permit for each in-flight operation.
     permits: Arc<Semaphore>,
-    /// The number of rounds of [`catch_up`](Newcomers::catch_up) so far.
+    /// The number of checks that [`catch_up`](Newcomers::catch_up) has started.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }
 
-/// The last round of [`catch_up`](Newcomers::catch_up).
+/// The last check of [`catch_up`](Newcomers::catch_up).
 #[derive(Debug, Default)]
 struct Round {
     begun: Option<Instant>,
-    /// The number of the last round that showed that this node has caught up.
+    /// The number of the last check that succeeded.
     completed: u64,
 }
 
@@ -40,13 +40,13 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Waits for the permit to send an operation before login.
+    /// Waits for a permit to send an operation.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Waits for a call of `ask` that begins after this call, and returns its result. One call of
-    /// `ask` per second answers all waiting sessions.
+    /// Waits until a check that begins after this call has finished, and returns its result. `ask`
+    /// performs a check. Waiting sessions share a check, so there is at most one per second.
     pub(super) async fn catch_up<F>(&self, ask: impl FnOnce() -> F) -> bool
     where
         F: Future<Output = bool>,

@@ -1,4 +1,4 @@
-//! Handles nodes that go down, and nodes that rejoin after their lease has expired.
+//! Handles nodes that go down, and nodes that rejoin after their lease expired.
 
 use super::follow::ClusterNode;
 use super::proposals::{Cluster, State};
@@ -35,9 +35,8 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Handles the expiry of this node's own lease: the node takes another number, and its users
-    /// rejoin. Operations that were in flight have no effect any more. They are sent again after
-    /// the rejoin.
+    /// Handles the expiry of this node's own lease. The node takes another number, and its users
+    /// rejoin. Operations that were in flight have no effect; they are sent again after the rejoin.
     pub(super) fn come_back(&self, users: &[DownUser]) {
         let live = self.chat.lock();
         let mut state = self.cluster.lock();
@@ -52,7 +51,7 @@ impl ClusterNode<'_> {
         }
         state.is_returning = true;
         state.counts.returns += 1;
-        // Some of them may already have been about to rejoin.
+        // Users who rejoin since an earlier expiry of the lease stay in the set.
         let here = users.iter().filter(|user| user.is_here);
         state.returning.extend(here.map(|user| user.last.session));
         state.returning.retain(|&session| rejoins(&live, session));
@@ -63,7 +62,7 @@ impl ClusterNode<'_> {
         let mut chunks: Vec<Vec<RejoiningUser>> =
             rejoining.chunks(REJOINING_MAX).map(<[_]>::to_vec).collect();
         if chunks.is_empty() {
-            // The last operation, which may be empty, shows that all users have rejoined.
+            // The last rejoin operation, which may contain no users, marks the end of the rejoin.
             chunks.push(Vec::new());
         }
         for users in chunks {

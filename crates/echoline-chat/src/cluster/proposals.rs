@@ -1,5 +1,5 @@
-//! The proposals of this node: each operation is sent to the stream, and its author gets the
-//! outcome when it comes back.
+//! The proposals of this node. Each operation is sent to the stream, and its author gets the
+//! outcome when the stream delivers it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use echoline_base::poison::IgnorePoison;
 use echoline_chat_core::replication::{NODE, Outbox, PendingReply, Replication};
 use echoline_chat_core::{Name, Operation, OperationError, Outcome, Proposal, SaidLine};
 
-/// The maximum number of an author's lines that wait while the link is up. Beyond it the author has
-/// to wait.
+/// The maximum number of an author's lines that wait while the link is up. At this number the
+/// author must wait.
 const WAITING_MAX: usize = 1024;
 
 /// The maximum number of an author's lines that are held while the link is lost.
 pub(super) const HELD_MAX: usize = 50;
 
-/// The reason that an author reads if an operation did not reach the other nodes.
+/// The reasons that an author is told if an operation did not reach the other nodes.
 pub(super) const LOST: &str = "the link to the other nodes is lost";
 pub(super) const TAKEN_FOR_GONE: &str = "the other nodes removed this node";
 
@@ -31,14 +31,14 @@ pub struct ClusterOptions {
     pub cluster: String,
     /// The name of this node as users see it: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub node_name: String,
-    /// A random number that is unique among all starts of all nodes of the cluster.
+    /// A random number that differs for each start of each node in the cluster.
     pub node: u32,
 }
 
 /// The replication state of this node.
 pub(super) type State = Replication<ReplySender>;
 
-/// The chat's side of the cluster: its options, its replication state and its proposals.
+/// The cluster as the chat sees it: the options, the replication state and the proposals.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(super) options: ClusterOptions,
@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Creates a node that has not applied anything yet, and its proposals.
+    /// Creates a node that has not applied any entry, and the receiver of its proposals.
     pub(super) fn new(options: ClusterOptions) -> (Self, mpsc::UnboundedReceiver<Proposal>) {
         let (proposals, receiver) = mpsc::unbounded_channel();
         let state = Mutex::new(State::new(options.node));
@@ -85,20 +85,20 @@ impl Cluster {
         self.send_next(&mut state, session);
     }
 
-    /// Undoes an operation whose caller has stopped waiting for the outcome.
+    /// Undoes an operation whose caller no longer waits for the outcome.
     pub(super) fn undo(&self, outcome: Outcome) {
         match outcome {
             Outcome::Entered(Ok(entered)) => {
                 let exit = Operation::Exit { reason: Some(String::new()), keep: None };
                 self.announce(entered.session, exit);
             }
-            // The token restored no session, so it becomes valid again.
+            // The redeemed token restored no session, so it becomes valid again.
             Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
             _ => {}
         }
     }
 
-    /// Waits until all operations of the author have reached the other nodes.
+    /// Returns a future that waits until all operations of the author have reached the other nodes.
     pub(crate) fn settled(self: &Arc<Self>, session: u64) -> Wait {
         self.propose(session, None, None)
     }
@@ -108,12 +108,12 @@ impl Cluster {
         self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
     }
 
-    /// Returns whether the other nodes cannot be reached.
+    /// Returns whether the link to the other nodes is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.lock().is_lost
     }
 
-    /// Notes that a session is over. Its memberships are released after its last operation.
+    /// Records that a session is over. Its memberships are released after its last operation.
     pub(crate) fn retire_session(&self, session: u64) {
         self.lock().outboxes.entry(session).or_default().is_over = true;
     }
@@ -137,7 +137,7 @@ impl Cluster {
         Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
-    /// Sends the author's lines, unless an operation of the author is in flight.
+    /// Sends the author's next operation, unless one is in flight.
     pub(crate) fn send(&self, session: u64) {
         self.send_next(&mut self.lock(), session);
     }
@@ -146,14 +146,14 @@ impl Cluster {
         self.publish(state.next_proposal(session));
     }
 
-    /// Proposes that a node is down.
+    /// Proposes that a node went down.
     pub(super) fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
         self.publish(state.propose_gone(node, name, reason));
     }
 
     fn publish(&self, proposal: Option<Proposal>) {
         if let Some(proposal) = proposal {
-            // The driver may have ended with the chat.
+            // Sending fails only if the driver has ended, because the chat ends.
             let _ = self.proposals.send(proposal);
         }
     }
@@ -163,27 +163,27 @@ impl Cluster {
     }
 }
 
-/// Whether an author may continue at once.
+/// Whether an author can continue at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backpressure {
     None,
-    /// Too many lines are queued, so the author has to wait.
+    /// Too many lines are queued, so the author must wait.
     Wait,
 }
 
 /// The result of a proposed operation.
 #[derive(Debug)]
 pub(crate) enum Proposed {
-    /// The operation has been applied.
+    /// The operation was applied.
     Done(Outcome),
-    /// The operation is on its way to all nodes. It is applied when it comes back.
+    /// The operation was sent to the stream. It is applied when the stream delivers it.
     Later(Wait),
 }
 
 impl Proposed {
     /// Waits for the outcome.
     ///
-    /// Cancel safe: if the future is dropped, a user who entered by the operation leaves again.
+    /// Cancel safe: if the future is dropped after a login, the user leaves again.
     pub(crate) async fn outcome(self) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,
@@ -192,8 +192,8 @@ impl Proposed {
     }
 }
 
-/// A future that resolves to the outcome of an operation. If it is dropped, a login or a redeemed
-/// token is undone.
+/// A future that resolves to the outcome of an operation. If it is dropped, a login or the
+/// redemption of a token is undone.
 #[derive(Debug)]
 pub(crate) struct Wait {
     receiver: oneshot::Receiver<Outcome>,
@@ -219,11 +219,12 @@ impl Drop for Wait {
     }
 }
 
-/// The sender of an outcome to the caller who waits for it.
+/// Sends an outcome to the caller that waits for it.
 #[derive(Debug)]
 pub(super) struct ReplySender {
     sender: oneshot::Sender<Outcome>,
-    /// Released when the operation has come back or never will, even if the caller no longer waits.
+    /// The permit is released when the operation has come back or is lost, even if the caller no
+    /// longer waits.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -238,8 +239,8 @@ impl ReplySender {
     /// Sends the outcome to the caller.
     ///
     /// # Errors
-    /// The outcome, if the caller no longer waits.
-    #[expect(clippy::result_large_err, reason = "it is as large as the argument")]
+    /// Returns the outcome if the caller no longer waits.
+    #[expect(clippy::result_large_err, reason = "the error is the argument itself")]
     pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
         self.sender.send(outcome)
     }
@@ -251,7 +252,7 @@ impl PendingReply for ReplySender {
     }
 
     fn complete(self) {
-        // The caller may no longer wait.
+        // This fails if the caller no longer waits, which is not an error.
         let _ = self.send(Outcome::Done);
     }
 }

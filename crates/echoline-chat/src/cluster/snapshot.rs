@@ -1,5 +1,4 @@
-//! Snapshots: writes the state after one entry of the stream as bytes, and continues from such a
-//! state.
+//! Snapshots: encodes the state after one entry of the stream, and restores such a state.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,7 @@ use echoline_chat_core::replication::{
 use echoline_chat_core::state::GOES_ON;
 use echoline_chat_core::{OperationContext, OperationError, Outcome, StateSnapshot};
 
-/// The message for users when the chat starts again with another stream.
+/// The message for users if the chat starts again empty.
 const ANEW: &str = "The chat starts over, because its stream was replaced; connect again";
 
 impl ClusterNode<'_> {
@@ -34,13 +33,13 @@ impl ClusterNode<'_> {
             session_floors: followed.session_floors.clone(),
             gone_with: followed.gone_with.clone(),
         };
-        let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
+        let bytes = serde_json::to_vec(&record).expect("a record has only texts and numbers");
         StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Continues from a snapshot that is later than the last applied entry. Users of this node miss
-    /// the entries in between. They rejoin under another node number, because this node does not
-    /// know the outcomes of their operations.
+    /// the entries in between. They rejoin under another node number, because the outcomes of their
+    /// operations are unknown.
     pub(super) fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = read_snapshot(&snapshot.state)?;
         let known = AppliedOperations::of(&record);
@@ -73,7 +72,7 @@ impl ClusterNode<'_> {
         Ok(())
     }
 
-    /// Lets the users of this node rejoin, if there are any.
+    /// Starts the rejoin of this node's users, if it has any.
     fn fall_behind(&self) {
         let mut followed = self.cluster.lock();
         if followed.returning.is_empty() && followed.sent.is_empty() {
@@ -91,8 +90,8 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Settles the operations that were sent before a gap. A waiting caller gets an error, and the
-    /// author of a refused line gets a message.
+    /// Reports the outcome of operations that were in flight when this node missed entries. A
+    /// waiting caller gets an error, and the author of a refused line is told.
     fn tell_lost_in_gap(&self, lost: Vec<(u64, Sent<ReplySender>, OperationStatus)>) {
         for (session, sent, status) in lost {
             if let Some(reply) = sent.reply {
@@ -103,7 +102,7 @@ impl ClusterNode<'_> {
         }
     }
 
-    /// Drops the whole state, because the stream was replaced. All users have to leave.
+    /// Drops the whole state, because the stream was replaced. All users must leave.
     pub(super) fn reset(&self) {
         let mut live = self.chat.lock();
         let mut followed = self.cluster.lock();
@@ -125,8 +124,9 @@ impl ClusterNode<'_> {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the new stream begins with entries of the old one, it still has the users who leave
-        // now, as users of a node that no longer exists.
+        // If the new stream begins with entries of the old one, the users who leave now are in it.
+        // No node uses their node number any more, so this node proposes that the node with that
+        // number is down.
         self.cluster.propose_gone(
             &mut followed,
             before,
@@ -163,10 +163,10 @@ mod tests {
     }
 
     /// Issue 11, items 7 and 14: a node that joins later knows which session continues an earlier
-    /// one. An id means the same user there, and the lines of the earlier session belong to that
+    /// one. An id means the same user on that node, and lines of the earlier session belong to that
     /// user.
     #[test]
-    fn regression_a_snapshot_contains_which_user_continues_a_session() {
+    fn regression_a_snapshot_records_the_session_that_continues_another() {
         let chat = node(1);
         let lobby = chat.settings.lobby.clone();
         let does = |session, operation| {
@@ -182,7 +182,7 @@ mod tests {
             let (replay_from, pass) = (ReplayFrom::Last(0), Credential::Nothing);
             does(session, Operation::Join { room: lobby.clone(), replay_from, credential: pass });
         };
-        // The later session has the lower number, which is possible if another node serves it.
+        // The later session has the lower number. This is possible if another node serves it.
         enter(9, None);
         let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });

@@ -1,4 +1,4 @@
-//! The status of the cluster as this node sees it, for users and for metrics.
+//! The status of the cluster as this node sees it, for users and metrics.
 
 use std::collections::BTreeMap;
 
@@ -16,37 +16,37 @@ pub struct ClusterStatus {
     pub node_name: String,
     /// Whether the other nodes can be reached.
     pub is_linked: bool,
-    /// The sequence number of the last stream entry that this node has applied.
+    /// The sequence of the last entry of the stream that this node has applied.
     pub applied: u64,
-    /// Entries that were applied since the start.
+    /// The number of entries that were applied since the start.
     pub entries: u64,
-    /// Entries that were refused because they were invalid.
+    /// The number of entries that were refused because they were invalid.
     pub unreadable: u64,
-    /// Lines of this node's users that wait for delivery to the other nodes.
+    /// The number of lines of this node's users that have not reached the other nodes yet.
     pub held: u64,
-    /// Users of this node with queued or in-flight operations, plus the users that are about to
-    /// rejoin with this node. 0 when everything is settled.
+    /// The number of this node's users who have queued or in-flight operations or are about to
+    /// rejoin. 0 if everything is settled.
     pub open: u64,
-    /// Lines that were not delivered. Their authors were told.
+    /// The number of lines that were not delivered. Their authors were told.
     pub not_delivered: u64,
     /// The number of times that the link was lost.
     pub losses: u64,
-    /// The number of times that this node's lease expired and the node came back.
+    /// The number of times that this node's lease expired and the node rejoined.
     pub returns: u64,
-    /// The number of times that this node fell so far behind that it missed entries.
+    /// The number of times that this node fell behind and missed entries.
     pub gaps: u64,
     /// The name of each live node, and the number of users that it serves.
     pub nodes: Vec<(String, usize)>,
 }
 
 impl Chat {
-    /// Returns the status of this node in its cluster, or `None` if the chat is one process.
+    /// Returns the status of this node in its cluster, or `None` without a cluster.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
         Some(self.cluster.as_ref()?.status(&self.sessions()))
     }
 
-    /// Returns the node that serves each session.
+    /// Returns all sessions, each with the node that serves it.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
         state.users.iter().map(|(&session, user)| (session, user.node)).collect()

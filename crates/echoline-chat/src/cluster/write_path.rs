@@ -1,4 +1,4 @@
-//! The write path of a chat: each operation is applied at once, or proposed to the cluster first.
+//! The path of an operation: it is applied at once, or proposed to the cluster first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use echoline_chat_core::{
 };
 
 impl Chat {
-    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes the
-    /// proposals and delivers the entries to the chat, which is a
+    /// Creates a chat that is one node of a cluster. Returns it with the receiver of its proposals.
+    /// A driver publishes the proposals and delivers entries to the chat, which is a
     /// [`ReplicatedState`](echoline_chat_core::ReplicatedState). Accept no users until the driver
     /// has applied all entries of the stream.
     #[must_use]
@@ -56,9 +56,9 @@ impl Chat {
         }
     }
 
-    /// Waits for this node's in-flight operations, then announces to the other nodes that this node
-    /// shuts down. Its users leave each room in a single line. Blocks for at most `patience` at
-    /// each of the two steps. Returns `false` if nothing came back.
+    /// Announces to the other nodes that this node shuts down, after its in-flight operations are
+    /// settled. Its users leave each room in a single line. Blocks for at most `patience` in each
+    /// of the two steps. Returns `false` if the announcement did not come back in time.
     #[must_use]
     pub fn take_leave(&self, patience: Duration) -> bool {
         let Some(cluster) = &self.cluster else { return true };
@@ -75,9 +75,8 @@ impl Chat {
         wait.is_ok_and(|(state, _)| state.leave == LeaveState::Left)
     }
 
-    /// Applies an operation of a session that has not logged in yet. In a cluster, few of these
-    /// operations are in flight at once, so that clients cannot fill the stream with them before
-    /// login.
+    /// Applies an operation of a session that has not logged in. In a cluster, only a few of these
+    /// operations are in flight at once, so that clients cannot fill the stream with them.
     pub(crate) async fn propose_entrance(&self, session: u64, operation: Operation) -> Outcome {
         let Some(cluster) = &self.cluster else {
             return self.propose(session, operation).outcome().await;
@@ -86,14 +85,13 @@ impl Chat {
         cluster.propose(session, Some(operation), permit).await
     }
 
-    /// Waits until this node has applied all entries that the stream had when this was called.
-    /// Returns `false` if the link is lost meanwhile. One entry per second is enough for all
-    /// waiting sessions.
+    /// Waits until this node has applied all entries that the stream had at the time of the call.
+    /// Returns `false` if the link is lost meanwhile. Waiting sessions share one entry per second.
     pub(crate) async fn catch_up(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let ask = async || {
-            // An operation without an effect. It has a position in the stream, but no session gets
-            // a message.
+            // An operation without an effect: it takes a position in the stream, but no session
+            // gets a message.
             let nothing = Operation::Tell { to: NODE, words: String::new() };
             cluster.propose(NODE, Some(nothing), None).await.refusal().is_none()
         };
@@ -102,9 +100,8 @@ impl Chat {
 
     /// Says a line in a room. Its readers are woken later by [`wake_readers`](Self::wake_readers).
     ///
-    /// In one process this applies the rule of [`Operation::Say`] to the room at once, under the
-    /// lock of that room only. In a cluster the line waits in the author's outbox for that
-    /// operation.
+    /// Without a cluster, the line is appended at once, under the lock of this room only. In a
+    /// cluster, the line waits in the author's outbox for an [`Operation::Say`].
     pub(crate) fn say(
         &self,
         author: &SessionHandle,
@@ -143,7 +140,7 @@ impl Chat {
         })
     }
 
-    /// Wakes the readers of the author's lines. Called when the author has no more input waiting.
+    /// Wakes the readers of the author's lines. Call it when the author has no more input waiting.
     pub(crate) fn wake_readers(&self, author: &SessionHandle, memberships: &[Membership]) {
         match &self.cluster {
             Some(cluster) => cluster.send(author.session),
@@ -151,8 +148,9 @@ impl Chat {
         }
     }
 
-    /// Leaves the chat with a reason for the others, or silently if the server shuts down. In a
-    /// cluster a silent user stays until the node leaves, which removes all its users at once.
+    /// Leaves the chat with a reason for the other users, or silently if the server shuts down. In
+    /// a cluster, a user who leaves silently stays until the node leaves, which removes all its
+    /// users at once.
     pub(crate) fn exit(&self, session: u64, reason: Option<&str>, keep: Option<ResumeToken>) {
         match (reason, &self.cluster) {
             (None, Some(_)) => {
@@ -168,7 +166,7 @@ impl Chat {
         self.announce(session, Operation::Exit { reason, keep });
     }
 
-    /// Returns whether the operations of this chat go through the stream of a cluster.
+    /// Returns whether operations of this chat go through the stream of a cluster.
     pub(crate) fn is_replicated(&self) -> bool {
         self.cluster.is_some()
     }
@@ -183,7 +181,7 @@ impl Chat {
         self.cluster.as_ref().is_none_or(|cluster| cluster.is_settled(session))
     }
 
-    /// Waits until all operations of a session so far have been applied.
+    /// Waits until all operations that the session has made so far are applied.
     pub(crate) fn settled(&self, session: u64) -> impl Future<Output = ()> + use<> {
         let settled = self.cluster.as_ref().map(|cluster| cluster.settled(session));
         async move {

@@ -10,14 +10,14 @@ use echoline_chat_core::command::BanTarget;
 use echoline_chat_core::state::{Ban, FormerUser, Scope, Subject, counted, ending, network_of};
 use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, Operation, Outcome};
 
-/// The maximum characters of a ban's reason.
+/// The maximum length of a ban's reason, in characters.
 const REASON_MAX: usize = 200;
 
 /// The maximum number of penalties that `/penalties` lists.
 const PENALTIES_SHOWN: usize = 50;
 
 impl<S: ByteStream> Session<S> {
-    /// `/ban`: bans a user or a network, for a time or for ever.
+    /// `/ban`: bans a user or a network, for a limited time or for ever.
     pub(super) async fn ban(
         &mut self,
         target: BanTarget<'_>,
@@ -75,7 +75,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/bans`: lists the bans from number `from` on, as many as fit one answer.
+    /// `/bans`: lists the bans, beginning with number `from`, as many as fit into one answer.
     pub(super) fn bans(&mut self, from: u64) -> CommandResult {
         let bans = self.chat.bans(self.scope()?.room());
         if bans.is_empty() {
@@ -97,7 +97,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the user who has a name or had it last, and whether they are in the chat.
+    /// Returns the user who has this name or had it last, and whether they are in the chat.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
         if let Some(user) = self.chat.find(name) {
             let (lineage, address, name) = (user.lineage, user.address, user.name());
@@ -114,8 +114,8 @@ impl<S: ByteStream> Session<S> {
         Ok((subject, self.scope()?))
     }
 
-    /// Returns the scope of a ban: an operator of the whole chat bans from all of it, another
-    /// operator from the current room.
+    /// Returns the scope of a ban: the whole chat if the user is an operator of it, otherwise the
+    /// current room.
     fn scope(&self) -> CommandResult<Scope> {
         if self.user.is_operator() {
             return Ok(Scope::Chat);
@@ -123,8 +123,8 @@ impl<S: ByteStream> Session<S> {
         self.current_room().map(|(_, room)| Scope::Room(room))
     }
 
-    /// Explains whether a ban of a name applies to the user's sessions, and how to ban the address
-    /// too.
+    /// Explains whether the ban of a name also applies to the user under other names. Explains how
+    /// to ban the user's address too.
     fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
         let Some(user) = user else {
             self.notice("The ban covers only the name: no user has it or had it recently");
@@ -148,8 +148,7 @@ impl<S: ByteStream> Session<S> {
         self.notice(&format!("{come} {from}: /ban {network} bans the address too"));
     }
 
-    /// `/penalties`: lists the penalties of this node, or ends those of the source that `pardoned`
-    /// names.
+    /// `/penalties`: lists the penalties on this node, or ends those of the source in `pardoned`.
     pub(super) fn penalties(&mut self, pardoned: Option<&str>) -> CommandResult {
         self.require_chat_operator()?;
         let Some(source) = pardoned else {

@@ -1,4 +1,4 @@
-//! `/history`, `/quote` and `/delete`, and the access to earlier lines.
+//! `/history`, `/quote` and `/delete`, and access to earlier lines.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use echoline_chat_core::{
 };
 use echoline_chat_store::{Store, StoreError};
 
-/// The number of lines that `/history` shows without a number, and the maximum.
+/// The default and the maximum number of lines that `/history` shows.
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// The approximate bytes of a line in an answer, without its texts.
+/// The approximate size of a line in an answer, without its texts, in bytes.
 const LINE_BYTES: usize = 64;
 
 /// A range of earlier lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HistoryRange {
-    /// The newest `count` lines that are kept before a number.
+    /// The last `count` lines before the line number `before`.
     Newest {
         before: u64,
         count: u64,
@@ -34,7 +34,7 @@ pub(super) enum HistoryRange {
 }
 
 impl<S: ByteStream> Session<S> {
-    /// `/history`: shows lines of the room by their numbers, or the last ones.
+    /// `/history`: shows lines of the room, by number or the last ones.
     pub(super) async fn history(&mut self, passage: Option<Passage>) -> CommandResult {
         let (shared_room, room) = self.current_room()?;
         let end = shared_room.with(|room| room.log.visible());
@@ -54,7 +54,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the lines of a range, from memory if it has all of them.
+    /// Returns the lines of a range, from memory if all of them are there.
     pub(super) async fn earlier_lines(
         &mut self,
         range: HistoryRange,
@@ -67,7 +67,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns a line that only the store has, if there is a store.
+    /// Reads a line from the store. Returns `None` if there is no store, or no such line.
     pub(super) async fn stored_line(
         &mut self,
         room: &Name,
@@ -93,7 +93,8 @@ impl<S: ByteStream> Session<S> {
         Ok(self.say(LineKind::Said, &words).await?)
     }
 
-    /// Shows as many lines as fit one answer: the first of a range, or else the last.
+    /// Shows as many lines as fit into one answer: the first lines of a range, otherwise the last
+    /// lines.
     fn show_passage(&mut self, lines: &[StoredLine], is_range: bool) {
         let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
         self.show_past(fitting, "There are no such lines");
@@ -127,14 +128,14 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// Logs why the store cannot be read. Returns the sentence for the user.
-#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+/// Logs the reason why the store cannot be read. Returns the message for the user.
+#[expect(clippy::needless_pass_by_value, reason = "used as an argument of `map_err`")]
 pub(super) fn unreadable(error: StoreError) -> &'static str {
     tracing::warn!(%error, "cannot read the history");
     "The history cannot be read now; try again later"
 }
 
-/// Returns a line that is in memory, unless the view hides its author.
+/// Returns a line from memory, unless the view hides its author.
 fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option<StoredLine> {
     shared_room.with(|room| {
         let line = room.log.line(number);
@@ -144,8 +145,7 @@ fn seen(shared_room: &SharedRoom, number: u64, view: &DisplaySettings) -> Option
 }
 
 impl HistoryRange {
-    /// Returns whether the log in memory has all of these lines, so that none has to be read from
-    /// the store.
+    /// Returns whether all of these lines are in memory, so that the store need not be read.
     pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
         let first = shared_room.with(|room| room.log.first());
         match *self {
@@ -154,7 +154,7 @@ impl HistoryRange {
         }
     }
 
-    /// Returns the lines of the range that the log in memory has, oldest first, without lines that
+    /// Returns the lines of the range that are in memory, the oldest first. Leaves out lines that
     /// the view hides.
     pub(super) fn kept(&self, shared_room: &SharedRoom, view: &DisplaySettings) -> Vec<StoredLine> {
         let mut lines: Vec<StoredLine> = match *self {
@@ -172,8 +172,8 @@ impl HistoryRange {
         lines
     }
 
-    /// Returns the lines of the range that the store has, oldest first, with notices for missing
-    /// ones.
+    /// Returns the lines of the range that the store has, the oldest first, with notices for
+    /// missing lines.
     pub(super) async fn stored(
         self,
         store: &Store,
@@ -196,8 +196,8 @@ impl HistoryRange {
     }
 }
 
-/// Inserts notices for missing lines between the first of `lines` and `until`. Lines before the
-/// first one, and lines up to `trimmed`, may have been trimmed and get no notice.
+/// Inserts notices for missing lines after the first of `lines` and before the number `until`.
+/// Lines up to `trimmed` get no notice, because the store may have trimmed them.
 fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine> {
     let mut whole = Vec::with_capacity(lines.len());
     let missing = |number, time_ms| StoredLine {
@@ -207,7 +207,7 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
-    // No answer shows more than this.
+    // An answer shows at most `HISTORY_MAX` lines, so more notices are not needed.
     let gap = |from: u64, to: u64| {
         from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
     };
@@ -224,12 +224,12 @@ fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine
     whole
 }
 
-/// Returns the first lines whose bytes fit one answer.
+/// Returns the first lines, as many as fit into one answer.
 fn oldest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[..fitting(lines.iter())]
 }
 
-/// Returns the last lines whose bytes fit one answer.
+/// Returns the last lines, as many as fit into one answer.
 pub(super) fn newest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[lines.len() - fitting(lines.iter().rev())..]
 }
@@ -239,18 +239,18 @@ fn fitting<'a>(lines: impl Iterator<Item = &'a StoredLine>) -> usize {
     lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
 }
 
-/// A line that `/delete` has found.
+/// A line that `/delete` found.
 struct FoundLine {
     has_words: bool,
     is_deleted: bool,
-    /// Whether this user wrote it. The store does not record the author's lineage.
+    /// Whether this user wrote the line. This is unknown for stored lines, which have no lineage.
     is_own: bool,
-    /// Whether it set the topic that the room still has.
+    /// Whether the line set the current topic of the room.
     is_topic: bool,
 }
 
 impl<S: ByteStream> Session<S> {
-    /// Deletes a line of this user, or any line if they are an operator here.
+    /// `/delete`: deletes a line of this user, or any line if they are an operator here.
     pub(super) async fn delete(&mut self, number: u64) -> CommandResult {
         let (shared_room, room) = self.current_room()?;
         let is_operator = self.rank() == Rank::Operator;

@@ -1,7 +1,8 @@
-//! The commands of a session, as methods of [`Session`]: each one reads like its dialogue.
+//! The commands of a session, as methods of [`Session`]. Each method follows the dialogue with the
+//! user.
 //!
-//! A command decides, proposes operations and waits for their outcomes, and writes replies. The
-//! session writes the replies when the command waits and when it has ended.
+//! A command proposes operations, waits for their outcomes, and adds replies. The session sends the
+//! replies when the command waits and when it ends.
 
 mod bans;
 mod history;
@@ -28,7 +29,7 @@ use echoline_chat_core::state::Preferences;
 pub(super) type Flow = ControlFlow<String>;
 
 impl<S: ByteStream> Session<S> {
-    /// Carries out a line that is clean and trimmed: a command, or text for the room.
+    /// Carries out a line that is already cleaned and trimmed: a command, or text for the room.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).
@@ -65,9 +66,10 @@ impl<S: ByteStream> Session<S> {
         Ok(Flow::Continue(()))
     }
 
-    /// Runs a command, if the user has the rank and has not reached a rate.
+    /// Runs a command, if the user's rank allows it and no rate limit is reached.
     async fn run_command(&mut self, command: Command<'_>) -> Result<Flow, Closed> {
-        // Wakes the members for the user's earlier lines, so that the command sees them.
+        // Wakes the readers of the user's earlier lines first, so that the command sees those
+        // lines.
         self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
         if let Command::Quit(words) = command {
@@ -157,7 +159,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Changes a display choice.
+    /// Changes a display setting, and confirms it.
     fn set(&mut self, choice: fn(&mut Preferences) -> &mut bool, what: &str, switch: Switch) {
         *choice(&mut self.feed.view.preferences) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };

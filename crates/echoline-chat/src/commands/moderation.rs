@@ -1,4 +1,4 @@
-//! Moderation: operators, kicks, mutes, invitations, removed rooms, and the audit log.
+//! Moderation: operators, kicks, mutes, invitations, the removal of rooms, and the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use echoline_chat_core::text::escape;
 use echoline_chat_core::{Budget, Name, Operation, PAST_BYTES_MAX, RoomChange};
 use echoline_chat_store::PasswordGuesses;
 
-/// The number of entries that `/audit` shows without a number, and the maximum.
+/// The default and the maximum number of entries that `/audit` shows.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
 
-/// The maximum number of sources of wrong operator passwords that `/audit` shows.
+/// The maximum number of sources of wrong operators' passwords that `/audit` shows.
 const SOURCES_SHOWN: usize = 20;
 
-/// The most characters of an entry of the audit log.
+/// The maximum length of an entry of the audit log, in characters.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
 impl<S: ByteStream> Session<S> {
     /// `/oper`: makes the user an operator of the chat if the password is right.
     pub(super) async fn become_operator(&mut self, password: CommandSecret<'_>) -> CommandResult {
-        // Charged before the check, so that guesses over many connections at once count too.
+        // Charged before the check, so that concurrent guesses over many connections count too.
         self.charge(SourceAction::WrongOperatorPassword)?;
         let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let checked = self.wait(async move {
@@ -62,8 +62,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Counts a wrong operator password apart from the audit log, so that guesses displace no
-    /// entries.
+    /// Counts a wrong operators' password. It is not an entry of the audit log, so guesses cannot
+    /// displace entries.
     fn note_guess(&self) {
         let source = match self.user.address {
             Some(address) => network_of(address).to_string(),
@@ -73,8 +73,8 @@ impl<S: ByteStream> Session<S> {
         self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
-    /// Changes the rights of a member of the current room. Returns the names of the member and of
-    /// the room.
+    /// Changes the rights of a member of the current room. Returns the names of the member and the
+    /// room.
     async fn alter_member(
         &mut self,
         other: &ChatUser,
@@ -86,7 +86,7 @@ impl<S: ByteStream> Session<S> {
         Ok((name, room))
     }
 
-    /// `/op` and `/deop`: makes a member an operator of the room, or revokes that.
+    /// `/op` and `/deop`: makes a member an operator of the room, or revokes that right.
     pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> CommandResult {
         let other = self.find_user(name)?;
         if !operator {
@@ -118,8 +118,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/mute` and `/unmute`: mutes a member of the room for a time (`Some(None)`: for ever), or
-    /// ends the mute.
+    /// `/mute` and `/unmute`: mutes a member of the room for a time, or unmutes them. `Some(None)`
+    /// means for ever, and `None` unmutes.
     pub(super) async fn mute(
         &mut self,
         name: &str,
@@ -163,7 +163,7 @@ impl<S: ByteStream> Session<S> {
             self.notice("The audit log is empty");
         }
         let moment = self.chat.settings.moment;
-        // Selects the newest entries that fit one answer, and shows the oldest of them first.
+        // Takes the newest entries that fit into one answer, and shows the oldest of these first.
         let mut budget = Budget::new(PAST_BYTES_MAX);
         let entries =
             entries.iter().map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
@@ -182,7 +182,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/forget`: removes a room, or tells how many lines would be lost.
+    /// `/forget`: removes a room. Without confirmation, states what would be lost.
     pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> CommandResult {
         self.require_chat_operator()?;
         let name = Name::parse_room(text)?;
@@ -215,7 +215,7 @@ impl<S: ByteStream> Session<S> {
         self.chat.announce(self.user.session, Operation::Audit { what });
     }
 
-    /// Stops the command unless the user is an operator of the whole chat.
+    /// Fails unless the user is an operator of the whole chat.
     pub(super) fn require_chat_operator(&self) -> CommandResult {
         match self.user.is_operator() {
             true => Ok(()),
@@ -223,8 +223,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Stops the command if only the other user is an operator of the whole chat, because this user
-    /// cannot moderate them.
+    /// Fails if the other user is an operator of the whole chat and this user is not. This user
+    /// then cannot moderate the other.
     pub(super) fn require_rank_over(&self, other: &ChatUser) -> CommandResult {
         match other.is_operator() && !self.user.is_operator() {
             true => Err(format!("{} is an operator", other.name()).into()),
@@ -232,7 +232,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the end of a duration that begins now, in milliseconds since 1970.
+    /// Returns the end of a duration that begins now, in milliseconds since 1970. `None` stays
+    /// `None`: for ever.
     pub(super) fn end_of(&self, length: Option<Duration>) -> Option<u64> {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
         Some(self.chat.now_ms().saturating_add(length))

@@ -1,4 +1,4 @@
-//! The questions of pages and programs, and their answers as fields instead of sentences.
+//! Answers the questions of pages and programs, with fields instead of sentences.
 
 use super::history::{HistoryRange, newest_that_fit, unreadable};
 use crate::session::command_cost::query_cost;
@@ -13,18 +13,18 @@ use echoline_chat_core::protocol::{
 use echoline_chat_core::state::person_id;
 use echoline_chat_core::{Budget, LIST_BYTES_MAX, Name, StoredLine};
 
-/// The most earlier lines in one answer.
+/// The maximum number of earlier lines in one answer.
 const LINES_MAX: u64 = 100;
 
-/// The most rooms in one answer.
+/// The maximum number of rooms in one answer.
 const ROOMS_MAX: usize = 100;
 
-/// Approximate bytes of the entry of a room, without its texts.
+/// The approximate size of a room's entry without its texts, in bytes.
 const ENTRY_BYTES: usize = 64;
 
 impl<S: ByteStream> Session<S> {
-    /// Answers a question of a page or a program. `before` and `count` choose earlier lines,
-    /// `after` chooses the part of a list.
+    /// Answers a question of a page or a program. `before` and `count` select earlier lines, and
+    /// `after` selects the page of a list.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).
@@ -37,7 +37,8 @@ impl<S: ByteStream> Session<S> {
         if self.is_ended() {
             return Ok(());
         }
-        // The answer includes the earlier lines of this user.
+        // Wakes the readers of the user's earlier lines first, so that the answer includes those
+        // lines.
         self.feed.announce();
         if let Some(cost) = query_cost(query) {
             self.charge(cost)?;
@@ -52,7 +53,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Answers whether the user with this id, or else with this name, is in the chat.
+    /// Answers whether the user with this id is in the chat. Without an id, the name is used.
     pub(crate) fn answer_about_user(&mut self, id: Option<&str>, name: Option<&str>) {
         let named = || Name::parse(name?).ok().and_then(|name| self.chat.find(&name));
         let found = id.map_or_else(named, |id| self.chat.person_with_id(id));
@@ -121,7 +122,7 @@ impl<S: ByteStream> Session<S> {
         print_json(&answer, &mut self.replies);
     }
 
-    /// Lists the rooms by size, without the first `after` ones.
+    /// Sends the list of rooms, the largest first, without the first `after` rooms.
     fn tell_rooms_listed(&mut self, after: u32) {
         let mut rooms = self.listed_rooms();
         let total = rooms.len();

@@ -18,15 +18,15 @@ use echoline_chat_core::{
     Budget, LIST_BYTES_MAX, Name, Operation, OperationError, RoomChange, topic_in_list,
 };
 
-/// The number of earlier lines for newcomers that need every line: programs, pages, and terminals
-/// that show numbers.
+/// The number of earlier lines that a new member gets if every line matters to their client: a
+/// program, a page, or a terminal that shows numbers.
 const WHOLE_LINES: u64 = 500;
 
 /// The maximum number of rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
 impl<S: ByteStream> Session<S> {
-    /// `/join`: makes a room the current one, and joins it if the user is not in it.
+    /// `/join`: makes a room the current one. Joins it first if the user is not in it.
     pub(super) async fn join(
         &mut self,
         text: &str,
@@ -49,15 +49,15 @@ impl<S: ByteStream> Session<S> {
         Ok(self.show_earlier_lines().await?)
     }
 
-    /// Enters with a password. The check takes a while, and longer if the password is wrong. The
-    /// session reads its next line only afterwards, so it has one attempt at a time.
+    /// Joins a room with a password. The check takes some time, and longer if the password is
+    /// wrong. The session reads its next line only afterwards, so it has one attempt at a time.
     async fn enter_with_password(
         &mut self,
         room: &Name,
         password: CommandSecret<'_>,
         hash: Arc<str>,
     ) -> CommandResult<Result<Membership, JoinError>> {
-        // Charged before the check, so that guesses over many connections at once count too.
+        // Charged before the check, so that concurrent guesses over many connections count too.
         self.charge(SourceAction::WrongPassword)?;
         let (chat, source) = (Arc::clone(&self.chat), self.source);
         let (password, expected) = (password.reveal().to_owned(), Arc::clone(&hash));
@@ -83,7 +83,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Enters a room, or returns the error of the chat.
+    /// Joins a room. The inner result is the answer of the chat.
     async fn enter(
         &mut self,
         room: &Name,
@@ -101,7 +101,7 @@ impl<S: ByteStream> Session<S> {
         Ok(self.chat.joined(outcome))
     }
 
-    /// Shows the user the room that they have entered.
+    /// Shows the user the room that they have joined.
     fn settle_in(&mut self, membership: Membership) {
         if membership.shared_room.with(|room| room.is_expelled(membership.member_id)) {
             // The member was expelled again before the join was confirmed.
@@ -113,14 +113,14 @@ impl<S: ByteStream> Session<S> {
             if count == 1 { "no one else is here".into() } else { format!("{count} users") };
         let room = membership.room.clone();
         let earlier = self.lines_before(&membership);
-        // A page shows answers in the first room that it knows.
+        // A page shows replies in a room, so it must learn about its first room before them.
         self.feed.enter(membership);
         self.tell_rooms();
         self.notice(&format!("You are now talking in {room}: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        // An operator who has never seen a token would lose the room if the connection breaks.
+        // An operator who has never seen a token would lose the rights if the connection broke.
         let is_operator = self.feed.current().is_some_and(Membership::is_operator);
         match is_operator && self.user.token().is_none() {
             true => self.tell_operator_token(),
@@ -129,14 +129,14 @@ impl<S: ByteStream> Session<S> {
         self.separate(earlier);
     }
 
-    /// Counts the earlier lines that a newcomer will see.
+    /// Counts the earlier lines that a new member will see.
     pub(crate) fn lines_before(&self, membership: &Membership) -> u64 {
         let Membership { shared_room, member_id, joined, .. } = membership;
         shared_room
             .with(|room| room.earlier(*member_id, *joined, self.feed.view.own(), WHOLE_LINES))
     }
 
-    /// Announces `count` earlier lines.
+    /// Shows a separator with the number of earlier lines that follow.
     pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}
@@ -174,8 +174,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns the rooms that the user may know of, the largest first. Rooms of equal size are in
-    /// the order of their names.
+    /// Returns the rooms that the user can see, the largest first. Rooms of equal size are in
+    /// alphabetical order.
     pub(super) fn listed_rooms(&self) -> Vec<ListedRoom<'static>> {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
@@ -216,7 +216,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// `/topic`: shows the topic of the room, or sets it.
+    /// `/topic`: shows the topic of the room, sets it, or removes it.
     pub(super) async fn topic(&mut self, words: Option<&str>) -> CommandResult {
         let (shared_room, room) = self.current_room()?;
         let Some(words) = words else {
@@ -227,7 +227,7 @@ impl<S: ByteStream> Session<S> {
             }
             return Ok(());
         };
-        // `/topic -` removes it.
+        // `/topic -` removes the topic.
         let words = if words == "-" { "" } else { words };
         let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
         match outcome.refusal() {
@@ -237,7 +237,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Returns a room that the user may know of.
+    /// Returns the room with this name, if the user can see it.
     pub(super) fn visible_room(&self, text: &str) -> CommandResult<(Name, SharedRoom)> {
         let name = Name::parse_room(text)?;
         let (lineage, session) = (self.user.lineage, self.user.session);
@@ -276,7 +276,7 @@ impl<S: ByteStream> Session<S> {
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
         let hashed = self.wait(async move {
             let hash = chat.passwords.hash(password).await;
-            // Computing a hash costs as much as a guess, so the pause is the same.
+            // Computing a hash costs as much as checking a password, so it takes the same pause.
             sleep(WRONG_PASSWORD_PAUSE).await;
             hash
         });
@@ -285,7 +285,8 @@ impl<S: ByteStream> Session<S> {
         self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
     }
 
-    /// Changes a setting of the current room to `what`, and confirms it with `words`.
+    /// Changes a setting of the current room. `what` is the new value in the audit log, and `words`
+    /// the confirmation.
     async fn alter(&mut self, change: RoomChange, what: &str, words: &str) -> CommandResult {
         let (_, room) = self.current_room()?;
         self.carry_out(Operation::Alter { room: room.clone(), change }).await?;

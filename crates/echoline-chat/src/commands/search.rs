@@ -1,5 +1,5 @@
-//! `/search`: finds the lines of a room that contain some words. Each search reads a bounded part
-//! of the room.
+//! `/search`: finds the lines of a room that contain certain words. Each search reads a limited
+//! part of the room.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use echoline_chat_store::{SearchPage, StoreError};
 /// The maximum number of lines that `/search` shows.
 const FOUND_MAX: usize = 50;
 
-/// The limits of one search of the lines in memory: the total number of lines, and the number of
-/// lines that it reads before it yields.
+/// The limits of a search in memory: the total number of lines, and the number of lines between two
+/// yields.
 const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 
 impl<S: ByteStream> Session<S> {
-    /// `/search`: searches from the newest line backwards. Without words it continues the last
+    /// `/search`: searches backwards from the newest line. Without words, it continues the last
     /// search.
     pub(super) async fn search(&mut self, words: &str) -> CommandResult {
         let (shared_room, room) = self.current_room()?;
@@ -77,8 +77,8 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// Searches the lines in memory that the view does not hide. Between its steps it yields to the
-/// other tasks of the thread.
+/// Searches the lines in memory, except those that the view hides. Between its steps it yields to
+/// the other tasks of the thread.
 async fn search_memory(
     shared_room: &SharedRoom,
     words: &str,

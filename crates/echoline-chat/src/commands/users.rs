@@ -1,4 +1,4 @@
-//! Commands about users: lists, private lines, names, ignored users, away texts.
+//! Commands about users: lists, private lines, names, ignored users and away texts.
 
 use std::net::IpAddr;
 
@@ -64,8 +64,8 @@ impl<S: ByteStream> Session<S> {
 
     /// `/reply`: answers the author of the last private line.
     pub(super) async fn answer(&mut self, words: &str) -> CommandResult {
-        let nobody = "You have no private message to answer: /msg NAME WORDS sends one";
-        let session = self.feed.reply_to.ok_or(nobody)?.get();
+        let no_message = "You have no private message to answer: /msg NAME WORDS sends one";
+        let session = self.feed.reply_to.ok_or(no_message)?.get();
         let other = self.chat.user(session).ok_or("The last user who wrote to you has left")?;
         self.write_to(&other, LineKind::Said, words).await
     }
@@ -120,7 +120,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// `/nick`: takes another name.
+    /// `/nick`: changes the user's name.
     pub(super) async fn rename(&mut self, text: &str) -> CommandResult {
         let name = Name::parse(text)?;
         if name.as_str() == self.name().as_str() {
@@ -134,7 +134,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/ignore`: hides the lines of a user, or lists the hidden users.
+    /// `/ignore`: hides the lines of a user, or lists the ignored users.
     pub(super) fn ignore(&mut self, name: Option<&str>) -> CommandResult {
         let Some(name) = name else {
             let names: Vec<String> = self.feed.view.ignored().map(Name::to_string).collect();
@@ -168,7 +168,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// `/away`: sets the text for users who write to this one, or removes it.
+    /// `/away`: sets or removes the away text. A user who writes to this user gets the away text as
+    /// a reply.
     pub(super) async fn away(&mut self, words: Option<&str>) -> CommandResult {
         if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
             let sentence =
@@ -186,7 +187,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the user of a name.
+    /// Returns the user with this name.
     pub(super) fn find_user(&self, text: &str) -> CommandResult<ChatUser> {
         let found = self.chat.find(&Name::parse(text)?);
         let absent = || format!("There is no user {}; /users lists the users here", excerpt(text));
@@ -198,7 +199,7 @@ impl<S: ByteStream> Session<S> {
 const BANS_SHOWN: usize = 20;
 
 impl<S: ByteStream> Session<S> {
-    /// `/whois`: shows the rooms of a user, and more to operators of the chat.
+    /// `/whois`: shows the rooms of a user. Operators of the chat see more.
     pub(super) fn whois(&mut self, text: &str) -> CommandResult {
         let name = Name::parse(text).ok();
         let found = name.as_ref().and_then(|name| self.chat.find(name));
@@ -221,14 +222,14 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the rooms of a user that this one may know of. Marks the rooms in which the user is
-    /// an operator or muted.
+    /// Returns the rooms of the other user that this user can see. Marks the rooms in which the
+    /// other user is an operator or muted.
     fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
         let room = |(shared_room, _): (SharedRoom, MemberId)| {
             shared_room.with(|room| {
-                // The membership may have ended meanwhile.
+                // The membership may have ended since.
                 let member_id = room.member_id_of(other.session)?;
                 let is_open = room.entrance(lineage) != Entrance::Invited;
                 let is_known = is_open || room.member_id_of(self.user.session).is_some();
@@ -263,8 +264,8 @@ impl<S: ByteStream> Session<S> {
         self.reply(&format!("{} left at {left}, {from}", former.name));
     }
 
-    /// Returns the address of a user, and the number of others who share it, because a ban of the
-    /// address applies to them too.
+    /// Describes the address of a user, and counts the other users who share it, because a ban of
+    /// the address applies to them too.
     pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
         let Some(address) = address else { return "from no known address".to_owned() };
         let network = network_of(address);

@@ -1,4 +1,4 @@
-//! The beginning of a session: the user enters the rooms that a token or a program names.
+//! The beginning of a session: the user joins the rooms that a token or a program names.
 
 use super::Session;
 use crate::chat::live_state::SessionHandle;
@@ -14,7 +14,7 @@ use echoline_chat_core::state::{Position, SavedSession};
 use echoline_chat_core::{Name, Operation};
 
 impl<S: ByteStream> Session<S> {
-    /// Enters the user's rooms, or else the lobby. A returning user needs no password.
+    /// Joins the user's rooms, or the lobby if there are none. A returning user needs no password.
     pub(super) async fn arrive(&mut self, saved: Option<SavedSession>, is_back: bool) {
         let SessionHandle { session, address, .. } = &*self.user;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
@@ -31,13 +31,13 @@ impl<S: ByteStream> Session<S> {
         self.welcome();
     }
 
-    /// Writes the welcome message of a program or a page, before everything else. It contains the
-    /// name of the user, and for a page and the operator of a room also the token.
+    /// Sends the welcome message to a program or a page, before everything else. It contains the
+    /// user's name. For a page, and for the operator of a room, it also contains the token.
     fn welcome(&mut self) {
         let medium = self.feed.view.medium;
         let token = match medium {
             Medium::Terminal => return,
-            // A program that created a room needs a token to become its operator again.
+            // A program that is an operator of a room needs a token to become its operator again.
             Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
             Medium::Program | Medium::Page if self.charge_token().is_err() => None,
             Medium::Program | Medium::Page => Some(self.issue_token()),
@@ -58,7 +58,7 @@ impl<S: ByteStream> Session<S> {
         self.replies.insert_str(0, &first);
     }
 
-    /// Tells a program or a page which rooms were reset.
+    /// Tells a program or a page about the rooms whose line numbers start again.
     pub(super) fn tell_renewed(&mut self, rooms: &[Name]) {
         if self.feed.view.is_json() {
             for room in rooms {
@@ -104,7 +104,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Joins a room before the welcome message. Sends nothing meanwhile.
+    /// Joins a room before the welcome message. Nothing is sent to the user meanwhile.
     async fn join_unfed(
         &mut self,
         room: &Name,
@@ -115,8 +115,8 @@ impl<S: ByteStream> Session<S> {
         self.chat.joined(self.chat.propose(self.user.session, join).outcome().await)
     }
 
-    /// Writes the replies, and for a terminal the earlier lines that they announce. The next
-    /// command is read only afterwards, because it may be `/quit`.
+    /// Sends the replies. For a terminal, also sends the earlier lines that they announce, because
+    /// the next command may be `/quit`.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).

@@ -1,4 +1,4 @@
-//! The dialogue with programs and pages: JSON lines in both directions, without a greeting and a
+//! The dialogue with programs and pages: JSON lines in both directions, without a greeting or a
 //! prompt.
 //!
 //! [`protocol`](echoline_chat_core::protocol) defines the messages.
@@ -25,7 +25,7 @@ use echoline_chat_core::{Key, LineKind, Name, NameError};
 /// The maximum number of rooms that a program may name at login.
 const ROOMS_MAX: usize = 100;
 
-/// Waits for a first message that logs a user in. Returns `None` if the peer has gone.
+/// Waits for a first message that logs a user in. Returns `None` if the peer has disconnected.
 pub(crate) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
@@ -49,7 +49,7 @@ pub(crate) async fn ask<S: ByteStream>(
             Ok(login) => return Ok(Some(login)),
             Err(error) => {
                 let sentence = error.to_string();
-                // The message may contain text of the peer.
+                // The error may quote text of the peer.
                 let text = clean(sentence.as_bytes()).unwrap_or_default();
                 client.write_line(refused(about, &text, &error)).await?;
                 client.flush().await?;
@@ -63,7 +63,7 @@ pub(crate) async fn ask<S: ByteStream>(
     Ok(None)
 }
 
-/// Returns the error for a first message that is refused.
+/// Returns the error message for a first message that is refused.
 fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMessage<'a> {
     let rate = error.rate();
     ServerMessage::Error {
@@ -75,8 +75,8 @@ fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMe
     }
 }
 
-/// Logs in a program or a page with a token. The client's own positions, if it sends any, replace
-/// those of the token.
+/// Logs in a program or a page with a token. If the client sends its own positions, they replace
+/// those of the saved session.
 async fn log_in_with_token(
     chat: &Chat,
     token: &str,
@@ -87,7 +87,8 @@ async fn log_in_with_token(
     let mut seen = SeenLines::read(after)?;
     let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
-        // A page whose connection ends before it gets a new token needs a token that works.
+        // The page keeps its token. With a new token it would have none if the connection ended
+        // before that token arrived.
         login.user.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in login.saved.iter_mut().flat_map(|saved| &mut saved.rooms) {
@@ -107,7 +108,8 @@ async fn log_in_with_name(
     Ok(LoggedInUser { saved: Some(requested), renewed, ..LoggedInUser::new(user) })
 }
 
-/// Returns the session that a first message asks for, and those of its rooms that were reset since.
+/// Returns the session that a first message asks for, and those of its rooms whose line numbers
+/// have started again.
 fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), LoginError> {
     let name = Name::parse(hello.name.as_deref().unwrap_or_default())?;
     let mut seen = SeenLines::read(&hello.after)?;
@@ -126,7 +128,7 @@ fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Na
     Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, seen.renewed))
 }
 
-/// The sentence for an invalid message.
+/// The message about an invalid message of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
@@ -170,7 +172,7 @@ pub(crate) fn class(message: &ClientMessage) -> LineClass {
     }
 }
 
-/// Says a line in a room if this needs neither a reply nor a wait. Otherwise it changes nothing and
+/// Says a line in a room, if that needs neither a reply nor a wait. Otherwise changes nothing and
 /// returns `false`.
 pub(crate) fn say_at_once<S: ByteStream>(
     session: &mut Session<S>,
@@ -182,10 +184,10 @@ pub(crate) fn say_at_once<S: ByteStream>(
     choose_thread(session, room.as_deref(), None).is_ok() && session.say_at_once(&line)
 }
 
-/// Carries a message out.
+/// Carries out a message.
 ///
 /// # Errors
-/// The end of the connection, or of the session by the chat.
+/// The reason why the connection has ended, or why the chat has ended the session.
 pub(crate) async fn obey<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
@@ -193,7 +195,8 @@ pub(crate) async fn obey<S: ByteStream>(
     match message {
         ClientMessage::Say { say, room, to } => {
             let lines: Vec<String> = lines(say).map(said).collect();
-            // A program is not slowed down. For a page each line counts against the flood limit.
+            // A program may send several lines at once. On a page, each line counts for the flood
+            // limit, so it needs its own message.
             if lines.len() > 1 && session.feed.view.is_page() {
                 refuse_or_explain(session, message, "send each line in its own message");
                 return Ok(Flow::Continue(()));
@@ -239,7 +242,7 @@ pub(crate) async fn obey<S: ByteStream>(
     Ok(Flow::Continue(()))
 }
 
-/// Tells the author of a message for other users that a mute refuses it.
+/// Tells a muted author that their message for other users is refused.
 pub(crate) fn refuse<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
@@ -253,13 +256,13 @@ pub(crate) fn refuse<S: ByteStream>(
         },
         _ => return,
     };
-    // If the room is gone, the line is shown in the current one.
+    // If the room no longer exists, the refused line is shown in the current room.
     let _ = choose_thread(session, room.as_deref(), to.as_deref());
     session.refuse_line(kind, &said(&words), reason);
 }
 
-/// Makes `room` the current one, if it is given. With `to`, answers belong to the private thread
-/// with that user.
+/// Makes `room` the current one, if it is given. If `to` is given, answers belong to the private
+/// thread with that user.
 fn choose_thread<S: ByteStream>(
     session: &mut Session<S>,
     room: Option<&str>,
@@ -273,7 +276,7 @@ fn choose_thread<S: ByteStream>(
     Ok(())
 }
 
-/// Says several lines in turn, to the room or to one user.
+/// Says several lines, one after the other, in the room or to one user.
 async fn say_all<S: ByteStream>(
     session: &mut Session<S>,
     to: Option<&str>,
@@ -288,13 +291,13 @@ async fn say_all<S: ByteStream>(
     Ok(())
 }
 
-/// Returns a line in the form in which it is said: cleaned, but with its indentation.
+/// Returns the text of a line as it is said: cleaned, but with its indentation.
 fn said(line: &str) -> String {
-    // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
+    // Cleaning fails only for invalid UTF-8, which a JSON string cannot have.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Returns the line to a page, with the reason. Sends a program only the reason.
+/// Sends a page the refused line and the reason. Sends a program only the reason.
 fn refuse_or_explain<S: ByteStream>(
     session: &mut Session<S>,
     message: &ClientMessage,
@@ -308,18 +311,21 @@ fn refuse_or_explain<S: ByteStream>(
 
 /// Tells a program or a page why a message was not carried out.
 pub(crate) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
-    // Only a page shows the error in a room. For a program every line of a room has a number.
+    // Only a page is told the room or the private thread. In the protocol of programs, every
+    // message that names a room has a line number.
     let error = ServerMessage::error(reason, session.feed.thread());
     print_json(&error, &mut session.replies);
 }
 
-/// The number of lines that a returning client gets from a room that was reset.
+/// The number of lines that a returning client gets from a room whose line numbers have started
+/// again.
 const RENEWED_SHOWN: u64 = 50;
 
 /// The last lines that a client has seen, by the keys of their rooms.
 pub(crate) struct SeenLines {
     seen: BTreeMap<Key, LastSeen>,
-    /// The rooms that do not have the line as it was seen.
+    /// The rooms whose line numbers have started again, so that the last seen line is now a
+    /// different line.
     pub(crate) renewed: Vec<Name>,
 }
 
@@ -330,7 +336,7 @@ impl SeenLines {
         Ok(Self { seen: keyed.collect::<Result<_, _>>()?, renewed: Vec::new() })
     }
 
-    /// Returns the number of the next line in `room`, or `usual` if the client has seen none.
+    /// Returns the number of the next line in `room`, or `usual` if the client has seen no line.
     pub(crate) fn next(&mut self, chat: &Chat, room: &Name, usual: u64) -> u64 {
         match self.seen.get(room.key()).map(|seen| next(*seen, chat, room)) {
             None => usual,
@@ -343,23 +349,22 @@ impl SeenLines {
     }
 }
 
-/// Returns the number of the next line in `room` after the line `seen`.
+/// Returns the number of the line after `seen` in `room`.
 ///
 /// # Errors
-/// The number of another line at which to start, if the room does not have the line as the client
-/// saw it.
+/// If the line `seen` is now a different line: the number of the line at which to start.
 fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
     let (number, time_ms) = match seen {
         LastSeen::Number(number) => return Ok(number.saturating_add(1)),
         LastSeen::Line(number, time_ms) => (number, time_ms),
     };
-    // The room does not exist yet, so the first line is the user's own join.
+    // The room does not exist yet, so its first line is the user's own join.
     let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
     shared_room.with(|room| {
         let (first, end) = (room.log.first(), room.log.next());
         let is_same = match room.log.line(number) {
             Some(line) => line.time_ms == time_ms,
-            // The same room has probably dropped the line, so the lines in between count as missed.
+            // The room probably dropped the line. Then the lines in between count as missed.
             None => number < first && room.log.line(first).is_none_or(|l| l.time_ms > time_ms),
         };
         match is_same {
@@ -382,8 +387,8 @@ mod tests {
     );
 
     proptest! {
-        /// Issue 12: any line of a program is accepted or refused, and its texts are clean when
-        /// others see them.
+        /// Issue 12: any line of a program is accepted or refused, and other users get only clean
+        /// text.
         #[test]
         fn attack_any_line_of_a_program_is_clean_or_refused(
             line in prop_oneof![

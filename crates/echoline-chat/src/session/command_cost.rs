@@ -1,5 +1,5 @@
-//! The cost of lines, commands and questions: their class for the flood limit, and the charge to
-//! the rates of their author's source. Pure.
+//! The costs of lines, commands and questions: their class for the flood limit, and the charge to
+//! the rates of the author's source.
 
 use echoline::sources::SourceAction;
 use echoline_chat_core::command::Command;
@@ -8,20 +8,20 @@ use echoline_chat_core::protocol::Query;
 /// The class of a line for the flood limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineClass {
-    /// Other users see it.
+    /// Other users see the line.
     Speech,
-    /// A command that other users do not see.
+    /// The line is a command that other users do not see.
     Command,
-    /// A question that a page asks by itself.
+    /// The line is a question that a page asks by itself.
     Question,
 }
 
 impl LineClass {
-    /// Returns the class of a typed line that is clean and trimmed.
+    /// Returns the class of a typed line that is already cleaned and trimmed.
     pub(crate) fn of(line: &str) -> Self {
         match Command::parse(line) {
             Ok(command) if command.speaks() => Self::Speech,
-            // A wrong command only causes an answer.
+            // An invalid command only causes an answer.
             Ok(_) | Err(_) => Self::Command,
         }
     }
@@ -31,7 +31,7 @@ impl LineClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateCost {
     pub(crate) action: SourceAction,
-    /// The number of actions that it counts as.
+    /// The number of actions to charge.
     pub(crate) count: u32,
 }
 
@@ -41,14 +41,14 @@ impl From<SourceAction> for RateCost {
     }
 }
 
-/// Returns whether a command changes a room or the chat and is written to the audit log.
+/// Returns whether a command changes a room or the chat, so that it is written to the audit log.
 fn is_written_down(command: &Command<'_>) -> bool {
     command.needs_operator()
         && !matches!(command, Command::Bans(_) | Command::Audit(_) | Command::Penalties(_))
 }
 
-/// Returns the charge for a command; `None` if it is free. Commands that are written to the audit
-/// log, read the history, or list users or rooms have one.
+/// Returns the charge for a command, or `None` if it is free. Commands are charged if they are
+/// written to the audit log, read the history, or list users or rooms.
 pub(crate) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
     if is_written_down(command) {
         return Some(SourceAction::Moderation.into());
@@ -68,7 +68,7 @@ pub(crate) fn command_cost(command: &Command<'_>) -> Option<RateCost> {
     }
 }
 
-/// Returns the charge for a question; `None` if it is free.
+/// Returns the charge for a question, or `None` if it is free.
 pub(crate) fn query_cost(query: Query) -> Option<RateCost> {
     match query {
         Query::Person => None,

@@ -1,5 +1,4 @@
-//! The dialogue with one user: reads lines, and says them or carries them out, until the user
-//! leaves.
+//! The dialogue with one user: reads lines and carries them out until the user leaves.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -23,7 +22,7 @@ use echoline_chat_core::protocol::{ClientMessage, ServerMessage};
 use echoline_chat_core::text::{clean, has_break};
 use echoline_chat_core::{Flood, Operation, Verdict};
 
-/// The time for which a connection waits for the user's exit before it is closed.
+/// The maximum time for which a connection stays open until the user's exit is known to all nodes.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The kind of client that a listener serves.
@@ -33,11 +32,11 @@ pub enum Role {
     /// sends none by itself.
     #[default]
     User,
-    /// A user of a Telnet client, which is asked for its width.
+    /// A user of a Telnet client. The server asks the client for its width.
     Telnet,
-    /// A program: JSON in lines, without a greeting and without a limit on its rate of lines.
+    /// A program. Messages are JSON lines, without a greeting and without a limit on their rate.
     Bot,
-    /// A user of the page in a browser. The page uses the protocol of programs and gets more
+    /// A user of the page in a browser. The page uses the protocol of programs, with additional
     /// messages.
     Web,
 }
@@ -52,9 +51,9 @@ impl Role {
     }
 }
 
-/// A line of the user, parsed by the kind of client.
+/// A line of the user, parsed according to the kind of client.
 pub(super) enum UserInput {
-    /// A line of a terminal, after its editing keys were applied.
+    /// A line of a terminal, after editing keys were applied.
     Typed(Line),
     /// A message of a program or a page.
     Message(Result<ClientMessage, Malformed>),
@@ -63,10 +62,10 @@ pub(super) enum UserInput {
 /// Serves one user until the connection ends.
 ///
 /// Thousands of these futures wait for a line at the same time, so they are small. Longer steps
-/// (login, commands, delays, leaving) are boxed while they last.
+/// (login, commands, delays, leaving) are boxed while they run.
 ///
 /// # Errors
-/// The reason for which the connection ended, unless one of the sides ended it.
+/// The reason why the connection ended, unless the user or the chat ended it.
 pub async fn serve<S>(client: Connection<S>, chat: Arc<Chat>, role: Role) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -76,7 +75,7 @@ where
     Box::pin(session.leave(ended)).await
 }
 
-/// Greets a client, and logs the user in. Returns `None` if there is no login.
+/// Greets a client, and logs the user in. Returns `None` if the client does not log in.
 async fn admit<S: ByteStream>(
     client: Connection<S>,
     chat: Arc<Chat>,
@@ -88,7 +87,7 @@ async fn admit<S: ByteStream>(
         Role::User | Role::Bot | Role::Web => Telnet::new(stream),
     });
     if role.medium() != Medium::Terminal {
-        // The chat sends the farewell itself, because it is JSON too.
+        // The chat sends the farewell itself, because it must be JSON.
         client.keep_silent();
     }
     let Some(login) = greet(&mut client, &chat, role).await? else { return Ok(None) };
@@ -96,7 +95,7 @@ async fn admit<S: ByteStream>(
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut session = Session::new(client, chat, login.user, source, flood);
     session.feed.view.medium = role.medium();
-    // Most Telnet clients report the width before the name. Later changes are seen with each line.
+    // Most Telnet clients report their width before the name. Later changes arrive with the lines.
     session.feed.view.width = session.client.get_ref().width();
     session.arrive(login.saved, login.is_back).await;
     session.tell_renewed(&login.renewed);
@@ -105,7 +104,7 @@ async fn admit<S: ByteStream>(
     Ok(Some(session))
 }
 
-/// Asks a newcomer for a name or a token, for a limited time.
+/// Asks a client for a name or a token, for a limited time.
 async fn greet<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Arc<Chat>,
@@ -113,7 +112,7 @@ async fn greet<S: ByteStream>(
 ) -> Result<Option<LoggedInUser>, Closed> {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            // A page that reconnects by itself would be refused again and again.
+            // A page that reconnected by itself would be refused again and again.
             Role::Bot | Role::Web => client.write_line(ServerMessage::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
@@ -137,7 +136,7 @@ async fn greet<S: ByteStream>(
 }
 
 impl<S: ByteStream> Session<S> {
-    /// Reads lines until the user leaves, and returns the reason that they gave.
+    /// Reads lines until the user leaves, and returns the reason that the user gave.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
             let Self { client, feed, flood, .. } = self;
@@ -169,7 +168,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Reads a line of a muted user. Returns `None` if the mute ends first, and tells the user.
+    /// Reads a line of a muted user. If the mute ends first, tells the user and returns `None`.
     async fn read_while_muted(&mut self) -> Result<Option<Result<Option<Line>, Closed>>, Closed> {
         let Self { client, feed, flood, .. } = self;
         let Some(end) = flood.muted_until() else { return Ok(None) };
@@ -224,7 +223,7 @@ impl<S: ByteStream> Session<S> {
         was_said
     }
 
-    /// Carries a line out, after a delay if the user writes too fast.
+    /// Carries out a line, after a delay if the user writes too fast.
     async fn handle(&mut self, input: UserInput, verdict: Verdict) -> Result<Flow, Closed> {
         if !self.slow_down(verdict, &input).await? {
             return Ok(Flow::Continue(()));
@@ -238,7 +237,7 @@ impl<S: ByteStream> Session<S> {
             }
         };
         match flow {
-            // The reason for leaving must not be a way around a mute.
+            // The reason for leaving would be a way around a mute, so it is not shown.
             Flow::Break(_) if self.flood.is_muted() => return Ok(Flow::Break(String::new())),
             Flow::Break(words) => return Ok(Flow::Break(words)),
             Flow::Continue(()) => {}
@@ -252,8 +251,8 @@ impl<S: ByteStream> Session<S> {
     async fn obey_typed(&mut self, line: &Line) -> Result<Flow, Closed> {
         match clean(line.trimmed()) {
             Ok(Cow::Borrowed(text)) => return self.obey(text).await,
-            // Each part counts as a line for the flood limit, because one line must not become
-            // many.
+            // One line of input must not become several lines, because each line counts for the
+            // flood limit.
             Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
                 self.notice(
                     "Not sent: the line contains a line separator; send each line separately",
@@ -273,7 +272,7 @@ impl<S: ByteStream> Session<S> {
         self.write_replies().await
     }
 
-    /// Continues the mute of an earlier connection, so that a new connection does not end it.
+    /// Continues a mute of an earlier connection, so that reconnecting does not end it.
     fn continue_mute(&mut self) {
         let (Some(mute), Some(limits)) = (self.user.flood_mute(), self.chat.rules().flood) else {
             return;
@@ -315,7 +314,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Slows down a user who writes too fast. Returns whether the line is finally accepted.
+    /// Slows down a user who writes too fast. Returns whether the line is accepted in the end.
     async fn slow_down(&mut self, verdict: Verdict, input: &UserInput) -> Result<bool, Closed> {
         if matches!(verdict, Verdict::Mute(_)) {
             self.announce_mute();
@@ -366,7 +365,7 @@ impl<S: ByteStream> Session<S> {
             Ok(words) => (words, Ok(())),
             Err(closed) => (reason(closed, stall), Err(closed)),
         };
-        // The rooms show no line if all users have to leave, because the server shuts down.
+        // If the server shuts down, all users leave, and the rooms show no line for each of them.
         let is_silent = matches!(result, Err(Closed::Drained | Closed::Aborted));
         self.leave_chat((!is_silent).then_some(&*reason));
         if let Err(closed) = result
@@ -382,14 +381,14 @@ impl<S: ByteStream> Session<S> {
             self.wait_for_exit().await;
         }
         match result {
-            // The feed has written the farewell of the chat to the user.
+            // The feed has already sent the farewell.
             Err(Closed::Finished) => Ok(()),
             other => other,
         }
     }
 
-    /// Waits until the user's exit has its position in the stream. A user who has read the output
-    /// to its end and comes back on another node finds all their lines, and the exact position.
+    /// Waits until the user's exit has its position in the stream. A user who read all output and
+    /// returns on another node then finds all their lines, and continues at the exact position.
     async fn wait_for_exit(&mut self) {
         if !self.chat.is_replicated() || self.chat.is_link_lost() {
             return;
@@ -399,7 +398,7 @@ impl<S: ByteStream> Session<S> {
                 self.chat.settled(self.user.session).await;
             }
         };
-        // After that time the user may see some lines again.
+        // If this takes too long, the user may see some lines again after returning.
         let _ = timeout(EXIT_PATIENCE, known).await;
     }
 }
@@ -418,7 +417,7 @@ impl UserInput {
     }
 }
 
-/// Returns the reason for the other users.
+/// Returns the reason that is shown to other users.
 fn reason(closed: Closed, stall: Duration) -> String {
     match closed {
         Closed::StallTimeout => format!("read nothing for {} s", stall.as_secs().max(1)),
@@ -435,13 +434,14 @@ mod tests {
     use super::*;
     use crate::settings::ChatSettings;
 
-    /// Each member of the chat has one of these futures for the whole session.
+    /// Each member of the chat has one of these futures during the whole session, so it must be
+    /// small.
     #[test]
     fn the_future_of_a_session_keeps_only_what_an_idle_user_needs() {
         let (client, _) = duplex(64);
         let chat = Arc::new(Chat::new(ChatSettings::default()));
         let serving = serve(Connection::new(client, Limits::default()), chat, Role::User);
         let (future, session) = (size_of_val(&serving), size_of::<Session<DuplexStream>>());
-        assert!(future < session + 256, "{future} bytes, of which the session has {session}");
+        assert!(future < session + 256, "the future has {future} bytes, the session {session}");
     }
 }

@@ -1,4 +1,4 @@
-//! The login at a terminal with a name or a token. Refuses clients of other protocols.
+//! The login at a terminal with a name or a token. Clients of other protocols are refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,10 +29,11 @@ const WRONG_TOKEN: &str = "That token is unknown or has expired; type a name";
 /// The pause before a wrong token is refused.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The maximum number of names that are tried for a user without a name.
+/// The maximum number of names that are tried for a user who gives none.
 const SUFFIXES_MAX: u32 = 1000;
 
-/// The number of rate refusals after which a connection is ended before login.
+/// After a client was refused this number of times because of a rate limit, its connection is ended
+/// if it has not logged in.
 pub(crate) const REFUSALS_MAX: u32 = 5;
 
 /// The client of a connection before login.
@@ -42,10 +43,10 @@ pub(crate) struct Visitor {
     pub(crate) source: Source,
 }
 
-/// The reason for which a name or a token was refused.
+/// The reason why a name or a token was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoginError {
-    /// A sentence without a full stop.
+    /// The name or the token was refused. Contains a sentence without a full stop.
     #[error("{0}")]
     Refused(String),
     /// The source has exceeded a rate.
@@ -54,7 +55,7 @@ pub(crate) enum LoginError {
 }
 
 impl LoginError {
-    /// Returns the refusal if the source has exceeded a rate.
+    /// Returns the refusal, if the source has exceeded a rate.
     pub(crate) fn rate(&self) -> Option<&SourceRefusal> {
         if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
     }
@@ -83,7 +84,7 @@ impl Visitor {
         Self { address: origin.client().map(|client| client.ip()), source: origin.source() }
     }
 
-    /// Charges the source for an attempt to log in.
+    /// Charges the source for a login attempt.
     fn charge(self, chat: &Chat, action: SourceAction) -> Result<(), SourceRefusal> {
         chat.settings.sources.take(self.source, action)
     }
@@ -93,23 +94,23 @@ impl Visitor {
 #[derive(Debug)]
 pub(crate) struct LoggedInUser {
     pub(crate) user: Arc<SessionHandle>,
-    /// The saved session with the rooms to enter; `None` to enter the lobby only.
+    /// The saved session, whose rooms the user joins; `None` to join only the lobby.
     pub(crate) saved: Option<SavedSession>,
-    /// Whether a token restores the session, so that its rooms need no password.
+    /// Whether a token restores the session. Its rooms then need no password.
     pub(crate) is_back: bool,
-    /// The rooms that were reset since the user last saw them.
+    /// The rooms whose line numbers have started again since the user last saw them.
     pub(crate) renewed: Vec<Name>,
 }
 
 impl LoggedInUser {
-    /// Returns the login of a new user, who joins the lobby.
+    /// Returns the login of a new user, who joins only the lobby.
     pub(crate) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
 }
 
-/// Asks for a name until a user has logged in. Returns `None` if the peer has gone, or speaks
-/// another protocol.
+/// Asks for a name until a user has logged in. Returns `None` if the peer disconnected, or if it
+/// uses another protocol.
 pub(crate) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
@@ -117,15 +118,16 @@ pub(crate) async fn ask<S: ByteStream>(
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
-    // Without ports the connection's number is used. Like a port, it will be used again some day.
+    // If the address has no port, the number of the connection is used. Ports and connection
+    // numbers are used again after some time.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if chat.is_link_lost() {
         let words = "The link to the other nodes is lost; you can join when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;
-    // A TLS handshake has no line end, and its sender waits for an answer, so it is recognized
-    // before a line is read.
+    // A TLS handshake has no line end, and its sender waits for an answer. It is therefore
+    // recognized before a line is read.
     if let Some(foreign) = client.peek().await?.and_then(MisdirectedProtocol::recognize) {
         return refuse(client, foreign).await;
     }
@@ -176,7 +178,7 @@ async fn refuse<S: ByteStream>(
     Ok(None)
 }
 
-/// Logs in with a typed name or `/resume TOKEN`.
+/// Logs in with a typed name or with `/resume TOKEN`.
 async fn log_in_as(
     chat: &Chat,
     text: &str,
@@ -193,7 +195,7 @@ async fn log_in_as(
     log_in(chat, Name::parse(text)?, visitor).await.map(LoggedInUser::new)
 }
 
-/// Logs a new user in under a name, and charges their source for the attempt.
+/// Logs in a new user with a name, and charges their source for the attempt.
 pub(crate) async fn log_in(
     chat: &Chat,
     name: Name,
@@ -204,8 +206,8 @@ pub(crate) async fn log_in(
     Ok(user.map_err(|taken| taken.sentence())?)
 }
 
-/// Logs a new session in under a name, or restores a session if `back` is given. Each attempt has
-/// its own session, so a failed attempt leaves no trace.
+/// Logs in a new session with a name. If `back` is given, restores a session. Each attempt has its
+/// own session number, so a failed attempt has no effect.
 async fn enter(
     chat: &Chat,
     name: Name,
@@ -224,8 +226,8 @@ async fn enter(
     }
 }
 
-/// Logs in a user without a name as the lesson's `User_<port>`. Behind a proxy, or over a socket
-/// without ports, that name may be taken; then it tries suffixes.
+/// Logs in a user who gave no name, as `User_<port>` like in the lesson. Behind a proxy, or if the
+/// socket has no ports, that name may be taken; then suffixes are tried.
 async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<LoggedInUser, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
@@ -249,7 +251,7 @@ pub(crate) async fn resume(
     visitor: Visitor,
 ) -> Result<LoggedInUser, LoginError> {
     visitor.charge(chat, SourceAction::Login)?;
-    // Charged before the check, so that guesses over many connections at once count too.
+    // Charged before the check, so that concurrent guesses over many connections count too.
     visitor.charge(chat, SourceAction::WrongPassword)?;
     let redeemed = redeem(chat, token, visitor.address).await;
     if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
@@ -261,7 +263,7 @@ pub(crate) async fn resume(
 async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
-        // Another node may have just created the token, and its entry may still be on its way.
+        // Another node may have just created the token, and its entry may not have arrived yet.
         sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());
@@ -289,7 +291,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
             Ok(LoggedInUser { saved: Some(saved), is_back: true, ..LoggedInUser::new(user) })
         }
         Err(taken) => {
-            // The token could not be used, so it becomes valid again.
+            // The token was redeemed but could not be used, so it becomes valid again.
             let keep = ResumeToken { token: digest, saved };
             chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
@@ -297,7 +299,7 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     }
 }
 
-/// Returns the rights of a returning user. They stay an operator of the chat only if the operators'
+/// Returns the rights of a returning user. An operator of the chat stays one only if the operators'
 /// password has not changed.
 async fn rights_of(chat: &Chat, saved: &SessionState) -> RestoredSession {
     let operator = match &saved.operator {
@@ -311,10 +313,10 @@ fn later(taken: &ClaimNameError, token: &str) -> String {
     format!("{}. Try /resume {token} again later", taken.sentence())
 }
 
-/// Checks of a login on this node alone. A refused attempt adds no entry to the stream, so clients
-/// cannot fill the stream with attempts.
+/// Checks of a login by this node alone. An attempt that is refused here adds no entry to the
+/// stream, so that clients cannot fill the stream with attempts.
 impl Chat {
-    /// Returns the reason why this node refuses a name to a newcomer, if it does.
+    /// Returns the reason why this node refuses a name to a new user, or `None` if it does not.
     fn refuses_here(
         &self,
         name: &Name,
@@ -332,8 +334,8 @@ impl Chat {
         state.is_free(name, 0).err()
     }
 
-    /// Does the same for the session that a token restores. The session's own earlier connection
-    /// does not count.
+    /// Like `refuses_here`, for the session that a token restores. The earlier connection of that
+    /// session does not count as another user.
     fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
         if !self.is_replicated() {
             return None;
@@ -346,7 +348,8 @@ impl Chat {
             return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = saved.session.unwrap_or_default();
-        // The session may have changed its name since, and would be restored under the new one.
+        // If the session is still open, its user may have changed the name since. The current name
+        // is then restored.
         let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&saved.name, session).err() }
     }

@@ -1,7 +1,9 @@
-//! The session of one user: the connection, what feeds it, and how commands reply and wait.
+//! The session of one user: the connection, its outbound feed, and the methods with which commands
+//! reply and wait.
 //!
-//! The `dialogue` reads the user's lines. The commands are methods of [`Session`] in
-//! [`commands`](super::commands). While a command waits, the feed sends the lines of other users.
+//! `dialogue` reads the user's lines. The commands are methods of [`Session`], in
+//! [`commands`](super::commands). While a command waits, the feed continues to send lines of other
+//! users.
 
 mod arrival;
 pub(crate) mod bot;
@@ -36,32 +38,32 @@ use echoline_chat_core::{Flood, LineKind, Name, Operation, OperationError, Outco
 pub use dialogue::{Role, serve};
 pub(super) use stop::{CommandResult, Stop};
 
-/// The reply to a command that needs a room, for a user who was expelled from all rooms.
+/// The reply to a command that needs a room, if the user was expelled from all rooms.
 pub(super) const IN_NO_ROOM: &str =
     "You are not in a room: /join ROOM joins one, /rooms lists them";
 
-/// The dialogue of one connection with the chat. Dropping it makes the user leave.
+/// The session of one connection. When it is dropped, the user leaves the chat.
 pub(super) struct Session<S: ByteStream> {
     client: Connection<Telnet<S>>,
     pub(super) chat: Arc<Chat>,
     pub(super) user: Arc<SessionHandle>,
     /// The source to which the user's actions are charged.
     pub(super) source: Source,
-    /// The lines and notifications that were not sent to the user yet.
+    /// The lines and notifications that were not yet sent to the user.
     pub(super) feed: OutboundFeed,
     /// The rate limit of the user's lines.
     flood: Flood,
-    /// The text to write to the user before the next wait. Empty while the user is idle.
+    /// The replies to send before the next wait. Empty while the user is idle.
     pub(super) replies: String,
-    /// The last search, unless it reached the first line of the room.
+    /// The last search, if it has not reached the first line of the room.
     pub(super) last_search: Option<Box<UnfinishedSearch>>,
-    /// Whether the session was resumed, or the user has used a command other than a bare `/users`
-    /// or `/quit`.
+    /// Whether the session was restored, or the user has used a command other than plain `/users`
+    /// or `/quit`. Such a user is told about the token when leaving.
     pub(super) knows_more: bool,
     has_left: bool,
 }
 
-/// A search that `/search` without words continues.
+/// A search that `/search` without words can continue.
 #[derive(Clone, Debug)]
 pub(super) struct UnfinishedSearch {
     pub(super) room: Name,
@@ -102,27 +104,27 @@ impl<S: ByteStream> Session<S> {
         self.user.mailbox.ending().is_some()
     }
 
-    /// Writes a line to the user.
+    /// Adds a line to the replies.
     pub(super) fn reply(&mut self, text: &str) {
         self.feed.print_reply(text, &mut self.replies);
     }
 
-    /// Writes a sentence of the server to the user.
+    /// Adds a sentence of the server to the replies.
     pub(super) fn notice(&mut self, words: &str) {
         self.reply(&format!("*** {words} ***"));
     }
 
-    /// Tells the user why an operation was refused, if it was.
+    /// Returns the outcome, or a message for the user if the operation was refused.
     pub(super) fn accept(&self, outcome: Outcome) -> CommandResult<Outcome> {
         let Some(refusal) = outcome.refusal() else { return Ok(outcome) };
         let reason = refusal.reason(self.chat.settings.moment);
         Err(format!("Not done: {reason}").into())
     }
 
-    /// Tells the user why a command has stopped before its end, if it has.
+    /// If a command failed, tells the user why.
     ///
     /// # Errors
-    /// The end of the connection, or of the session by the chat.
+    /// The reason why the connection has ended, or why the chat has ended the session.
     pub(super) fn finish(&mut self, done: CommandResult) -> Result<(), Closed> {
         match done {
             Ok(()) | Err(Stop::Explained) => {}
@@ -132,7 +134,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Returns the room in which the user speaks.
+    /// Returns the user's current room.
     pub(super) fn current_room(&self) -> CommandResult<(SharedRoom, Name)> {
         let membership = self.feed.current().ok_or(IN_NO_ROOM)?;
         Ok((membership.shared_room.clone(), membership.room.clone()))
@@ -152,15 +154,15 @@ impl<S: ByteStream> Session<S> {
         print_json(&refused, &mut self.replies);
     }
 
-    /// Tells a page which rooms it is in now.
+    /// Tells a page its current list of rooms.
     pub(super) fn tell_rooms(&mut self) {
         if self.feed.view.is_page() {
             print_json(&self.feed.rooms(), &mut self.replies);
         }
     }
 
-    /// Proposes an operation of this user, and waits for its outcome. Without a cluster the
-    /// outcome is there at once.
+    /// Proposes an operation of this user, and waits for its outcome. Without a cluster, the
+    /// outcome is available at once.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).
@@ -171,14 +173,15 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Like [`propose`](Self::propose), and stops the command if the operation is refused.
+    /// Like [`propose`](Self::propose), but fails with a message for the user if the operation is
+    /// refused.
     pub(super) async fn carry_out(&mut self, operation: Operation) -> CommandResult<Outcome> {
         let outcome = self.propose(operation).await?;
         self.accept(outcome)
     }
 
-    /// Like [`carry_out`](Self::carry_out), with a sentence for an operation on something that does
-    /// not exist.
+    /// Like [`carry_out`](Self::carry_out), but with the message `absent` if the object of the
+    /// operation does not exist.
     pub(super) async fn carry_out_or(
         &mut self,
         operation: Operation,
@@ -190,11 +193,11 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Writes the replies so far, and waits for `work`. Meanwhile the user gets the lines of
-    /// others.
+    /// Sends the replies so far, and waits for `work`. Meanwhile the user gets the lines of other
+    /// users.
     ///
     /// # Errors
-    /// The end of the connection, or of the session by the chat.
+    /// The reason why the connection has ended, or why the chat has ended the session.
     pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Closed> {
         self.write_replies().await?;
         self.announce_if_unsent();
@@ -202,8 +205,7 @@ impl<S: ByteStream> Session<S> {
         client.feed_until(|outlet, cx| feed.poll(outlet, cx), work).await
     }
 
-    /// Answers a question about the current room, after every line that came before it in the
-    /// order of the room.
+    /// Answers a question about the current room, after every earlier line of the room was sent.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).
@@ -214,8 +216,8 @@ impl<S: ByteStream> Session<S> {
         Ok(self.feed_until(OutboundFeed::is_answered).await?)
     }
 
-    /// Sends the output of the feed until `is_done` returns true. It is tested each time that the
-    /// feed has written something.
+    /// Sends the output of the feed until `is_done` returns true. The condition is tested whenever
+    /// the feed has written something.
     async fn feed_until(&mut self, is_done: fn(&OutboundFeed) -> bool) -> Result<(), Closed> {
         let was_done = AtomicBool::new(false);
         let until = poll_fn(|_| match was_done.load(Ordering::Relaxed) {
@@ -236,8 +238,9 @@ impl<S: ByteStream> Session<S> {
         fed.await
     }
 
-    /// Wakes the members who wait for the lines of this user, if the user does not read. Usually
-    /// the feed wakes them, but the connection polls it only when the user has read everything.
+    /// Wakes the members who wait for the lines of this user, if this user does not read. Usually
+    /// the feed wakes them, but the connection polls the feed only after the user has read
+    /// everything.
     fn announce_if_unsent(&mut self) {
         if self.client.unsent() > 0 {
             self.feed.announce();
@@ -248,14 +251,14 @@ impl<S: ByteStream> Session<S> {
         if self.replies.is_empty() {
             return Ok(());
         }
-        // This write may wait for the user to read. Other users must not wait for that.
+        // This write may wait for the user to read, and other users must not wait for that.
         self.feed.announce();
-        // Frees the buffer, so that the session keeps nothing while the user is idle.
+        // Frees the buffer, so that an idle session needs no memory for it.
         let replies = std::mem::take(&mut self.replies);
         self.client.write(replies.as_bytes()).await
     }
 
-    /// Leaves the chat. Tells the user how to come back, if `knows_more` is set.
+    /// Leaves the chat. If `knows_more` is set, tells the user the token first.
     fn leave_chat(&mut self, reason: Option<&str>) {
         let mut saved = None;
         if !self.user.is_retired() {
@@ -269,7 +272,7 @@ impl<S: ByteStream> Session<S> {
         self.exit(reason, saved);
     }
 
-    /// Leaves the chat with a reason for the others, or silently if the server shuts down.
+    /// Leaves the chat with a reason for the other users, or silently if the server shuts down.
     fn exit(&mut self, reason: Option<&str>, keep: Option<ResumeToken>) {
         let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");

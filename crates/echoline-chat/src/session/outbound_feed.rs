@@ -1,7 +1,7 @@
-//! The output of one member: the lines of their rooms, and their notifications.
+//! The output for one member: the lines of their rooms, and their notifications.
 //!
-//! The feed writes to a connection while its session waits for a line. It is polled only when the
-//! peer has taken everything that was written, so a member that does not read costs one line of
+//! The feed writes to a connection while its session waits for a line. It is polled only after the
+//! peer has taken everything that was written, so a member who does not read costs one line of
 //! memory.
 
 use std::num::NonZeroU64;
@@ -25,10 +25,10 @@ use echoline_chat_core::{
     Days, LineKind, Name, Notification, SaidLine, lags_in_words, names_in_words,
 };
 
-/// The number of times that an answer is postponed because lines wait for the store.
+/// The maximum number of times that an answer is postponed because lines wait for the store.
 const PATIENCE: u8 = 50;
 
-/// The maximum bytes of decorated lines that are formatted at once.
+/// The maximum number of bytes that are formatted at once, for members whose lines need formatting.
 const PRINTED_BYTES: usize = 16 * 1024;
 
 /// The feed of one member.
@@ -36,37 +36,37 @@ const PRINTED_BYTES: usize = 16 * 1024;
 pub(crate) struct OutboundFeed {
     chat: Arc<Chat>,
     user: Arc<SessionHandle>,
-    /// Wakes the tasks of this member's thread.
+    /// The batcher of the thread on which this member's task runs.
     batcher: Arc<WakeBatcher>,
     /// The member's rooms, in the order in which the member joined them.
     pub(crate) memberships: Vec<Membership>,
     /// The index of the room in which the member speaks.
     current: usize,
     pub(crate) view: DisplaySettings,
-    /// Whether this member has said lines for which the readers have not been woken yet.
+    /// Whether this member has said lines whose readers were not woken yet.
     pub(crate) has_said: bool,
-    /// A question to answer at the member's position in their current room.
+    /// A question to answer once the member has seen all lines of their current room.
     question: Option<RoomQuestion>,
-    /// The number of times that an answer may still be postponed because lines wait for the store.
-    /// A list of members agrees with the lines before it, but a stalled store does not delay it
-    /// forever.
+    /// The number of times that an answer can still be postponed because lines wait for the store.
+    /// Waiting makes a list of members agree with the lines before it. The limit ensures that a
+    /// stalled store does not delay the answer for ever.
     patience: u8,
     /// The waker that was last registered with the mailbox.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
     pub(crate) reply_to: Option<NonZeroU64>,
-    /// The id of the other user, if a page's last line was typed in a private thread.
+    /// The id of the other user, if the page's last line was typed in a private thread.
     pub(crate) private: Option<Box<str>>,
 }
 
-/// A question whose answer has a position in the room's order.
+/// A question whose answer must be sent after all earlier lines of the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoomQuestion {
     /// The members of the room.
     Users,
-    /// The members with the details that a page shows, from the first one after this arrival.
+    /// The members who joined after the arrival number `after`, with the details that a page shows.
     People { after: u32 },
-    /// The members that have not read all lines.
+    /// The members who have not read all lines.
     Lag,
 }
 
@@ -90,25 +90,25 @@ impl OutboundFeed {
         }
     }
 
-    /// Returns the room in which the member speaks; `None` if they were expelled from all rooms.
+    /// Returns the current room; `None` if the member was expelled from all rooms.
     pub(crate) fn current(&self) -> Option<&Membership> {
         self.memberships.get(self.current)
     }
 
-    /// Returns the index of the member's membership in this room.
+    /// Returns the index of the membership in this room.
     pub(crate) fn position(&self, room: &Name) -> Option<usize> {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
 
-    /// Makes the room at `index` the one in which the member speaks.
+    /// Makes the room at `index` the current one.
     pub(crate) fn set_current(&mut self, index: usize) {
         self.current = index;
     }
 
-    /// Adds a room, and makes it the one in which the member speaks.
+    /// Adds a room, and makes it the current one.
     pub(crate) fn enter(&mut self, membership: Membership) {
         let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
-        // Programs and pages get the time of each line, so they need no separators of days.
+        // Programs and pages get the time of each line, so they need no separators between days.
         let has_past = first < membership.joined && !self.view.is_json();
         let past = has_past.then(|| {
             let today = (self.chat.settings.date)(self.chat.now_ms());
@@ -118,7 +118,7 @@ impl OutboundFeed {
         self.current = self.memberships.len() - 1;
     }
 
-    /// Removes the room at `index`. The member then speaks in the room before it.
+    /// Removes the room at `index`. The room before it becomes the current one.
     pub(crate) fn remove(&mut self, index: usize) -> Membership {
         self.question = None;
         let membership = self.memberships.remove(index);
@@ -128,7 +128,7 @@ impl OutboundFeed {
         membership
     }
 
-    /// Stores a question, which is answered at the member's position in the room.
+    /// Stores a question, to be answered once the member has seen all lines of the current room.
     pub(crate) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
@@ -139,8 +139,7 @@ impl OutboundFeed {
         self.question.is_none()
     }
 
-    /// Returns whether the member has been sent all visible lines from before they joined their
-    /// rooms.
+    /// Returns whether the member has got, in each room, all visible lines from before the join.
     pub(crate) fn has_shown_earlier_lines(&self) -> bool {
         self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
             shared_room.with(|room| {
@@ -150,8 +149,8 @@ impl OutboundFeed {
         })
     }
 
-    /// Writes pending output, as much as the peer takes. Returns `Pending` if that was all; the
-    /// task is woken for more.
+    /// Writes pending output, as much as the peer takes. Returns `Pending` if no output is left;
+    /// the task is then woken for new output.
     pub(crate) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
@@ -183,7 +182,7 @@ impl OutboundFeed {
         more
     }
 
-    /// Returns the member's rooms and their position in each, for a page.
+    /// Returns the message with the member's rooms and the position in each, for a page.
     pub(crate) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
         let joined = |membership: &'_ Membership| {
@@ -208,7 +207,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Sends lines unchanged from the room's log.
+    /// Sends lines unchanged, directly from the room's log.
     fn pass_on<S: AsyncWrite + Unpin>(
         &self,
         index: usize,
@@ -233,7 +232,7 @@ impl OutboundFeed {
         Ok(taken.more)
     }
 
-    /// Formats lines as this member wants to see them.
+    /// Formats lines according to the member's settings, and sends them.
     fn print<S: AsyncWrite + Unpin>(
         &mut self,
         index: usize,
@@ -293,7 +292,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Writes notifications. Returns `Ready` if there may be more, which wait until the peer has
+    /// Sends notifications. Returns `Ready` if there may be more, which wait until the peer has
     /// taken these.
     fn read_mailbox<S: AsyncWrite + Unpin>(
         &mut self,
@@ -318,7 +317,7 @@ impl OutboundFeed {
         let ending = self.user.mailbox.ending();
         if let Some(ending) = &ending {
             if self.view.is_page() {
-                // A program or page must not reconnect by itself.
+                // A program or a page must not reconnect by itself.
                 let words = ending.reason.as_ref().unwrap_or(&ending.words);
                 print_json(&ServerMessage::dismissal(words), &mut printed);
             } else {
@@ -385,7 +384,7 @@ impl OutboundFeed {
         }
     }
 
-    /// Writes an answer. For a page it names the room or the private thread of the question.
+    /// Writes an answer. For a page, names the room or the private thread of the question.
     pub(crate) fn print_reply(&self, text: &str, printed: &mut String) {
         if !self.view.is_page() {
             return self.view.print(text, printed);
@@ -393,8 +392,8 @@ impl OutboundFeed {
         print_json(&ServerMessage::Reply { text: text.into(), thread: self.thread() }, printed);
     }
 
-    /// For a page, returns the thread of its last line: a private thread or the current room.
-    /// Returns an empty thread for any other client.
+    /// Returns the thread of a page's last line: a private thread or the current room. For any
+    /// other client, returns an empty thread.
     pub(crate) fn thread(&self) -> Thread<'_> {
         if !self.view.is_page() {
             return Thread::default();
@@ -433,8 +432,8 @@ impl OutboundFeed {
         }
     }
 
-    /// Answers the pending question if the member has seen all lines of the current room, and
-    /// returns whether it did. Otherwise the room wakes the task at the next line.
+    /// Answers the pending question, and returns `true`. If the member has not seen all lines of
+    /// the current room, returns `false`, and the next line of the room wakes the task.
     fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
         let Some(question) = self.question else { return false };
         let Some(Membership { shared_room, member_id, .. }) = self.current() else {
@@ -460,7 +459,7 @@ impl OutboundFeed {
             self.print_reply(&sentence, &mut printed);
         }
         if let Some(people) = people {
-            // Not under the room's lock, because the chat's lock comes before it.
+            // The room's lock must be released here, because the chat's lock comes before it.
             print_json(&people.message(&self.chat, &self.view), &mut printed);
         }
         self.question = None;

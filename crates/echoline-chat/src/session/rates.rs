@@ -1,5 +1,5 @@
-//! Charges the rates of a user's source. This happens before an operation is proposed, so that
-//! applying it has the same result on every node.
+//! Charges the rates of a user's source. This is done before an operation is proposed, so that
+//! applying the operation has the same result on every node.
 
 use super::{CommandResult, Session, Stop};
 use crate::session::command_cost::RateCost;
@@ -9,10 +9,10 @@ use echoline::sources::{SourceAction, SourceRefusal};
 use echoline_chat_core::protocol::{ErrorTopic, ServerMessage};
 
 impl<S: ByteStream> Session<S> {
-    /// Charges the user's source. If it has reached the rate, tells the user how long to wait.
+    /// Charges the user's source. If it has reached a rate limit, tells the user how long to wait.
     ///
     /// # Errors
-    /// [`Stop::Explained`] if the source has reached the rate.
+    /// [`Stop::Explained`] if the source has reached a rate limit.
     pub(crate) fn charge(&mut self, cost: impl Into<RateCost>) -> CommandResult {
         self.try_charge(cost.into()).map_err(|refusal| {
             self.explain_rate(&refusal);
@@ -28,12 +28,13 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Does the same as [`charge_token`](Self::charge_token), without a message to the user.
+    /// Like [`charge_token`](Self::charge_token), without a message to the user. Returns whether
+    /// the charge succeeded.
     pub(super) fn charge_token_quietly(&self) -> bool {
         self.user.token().is_some() || self.try_charge(SourceAction::Token.into()).is_ok()
     }
 
-    /// Refunds the charge for a password that was right.
+    /// Refunds a charge, because the password was right.
     pub(crate) fn refund(&self, action: SourceAction) {
         self.chat.settings.sources.give_back(self.source, action);
     }

@@ -1,4 +1,4 @@
-//! The saved session that a token restores: it is saved after each change, and restored at login.
+//! The saved session that a token restores. It is saved after each change, and restored at login.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use echoline_chat_core::state::{BRIEF_MS, Position, SavedSession, SessionState, 
 use echoline_chat_core::{Operation, ResumeToken};
 
 impl<S: ByteStream> Session<S> {
-    /// Restores the current room, the display choices and the rights of a saved session.
+    /// Restores the current room, the display settings and the rights from a saved session.
     pub(super) fn restore(&mut self, saved: SessionState, is_back: bool) {
         let SessionState { current, preferences, operator, .. } = saved;
         let current = current.and_then(|room| self.feed.position(&room));
@@ -47,7 +47,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Saves the session again after a change, if a token restores it.
+    /// Saves the session again after a change, if it has a token.
     pub(crate) fn save_session(&self) {
         if let Some(saved) = self.resume_token_if_issued().filter(|_| !self.user.is_retired()) {
             self.chat.announce(self.user.session, Operation::SaveSession(saved));
@@ -64,7 +64,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    /// Tells a user who has just created a room how to return as its operator.
+    /// Tells a user who has just become the operator of a new room how to return as its operator.
     pub(crate) fn tell_operator_token(&mut self) {
         if self.charge_token().is_err() {
             return;
@@ -80,13 +80,13 @@ impl<S: ByteStream> Session<S> {
         self.user.token_or_new()
     }
 
-    /// Returns the session to save under its token. Creates the token if there is none.
+    /// Returns the session to save, and its token. Creates the token if there is none.
     fn resume_token(&self) -> ResumeToken {
         let token = digest(self.user.token_or_new().reveal());
         ResumeToken { token, saved: self.saved_session() }
     }
 
-    /// Returns the session to save under its token, if it has one.
+    /// Returns the session to save, and its token. Returns `None` if it has no token.
     pub(super) fn resume_token_if_issued(&self) -> Option<ResumeToken> {
         let token = digest(self.user.token()?.reveal());
         Some(ResumeToken { token, saved: self.saved_session() })
@@ -106,12 +106,13 @@ impl<S: ByteStream> Session<S> {
             is_brief: chat.now_ms().saturating_sub(user.since_ms) < BRIEF_MS,
         };
         let (name, rooms) = (user.name(), positions(&feed.memberships));
-        // A session that is leaving is named too, because it holds the name until it has left.
+        // The saved session names this session even if it is about to leave, because it still holds
+        // the user's name.
         SavedSession { name, rooms, until_ms, session: Some(user.session), more }
     }
 }
 
-/// Returns the session's position in each of its rooms, also in suspended memberships.
+/// Returns the session's position in each of its rooms, including suspended memberships.
 fn positions(memberships: &[Membership]) -> Vec<Position> {
     let position = |membership: &Membership| {
         membership.shared_room.with(|room| {

@@ -8,8 +8,8 @@ use echoline_chat_core::state::ending;
 use echoline_chat_core::{LineKind, OperationError, SaidLine};
 
 impl<S: ByteStream> Session<S> {
-    /// Says a line if this needs neither a reply nor a wait. Otherwise it changes nothing and
-    /// returns `false`; then call [`say`](Self::say), which says the line or explains the refusal.
+    /// Says a line, if that needs neither a reply nor a wait. Otherwise changes nothing and returns
+    /// `false`; the caller then calls [`say`](Self::say), which can wait or explain a refusal.
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible = !self.chat.is_replicated() && self.replies.is_empty() && !self.is_ended();
         is_possible && matches!(self.try_say(LineKind::Said, words), Some(Ok(_)))
@@ -34,8 +34,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Says a line in the current room. Returns `None` if there is no room. Its readers are woken
-    /// when the author has no more input.
+    /// Says a line in the current room. Returns `None` if there is no current room. Readers are
+    /// woken when the author has no more input.
     fn try_say(
         &mut self,
         kind: LineKind,
@@ -46,7 +46,7 @@ impl<S: ByteStream> Session<S> {
         Some(said)
     }
 
-    /// Sends the waiting lines to the other nodes, and waits until they have arrived.
+    /// Sends the queued lines to the other nodes, and waits until they have arrived.
     async fn wait_for_nodes(&mut self) -> Result<(), Closed> {
         self.feed.announce();
         self.wait(self.chat.settled(self.user.session)).await
@@ -75,7 +75,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Waits until the other nodes have the earlier lines of this user, so that a command finds
-    /// them. Does not wait while the nodes cannot be reached.
+    /// these lines. Does not wait while the link is lost.
     ///
     /// # Errors
     /// Like [`wait`](Self::wait).

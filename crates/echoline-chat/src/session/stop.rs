@@ -1,4 +1,4 @@
-//! The result of a command, which may stop before its end.
+//! The result of a command, which may fail before its end.
 
 use echoline::Closed;
 use echoline_chat_core::NameError;
@@ -9,9 +9,9 @@ pub(crate) type CommandResult<T = ()> = Result<T, Stop>;
 /// The reason why a command stops before its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The user reads this sentence.
+    /// The user is told this sentence.
     Notice(String),
-    /// The user has read the reason already.
+    /// The user was already told the reason.
     Explained,
     /// The connection or the session has ended.
     Closed(Closed),

@@ -1,4 +1,4 @@
-//! Formats the lines of a room for one member. Pure.
+//! Formats the lines of a room for one member.
 
 use std::fmt::Write;
 
@@ -18,20 +18,21 @@ pub(crate) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
 pub(crate) enum Medium {
     #[default]
     Terminal,
-    /// JSON for a program.
+    /// A program, which gets JSON.
     Program,
-    /// JSON for a page in a browser, which displays more kinds of messages.
+    /// A page in a browser, which gets JSON and more kinds of messages.
     Page,
 }
 
-/// The choices of a member about the display of lines.
+/// The settings that decide how lines are displayed to a member.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DisplaySettings {
-    /// The choices that a token restores. With line numbers the member sees their own lines too.
+    /// The settings that a token restores. If line numbers are shown, the member sees their own
+    /// lines too.
     pub(crate) preferences: Preferences,
     /// The kind of client.
     pub(crate) medium: Medium,
-    /// Columns of the terminal, if it reported them.
+    /// The width of the terminal in columns, if the client reported it.
     pub(crate) width: Option<u16>,
 }
 
@@ -42,28 +43,28 @@ pub(crate) struct Frame<'a> {
     /// The member's lineage.
     pub(crate) lineage: u64,
     pub(crate) room: &'a str,
-    /// Whether it is the room in which the member speaks.
+    /// Whether this is the member's current room.
     pub(crate) is_current: bool,
     pub(crate) time: fn(u64) -> String,
 }
 
 impl DisplaySettings {
-    /// Returns whether all output is JSON.
+    /// Returns whether the client gets JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.medium != Medium::Terminal
     }
 
-    /// Returns whether a page in a browser reads it.
+    /// Returns whether the client is a page in a browser.
     pub(crate) fn is_page(&self) -> bool {
         self.medium == Medium::Page
     }
 
-    /// Returns whether the member sees lines exactly as the room's log has them.
+    /// Returns whether the member sees lines exactly as they are in the room's log.
     pub(crate) fn is_plain(&self) -> bool {
         self.preferences.is_usual() && !self.is_json() && self.width.is_none()
     }
 
-    /// Returns whether the member sees their own lines. A terminal already shows its user's input.
+    /// Returns whether own lines are shown. A terminal already shows the input of its user.
     pub(crate) fn own(&self) -> Own {
         if self.preferences.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
@@ -105,12 +106,12 @@ impl DisplaySettings {
         })
     }
 
-    /// Returns whether the view hides an earlier line, because it has text of an ignored user.
+    /// Returns whether the view hides an earlier line, because it contains text of an ignored user.
     pub(crate) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
 
-    /// Restores choices. Returns them in words, or an empty text if they are the defaults.
+    /// Restores saved settings. Returns their description, which is empty if all are defaults.
     pub(crate) fn restore(&mut self, saved: Preferences) -> String {
         let switches = [("numbers", saved.numbers), ("times", saved.times), ("quiet", saved.quiet)];
         self.preferences = saved;
@@ -123,13 +124,13 @@ impl DisplaySettings {
         words.join(", ")
     }
 
-    /// Returns the choices that a page carries out by itself.
+    /// Returns the settings that a page applies itself.
     pub(crate) fn choices(&self) -> DisplayChoices {
         let Preferences { numbers, times, quiet, .. } = self.preferences;
         DisplayChoices { numbers, times, quiet }
     }
 
-    /// Writes one line of text in the format of this member's client.
+    /// Writes one line of text in the format of the member's client.
     pub(crate) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
             print_json(&ServerMessage::reply(text), out);
@@ -138,7 +139,7 @@ impl DisplaySettings {
         }
     }
 
-    /// Prints text, wrapped if the terminal's width is known. Continuation lines are indented, so
+    /// Writes text, wrapped if the terminal's width is known. Continuation lines are indented, so
     /// that no part of a line looks like a separate line.
     fn print_wrapped(&self, text: &str, out: &mut String) {
         match self.width {
@@ -155,15 +156,15 @@ impl DisplaySettings {
 }
 
 impl Frame<'_> {
-    /// Writes `line`, unless the view hides it.
+    /// Writes `line`, unless the settings hide it.
     pub(crate) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
         if is_ignored && line.kind == LineKind::Left {
-            // Shows that the user left, without the reason that they gave.
+            // Shows that the user left, but not the reason that the user gave.
             let parts = Shape::encode(line.kind, line.name, "").1;
             return self.print_line(&LineView { text: "", shown: &parts.concat(), ..*line }, out);
         }
-        // A page follows names and topics by these lines.
+        // A page needs these lines to keep track of names and topics.
         let is_followed = self.view.is_page() && !line.kind.is_said();
         if is_ignored && is_followed {
             return print_json(&self.message(line, true), out);
@@ -204,11 +205,11 @@ impl Frame<'_> {
 
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
-            // A page hides these itself, because its list of members follows them.
+            // A page hides these lines itself, because it needs them to keep its list of members.
             LineKind::Joined | LineKind::Left | LineKind::Renamed => {
                 self.view.preferences.quiet && !self.view.is_page()
             }
-            // Own lines on a terminal were already skipped by the room.
+            // The room already skips own lines for a terminal.
             LineKind::Said | LineKind::Action | LineKind::Topic | LineKind::Notice => false,
         }
     }
@@ -253,8 +254,8 @@ mod tests {
         out
     }
 
-    /// Issue 12, item 20: no text of an ignored user reaches the member, under any name. Joins and
-    /// leaves are shown.
+    /// Issue 12, item 20: no text of an ignored user reaches the member, whatever the name of that
+    /// user. Joins and leaves are shown.
     #[test]
     fn attack_no_text_of_an_ignored_user_is_shown() {
         for medium in [Medium::Terminal, Medium::Program] {
@@ -271,7 +272,7 @@ mod tests {
             assert!(left.contains(r#""kind":"left""#) && !left.contains("unheard"), "{left}");
             assert!(printed(medium, IGNORED, LineKind::Joined, "eve", "").contains("joined"));
         }
-        // A page gets the lines to track names and topics, but does not show them.
+        // A page gets these lines to keep track of names and topics, but does not show them.
         for kind in [LineKind::Topic, LineKind::Renamed] {
             let line = printed(Medium::Page, IGNORED, kind, "eve", "new");
             assert!(line.contains(r#""ignored":true"#), "{line}");

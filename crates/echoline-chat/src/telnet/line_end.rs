@@ -1,14 +1,14 @@
-//! Normalises the line ends that a Telnet client may send: LF, CR LF, CR NUL and CR. Pure.
+//! Normalises the line ends that a Telnet client may send: LF, CR LF, CR NUL and CR.
 
 use memchr::memchr;
 
-/// Turns each CR without a following LF into LF, in place. The bytes continue those of the previous
-/// call. Returns the number of bytes that are left at the front.
+/// Replaces each CR without a following LF by LF, in place. The bytes continue those of the
+/// previous call. Returns the number of bytes that remain at the front.
 ///
-/// Telnet ends a line with CR LF. For a client in character mode, the key Enter is CR NUL or CR
+/// Telnet ends a line with CR LF. For a client in character mode, the Enter key is CR NUL or CR
 /// alone (RFC 854, page 11; RFC 1123, section 3.3.1). A CR at the end of a packet ends its line at
-/// once, and an LF at the start of the next one is dropped. `after_cr` is whether the previous call
-/// ended with a CR. [`Parser`](crate::Parser) has already removed NUL after CR.
+/// once, and an LF at the start of the next packet is dropped. `after_cr` is whether the previous
+/// call ended with a CR. [`Parser`](crate::Parser) has already removed NUL after CR.
 pub(crate) fn end_lines(bytes: &mut [u8], after_cr: &mut bool) -> usize {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return 0 };
     let mut length = bytes.len();
@@ -50,7 +50,8 @@ mod tests {
         found
     }
 
-    /// Issue 11, item 15: CR alone ends a line, and CR LF is one end however it is cut.
+    /// Issue 11, item 15: CR alone ends a line, and CR LF is a single line end even if it is split
+    /// between packets.
     #[test]
     fn regression_a_lone_cr_ends_a_line() {
         for packets in [

@@ -1,4 +1,4 @@
-//! Telnet: the option negotiation of a connection, and its byte stream without it.
+//! Telnet: the option negotiation of a connection, and the byte stream without Telnet commands.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,8 @@ mod stream;
 
 pub(super) use stream::{ByteStream, Telnet};
 
-/// Applies the keys that edit a line. Returns a line without them unchanged, without a copy.
+/// Applies editing keys such as Backspace to a line. A line without such keys is returned without a
+/// copy.
 pub(super) fn obey_erasing(line: Line) -> Line {
     match erase(&line) {
         Cow::Borrowed(_) => line,

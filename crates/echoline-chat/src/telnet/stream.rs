@@ -17,28 +17,28 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
 
-/// A stream that removes the Telnet commands from its input and answers them. Every line end that
-/// Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
+/// A stream that removes Telnet commands from its input and answers them. Every line end that
+/// Telnet defines (CR LF, CR NUL, CR) becomes LF or CR LF.
 ///
-/// A write sends pending answers first. A read tries to send them, but never waits for them.
-/// Written bytes pass unchanged, so they must be text: UTF-8 has no byte 255. Before the first
-/// command a `Telnet` takes 16 bytes more than its stream.
+/// A write sends pending answers first. A read tries to send them, but never waits for that.
+/// Written bytes are not changed, so they must be text: UTF-8 has no byte 255. Before the first
+/// command, a `Telnet` needs only 16 bytes more than its stream.
 #[derive(Debug)]
 pub(crate) struct Telnet<S> {
     stream: S,
     active: Option<Box<Active>>,
     /// Whether the last byte of data was a CR.
     cr: bool,
-    /// Whether a writer waits for the stream. A read must not write then, because the stream would
-    /// wake the reader instead of the writer.
+    /// Whether a writer waits for the stream. A read must not write meanwhile, because the stream
+    /// would then wake the reader instead of the writer.
     writer_waits: bool,
 }
 
-/// The state that exists from the first command on.
+/// The state that is created by the first command.
 #[derive(Debug)]
 struct Active {
     parser: Parser,
-    /// Answers that were taken from the parser, and are partly sent.
+    /// Answers that were taken from the parser and may be partly sent.
     sending: Vec<u8>,
     sent: usize,
 }
@@ -49,8 +49,8 @@ impl<S> Telnet<S> {
         Self { stream, active: None, cr: false, writer_waits: false }
     }
 
-    /// Creates a stream that asks the client for its window size first. Clients other than Telnet
-    /// show the question as three strange characters.
+    /// Creates a stream that first asks the client for its window size. Clients that do not know
+    /// Telnet show this request as three strange characters.
     pub(crate) fn negotiating(stream: S) -> Self {
         let active = Some(Active::new(Parser::negotiating()));
         Self { stream, active, cr: false, writer_waits: false }
@@ -62,8 +62,8 @@ impl<S> Telnet<S> {
         self.active.as_ref().and_then(|active| active.parser.width())
     }
 
-    /// Removes the commands from the bytes that were read, and normalises their line ends. Returns
-    /// the length of the rest.
+    /// Removes the commands from the bytes that were read, and normalises the line ends. Returns
+    /// the length of the remaining data.
     fn take(&mut self, read: &mut [u8]) -> usize {
         if self.active.is_none() && memchr2(0xFF, 0, read).is_some() {
             self.active = Some(Active::new(Parser::after(self.cr)));
@@ -105,7 +105,7 @@ impl Active {
         self.sent < self.sending.len() || !self.parser.answers().is_empty()
     }
 
-    /// Drops the answers, because they cannot be delivered any more.
+    /// Drops the answers, because they can no longer be delivered.
     fn forget_answers(&mut self) {
         self.parser.answers().clear();
         (self.sending, self.sent) = (Vec::new(), 0);
@@ -113,7 +113,8 @@ impl Active {
 }
 
 impl<S: AsyncWrite + Unpin> Telnet<S> {
-    /// Waits until the answers are sent, before other bytes are written.
+    /// Sends the pending answers, and waits until they are sent. Called before other bytes are
+    /// written.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.active {
             Some(active) => active.poll_answers(&mut self.stream, cx),
@@ -121,8 +122,8 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// Sends as many answers as the stream takes now, during a read. Ignores errors, because the
-    /// next read or write reports them.
+    /// Sends as many answers as the stream takes now. Called during a read. Errors are ignored,
+    /// because the next read or write reports them.
     fn try_answers(&mut self, cx: &mut Context<'_>) {
         let Some(active) = &mut self.active else { return };
         if self.writer_waits || !active.has_answers() {
@@ -137,7 +138,7 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
         }
     }
 
-    /// Sends the answers, then writes; notes whether the writer waits.
+    /// Sends the answers, then runs `write`. Records whether the writer waits.
     fn after_answers<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,8 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Telnet<S> {
         buffer.set_filled(before + kept);
         this.try_answers(cx);
         if came > 0 && kept == 0 {
-            // Only commands arrived, which is not the end. Polls again after other tasks had their
-            // turn.
+            // Only commands arrived, so a length of 0 would wrongly mean the end. Polls again after
+            // other tasks had their turn.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -213,7 +214,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Telnet<S> {
         self.get_mut().after_answers(cx, |stream, cx| stream.poll_flush(cx))
     }
 
-    /// Ends the stream. Does not wait for answers that the stream does not take at once.
+    /// Ends the stream. Answers that the stream does not take at once are lost.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.try_answers(cx);
@@ -245,7 +246,7 @@ mod tests {
         client.write_all(b"llo\r\0\n").await.unwrap();
         let mut read = [0; 6];
         server.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"hello\n", "CR NUL, and the LF after it");
+        assert_eq!(&read, b"hello\n", "CR NUL and the LF after it are one line end");
         let mut answer = [0; 3];
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, NAWS_REFUSAL);
@@ -318,10 +319,13 @@ mod tests {
         write.await.unwrap();
         let text = heard.len() - 5;
         assert_eq!(&heard[text..], b"hello");
-        assert!(text > 0 && text % 3 == 0, "whole answers, before what was written: {heard:x?}");
+        assert!(
+            text > 0 && text % 3 == 0,
+            "only whole answers precede the written text: {heard:x?}"
+        );
     }
 
-    /// A waiting writer is woken, although a reader had answers to send meanwhile.
+    /// A waiting writer is woken, even if a reader had answers to send meanwhile.
     #[tokio::test(start_paused = true)]
     async fn a_waiting_writer_is_woken() {
         let (mut client, server) = duplex(4);
@@ -344,7 +348,7 @@ mod tests {
             }
         };
         let limit = std::time::Duration::from_secs(5);
-        tokio::time::timeout(limit, listening).await.expect("the writer goes on");
+        tokio::time::timeout(limit, listening).await.expect("the writer continues");
         writer.await.unwrap();
         client.shutdown().await.unwrap();
         assert_eq!(reader.await.unwrap(), [b'r'; 20]);
@@ -353,7 +357,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Data and written bytes arrive unchanged through pipes of any width.
+        /// Data and written bytes arrive unchanged, through pipes of any capacity.
         #[test]
         fn no_byte_of_data_is_lost(
             parts in prop::collection::vec(("[ -~]{0,20}", 0..64_u8), 0..20),
@@ -387,7 +391,7 @@ mod tests {
                     let mut all: Vec<u8> = Vec::new();
                     while all.iter().filter(|byte| byte.is_ascii()).count() < written.len() {
                         let Ok(byte) = hear.read_u8().await else { break };
-                        // Two bytes follow 255 in an answer.
+                        // An answer consists of the byte 255 and two more bytes.
                         if byte == 255 {
                             assert_eq!(hear.read_u8().await.unwrap(), 252);
                             hear.read_u8().await.unwrap();
@@ -395,7 +399,8 @@ mod tests {
                             all.push(byte);
                         }
                     }
-                    // The client's output is drained, so that it cannot block the client's input.
+                    // Reads the client's output to the end, so that it cannot block the client's
+                    // input.
                     tokio::spawn(async move { hear.read_to_end(&mut Vec::new()).await });
                     all
                 };

@@ -1,5 +1,5 @@
-//! A chat over pipes, for tests that script the input and check each client's output.
-#![allow(dead_code, reason = "every test file uses its own part of this")]
+//! A chat over pipes, for tests that script the input and check the output of each client.
+#![allow(dead_code, reason = "each test file uses only a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longer than any pause of the chat. With a paused clock it costs no time.
+/// A time that is longer than any pause of the chat. With a paused clock, waiting costs no time.
 const NEVER: Duration = Duration::from_secs(100);
 
 /// A chat under test.
 pub(crate) struct ChatHarness {
     pub(crate) chat: Arc<Chat>,
     pub(crate) limits: Limits,
-    /// The capacity of a newcomer's pipe in bytes.
+    /// The capacity of a new client's pipe, in bytes.
     pub(crate) pipe: usize,
 }
 
-/// The client of a user.
+/// A client of the chat, with the session that serves it.
 pub(crate) struct Guest {
     pub(crate) stream: DuplexStream,
     pub(crate) session: JoinHandle<Result<(), Closed>>,
@@ -51,7 +51,7 @@ impl ChatHarness {
         Self::new(settings())
     }
 
-    /// Connects a client, which has sent nothing yet.
+    /// Connects a client. It has not sent anything yet.
     pub(crate) fn knock(&self, role: Role) -> Guest {
         let (near, far) = duplex(self.pipe);
         let far = Connection::accepted(
@@ -73,7 +73,7 @@ impl ChatHarness {
         guest
     }
 
-    /// Logs users in. Each of them has read the joins of all others.
+    /// Logs in several users. Each of them has read the joins of all others.
     pub(crate) async fn all<const N: usize>(&self, names: [&str; N]) -> [Guest; N] {
         let mut guests = Vec::new();
         for (index, name) in names.iter().enumerate() {
@@ -82,7 +82,7 @@ impl ChatHarness {
                 guest.hear(&format!("*** {name} joined the chat ***")).await;
             }
         }
-        guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
+        guests.try_into().unwrap_or_else(|_| unreachable!("there is one guest for each name"))
     }
 
     /// Logs a program in.
@@ -98,21 +98,21 @@ impl ChatHarness {
 impl Guest {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = timeout(NEVER, self.stream.write_all(bytes.as_ref())).await;
-        sent.expect("the chat takes what is sent").unwrap();
+        sent.expect("the chat reads its input").unwrap();
     }
 
     pub(crate) async fn say(&mut self, line: &str) {
         self.send(format!("{line}\r\n")).await;
     }
 
-    /// Reads the next line without its end, which must be CR LF. Returns an empty text at the end
-    /// of the stream.
+    /// Reads the next line. Checks that its line end is CR LF, and removes it. Returns an empty
+    /// text at the end of the stream.
     #[track_caller]
     pub(crate) fn line(&mut self) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
         async move {
             let read = timeout(NEVER, self.try_line()).await;
-            read.unwrap_or_else(|_| panic!("{caller} waits for ever after {:?}", self.unread))
+            read.unwrap_or_else(|_| panic!("{caller} waits too long, after {:?}", self.unread))
         }
     }
 
@@ -131,7 +131,7 @@ impl Guest {
         }
     }
 
-    /// Expects exactly this line next.
+    /// Reads the next line, and checks that it is exactly `expected`.
     #[track_caller]
     pub(crate) fn hear(&mut self, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -139,7 +139,7 @@ impl Guest {
         async move { assert_eq!(line.await, expected, "at {caller}") }
     }
 
-    /// Expects that the next line contains these words, and returns it.
+    /// Reads the next line, checks that it contains these words, and returns it.
     #[track_caller]
     pub(crate) fn hear_of(&mut self, words: &str) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
@@ -151,7 +151,7 @@ impl Guest {
         }
     }
 
-    /// Sends a line, and expects exactly this line next.
+    /// Sends a line, and checks that the next line is exactly `expected`.
     #[track_caller]
     pub(crate) fn ask(&mut self, line: &str, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -169,8 +169,8 @@ impl Guest {
         rest
     }
 
-    /// Sends a line, unless it is empty. Then reads, without Telnet's answers, up to a line that
-    /// contains `words`, or to the end of the stream if `words` is empty.
+    /// Sends a line, unless it is empty. Then reads until a line contains `words`, or to the end of
+    /// the stream if `words` is empty. Telnet commands are removed from the output.
     pub(crate) async fn ask_past_telnet(&mut self, line: &str, words: &str) {
         if !line.is_empty() {
             self.say(line).await;
@@ -196,7 +196,7 @@ impl Guest {
     }
 }
 
-/// Removes IAC WONT x and IAC DONT x, the only Telnet answers that the server sends.
+/// Removes IAC WONT x and IAC DONT x, the only Telnet commands with which the server answers.
 fn without_telnet(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut rest = bytes;

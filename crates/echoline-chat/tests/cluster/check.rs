@@ -1,4 +1,4 @@
-//! Checks the invariants of a simulation, which hold after any failures.
+//! Checks the invariants of a simulation, which must hold after any failures.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,11 +17,11 @@ struct Line {
     text: String,
 }
 
-/// Checks one evening. Returns the first violation.
+/// Checks one simulated evening. Returns the first violation.
 pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     let Outcome { visits, healed, after, differences, .. } = outcome;
     if let Some(first) = differences.first() {
-        return Err(format!("nodes know different things {first}"));
+        return Err(format!("the states of nodes differ {first}"));
     }
     let rooms = rooms(&visits[0])?;
     agree(visits)?;
@@ -41,9 +41,9 @@ fn at(visit: &Visit, what: &str) -> String {
     format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
 }
 
-/// Returns the rooms as the keeper saw them. Each gap in the numbers must have a `missed` message
-/// of the same size, because a room may be removed and created again after the lease of the
-/// keeper's node has expired.
+/// Returns the lines of each room as the keeper received them: the program that is in every room. A
+/// `missed` message must count the lines of each gap in the numbers. A gap is possible, because a
+/// room may be removed and created again after the lease of the keeper's node expired.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();
@@ -60,7 +60,7 @@ fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
         let (Some(room), Some(number)) = (value["room"].as_str(), value["number"].as_u64()) else {
             continue;
         };
-        let lines = rooms.get_mut(room).ok_or("a room that nobody made")?;
+        let lines = rooms.get_mut(room).ok_or("an unknown room")?;
         let missed = missed.remove(room).unwrap_or(0);
         if lines.last().is_some_and(|last| last.number + 1 + missed != number) {
             return Err(format!("the keeper misses lines before #{number} of {room}"));
@@ -83,7 +83,7 @@ fn agree(visits: &[Visit]) -> Result<(), String> {
     }
 }
 
-/// Returns the room and the number of each marked line.
+/// Returns the room and the number of each marked line. Fails if a line was said twice.
 fn said_once<'a>(
     rooms: &BTreeMap<&'a str, Vec<Line>>,
 ) -> Result<HashMap<String, (&'a str, u64)>, String> {
@@ -98,7 +98,7 @@ fn said_once<'a>(
     Ok(said)
 }
 
-/// Returns how often the author was told that a line was not delivered.
+/// Returns how often the author was told that this line was not delivered.
 fn told(visit: &Visit, text: &str) -> usize {
     let lines = visit.heard.lines().filter(|line| is_told(line));
     lines.filter(|line| line.contains(text)).count()
@@ -108,13 +108,16 @@ fn is_told(line: &str) -> bool {
     line.starts_with("*** Not delivered (") || line.contains("\"kind\":\"undelivered\"")
 }
 
-/// Checks that each line of a visit is in the order, or that its author was told that it is not.
+/// Checks that each line of a visit is in a room, or that its author was told that it was not
+/// delivered.
 fn accounted_for(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
     for text in &visit.said {
         let (seen, told) = (usize::from(said.contains_key(text)), told(visit, text));
         let fits = if visit.has_stayed { seen + told == 1 } else { seen + told <= 1 };
         if !fits {
-            return Err(format!("{text} is there {seen} times, told to be lost {told} times"));
+            return Err(format!(
+                "{text} is in a room {seen} times, and reported as lost {told} times"
+            ));
         }
     }
     Ok(())
@@ -132,13 +135,13 @@ fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), St
     Ok(())
 }
 
-/// Checks that no visit sees a line twice.
+/// Checks that no client received a line twice.
 fn nothing_twice(visit: &Visit) -> Result<(), String> {
     let mut seen = HashMap::new();
     for line in visit.heard.lines().filter(|line| !is_told(line)) {
         let Some(text) = mark(line) else { continue };
         if visit.sight == Sight::Plain && visit.said.iter().any(|said| said == text) {
-            return Err(format!("{text} is shown to who typed it"));
+            return Err(format!("{text} is shown to its author"));
         }
         let count = seen.entry(text).or_insert(0);
         *count += 1;
@@ -156,8 +159,8 @@ fn mark(line: &str) -> Option<&str> {
     Some(&line[start..=start + end])
 }
 
-/// Checks that a user who stayed has received every line in the lobby since joining, unless the
-/// server announced missed lines.
+/// Checks that a user who stayed has received every line of the lobby since joining, except for
+/// lines that the server announced as missed.
 fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
     if !visit.has_stayed || visit.is_back {
         return Ok(());
@@ -170,7 +173,7 @@ fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
     for line in since.filter(|line| line.text.starts_with('<') && !line.text.starts_with(&own)) {
         let hears = visit.heard.lines().any(|heard| heard.contains(&line.text));
         if !hears {
-            return Err(format!("#{} {} is not heard", line.number, line.text));
+            return Err(format!("#{} {} was not received", line.number, line.text));
         }
     }
     Ok(())
@@ -181,10 +184,10 @@ fn state(snapshot: &StateSnapshot) -> Value {
 }
 
 /// Checks that all nodes have the same state, and that it contains exactly the users who are
-/// present, under unique names.
+/// connected, under unique names.
 fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
     if healed.iter().any(|snapshot| *snapshot != healed[0]) {
-        return Err(format!("nodes are not at one place: {healed:?}"));
+        return Err(format!("the states of nodes differ: {healed:?}"));
     }
     let state = state(&healed[0]);
     let people = state["people"].as_array().unwrap();
@@ -200,21 +203,21 @@ fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
         let names: Vec<&str> = names.iter().map(Name::as_str).collect();
         let there: Vec<&str> =
             visits.iter().filter(|v| v.has_stayed).map(|v| v.name.as_str()).collect();
-        return Err(format!("there are {names:?}, and connections of {there:?}"));
+        return Err(format!("the state has {names:?}, but {there:?} are connected"));
     }
     Ok(())
 }
 
-/// Checks that no user and no state is left over when all users have left.
+/// Checks that no user and no state is left over after all users have left.
 fn gone(after: &[(StateSnapshot, usize, u64)]) -> Result<(), String> {
     for (snapshot, people, left) in after {
         if *people > 0 || *left > 0 {
-            return Err(format!("{people} people are there who have gone, and {left} outboxes"));
+            return Err(format!("{people} users and {left} outboxes are left over"));
         }
         let state = state(snapshot);
         let rooms = state["rooms"].as_array().unwrap();
         if rooms.iter().any(|room| room["members"] != Value::Array(Vec::new())) {
-            return Err(format!("somebody is in a room who has gone: {state}"));
+            return Err(format!("a room has a member who has left: {state}"));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Nodes and guests for tests that script the input and check each guest's output.
+//! Nodes and guests, for tests that script the input and check the output of each guest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::bus::{Bus, TestNode, Trouble};
 use super::random::Random;
 use crate::chat_harness::{ChatHarness, Guest, settings};
 
-/// Longer than any delay of the bus, and shorter than every time-out.
+/// A time that is longer than any delay of the bus and shorter than every time-out.
 pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// The notices at the loss of the link and at its return.
+/// The notices when the link is lost, and when it is restored.
 pub(crate) const LOST: &str = "*** The link to the other nodes is lost: at most 50 of your \
                                messages wait, for up to 60 s (/status) ***";
 pub(crate) const BACK: &str = "*** The link to the other nodes is back ***";
@@ -38,8 +38,8 @@ impl ClusterHarness {
         Self { bus, nodes, harnesses }
     }
 
-    /// Logs users in, each at the node of this number. Each of them has read the joins of all
-    /// others.
+    /// Logs in several users, each on the node with this number. Each of them has read the joins of
+    /// all others.
     pub(crate) async fn all<const N: usize>(&self, names: [(&str, usize); N]) -> [Guest; N] {
         let mut guests: Vec<Guest> = Vec::new();
         for (name, site) in names {
@@ -49,9 +49,9 @@ impl ClusterHarness {
             }
             guests.push(newcomer);
         }
-        // Every node knows all others after the first heartbeats.
+        // After the first heartbeats, each node knows all others.
         sleep(Duration::from_secs(4)).await;
-        guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
+        guests.try_into().unwrap_or_else(|_| unreachable!("there is one guest for each name"))
     }
 
     pub(crate) fn begin(&self, site: usize, trouble: Trouble) {
@@ -62,7 +62,7 @@ impl ClusterHarness {
         self.nodes[site].chat.cluster_status().unwrap()
     }
 
-    /// Waits, and checks that all nodes have the same state and that no operation is in flight.
+    /// Waits, then checks that all nodes have the same state and that no operation is in flight.
     pub(crate) async fn settle(&self) {
         sleep(Duration::from_secs(12)).await;
         let one = self.nodes[0].chat.snapshot();
@@ -73,12 +73,13 @@ impl ClusterHarness {
     }
 }
 
-/// Reads up to a line that contains these words. Returns the lines before it.
+/// Reads lines until one contains these words. Returns the lines before it.
 pub(crate) async fn until(guest: &mut Guest, words: &str) -> Vec<String> {
     let mut before = Vec::new();
     loop {
         let line = timeout(Duration::from_secs(90), guest.line()).await;
-        let line = line.unwrap_or_else(|_| panic!("no {words:?} comes after {before:?}"));
+        let line =
+            line.unwrap_or_else(|_| panic!("waits too long for {words:?}, after {before:?}"));
         if line.contains(words) {
             return before;
         }

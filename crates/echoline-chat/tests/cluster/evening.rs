@@ -1,4 +1,4 @@
-//! One evening of a chat on several nodes: runs one seed and returns the results.
+//! Simulates one evening of a chat on several nodes: runs one seed and returns the results.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use super::guest::{self, Visit};
 use super::random::Random;
 use super::storm;
 
-/// The time after the last failure within which the lists of members are right again.
+/// The time after the last failure within which all nodes agree again.
 const HEALING: Duration = Duration::from_secs(15);
 
-/// The rooms; the first is the lobby.
+/// The rooms. The first one is the lobby.
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "den", "garden"];
 
 thread_local! {
@@ -31,7 +31,7 @@ fn now_ms() -> u64 {
     1_000_000 + START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
 }
 
-/// The parameters that depend on the seed.
+/// The parameters of a simulation, derived from the seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) nodes: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Terms {
     pub(crate) actions: usize,
     pub(crate) storm: Duration,
     compared_every: u64,
-    /// The number of lines that the nodes other than the first keep of a room.
+    /// For each node except the first: the number of lines that it keeps of a room.
     lines: [usize; 3],
 }
 
@@ -77,13 +77,14 @@ fn settings() -> ChatSettings {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
-    /// The visits, of which the first is the keeper's.
+    /// The connections. The first is the keeper's.
     pub(crate) visits: Vec<Visit>,
-    /// The state of each node after all failures ended.
+    /// The state of each node after all failures have ended.
     pub(crate) healed: Vec<StateSnapshot>,
-    /// The state of each node after all guests left, its number of users, and its leftovers.
+    /// For each node, after all guests have left: its state, its number of users, and its number of
+    /// outboxes that are left over.
     pub(crate) after: Vec<(StateSnapshot, usize, u64)>,
-    /// Differences between the states of nodes, even if a later state agrees again.
+    /// Differences between the states of nodes, even if they agree again later.
     pub(crate) differences: Vec<String>,
     pub(crate) entries: Vec<StreamEntry>,
 }
@@ -96,7 +97,7 @@ pub(crate) struct World {
     sites: Arc<Mutex<Vec<Site>>>,
 }
 
-/// The place of a node; `None` if the node was killed.
+/// A node and its sessions; `node` is `None` while the node is down.
 #[derive(Debug)]
 struct Site {
     node: Option<TestNode>,
@@ -104,7 +105,7 @@ struct Site {
 }
 
 impl World {
-    /// Connects to a node, or to the first one if that node is down.
+    /// Connects to a node, or to the first node if that one is down.
     pub(crate) fn connect(
         &self,
         site: usize,
@@ -120,7 +121,7 @@ impl World {
         );
         let mut sites = self.sites.lock().unwrap();
         let site = if sites[site].node.is_some() { site } else { 0 };
-        let node = sites[site].node.as_ref().expect("the first one stands");
+        let node = sites[site].node.as_ref().expect("the first node is never killed");
         let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&node.chat), role));
         sites[site].sessions.push(session.abort_handle());
         (near, session)
@@ -139,7 +140,7 @@ impl World {
         site.sessions.drain(..).for_each(|session| session.abort());
     }
 
-    /// Starts another node in its place.
+    /// Starts another node in place of one that was killed.
     pub(crate) fn start(&self, site: usize, snapshot: Option<StateSnapshot>, random: &mut Random) {
         let log = self.terms.log(site);
         let node = self.bus.start(&format!("m{site}"), log, snapshot, random);
@@ -161,7 +162,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime needs nothing");
+        .expect("a runtime without I/O can be built");
     runtime.block_on(live(Random::new(seed)))
 }
 
@@ -186,7 +187,7 @@ async fn live(mut random: Random) -> Outcome {
     for guest in guests {
         present.extend(guest.await.expect("no guest panics"));
     }
-    // Waits until every operation that is under way has ended.
+    // Waits until every operation that is in progress has ended.
     tokio::time::sleep_until((well + HEALING).max(Instant::now() + Duration::from_secs(3))).await;
     let healed = world.nodes().iter().map(|node| node.chat.snapshot()).collect();
     for present in &mut present {
@@ -196,7 +197,7 @@ async fn live(mut random: Random) -> Outcome {
     let visits: Vec<Visit> = present.into_iter().map(guest::Present::go).collect();
     sleep(HEALING).await;
     let after = |node: &TestNode| {
-        let left = node.chat.cluster_status().expect("it is one of several").open;
+        let left = node.chat.cluster_status().expect("the chat is a node of a cluster").open;
         (node.chat.snapshot(), node.chat.people(), left)
     };
     let after = world.nodes().iter().map(after).collect();
@@ -204,8 +205,8 @@ async fn live(mut random: Random) -> Outcome {
     Outcome { terms, visits, healed, after, differences: bus.differences(), entries: bus.entries() }
 }
 
-/// Checks that a new node reaches the same state from the entries alone, and from a snapshot with
-/// the rest of the entries.
+/// Checks that a new node reaches the same state from the entries alone, and from a snapshot and
+/// the later entries.
 fn replay(bus: &Bus, random: &mut Random) {
     let (known, last) = (bus.known(), bus.entries().len() as u64);
     if known.is_empty() || random.chance(30) {
@@ -213,7 +214,7 @@ fn replay(bus: &Bus, random: &mut Random) {
         bus.apply(&fresh, last);
     } else {
         let (late, _) = bus.chat("late", LogLimits { lines: 20, bytes: 2000 });
-        late.restore(&known[random.below(known.len())]).expect("a node made it");
+        late.restore(&known[random.below(known.len())]).expect("the snapshot is valid");
         bus.apply(&late, last);
     }
 }

@@ -1,4 +1,5 @@
-//! Tests of nodes whose lease expires, that shut down or lag behind, and of a lost stream.
+//! Tests of nodes whose lease expires, of nodes that shut down or fall behind, and of a lost
+//! stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Fault 68: two nodes that do not see each other each give a name to a user. The first user in the
-/// order gets it, and the other one is told.
+/// Fault 68: two nodes that cannot reach each other both give the same name to a user. The user
+/// whose operation comes first in the stream gets the name, and the other user is told.
 #[tokio::test(start_paused = true)]
 async fn the_first_user_in_the_order_gets_the_name() {
     let cluster = ClusterHarness::new(3);
@@ -32,8 +33,8 @@ async fn the_first_user_in_the_order_gets_the_name() {
     cluster.settle().await;
 }
 
-/// Fault 68: a silent node goes down, with one line in each room, and its names are free. When it
-/// rejoins, its users do too, under another name if theirs is taken.
+/// Fault 68: a silent node goes down, with one line in each room, and its users' names become free.
+/// When the node rejoins, so do its users, under another name if theirs is taken.
 #[tokio::test(start_paused = true)]
 async fn a_silent_node_goes_down_and_rejoins() {
     let cluster = ClusterHarness::new(2);
@@ -78,7 +79,7 @@ async fn an_expelled_user_does_not_rejoin_the_room() {
     until(&mut ann, "m1 is gone, and with it dan").await;
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
-    // Node 1 applies all entries at once, so no user there sees one of them before another.
+    // Node 1 applies all entries at once, so its users learn about all of them together.
     cluster.bus.apply(&cluster.nodes[1].chat, cluster.bus.entries().len() as u64);
     cluster.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
@@ -91,7 +92,7 @@ async fn an_expelled_user_does_not_rejoin_the_room() {
     cluster.settle().await;
 }
 
-/// Fault 68: a user who left while their node's lease was expired does not rejoin with the node.
+/// Fault 68: a user who left after their node's lease had expired does not rejoin with the node.
 #[tokio::test(start_paused = true)]
 async fn a_user_who_left_does_not_rejoin() {
     let cluster = ClusterHarness::new(2);
@@ -111,7 +112,7 @@ async fn a_user_who_left_does_not_rejoin() {
     assert_eq!((cluster.nodes[0].chat.people(), cluster.nodes[1].chat.people()), (0, 0));
 }
 
-/// Fault 68: a node that receives nothing, not even its own heartbeats, expires no other node.
+/// Fault 68: no lease expires on a node that receives nothing, not even its own heartbeats.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_receives_nothing_expires_no_lease() {
     let cluster = ClusterHarness::new(3);
@@ -127,7 +128,7 @@ async fn a_node_that_receives_nothing_expires_no_lease() {
     cluster.settle().await;
 }
 
-/// Fault 68: a node that shuts down says so, and its users leave at once.
+/// Fault 68: a node that shuts down announces it, and its users leave at once.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_shuts_down_leaves_at_once() {
     let cluster = ClusterHarness::new(2);
@@ -143,8 +144,8 @@ async fn a_node_that_shuts_down_leaves_at_once() {
     cluster.harnesses[0].enter("ben").await;
 }
 
-/// Fault 67: a node that has missed entries continues from another node's snapshot, and its users
-/// are told how many lines are missing.
+/// Fault 67: a node that missed entries continues from another node's snapshot. Its users are told
+/// how many lines they missed.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_announced() {
     let cluster = ClusterHarness::new(2);
@@ -174,7 +175,7 @@ async fn a_gap_is_announced() {
 
 /// Fault 67, found by the simulation: the stream lost the last entry that all nodes had applied,
 /// and all nodes restarted from the remaining entries. The disconnected users must leave at once,
-/// and not only when the lease of a node expires.
+/// not only when the lease of a node expires.
 #[tokio::test(start_paused = true)]
 async fn a_restart_from_the_same_stream_has_no_users_left() {
     let cluster = ClusterHarness::new(2);
@@ -195,7 +196,7 @@ async fn a_restart_from_the_same_stream_has_no_users_left() {
     assert_eq!(
         (cluster.status(0).losses, cluster.status(1).losses),
         (0, 0),
-        "nothing of theirs is stuck"
+        "no operation is left over"
     );
     let [mut ann, mut ben] = cluster.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
@@ -203,8 +204,8 @@ async fn a_restart_from_the_same_stream_has_no_users_left() {
     cluster.settle().await;
 }
 
-/// Fault 67: if the stream is lost, all users are disconnected, even while they reconnect. All
-/// names and rooms are free afterwards.
+/// Fault 67: if the stream is lost, all users are disconnected, even if they are just reconnecting.
+/// Afterwards all names and rooms are free.
 #[tokio::test(start_paused = true)]
 async fn a_replaced_stream_starts_an_empty_chat() {
     let cluster = ClusterHarness::new(2);

@@ -1,4 +1,4 @@
-//! A simulated guest who comes, talks, and leaves or stays. Its input and output are recorded.
+//! A simulated guest that connects, talks, and leaves or stays. Its input and output are recorded.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep};
 use super::evening::{ROOMS, Terms, World};
 use super::random::Random;
 
-/// Names that look alike are listed together; only one of a group can be in the chat.
+/// The guests' names. Names that look alike stand side by side; only one of them can be in the chat
+/// at a time.
 const NAMES: [&str; 9] = ["ann", "Ann", "\u{430}nn", "bob", "BOB", "b0b", "Ian", "ian", "lan"];
 
-/// The time limit for a guest to enter.
+/// The time limit for a guest to log in.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The output format of a guest's client.
@@ -29,22 +30,22 @@ pub(crate) enum Sight {
     Bot,
 }
 
-/// The record of one connection that is over.
+/// The record of one connection that has ended.
 #[derive(Debug)]
 pub(crate) struct Visit {
     /// The name at login.
     pub(crate) name: String,
     pub(crate) sight: Sight,
-    /// The lines that were sent over it, in order.
+    /// The lines that the guest said, in order.
     pub(crate) said: Vec<String>,
     pub(crate) heard: String,
     /// Whether a token restored the session.
     pub(crate) is_back: bool,
-    /// Whether the connection stayed to the end of the evening.
+    /// Whether the connection stayed until the end of the evening.
     pub(crate) has_stayed: bool,
 }
 
-/// A present or former connection.
+/// A current or former connection.
 #[derive(Debug)]
 pub(crate) struct Present {
     name: String,
@@ -56,7 +57,7 @@ pub(crate) struct Present {
     writer: Option<WriteHalf<DuplexStream>>,
     reader: JoinHandle<()>,
     session: JoinHandle<Result<(), Closed>>,
-    /// A task that also writes to this connection, and returns its writer.
+    /// A task that also writes to this connection. It returns the writer when it ends.
     also: Option<JoinHandle<WriteHalf<DuplexStream>>>,
 }
 
@@ -73,13 +74,13 @@ impl Present {
         Self { name, sight, said, heard, is_back, has_entered, writer, reader, session, also }
     }
 
-    /// Sends a line. Returns `false` if the connection no longer accepts one.
+    /// Sends a line. Returns `false` if the connection no longer accepts input.
     async fn send(&mut self, line: &str) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         writer.write_all(format!("{line}\n").as_bytes()).await.is_ok()
     }
 
-    /// Sends a line in the format of the client.
+    /// Sends a command in the format of the client.
     async fn run(&mut self, line: &str) -> bool {
         match self.sight {
             Sight::Bot => self.send(&serde_json::json!({ "do": line }).to_string()).await,
@@ -104,7 +105,7 @@ impl Present {
         self.has_entered && self.writer.is_some() && !self.session.is_finished()
     }
 
-    /// The pipe breaks once both halves are dropped.
+    /// Breaks the connection: the pipe breaks once both halves are dropped.
     async fn break_off(&mut self) {
         self.writer = None;
         self.reader.abort();
@@ -144,7 +145,7 @@ impl Present {
         let (end, mut asked) = (Instant::now() + PATIENCE, 0);
         while Instant::now() < end && !self.session.is_finished() {
             let text = self.text();
-            // The server asks again if the input was wrong.
+            // Counts the prompts and errors, because the server asks again after wrong input.
             let asks = match self.sight {
                 Sight::Bot => 1 + text.matches("\"kind\":\"error\"").count(),
                 _ => text.matches("Enter your name: ").count(),
@@ -174,7 +175,7 @@ async fn listen(mut from: ReadHalf<DuplexStream>, heard: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-/// The program that is in every room from first to last, and that also kicks users.
+/// The program that is in every room during the whole simulation. It also kicks users.
 pub(crate) async fn keeper(world: &World, storm: Duration, mut random: Random) -> Present {
     let mut keeper = Present::begin(world, 0, "keeper".into(), Sight::Bot);
     keeper.send(&serde_json::json!({ "name": "keeper", "rooms": ROOMS }).to_string()).await;
@@ -182,7 +183,7 @@ pub(crate) async fn keeper(world: &World, storm: Duration, mut random: Random) -
         sleep(Duration::from_millis(50)).await;
     }
     keeper.has_entered = true;
-    let mut writer = keeper.writer.take().expect("it was just made");
+    let mut writer = keeper.writer.take().expect("a new connection has a writer");
     keeper.also = Some(tokio::spawn(async move {
         let end = Instant::now() + storm;
         while Instant::now() < end {
@@ -202,7 +203,7 @@ pub(crate) async fn keeper(world: &World, storm: Duration, mut random: Random) -
     keeper
 }
 
-/// Runs a guest's whole evening: one connection after another.
+/// Runs a guest's whole evening, with one connection after another.
 pub(crate) async fn live(
     world: World,
     guest: usize,
@@ -237,8 +238,8 @@ pub(crate) async fn live(
                 present.break_off().await;
             }
             _ if sight != Sight::Bot => {
-                // Continues on another connection while this one is still open, or after it has
-                // left.
+                // Continues on another connection, while the current one is still open or after it
+                // has left.
                 present.run("/token").await;
                 sleep(random.millis(4000)).await;
                 token = token_in(&present.text());
@@ -271,7 +272,7 @@ async fn do_something(present: &mut Present, random: &mut Random) {
             }
         }
         13 => {
-            // 60 lines are more than a node holds while the link is lost.
+            // 60 lines are more than a node holds back while the link is lost.
             for _ in 0..random.pick(&[5, 60]) {
                 present.say().await;
             }

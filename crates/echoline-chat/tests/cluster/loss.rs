@@ -1,4 +1,4 @@
-//! Tests of the notices about a lost link, and of the lines that users send during the loss.
+//! Tests of a lost link: its notices, and the lines that users send while it is lost.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, BACK, ClusterHarness, LOST, until};
 
-/// Fault 67: up to fifty lines wait and arrive in order. One more is refused with a message.
+/// Fault 67: up to fifty lines are held back and arrive in order. A further line is refused with a
+/// message.
 #[tokio::test(start_paused = true)]
 async fn lines_are_held_and_arrive_in_order() {
     let cluster = ClusterHarness::new(2);
@@ -59,7 +60,7 @@ async fn the_author_of_an_expired_line_gets_a_notice() {
     assert_eq!(cluster.status(0).returns, 1);
 }
 
-/// Fault 67: logins and exits during a loss of the link take effect when it is back.
+/// Fault 67: logins and exits while the link is lost take effect when it is restored.
 #[tokio::test(start_paused = true)]
 async fn logins_and_exits_wait_for_the_link() {
     let cluster = ClusterHarness::new(2);
@@ -78,7 +79,7 @@ async fn logins_and_exits_wait_for_the_link() {
     cluster.settle().await;
 }
 
-/// Fault 67: a token is not used up if its user stopped waiting for the resume.
+/// Fault 67: if a user stops waiting for a resume, the token stays valid.
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_resume_was_cancelled_stays_valid() {
     let cluster = ClusterHarness::new(2);
@@ -104,7 +105,7 @@ async fn a_token_whose_resume_was_cancelled_stays_valid() {
     cluster.settle().await;
 }
 
-/// Fault 67: the author of a held line is told that it was not delivered because of a mute.
+/// Fault 67: if a line that was held back is refused because of a mute, its author is told.
 #[tokio::test(start_paused = true)]
 async fn a_muted_line_is_not_delivered() {
     let cluster = ClusterHarness::new(2);

@@ -1,4 +1,4 @@
-//! Tests of moderation, private lines and resumed sessions between nodes.
+//! Tests of moderation, private lines and restored sessions between nodes.
 
 use echoline_chat::{ReplicatedState, Role};
 use tokio::time::sleep;
@@ -41,7 +41,7 @@ async fn moderation_works_from_another_node() {
     cluster.settle().await;
 }
 
-/// Issue 11, item 14: a line is deleted on all nodes, also on one that learns of it from a
+/// Issue 11, item 14: a line is deleted on all nodes, even on a node that learns about it from a
 /// snapshot.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_is_deleted_on_all_nodes() {
@@ -68,7 +68,7 @@ async fn regression_a_line_is_deleted_on_all_nodes() {
     assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
-/// Fault 68: the operator of the whole chat bans a user of another node.
+/// Fault 68: an operator of the whole chat bans a user of another node.
 #[tokio::test(start_paused = true)]
 async fn a_ban_holds_on_all_nodes() {
     let cluster = ClusterHarness::new(2);
@@ -86,7 +86,7 @@ async fn a_ban_holds_on_all_nodes() {
     cluster.settle().await;
 }
 
-/// Fault 68: private lines reach users of other nodes, and the author is told if they do not.
+/// Fault 68: private lines reach users of other nodes. If one does not, its author is told.
 #[tokio::test(start_paused = true)]
 async fn private_lines_cross_nodes() {
     let mut cluster = ClusterHarness::new(2);
@@ -113,7 +113,7 @@ async fn private_lines_cross_nodes() {
     for line in until(&mut ann, "There is no user zoe").await {
         refused += usize::from(line == "*** Not delivered: the mailbox of ben is full ***");
     }
-    assert!(refused > 100, "each of them is told: {refused}");
+    assert!(refused > 100, "the author is told about each refused line: {refused}");
     cluster.settle().await;
 }
 
@@ -171,8 +171,8 @@ async fn a_token_restores_a_session_on_another_node() {
     cluster.settle().await;
 }
 
-/// A user who has read the output to its end returns on another node at once. No line of theirs is
-/// lost, and no line is shown twice.
+/// A user who has read all output returns on another node at once. No line of this user is lost,
+/// and no line is shown twice.
 #[tokio::test(start_paused = true)]
 async fn regression_a_user_who_read_to_the_end_returns_to_the_exact_position() {
     let cluster = ClusterHarness::new(2);
@@ -194,8 +194,8 @@ async fn regression_a_user_who_read_to_the_end_returns_to_the_exact_position() {
     cluster.settle().await;
 }
 
-/// Issue 11, item 6: a session that is resumed on another node has the same current room, even
-/// while the previous connection hangs.
+/// Issue 11, item 6: a session that is restored on another node has the same current room, even if
+/// the previous connection hangs.
 #[tokio::test(start_paused = true)]
 async fn regression_resume_on_another_node_keeps_the_current_room() {
     let cluster = ClusterHarness::new(2);
@@ -217,7 +217,7 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     cluster.settle().await;
 }
 
-/// Fault 68: a token restores a session even if the lease of its former node has just expired.
+/// Fault 68: a token restores a session even if the lease of its node has just expired.
 #[tokio::test(start_paused = true)]
 async fn a_token_restores_a_session_of_a_downed_node() {
     let cluster = ClusterHarness::new(2);

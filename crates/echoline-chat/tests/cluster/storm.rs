@@ -16,7 +16,7 @@ pub(crate) async fn rage(world: &World, length: Duration, random: &mut Random) {
         .map(|site| tokio::spawn(strike(world.clone(), site, end, random.fork())))
         .collect();
     for storm in storms {
-        storm.await.expect("no storm panics");
+        storm.await.expect("no task panics");
     }
 }
 
@@ -41,8 +41,8 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
         };
         let length = Duration::from_secs(seconds as u64).min(end - Instant::now());
         if site > 0 && random.chance(20) {
-            // The stream no longer holds the entries of the gap, so the node loads a snapshot.
-            let source = world.node(0).expect("it lasts");
+            // The stream no longer has the missed entries, so the node loads a snapshot.
+            let source = world.node(0).expect("the first node is never killed");
             let length = length + random.millis(1000);
             let gap = async {
                 sleep(length.saturating_sub(random.millis(1000))).await;
@@ -55,12 +55,12 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
     }
 }
 
-/// Kills a node, and starts another one in its place.
+/// Kills a node, and starts another node in its place.
 async fn fall(world: &World, site: usize, random: &mut Random) {
     world.kill(site);
     sleep(random.millis(5000)).await;
     let snapshot = random.chance(50).then(|| {
-        let source = world.node(0).expect("it lasts");
+        let source = world.node(0).expect("the first node is never killed");
         source.chat.snapshot()
     });
     world.start(site, snapshot, random);

@@ -1,4 +1,4 @@
-//! Tests of logins that a node refuses by itself, without the stream.
+//! Tests of logins that a node refuses by itself, without using the stream.
 
 use echoline_chat::Role;
 use tokio::time::sleep;
@@ -6,8 +6,8 @@ use tokio::time::sleep;
 use super::bus::Trouble;
 use super::cluster_harness::{A_MOMENT, ClusterHarness, until};
 
-/// Issue 12, item 6: an attempt with a taken, malformed, reserved or banned name, or with a wrong
-/// token, adds no entry to the stream on any node.
+/// Issue 12, item 6: a login adds no entry to the stream if the name is taken, malformed, reserved
+/// or banned, or if the token is wrong. This holds on every node.
 #[tokio::test(start_paused = true)]
 async fn attack_refused_names_and_tokens_add_no_entries() {
     let cluster = ClusterHarness::new(2);
@@ -31,7 +31,8 @@ async fn attack_refused_names_and_tokens_add_no_entries() {
         }
     }
     assert_eq!(cluster.bus.entries().len(), before, "no attempt reached the stream");
-    // A node that lags must not refuse a token. It catches up once for all waiting clients.
+    // A node that lags must not refuse a token before it has caught up. It catches up once for all
+    // waiting clients.
     let mut strangers = Vec::new();
     for _ in 0..100 {
         let mut stranger = cluster.harnesses[1].knock(Role::User);
@@ -46,11 +47,11 @@ async fn attack_refused_names_and_tokens_add_no_entries() {
     cluster.settle().await;
 }
 
-/// The 64 operations in flight, and the sessions that wait for them.
+/// The number of open operations: 64 in flight, and 64 of sessions that wait.
 const OPEN: u64 = 64 + 64;
 
-/// Issue 12, item 6: even with many strangers, few of their operations are in flight at once. The
-/// waiting ones are served later.
+/// Issue 12, item 6: even with many clients that are not logged in, only a few of their operations
+/// are in flight at once. The waiting clients are served later.
 #[tokio::test(start_paused = true)]
 async fn attack_few_operations_before_login_are_in_flight() {
     let cluster = ClusterHarness::new(1);
@@ -62,9 +63,9 @@ async fn attack_few_operations_before_login_are_in_flight() {
         strangers.push(stranger);
     }
     sleep(A_MOMENT).await;
-    assert_eq!(cluster.status(0).open, OPEN, "acts on their way");
-    // Half of them leave. Their operations in flight still count, so that no others can take their
-    // place.
+    assert_eq!(cluster.status(0).open, OPEN, "operations in flight");
+    // Half of the clients disconnect. Their operations in flight still count, so no new operations
+    // can take their place.
     strangers.drain(..150);
     for number in 300..450 {
         let mut stranger = cluster.harnesses[0].knock(Role::User);
@@ -72,7 +73,7 @@ async fn attack_few_operations_before_login_are_in_flight() {
         strangers.push(stranger);
     }
     sleep(A_MOMENT).await;
-    assert_eq!(cluster.status(0).open, OPEN, "acts on their way");
+    assert_eq!(cluster.status(0).open, OPEN, "operations in flight");
     cluster.begin(0, Trouble::None);
     for stranger in &mut strangers {
         until(stranger, "joined the chat").await;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::chat_harness::{ChatHarness, settings};
 use crate::operator;
 
-/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. An invalid duration is
+/// Issue 11, item 12: a ban or a mute lasts as long as the reply says. An invalid duration is
 /// refused.
 #[tokio::test(start_paused = true)]
 async fn regression_the_message_of_a_ban_has_its_end() {
@@ -42,14 +42,14 @@ async fn regression_the_message_of_a_ban_has_its_end() {
     oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
 }
 
-/// Returns a chat in which the fifth line at once begins a mute.
+/// Returns a chat that mutes a user at the fifth line that is sent at once.
 fn strict() -> ChatHarness {
     let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
     ChatHarness::new(ChatSettings { flood: Some(flood), ..settings() })
 }
 
-/// Issue 11, item 9: commands of a muted user work, and lines for others do not. At the end the
-/// user is told how many lines were lost, even if they say nothing more.
+/// Issue 11, item 9: commands of a muted user work, and lines for other users do not. When the mute
+/// ends, the user is told how many lines were lost, even if they say nothing more.
 #[tokio::test(start_paused = true)]
 async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     let chat_harness = strict();
@@ -70,7 +70,7 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     ann.hear_of("For example").await;
     ann.say("/hlep").await;
     ann.hear_of("Did you mean /help?").await;
-    // Five commands at once, then one per second.
+    // Five commands pass at once, then one per second.
     for _ in 0..4 {
         ann.ask("/times off", "*** times off ***").await;
     }
@@ -81,7 +81,7 @@ async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
     bob.hear("ann: back").await;
 }
 
-/// Issue 11, item 9: `/quit` works at once, and its reason is no way around the mute.
+/// Issue 11, item 9: `/quit` works at once, and its reason is not a way around the mute.
 #[tokio::test(start_paused = true)]
 async fn regression_a_muted_user_can_quit() {
     let chat_harness = strict();
@@ -97,7 +97,7 @@ async fn regression_a_muted_user_can_quit() {
     bob.hear("*** ann left the chat ***").await;
 }
 
-/// Issue 11, item 9: questions that a page asks by itself do not count as lines, muted or not.
+/// Issue 11, item 9: questions that a page asks by itself never count as lines, even during a mute.
 #[tokio::test(start_paused = true)]
 async fn regression_the_pings_of_a_page_do_not_count_as_lines() {
     let chat_harness = strict();
@@ -127,7 +127,8 @@ async fn regression_the_pings_of_a_page_do_not_count_as_lines() {
     page.hear_of("You are no longer muted; 2 lines were not sent").await;
 }
 
-/// Fault 69: a user who writes too fast is delayed, then warned, then muted. Others are not.
+/// Fault 69: a user who writes too fast is delayed, then warned, then muted. Other users are not
+/// affected.
 #[tokio::test(start_paused = true)]
 async fn floods_are_delayed_warned_and_muted() {
     let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };
@@ -138,7 +139,11 @@ async fn floods_are_delayed_warned_and_muted() {
     for number in 0..6 {
         bob.hear(&format!("ann: {number}")).await;
     }
-    assert_eq!(start.elapsed(), Duration::from_millis(600), "three at once, then five a second");
+    assert_eq!(
+        start.elapsed(),
+        Duration::from_millis(600),
+        "three lines pass at once, then five per second"
+    );
     ann.hear("*** Slow down, or you will be muted ***").await;
     ann.hear("*** Not sent: you wrote too fast and are muted for 30 s ***").await;
     tokio::time::sleep(Duration::from_secs(31)).await;

@@ -1,18 +1,18 @@
 //! Runs a simulation with many seeds on two threads, and reports the seeds that fail.
 //!
-//! `ECHOLINE_SEEDS` sets the number of seeds, `ECHOLINE_FIRST_SEED` the first one, and
-//! `ECHOLINE_SEED` runs one.
+//! `ECHOLINE_SEEDS` sets the number of seeds, `ECHOLINE_FIRST_SEED` sets the first one, and
+//! `ECHOLINE_SEED` runs a single one.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::panic::{RefUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The number of failures after which no more seeds are run.
+/// The number of failures after which no further seeds are run.
 const FAILURES_MAX: usize = 5;
 
-/// Panics if `check` fails or panics for one of the first `count` seeds. `test` names the file of
-/// the test, for the command that repeats a failure.
+/// Panics if `check` fails or panics for one of `count` seeds. `test` is the name of the test file,
+/// for the command that repeats a failure.
 pub(crate) fn check_all(
     test: &str,
     count: u64,
@@ -51,5 +51,5 @@ pub(crate) fn check_all(
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }

@@ -1,6 +1,6 @@
-//! A stream in memory between several nodes of one chat. It delays entries, stores some of them
-//! twice, and loses the connection to nodes. It never delivers two different orders.
-#![allow(dead_code, reason = "every test file uses its own part of this")]
+//! A stream in memory that connects several nodes of one chat. It delays entries, stores some of
+//! them twice, and loses the connections to nodes. All nodes still get the same order.
+#![allow(dead_code, reason = "each test file uses only a part of it")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -17,19 +17,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::random::Random;
 
-/// Seconds between two heartbeats of a node.
+/// The interval between two heartbeats of a node, in seconds.
 const HEARTBEAT_SECONDS: u64 = 3;
 
 /// A failure between a node and the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
-    /// The node has no connection, and knows it.
+    /// The node has no connection, and is told so.
     Cut,
-    /// The node has a connection, but no entry is accepted or delivered, as if the stream had lost
-    /// its majority.
+    /// The node has a connection, but no entry is accepted or delivered. This is like a stream
+    /// without a majority of its servers.
     Frozen,
-    /// The node itself is stopped, with the connections of its users.
+    /// The node itself is stopped, and so are its users' connections.
     Stopped,
 }
 
@@ -52,7 +52,7 @@ struct State {
     nodes: Vec<TestNode>,
     /// The number of nodes that were started.
     started: u32,
-    /// The states of nodes, by entry.
+    /// States of nodes, by the sequence of the last entry applied.
     known: BTreeMap<u64, StateSnapshot>,
     differences: Vec<String>,
 }
@@ -62,7 +62,7 @@ struct State {
 pub(crate) struct TestNode {
     pub(crate) chat: Arc<Chat>,
     trouble: watch::Sender<Trouble>,
-    /// The snapshot that it continues from, instead of the entries before it.
+    /// A snapshot to load instead of the entries before it.
     gap: Arc<Mutex<Option<StateSnapshot>>>,
     tasks: Arc<[JoinHandle<()>; 2]>,
 }
@@ -77,7 +77,7 @@ impl Bus {
         bus
     }
 
-    /// Starts this number of nodes.
+    /// Creates a bus, and starts this number of nodes.
     pub(crate) fn nodes(
         count: usize,
         settings: &ChatSettings,
@@ -90,7 +90,7 @@ impl Bus {
         (bus, nodes)
     }
 
-    /// Creates a chat without a state that is not connected to the bus.
+    /// Creates an empty chat that is not connected to the bus.
     pub(crate) fn chat(
         &self,
         name: &str,
@@ -109,7 +109,7 @@ impl Bus {
         Chat::clustered(ChatSettings { log, ..self.settings.clone() }, options)
     }
 
-    /// Starts a node from this snapshot, or from the first entry.
+    /// Starts a node from this snapshot, or from the first entry if there is none.
     pub(crate) fn start(
         self: &Arc<Self>,
         name: &str,
@@ -119,7 +119,7 @@ impl Bus {
     ) -> TestNode {
         let (chat, proposals) = self.chat(name, log);
         if let Some(snapshot) = snapshot {
-            chat.restore(&snapshot).expect("another node made it");
+            chat.restore(&snapshot).expect("the snapshot is valid");
         }
         let trouble = watch::Sender::new(Trouble::None);
         let gap = Arc::<Mutex<Option<StateSnapshot>>>::default();
@@ -137,7 +137,7 @@ impl Bus {
     /// Kills a node at once.
     pub(crate) fn kill(&self, node: &TestNode) {
         node.tasks.iter().for_each(JoinHandle::abort);
-        // Entries that the node sent and the bus has not taken are lost.
+        // Entries that the node has sent, but that the bus has not taken, are lost.
         node.trouble.send_replace(Trouble::Stopped);
         let nodes = &mut self.state.lock().unwrap().nodes;
         nodes.retain(|other| !Arc::ptr_eq(&other.chat, &node.chat));
@@ -148,7 +148,7 @@ impl Bus {
         self.state.lock().unwrap().entries.clone()
     }
 
-    /// Returns the entries after the first `from`, up to `until`.
+    /// Returns the entries after the first `from`, up to the one with number `until`.
     fn part(&self, from: u64, until: u64) -> Vec<StreamEntry> {
         self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
     }
@@ -158,12 +158,12 @@ impl Bus {
         self.state.lock().unwrap().known.values().cloned().collect()
     }
 
-    /// Returns the entries at which the states of nodes differed.
+    /// Describes the differences between the states of nodes.
     pub(crate) fn differences(&self) -> Vec<String> {
         self.state.lock().unwrap().differences.clone()
     }
 
-    /// Applies entries from the next one to `until`, and compares on the way.
+    /// Applies the next entries up to `until`, and compares states on the way.
     pub(crate) fn apply(&self, chat: &Chat, until: u64) {
         loop {
             let applied = chat.applied();
@@ -199,7 +199,7 @@ impl Bus {
         self.take(&Proposal { id: String::new(), payload }, true);
     }
 
-    /// Replaces the stream by an empty one.
+    /// Replaces the stream by an empty one. All nodes are reset.
     pub(crate) fn begin_anew(&self) {
         let nodes = {
             let state = &mut *self.state.lock().unwrap();
@@ -212,7 +212,7 @@ impl Bus {
         nodes.iter().for_each(|node| node.chat.reset());
     }
 
-    /// Removes the last entry from the stream; all nodes restart from the remaining entries.
+    /// Removes the last entry from the stream. All nodes restart from the remaining entries.
     pub(crate) fn read_anew(&self) {
         let nodes = {
             let state = &mut *self.state.lock().unwrap();
@@ -237,14 +237,14 @@ impl Bus {
 }
 
 impl TestNode {
-    /// Causes a failure for a time.
+    /// Causes a failure for this length of time.
     pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
         self.begin(trouble);
         sleep(length).await;
         self.begin(Trouble::None);
     }
 
-    /// Sets the failure from now on, or ends it.
+    /// Begins a failure, or ends it with `Trouble::None`.
     pub(crate) fn begin(&self, trouble: Trouble) {
         let before = self.trouble.send_replace(trouble);
         match (before, trouble) {
@@ -254,7 +254,7 @@ impl TestNode {
         }
     }
 
-    /// Delivers this snapshot to the node instead of the entries in between.
+    /// Lets the node load this snapshot instead of the entries before it.
     pub(crate) fn skip_to(&self, snapshot: StateSnapshot) {
         *self.gap.lock().unwrap() = Some(snapshot);
     }
@@ -271,11 +271,11 @@ struct Well(watch::Sender<Trouble>);
 impl Well {
     async fn wait(&self) {
         let mut trouble = self.0.subscribe();
-        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("it lasts");
+        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("the sender lasts");
     }
 }
 
-/// Takes the proposals of a node, each after a random delay, and some of them twice.
+/// Takes the proposals of a node, each after a random delay. Takes some of them twice.
 async fn send(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
@@ -294,7 +294,8 @@ async fn send(
             }
             bus.take(&proposal, false);
             if random.chance(10) {
-                // The acknowledgement was lost, and the stream no longer knows the id.
+                // The acknowledgement was lost, so the node sends the proposal again. The stream no
+                // longer recognizes the id.
                 sleep(random.millis(200)).await;
                 bus.take(&proposal, true);
             }
@@ -312,13 +313,16 @@ async fn follow(
 ) {
     let mut length = bus.length.subscribe();
     loop {
-        length.wait_for(|length| *length > chat.applied()).await.expect("the bus lasts");
+        length
+            .wait_for(|length| *length > chat.applied())
+            .await
+            .expect("the bus outlives its nodes");
         sleep(random.millis(8)).await;
         well.wait().await;
         let applied = chat.applied();
         let gap = gap.lock().unwrap().take();
         if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
-            chat.restore(&snapshot).expect("another node made it");
+            chat.restore(&snapshot).expect("the snapshot is valid");
             continue;
         }
         let length = *length.borrow();
@@ -329,7 +333,7 @@ async fn follow(
     }
 }
 
-/// Sends ticks and heartbeats.
+/// Sends ticks and heartbeats to the nodes.
 async fn beat(bus: Arc<Bus>) {
     let mut next = Instant::now();
     for second in 0_u64.. {

@@ -1,4 +1,4 @@
-//! A simulated client that comes, talks, and leaves or stays. Its input and output are recorded.
+//! A simulated client that connects, talks, and leaves or stays. Its input and output are recorded.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use super::record::{End, Record, Resumed, Shared, Sight};
 use super::talk;
 use super::world::{ROOMS, World, elapsed_ms};
 
-/// Names that look alike are listed together; only one of a group can be in the chat.
+/// The clients' names. Names that look alike are in one group; only one of a group can be in the
+/// chat at a time.
 const NAMES: [[&str; 3]; 7] = [
     ["ann", "Ann", "\u{430}nn"],
     ["bob", "BOB", "b0b"],
@@ -20,7 +21,7 @@ const NAMES: [[&str; 3]; 7] = [
     ["mia", "Mia", "mi\u{430}"],
     ["joe", "JOE", "j\u{43e}e"],
     ["kim", "Kim", "KIM"],
-    // The first name looks like both others, which do not look like each other.
+    // The first name looks like the second and like the third, but those two do not look alike.
     ["Ian", "ian", "lan"],
 ];
 
@@ -31,7 +32,7 @@ pub(crate) struct Habit {
     /// The maximum number of bytes per read.
     chunk: usize,
     is_slow: bool,
-    /// The number of bytes after which the client stops reading, and for how long.
+    /// The number of bytes after which the client stops reading, and the length of that pause.
     stuck: Option<(usize, Duration)>,
 }
 
@@ -53,13 +54,13 @@ impl Habit {
     }
 }
 
-/// A present or former connection.
+/// A current or former connection.
 #[derive(Debug)]
 pub(crate) struct Present {
     pub(crate) shared: Shared,
     habit: Habit,
     reader: JoinHandle<()>,
-    /// `None` if nothing more is sent.
+    /// `None` after the client has ended its input.
     pub(crate) writer: Option<WriteHalf<DuplexStream>>,
     session: JoinHandle<Result<(), echoline::Closed>>,
     /// A task that also writes to this connection.
@@ -75,7 +76,7 @@ impl Present {
         Self { shared, habit, reader, writer: Some(write), session, also: None }
     }
 
-    /// Records the end of a connection that the client did not end.
+    /// Records the end of a connection, if the client did not end it itself.
     fn settle(&self) {
         self.shared.with(|record| {
             if record.end == End::Stayed && self.session.is_finished() {
@@ -100,7 +101,7 @@ impl Present {
         self.shared.with(|record| record.end = end);
     }
 
-    /// Sends bytes in pieces. Returns `false` if the server takes no more.
+    /// Sends bytes in pieces. Returns `false` if the server takes no more input.
     pub(crate) async fn send(&mut self, bytes: &[u8], random: &mut Random) -> bool {
         let Some(writer) = &mut self.writer else { return false };
         let mut rest = bytes;
@@ -143,7 +144,7 @@ async fn listen(mut from: ReadHalf<DuplexStream>, shared: Shared, habit: Habit, 
     }
 }
 
-/// The program that is in every room, reads everything at once, and also kicks users.
+/// The program that is in every room and reads everything at once. It also kicks users.
 pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
     let record = Record::new("<keeper>".into(), Sight::Keeper);
     let fork = random.fork();
@@ -151,9 +152,9 @@ pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
     let rooms = serde_json::json!({ "name": "keeper", "rooms": ROOMS });
     keeper.send(format!("{rooms}\n").as_bytes(), &mut random).await;
     let welcome = keeper.shared.until(|heard| (lines(heard) > ROOMS.len()).then_some(()));
-    timeout(Duration::from_secs(1), welcome).await.expect("the chat lets the keeper in");
+    timeout(Duration::from_secs(1), welcome).await.expect("the keeper is logged in");
     keeper.end(End::Stayed);
-    let mut writer = keeper.writer.take().expect("it was just made");
+    let mut writer = keeper.writer.take().expect("a new connection has a writer");
     if world.kicks {
         keeper.also = Some(tokio::spawn(async move {
             for _ in 0..10 {
@@ -163,7 +164,7 @@ pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
                 let line = serde_json::json!({ "do": line, "room": room });
                 let _ = writer.write_all(format!("{line}\n").as_bytes()).await;
             }
-            // Dropping the writer would end the stream.
+            // Keeps the writer, because dropping it would end the stream.
             std::future::pending::<()>().await;
             drop(writer);
         }));
@@ -177,7 +178,7 @@ fn lines(heard: &[u8]) -> usize {
     heard.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// Runs a user's whole evening: one connection after another.
+/// Runs a user's whole evening, with one connection after another.
 pub(crate) async fn live(
     world: World,
     user: usize,
@@ -219,11 +220,11 @@ pub(crate) async fn live(
     visits
 }
 
-/// Ends a connection as planned, or notes that the server did.
+/// Ends a connection as planned, or records that the server ended it.
 async fn finish(present: &mut Present, plan: usize, talked: bool, random: &mut Random) {
     let sure = |end| if talked { end } else { End::Ended };
     match plan {
-        // Stays, even if another connection will take over the session.
+        // The connection stays, even if another connection takes over the session.
         0..5 => present.end(sure(End::Stayed)),
         5 | 6 => {
             let quit = present.shared.with(|record| match record.sight {
@@ -263,7 +264,7 @@ async fn hear_all(present: &mut Present) {
     }
 }
 
-/// Sends names or a token until one is accepted. Returns `false` if the server gives up.
+/// Sends names or a token until one is accepted. Returns `false` if the server ends the connection.
 async fn enter(
     present: &mut Present,
     user: usize,
@@ -319,8 +320,8 @@ fn prompts(heard: &[u8]) -> usize {
     String::from_utf8_lossy(heard).matches("Enter your name: ").count()
 }
 
-/// Returns whether a name was accepted: another prompt means no, another line after the last prompt
-/// means yes.
+/// Returns whether the last name was accepted: `false` after another prompt, `true` after any other
+/// line, and `None` while there is no answer.
 fn answer(heard: &[u8], before: usize) -> Option<bool> {
     let text = String::from_utf8_lossy(heard);
     if text.matches("Enter your name: ").count() > before {
@@ -336,7 +337,7 @@ fn answer(heard: &[u8], before: usize) -> Option<bool> {
     is_in.then_some(true)
 }
 
-/// Returns the last token from the server, and the names that it may restore.
+/// Returns the last token that the server sent, and the names that it may restore.
 fn token(record: &Record) -> Option<(String, Vec<String>)> {
     let text = String::from_utf8_lossy(&record.heard);
     let (_, after) = text.rsplit_once("*** /resume ")?;
@@ -360,7 +361,7 @@ async fn enter_as_bot(
         let resumed = resumed(index, Some((index, before)));
         present.shared.with(|record| record.resumes = Some(resumed));
     }
-    // The previous connection may not have noticed yet that it has ended.
+    // The server may not have noticed the end of the previous connection yet.
     for attempt in 1..=30 {
         let hello = serde_json::json!({
             "name": name, "rooms": rooms, "after": after,
@@ -380,7 +381,7 @@ async fn enter_as_bot(
     false
 }
 
-/// Returns the last line of each room that a program has received completely, over all its
+/// Returns the last line of each room that a program has received completely, on any of its
 /// connections.
 pub(crate) fn positions(record: &Record) -> std::collections::BTreeMap<String, u64> {
     let mut positions = record.after.clone();

@@ -1,9 +1,9 @@
-//! Follows the output of a plain terminal line by line, and checks that each line has a valid
-//! position.
+//! Follows the output of a plain terminal, line by line. Checks that each line has a valid position
+//! in its room.
 //!
-//! A terminal shows no numbers, so a user's starting position in a room is found by trial: the
-//! follower tries every position at which a user of that name joined, and drops those that do not
-//! fit.
+//! A terminal shows no numbers, so the user's position in a room is found by trial. The follower
+//! begins with every position at which a user of that name joined, and drops the positions that do
+//! not fit the next lines.
 
 use std::collections::HashMap;
 
@@ -45,26 +45,27 @@ const NOTICES: [&str; 30] = [
     "You are ",
 ];
 
-/// A possible position of the user in a room's order.
+/// A possible position of the user in a room.
 #[derive(Clone, Debug)]
 struct Place {
-    /// The index of the next line that the user has to receive.
+    /// The index of the next line that the user must receive.
     next: usize,
     /// The index of the user's join line.
     joined: usize,
-    /// The number of announced earlier lines that have not come yet.
+    /// The number of announced earlier lines that have not arrived yet.
     earlier: u64,
-    /// Whether no token restored the session.
+    /// Whether the session is new, not restored by a token.
     is_new: bool,
-    /// Whether an earlier line has come, or none was announced. From then on only joins and leaves
-    /// before `joined` may be left out.
+    /// Whether an earlier line has arrived, or none was announced. From then on, only joins and
+    /// leaves before `joined` may be left out.
     begun: bool,
     /// The user's name at that position.
     name: String,
 }
 
 impl Place {
-    /// Returns the possible positions after this earlier line. Only joins and leaves are left out.
+    /// Returns the possible positions after this earlier line. Only joins and leaves may be left
+    /// out before it.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {
@@ -80,8 +81,8 @@ impl Place {
         fitting
     }
 
-    /// Returns the possible positions after `count` announced lines were missing. At most `count`
-    /// of the lines in between are said lines.
+    /// Returns the possible positions after a notice that `count` announced lines are missing. At
+    /// most `count` of the skipped lines may be said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
@@ -101,15 +102,15 @@ impl Place {
 
 #[derive(Debug, Default)]
 struct Position {
-    /// The possible positions; `None` while no line came from this room.
+    /// The possible positions; `None` until a line of this room arrives.
     places: Option<Vec<Place>>,
     /// The number of announced earlier lines.
     replay: u64,
-    /// The number from which a token resumed this room, if one did.
+    /// The number of the line from which a token restored this room; `None` without a token.
     from: Option<u64>,
 }
 
-/// The state of a followed terminal.
+/// The state of a terminal that is followed.
 #[derive(Debug)]
 pub(crate) struct Follower<'a> {
     orders: &'a HashMap<String, Order>,
@@ -118,7 +119,7 @@ pub(crate) struct Follower<'a> {
     current: usize,
     positions: HashMap<String, Position>,
     pub(crate) whispers: Vec<String>,
-    /// The rooms that a token resumed, each with the number from which it continued.
+    /// The rooms that a token restored, each with the number of the line from which it continued.
     pub(crate) back: Vec<(String, u64)>,
 }
 
@@ -135,7 +136,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Follows all whole lines.
+    /// Follows all complete lines.
     pub(crate) fn follow(&mut self) -> Result<(), String> {
         for line in self.record.text().split_terminator("\r\n") {
             let mut rest = line;
@@ -147,7 +148,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Checks that every line of others was seen, up to the last one.
+    /// Checks that the terminal received every line of other users, up to the last one.
     pub(crate) fn has_all(&self) -> Result<(), String> {
         for room in &self.rooms {
             let position = self.positions.get(room);
@@ -162,9 +163,9 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Checks that every line before `number` was seen, and no later line. This is exact with
-    /// several nodes too, because the output of a terminal ends only after its exit has a position
-    /// in the stream.
+    /// Checks that the terminal received every line before `number`, and no later line. This is
+    /// exact with several nodes too, because the output of a terminal ends only after the exit has
+    /// its position in the stream.
     pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
         let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
             return Ok(());
@@ -177,12 +178,14 @@ impl<'a> Follower<'a> {
         if places.iter().any(ends) {
             return Ok(());
         }
-        Err(format!("P3: the token goes on at #{number} of {room}, but here: {places:?}"))
+        Err(format!(
+            "P3: the token continues at #{number} of {room}, but the positions are {places:?}"
+        ))
     }
 
     fn take(&mut self, line: &str) -> Result<(), String> {
         if line.is_empty() || line == "Server error. Goodbye!" {
-            return Err("a line that nobody sends".into());
+            return Err("a line that the server never sends".into());
         }
         if let Some(names) = line.strip_prefix("Online: ") {
             return self.users(names);
@@ -193,7 +196,7 @@ impl<'a> Follower<'a> {
         if let Some(count) = earlier.and_then(|line| line.strip_prefix("--- ")) {
             let count = count.parse();
             let room = self.rooms[self.current].clone();
-            let replay = count.map_err(|_| "a strange count".to_owned())?;
+            let replay = count.map_err(|_| "an invalid count".to_owned())?;
             self.positions.insert(room, Position { replay, ..Position::default() });
             return Ok(());
         }
@@ -211,12 +214,12 @@ impl<'a> Follower<'a> {
             None => (self.rooms.get(self.current).cloned().unwrap_or_default(), line),
         };
         if !self.orders.contains_key(&room) {
-            return self.notice_or(line, "a line of no room");
+            return self.notice_or(line, "a line that belongs to no room");
         }
         if let Some(inner) = rest.strip_prefix("*** ").and_then(|rest| rest.strip_suffix(" ***")) {
             if let Some(count) = inner.strip_suffix(" missed") {
                 let count = count.split(' ').next().and_then(|count| count.parse().ok());
-                return self.skip(&room, count.ok_or("a strange count")?);
+                return self.skip(&room, count.ok_or("an invalid count")?);
             }
             if self.notice(inner) {
                 return Ok(());
@@ -256,7 +259,7 @@ impl<'a> Follower<'a> {
                     self.others(order, place, place.next).map(|at| &order.entries[at].shown)
                 })
                 .collect();
-            return Err(format!("this has no place in {room}, where {due:?} comes next"));
+            return Err(format!("the line does not fit in {room}, where {due:?} comes next"));
         }
         self.positions.entry(room.to_owned()).or_default().places = Some(fitting);
         Ok(())
@@ -273,7 +276,7 @@ impl<'a> Follower<'a> {
                 if place.earlier >= count {
                     continue;
                 }
-                // All earlier lines are missing, and later ones too.
+                // All earlier lines are missing, and some later ones too.
                 count -= place.earlier;
                 place = Place { next: place.joined, earlier: 0, begun: true, ..place };
             }
@@ -292,13 +295,13 @@ impl<'a> Follower<'a> {
             }
         }
         if fitting.is_empty() {
-            return Err(format!("more lines of {room} are missed than there are"));
+            return Err(format!("the notice counts more missed lines of {room} than there are"));
         }
         self.positions.entry(room.to_owned()).or_default().places = Some(fitting);
         Ok(())
     }
 
-    /// Returns the next line from `at` on that is not the terminal's own.
+    /// Returns the index of the next line, beginning with `at`, that the terminal must show.
     fn others(&self, order: &Order, place: &Place, at: usize) -> Option<usize> {
         let left_out =
             |at: usize| place.is_new && at < place.joined && order.entries[at].is_presence();
@@ -315,7 +318,7 @@ impl<'a> Follower<'a> {
         text.starts_with(&self.record.mark) || text.starts_with(&format!("> {}", self.record.mark))
     }
 
-    /// Promises P5, P9: each skipped line must fit the user's name, and no user skips their own
+    /// Promises P5 and P9: each skipped line must fit the user's name, and no user skips their own
     /// leave line.
     fn advance(&self, order: &Order, place: &mut Place, until: usize) -> bool {
         for at in place.next..until {
@@ -336,7 +339,7 @@ impl<'a> Follower<'a> {
         true
     }
 
-    /// Returns all positions that fit so far.
+    /// Returns all positions in this room that fit the lines so far.
     fn places(&mut self, room: &str) -> Vec<Place> {
         let position = self.positions.entry(room.to_owned()).or_default();
         if let Some(places) = &position.places {
@@ -360,7 +363,7 @@ impl<'a> Follower<'a> {
         places.collect()
     }
 
-    /// Promise P5: `/users` agrees with all lines that this terminal saw.
+    /// Promise P5: `/users` agrees with all lines that this terminal has shown.
     fn users(&mut self, names: &str) -> Result<(), String> {
         let room = self.rooms[self.current].clone();
         let order = &self.orders[&room];
@@ -371,7 +374,7 @@ impl<'a> Follower<'a> {
         let mut places = self.places(&room);
         places.retain(agrees);
         if places.is_empty() {
-            return Err(format!("P5: not who is in {room} by the lines before"));
+            return Err(format!("P5: not the users who are in {room} after the lines before"));
         }
         self.positions.entry(room).or_default().places = Some(places);
         Ok(())
@@ -386,7 +389,7 @@ impl<'a> Follower<'a> {
         });
         match parsed {
             Some(true) => Ok(()),
-            _ => Err("P1: the past is another one".into()),
+            _ => Err("P1: `/history` shows a different line".into()),
         }
     }
 
@@ -397,14 +400,14 @@ impl<'a> Follower<'a> {
                 self.whispers.push(text.to_owned());
                 Ok(())
             }
-            _ => Err("a strange letter".into()),
+            _ => Err("an invalid private line".into()),
         }
     }
 
-    /// Returns whether this is a notice of the server, and follows its effect on the terminal's
-    /// rooms.
+    /// Returns whether this is a notice of the server. If it is, follows its effect on the
+    /// terminal's rooms.
     fn notice(&mut self, words: &str) -> bool {
-        // The addressee of a private line left while the line was on its way.
+        // The recipient of a private line left while the line was in flight.
         if words.starts_with("Not delivered: ") && words.ends_with(" has left") {
             return true;
         }
@@ -450,7 +453,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Returns whether this is an answer to a command without a mark.
+/// Returns whether this line is a reply that is not a notice between `***`.
 fn is_reply(line: &str) -> bool {
     let rooms = ROOMS.iter().any(|room| line.starts_with(&format!("{room} (")));
     rooms

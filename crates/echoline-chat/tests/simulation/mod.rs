@@ -1,4 +1,4 @@
-//! A chat with many users on a simulated clock, and the invariants that it must keep.
+//! A chat with many users on a simulated clock, and checks of its promises.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 pub(crate) mod bus;

@@ -1,4 +1,4 @@
-//! Checks the promises against all received output.
+//! Checks the promises, using all output that the clients received.
 
 use std::collections::{HashMap, HashSet};
 
@@ -41,7 +41,7 @@ pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     }
     whispered(records, &whispers)?;
     if *people_left > 0 {
-        return Err(format!("{people_left} people are there who have gone"));
+        return Err(format!("{people_left} users are left over"));
     }
     Ok(())
 }
@@ -51,13 +51,14 @@ fn at(record: &Record, what: &str) -> String {
     format!("{mark} ({sight:?}, {end:?}, {names:?}): {what}")
 }
 
-/// Promise P8: only printable text reaches a terminal, in complete lines.
+/// Promise P8: a terminal receives only printable text, in complete lines.
 fn clean_bytes(record: &Record) -> Result<(), String> {
     // The last line may be incomplete.
     let whole = record.heard.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let text = str::from_utf8(&record.heard[..whole]).map_err(|error| format!("P8: {error}"))?;
     for line in text.split_inclusive('\n') {
-        let line = line.strip_suffix("\r\n").ok_or_else(|| format!("P8: half an end: {line:?}"))?;
+        let line =
+            line.strip_suffix("\r\n").ok_or_else(|| format!("P8: half a line end: {line:?}"))?;
         if !is_clean(line) {
             return Err(format!("P8: {line:?}"));
         }
@@ -65,7 +66,8 @@ fn clean_bytes(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Promises P1, P5, P6, P7, P10: the order itself, as the keeper received it.
+/// Promises P1, P5, P6, P7 and P10: reads the lines of each room from the keeper's output, and
+/// checks their order.
 fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, String> {
     let mut orders: HashMap<String, Order> =
         ROOMS.iter().map(|room| ((*room).to_owned(), Order::default())).collect();
@@ -80,17 +82,18 @@ fn orders(keeper: &Record, terms: &Terms) -> Result<HashMap<String, Order>, Stri
         };
         order.push(&value)?;
         let time_ms = value["time_ms"].as_u64().unwrap_or_default();
-        // Between nodes a line is in flight for some milliseconds, and waits for others.
+        // With several nodes, a line is in flight for some milliseconds and may wait for other
+        // lines.
         let way_ms = if terms.nodes > 1 { 500 } else { 0 };
         if !terms.jumps && heard_ms + 1_000_000 > time_ms + way_ms {
-            return Err(format!("P7: heard only at {heard_ms} ms: {line}"));
+            return Err(format!("P7: received only at {heard_ms} ms: {line}"));
         }
     }
     Ok(orders)
 }
 
-/// Promises P2, P3: each line is in the order at most once, the lines of an author are in order,
-/// and no line is missing if nothing interfered.
+/// Promises P2 and P3: each line is in a room at most once, and the lines of an author are in
+/// order. No line is missing if nothing interfered.
 fn said_once_and_in_order(
     orders: &HashMap<String, Order>,
     records: &[Record],
@@ -115,7 +118,7 @@ fn said_once_and_in_order(
             };
             found += 1;
             if last.insert(*room, entry.number).is_some_and(|last| last > entry.number) {
-                return Err(at(record, &format!("P2: too late: {}", entry.shown)));
+                return Err(at(record, &format!("P2: out of order: {}", entry.shown)));
             }
             let names = record.names.iter().filter_map(|name| Name::parse(name).ok());
             if !names.into_iter().any(|name| name.as_str() == entry.name) {
@@ -127,25 +130,25 @@ fn said_once_and_in_order(
         }
         let all = matches!(record.end, End::Stayed | End::Quit | End::HalfClosed);
         if let Some(missing) = is_missing.filter(|_| all && is_sure(record, terms)) {
-            return Err(at(record, &format!("P3: lost at the end: {missing:?}")));
+            return Err(at(record, &format!("P3: missing at the end: {missing:?}")));
         }
     }
     if found < lines_by_text.len() {
         let said: HashSet<&str> =
             records.iter().flat_map(|record| &record.said).map(|said| &*said.text).collect();
         let forged = lines_by_text.keys().find(|text| !said.contains(*text));
-        return Err(format!("P9: nobody said {forged:?}"));
+        return Err(format!("P9: no user said {forged:?}"));
     }
     Ok(())
 }
 
-/// Returns whether only the connection itself can prevent a line of this user.
+/// Returns whether nothing but the connection itself can prevent a line of this user.
 fn is_sure(record: &Record, terms: &Terms) -> bool {
     let is_slowed = terms.flood && record.sight != Sight::Bot;
     !is_slowed && !terms.kicks
 }
 
-/// Promises P1, P3, P5, P10: `echoline chat verify` finds no contradiction.
+/// Promises P1, P3, P5 and P10: `echoline chat verify` finds no contradiction.
 fn numbered_agree(records: &[Record]) -> Result<(), String> {
     let lobby = Name::parse_room(ROOMS[0]).unwrap();
     let numbered = records.iter().filter(|record| record.sight != Sight::Plain);
@@ -157,8 +160,8 @@ fn numbered_agree(records: &[Record]) -> Result<(), String> {
     }
 }
 
-/// Promise P3: over all its connections a program gets every line once, or is told how many it
-/// missed.
+/// Promise P3: over all its connections, a program gets every line once, or is told how many lines
+/// it missed.
 fn bot(record: &Record, orders: &HashMap<String, Order>) -> Result<(), String> {
     let mut after = record.after.clone();
     let mut missed = HashMap::new();
@@ -180,7 +183,7 @@ fn bot(record: &Record, orders: &HashMap<String, Order>) -> Result<(), String> {
         }
         let is_own = value["text"].as_str().is_some_and(|text| text.starts_with(&record.mark));
         if is_own && value["own"] != true {
-            return Err(format!("P1: its own, and does not say so: {line}"));
+            return Err(format!("P1: the line is its own, but not marked as such: {line}"));
         }
     }
     let rooms = record.after.keys().chain(after.keys()).collect::<HashSet<_>>();
@@ -193,7 +196,7 @@ fn bot(record: &Record, orders: &HashMap<String, Order>) -> Result<(), String> {
     Ok(())
 }
 
-/// Promise P3: a user who received everything continues exactly there.
+/// Promise P3: a user who received everything continues exactly at the next line.
 fn resumed(
     records: &[Record],
     orders: &HashMap<String, Order>,
@@ -203,7 +206,7 @@ fn resumed(
 ) -> Result<(), String> {
     let record = &records[index];
     let Some(resumed) = record.resumes.filter(|resumed| resumed.heard_all) else { return Ok(()) };
-    // The visits of one user are adjacent.
+    // The records of one user are adjacent.
     let user = record.mark.split('.').next();
     let first = records.iter().position(|other| other.mark.split('.').next() == user);
     let before = &records[first.unwrap_or(index) + resumed.record];
@@ -215,17 +218,17 @@ fn resumed(
     follower.has_all_before(room, number).map_err(|what| at(before, &what))
 }
 
-/// Promises P2, P3, P9: a private line arrives once, and a user wrote it.
+/// Promises P2, P3 and P9: a private line arrives at most once, and a user wrote it.
 fn whispered(records: &[Record], whispers: &[Vec<String>]) -> Result<(), String> {
     let written: HashSet<&str> =
         records.iter().flat_map(|record| &record.whispered).map(String::as_str).collect();
     let mut heard = HashSet::new();
     for text in whispers.iter().flatten() {
         if !written.contains(text.as_str()) {
-            return Err(format!("P9: nobody wrote {text:?}"));
+            return Err(format!("P9: no user wrote {text:?}"));
         }
         if !heard.insert(text) {
-            return Err(format!("P3: a letter twice: {text:?}"));
+            return Err(format!("P3: a private line arrived twice: {text:?}"));
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The order of one room as the keeper saw it, and the members that follow from it.
+//! The lines of one room in the order in which the keeper received them, and the members that
+//! result from them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,7 +7,7 @@ use std::rc::Rc;
 use echoline_chat::Name;
 use serde_json::Value;
 
-/// One line.
+/// One line of a room.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) number: u64,
@@ -34,12 +35,13 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Returns the index of a number.
+    /// Returns the index of the line with this number, or of the next line after it.
     pub(crate) fn index(&self, number: u64) -> usize {
         self.entries.partition_point(|entry| entry.number < number)
     }
 
-    /// Promises P5, P6: adds a line. Its author must be present, and a new name must be free.
+    /// Promises P5 and P6: adds a line. Its author must be in the room, and a new name must be
+    /// free.
     pub(crate) fn push(&mut self, value: &Value) -> Result<(), String> {
         let word = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
         let (kind, name, text) = (word("kind"), word("name"), word("text"));
@@ -48,7 +50,7 @@ impl Order {
         let last = self.entries.last();
         let (next, last_ms) = last.map_or((1, 0), |last| (last.number + 1, last.time_ms));
         if number != next {
-            return Err(format!("the keeper sees #{number} where #{next} comes"));
+            return Err(format!("the keeper received #{number} instead of #{next}"));
         }
         if time_ms <= last_ms {
             return Err(format!("P10: #{number} is not later than the line before"));
@@ -82,7 +84,7 @@ fn membership(
             text.clone_into(&mut Rc::make_mut(&mut members)[position]);
         }
         (_, Some(_)) | ("notice", None) => {}
-        (_, None) => return Err(format!("P5: {name} is not here, and {kind}")),
+        (_, None) => return Err(format!("P5: {name} is not in the room: {kind}")),
     }
     Ok(members)
 }
@@ -93,7 +95,7 @@ thread_local! {
 
 fn parsed(name: &str) -> Name {
     NAMES.with_borrow_mut(|names| {
-        let parse = || Name::parse(name).expect("a name that was accepted");
+        let parse = || Name::parse(name).expect("the server accepted the name");
         names.entry(name.to_owned()).or_insert_with(parse).clone()
     })
 }
@@ -106,8 +108,8 @@ fn check_free(members: &[String], name: &str) -> Result<(), String> {
     }
 }
 
-/// Returns the line as a terminal shows it. The lesson's sentences are repeated here on purpose, as
-/// an independent check.
+/// Returns the line as a terminal shows it. The sentences are repeated here on purpose, so that
+/// this check is independent of the code.
 fn shown(kind: &str, name: &str, text: &str) -> String {
     match (kind, text) {
         ("said", _) => format!("{name}: {text}"),

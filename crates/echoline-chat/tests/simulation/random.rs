@@ -1,4 +1,4 @@
-//! The SplitMix64 generator, which gives the same numbers on every machine.
+//! The random number generator SplitMix64. It gives the same numbers on every machine.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ pub(crate) struct Random(u64);
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed);
-        // Neighbouring seeds must give unrelated numbers.
+        // Consecutive seeds must give unrelated numbers.
         random.0 = random.number();
         random
     }
 
-    /// Creates another generator, which is independent of this one from then on.
+    /// Creates another generator, whose numbers are independent of this one.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.number())
     }

@@ -14,60 +14,62 @@ pub(crate) enum Sight {
     Numbered,
     /// A program.
     Bot,
-    /// The program that is in every room from first to last, and whose transcript is the order.
+    /// The program that is in every room during the whole simulation. Its output defines the order
+    /// of the lines.
     Keeper,
 }
 
-/// The end of a connection.
+/// The way in which a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client stayed connected to the end, and has read all output.
+    /// The client stayed connected until the end of the simulation, and has read all output.
     Stayed,
     /// The client sent `/quit`, and read to the end of the stream.
     Quit,
-    /// The client ended its stream, perhaps within a line, and read the output to its end.
+    /// The client ended its input, perhaps within a line, and read the output to its end.
     HalfClosed,
     /// The client dropped the connection.
     Reset,
     /// The client stopped reading.
     Stuck,
-    /// The server ended it, for example by a kick or a stall, or another connection took over the
-    /// session.
+    /// The server ended the connection, for example after a kick or a stall, or because another
+    /// connection took over the session.
     Ended,
 }
 
-/// A said text, as the others must receive it.
+/// A text that a user said, in the form that other users must receive.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) text: String,
-    /// Whether the line was cut in the middle. Then `text` is its beginning.
+    /// Whether the connection broke within the line. `text` is then its beginning.
     pub(crate) is_cut: bool,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// The mark before every text of this connection, such as `<3.1`.
+    /// The mark at the beginning of every text of this connection, such as `<3.1`.
     pub(crate) mark: String,
     pub(crate) sight: Sight,
     pub(crate) names: Vec<String>,
     pub(crate) said: Vec<Said>,
     pub(crate) whispered: Vec<String>,
     pub(crate) heard: Vec<u8>,
-    /// Byte offsets in `heard`, each with its time of arrival in milliseconds of the simulation.
+    /// Offsets in `heard`, in bytes, each with its time of arrival in milliseconds since the
+    /// simulation began.
     pub(crate) arrivals: Vec<(usize, u64)>,
     pub(crate) end: End,
-    /// The user's previous connection, if this one continues it.
+    /// The user's previous connection, if this connection continues its session.
     pub(crate) resumes: Option<Resumed>,
-    /// The positions from which a program said that it continues.
+    /// For each room: the last line that a program claimed to have received when it logged in.
     pub(crate) after: BTreeMap<String, u64>,
 }
 
-/// The connection that another one continues.
+/// The previous connection, whose session another connection continues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
     pub(crate) record: usize,
-    /// Whether the previous connection had received everything that was sent to it.
+    /// Whether the previous connection received everything that was sent to it.
     pub(crate) heard_all: bool,
 }
 
@@ -94,7 +96,7 @@ impl Record {
     }
 }
 
-/// A record that its reader and its writer share.
+/// A record, shared by its reader and its writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) record: Arc<Mutex<Record>>,

@@ -1,4 +1,4 @@
-//! The lines and commands that users send, in all spellings.
+//! The lines and commands that users send, in different spellings.
 
 use echoline_chat::clean;
 use tokio::time::sleep;
@@ -8,7 +8,7 @@ use super::random::Random;
 use super::record::{Said, Sight};
 use super::world::ROOMS;
 
-/// Texts that try to do harm or to look like other lines.
+/// Texts that could do harm, or that look like other lines.
 const NOISE: [&str; 14] = [
     "hello",
     "привет 世界 🦀",
@@ -28,7 +28,7 @@ const NOISE: [&str; 14] = [
 
 const NAMES: [&str; 8] = ["ann", "Bob", "eve", "MIA", "joe", "kim", "u1", "b0b"];
 
-/// Does this number of actions. Returns `false` if the server ended the connection.
+/// Performs this number of actions. Returns `false` if the server ended the connection.
 pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Random) -> bool {
     let (sight, mark) = present.shared.with(|record| (record.sight, record.mark.clone()));
     for count in 0..actions {
@@ -49,7 +49,7 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
     true
 }
 
-/// A text as it is sent, and as the others must see it.
+/// A text as it is sent, and its lines as other users must see them.
 struct Words {
     text: String,
     /// The lines of the text, each with the mark.
@@ -64,19 +64,20 @@ impl Words {
             .map(|c| if BREAKS.contains(&c) { format!("{c}{mark}{count}r ") } else { c.into() })
             .collect();
         let text = format!("{mark}{count} {noise}");
-        let clean = |line: &str| clean(line.as_bytes()).expect("it is text").trim().to_owned();
+        let clean =
+            |line: &str| clean(line.as_bytes()).expect("the text is UTF-8").trim().to_owned();
         let lines = text.split(BREAKS).map(clean).collect();
         Self { text, lines }
     }
 
-    /// Returns the lines that a terminal says, if the first of them may be said. On a terminal CR
-    /// ends a line, and the other separators are refused.
+    /// Returns the lines that a terminal says with this text, provided that the first one may be
+    /// said. A CR ends a line of a terminal. A text with any other separator is refused.
     fn typed(&self) -> &[String] {
         if self.text.contains(&BREAKS[1..]) { &[] } else { &self.lines }
     }
 }
 
-/// The separators of lines in [`NOISE`].
+/// The line separators that occur in [`NOISE`].
 const BREAKS: [char; 3] = ['\r', '\u{85}', '\u{2028}'];
 
 fn note(present: &Present, lines: &[String]) {
@@ -137,7 +138,7 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
         25 => "/token".to_owned(),
         26 => return present.send(b"no text: \xff\xfe\xed\xa0\x80\xc0\xaf\n", random).await,
         27 => {
-            // Lengths at the limit and beyond it.
+            // A length at the limit, or above it.
             let length = 199 + random.below(4) * random.below(100);
             let line = format!("{mark}{count}{}", "x".repeat(length - mark.len() - 1));
             if line.len() <= 200 {
@@ -148,7 +149,7 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
         28 => format!("/topic {}", random.pick(&["-", "bees", "*** x is here ***"])),
         29 => format!("/rooms\n/lag\n/help {}", random.pick(&["msg", "nothing"])),
         _ => {
-            // Several lines in one packet.
+            // Two lines in one packet.
             let second = Words::new(&format!("{mark}{count}b"), count, random);
             note(present, heard);
             note(present, second.typed());

@@ -16,19 +16,19 @@ use super::client;
 use super::random::Random;
 use super::record::{Record, Shared};
 
-/// Longer than any time-out of the chat and any pause of a client.
+/// A time that is longer than any time-out of the chat and any pause of a client.
 const CALM: Duration = Duration::from_secs(120);
 
-/// The rooms; the first is the lobby.
+/// The rooms. The first one is the lobby.
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "den", "garden"];
 
 thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// The offset of the wall clock from the simulation's clock.
+    /// The offset of the wall clock from the simulation's clock, in milliseconds.
     static AHEAD_MS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Returns the milliseconds since the simulation began.
+/// Returns the number of milliseconds since the simulation began.
 pub(crate) fn elapsed_ms() -> u64 {
     START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
 }
@@ -37,7 +37,7 @@ fn wall_clock_ms() -> u64 {
     elapsed_ms() + AHEAD_MS.get()
 }
 
-/// The parameters that depend on the seed.
+/// The parameters of a simulation, derived from the seed.
 #[derive(Debug)]
 pub(crate) struct Terms {
     /// The number of actions of each user.
@@ -46,9 +46,9 @@ pub(crate) struct Terms {
     pub(crate) replay: u64,
     pub(crate) flood: bool,
     pub(crate) limits: Limits,
-    /// Whether the wall clock jumps, also backwards.
+    /// Whether the wall clock jumps forwards and backwards.
     pub(crate) jumps: bool,
-    /// The number of nodes; 1 is a chat without a cluster.
+    /// The number of nodes; 1 means a chat without a cluster.
     pub(crate) nodes: usize,
     pub(crate) kicks: bool,
 }
@@ -99,9 +99,9 @@ impl Terms {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) terms: Terms,
-    /// The records, of which the first is the keeper's.
+    /// The records of all connections. The first is the keeper's.
     pub(crate) records: Vec<Record>,
-    /// The number of users that the chat still knew after all had left.
+    /// The number of users in the chat's state after all had left.
     pub(crate) people_left: usize,
 }
 
@@ -109,11 +109,11 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     chats: Vec<Arc<Chat>>,
-    /// The number of arrivals.
+    /// The number of connections so far.
     arrivals: Arc<AtomicUsize>,
     pub(crate) limits: Limits,
     pub(crate) kicks: bool,
-    /// The buffer sizes of their pipes, in bytes.
+    /// The capacities of pipes that clients can have, in bytes.
     pub(crate) pipes: &'static [usize],
 }
 
@@ -132,7 +132,7 @@ impl World {
             echoline_chat::farewell(),
             Shutdown::new(),
         );
-        // A user who reconnects reaches another node.
+        // Consecutive connections reach different nodes, so a user who reconnects changes the node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
         (near, tokio::spawn(echoline_chat::serve(far, chat, role)))
@@ -145,7 +145,7 @@ pub(crate) fn run(seed: u64, users: usize) -> Outcome {
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime needs nothing");
+        .expect("a runtime without I/O can be built");
     runtime.block_on(live(Random::new(seed), users))
 }
 
@@ -161,7 +161,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
             nodes.into_iter().map(|node| node.chat).collect()
         }
     };
-    // Many single bytes would take too much time.
+    // With many users, sending single bytes would take too long.
     let pipes = if users > 20 { &[50, 300, 1000, 65_536][..] } else { &[1, 7, 64, 1000, 65_536] };
     let (limits, kicks, arrivals) = (terms.limits.clone(), terms.kicks, Arc::default());
     let world = World { chats, arrivals, limits, kicks, pipes };
@@ -178,7 +178,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         present.extend(life.await.expect("no client panics"));
     }
     sleep(CALM).await;
-    // The records end here: later messages are not checked.
+    // The records end here, so later messages are not checked.
     let records: Vec<Shared> = present.into_iter().map(client::Present::go).collect();
     sleep(CALM).await;
     let take = |shared: Shared| {
@@ -190,7 +190,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     Outcome { terms, records, people_left }
 }
 
-/// Makes the wall clock jump forwards and backwards.
+/// Lets the wall clock jump forwards and backwards.
 async fn jump(mut random: Random) {
     loop {
         sleep(random.millis(3000)).await;

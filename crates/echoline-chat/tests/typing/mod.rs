@@ -1,11 +1,11 @@
-//! Tests of the bytes that terminals, programs and pages send, and of the resulting lines.
+//! Tests of the bytes that terminals, programs and pages send, and of the lines that result.
 
 use echoline_chat::Role;
 
 use crate::chat_harness::ChatHarness;
 
-/// Issue 11, item 10: no separator of lines joins words, for any kind of client. A program says
-/// several lines. Where several lines are not possible, the input is refused.
+/// Issue 11, item 10: no separator of lines joins words, for any kind of client. A program can say
+/// several lines at once. In all other cases, input with separators is refused.
 #[tokio::test]
 async fn regression_no_separator_of_lines_joins_words() {
     let chat_harness = ChatHarness::open();
@@ -13,8 +13,8 @@ async fn regression_no_separator_of_lines_joins_words() {
     let mut ci = chat_harness.program(r#"{"name": "ci"}"#).await;
     ci.hear_of("joined").await;
     ann.hear("*** ci joined the chat ***").await;
-    // Each separator escaped and unescaped, because scripts may paste characters that JSON does not
-    // allow.
+    // Each separator is sent escaped and unescaped. Scripts may paste unescaped characters,
+    // although JSON does not allow them.
     for separator in [
         r"\n", r"\r", r"\r\n", r"\u0085", r"\u000b", r"\f", r"\u2028", r"\u2029", "\u{85}",
         "\u{2028}", "\u{2029}", "\x0b", "\x0c",
@@ -54,7 +54,8 @@ async fn regression_no_separator_of_lines_joins_words() {
     }
 }
 
-/// Issue 11, item 15: the line of a client in character mode is the line that its user sees.
+/// Issue 11, item 15: for a client in character mode, the line that is said is the line that the
+/// user sees.
 #[tokio::test]
 async fn regression_a_terminal_in_character_mode_is_understood() {
     let chat_harness = ChatHarness::open();
@@ -80,7 +81,7 @@ async fn regression_a_terminal_in_character_mode_is_understood() {
             line => bob.hear(&format!("ann: {line}")).await,
         }
     }
-    // One line end in two packets, which the chat reads separately.
+    // The two bytes of one line end arrive in two packets.
     for _ in 0..3 {
         ann.send(b"one\r").await;
         bob.hear("ann: one").await;
@@ -93,7 +94,8 @@ async fn regression_a_terminal_in_character_mode_is_understood() {
     ann.ask("/users", "Online: bob, ann").await;
 }
 
-/// Issue 11, item 15: programs and pages keep their indentation; a terminal's is stripped.
+/// Issue 11, item 15: programs and pages keep their indentation. A terminal's indentation is
+/// removed.
 #[tokio::test]
 async fn regression_programs_keep_their_indentation() {
     let chat_harness = ChatHarness::open();

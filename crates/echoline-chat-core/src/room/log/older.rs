@@ -1,5 +1,5 @@
-//! The lines that users said before the rest of a log. Joins, leaves and notices that fill the log
-//! do not displace them. Pure.
+//! Older lines of a log: only lines that users said. Joins, leaves and notices that fill the log do
+//! not displace them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,14 +9,14 @@ use bytes::Bytes;
 use crate::DELETED;
 use crate::room::{EOL, LineView, Shape};
 
-/// A single line that a user said.
+/// A line that a user said.
 #[derive(Clone, Debug)]
 pub(super) struct OlderLine {
     pub number: u64,
     pub time_ms: u64,
     pub author: u64,
     pub(crate) shape: Shape,
-    /// The line as a terminal shows it, with its end.
+    /// The line as a terminal shows it, with the line end.
     pub bytes: Bytes,
 }
 
@@ -34,13 +34,13 @@ impl OlderLine {
 }
 
 impl OlderLines {
-    /// Adds a line whose number is larger than those before.
+    /// Adds a line. Its number must be larger than that of every other line.
     pub(super) fn push(&mut self, line: OlderLine) {
         self.bytes += line.bytes.len();
         self.lines.push_back(line);
     }
 
-    /// Drops the oldest lines until at most this many lines and bytes are left.
+    /// Drops the oldest lines until at most `lines` lines and `bytes` bytes are left.
     pub(super) fn shrink_to(&mut self, lines: usize, bytes: usize) {
         while self.lines.len() > lines || self.bytes > bytes {
             let Some(dropped) = self.lines.pop_front() else { return };
@@ -66,7 +66,7 @@ impl OlderLines {
         self.lines.get(self.index(number)).filter(|line| line.number == number)
     }
 
-    /// Returns the number of the first line from `number` on.
+    /// Returns the number of the first line whose number is at least `number`.
     pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
         self.lines.get(self.index(number)).map(|line| line.number)
     }
@@ -76,12 +76,12 @@ impl OlderLines {
         self.lines.get(self.index(number).checked_sub(1)?).map(|line| line.number)
     }
 
-    /// Counts the lines with these numbers.
+    /// Counts the lines in this range of numbers.
     pub(super) fn count(&self, numbers: Range<u64>) -> u64 {
         self.index(numbers.end).saturating_sub(self.index(numbers.start)) as u64
     }
 
-    /// Replaces the text of a line with `[deleted]`, if the line is here and has words.
+    /// Replaces the text of a line with `[deleted]`, if the line is here and its kind has a text.
     pub(super) fn delete(&mut self, number: u64) {
         let index = self.index(number);
         let Some(line) = self.lines.get_mut(index).filter(|line| line.number == number) else {

@@ -33,7 +33,7 @@ fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
     while from < log.visible() {
         let mut batch = Batch::default();
         log.gather(from, own.iter(), &mut batch);
-        assert!(batch.until > from, "a batch goes on");
+        assert!(batch.until > from, "each batch makes progress");
         batch.with_slices(|slices| slices.iter().for_each(|slice| all.extend(&**slice)));
         from = batch.until;
     }
@@ -48,7 +48,7 @@ fn lines_are_numbered_and_later_than_the_line_before() {
     assert_eq!(log.append(900, 1, LineKind::Said, "ann", "x"), (7, 1001));
     assert_eq!(log.append(900, 1, LineKind::Said, "ann", "y"), (8, 1002));
     assert_eq!(log.append(2000, 1, LineKind::Said, "ann", "z"), (9, 2000));
-    assert_eq!(log.line(7), None, "not to be seen yet");
+    assert_eq!(log.line(7), None, "the line is not visible yet");
     log.show(9);
     assert_eq!(log.line(8).unwrap().shown, "ann: y");
     assert_eq!((log.line(9), log.visible(), log.next()), (None, 9, 10));
@@ -68,13 +68,13 @@ fn a_log_is_bounded_in_lines_and_in_bytes() {
     }
     assert!(small.kept_bytes() <= 100 && small.chunks.len() <= 3);
     say(&mut small, 0, &"long".repeat(1000));
-    assert_eq!(small.next() - small.first(), 1, "the last line stays whatever its size");
+    assert_eq!(small.next() - small.first(), 1, "the last line stays, regardless of its size");
     assert!(small.line(small.first()).is_some());
 }
 
 proptest! {
-    /// Issue 11, item 14: a deletion changes one text, but no number and no time. Members still see
-    /// the lines before and after it unchanged.
+    /// Issue 11, item 14: a deletion changes one text, but no number and no time. Members still
+    /// receive the lines before and after it unchanged.
     #[test]
     fn regression_a_deleted_line_keeps_its_place(
         lines in prop::collection::vec((0..300_usize, any::<bool>()), 1..100),
@@ -112,8 +112,8 @@ proptest! {
         prop_assert_eq!(seen(&mut log, first, &VecDeque::new()), all);
     }
 
-    /// Promise P1: every member gets each line once, in one order, without their own lines, for any
-    /// sizes of reads.
+    /// Promise P1: for any sizes of reads, every member gets each line once and in the same order,
+    /// without their own lines.
     #[test]
     fn every_member_gets_the_same_lines_except_their_own(
         lines in prop::collection::vec((0..5_usize, 0..300_usize, any::<bool>()), 1..200),
@@ -180,8 +180,8 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
 }
 
 proptest! {
-    /// Issue 12, item 4: with any mix of said lines and notices, the log keeps the last lines, and
-    /// the last said lines. A reader gets the kept lines, and the number of missing lines between
+    /// Issue 12, item 4: with any mix of said lines and notices, the log keeps the last lines and
+    /// the last said lines. A reader gets these lines, and the number of missing lines between
     /// them.
     #[test]
     fn attack_no_sequence_of_notices_displaces_said_lines(
@@ -205,7 +205,7 @@ proptest! {
             .filter(|number| *number >= whole_from || last_said.contains(number))
             .collect();
         if restored {
-            // The log as a store or a snapshot restores it.
+            // This log is restored like one from a store or a snapshot.
             let mut other = Log::new(limits, log.first(), 0);
             for &number in kept.iter().filter(|number| **number < log.first()) {
                 other.restore_said(&log.line(number).unwrap());
@@ -230,7 +230,7 @@ proptest! {
             log.gather(next, std::iter::empty(), &mut batch);
             prop_assert!(batch.until > next);
             seen += log.count(next..batch.until);
-            prop_assert_eq!(seen + missed, batch.until - start, "a batch ends at a gap");
+            prop_assert_eq!(seen + missed, batch.until - start, "each batch ends at a gap");
             at = batch.until;
         }
         prop_assert_eq!(seen, kept.iter().filter(|number| **number >= start).count() as u64);
