@@ -57,7 +57,7 @@ pub struct LoadSettings {
     pub late_policy: LatePolicy,
     /// Threads, each with its share of the clients.
     pub workers: NonZero<usize>,
-    /// How long a thread of an open loop polls before each due time, instead of sleeping.
+    /// The time for which a thread of an open loop polls before each due time, instead of sleeping.
     pub busy_poll: BusyPoll,
     /// Alarms that stop the run as soon as one is certain to come true.
     pub stop_if: Option<Objectives>,
@@ -70,8 +70,9 @@ pub struct LoadSettings {
     pub wall_clock: Option<fn() -> Duration>,
 }
 
-/// How long a thread polls before each due time. Then messages are sent within a few microseconds
-/// of their times; with the timer of the system alone, within some tens of microseconds.
+/// The time for which a thread polls before each due time. A thread that polls sends messages within
+/// a few microseconds of their times. The timer of the system alone is exact to some tens of
+/// microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BusyPoll {
     /// For as long as wake-ups take on this machine, 20 µs to 300 µs, and only while no other

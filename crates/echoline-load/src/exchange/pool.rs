@@ -24,8 +24,9 @@ const EVENTS_MAX: usize = 256;
 /// Looks at the sockets, while each finds more events, before other tasks run.
 const LOOKS_MAX: u32 = 16;
 
-/// How long a look waits for an event if all clients wait for their sockets and nothing has a due
-/// time. It saves the wait of the runtime. Other events (a stop, a time-out) are late by up to this.
+/// The time for which a look waits for an event, if all clients wait for their sockets and nothing
+/// has a due time. This replaces the wait of the runtime. Other events (a stop, a time-out) are late
+/// by up to this time.
 const DIRECT_WAIT: Duration = Duration::from_millis(1);
 
 /// The same number of looks as [`LOOKS_MAX`] for looks that wait.

@@ -264,7 +264,7 @@ impl Plan {
         // All of its bytes, because a copy of a constant length is cheaper.
         message.extend_from_slice(header);
         message.truncate(start + header_bytes);
-        // Letters in the place of the line end too: to overwrite them is cheaper than to append it.
+        // The letters also fill the place of the line end, because an append costs more.
         push_letters_of(letters, position, self.size - header_bytes, message);
         match (&mut message[start + text..], self.eol) {
             ([lf], Eol::Lf) => *lf = b'\n',

@@ -31,7 +31,7 @@ const GAPS_DIVISOR: u32 = 10;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_LONGEST: Duration = Duration::from_secs(32);
 
-/// How long a thread polls, without sleeping, before each due time.
+/// The time for which a thread polls, without sleeping, before each due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polling {
     /// For this time.
@@ -41,7 +41,7 @@ pub enum Polling {
     Adaptive,
 }
 
-/// What polling took so far.
+/// The use of polling so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PollingUse {
     /// The time for which the thread polled.
