@@ -39,17 +39,20 @@ type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct SocketPoll {
     poll: mio::Poll,
     table: Arc<SocketTable>,
+    may_wait: bool,
 }
 
 impl SocketPoll {
-    /// Creates the selector of a thread for its share of `clients`.
+    /// Creates the selector of a thread for its share of `clients`. If messages have no due times,
+    /// a look at the sockets `may_wait` for an event.
     ///
     /// # Errors
     /// If no more descriptors can be opened.
-    pub(crate) fn new(clients: u32, threads: u32) -> io::Result<Self> {
+    pub(crate) fn new(clients: u32, threads: u32, may_wait: bool) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        Ok(Self { poll, table: Arc::new(SocketTable::new(registry, clients, threads)) })
+        let table = Arc::new(SocketTable::new(registry, clients, threads, may_wait));
+        Ok(Self { poll, table, may_wait })
     }
 
     pub(crate) fn table(&self) -> &Arc<SocketTable> {
@@ -102,8 +105,7 @@ struct PoolNews {
 }
 
 impl ClientPool {
-    /// Creates a pool without clients. Must be called in the runtime of its thread. If messages have
-    /// no due times, a look at the sockets `may_wait` for an event.
+    /// Creates a pool without clients. Must be called in the runtime of its thread.
     ///
     /// # Errors
     /// If the runtime cannot register the selector.
@@ -112,8 +114,8 @@ impl ClientPool {
         reason = "what replaces it is unsafe, and asks for nothing more than \
         that the descriptor is owned and stays the same: that of a `Poll` is and does"
     )]
-    pub(crate) fn new(sockets: SocketPoll, may_wait: bool) -> io::Result<(Self, ClientSpawner)> {
-        let SocketPoll { poll, table } = sockets;
+    pub(crate) fn new(sockets: SocketPoll) -> io::Result<(Self, ClientSpawner)> {
+        let SocketPoll { poll, table, may_wait } = sockets;
         let inbox = Arc::<PoolInbox>::default();
         let spawner = ClientSpawner { table: Arc::clone(&table), inbox: Arc::clone(&inbox) };
         let pool = Self {
@@ -136,7 +138,7 @@ impl ClientPool {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let mut looks = 0;
         while !self.poll_woken() {
-            let waits = self.may_wait && self.table.open() == self.running;
+            let waits = self.may_wait && self.table.open() == self.running && !self.has_news();
             let (wait, looks_max, events_min) = match waits {
                 true => (DIRECT_WAIT, DIRECT_LOOKS_MAX, 1),
                 false => (Duration::ZERO, LOOKS_MAX, 2),
@@ -177,6 +179,10 @@ impl ClientPool {
         }
         self.woken = woken;
         is_complete && self.running == 0
+    }
+
+    fn has_news(&self) -> bool {
+        !self.inbox.0.lock().ignore_poison().is_waiting(self.running)
     }
 
     /// Polls the clients whose sockets have events, and returns the number of events.
@@ -302,9 +308,9 @@ mod tests {
     }
 
     fn pool_that(clients: u32, may_wait: bool) -> (ClientPool, ClientSpawner, Arc<SocketTable>) {
-        let sockets = SocketPoll::new(clients, 1).unwrap();
+        let sockets = SocketPoll::new(clients, 1, may_wait).unwrap();
         let table = Arc::clone(sockets.table());
-        let (pool, spawner) = ClientPool::new(sockets, may_wait).unwrap();
+        let (pool, spawner) = ClientPool::new(sockets).unwrap();
         (pool, spawner, table)
     }
 
@@ -358,7 +364,13 @@ mod tests {
     /// The bytes and the end arrive in one event, and the first read is short.
     #[tokio::test]
     async fn a_short_read_does_not_hide_the_end_of_the_input() {
-        let (pool, spawner, table) = pool(1);
+        for may_wait in [false, true] {
+            read_bytes_and_end(may_wait).await;
+        }
+    }
+
+    async fn read_bytes_and_end(may_wait: bool) {
+        let (pool, spawner, table) = pool_that(1, may_wait);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (here, mut there) = connect(&listener).await;
         there.write_all(b"bye").await.unwrap();
@@ -380,7 +392,13 @@ mod tests {
     /// A write that fills the socket continues when the peer reads.
     #[tokio::test]
     async fn a_full_socket_is_written_to_again_when_it_has_room() {
-        let (pool, spawner, table) = pool(1);
+        for may_wait in [false, true] {
+            fill_a_socket(may_wait).await;
+        }
+    }
+
+    async fn fill_a_socket(may_wait: bool) {
+        let (pool, spawner, table) = pool_that(1, may_wait);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (here, mut there) = connect(&listener).await;
         let sent = vec![b'x'; 20_000_000];
@@ -395,6 +413,36 @@ mod tests {
         let (ran, read) = tokio::join!(pool.run(), there.read_to_end(&mut received));
         ran.unwrap();
         assert_eq!((read.unwrap(), received.len()), (expected, expected));
+    }
+
+    /// The client never waits for an event, and other tasks run all the same.
+    #[tokio::test]
+    async fn the_only_socket_of_a_thread_leaves_time_to_other_tasks() {
+        let (pool, spawner, table) = pool_that(1, true);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut there, _) = listener.accept().unwrap();
+        let echo = std::thread::spawn(move || {
+            let mut from = there.try_clone().unwrap();
+            io::copy(&mut from, &mut there).unwrap();
+        });
+        let stop = Arc::new(AtomicUsize::new(0));
+        let stopped = Arc::clone(&stop);
+        spawner.spawn(0, async move {
+            let mut socket = plain(here, &table, 0);
+            while stopped.load(Ordering::Relaxed) == 0 {
+                socket.write_all(b"hello").await.unwrap();
+                socket.read_exact(&mut [0; 5]).await.unwrap();
+            }
+        });
+        drop(spawner);
+        let pool = tokio::spawn(pool.run());
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        stop.store(1, Ordering::Relaxed);
+        pool.await.unwrap().unwrap();
+        echo.join().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,8 +56,9 @@ pub async fn run(
     });
     let count = settings.workers.get().min(settings.plan.clients() as usize);
     let precision = Precision::Exact(settings.polling());
-    let threads = share(count);
-    let sockets = (0..count).map(|_| SocketPoll::new(settings.plan.clients(), threads));
+    let (clients, threads) = (settings.plan.clients(), share(count));
+    let may_wait = settings.messages.is_immediate();
+    let sockets = (0..count).map(|_| SocketPoll::new(clients, threads, may_wait));
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let worker = |sockets: &SocketPoll| {
         let table = Some(Arc::clone(sockets.table()));
@@ -150,7 +151,7 @@ async fn run_clients(
         let worker = Arc::clone(worker);
         async move { worker.alarm.run().await }
     });
-    let (pool, spawner) = ClientPool::new(sockets, worker.settings().messages.is_immediate())?;
+    let (pool, spawner) = ClientPool::new(sockets)?;
     // Without the budget of a single task: the pool runs many clients, and yields by itself.
     let mut pool = tokio::spawn(unconstrained(pool.run()));
     let stop_reason = {
