@@ -6,8 +6,8 @@
 #   bench/load.sh --only TLS         scenarios whose names contain this text
 #   bench/load.sh --help             the rest
 #
-# Builds what it needs first, and installs redis-server, redis-benchmark and sockperf from Debian when
-# they are missing. ECHOLINE=path takes a finished binary, BENCH_TARGET=folder puts the
+# Builds what it needs first, and installs redis-server, redis-benchmark and sockperf from Debian
+# when they are missing. ECHOLINE=path takes a finished binary, BENCH_TARGET=folder puts the
 # peers elsewhere (relative paths count from the repository's root).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -2,10 +2,10 @@
  *
  *   blocking_client PORT SECONDS WARM_UP
  *
- * The least work that a client can do: write, read until the reply is whole, compare, take the time.
- * It waits in the read, so there is one system call less for each message than with epoll. Each
- * message has its number. Prints one line of JSON like `generator`. Exits with 1 if a reply is wrong
- * or lost. */
+ * The least work that a client can do: write, read until the reply is whole, compare, take the
+ * time. It waits in the read, so there is one system call less for each message than with epoll.
+ * Each message has its number. Prints one line of JSON like `generator`. Exits with 1 if a reply is
+ * wrong or lost. */
 #include "loopback.h" /* first: it asks for the GNU extensions */
 
 #include "histogram.h"

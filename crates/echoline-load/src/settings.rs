@@ -70,9 +70,10 @@ pub struct LoadSettings {
     pub wall_clock: Option<fn() -> Duration>,
 }
 
-/// The time for which a thread polls before each due time. A thread that polls sends messages within
-/// a few microseconds of their times. The timer of the system alone is exact to some tens of
-/// microseconds.
+/// The time for which a thread polls before each due time.
+///
+/// A thread that polls sends messages within a few microseconds of their times. The timer of the
+/// system alone is exact to some tens of microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BusyPoll {
     /// For as long as wake-ups take on this machine, 20 µs to 300 µs, and only while no other

@@ -25,8 +25,8 @@ const EVENTS_MAX: usize = 256;
 const LOOKS_MAX: u32 = 16;
 
 /// The time for which a look waits for an event, if all clients wait for their sockets and nothing
-/// has a due time. This replaces the wait of the runtime. Other events (a stop, a time-out) are late
-/// by up to this time.
+/// has a due time. This replaces the wait of the runtime. Other events (a stop, a time-out) are
+/// late by up to this time.
 const DIRECT_WAIT: Duration = Duration::from_millis(1);
 
 /// The same number of looks as [`LOOKS_MAX`] for looks that wait.

@@ -5,8 +5,8 @@ pub(super) const BYTES_MAX: usize = 22;
 
 /// The numbers of a client and of its last message, `17:004:`, with fixed widths.
 ///
-/// The next message usually has the next number: then one digit changes. Formatting the whole number
-/// costs more than the rest of a short message.
+/// The next message usually has the next number: then one digit changes. Formatting the whole
+/// number costs more than the rest of a short message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MessageHeader {
     text: [u8; BYTES_MAX],

@@ -28,8 +28,8 @@ pub struct RunRecord {
     /// The latency of correct replies in open loop: from the intended time until the reply was
     /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
-    /// The same without the tester's own [`lag`](Self::lag): as if each message had been sent at its
-    /// intended time, or as soon as its connection was free. A server that gets several late
+    /// The same without the tester's own [`lag`](Self::lag): as if each message had been sent at
+    /// its intended time, or as soon as its connection was free. A server that gets several late
     /// messages at once answers slower, so this is an upper bound.
     pub latency_without_lag: DurationHistogram,
     /// The service time of correct replies: from just before the message was sent until the reply

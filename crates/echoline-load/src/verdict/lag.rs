@@ -97,7 +97,7 @@ mod tests {
     /// A ratio of the lag to the latency would not tell these two runs apart: the lag is the same.
     #[test]
     fn the_effect_on_the_result_is_judged_and_not_the_lag_alone() {
-        // The messages with a lag are fast, so they stay below p99 of a server that is slow for 2 %.
+        // The messages with a lag are fast, so they stay below p99: the server is slow for 2 %.
         let harmless = record((0..1000).map(|n| if n % 50 == 0 { (900, 0) } else { (100, 90) }));
         assert_eq!(find_dominant(&harmless), None);
         let slow = (0..1000).map(|n| if n % 50 == 0 { (100, 900) } else { (100, 0) });
