@@ -17,6 +17,10 @@ const DECAY: u32 = 1024;
 /// The least time over which a core is judged.
 const WINDOW: Duration = Duration::from_millis(100);
 
+/// Windows in a row in which another thread needed the core, before it is given back. A single
+/// burst of other work is no reason.
+const WINDOWS_NEEDED: u32 = 2;
+
 /// Involuntary context switches in [`WINDOW`] from which on another thread needs the core.
 const SWITCHES: u32 = 5;
 
@@ -59,6 +63,8 @@ pub(super) struct PollingControl {
     /// The last poll of the present stretch.
     last_poll: Option<Instant>,
     window: Option<Window>,
+    /// Windows in a row, up to the last one, in which another thread needed the core.
+    needed: u32,
     paused_until: Option<Instant>,
     /// The next pause.
     pause: Duration,
@@ -82,6 +88,7 @@ impl PollingControl {
             length: FIRST,
             last_poll: None,
             window: None,
+            needed: 0,
             paused_until: None,
             pause: PAUSE_FIRST,
             used: PollingUse::default(),
@@ -147,15 +154,19 @@ impl PollingControl {
         let is_needed = new >= allowed || window.gaps * GAPS_DIVISOR >= length;
         self.window = Some(Window { began: now, switches, gaps: Duration::ZERO });
         if is_needed {
-            self.give_back(now);
+            self.needed += 1;
+            if self.needed >= WINDOWS_NEEDED {
+                self.give_back(now);
+            }
         } else {
+            self.needed = 0;
             self.pause = (self.pause - self.pause / 64).max(PAUSE_FIRST);
         }
     }
 
     fn give_back(&mut self, now: Instant) {
         self.used.pauses += 1;
-        self.window = None;
+        (self.window, self.needed) = (None, 0);
         self.paused_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(PAUSE_LONGEST);
     }
@@ -257,7 +268,7 @@ mod tests {
             thread.wait(10 * MICRO, MICRO);
         }
         let used = thread.control.used();
-        // Pauses of 1, 2, 4, 8, 16, 32 and 32 s, and two windows before each.
+        // Pauses of 1, 2, 4, 8, 16, 32 and 32 s, and three windows before each.
         assert!((6..=8).contains(&used.pauses), "{used:?}");
         assert!(used.polled < Duration::from_millis(200), "{used:?}");
         // When the core is idle again, the thread polls again.
@@ -265,6 +276,17 @@ mod tests {
             thread.wait(10 * MICRO, MICRO);
         }
         assert!(thread.wait(10 * MICRO, MICRO) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_single_burst_of_other_work_is_no_reason_to_pause() {
+        let mut thread = Simulation::new(Polling::Adaptive);
+        for millisecond in 0..60_000 {
+            // A tenth of a second of other work in every second.
+            thread.switches += u64::from(millisecond % 1000 < 90);
+            thread.wait(10 * MICRO, MICRO);
+        }
+        assert_eq!(thread.control.used().pauses, 0);
     }
 
     /// A limit of processor time stops a thread in the middle of its polls.
