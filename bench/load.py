@@ -102,7 +102,7 @@ def blocking_client(port: int, seconds: float) -> Result:
 
 
 def tls_client(port: int, seconds: float, certificates: Path) -> Result:
-    command = [str(PROGRAMS / "tls_client"), str(port), str(certificates / "ca.pem"), "50"]
+    command = [str(PROGRAMS / "tls_client"), str(port), str(certificates / "server.pem"), "50"]
     return minimal([*command, str(seconds), str(WARM_UP_SECONDS)])
 
 
@@ -177,7 +177,7 @@ def scenarios(seconds: float, certificates: Path) -> dict[str, Scenario]:
         }),
         "closed loop, 50 connections, TLS": Scenario(tls_echo(certificates), 0.95, {
             "echoline load": ours(
-                "--clients", "50", "--ca", str(certificates / "ca.pem"), scheme="tls://"
+                "--clients", "50", "--ca", str(certificates / "server.pem"), scheme="tls://"
             ),
             "tokio-rustls client": lambda port: tls_client(port, seconds, certificates),
         }),

@@ -122,8 +122,9 @@ impl PollingControl {
     pub(super) fn note_poll(&mut self, now: Instant) {
         if let Some(last) = self.last_poll.replace(now) {
             let since = now.saturating_duration_since(last);
-            self.used.polled += since;
-            if let Some(window) = self.window.as_mut().filter(|_| since >= GAP) {
+            if since < GAP {
+                self.used.polled += since;
+            } else if let Some(window) = &mut self.window {
                 window.gaps += since;
             }
         }
